@@ -1,0 +1,198 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use blip2_core::{
+    GenerationConfig, Options, Precision, Template,
+    generate::EarlyStopping,
+};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::Failure;
+
+/// Ask questions about pictures with BLIP-2.
+///
+/// Without --model, a small demonstration model answers that is built into the program; it knows
+/// the colours and shapes of the pictures of the easy-VQA data set and nothing else.
+#[derive(Debug, Parser)]
+#[command(name = "blip2", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer a question about a picture.
+    Answer(AnswerArgs),
+    /// Describe one or many pictures.
+    Caption(CaptionArgs),
+    /// Show what a checkpoint folder holds and what it needs, without loading it.
+    Inspect(InspectArgs),
+    /// Compare a checkpoint's every stage with the goldens beside it.
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AnswerArgs {
+    /// The picture.
+    pub(crate) image: PathBuf,
+    /// The question, put into the model's prompt template.
+    #[arg(required_unless_present = "prompt", conflicts_with = "prompt")]
+    pub(crate) question: Option<String>,
+    /// A raw prompt, used as it is in place of a question.
+    #[arg(long)]
+    pub(crate) prompt: Option<String>,
+    /// The prompt template, with {} for the question.
+    #[arg(long, conflicts_with = "prompt")]
+    pub(crate) template: Option<Template>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) generation: GenerationArgs,
+    /// Print the answer with its tokens, log-probabilities and timings as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaptionArgs {
+    /// Pictures, folders of pictures, or glob patterns.
+    #[arg(required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    /// A raw prompt for the caption to continue, such as "a photo of".
+    #[arg(long)]
+    pub(crate) prompt: Option<String>,
+    /// How many pictures are captioned together.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) generation: GenerationArgs,
+    /// Print JSON even for a single picture; many are always JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The checkpoint folder.
+    pub(crate) folder: PathBuf,
+    /// Print the account as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A folder with golden.json, or a folder of such folders.
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A Hugging Face checkpoint folder; without it, the built-in demonstration model.
+    #[arg(long, value_name = "FOLDER", env = "BLIP2_MODEL")]
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArgs {
+    /// Where to compute: flex (CPU), ndarray (CPU), wgpu, vulkan, metal or webgpu (GPU).
+    #[arg(long, default_value = "flex", value_name = "NAME")]
+    pub(crate) device: String,
+    /// The format that weights are held in: as-stored, f32, bf16 or f16.
+    #[arg(long, default_value_t = Precision::AsStored, value_name = "FORMAT")]
+    pub(crate) precision: Precision,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerationArgs {
+    /// The most tokens to generate.
+    #[arg(long, default_value_t = 20)]
+    max_new_tokens: usize,
+    /// No end before so many tokens.
+    #[arg(long)]
+    min_new_tokens: Option<usize>,
+    /// Beams of a beam search; 1 is greedy.
+    #[arg(long, default_value_t = 1)]
+    beams: usize,
+    /// When a beam search stops.
+    #[arg(long, value_enum, default_value_t = Early::False)]
+    early_stopping: Early,
+    /// Above 0 favours long texts in a beam search, below 0 short ones.
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    length_penalty: f64,
+    /// Above 1 discourages tokens that already occurred.
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f64,
+    /// No sequence of so many tokens occurs twice; 0 allows all.
+    #[arg(long, default_value_t = 0)]
+    no_repeat_ngram: usize,
+    /// Draw tokens at random instead of taking the likeliest.
+    #[arg(long)]
+    sample: bool,
+    /// With --sample: below 1 sharpens the distribution, above 1 flattens it.
+    #[arg(long, default_value_t = 1.0, requires = "sample")]
+    temperature: f64,
+    /// With --sample: only the so many likeliest tokens; 0 for all.
+    #[arg(long, default_value_t = 50, requires = "sample")]
+    top_k: usize,
+    /// With --sample: only the likeliest tokens that together reach this probability.
+    #[arg(long, default_value_t = 1.0, requires = "sample")]
+    top_p: f64,
+    /// With --sample: the seed; the same seed gives the same text.
+    #[arg(long, default_value_t = 0, requires = "sample")]
+    seed: u64,
+    /// End at this text; may be given several times.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Early {
+    False,
+    True,
+    Never,
+}
+
+impl GenerationArgs {
+    /// The options of a call.
+    pub(crate) fn options(&self, template: Option<Template>) -> Result<Options, Failure> {
+        let generation = GenerationConfig {
+            max_new_tokens: Some(self.max_new_tokens),
+            min_new_tokens: self.min_new_tokens,
+            num_beams: self.beams,
+            early_stopping: match self.early_stopping {
+                Early::False => EarlyStopping::False,
+                Early::True => EarlyStopping::True,
+                Early::Never => EarlyStopping::Never,
+            },
+            length_penalty: self.length_penalty,
+            repetition_penalty: self.repetition_penalty,
+            no_repeat_ngram_size: self.no_repeat_ngram,
+            do_sample: self.sample,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: self.seed,
+            stop_strings: self.stop.clone(),
+            ..GenerationConfig::default()
+        };
+        // Refused before a model is loaded for minutes.
+        generation.validate().map_err(Failure::usage)?;
+        let mut options = Options::default().generation(generation);
+        if let Some(template) = template {
+            options = options.template(template);
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,73 @@
+//! `blip2`: ask questions about pictures, caption folders of them, inspect and verify checkpoints.
+//!
+//! The answer goes to standard output, everything else to standard error. The exit code is 0 when
+//! the work is done, 1 when it failed, and 2 for a command line that makes no sense.
+
+// This is the program: here, and only here, things are printed.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod answer;
+mod args;
+mod caption;
+mod demo;
+mod inspect;
+mod model;
+mod verify;
+
+use std::{fmt::Display, process::ExitCode};
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Why the program ends without having done its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The work failed; exit code 1.
+    Work(String),
+    /// The command line makes no sense; exit code 2.
+    Usage(String),
+}
+
+impl Failure {
+    /// A failure of the work, with all its causes.
+    pub(crate) fn work(error: impl std::error::Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // A transparent error repeats its cause.
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Self::Work(text)
+    }
+
+    /// A command line that makes no sense.
+    pub(crate) fn usage(error: impl Display) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Answer(args) => answer::run(&args),
+        Command::Caption(args) => caption::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => verify::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Work(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(message)) => {
+            eprintln!("error: {message}\n\nFor more information, try '--help'.");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Opening the model that a command asks for.
+
+use blip2_core::Blip2Pipeline;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    Failure,
+    args::{DeviceArgs, ModelArgs},
+    demo,
+};
+
+/// The pipeline of `--model`, or the demonstration model.
+pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
+    let builder = match &args.model {
+        Some(folder) => Blip2Pipeline::builder(folder),
+        None => {
+            eprintln!("{}", demo::NOTICE);
+            Blip2Pipeline::builder_from(demo::folder())
+        }
+    };
+    let spinner = spinner("loading the model");
+    let pipeline = builder
+        .device(device(&args.device)?)
+        .precision(args.device.precision)
+        .load()
+        .map_err(Failure::work);
+    spinner.finish_and_clear();
+    pipeline
+}
+
+/// The device of `--device`.
+pub(crate) fn device(args: &DeviceArgs) -> Result<blip2_core::Device, Failure> {
+    blip2_core::device_by_name(&args.device).map_err(Failure::usage)
+}
+
+/// A spinner on standard error, which hides itself where that is no terminal.
+pub(crate) fn spinner(message: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(message);
+    spinner.enable_steady_tick(std::time::Duration::from_millis(100));
+    spinner
+}
+
+/// A bar on standard error that counts `len` pictures.
+pub(crate) fn bar(len: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec} {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(len as u64).with_style(style)
+}

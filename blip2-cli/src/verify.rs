@@ -1,0 +1,26 @@
+//! `blip2 verify FOLDER`: the parity certificate.
+
+use blip2_core::verify::{VerifyOptions, verify};
+
+use crate::{Failure, args::VerifyArgs, model};
+
+pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
+    let options = VerifyOptions::new(model::device(&args.device)?)
+        .named(&args.device.device)
+        .precision(args.device.precision);
+    let reports = verify(&args.folder, &options).map_err(Failure::work)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&reports).map_err(Failure::work)?);
+    } else {
+        for report in &reports {
+            println!("{report}\n");
+        }
+    }
+    match reports.iter().find(|report| !report.passed()) {
+        None => Ok(()),
+        Some(report) => Err(Failure::Work(match report.first_divergence() {
+            Some(check) => format!("{}: `{}` diverges from its golden", report.name, check.stage),
+            None => format!("{}: there was nothing to check", report.name),
+        })),
+    }
+}

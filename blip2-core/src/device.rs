@@ -1,0 +1,71 @@
+//! Devices by name.
+
+use burn::tensor::Device;
+
+use crate::Blip2Error;
+
+/// The names that [`device_by_name`] knows in this build.
+pub fn device_names() -> Vec<&'static str> {
+    [
+        ("flex", cfg!(feature = "flex")),
+        ("ndarray", cfg!(feature = "ndarray")),
+        ("wgpu", cfg!(feature = "wgpu")),
+        ("vulkan", cfg!(feature = "vulkan")),
+        ("metal", cfg!(feature = "metal")),
+        ("webgpu", cfg!(feature = "webgpu")),
+    ]
+    .into_iter()
+    .filter_map(|(name, enabled)| enabled.then_some(name))
+    .collect()
+}
+
+/// The device called `name`: `flex`, `ndarray`, `wgpu`, `vulkan`, `metal` or `webgpu`, each if the
+/// cargo feature of that name is enabled.
+///
+/// The GPU devices take the adapter that wgpu prefers; for another one build the
+/// [`Device`] yourself.
+///
+/// # Errors
+///
+/// [`Blip2Error::Device`] for a name that this build does not have, naming those it has.
+pub fn device_by_name(name: &str) -> Result<Device, Blip2Error> {
+    match name {
+        #[cfg(feature = "flex")]
+        "flex" => Ok(Device::flex()),
+        #[cfg(feature = "ndarray")]
+        #[allow(deprecated)] // deprecated upstream, kept here as an option
+        "ndarray" => Ok(Device::ndarray()),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Ok(Device::wgpu(Default::default())),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Ok(Device::vulkan(Default::default())),
+        #[cfg(feature = "metal")]
+        "metal" => Ok(Device::metal(Default::default())),
+        #[cfg(feature = "webgpu")]
+        "webgpu" => Ok(Device::webgpu(Default::default())),
+        _ => {
+            let known = ["flex", "ndarray", "wgpu", "vulkan", "metal", "webgpu"].contains(&name);
+            let hint = if known {
+                format!("; rebuild with `--features {name}`")
+            } else {
+                String::new()
+            };
+            let available = device_names().join(", ");
+            Err(Blip2Error::Device { name: name.to_string(), available, hint })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_this_build_is_a_device_and_no_other() {
+        for name in device_names() {
+            assert!(device_by_name(name).is_ok(), "{name}");
+        }
+        let error = device_by_name("abacus").unwrap_err().to_string();
+        assert!(error.contains("abacus") && !error.contains("rebuild"), "{error}");
+    }
+}

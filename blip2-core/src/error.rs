@@ -1,0 +1,134 @@
+//! What can go wrong.
+
+use std::path::PathBuf;
+
+use blip2_io::IoError;
+use blip2_io::image::ImageError;
+use blip2_lm::{LmError, generate::GenerateError};
+use blip2_qformer::QFormerError;
+use blip2_vision::VisionError;
+
+/// Everything that can go wrong between a checkpoint folder and an answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Blip2Error {
+    /// A checkpoint folder could not be read, or does not hold what its configuration says.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// A picture could not be decoded or prepared.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The image encoder refused its input or configuration.
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    /// The Q-Former refused its input or configuration.
+    #[error(transparent)]
+    QFormer(#[from] QFormerError),
+    /// The language model refused its input or configuration.
+    #[error(transparent)]
+    Lm(#[from] LmError),
+    /// The generation arguments make no sense, or the generation failed.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// A question without a word in it.
+    #[error("the question is empty; ask something, or use `caption` or `prompt`")]
+    EmptyQuestion,
+    /// A prompt that, with its picture, leaves no room for an answer.
+    #[error(
+        "the prompt takes {tokens} tokens with its picture, and {new} more may be generated, but the \
+         model's context holds {context}; shorten the prompt or lower max_new_tokens"
+    )]
+    PromptTooLong {
+        /// The tokens of the prompt, image placeholders included.
+        tokens: usize,
+        /// The tokens that may be generated.
+        new: usize,
+        /// The positions that the context holds.
+        context: usize,
+    },
+    /// A prompt that holds the image placeholder, which only the library may place.
+    #[error(
+        "the prompt contains the image placeholder `{token}`; leave it out, the picture is put in \
+         for you"
+    )]
+    PlaceholderInPrompt {
+        /// The placeholder's text.
+        token: String,
+    },
+    /// A prompt template without exactly one place for the question.
+    #[error("the template `{template}` must contain `{{}}` exactly once, where the question goes")]
+    Template {
+        /// The template.
+        template: String,
+    },
+    /// Prompt rows that are no rectangle, or do not go with the pictures.
+    #[error("the prompt rows do not fit: {reason}")]
+    Rows {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A row with too few or too many image placeholders.
+    #[error(
+        "row {row} holds {found} image placeholders (token {image_token}) where a picture takes \
+         {expected}"
+    )]
+    Placeholders {
+        /// The row.
+        row: usize,
+        /// The placeholders found.
+        found: usize,
+        /// The placeholders that a picture takes.
+        expected: usize,
+        /// The placeholder's token id.
+        image_token: u32,
+    },
+    /// The checkpoint's configuration leaves out what a prompt needs.
+    #[error("{what}; {remedy}")]
+    Incomplete {
+        /// What is missing.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// An encoded picture that another model made.
+    #[error(
+        "the encoded picture was made by a model with other weights or preprocessing ({found}) than \
+         this one ({expected}); encode the picture again"
+    )]
+    ForeignImage {
+        /// The fingerprint in the encoded picture.
+        found: String,
+        /// This model's fingerprint.
+        expected: String,
+    },
+    /// An encoded picture whose numbers do not have the shape it states.
+    #[error("the encoded picture is damaged: {reason}; encode the picture again")]
+    DamagedImage {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A device that this build does not know.
+    #[error("no device `{name}` in this build; it has {available}{hint}")]
+    Device {
+        /// The name asked for.
+        name: String,
+        /// The names known.
+        available: String,
+        /// Which feature would bring it.
+        hint: String,
+    },
+    /// A precision that the device cannot compute with.
+    #[error("the device cannot compute with {precision} weights; use f32")]
+    Precision {
+        /// The precision asked for.
+        precision: blip2_kernels::Precision,
+    },
+    /// The folder holds a model of another kind than the call needs.
+    #[error("{}: {reason}", .path.display())]
+    WrongModel {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds and what was needed.
+        reason: String,
+    },
+}

@@ -1,0 +1,256 @@
+//! The composition of the three parts: image encoder, Q-Former, language model.
+
+use blip2_io::config::Blip2Config;
+use blip2_kernels::{Linear, Precision, Weights};
+use blip2_lm::{LanguageModel, Session};
+use blip2_qformer::{QFormer, QFormerInput, QueryTokens};
+use blip2_vision::{VisionModel, VisionOptions};
+use burn::{
+    module::Module,
+    tensor::{Bool, Device, Int, Tensor, TensorData},
+};
+
+use super::PromptRows;
+use crate::Blip2Error;
+
+/// BLIP-2 for captioning and visual question answering (Li et al., 2023): a ViT, a Q-Former whose
+/// query tokens gather what the picture shows, a projection, and OPT or Flan-T5.
+///
+/// This is the model on tensors, each arrow of the data's journey a call of its own; most users
+/// want [`Blip2Pipeline`](crate::Blip2Pipeline), which stands on it.
+#[derive(Module, Debug)]
+pub struct Blip2ForConditionalGeneration {
+    vision_model: VisionModel,
+    query_tokens: QueryTokens,
+    qformer: QFormer,
+    language_projection: Linear,
+    language_model: LanguageModel,
+    num_query_tokens: usize,
+    #[module(skip)]
+    image_token: Option<u32>,
+}
+
+/// What the language model is given of a picture.
+#[derive(Debug, Clone)]
+pub struct ImageFeatures(Tensor<3>);
+
+impl ImageFeatures {
+    /// Wraps projected query outputs `[batch, queries, lm_hidden]`.
+    pub fn new(projected: Tensor<3>) -> Self {
+        Self(projected)
+    }
+
+    /// The features, `[batch, queries, lm_hidden]`.
+    pub fn tensor(&self) -> Tensor<3> {
+        self.0.clone()
+    }
+
+    /// The number of pictures.
+    pub fn len(&self) -> usize {
+        self.0.dims()[0]
+    }
+
+    /// Whether there is no picture.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The features of the pictures `rows`, in that order; one may be named several times.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let identity = rows.len() == self.len() && rows.iter().enumerate().all(|(i, &row)| i == row);
+        if identity {
+            return self.clone();
+        }
+        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let count = rows.len();
+        let rows = Tensor::from_data(TensorData::new(rows, [count]), &self.0.device());
+        Self(self.0.clone().select(0, rows))
+    }
+}
+
+impl Blip2ForConditionalGeneration {
+    /// Builds the model from `weights` at the root of a Hugging Face checkpoint.
+    ///
+    /// The vision tower and the language model are held in the cursor's precision; the Q-Former,
+    /// its query tokens and the projection always in `f32`.
+    ///
+    /// # Errors
+    ///
+    /// For a configuration that makes no sense. Missing weights are no error here: the source of
+    /// the weights keeps that account.
+    pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
+        let exact = weights.with_precision(Precision::F32);
+        let query_width = config.qformer_config.hidden_size;
+        let language_model =
+            LanguageModel::load(&config.text_config, &weights.at("language_model"))?;
+        Ok(Self {
+            vision_model: VisionModel::load(&config.vision_config, &weights.at("vision_model"))?,
+            query_tokens: QueryTokens::load(config.num_query_tokens, query_width, &exact),
+            qformer: QFormer::load(&config.qformer_config, &exact.at("qformer"))?,
+            language_projection: exact.linear(
+                "language_projection",
+                query_width,
+                language_model.embedding_dim(),
+                true,
+            ),
+            language_model,
+            num_query_tokens: config.num_query_tokens,
+            image_token: config.image_token_index,
+        })
+    }
+
+    /// The image encoder.
+    pub fn vision_model(&self) -> &VisionModel {
+        &self.vision_model
+    }
+
+    /// The Q-Former.
+    pub fn qformer(&self) -> &QFormer {
+        &self.qformer
+    }
+
+    /// The language model.
+    pub fn language_model(&self) -> &LanguageModel {
+        &self.language_model
+    }
+
+    /// The id of the image placeholder, if the checkpoint uses placeholders.
+    pub fn image_token(&self) -> Option<u32> {
+        self.image_token
+    }
+
+    /// How many positions a picture takes in a prompt.
+    pub fn num_query_tokens(&self) -> usize {
+        self.num_query_tokens
+    }
+
+    /// Encodes pictures.
+    ///
+    /// # Shapes
+    ///
+    /// - pixel_values: `[batch, 3, height, width]`
+    /// - output: `[batch, patches + 1, vision_hidden]`
+    ///
+    /// # Errors
+    ///
+    /// If the pictures' size is not the configured one.
+    pub fn encode_image(&self, pixel_values: Tensor<4>) -> Result<Tensor<3>, Blip2Error> {
+        let output = self.vision_model.forward(pixel_values, &VisionOptions::default())?;
+        Ok(output.last_hidden_state)
+    }
+
+    /// The Q-Former's input for encoded pictures: every query attends to every patch.
+    pub fn query_input(&self, image_embeds: Tensor<3>) -> QFormerInput {
+        let [batch, ..] = image_embeds.dims();
+        QFormerInput::new(self.query_tokens.expand(batch)).image(image_embeds)
+    }
+
+    /// Lets the queries gather what encoded pictures show, and projects the result into the
+    /// language model's embedding space.
+    ///
+    /// # Shapes
+    ///
+    /// - image_embeds: `[batch, patches + 1, vision_hidden]`
+    /// - output: `[batch, queries, lm_hidden]`
+    ///
+    /// # Errors
+    ///
+    /// If `image_embeds` has another width than the vision tower's.
+    pub fn query(&self, image_embeds: Tensor<3>) -> Result<ImageFeatures, Blip2Error> {
+        let output = self.qformer.forward(self.query_input(image_embeds))?;
+        Ok(self.project(output.last_hidden_state))
+    }
+
+    /// Projects the queries' outputs into the language model's embedding space.
+    ///
+    /// # Shapes
+    ///
+    /// - query_output: `[batch, queries, q_hidden]`
+    /// - output: `[batch, queries, lm_hidden]`
+    pub fn project(&self, query_output: Tensor<3>) -> ImageFeatures {
+        ImageFeatures(self.language_projection.forward(query_output))
+    }
+
+    /// The embeddings and attention mask of prompts with their pictures.
+    ///
+    /// Where the rows hold image placeholders, the features of row `i`'s picture take their
+    /// places in order. A checkpoint without placeholders has the features put before the text.
+    ///
+    /// # Shapes
+    ///
+    /// - embeddings: `[batch, seq, lm_hidden]`
+    /// - mask: `[batch, seq]`, true where a position counts
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Placeholders`] if a row holds more or fewer placeholders than queries, and
+    /// [`Blip2Error::Rows`] if there is not one picture for each row.
+    pub fn inputs_embeds(
+        &self,
+        features: &ImageFeatures,
+        rows: &PromptRows,
+    ) -> Result<(Tensor<3>, Tensor<2, Bool>), Blip2Error> {
+        if features.len() != rows.len() {
+            let reason = format!("{} pictures for {} prompts", features.len(), rows.len());
+            return Err(Blip2Error::Rows { reason });
+        }
+        let features = features.tensor();
+        let device = features.device();
+        let text = self.language_model.embed(rows.ids())?;
+        let mask = mask_tensor(rows.mask(), &device);
+        match self.image_token {
+            Some(image_token) => Ok((place(text, features, rows, image_token)?, mask)),
+            None => {
+                let [batch, queries, _] = features.dims();
+                let attend = Tensor::<2, Int>::ones([batch, queries], &device).bool();
+                Ok((Tensor::cat(vec![features, text], 1), Tensor::cat(vec![attend, mask], 1)))
+            }
+        }
+    }
+
+    /// A decode of up to `max_new_tokens` tokens after prompts with their pictures, ready for a
+    /// [`Generator`](blip2_lm::generate::Generator).
+    ///
+    /// # Errors
+    ///
+    /// As [`inputs_embeds`](Self::inputs_embeds), and if the prompt leaves no room in the context.
+    pub fn start(
+        &self,
+        features: &ImageFeatures,
+        rows: &PromptRows,
+        max_new_tokens: usize,
+    ) -> Result<Session<'_>, Blip2Error> {
+        let (embeds, mask) = self.inputs_embeds(features, rows)?;
+        Ok(self.language_model.start(embeds, mask, max_new_tokens)?)
+    }
+}
+
+/// Puts each row's features in its placeholders' places.
+fn place(
+    text: Tensor<3>,
+    features: Tensor<3>,
+    rows: &PromptRows,
+    image_token: u32,
+) -> Result<Tensor<3>, Blip2Error> {
+    let [batch, seq, hidden] = text.dims();
+    let [_, queries, _] = features.dims();
+    let device = text.device();
+    let placements = rows.placements(image_token, queries)?;
+    let sources: Vec<i64> = placements
+        .iter()
+        .enumerate()
+        .map(|(position, query)| (position / seq * queries + query.unwrap_or(0)) as i64)
+        .collect();
+    let is_image: Vec<bool> = placements.iter().map(Option::is_some).collect();
+    let sources = Tensor::from_data(TensorData::new(sources, [batch * seq]), &device);
+    let spread = features.reshape([batch * queries, hidden]).select(0, sources);
+    let is_image = Tensor::<3, Bool>::from_data(TensorData::new(is_image, [batch, seq, 1]), &device);
+    let is_image = is_image.expand([batch, seq, hidden]);
+    Ok(text.mask_where(is_image, spread.reshape([batch, seq, hidden])))
+}
+
+pub(crate) fn mask_tensor(mask: &[Vec<bool>], device: &Device) -> Tensor<2, Bool> {
+    let width = mask.first().map_or(0, Vec::len);
+    let flat: Vec<bool> = mask.iter().flatten().copied().collect();
+    Tensor::from_data(TensorData::new(flat, [mask.len(), width]), device)
+}

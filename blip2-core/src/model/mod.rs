@@ -1,0 +1,7 @@
+//! The models as one composes them from the parts, on tensors; the pipeline stands on these.
+
+mod generation;
+mod rows;
+
+pub use generation::{Blip2ForConditionalGeneration, ImageFeatures};
+pub use rows::{PaddingSide, PromptRows};

@@ -1,0 +1,312 @@
+//! The pipeline: pictures and text in, answers out.
+
+mod answer;
+mod builder;
+mod encoded;
+mod options;
+mod picture;
+mod prompts;
+mod run;
+mod seen;
+mod stream;
+mod template;
+
+use std::sync::OnceLock;
+
+use blip2_io::{Checkpoint, config::Blip2Config, image::ImageProcessor};
+use blip2_lm::generate::GenerationConfig;
+use burn::tensor::Device;
+
+pub use answer::{Answer, Timings};
+pub use builder::Blip2PipelineBuilder;
+pub use encoded::EncodedImage;
+pub use options::Options;
+pub use picture::Picture;
+pub use seen::Seen;
+pub use stream::AnswerStream;
+pub use template::Template;
+
+use crate::{Blip2Error, model::Blip2ForConditionalGeneration};
+use prompts::{Prompt, Prompts};
+
+/// A loaded BLIP-2 model that answers questions about pictures and describes them.
+///
+/// One pipeline serves many threads: it is `Send + Sync`, and all methods take `&self`.
+///
+/// ```no_run
+/// use blip2_core::Blip2Pipeline;
+///
+/// let blip2 = Blip2Pipeline::from_pretrained("models/blip2-flan-t5-xl")?;
+/// let image = image::open("beach.jpg")?;
+///
+/// let answer = blip2.answer(&image, "How many dogs are there?")?;
+/// println!("{answer}  ({:.0} %)", 100.0 * answer.confidence());
+/// println!("{}", blip2.caption(&image)?);
+///
+/// let seen = blip2.look(&image)?; // encode once …
+/// for question in ["What is she wearing?", "What time of day is it?"] {
+///     println!("{}", seen.ask(question)?); // … ask many
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Blip2Pipeline {
+    pub(crate) model: Blip2ForConditionalGeneration,
+    config: Blip2Config,
+    prompts: Prompts,
+    processor: ImageProcessor,
+    generation: GenerationConfig,
+    device: Device,
+    checkpoint: Checkpoint,
+    fingerprint: OnceLock<String>,
+}
+
+impl Blip2Pipeline {
+    /// Loads a Hugging Face checkpoint folder of a `Blip2ForConditionalGeneration`, on the default
+    /// CPU device and in the checkpoint's own precision.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error`] naming the file, key or tensors at fault: everything that is missing or
+    /// misshapen is listed.
+    pub fn from_pretrained(folder: impl AsRef<std::path::Path>) -> Result<Self, Blip2Error> {
+        Self::builder(folder).load()
+    }
+
+    /// Loads a checkpoint folder with other than the default settings.
+    pub fn builder(folder: impl AsRef<std::path::Path>) -> Blip2PipelineBuilder {
+        Blip2PipelineBuilder::at(folder.as_ref())
+    }
+
+    /// Loads a checkpoint that is open already, or that is held in memory.
+    pub fn builder_from(folder: blip2_io::CheckpointFolder) -> Blip2PipelineBuilder {
+        Blip2PipelineBuilder::of(folder)
+    }
+
+    /// Answers a question about a picture.
+    ///
+    /// The question is put into the model's template; the answer is the text that the model adds.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::EmptyQuestion`], and whatever goes wrong with the picture or the generation.
+    pub fn answer<'a>(
+        &self,
+        image: impl Into<Picture<'a>>,
+        question: &str,
+    ) -> Result<Answer, Blip2Error> {
+        self.answer_with(image, question, &Options::default())
+    }
+
+    /// [`answer`](Self::answer) with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer), and for options that make no sense.
+    pub fn answer_with<'a>(
+        &self,
+        image: impl Into<Picture<'a>>,
+        question: &str,
+        options: &Options,
+    ) -> Result<Answer, Blip2Error> {
+        one(self.answer_batch([(image, question)], options)?)
+    }
+
+    /// Answers many questions about pictures together. Each answer is what the pair alone gets.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer_with`](Self::answer_with); the first fault fails the batch.
+    pub fn answer_batch<'a, P: Into<Picture<'a>>, Q: AsRef<str>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, Q)>,
+        options: &Options,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        let (pictures, prompts) = unzip(pairs, |question: Q| {
+            self.prompts.question(question.as_ref(), options.template.as_ref())
+        })?;
+        self.run(&pictures, &prompts, options)
+    }
+
+    /// Describes a picture.
+    ///
+    /// # Errors
+    ///
+    /// Whatever goes wrong with the picture or the generation.
+    pub fn caption<'a>(&self, image: impl Into<Picture<'a>>) -> Result<Answer, Blip2Error> {
+        self.caption_with(image, &Options::default())
+    }
+
+    /// [`caption`](Self::caption) with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`caption`](Self::caption), and for options that make no sense.
+    pub fn caption_with<'a>(
+        &self,
+        image: impl Into<Picture<'a>>,
+        options: &Options,
+    ) -> Result<Answer, Blip2Error> {
+        one(self.caption_batch([image], options)?)
+    }
+
+    /// Describes many pictures together. Each caption is what the picture alone gets.
+    ///
+    /// # Errors
+    ///
+    /// As [`caption_with`](Self::caption_with); the first fault fails the batch.
+    pub fn caption_batch<'a, P: Into<Picture<'a>>>(
+        &self,
+        images: impl IntoIterator<Item = P>,
+        options: &Options,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        let caption = || self.prompts.caption();
+        let (pictures, prompts) =
+            unzip(images.into_iter().map(|image| (image, ())), |()| caption())?;
+        self.run(&pictures, &prompts, options)
+    }
+
+    /// Continues a raw prompt about a picture; no template is applied.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::PlaceholderInPrompt`], and whatever goes wrong with the picture or the
+    /// generation.
+    pub fn prompt<'a>(
+        &self,
+        image: impl Into<Picture<'a>>,
+        prompt: &str,
+    ) -> Result<Answer, Blip2Error> {
+        self.prompt_with(image, prompt, &Options::default())
+    }
+
+    /// [`prompt`](Self::prompt) with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`prompt`](Self::prompt), and for options that make no sense.
+    pub fn prompt_with<'a>(
+        &self,
+        image: impl Into<Picture<'a>>,
+        prompt: &str,
+        options: &Options,
+    ) -> Result<Answer, Blip2Error> {
+        one(self.prompt_batch([(image, prompt)], options)?)
+    }
+
+    /// Continues many raw prompts together. Each result is what the pair alone gets.
+    ///
+    /// # Errors
+    ///
+    /// As [`prompt_with`](Self::prompt_with); the first fault fails the batch.
+    pub fn prompt_batch<'a, P: Into<Picture<'a>>, Q: AsRef<str>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, Q)>,
+        options: &Options,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        let (pictures, prompts) = unzip(pairs, |prompt: Q| self.prompts.raw(prompt.as_ref()))?;
+        self.run(&pictures, &prompts, options)
+    }
+
+    /// Continues a raw prompt about a picture piece by piece, as the text grows.
+    ///
+    /// # Errors
+    ///
+    /// As [`prompt`](Self::prompt); errors of later steps come out of the stream.
+    pub fn stream<'a>(
+        &self,
+        image: impl Into<Picture<'a>>,
+        prompt: &str,
+    ) -> Result<AnswerStream<'_>, Blip2Error> {
+        self.stream_with(image, prompt, &Options::default())
+    }
+
+    /// [`stream`](Self::stream) with options; more than one beam cannot be streamed.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream`](Self::stream), and for options that make no sense.
+    pub fn stream_with<'a>(
+        &self,
+        image: impl Into<Picture<'a>>,
+        prompt: &str,
+        options: &Options,
+    ) -> Result<AnswerStream<'_>, Blip2Error> {
+        let prompt = self.prompts.raw(prompt)?;
+        let (features, timings) = self.encode(&[image.into()])?;
+        self.start_stream(&features, prompt, options, timings)
+    }
+
+    /// Encodes a picture, to be asked many questions without being encoded again.
+    ///
+    /// # Errors
+    ///
+    /// Whatever goes wrong with the picture.
+    pub fn look<'a>(&self, image: impl Into<Picture<'a>>) -> Result<Seen<'_>, Blip2Error> {
+        let (features, timings) = self.encode(&[image.into()])?;
+        Ok(Seen::new(self, features, timings))
+    }
+
+    /// Takes up a picture that was encoded before, perhaps by another process.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::ForeignImage`] if a model with other weights or preprocessing made it, and
+    /// [`Blip2Error::DamagedImage`] if its numbers do not have the shape they should.
+    pub fn recall(&self, encoded: &EncodedImage) -> Result<Seen<'_>, Blip2Error> {
+        let expected = self.fingerprint()?;
+        let width = self.model.language_model().embedding_dim();
+        let shape = [self.model.num_query_tokens(), width];
+        let features = encoded.features(expected, shape, &self.device)?;
+        Ok(Seen::new(self, features, Timings::default()))
+    }
+
+    /// The model on tensors.
+    pub fn model(&self) -> &Blip2ForConditionalGeneration {
+        &self.model
+    }
+
+    /// The checkpoint's configuration.
+    pub fn config(&self) -> &Blip2Config {
+        &self.config
+    }
+
+    /// The device that holds the model.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The template that questions are put into.
+    pub fn template(&self) -> &Template {
+        self.prompts.template()
+    }
+
+    /// A hash of everything that decides how a picture is encoded: the weights of the image side
+    /// and the preprocessing. Computed when it is first needed, by reading those weights once.
+    pub(crate) fn fingerprint(&self) -> Result<&str, Blip2Error> {
+        if let Some(fingerprint) = self.fingerprint.get() {
+            return Ok(fingerprint);
+        }
+        let weights = self.checkpoint.fingerprint(&["vision_model.", "query_tokens", "qformer.", "language_projection."])?;
+        let fingerprint = encoded::fingerprint(&weights, &self.config, self.processor.config());
+        Ok(self.fingerprint.get_or_init(|| fingerprint))
+    }
+}
+
+/// Splits pairs into pictures and prompts; the first prompt that makes no sense fails.
+fn unzip<'a, P: Into<Picture<'a>>, Q>(
+    pairs: impl IntoIterator<Item = (P, Q)>,
+    prompt: impl Fn(Q) -> Result<Prompt, Blip2Error>,
+) -> Result<(Vec<Picture<'a>>, Vec<Prompt>), Blip2Error> {
+    let (mut pictures, mut prompts) = (Vec::new(), Vec::new());
+    for (picture, text) in pairs {
+        pictures.push(picture.into());
+        prompts.push(prompt(text)?);
+    }
+    Ok((pictures, prompts))
+}
+
+/// The only answer of a batch of one.
+fn one(answers: Vec<Answer>) -> Result<Answer, Blip2Error> {
+    answers.into_iter().next().ok_or_else(|| Blip2Error::Rows { reason: "no answer".into() })
+}

@@ -1,0 +1,67 @@
+//! What a call may ask for beside its question.
+
+use std::{fmt, sync::Arc};
+
+use blip2_lm::generate::{CancelToken, GenerationConfig, TokenConstraint};
+
+use super::Template;
+
+/// Options of one call: how to generate, another template, a way to cancel, a constraint.
+///
+/// ```
+/// use blip2_core::{GenerationConfig, Options};
+///
+/// let options = Options::default()
+///     .generation(GenerationConfig { num_beams: 5, ..Default::default() })
+///     .template("Q: {} A:".parse()?);
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Options {
+    pub(crate) generation: Option<GenerationConfig>,
+    pub(crate) template: Option<Template>,
+    pub(crate) cancel: CancelToken,
+    pub(crate) constraint: Option<Arc<dyn TokenConstraint>>,
+}
+
+impl Options {
+    /// Generates with these arguments in place of the pipeline's.
+    ///
+    /// Where they name no end tokens, the checkpoint's hold.
+    #[must_use]
+    pub fn generation(mut self, generation: GenerationConfig) -> Self {
+        self.generation = Some(generation);
+        self
+    }
+
+    /// Puts questions into this template in place of the pipeline's.
+    #[must_use]
+    pub fn template(mut self, template: Template) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    /// Stops when `cancel`, or a clone of it, is cancelled; what was generated so far is returned.
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Lets `constraint` decide which tokens may come.
+    #[must_use]
+    pub fn constraint(mut self, constraint: impl TokenConstraint + 'static) -> Self {
+        self.constraint = Some(Arc::new(constraint));
+        self
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("generation", &self.generation)
+            .field("template", &self.template)
+            .field("constraint", &self.constraint.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,200 @@
+//! The journey itself: pictures to features, features and prompts to answers.
+
+use std::time::{Duration, Instant};
+
+use blip2_io::image::Transparency;
+use blip2_lm::{
+    Session,
+    generate::{DecodeSession, GenerationConfig, Generated, Generator, Logits, cut_at_stop_string},
+};
+
+use super::{Answer, Blip2Pipeline, Options, Picture, Prompt, Timings};
+use crate::{Blip2Error, model::ImageFeatures};
+
+impl Blip2Pipeline {
+    /// Encodes pictures and generates after their prompts.
+    pub(super) fn run(
+        &self,
+        pictures: &[Picture<'_>],
+        prompts: &[Prompt],
+        options: &Options,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Bad arguments are refused before the expensive part, not after it.
+        self.generation(options).validate()?;
+        let (features, timings) = self.encode(pictures)?;
+        self.generate(&features, prompts, options, timings)
+    }
+
+    /// Pictures to what the language model reads in their place.
+    pub(super) fn encode(
+        &self,
+        pictures: &[Picture<'_>],
+    ) -> Result<(ImageFeatures, Timings), Blip2Error> {
+        let mut timings = Timings::default();
+        let pixel_values = self.stage("preprocess", &mut timings.preprocess, || {
+            let processed = pictures.iter().map(|picture| match picture {
+                Picture::Dynamic(image) => {
+                    self.processor.process(&blip2_io::image::to_rgb(image, Transparency::OverWhite))
+                }
+                Picture::Rgb(image) => self.processor.process(image),
+            });
+            let batch = processed.collect::<Result<Vec<_>, _>>()?;
+            Ok(blip2_io::image::PixelValues::stack(batch)?.tensor(&self.device))
+        })?;
+        let image_embeds = self.stage("vision", &mut timings.vision, || {
+            self.model.encode_image(pixel_values)
+        })?;
+        let features =
+            self.stage("qformer", &mut timings.qformer, || self.model.query(image_embeds))?;
+        Ok((features, timings))
+    }
+
+    /// Generates after prompts, one for each picture of `features`.
+    pub(super) fn generate(
+        &self,
+        features: &ImageFeatures,
+        prompts: &[Prompt],
+        options: &Options,
+        mut timings: Timings,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut session, histories, generator) = self.start(features, prompts, options)?;
+        let generated = generator.generate(&mut session, &histories)?;
+        timings.prefill = Some(session.prefill);
+        timings.decode = Some(session.decode);
+        let config = generator.config();
+        generated
+            .into_iter()
+            .map(|candidates| {
+                let mut candidates = candidates
+                    .into_iter()
+                    .map(|generated| self.finish(generated, &config.stop_strings, timings));
+                let mut best = candidates
+                    .next()
+                    .ok_or_else(|| Blip2Error::Rows { reason: "a prompt has no result".into() })??;
+                best.alternatives = candidates.collect::<Result<_, _>>()?;
+                Ok(best)
+            })
+            .collect()
+    }
+
+    /// A decode that is ready to run, its rows' histories, and the generator to run it.
+    pub(super) fn start(
+        &self,
+        features: &ImageFeatures,
+        prompts: &[Prompt],
+        options: &Options,
+    ) -> Result<(Timed<Session<'_>>, Vec<Vec<u32>>, Generator<'_>), Blip2Error> {
+        let config = self.generation(options);
+        let mut generator = Generator::new(config)?
+            .token_decoder(self.prompts.decoder())
+            .cancel_token(options.cancel.clone());
+        if let Some(constraint) = &options.constraint {
+            generator = generator.constraint(constraint.clone());
+        }
+        let rows = self.prompts.lay_out(prompts)?;
+        let histories = match self.prompts.decoder_start() {
+            // An encoder-decoder's history is its decoder's.
+            Some(start) => vec![vec![start]; rows.len()],
+            None => rows.unpadded(),
+        };
+        let longest = histories.iter().map(Vec::len).max().unwrap_or(0);
+        let new_tokens = generator.config().new_tokens(longest);
+        let start = Instant::now();
+        let session = self.model.start(features, &rows, new_tokens)?;
+        Ok((Timed::new(session, start.elapsed()), histories, generator))
+    }
+
+    /// The arguments of a call: its own or the pipeline's, with the checkpoint's end tokens where
+    /// they name none.
+    fn generation(&self, options: &Options) -> GenerationConfig {
+        let mut config = options.generation.clone().unwrap_or_else(|| self.generation.clone());
+        if config.eos_token_id.is_empty() {
+            config.eos_token_id.clone_from(&self.generation.eos_token_id);
+        }
+        if config.stop_strings.is_empty() {
+            config.stop_strings.clone_from(&self.generation.stop_strings);
+        }
+        config
+    }
+
+    /// The text of generated tokens.
+    fn finish(
+        &self,
+        generated: Generated,
+        stop_strings: &[String],
+        timings: Timings,
+    ) -> Result<Answer, Blip2Error> {
+        let text = self.prompts.decode(generated.content())?;
+        let text = cut_at_stop_string(&text, stop_strings).trim().to_string();
+        Ok(Answer::new(text, generated, timings))
+    }
+
+    /// Runs a stage inside a span and takes its time, the device's work included.
+    fn stage<T>(
+        &self,
+        name: &'static str,
+        time: &mut Option<Duration>,
+        run: impl FnOnce() -> Result<T, Blip2Error>,
+    ) -> Result<T, Blip2Error> {
+        let _span = tracing::info_span!("stage", name).entered();
+        let start = Instant::now();
+        let result = run()?;
+        // A GPU computes behind our back; without this its time would count for a later stage.
+        // Should it fail, the next read of a result reports that.
+        let _ = self.device.sync();
+        *time = Some(start.elapsed());
+        Ok(result)
+    }
+}
+
+/// A session that takes the time of its prefill and of its later steps.
+pub(super) struct Timed<S> {
+    session: S,
+    pub(super) prefill: Duration,
+    pub(super) decode: Duration,
+}
+
+impl<S> Timed<S> {
+    /// `before` is the time that preparing the prompt took already.
+    fn new(session: S, before: Duration) -> Self {
+        Self { session, prefill: before, decode: Duration::ZERO }
+    }
+}
+
+impl<S: DecodeSession> DecodeSession for Timed<S> {
+    type Error = S::Error;
+
+    fn vocab_size(&self) -> usize {
+        self.session.vocab_size()
+    }
+
+    fn rows(&self) -> usize {
+        self.session.rows()
+    }
+
+    fn prefill(&mut self) -> Result<Logits, S::Error> {
+        let _span = tracing::info_span!("stage", name = "prefill").entered();
+        let start = Instant::now();
+        let logits = self.session.prefill();
+        self.prefill += start.elapsed();
+        logits
+    }
+
+    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, S::Error> {
+        let _span = tracing::info_span!("stage", name = "decode").entered();
+        let start = Instant::now();
+        let logits = self.session.step(parents, tokens);
+        self.decode += start.elapsed();
+        logits
+    }
+
+    fn remaining_positions(&self) -> Option<usize> {
+        self.session.remaining_positions()
+    }
+}

@@ -1,0 +1,91 @@
+//! Activation functions by their Hugging Face names.
+
+use std::fmt;
+
+use burn::tensor::{Tensor, activation};
+use serde::{Deserialize, Serialize};
+
+/// An activation function, read from a configuration's `hidden_act`, `activation_function` or
+/// `dense_act_fn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x · Φ(x)` with the exact error function.
+    #[serde(rename = "gelu", alias = "gelu_python")]
+    Gelu,
+    /// GELU by its hyperbolic-tangent approximation.
+    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
+    GeluTanh,
+    /// `x · σ(1.702 x)`, as CLIP uses it.
+    #[serde(rename = "quick_gelu")]
+    QuickGelu,
+    /// `max(x, 0)`.
+    #[serde(rename = "relu")]
+    Relu,
+    /// `x · σ(x)`, also called swish.
+    #[serde(rename = "silu", alias = "swish")]
+    Silu,
+}
+
+impl Activation {
+    /// Applies the function to every element.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Gelu => activation::gelu(x),
+            Self::GeluTanh => activation::gelu_approximate(x),
+            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+            Self::Relu => activation::relu(x),
+            Self::Silu => activation::silu(x),
+        }
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_new",
+            Self::QuickGelu => "quick_gelu",
+            Self::Relu => "relu",
+            Self::Silu => "silu",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, TensorData, Tolerance};
+
+    /// Values by PyTorch 2.15 at −2, −0.5, 0, 0.5 and 3.
+    #[test]
+    fn values_equal_pytorch() {
+        let device = Device::flex();
+        let expected = [
+            (
+                Activation::Gelu,
+                [-0.045500263, -0.15426877, 0.0, 0.34573123, 2.9959502],
+            ),
+            (
+                Activation::GeluTanh,
+                [-0.045402348, -0.15428597, 0.0, 0.345714, 2.9963627],
+            ),
+            (
+                Activation::QuickGelu,
+                [-0.06434137, -0.14961156, 0.0, 0.35038844, 2.9819288],
+            ),
+            (Activation::Relu, [0.0, 0.0, 0.0, 0.5, 3.0]),
+            (
+                Activation::Silu,
+                [-0.23840584, -0.18877034, 0.0, 0.31122968, 2.8577223],
+            ),
+        ];
+        for (function, values) in expected {
+            let x = Tensor::<1>::from_floats([-2.0, -0.5, 0.0, 0.5, 3.0], &device);
+            function
+                .forward(x)
+                .into_data()
+                .assert_approx_eq::<f32>(&TensorData::from(values), Tolerance::absolute(2e-6));
+        }
+    }
+}

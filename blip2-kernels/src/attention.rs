@@ -1,0 +1,180 @@
+//! Scaled dot-product attention, and the reshaping around it.
+
+use burn::tensor::{Bool, Tensor, activation};
+
+/// What is added to the score of a position that must not be attended to.
+///
+/// Finite, so that a row in which everything is masked (a padding position) gives an even
+/// distribution rather than NaN, which would spread through the values of later layers; and so
+/// far below any score that its weight is exactly zero beside an unmasked one.
+pub const MASKED: f32 = -1e30;
+
+/// What [`attention`] returns.
+#[derive(Debug, Clone)]
+pub struct Attended {
+    /// The weighted values, `[batch, heads, queries, head_dim]`.
+    pub output: Tensor<4>,
+    /// The attention map, `[batch, heads, queries, keys]`, if it was asked for.
+    pub map: Option<Tensor<4>>,
+}
+
+/// `softmax(q · kᵀ · scale + bias) · v` (Vaswani et al., 2017, section 3.2.1).
+///
+/// `scale` multiplies the queries before the product, as the reference models do. `bias` carries
+/// masks and relative positions; it is added to the scores.
+///
+/// # Shapes
+///
+/// - q: `[batch, heads, queries, head_dim]`
+/// - k, v: `[batch, heads, keys, head_dim]`
+/// - bias: `[batch or 1, heads or 1, queries or 1, keys]`
+pub fn attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    keep_map: bool,
+) -> Attended {
+    let q = if scale == 1.0 { q } else { q * scale };
+    let scores = q.matmul(k.swap_dims(2, 3));
+    let scores = match bias {
+        Some(bias) => scores + bias,
+        None => scores,
+    };
+    let map = activation::softmax(scores, 3);
+    let kept = keep_map.then(|| map.clone());
+    Attended {
+        output: map.matmul(v),
+        map: kept,
+    }
+}
+
+/// Splits the last axis into heads: `[batch, seq, heads · head_dim]` to
+/// `[batch, heads, seq, head_dim]`.
+pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [batch, seq, width] = x.dims();
+    x.reshape([batch, seq, heads, width / heads])
+        .swap_dims(1, 2)
+}
+
+/// Joins the heads again: `[batch, heads, seq, head_dim]` to `[batch, seq, heads · head_dim]`.
+pub fn merge_heads(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, seq, head_dim] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, seq, heads * head_dim])
+}
+
+/// The bias that hides padding: 0 where `attend` is true and [`MASKED`] elsewhere.
+///
+/// # Shapes
+///
+/// - attend: `[batch, keys]`
+/// - output: `[batch, 1, 1, keys]`
+pub fn padding_bias(attend: Tensor<2, Bool>) -> Tensor<4> {
+    let [batch, keys] = attend.dims();
+    let zeros = Tensor::<2>::zeros([batch, keys], &attend.device());
+    zeros
+        .mask_fill(attend.bool_not(), MASKED)
+        .reshape([batch, 1, 1, keys])
+}
+
+/// The bias that hides the future from `queries` positions which are the last of `keys`: query
+/// `i` sees keys up to `keys − queries + i`.
+///
+/// # Shapes
+///
+/// - output: `[1, 1, queries, keys]`
+pub fn causal_bias(queries: usize, keys: usize, device: &burn::tensor::Device) -> Tensor<4> {
+    let past = keys.saturating_sub(queries);
+    let hidden = Tensor::<2, Bool>::tril_mask([queries, keys], past as i64, device);
+    Tensor::<2>::zeros([queries, keys], device)
+        .mask_fill(hidden, MASKED)
+        .reshape([1, 1, queries, keys])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution, Tolerance};
+
+    fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+    }
+
+    #[test]
+    fn heads_split_and_merge_back() {
+        let device = Device::flex();
+        let x = Tensor::<3>::random([2, 5, 12], Distribution::Default, &device);
+        let split = split_heads(x.clone(), 3);
+        assert_eq!(split.dims(), [2, 3, 5, 4]);
+        merge_heads(split)
+            .into_data()
+            .assert_eq(&x.into_data(), true);
+    }
+
+    #[test]
+    fn agrees_with_burns_own_attention() {
+        let device = Device::flex();
+        let (q, k) = (random([2, 3, 4, 8], &device), random([2, 3, 6, 8], &device));
+        let v = random([2, 3, 6, 8], &device);
+        let bias = random([2, 3, 4, 6], &device);
+        let ours = attention(
+            q.clone(),
+            k.clone(),
+            v.clone(),
+            0.3,
+            Some(bias.clone()),
+            true,
+        );
+        let options = burn::tensor::ops::AttentionModuleOptions {
+            scale: Some(0.3),
+            ..Default::default()
+        };
+        let burns = burn::tensor::module::attention(q, k, v, None, Some(bias), options);
+        ours.output
+            .into_data()
+            .assert_approx_eq::<f32>(&burns.into_data(), Tolerance::absolute(1e-5));
+        let sums = ours
+            .map
+            .unwrap()
+            .sum_dim(3)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
+        assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+    }
+
+    #[test]
+    fn masks_hide_exactly() {
+        let device = Device::flex();
+        let causal = causal_bias(2, 4, &device)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
+        assert_eq!(causal, [0.0, 0.0, 0.0, MASKED, 0.0, 0.0, 0.0, 0.0]);
+
+        let attend = Tensor::<2, Bool>::from_data([[true, false, true], [false; 3]], &device);
+        let bias = padding_bias(attend);
+        assert_eq!(bias.dims(), [2, 1, 1, 3]);
+        let map = attention(
+            random([2, 1, 1, 4], &device),
+            random([2, 1, 3, 4], &device),
+            random([2, 1, 3, 4], &device),
+            0.5,
+            Some(bias),
+            true,
+        )
+        .map
+        .unwrap()
+        .into_data()
+        .try_to_vec::<f32>()
+        .unwrap();
+        assert_eq!(map[1], 0.0);
+        for weight in &map[3..] {
+            assert!(
+                (weight - 1.0 / 3.0).abs() < 1e-6,
+                "a fully masked row is even: {map:?}"
+            );
+        }
+    }
+}

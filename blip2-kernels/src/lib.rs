@@ -1,0 +1,53 @@
+//! The ground floor of BLIP-2 for Rust: layers that hold weights, attention, and KV caches, on
+//! [Burn](https://burn.dev) tensors.
+//!
+//! Use this crate directly only to write a model of your own; to run BLIP-2, use `blip2-core`.
+//!
+//! | part | what it is for |
+//! |---|---|
+//! | [`Weights`], [`WeightSource`] | how a model asks for its tensors, whoever answers |
+//! | [`Linear`], [`Embedding`], [`LayerNorm`], [`RmsNorm`], [`Activation`] | the layers |
+//! | [`attention`](attention()), [`KvCache`] | attention, and what it remembers |
+//! | [`Precision`] | the format that matrices are held in |
+//!
+//! ```
+//! use blip2_kernels::{Activation, RandomWeights, Weights};
+//! use burn::tensor::{Device, Tensor};
+//!
+//! let device = Device::flex();
+//! let source = RandomWeights::new(0, 0.02);       // or a checkpoint, see `blip2-io`
+//! let weights = Weights::new(&source, &device);
+//!
+//! let fc1 = weights.linear("mlp.fc1", 16, 64, true);
+//! let fc2 = weights.linear("mlp.fc2", 64, 16, true);
+//! let x = Tensor::<3>::ones([2, 5, 16], &device);  // [batch, seq, hidden]
+//! let y = fc2.forward(Activation::Gelu.forward(fc1.forward(x)));
+//! assert_eq!(y.dims(), [2, 5, 16]);
+//! ```
+//!
+//! # Panics
+//!
+//! Layers follow Burn's idiom: a tensor whose width does not fit a layer panics. The crates above
+//! check shapes where user input enters and return errors.
+
+mod activation;
+mod attention;
+mod cache;
+mod embedding;
+mod linear;
+mod norm;
+mod precision;
+mod random;
+mod weights;
+
+pub use activation::Activation;
+pub use attention::{
+    Attended, MASKED, attention, causal_bias, merge_heads, padding_bias, split_heads,
+};
+pub use cache::KvCache;
+pub use embedding::Embedding;
+pub use linear::Linear;
+pub use norm::{LayerNorm, RmsNorm};
+pub use precision::{Precision, UnknownPrecision};
+pub use random::RandomWeights;
+pub use weights::{Role, TensorRequest, WeightSource, Weights};

@@ -1,0 +1,204 @@
+//! How a model asks for its weights.
+//!
+//! A model never opens a file. It is built against [`Weights`], a cursor into a tree of named
+//! tensors, and asks for each tensor by its Hugging Face name and shape. What answers is a
+//! [`WeightSource`]: a checkpoint on disk, a random initialiser, or a mere plan that counts. The
+//! source owns number formats, sharding and mapping, and keeps the account of what was missing or
+//! misshapen, so that a model's constructor reads like the list of its parts and all faults of a
+//! checkpoint are reported together.
+
+use burn::{
+    module::{Param, ParamId},
+    tensor::{Device, Shape, Tensor, TensorData},
+};
+
+use crate::{Embedding, LayerNorm, Linear, Precision, RmsNorm};
+
+/// What a tensor is for, which decides the format it is held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// The matrix of a linear layer, `[out, in]`; held in the asked [`Precision`].
+    Matrix,
+    /// A table of vectors that are looked up by row; held in the asked [`Precision`].
+    Embedding,
+    /// A matrix or table that is computed with directly (query tokens, positions); held in `f32`.
+    Dense,
+    /// Biases and norm offsets; held in `f32`.
+    Bias,
+    /// Norm scales; held in `f32`.
+    Scale,
+}
+
+impl Role {
+    /// Whether the tensor is held in the asked precision rather than always in `f32`.
+    pub fn follows_precision(self) -> bool {
+        matches!(self, Self::Matrix | Self::Embedding)
+    }
+}
+
+/// One tensor that a model asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TensorRequest<'a> {
+    /// The full Hugging Face name, for example `vision_model.post_layernorm.weight`.
+    pub name: &'a str,
+    /// The shape that the configuration demands.
+    pub shape: &'a [usize],
+    /// What the tensor is for.
+    pub role: Role,
+    /// The precision for roles that follow it.
+    pub precision: Precision,
+    /// The device that will hold the tensor.
+    pub device: &'a Device,
+}
+
+/// Answers requests for tensors; see the [module page](self).
+pub trait WeightSource {
+    /// The tensor's data in the format it is to be held in, of exactly the asked shape.
+    ///
+    /// `None` says that there is no such tensor, or none that fits; the source has noted why, and
+    /// whoever made the source must ask it for that account before the model is used.
+    fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData>;
+
+    /// Whether a tensor of this name exists. Lets a model follow a checkpoint that stores an
+    /// optional part (an untied head, a fused bias) without that counting as a fault.
+    fn contains(&self, name: &str) -> bool;
+}
+
+/// A cursor into a source of weights: a prefix, a device and a precision.
+#[derive(Clone)]
+pub struct Weights<'a> {
+    source: &'a dyn WeightSource,
+    prefix: String,
+    device: &'a Device,
+    precision: Precision,
+}
+
+impl<'a> Weights<'a> {
+    /// A cursor at the root of `source`; what is asked for will be held on `device`.
+    pub fn new(source: &'a dyn WeightSource, device: &'a Device) -> Self {
+        Self {
+            source,
+            prefix: String::new(),
+            device,
+            precision: Precision::default(),
+        }
+    }
+
+    /// The cursor one level down: `weights.at("encoder").at("layers.0")`.
+    #[must_use]
+    pub fn at(&self, name: &str) -> Self {
+        Self {
+            prefix: self.name(name),
+            ..self.clone()
+        }
+    }
+
+    /// The cursor with another precision for the matrices below it.
+    #[must_use]
+    pub fn with_precision(&self, precision: Precision) -> Self {
+        Self {
+            precision,
+            ..self.clone()
+        }
+    }
+
+    /// The device that holds what this cursor is asked for.
+    pub fn device(&self) -> &'a Device {
+        self.device
+    }
+
+    /// The full name of a tensor below this cursor.
+    pub fn name(&self, name: &str) -> String {
+        if self.prefix.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.prefix)
+        }
+    }
+
+    /// Whether the source has a tensor of this name below the cursor.
+    pub fn contains(&self, name: &str) -> bool {
+        self.source.contains(&self.name(name))
+    }
+
+    /// A parameter of shape `shape`.
+    ///
+    /// Where the source has none, the parameter is left uninitialised, which costs no memory; the
+    /// source has noted the fault.
+    pub fn param<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        role: Role,
+    ) -> Param<Tensor<D>> {
+        self.param_as(name, &shape, shape, role)
+    }
+
+    /// A parameter that the checkpoint stores as `stored` and the model holds as `held`, with the
+    /// same elements in the same order: the kernel of a patch convolution held as a matrix.
+    pub fn param_as<const D: usize>(
+        &self,
+        name: &str,
+        stored: &[usize],
+        held: [usize; D],
+        role: Role,
+    ) -> Param<Tensor<D>> {
+        debug_assert_eq!(
+            stored.iter().product::<usize>(),
+            held.iter().product::<usize>()
+        );
+        let request = TensorRequest {
+            name: &self.name(name),
+            shape: stored,
+            role,
+            precision: self.precision,
+            device: self.device,
+        };
+        let id = ParamId::new();
+        match self.source.tensor(&request) {
+            Some(data) => {
+                let dtype = data.dtype();
+                let (bytes, _, _) = data.into_parts();
+                let data = TensorData::from_bytes(bytes, held, dtype);
+                Param::initialized(id, Tensor::from_data(data, (self.device, dtype)))
+            }
+            None => Param::uninitialized(
+                id,
+                move |device, _| Tensor::zeros(held, device),
+                self.device.clone(),
+                false,
+                Shape::from(held),
+            ),
+        }
+    }
+
+    /// The linear layer `name`: `name.weight` `[out, in]` and, if asked, `name.bias` `[out]`.
+    pub fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+        let at = self.at(name);
+        Linear::new(
+            at.param("weight", [d_output, d_input], Role::Matrix),
+            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+        )
+    }
+
+    /// The embedding table `name`: `name.weight` `[rows, dim]`.
+    pub fn embedding(&self, name: &str, rows: usize, dim: usize) -> Embedding {
+        Embedding::new(self.at(name).param("weight", [rows, dim], Role::Embedding))
+    }
+
+    /// The layer norm `name`: `name.weight` and `name.bias`, both `[dim]`.
+    pub fn layer_norm(&self, name: &str, dim: usize, eps: f64) -> LayerNorm {
+        let at = self.at(name);
+        LayerNorm::new(
+            at.param("weight", [dim], Role::Scale),
+            at.param("bias", [dim], Role::Bias),
+            eps,
+        )
+    }
+
+    /// The root-mean-square norm `name`: `name.weight` `[dim]`.
+    pub fn rms_norm(&self, name: &str, dim: usize, eps: f64) -> RmsNorm {
+        RmsNorm::new(self.at(name).param("weight", [dim], Role::Scale), eps)
+    }
+}

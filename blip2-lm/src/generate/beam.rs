@@ -1,0 +1,267 @@
+//! Beam search as `transformers` does it (`_beam_search` in `generation/utils.py`), and beam
+//! sampling.
+//!
+//! The reference keeps `num_beams` rows alive whatever happens, and gives −10⁹ to those that stand
+//! for nothing: the copies of the prompt at the start, sequences that have ended. Such a row can
+//! never become a result ahead of a real one, so here it does not exist. A batch is decided row by
+//! row; the reference freezes the rows that are done, which comes to the same.
+
+use super::config::EarlyStopping;
+use super::numerics::{LogNormalizer, TopK, descending};
+use super::output::{FinishReason, Generated};
+use super::random::RandomStream;
+use super::run::{Run, Sequence, bad_logits, no_allowed_token};
+use super::session::{self, DecodeSession, Logits};
+use super::{GenerateError, GenerationConfig};
+
+/// A sequence that may go on.
+struct Beam {
+    sequence: Sequence,
+    /// The sum of its processed log-probabilities.
+    score: f32,
+    /// Its row in the latest logits.
+    slot: usize,
+    /// The token to feed next.
+    token: u32,
+}
+
+/// A beam and a token after it.
+struct Candidate {
+    beam: usize,
+    token: usize,
+    score: f32,
+}
+
+/// A sequence that has ended, with its final score.
+struct Hypothesis {
+    score: f32,
+    generated: Generated,
+}
+
+/// The search for one prompt row.
+struct BeamRow {
+    /// At most `num_beams`, best first.
+    beams: Vec<Beam>,
+    /// At most `num_beams`, best first.
+    finished: Vec<Hypothesis>,
+    random: Option<RandomStream>,
+    done: bool,
+}
+
+/// Searches all prompt rows; the best `num_return_sequences` of each, best first.
+pub(super) fn search_rows<S: DecodeSession>(
+    session: &mut S,
+    run: &Run<'_>,
+    prompts: &[Vec<u32>],
+) -> Result<Vec<Vec<Generated>>, GenerateError> {
+    let mut rows = prompts
+        .iter()
+        .enumerate()
+        .map(|(row, prompt)| BeamRow::new(run, Sequence::new(run, row, prompt, false)?))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !run.cancel.is_cancelled() {
+        let mut logits = session::prefill(session)?;
+        let mut scratch = Vec::new();
+        let (mut parents, mut tokens) = (Vec::new(), Vec::new());
+        loop {
+            parents.clear();
+            tokens.clear();
+            for row in rows.iter_mut().filter(|row| !row.done) {
+                row.advance(run, &logits, &mut scratch)?;
+                if !row.done {
+                    for beam in &mut row.beams {
+                        parents.push(beam.slot);
+                        tokens.push(beam.token);
+                        beam.slot = tokens.len() - 1;
+                    }
+                }
+            }
+            if tokens.is_empty() || run.cancel.is_cancelled() {
+                break;
+            }
+            logits = session::step(session, &parents, &tokens)?;
+        }
+    }
+    Ok(rows
+        .into_iter()
+        .map(|row| row.into_results(run.config()))
+        .collect())
+}
+
+impl BeamRow {
+    fn new(run: &Run<'_>, sequence: Sequence) -> Result<Self, GenerateError> {
+        let config = run.config();
+        Ok(Self {
+            random: config.do_sample.then(|| RandomStream::new(config.seed, 0)),
+            beams: vec![Beam {
+                slot: sequence.row(),
+                sequence,
+                score: 0.0,
+                token: 0,
+            }],
+            finished: Vec::new(),
+            done: false,
+        })
+    }
+
+    /// One step: every beam is continued, the best continuations go on or finish.
+    fn advance(
+        &mut self,
+        run: &Run<'_>,
+        logits: &Logits,
+        scratch: &mut Vec<f32>,
+    ) -> Result<(), GenerateError> {
+        let config = run.config();
+        let norms = self.score_tokens(run, logits, scratch)?;
+        let candidates = self.best_candidates(config, scratch, logits.vocab());
+        let mut beams = Vec::with_capacity(config.num_beams);
+        for (rank, candidate) in candidates.into_iter().enumerate() {
+            let among_best = rank < config.num_beams;
+            if !among_best && beams.len() == config.num_beams && !config.do_sample {
+                break;
+            }
+            let beam = &self.beams[candidate.beam];
+            let raw = logits.row(beam.slot)[candidate.token];
+            let token = candidate.token as u32;
+            let mut sequence = beam.sequence.clone();
+            let growth = sequence.push(token, norms[candidate.beam].log_prob(raw), run)?;
+            match growth.finish {
+                None => beams.push(Beam {
+                    sequence,
+                    score: candidate.score,
+                    slot: beam.slot,
+                    token,
+                }),
+                // The others exist only so that enough beams are left to go on.
+                Some(reason) if among_best => {
+                    self.finish(config, sequence, candidate.score, reason);
+                }
+                Some(_) => {}
+            }
+        }
+        if beams.is_empty() && self.finished.is_empty() {
+            return Err(no_allowed_token(&self.beams[0].sequence));
+        }
+        // In order already unless they were drawn at random.
+        beams.sort_by(|a, b| descending(a.score, b.score));
+        beams.truncate(config.num_beams);
+        self.beams = beams;
+        self.done = self.cannot_improve(config);
+        Ok(())
+    }
+
+    /// Fills `scores` with the processed log-probabilities, `[beams, vocab]`. Returns what
+    /// normalises each beam's raw logits.
+    fn score_tokens(
+        &self,
+        run: &Run<'_>,
+        logits: &Logits,
+        scores: &mut Vec<f32>,
+    ) -> Result<Vec<LogNormalizer>, GenerateError> {
+        scores.clear();
+        let mut norms = Vec::with_capacity(self.beams.len());
+        for beam in &self.beams {
+            let raw = logits.row(beam.slot);
+            let norm =
+                LogNormalizer::of(raw).map_err(|value| bad_logits(&beam.sequence, value))?;
+            scores.extend(raw.iter().map(|&x| norm.log_prob(x)));
+            norms.push(norm);
+        }
+        if run.rules.change_scores() {
+            let positions: Vec<_> = self.beams.iter().map(|b| b.sequence.position()).collect();
+            run.rules.apply(&positions, scores)?;
+        }
+        Ok(norms)
+    }
+
+    /// The best continuations of all beams, or a sample of them without replacement: as many as
+    /// leave `num_beams` to go on if each end token is among them in every beam.
+    fn best_candidates(
+        &mut self,
+        config: &GenerationConfig,
+        scores: &[f32],
+        vocab: usize,
+    ) -> Vec<Candidate> {
+        let keep = (1 + config.eos_token_id.len()).max(2) * config.num_beams;
+        let mut top = TopK::new(keep);
+        for (i, (beam, row)) in self.beams.iter().zip(scores.chunks_exact(vocab)).enumerate() {
+            for (token, &log_prob) in row.iter().enumerate() {
+                if log_prob == f32::NEG_INFINITY {
+                    continue;
+                }
+                let score = log_prob + beam.score;
+                let key = match &mut self.random {
+                    Some(random) => score + random.gumbel(),
+                    None => score,
+                };
+                let candidate = Candidate {
+                    beam: i,
+                    token,
+                    score,
+                };
+                top.push(key, candidate);
+            }
+        }
+        top.into_sorted().map(|(_, candidate)| candidate).collect()
+    }
+
+    fn finish(
+        &mut self,
+        config: &GenerationConfig,
+        sequence: Sequence,
+        score: f32,
+        reason: FinishReason,
+    ) {
+        let score = length_normalized(score, sequence.len(), config);
+        self.finished.push(Hypothesis {
+            score,
+            generated: sequence.into_generated(reason, Some(score)),
+        });
+        self.finished.sort_by(|a, b| b.score.total_cmp(&a.score));
+        self.finished.truncate(config.num_beams);
+    }
+
+    /// Whether the search is over: `_check_early_stop_heuristic` and
+    /// `_beam_search_has_unfinished_sequences` of the reference.
+    fn cannot_improve(&self, config: &GenerationConfig) -> bool {
+        let Some(best) = self.beams.first() else {
+            return true;
+        };
+        let Some(worst) = self.finished.last() else {
+            return false;
+        };
+        if self.finished.len() < config.num_beams {
+            return false;
+        }
+        if config.early_stopping == EarlyStopping::True {
+            return true;
+        }
+        let longest =
+            config.early_stopping == EarlyStopping::Never && config.length_penalty > 0.0;
+        let len = if longest {
+            best.sequence.max_new()
+        } else {
+            best.sequence.len()
+        };
+        length_normalized(best.score, len, config) <= worst.score
+    }
+
+    /// The results, best first. Beams that still run were cancelled.
+    fn into_results(mut self, config: &GenerationConfig) -> Vec<Generated> {
+        if !self.done {
+            for beam in std::mem::take(&mut self.beams) {
+                self.finish(config, beam.sequence, beam.score, FinishReason::Cancelled);
+            }
+        }
+        self.finished
+            .into_iter()
+            .take(config.num_return_sequences)
+            .map(|hypothesis| hypothesis.generated)
+            .collect()
+    }
+}
+
+/// `score / len ** length_penalty`, the power in f64 as Python takes it.
+fn length_normalized(score: f32, len: usize, config: &GenerationConfig) -> f32 {
+    score / (len.max(1) as f64).powf(config.length_penalty) as f32
+}

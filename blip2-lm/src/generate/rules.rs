@@ -1,0 +1,170 @@
+//! All that shapes the scores of the next token, in one object per run.
+
+use std::sync::Arc;
+
+use super::config::GenerationConfig;
+use super::constraint::{NextTokens, Position, TokenConstraint};
+use super::{GenerateError, penalties, warpers};
+
+/// The arguments of a run, ready to be applied to rows of scores.
+#[derive(Clone)]
+pub(super) struct Rules<'a> {
+    config: GenerationConfig,
+    constraint: Option<Arc<dyn TokenConstraint + 'a>>,
+    bad_words: Vec<Vec<u32>>,
+    vocab: usize,
+}
+
+impl<'a> Rules<'a> {
+    /// Prepares `config`, which has been validated, for a model of `vocab` tokens.
+    pub(super) fn new(
+        config: GenerationConfig,
+        constraint: Option<Arc<dyn TokenConstraint + 'a>>,
+        vocab: usize,
+    ) -> Result<Self, GenerateError> {
+        if let Some(token) = config
+            .bad_words_ids
+            .iter()
+            .flatten()
+            .find(|&&token| token as usize >= vocab)
+        {
+            let reason = format!("the model's vocabulary has {vocab} tokens");
+            return Err(GenerateError::argument("bad_words_ids", token, reason));
+        }
+        let is_end = |word: &[u32]| matches!(word, [token] if config.eos_token_id.contains(token));
+        let bad_words = config
+            .bad_words_ids
+            .iter()
+            .filter(|word| !is_end(word))
+            .cloned()
+            .collect();
+        Ok(Self {
+            config,
+            constraint,
+            bad_words,
+            vocab,
+        })
+    }
+
+    pub(super) fn config(&self) -> &GenerationConfig {
+        &self.config
+    }
+
+    pub(super) fn is_end(&self, token: u32) -> bool {
+        self.config.eos_token_id.contains(&token)
+    }
+
+    /// Whether [`apply`](Self::apply) can change any score.
+    pub(super) fn change_scores(&self) -> bool {
+        let config = &self.config;
+        config.do_sample
+            || config.repetition_penalty != 1.0
+            || config.no_repeat_ngram_size > 0
+            || !self.bad_words.is_empty()
+            || !config.eos_token_id.is_empty()
+                && (config.min_length > 0 || config.min_new_tokens.is_some_and(|min| min > 0))
+            || self.constraint.is_some()
+    }
+
+    /// Applies everything to `scores`, `[positions.len(), vocab]`: the beams of one prompt row, or
+    /// a single sequence. The order is that of `_get_logits_processor` in `transformers`.
+    pub(super) fn apply(
+        &self,
+        positions: &[Position<'_>],
+        scores: &mut [f32],
+    ) -> Result<(), GenerateError> {
+        let mut allowed = Vec::new();
+        for (&at, row) in positions.iter().zip(scores.chunks_exact_mut(self.vocab)) {
+            self.apply_penalties(at, row);
+            if let Some(constraint) = &self.constraint {
+                allowed.push(constraint.next_tokens(at, row));
+                self.keep_only(allowed.last(), row)?;
+            }
+            if self.config.do_sample {
+                warpers::temperature(row, self.config.temperature);
+            }
+            if let Some(&value) = row.iter().find(|&&x| x.is_nan() || x == f32::INFINITY) {
+                return Err(GenerateError::BadScores {
+                    row: at.row(),
+                    step: at.generated().len(),
+                    value,
+                });
+            }
+        }
+        if self.constraint.is_some() && scores.iter().all(|&x| x == f32::NEG_INFINITY) {
+            self.force(&allowed, scores);
+        }
+        if self.config.do_sample {
+            for row in scores.chunks_exact_mut(self.vocab) {
+                if row.iter().any(|&score| score > f32::NEG_INFINITY) {
+                    warpers::truncate(row, &self.config, self.min_tokens_to_keep());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_penalties(&self, at: Position<'_>, scores: &mut [f32]) {
+        let config = &self.config;
+        let ids = at.ids();
+        if config.repetition_penalty != 1.0 {
+            penalties::repetition_penalty(scores, ids, config.repetition_penalty);
+        }
+        if config.no_repeat_ngram_size > 0 {
+            penalties::no_repeat_ngram(scores, ids, config.no_repeat_ngram_size);
+        }
+        penalties::bad_words(scores, ids, &self.bad_words);
+        let too_short = match config.min_new_tokens {
+            Some(min) => at.generated().len() < min,
+            None => ids.len() < config.min_length,
+        };
+        if too_short {
+            penalties::no_end(scores, &config.eos_token_id);
+        }
+    }
+
+    fn keep_only(
+        &self,
+        allowed: Option<&NextTokens>,
+        scores: &mut [f32],
+    ) -> Result<(), GenerateError> {
+        let Some(NextTokens::Only(tokens)) = allowed else {
+            return Ok(());
+        };
+        let kept: Vec<(usize, f32)> = tokens
+            .iter()
+            .map(|&token| match scores.get(token as usize) {
+                Some(&score) => Ok((token as usize, score)),
+                None => Err(GenerateError::ConstraintToken {
+                    token,
+                    vocab: self.vocab,
+                }),
+            })
+            .collect::<Result<_, _>>()?;
+        scores.fill(f32::NEG_INFINITY);
+        for (token, score) in kept {
+            scores[token] = score;
+        }
+        Ok(())
+    }
+
+    /// `PrefixConstrainedLogitsProcessor` when nothing is left: the allowed tokens score 0.
+    fn force(&self, allowed: &[NextTokens], scores: &mut [f32]) {
+        for (allowed, row) in allowed.iter().zip(scores.chunks_exact_mut(self.vocab)) {
+            if let NextTokens::Only(tokens) = allowed {
+                for &token in tokens {
+                    row[token as usize] = 0.0;
+                }
+            }
+        }
+    }
+
+    /// How many tokens the warpers leave at least: in beams one more than could end them all.
+    fn min_tokens_to_keep(&self) -> usize {
+        match (self.config.num_beams, self.config.eos_token_id.len()) {
+            (1, _) => 1,
+            (_, 0) => 2,
+            (_, ends) => ends + 1,
+        }
+    }
+}

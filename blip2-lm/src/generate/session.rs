@@ -1,0 +1,150 @@
+//! What the engine asks of a language model: logits, one step at a time.
+
+use super::GenerateError;
+
+/// Next-token logits of a batch of rows, on the host, row-major `[rows, vocab]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logits {
+    data: Vec<f32>,
+    vocab: usize,
+}
+
+impl Logits {
+    /// Wraps `data`, laid out as `[rows, vocab]`.
+    ///
+    /// # Errors
+    ///
+    /// [`GenerateError::LogitsShape`] if `vocab` is zero or does not divide `data.len()`.
+    pub fn new(data: Vec<f32>, vocab: usize) -> Result<Self, GenerateError> {
+        if vocab == 0 || !data.len().is_multiple_of(vocab) {
+            return Err(GenerateError::LogitsShape {
+                values: data.len(),
+                vocab,
+            });
+        }
+        Ok(Self { data, vocab })
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.data.len() / self.vocab
+    }
+
+    /// The number of logits in each row.
+    pub fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    /// The logits of row `i`.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`rows`](Self::rows), as slice indexing does.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.data[i * self.vocab..(i + 1) * self.vocab]
+    }
+
+    /// The logits of row `i`, to change in place.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not below [`rows`](Self::rows), as slice indexing does.
+    pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
+        &mut self.data[i * self.vocab..(i + 1) * self.vocab]
+    }
+}
+
+/// A running decode: what the engine needs of a language model.
+///
+/// A session holds its prompt, already embedded or encoded, and a key/value cache. The engine calls
+/// [`prefill`](Self::prefill) once and then [`step`](Self::step) until every row has finished.
+pub trait DecodeSession {
+    /// What can go wrong in the model.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// The number of logits per row, the same in every call.
+    fn vocab_size(&self) -> usize;
+
+    /// The number of prompt rows.
+    fn rows(&self) -> usize;
+
+    /// Runs the prompt. Returns the logits of the token after it, one row for each prompt row.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model reports.
+    fn prefill(&mut self) -> Result<Logits, Self::Error>;
+
+    /// Runs one token in each row: row `i` of this step continues row `parents[i]` of the step
+    /// before (of the prefill, at first) with `tokens[i]`. Both slices have the same length.
+    ///
+    /// `parents` may be shorter than the last step (rows that finished are left out, and cost
+    /// nothing any more), longer (beams fan out of one prefilled row), and in any order with
+    /// repetitions (beams change places). Returns the logits after each new row.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model reports.
+    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, Self::Error>;
+
+    /// How many more tokens can be fed after the prompt before the context is full; `None` if the
+    /// model has no such limit. One more than this can be generated, as the last is not fed.
+    fn remaining_positions(&self) -> Option<usize> {
+        None
+    }
+}
+
+impl<S: DecodeSession + ?Sized> DecodeSession for &mut S {
+    type Error = S::Error;
+
+    fn vocab_size(&self) -> usize {
+        (**self).vocab_size()
+    }
+
+    fn rows(&self) -> usize {
+        (**self).rows()
+    }
+
+    fn prefill(&mut self) -> Result<Logits, Self::Error> {
+        (**self).prefill()
+    }
+
+    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, Self::Error> {
+        (**self).step(parents, tokens)
+    }
+
+    fn remaining_positions(&self) -> Option<usize> {
+        (**self).remaining_positions()
+    }
+}
+
+/// Runs the prompt and checks the shape of what comes back.
+pub(super) fn prefill<S: DecodeSession>(session: &mut S) -> Result<Logits, GenerateError> {
+    let rows = session.rows();
+    let logits = session.prefill().map_err(GenerateError::session)?;
+    checked(logits, rows, session.vocab_size())
+}
+
+/// Runs one step and checks the shape of what comes back.
+pub(super) fn step<S: DecodeSession>(
+    session: &mut S,
+    parents: &[usize],
+    tokens: &[u32],
+) -> Result<Logits, GenerateError> {
+    let logits = session
+        .step(parents, tokens)
+        .map_err(GenerateError::session)?;
+    checked(logits, parents.len(), session.vocab_size())
+}
+
+fn checked(logits: Logits, rows: usize, vocab: usize) -> Result<Logits, GenerateError> {
+    if logits.rows() != rows || logits.vocab() != vocab {
+        return Err(GenerateError::SessionShape {
+            rows: logits.rows(),
+            vocab: logits.vocab(),
+            expected_rows: rows,
+            expected_vocab: vocab,
+        });
+    }
+    Ok(logits)
+}

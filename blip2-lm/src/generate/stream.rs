@@ -1,0 +1,149 @@
+//! Generation as an iterator, for text that is shown while it grows.
+
+use std::fmt;
+use std::iter::FusedIterator;
+
+use super::output::{FinishReason, Generated};
+use super::run::Run;
+use super::session::{self, DecodeSession, Logits};
+use super::walk::Walk;
+use super::GenerateError;
+
+/// A generated token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StreamToken {
+    /// Its id.
+    pub id: u32,
+    /// Its log-probability, as in [`Generated::logprobs`].
+    pub logprob: f32,
+}
+
+/// What one step of a [`Stream`] brought. Displays as its text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamPiece {
+    /// New text, whole characters only. Empty while a character is incomplete, while the text may
+    /// turn out to be a stop string, and for end tokens. The pieces together are the text of
+    /// [`Generated::content`] up to the first stop string.
+    pub text: String,
+    /// The token generated; `None` in a last piece that only brings the text held back when the
+    /// generation was cancelled.
+    pub token: Option<StreamToken>,
+}
+
+impl fmt::Display for StreamPiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Greedy or sampled generation for one prompt, a token at a time.
+///
+/// Made by [`Generator::stream`](super::Generator::stream). The model runs inside
+/// [`next`](Iterator::next), and only as far as the iterator is driven. After an error the
+/// iterator is over.
+pub struct Stream<'a, S> {
+    session: S,
+    run: Run<'a>,
+    walk: Walk,
+    stage: Stage,
+    scratch: Vec<f32>,
+    generated: Vec<StreamToken>,
+}
+
+enum Stage {
+    Prompt,
+    /// The next token to feed.
+    Token(u32),
+    Finished(FinishReason),
+    Failed,
+}
+
+impl<'a, S: DecodeSession> Stream<'a, S> {
+    pub(super) fn new(session: S, run: Run<'a>, walk: Walk) -> Self {
+        Self {
+            session,
+            run,
+            walk,
+            stage: Stage::Prompt,
+            scratch: Vec::new(),
+            generated: Vec::new(),
+        }
+    }
+
+    /// Why the sequence ended; `None` while it runs, and after an error.
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        match self.stage {
+            Stage::Finished(reason) => Some(reason),
+            Stage::Prompt | Stage::Token(_) | Stage::Failed => None,
+        }
+    }
+
+    /// The tokens generated so far.
+    pub fn tokens(&self) -> &[StreamToken] {
+        &self.generated
+    }
+
+    /// Everything generated. A stream that has not ended counts as cancelled.
+    pub fn into_generated(self) -> Generated {
+        let reason = self.finish_reason().unwrap_or(FinishReason::Cancelled);
+        self.walk.into_generated(reason)
+    }
+
+    /// One step; `None` if there is nothing more to bring.
+    fn advance(&mut self) -> Result<Option<StreamPiece>, GenerateError> {
+        let logits = match self.stage {
+            Stage::Finished(_) | Stage::Failed => return Ok(None),
+            Stage::Prompt | Stage::Token(_) if self.run.cancel.is_cancelled() => {
+                let text = self.walk.flush_text(&self.run)?;
+                self.stage = Stage::Finished(FinishReason::Cancelled);
+                return Ok((!text.is_empty()).then_some(StreamPiece { text, token: None }));
+            }
+            Stage::Prompt => session::prefill(&mut self.session)?,
+            Stage::Token(token) => session::step(&mut self.session, &[0], &[token])?,
+        };
+        self.choose(&logits).map(Some)
+    }
+
+    fn choose(&mut self, logits: &Logits) -> Result<StreamPiece, GenerateError> {
+        let (token, growth) = self
+            .walk
+            .advance(&self.run, logits.row(0), &mut self.scratch)?;
+        self.generated.push(token);
+        let mut text = growth.text;
+        self.stage = match growth.finish {
+            None => Stage::Token(token.id),
+            Some(reason) => {
+                if reason != FinishReason::StopString {
+                    text.push_str(&self.walk.flush_text(&self.run)?);
+                }
+                Stage::Finished(reason)
+            }
+        };
+        Ok(StreamPiece {
+            text,
+            token: Some(token),
+        })
+    }
+}
+
+impl<S: DecodeSession> Iterator for Stream<'_, S> {
+    type Item = Result<StreamPiece, GenerateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let piece = self.advance();
+        if piece.is_err() {
+            self.stage = Stage::Failed;
+        }
+        piece.transpose()
+    }
+}
+
+impl<S: DecodeSession> FusedIterator for Stream<'_, S> {}
+
+impl<S> fmt::Debug for Stream<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("tokens", &self.generated)
+            .finish_non_exhaustive()
+    }
+}

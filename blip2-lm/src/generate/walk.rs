@@ -1,0 +1,121 @@
+//! Greedy search and plain sampling: sequences that never fork.
+
+use super::numerics::{LogNormalizer, argmax};
+use super::output::{FinishReason, Generated};
+use super::random::RandomStream;
+use super::run::{Growth, Run, Sequence, bad_logits, no_allowed_token};
+use super::session::{self, DecodeSession};
+use super::{GenerateError, StreamToken};
+
+/// One sequence on its way, with its own random numbers if it is sampled.
+pub(super) struct Walk {
+    sequence: Sequence,
+    random: Option<RandomStream>,
+}
+
+impl Walk {
+    /// Sequence number `index` of those returned for its row.
+    pub(super) fn new(run: &Run<'_>, sequence: Sequence, index: usize) -> Self {
+        let config = run.config();
+        let random = config
+            .do_sample
+            .then(|| RandomStream::new(config.seed, index));
+        Self { sequence, random }
+    }
+
+    /// Chooses the token after `logits`, `[vocab]`, and takes it. `scratch` holds the scores.
+    pub(super) fn advance(
+        &mut self,
+        run: &Run<'_>,
+        logits: &[f32],
+        scratch: &mut Vec<f32>,
+    ) -> Result<(StreamToken, Growth), GenerateError> {
+        let norm = LogNormalizer::of(logits).map_err(|value| bad_logits(&self.sequence, value))?;
+        let scores = if run.rules.change_scores() {
+            scratch.clear();
+            scratch.extend_from_slice(logits);
+            run.rules.apply(&[self.sequence.position()], scratch)?;
+            scratch.as_slice()
+        } else {
+            logits
+        };
+        let chosen = match &mut self.random {
+            Some(random) => random.multinomial(scores),
+            None => argmax(scores),
+        };
+        let chosen = chosen.ok_or_else(|| no_allowed_token(&self.sequence))?;
+        let token = StreamToken {
+            id: chosen as u32,
+            logprob: norm.log_prob(logits[chosen]),
+        };
+        let growth = self.sequence.push(token.id, token.logprob, run)?;
+        Ok((token, growth))
+    }
+
+    pub(super) fn flush_text(&mut self, run: &Run<'_>) -> Result<String, GenerateError> {
+        self.sequence.flush_text(run)
+    }
+
+    pub(super) fn into_generated(self, finish_reason: FinishReason) -> Generated {
+        self.sequence.into_generated(finish_reason, None)
+    }
+}
+
+/// A walk of a batch.
+struct Place {
+    walk: Walk,
+    /// Its row in the latest logits.
+    slot: usize,
+    finish: Option<FinishReason>,
+}
+
+/// Walks all prompt rows to their ends; `num_return_sequences` walks each.
+pub(super) fn walk_rows<S: DecodeSession>(
+    session: &mut S,
+    run: &Run<'_>,
+    prompts: &[Vec<u32>],
+) -> Result<Vec<Vec<Generated>>, GenerateError> {
+    let per_row = run.config().num_return_sequences;
+    let mut places = Vec::with_capacity(prompts.len() * per_row);
+    for (row, prompt) in prompts.iter().enumerate() {
+        for index in 0..per_row {
+            let sequence = Sequence::new(run, row, prompt, false)?;
+            places.push(Place {
+                walk: Walk::new(run, sequence, index),
+                slot: row,
+                finish: None,
+            });
+        }
+    }
+    if !run.cancel.is_cancelled() {
+        let mut logits = session::prefill(session)?;
+        let mut scratch = Vec::new();
+        let (mut parents, mut tokens) = (Vec::new(), Vec::new());
+        loop {
+            parents.clear();
+            tokens.clear();
+            for place in places.iter_mut().filter(|place| place.finish.is_none()) {
+                let row = logits.row(place.slot);
+                let (token, growth) = place.walk.advance(run, row, &mut scratch)?;
+                place.finish = growth.finish;
+                if place.finish.is_none() {
+                    parents.push(place.slot);
+                    tokens.push(token.id);
+                    place.slot = tokens.len() - 1;
+                }
+            }
+            if tokens.is_empty() || run.cancel.is_cancelled() {
+                break;
+            }
+            logits = session::step(session, &parents, &tokens)?;
+        }
+    }
+    let mut generated = places.into_iter().map(|place| {
+        let finish = place.finish.unwrap_or(FinishReason::Cancelled);
+        place.walk.into_generated(finish)
+    });
+    Ok(prompts
+        .iter()
+        .map(|_| generated.by_ref().take(per_row).collect())
+        .collect())
+}

@@ -1,0 +1,115 @@
+//! Sampling and beam sampling.
+
+mod generate_support;
+
+use std::collections::BTreeSet;
+
+use blip2_lm::generate::{Generated, GenerationConfig, Generator};
+use generate_support::{FnSession, Tables, table_session};
+
+fn sample(tables: &Tables, prompts: &[Vec<u32>], kwargs: &str, seed: u64) -> Vec<Vec<Generated>> {
+    let config = GenerationConfig {
+        do_sample: true,
+        seed,
+        ..serde_json::from_str(kwargs).unwrap()
+    };
+    Generator::new(config)
+        .unwrap()
+        .generate(&mut table_session(tables, prompts), prompts)
+        .unwrap()
+}
+
+#[test]
+fn a_seed_decides_and_the_batch_does_not() {
+    let tables = Tables::random(60, 1.5, 2);
+    let prompts = [vec![1, 2], vec![3], vec![9, 8, 7]];
+    for kwargs in [
+        r#"{"num_return_sequences": 3}"#,
+        r#"{"top_p": 0.9, "temperature": 1.3}"#,
+        r#"{"num_beams": 3, "num_return_sequences": 2}"#,
+    ] {
+        let first = sample(&tables, &prompts, kwargs, 7);
+        assert_eq!(first, sample(&tables, &prompts, kwargs, 7));
+        assert_ne!(first, sample(&tables, &prompts, kwargs, 8));
+        for (prompt, expected) in prompts.iter().zip(&first) {
+            let alone = sample(&tables, std::slice::from_ref(prompt), kwargs, 7);
+            assert_eq!(&alone[0], expected, "{kwargs}");
+        }
+        for row in &first {
+            let different: BTreeSet<&[u32]> = row.iter().map(|g| &g.tokens[..]).collect();
+            assert_eq!(different.len(), row.len(), "sequences of a row differ");
+        }
+    }
+}
+
+/// The warpers' effect on a distribution that is known: the kept tokens and no others are drawn.
+#[test]
+fn only_tokens_that_survive_the_warpers_are_drawn() {
+    let probs = [0.4f32, 0.3, 0.15, 0.1, 0.05];
+    for (kwargs, kept) in [
+        (r#"{"top_k": 0}"#, 5),
+        (r#"{"top_k": 2}"#, 2),
+        (r#"{"top_p": 0.65}"#, 2),
+        (r#"{"top_p": 0.75}"#, 3),
+        (r#"{"min_p": 0.3}"#, 3),
+        (r#"{"temperature": 0.01}"#, 1),
+    ] {
+        let config = GenerationConfig {
+            do_sample: true,
+            max_new_tokens: Some(400),
+            ..serde_json::from_str(kwargs).unwrap()
+        };
+        let prompts = [vec![0]];
+        let mut session = FnSession::new(5, &prompts, |_: &[u32]| probs.map(f32::ln).to_vec());
+        let results = Generator::new(config)
+            .unwrap()
+            .generate(&mut session, &prompts)
+            .unwrap();
+        let drawn: BTreeSet<u32> = results[0][0].tokens.iter().copied().collect();
+        assert_eq!(drawn, (0..kept).collect(), "{kwargs}");
+    }
+}
+
+/// Two of three tokens without replacement: the pair {a, b} comes with probability
+/// `p(a) p(b) (1 / (1 − p(a)) + 1 / (1 − p(b)))`.
+#[test]
+fn beam_sampling_draws_without_replacement() {
+    let probs = [0.6f32, 0.3, 0.1];
+    let prompts = [vec![0]];
+    let draws = 20_000u32;
+    let mut pairs = [0u32; 3];
+    for seed in 0..draws {
+        let config = GenerationConfig {
+            do_sample: true,
+            seed: u64::from(seed),
+            top_k: 0,
+            num_beams: 2,
+            num_return_sequences: 2,
+            max_new_tokens: Some(1),
+            ..Default::default()
+        };
+        let mut session = FnSession::new(3, &prompts, |_: &[u32]| probs.map(f32::ln).to_vec());
+        let results = Generator::new(config)
+            .unwrap()
+            .generate(&mut session, &prompts)
+            .unwrap();
+        let [best, second] = &results[0][..] else {
+            panic!("two sequences")
+        };
+        assert!(best.score > second.score);
+        // The token that is missing names the pair.
+        pairs[3 - (best.tokens[0] + second.tokens[0]) as usize] += 1;
+    }
+    let p = probs.map(f64::from);
+    let chi_squared: f64 = [(1, 2), (0, 2), (0, 1)]
+        .into_iter()
+        .zip(pairs)
+        .map(|((a, b), count)| {
+            let pair = p[a] * p[b] * (1.0 / (1.0 - p[a]) + 1.0 / (1.0 - p[b]));
+            let expected = pair * f64::from(draws);
+            (f64::from(count) - expected).powi(2) / expected
+        })
+        .sum();
+    // 2 degrees of freedom: one run in a thousand lies above.
+    assert!(chi_squared < 13.82, "{pairs:?}: {chi_squared}");
+}
