@@ -1,2 +1,6 @@
 //! x
 pub mod generate;
+
+pub use generate::{
+    DecodeSession, FinishReason, GenerateError, Generated, GenerationConfig, Generator, Logits,
+};

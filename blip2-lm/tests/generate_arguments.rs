@@ -1,4 +1,5 @@
 //! Arguments, limits and errors of the decoding engine.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod generate_support;
 
@@ -23,14 +24,36 @@ fn generate(kwargs: &str, prompts: &[Vec<u32>]) -> Result<Vec<Vec<Generated>>, G
 fn each_bad_argument_is_named_with_its_value() {
     for (kwargs, argument, value) in [
         (r#"{"num_beams": 0}"#, "num_beams", "0"),
+        (r#"{"num_beams": 1025}"#, "num_beams", "1025"),
+        (
+            r#"{"num_return_sequences": 1025, "do_sample": true}"#,
+            "num_return_sequences",
+            "1025",
+        ),
         (r#"{"max_new_tokens": 0}"#, "max_new_tokens", "0"),
         (r#"{"max_length": 0}"#, "max_length", "0"),
         (r#"{"min_new_tokens": 21}"#, "min_new_tokens", "21"),
-        (r#"{"min_new_tokens": 5, "max_new_tokens": 4}"#, "min_new_tokens", "5"),
+        (
+            r#"{"min_new_tokens": 5, "max_new_tokens": 4}"#,
+            "min_new_tokens",
+            "5",
+        ),
         (r#"{"min_length": 9, "max_length": 8}"#, "min_length", "9"),
-        (r#"{"num_return_sequences": 0}"#, "num_return_sequences", "0"),
-        (r#"{"num_return_sequences": 2}"#, "num_return_sequences", "2"),
-        (r#"{"num_return_sequences": 4, "num_beams": 3}"#, "num_return_sequences", "4"),
+        (
+            r#"{"num_return_sequences": 0}"#,
+            "num_return_sequences",
+            "0",
+        ),
+        (
+            r#"{"num_return_sequences": 2}"#,
+            "num_return_sequences",
+            "2",
+        ),
+        (
+            r#"{"num_return_sequences": 4, "num_beams": 3}"#,
+            "num_return_sequences",
+            "4",
+        ),
         (r#"{"temperature": 0.0}"#, "temperature", "0"),
         (r#"{"temperature": -1.5}"#, "temperature", "-1.5"),
         (r#"{"temperature": 1e-60}"#, "temperature", "0.000"),
@@ -41,7 +64,11 @@ fn each_bad_argument_is_named_with_its_value() {
         (r#"{"typical_p": 0.0}"#, "typical_p", "0"),
         (r#"{"typical_p": 2.0}"#, "typical_p", "2"),
         (r#"{"repetition_penalty": 0.0}"#, "repetition_penalty", "0"),
-        (r#"{"repetition_penalty": -2.0}"#, "repetition_penalty", "-2"),
+        (
+            r#"{"repetition_penalty": -2.0}"#,
+            "repetition_penalty",
+            "-2",
+        ),
         (r#"{"bad_words_ids": [[1], []]}"#, "bad_words_ids", "[]"),
         (r#"{"bad_words_ids": [[1, 99]]}"#, "bad_words_ids", "99"),
         (r#"{"stop_strings": ["a", ""]}"#, "stop_strings", "\"\""),
@@ -85,8 +112,14 @@ fn json_is_read_as_transformers_writes_it() {
     assert_eq!(read, expected);
     assert_eq!(config(&serde_json::to_string(&read).unwrap()), read);
     assert_eq!(config(r#"{"eos_token_id": [2, 3]}"#).eos_token_id, [2, 3]);
-    assert_eq!(config(r#"{"early_stopping": true}"#).early_stopping, EarlyStopping::True);
-    assert_eq!(config(r#"{"early_stopping": false}"#).early_stopping, EarlyStopping::False);
+    assert_eq!(
+        config(r#"{"early_stopping": true}"#).early_stopping,
+        EarlyStopping::True
+    );
+    assert_eq!(
+        config(r#"{"early_stopping": false}"#).early_stopping,
+        EarlyStopping::False
+    );
     assert!(serde_json::from_str::<GenerationConfig>(r#"{"early_stopping": "soon"}"#).is_err());
 }
 
@@ -122,7 +155,10 @@ fn minimum_lengths_hold_the_end_token_back() {
             .unwrap()
             .generate(&mut session, prompts)
             .unwrap();
-        results.into_iter().map(|row| row[0].tokens.clone()).collect()
+        results
+            .into_iter()
+            .map(|row| row[0].tokens.clone())
+            .collect()
     };
     let prompts = [vec![2, 2], vec![2]];
     assert_eq!(run(r#"{"eos_token_id": 0}"#, &prompts), [[0], [0]]);
@@ -143,8 +179,14 @@ fn a_full_context_ends_a_sequence_one_token_later() {
         let prompts = [vec![1, 2]];
         let mut session = table_session(&tables, &prompts);
         session.remaining = Some(3);
-        let config = GenerationConfig { num_beams: beams, ..Default::default() };
-        let results = Generator::new(config).unwrap().generate(&mut session, &prompts).unwrap();
+        let config = GenerationConfig {
+            num_beams: beams,
+            ..Default::default()
+        };
+        let results = Generator::new(config)
+            .unwrap()
+            .generate(&mut session, &prompts)
+            .unwrap();
         assert_eq!(results[0][0].tokens.len(), 4);
         assert_eq!(results[0][0].finish_reason, FinishReason::ContextFull);
         assert_eq!(session.batches.len(), 4);
@@ -158,7 +200,10 @@ fn log_probabilities_are_the_models_own() {
     let tables = Tables::random(30, 2.0, 1);
     let prompt = vec![1, 2];
     for beams in [1, 4] {
-        let config = GenerationConfig { num_beams: beams, ..config(kwargs) };
+        let config = GenerationConfig {
+            num_beams: beams,
+            ..config(kwargs)
+        };
         let prompts = [prompt.clone()];
         let results = Generator::new(config)
             .unwrap()
@@ -181,7 +226,13 @@ fn prompts_must_match_the_session() {
     let generator = Generator::new(GenerationConfig::default()).unwrap();
     let mut session = table_session(&tables, &[vec![1], vec![2]]);
     let error = generator.generate(&mut session, &[vec![1]]).unwrap_err();
-    assert!(matches!(error, GenerateError::PromptCount { given: 1, expected: 2 }));
+    assert!(matches!(
+        error,
+        GenerateError::PromptCount {
+            given: 1,
+            expected: 2
+        }
+    ));
     let mut none = table_session(&tables, &[]);
     assert!(generator.generate(&mut none, &[]).unwrap().is_empty());
     // An empty prompt is no error: the engine only counts its ids.
@@ -200,17 +251,31 @@ fn logits_that_are_no_distribution_are_refused() {
             let mut session = FnSession::new(4, &prompts, |ids: &[u32]| {
                 let spoilt = ids[0] == 2 && ids.len() == 3;
                 let others = if bad == f32::NEG_INFINITY { bad } else { 0.0 };
-                if spoilt { vec![bad, others, others, others] } else { vec![0.0, 1.0, 2.0, 3.0] }
+                if spoilt {
+                    vec![bad, others, others, others]
+                } else {
+                    vec![0.0, 1.0, 2.0, 3.0]
+                }
             });
             let generator = Generator::new(config(kwargs)).unwrap();
             let error = generator.generate(&mut session, &prompts).unwrap_err();
-            assert!(matches!(error, GenerateError::BadLogits { row: 1, step: 2, .. }));
+            assert!(matches!(
+                error,
+                GenerateError::BadLogits {
+                    row: 1,
+                    step: 2,
+                    ..
+                }
+            ));
             assert!(error.to_string().contains(shown), "{error}");
         }
     }
     assert!(matches!(
         Logits::new(vec![0.0; 5], 2),
-        Err(GenerateError::LogitsShape { values: 5, vocab: 2 })
+        Err(GenerateError::LogitsShape {
+            values: 5,
+            vocab: 2
+        })
     ));
     assert!(Logits::new(vec![], 0).is_err());
 }
@@ -219,7 +284,11 @@ fn logits_that_are_no_distribution_are_refused() {
 fn rules_that_forbid_everything_are_an_error() {
     for beams in [1, 3] {
         let all: Vec<Vec<u32>> = (0..30).map(|token| vec![token]).collect();
-        let config = GenerationConfig { num_beams: beams, bad_words_ids: all, ..Default::default() };
+        let config = GenerationConfig {
+            num_beams: beams,
+            bad_words_ids: all,
+            ..Default::default()
+        };
         let tables = Tables::random(30, 2.0, 1);
         let prompts = [vec![1]];
         let run = |generator: Generator<'_>| {
@@ -228,15 +297,37 @@ fn rules_that_forbid_everything_are_an_error() {
                 .unwrap_err()
         };
         let error = run(Generator::new(config).unwrap());
-        assert!(matches!(error, GenerateError::NoAllowedToken { row: 0, step: 0 }));
-        let free = GenerationConfig { num_beams: beams, ..Default::default() };
+        assert!(matches!(
+            error,
+            GenerateError::NoAllowedToken { row: 0, step: 0 }
+        ));
+        let free = GenerationConfig {
+            num_beams: beams,
+            ..Default::default()
+        };
         let free = Generator::new(free).unwrap();
         let error = run(free.clone().constraint(Always(vec![])));
-        assert!(matches!(error, GenerateError::NoAllowedToken { row: 0, step: 0 }));
+        assert!(matches!(
+            error,
+            GenerateError::NoAllowedToken { row: 0, step: 0 }
+        ));
         let error = run(free.clone().constraint(Always(vec![3, 30])));
-        assert!(matches!(error, GenerateError::ConstraintToken { token: 30, vocab: 30 }));
+        assert!(matches!(
+            error,
+            GenerateError::ConstraintToken {
+                token: 30,
+                vocab: 30
+            }
+        ));
         let error = run(free.constraint(Spoiler));
-        assert!(matches!(error, GenerateError::BadScores { row: 0, step: 0, .. }));
+        assert!(matches!(
+            error,
+            GenerateError::BadScores {
+                row: 0,
+                step: 0,
+                ..
+            }
+        ));
     }
 }
 
@@ -286,7 +377,11 @@ fn a_constraint_holds_in_every_mode_and_beams_find_every_answer() {
         for row in results {
             let mut tokens: Vec<Vec<u32>> = row.iter().map(|g| g.tokens.clone()).collect();
             assert!(row.iter().all(|g| g.finish_reason == FinishReason::Eos));
-            assert!(tokens.iter().all(|t| answers.iter().any(|a| ended(a) == *t)));
+            assert!(
+                tokens
+                    .iter()
+                    .all(|t| answers.iter().any(|a| ended(a) == *t))
+            );
             if config.num_beams > 1 {
                 assert!(row.is_sorted_by(|a, b| a.score >= b.score));
                 // There are three answers, so five cannot be returned.
@@ -303,7 +398,12 @@ fn a_constraint_holds_in_every_mode_and_beams_find_every_answer() {
 fn stop_strings_need_a_token_decoder_that_works() {
     let kwargs = r#"{"stop_strings": ["a"]}"#;
     let error = generate(kwargs, &[vec![1]]).unwrap_err();
-    assert!(matches!(error, GenerateError::NoTokenDecoder { need: "`stop_strings`" }));
+    assert!(matches!(
+        error,
+        GenerateError::NoTokenDecoder {
+            need: "`stop_strings`"
+        }
+    ));
 
     struct Broken;
     impl TokenDecoder for Broken {
@@ -373,13 +473,24 @@ fn the_models_errors_come_through() {
     for kwargs in ["{}", r#"{"num_beams": 2}"#] {
         let generator = Generator::new(config(kwargs)).unwrap();
         for fails_at in [0, 1, 3] {
-            let mut session = Faulty { fails_at, returns: 4, steps: 0 };
+            let mut session = Faulty {
+                fails_at,
+                returns: 4,
+                steps: 0,
+            };
             let error = generator.generate(&mut session, &[vec![1]]).unwrap_err();
-            assert_eq!(error.to_string(), "the language model failed: out of memory");
+            assert_eq!(
+                error.to_string(),
+                "the language model failed: out of memory"
+            );
             let source = std::error::Error::source(&error).unwrap();
             assert!(source.downcast_ref::<OutOfMemory>().is_some());
         }
-        let mut session = Faulty { fails_at: 9, returns: 5, steps: 0 };
+        let mut session = Faulty {
+            fails_at: 9,
+            returns: 5,
+            steps: 0,
+        };
         let error = generator.generate(&mut session, &[vec![1]]).unwrap_err();
         assert!(error.to_string().contains("[1, 5] where [1, 4]"), "{error}");
     }

@@ -1,14 +1,21 @@
 //! Any model and any valid arguments: the engine keeps its promises and never panics.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod generate_support;
 
-use blip2_lm::generate::{FinishReason, GenerateError, GenerationConfig, Generator};
+use blip2_lm::generate::{EarlyStopping, FinishReason, GenerateError, GenerationConfig, Generator};
 use generate_support::{Bytes, FnSession, Lcg, Tables, table_session};
 use proptest::prelude::*;
 
 fn configs() -> impl Strategy<Value = GenerationConfig> {
     let lengths = (1usize..9, 0usize..4, 0usize..12);
-    let beams = (1usize..6, 1usize..6, -2.0f64..3.0, 0u8..3);
+    let stopping = [
+        EarlyStopping::False,
+        EarlyStopping::True,
+        EarlyStopping::Never,
+    ];
+    let stopping = prop::sample::select(stopping.to_vec());
+    let beams = (1usize..6, 1usize..6, -2.0f64..3.0, stopping);
     let warpers = (
         any::<bool>(),
         0.05f64..3.0,
@@ -32,9 +39,15 @@ fn configs() -> impl Strategy<Value = GenerationConfig> {
                 min_new_tokens: (lengths.1 > 0).then_some(lengths.1.min(lengths.0)),
                 min_length: lengths.2,
                 num_beams: beams.0,
-                num_return_sequences: if single { 1 } else if beams.0 == 1 { beams.1 } else { beams.1.min(beams.0) },
+                num_return_sequences: if single {
+                    1
+                } else if beams.0 == 1 {
+                    beams.1
+                } else {
+                    beams.1.min(beams.0)
+                },
                 length_penalty: beams.2,
-                early_stopping: serde_json::from_str(["false", "true", "\"never\""][usize::from(beams.3)]).unwrap(),
+                early_stopping: beams.3,
                 do_sample: warpers.0,
                 temperature: warpers.1,
                 top_k: warpers.2,

@@ -1,4 +1,5 @@
 //! Sampling and beam sampling.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod generate_support;
 
@@ -112,4 +113,35 @@ fn beam_sampling_draws_without_replacement() {
         .sum();
     // 2 degrees of freedom: one run in a thousand lies above.
     assert!(chi_squared < 13.82, "{pairs:?}: {chi_squared}");
+}
+
+/// However narrow the warpers, beams keep one token more than there are end tokens.
+#[test]
+fn beam_sampling_can_go_on_when_the_likeliest_tokens_end() {
+    let prompts = [vec![0]];
+    let goes_on = |seed| {
+        let config = GenerationConfig {
+            do_sample: true,
+            seed,
+            top_k: 1,
+            num_beams: 2,
+            num_return_sequences: 2,
+            eos_token_id: vec![0, 1],
+            ..Default::default()
+        };
+        let mut session = FnSession::new(4, &prompts, |_: &[u32]| {
+            [0.4f32, 0.3, 0.2, 0.1].map(f32::ln).to_vec()
+        });
+        let results = Generator::new(config)
+            .unwrap()
+            .generate(&mut session, &prompts)
+            .unwrap();
+        let mut tokens = results[0].iter().flat_map(|g| &g.tokens);
+        assert!(
+            tokens.clone().all(|&token| token < 3),
+            "the fourth token is cut"
+        );
+        tokens.any(|&token| token == 2)
+    };
+    assert!((0..40).any(goes_on));
 }

@@ -1,4 +1,5 @@
 //! Greedy and beam search against `transformers`: `tests/fixtures/make_generate_goldens.py`.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod generate_support;
 
@@ -104,11 +105,17 @@ fn scores_follow_from_log_probabilities() {
     let mut checked = 0;
     for case in &golden.cases {
         let kwargs = case["kwargs"].as_object().unwrap();
-        let changes = ["repetition_penalty", "no_repeat_ngram_size", "bad_words_ids"];
+        let changes = [
+            "repetition_penalty",
+            "no_repeat_ngram_size",
+            "bad_words_ids",
+        ];
         if case["scores"].is_null() || changes.iter().any(|key| kwargs.contains_key(*key)) {
             continue;
         }
-        let penalty = kwargs.get("length_penalty").map_or(1.0, |p| p.as_f64().unwrap());
+        let penalty = kwargs
+            .get("length_penalty")
+            .map_or(1.0, |p| p.as_f64().unwrap());
         for result in decode(golden, case, &golden.prompts).iter().flatten() {
             let sum: f64 = result.logprobs.iter().map(|&lp| f64::from(lp)).sum();
             let expected = sum / (result.tokens.len() as f64).powf(penalty);
@@ -153,7 +160,11 @@ fn finished_rows_and_beams_leave_the_batch() {
             .unwrap();
         assert_eq!(session.batches[0], 3);
         assert_eq!(session.batches.iter().max(), Some(&widest));
-        assert!(session.batches.last() < Some(&widest), "{:?}", session.batches);
+        assert!(
+            session.batches.last() < Some(&widest),
+            "{:?}",
+            session.batches
+        );
         assert_eq!(results.len(), 3);
         // The last token is never fed.
         assert_eq!(session.batches.len(), 12);

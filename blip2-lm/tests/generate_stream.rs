@@ -1,4 +1,5 @@
 //! Streams, stop strings and cancellation.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod generate_support;
 
@@ -176,7 +177,12 @@ fn cancelling_stops_every_mode_before_the_next_step() {
         let mut session = table_session(&tables, &prompts);
         let results = generator.generate(&mut session, &prompts).unwrap();
         assert!(session.batches.is_empty());
-        assert!(results.iter().flatten().all(|result| result.tokens.is_empty()));
+        assert!(
+            results
+                .iter()
+                .flatten()
+                .all(|result| result.tokens.is_empty())
+        );
     }
 }
 

@@ -2,17 +2,21 @@
 //! sampling.
 //!
 //! The reference keeps `num_beams` rows alive whatever happens, and gives −10⁹ to those that stand
-//! for nothing: the copies of the prompt at the start, sequences that have ended. Such a row can
-//! never become a result ahead of a real one, so here it does not exist. A batch is decided row by
-//! row; the reference freezes the rows that are done, which comes to the same.
+//! for nothing: the copies of the prompt at the start, sequences that have ended. Such a row never
+//! comes ahead of a real one, so here it does not exist. That shows in one case only: under a
+//! constraint so narrow that fewer than `num_beams` continuations are left, the reference counts
+//! such rows as finished, so that `early_stopping: true` stops it before there are `num_beams` real
+//! sequences, and it pads its results with them.
+//!
+//! A batch is decided row by row; the reference freezes the rows that are done, which comes to the
+//! same.
 
-use super::config::EarlyStopping;
 use super::numerics::{LogNormalizer, TopK, descending};
 use super::output::{FinishReason, Generated};
 use super::random::RandomStream;
 use super::run::{Run, Sequence, bad_logits, no_allowed_token};
 use super::session::{self, DecodeSession, Logits};
-use super::{GenerateError, GenerationConfig};
+use super::{EarlyStopping, GenerateError, GenerationConfig};
 
 /// A sequence that may go on.
 struct Beam {
@@ -57,8 +61,11 @@ pub(super) fn search_rows<S: DecodeSession>(
     let mut rows = prompts
         .iter()
         .enumerate()
-        .map(|(row, prompt)| BeamRow::new(run, Sequence::new(run, row, prompt, false)?))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|(row, prompt)| {
+            let sequence = Sequence::new(run, row, prompt, false)?;
+            Ok(BeamRow::new(run.config(), sequence))
+        })
+        .collect::<Result<Vec<_>, GenerateError>>()?;
     if !run.cancel.is_cancelled() {
         let mut logits = session::prefill(session)?;
         let mut scratch = Vec::new();
@@ -89,9 +96,8 @@ pub(super) fn search_rows<S: DecodeSession>(
 }
 
 impl BeamRow {
-    fn new(run: &Run<'_>, sequence: Sequence) -> Result<Self, GenerateError> {
-        let config = run.config();
-        Ok(Self {
+    fn new(config: &GenerationConfig, sequence: Sequence) -> Self {
+        Self {
             random: config.do_sample.then(|| RandomStream::new(config.seed, 0)),
             beams: vec![Beam {
                 slot: sequence.row(),
@@ -101,7 +107,7 @@ impl BeamRow {
             }],
             finished: Vec::new(),
             done: false,
-        })
+        }
     }
 
     /// One step: every beam is continued, the best continuations go on or finish.
@@ -162,8 +168,7 @@ impl BeamRow {
         let mut norms = Vec::with_capacity(self.beams.len());
         for beam in &self.beams {
             let raw = logits.row(beam.slot);
-            let norm =
-                LogNormalizer::of(raw).map_err(|value| bad_logits(&beam.sequence, value))?;
+            let norm = LogNormalizer::of(raw).map_err(|value| bad_logits(&beam.sequence, value))?;
             scores.extend(raw.iter().map(|&x| norm.log_prob(x)));
             norms.push(norm);
         }
@@ -184,7 +189,12 @@ impl BeamRow {
     ) -> Vec<Candidate> {
         let keep = (1 + config.eos_token_id.len()).max(2) * config.num_beams;
         let mut top = TopK::new(keep);
-        for (i, (beam, row)) in self.beams.iter().zip(scores.chunks_exact(vocab)).enumerate() {
+        for (i, (beam, row)) in self
+            .beams
+            .iter()
+            .zip(scores.chunks_exact(vocab))
+            .enumerate()
+        {
             for (token, &log_prob) in row.iter().enumerate() {
                 if log_prob == f32::NEG_INFINITY {
                     continue;
@@ -236,8 +246,7 @@ impl BeamRow {
         if config.early_stopping == EarlyStopping::True {
             return true;
         }
-        let longest =
-            config.early_stopping == EarlyStopping::Never && config.length_penalty > 0.0;
+        let longest = config.early_stopping == EarlyStopping::Never && config.length_penalty > 0.0;
         let len = if longest {
             best.sequence.max_new()
         } else {

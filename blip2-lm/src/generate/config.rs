@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::GenerateError;
+use super::{EarlyStopping, GenerateError};
 
 /// New tokens generated when neither `max_new_tokens` nor `max_length` is given.
-const DEFAULT_NEW_TOKENS: usize = 20;
+pub(super) const DEFAULT_NEW_TOKENS: usize = 20;
 
 /// How to generate: names, meanings and defaults of `transformers`' `GenerationConfig`.
 ///
@@ -129,164 +129,15 @@ impl Default for GenerationConfig {
     }
 }
 
-/// When a beam search stops. In JSON: `false`, `true` or `"never"`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "EarlyStoppingJson", into = "EarlyStoppingJson")]
-pub enum EarlyStopping {
-    /// Once there are `num_beams` finished sequences and the best running beam, were it to finish
-    /// now, would not beat the worst of them.
-    #[default]
-    False,
-    /// As soon as there are `num_beams` finished sequences.
-    True,
-    /// As [`False`](Self::False), but with a positive length penalty the running beam is judged as
-    /// if it reached the maximum length: the canonical search, which cannot miss a better one.
-    Never,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum EarlyStoppingJson {
-    Flag(bool),
-    Word(Never),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Never {
-    Never,
-}
-
-impl From<EarlyStoppingJson> for EarlyStopping {
-    fn from(json: EarlyStoppingJson) -> Self {
-        match json {
-            EarlyStoppingJson::Flag(false) => Self::False,
-            EarlyStoppingJson::Flag(true) => Self::True,
-            EarlyStoppingJson::Word(Never::Never) => Self::Never,
-        }
-    }
-}
-
-impl From<EarlyStopping> for EarlyStoppingJson {
-    fn from(value: EarlyStopping) -> Self {
-        match value {
-            EarlyStopping::False => Self::Flag(false),
-            EarlyStopping::True => Self::Flag(true),
-            EarlyStopping::Never => Self::Word(Never::Never),
-        }
-    }
-}
-
 impl GenerationConfig {
-    /// Checks every argument and how they go together.
+    /// The most tokens that may be generated after a prompt of `prompt_len` ids, by
+    /// `max_new_tokens` and `max_length`. What is generated last is not fed to the model, so a
+    /// cache holds all with one position less.
     ///
     /// # Errors
     ///
-    /// [`GenerateError::InvalidArgument`] names the first argument at fault and its value.
-    pub fn validate(&self) -> Result<(), GenerateError> {
-        self.validate_lengths()?;
-        self.validate_counts()?;
-        in_range("length_penalty", self.length_penalty, "finite", |x| {
-            x.is_finite()
-        })?;
-        in_range(
-            "repetition_penalty",
-            self.repetition_penalty,
-            "above 0 and finite",
-            positive,
-        )?;
-        in_range(
-            "temperature",
-            self.temperature,
-            "above 0 and finite (for greedy search unset `do_sample`)",
-            positive,
-        )?;
-        in_range("top_p", self.top_p, "above 0 and at most 1", unit_share)?;
-        in_range(
-            "typical_p",
-            self.typical_p,
-            "above 0 and at most 1",
-            unit_share,
-        )?;
-        if let Some(min_p) = self.min_p {
-            in_range("min_p", min_p, "from 0 to 1", |x| (0.0..=1.0).contains(&x))?;
-        }
-        if self.bad_words_ids.iter().any(Vec::is_empty) {
-            return Err(GenerateError::argument(
-                "bad_words_ids",
-                "[]",
-                "each entry must hold at least one id",
-            ));
-        }
-        if self.stop_strings.iter().any(String::is_empty) {
-            return Err(GenerateError::argument(
-                "stop_strings",
-                "\"\"",
-                "an empty text would end every sequence at once",
-            ));
-        }
-        Ok(())
-    }
-
-    fn validate_lengths(&self) -> Result<(), GenerateError> {
-        for (name, max) in [
-            ("max_new_tokens", self.max_new_tokens),
-            ("max_length", self.max_length),
-        ] {
-            if max == Some(0) {
-                return Err(GenerateError::argument(name, 0, "must be at least 1"));
-            }
-        }
-        let max_new = match (self.max_new_tokens, self.max_length) {
-            (None, None) => Some(DEFAULT_NEW_TOKENS),
-            (max_new, _) => max_new,
-        };
-        if let (Some(min), Some(max)) = (self.min_new_tokens, max_new)
-            && min > max
-        {
-            let reason = format!("must not be above the maximum of {max} new tokens");
-            return Err(GenerateError::argument("min_new_tokens", min, reason));
-        }
-        if let (None, Some(max)) = (self.max_new_tokens, self.max_length)
-            && self.min_length > max
-        {
-            let reason = format!("must not be above `max_length` = {max}");
-            return Err(GenerateError::argument(
-                "min_length",
-                self.min_length,
-                reason,
-            ));
-        }
-        Ok(())
-    }
-
-    fn validate_counts(&self) -> Result<(), GenerateError> {
-        if self.num_beams == 0 {
-            return Err(GenerateError::argument(
-                "num_beams",
-                0,
-                "must be at least 1; 1 means no beam search",
-            ));
-        }
-        let sequences = self.num_return_sequences;
-        let reason = if sequences == 0 {
-            "must be at least 1".to_owned()
-        } else if self.num_beams > 1 && sequences > self.num_beams {
-            format!("must not be above `num_beams` = {}", self.num_beams)
-        } else if self.num_beams == 1 && !self.do_sample && sequences > 1 {
-            "greedy search has one result: set `num_beams` or `do_sample`".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(GenerateError::argument(
-            "num_return_sequences",
-            sequences,
-            reason,
-        ))
-    }
-
-    /// How many tokens may be generated after a prompt of `prompt_len` ids.
-    pub(super) fn new_tokens_after(&self, prompt_len: usize) -> Result<usize, GenerateError> {
+    /// [`GenerateError::InvalidArgument`] if the prompt leaves no room below `max_length`.
+    pub fn new_tokens_after(&self, prompt_len: usize) -> Result<usize, GenerateError> {
         match (self.max_new_tokens, self.max_length) {
             (Some(max), _) => Ok(max),
             (None, None) => Ok(DEFAULT_NEW_TOKENS),
@@ -298,29 +149,6 @@ impl GenerationConfig {
                 Err(GenerateError::argument("max_length", max, reason))
             }
         }
-    }
-}
-
-/// Above zero and finite in f32 too, where it is applied.
-fn positive(x: f64) -> bool {
-    x > 0.0 && (x as f32).is_normal()
-}
-
-fn unit_share(x: f64) -> bool {
-    x > 0.0 && x <= 1.0
-}
-
-fn in_range(
-    argument: &'static str,
-    value: f64,
-    range: &str,
-    holds: impl Fn(f64) -> bool,
-) -> Result<(), GenerateError> {
-    if holds(value) {
-        Ok(())
-    } else {
-        let reason = format!("must be {range}");
-        Err(GenerateError::argument(argument, value, reason))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::GenerateError;
 use super::beam::search_rows;
 use super::cancel::CancelToken;
 use super::config::GenerationConfig;
@@ -14,7 +15,6 @@ use super::session::DecodeSession;
 use super::stream::Stream;
 use super::text::TokenDecoder;
 use super::walk::{Walk, walk_rows};
-use super::GenerateError;
 
 /// Generates tokens by a [`GenerationConfig`], with hooks as needed; may be used many times.
 ///

@@ -4,7 +4,8 @@
 //! [`DecodeSession`] (one call for the prompt, one for each further step) can be decoded greedily,
 //! by sampling, by beam search or by beam sampling, as a batch or as a stream. Arguments, formulas
 //! and their order are those of `transformers` 5.23, and greedy and beam results equal its results
-//! token for token.
+//! token for token. (Two exceptions, where it returns arbitrary tokens: when every token is forbidden
+//! there is an error here, and beams that a constraint leaves nothing to do return fewer sequences.)
 //!
 //! * [`GenerationConfig`] holds the arguments, [`Generator`] runs them.
 //! * [`Generated`] is a result: tokens, log-probabilities, score, [`FinishReason`].
@@ -63,14 +64,15 @@
 //!
 //! # Limits
 //!
-//! Logits that are NaN or infinite are an error that names the row and the token. A sequence ends
-//! at the latest when the session's context is full. Nothing here allocates by more than
-//! `num_beams` × vocabulary numbers for each row.
+//! Logits that are NaN or +∞ are an error that names the row and the token. A sequence ends at the
+//! latest when the session's context is full. The engine itself holds `num_beams` × vocabulary
+//! numbers, whatever the batch.
 
 mod beam;
 mod cancel;
 mod config;
 mod constraint;
+mod early_stopping;
 mod error;
 mod generator;
 mod numerics;
@@ -83,12 +85,14 @@ mod session;
 mod stop;
 mod stream;
 mod text;
+mod validation;
 mod walk;
 mod warpers;
 
 pub use cancel::CancelToken;
-pub use config::{EarlyStopping, GenerationConfig};
+pub use config::GenerationConfig;
 pub use constraint::{NextTokens, Position, TokenConstraint};
+pub use early_stopping::EarlyStopping;
 pub use error::{BoxError, GenerateError};
 pub use generator::Generator;
 pub use output::{FinishReason, Generated};

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::iter::FusedIterator;
 
+use super::GenerateError;
 use super::output::{FinishReason, Generated};
 use super::run::Run;
 use super::session::{self, DecodeSession, Logits};
 use super::walk::Walk;
-use super::GenerateError;
 
 /// A generated token.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,7 +23,8 @@ pub struct StreamToken {
 pub struct StreamPiece {
     /// New text, whole characters only. Empty while a character is incomplete, while the text may
     /// turn out to be a stop string, and for end tokens. The pieces together are the text of
-    /// [`Generated::content`] up to the first stop string.
+    /// [`Generated::content`] up to the first stop string. (One exception: a byte-fallback decoder
+    /// turns valid bytes into U+FFFD if invalid ones follow at once; what was shown stays shown.)
     pub text: String,
     /// The token generated; `None` in a last piece that only brings the text held back when the
     /// generation was cancelled.

@@ -80,9 +80,7 @@ fn top_p(scores: &mut [f32], top_p: f64, min_keep: usize) {
 /// Keeps what is at least `min_p` times as probable as the likeliest.
 fn min_p(scores: &mut [f32], min_p: f64, min_keep: usize) {
     let softmax = Softmax::of(scores);
-    let top = scores
-        .iter()
-        .fold(0f32, |top, &x| top.max(softmax.prob(x)));
+    let top = scores.iter().fold(0f32, |top, &x| top.max(softmax.prob(x)));
     let bar = min_p as f32 * top;
     let mut keep = TopK::new(min_keep);
     for (i, &score) in scores.iter().enumerate() {

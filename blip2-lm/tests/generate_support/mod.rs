@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::path::Path;
 
-use blip2_lm::generate::{DecodeSession, Logits, NextTokens, Position, TokenConstraint, TokenDecoder};
+use blip2_lm::generate::{
+    DecodeSession, Logits, NextTokens, Position, TokenConstraint, TokenDecoder,
+};
 
 /// Reads a JSON file of `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> serde_json::Value {
@@ -93,7 +95,11 @@ impl<F: FnMut(&[u32]) -> Vec<f32>> FnSession<F> {
 
     fn run(&mut self) -> Result<Logits, Infallible> {
         self.batches.push(self.rows.len());
-        let data = self.rows.iter().flat_map(|ids| (self.logits)(ids)).collect();
+        let data = self
+            .rows
+            .iter()
+            .flat_map(|ids| (self.logits)(ids))
+            .collect();
         Ok(Logits::new(data, self.vocab).unwrap())
     }
 }

@@ -1,0 +1,223 @@
+//! Weights on disk: one safetensors file or several with an index, memory-mapped.
+
+mod fingerprint;
+mod index;
+mod plan;
+mod report;
+mod source;
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::DType;
+use bytes::Bytes;
+use safetensors::{Dtype, SafeTensors};
+
+pub use plan::{PlannedTensor, WeightPlan};
+pub use report::{LoadReport, Misshapen, Missing};
+pub use source::CheckpointWeights;
+
+use crate::{IoError, files::Files};
+
+/// The one-file name.
+const SINGLE: &str = "model.safetensors";
+/// The index of a sharded checkpoint.
+const INDEX: &str = "model.safetensors.index.json";
+
+/// The tensors of a checkpoint, mapped into memory and not read until they are used.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    shards: Vec<Shard>,
+    tensors: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug, Clone)]
+struct Shard {
+    path: PathBuf,
+    data: Bytes,
+}
+
+/// Where a tensor is and what it holds.
+#[derive(Debug, Clone)]
+struct Entry {
+    shard: usize,
+    dtype: DType,
+    shape: Vec<usize>,
+    range: Range<usize>,
+}
+
+impl Checkpoint {
+    /// Opens the weights of the folder at `path`: `model.safetensors`, or the shards that
+    /// `model.safetensors.index.json` names.
+    ///
+    /// Every header is read and checked against its file's length; the numbers are not read.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError`] naming the file, and the tensor or shard: missing, truncated or damaged files,
+    /// formats that cannot hold weights, shards outside the folder, tensors that the index
+    /// promises and no shard holds.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            return Err(IoError::NoFolder(path.to_path_buf()));
+        }
+        Self::from_files(&Files::Disk(path.to_path_buf()))
+    }
+
+    pub(crate) fn from_files(files: &Files) -> Result<Self, IoError> {
+        let mut checkpoint = Self {
+            folder: files.folder().to_path_buf(),
+            shards: Vec::new(),
+            tensors: BTreeMap::new(),
+        };
+        if let Some(data) = files.map(SINGLE)? {
+            checkpoint.add(files.path(SINGLE), data)?;
+        } else if let Some(index) = files.read(INDEX)? {
+            let path = files.path(INDEX);
+            let index = index::parse(&path, &index)?;
+            for shard in index::shards(&index) {
+                let data = files.map(shard)?.ok_or_else(|| IoError::MissingFile {
+                    folder: checkpoint.folder.clone(),
+                    file: shard.to_string(),
+                    remedy: "the index names it; download all shards",
+                })?;
+                checkpoint.add(files.path(shard), data)?;
+            }
+            index::check(&path, &index, |tensor| {
+                let entry = checkpoint.tensors.get(tensor)?;
+                checkpoint
+                    .shards
+                    .get(entry.shard)
+                    .map(|shard| shard.path.as_path())
+            })?;
+        } else {
+            return Err(missing_weights(files));
+        }
+        Ok(checkpoint)
+    }
+
+    /// Adds a file's tensors.
+    fn add(&mut self, path: PathBuf, data: Bytes) -> Result<(), IoError> {
+        let broken = |error| IoError::safetensors(&path, error);
+        // Checks everything: offsets against shapes and formats, and the file's length.
+        SafeTensors::deserialize(&data).map_err(broken)?;
+        let (header, metadata) = SafeTensors::read_metadata(&data).map_err(broken)?;
+        let start = header + size_of::<u64>();
+        for (name, info) in metadata.tensors() {
+            let dtype = match info.dtype {
+                Dtype::F64 => DType::F64,
+                Dtype::F32 => DType::F32,
+                Dtype::F16 => DType::F16,
+                Dtype::BF16 => DType::BF16,
+                // Buffers such as position ids: no weights, and nothing asks for them.
+                Dtype::I64 | Dtype::I32 => DType::I64,
+                Dtype::BOOL | Dtype::U8 => DType::U8,
+                other => {
+                    let dtype = format!("{other:?}");
+                    return Err(IoError::Dtype {
+                        path,
+                        tensor: name,
+                        dtype,
+                    });
+                }
+            };
+            let (from, to) = info.data_offsets;
+            let entry = Entry {
+                shard: self.shards.len(),
+                dtype,
+                shape: info.shape.clone(),
+                range: start + from..start + to,
+            };
+            self.tensors.insert(name, entry);
+        }
+        self.shards.push(Shard { path, data });
+        Ok(())
+    }
+
+    /// The number of tensors.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// The tensors' names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A tensor's shape, if there is one of that name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// A tensor's number format, if there is one of that name.
+    pub fn dtype(&self, name: &str) -> Option<DType> {
+        self.tensors.get(name).map(|entry| entry.dtype)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The bytes of all tensors together.
+    pub fn size(&self) -> u64 {
+        self.tensors
+            .values()
+            .map(|entry| entry.range.len() as u64)
+            .sum()
+    }
+
+    /// Looks for NaN and infinity in every tensor of floats, which reads all of them.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::NotFinite`] naming the first tensor that holds one.
+    pub fn verify_finite(&self) -> Result<(), IoError> {
+        for (name, entry) in &self.tensors {
+            if !entry.dtype.is_float() {
+                continue;
+            }
+            if let Some(data) = self.data(entry) {
+                let finite = data
+                    .convert_dtype(DType::F64)
+                    .iter::<f64>()
+                    .all(f64::is_finite);
+                if !finite {
+                    let (path, tensor) = (self.folder.clone(), name.clone());
+                    return Err(IoError::NotFinite { path, tensor });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The raw bytes of a tensor, a view into the map.
+    fn bytes(&self, entry: &Entry) -> Option<Bytes> {
+        let shard = self.shards.get(entry.shard)?;
+        (entry.range.end <= shard.data.len()).then(|| shard.data.slice(entry.range.clone()))
+    }
+}
+
+fn missing_weights(files: &Files) -> IoError {
+    let remedy = if files.has("pytorch_model.bin") || files.has("pytorch_model.bin.index.json") {
+        "only pytorch_model.bin is there, which can run code; load it with `transformers` and save \
+         it again with safe_serialization=True"
+    } else {
+        "a checkpoint folder holds it, or model.safetensors.index.json with its shards"
+    };
+    IoError::MissingFile {
+        folder: files.folder().to_path_buf(),
+        file: SINGLE.into(),
+        remedy,
+    }
+}

@@ -1,0 +1,98 @@
+//! What a model would ask for, without loading it.
+
+use std::cell::RefCell;
+
+use blip2_kernels::{Precision, Role, TensorRequest, WeightSource};
+use burn::tensor::{DType, Device, TensorData};
+
+use super::Checkpoint;
+
+/// One tensor of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedTensor {
+    /// Its full name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+    /// The precision asked for it.
+    pub precision: Precision,
+    /// The format it is stored in; `None` if the checkpoint does not hold it in this shape.
+    pub stored: Option<DType>,
+}
+
+impl PlannedTensor {
+    /// The number of elements.
+    pub fn parameters(&self) -> u64 {
+        self.shape.iter().map(|&n| n as u64).product()
+    }
+
+    /// The bytes it takes on `device`, if matrices are held in `precision`.
+    pub fn bytes(&self, precision: Precision, device: &Device) -> u64 {
+        // A part that insists on a precision (the Q-Former) keeps it.
+        let precision = match self.precision {
+            Precision::AsStored => precision,
+            insisted => insisted,
+        };
+        let dtype = if self.role.follows_precision() {
+            precision.storage(self.stored.unwrap_or(DType::F32), device)
+        } else {
+            DType::F32
+        };
+        self.parameters() * dtype.size() as u64
+    }
+}
+
+/// A source that holds no numbers: it writes down what it is asked for. Build a model against it
+/// to learn the model's tensors, parameters and memory, at no cost.
+#[derive(Debug)]
+pub struct WeightPlan<'c> {
+    checkpoint: Option<&'c Checkpoint>,
+    tensors: RefCell<Vec<PlannedTensor>>,
+}
+
+impl<'c> WeightPlan<'c> {
+    /// A plan of what a model would take from `checkpoint`.
+    pub fn new(checkpoint: &'c Checkpoint) -> Self {
+        Self {
+            checkpoint: Some(checkpoint),
+            tensors: RefCell::default(),
+        }
+    }
+
+    /// A plan without a checkpoint: every optional part exists, nothing is stored.
+    pub fn without_checkpoint() -> Self {
+        Self {
+            checkpoint: None,
+            tensors: RefCell::default(),
+        }
+    }
+
+    /// What was asked for, in that order.
+    pub fn tensors(&self) -> Vec<PlannedTensor> {
+        self.tensors.borrow().clone()
+    }
+}
+
+impl WeightSource for WeightPlan<'_> {
+    fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+        let stored = self.checkpoint.and_then(|checkpoint| {
+            let fits = checkpoint.shape(request.name) == Some(request.shape);
+            checkpoint.dtype(request.name).filter(|_| fits)
+        });
+        self.tensors.borrow_mut().push(PlannedTensor {
+            name: request.name.to_string(),
+            shape: request.shape.to_vec(),
+            role: request.role,
+            precision: request.precision,
+            stored,
+        });
+        None
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.checkpoint
+            .is_none_or(|checkpoint| checkpoint.shape(name).is_some())
+    }
+}

@@ -1,0 +1,85 @@
+//! The account of a load: what was missing, misshapen or unused.
+
+use std::fmt;
+
+/// A tensor that the model asked for and the checkpoint does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The name asked for.
+    pub name: String,
+    /// The shape asked for.
+    pub shape: Vec<usize>,
+    /// The name in the checkpoint that looks most like it.
+    pub suggestion: Option<String>,
+}
+
+/// A tensor whose shape or format is not what the configuration demands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misshapen {
+    /// The tensor.
+    pub name: String,
+    /// The shape that the configuration demands.
+    pub expected: Vec<usize>,
+    /// The shape in the checkpoint, or a note on its format.
+    pub found: String,
+}
+
+/// What a load found beside the weights that it wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadReport {
+    /// What is missing.
+    pub missing: Vec<Missing>,
+    /// What has the wrong shape or format.
+    pub misshapen: Vec<Misshapen>,
+    /// What the checkpoint holds and no part of the model asked for.
+    pub unused: Vec<String>,
+}
+
+impl LoadReport {
+    /// Whether the model is complete: nothing is missing or misshapen.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.misshapen.is_empty()
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_complete() && self.unused.is_empty() {
+            return f.write_str("every tensor is there and used");
+        }
+        write!(
+            f,
+            "the weights do not fit the configuration: {} missing, {} misshapen, {} unused",
+            self.missing.len(),
+            self.misshapen.len(),
+            self.unused.len()
+        )?;
+        for Missing {
+            name,
+            shape,
+            suggestion,
+        } in &self.missing
+        {
+            write!(f, "\n  missing: {name} {shape:?}")?;
+            if let Some(suggestion) = suggestion {
+                write!(f, " (the file has {suggestion})")?;
+            }
+        }
+        for Misshapen {
+            name,
+            expected,
+            found,
+        } in &self.misshapen
+        {
+            write!(
+                f,
+                "\n  misshapen: {name} should be {expected:?}, the file has {found}"
+            )?;
+        }
+        for name in &self.unused {
+            write!(f, "\n  unused: {name}")?;
+        }
+        Ok(())
+    }
+}

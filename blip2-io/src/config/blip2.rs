@@ -1,0 +1,102 @@
+//! The whole model's configuration.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Blip2QFormerConfig, Blip2VisionConfig, ConfigError, TextConfig, check_positive};
+
+/// `Blip2Config`; the defaults are a ViT-g, a Q-Former of 32 queries, and OPT-125M.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Blip2Config {
+    /// The vision tower.
+    pub vision_config: Blip2VisionConfig,
+    /// The Q-Former. Its `encoder_hidden_size` is always the vision tower's `hidden_size`.
+    pub qformer_config: Blip2QFormerConfig,
+    /// The language model.
+    pub text_config: TextConfig,
+    /// The number of query tokens, and so of positions that a picture takes. Default 32.
+    pub num_query_tokens: usize,
+    /// The width of the space in which retrieval compares. Default 256.
+    pub image_text_hidden_size: usize,
+    /// The id of the image placeholder, also spelled `image_token_id`. Old checkpoints have none;
+    /// then the picture is put before the text. Default none.
+    pub image_token_index: Option<u32>,
+    /// The classes that the checkpoint was saved from.
+    pub architectures: Vec<String>,
+}
+
+impl Default for Blip2Config {
+    fn default() -> Self {
+        Raw::default().into()
+    }
+}
+
+impl<'de> Deserialize<'de> for Blip2Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Raw::deserialize(deserializer).map(Into::into)
+    }
+}
+
+/// The file's form: any part may be missing or null, and one key has two spellings.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Raw {
+    vision_config: Option<Blip2VisionConfig>,
+    qformer_config: Option<Blip2QFormerConfig>,
+    text_config: Option<TextConfig>,
+    num_query_tokens: Option<usize>,
+    image_text_hidden_size: Option<usize>,
+    image_token_index: Option<u32>,
+    image_token_id: Option<u32>,
+    architectures: Option<Vec<String>>,
+}
+
+impl From<Raw> for Blip2Config {
+    fn from(raw: Raw) -> Self {
+        let vision_config = raw.vision_config.unwrap_or_default();
+        let mut qformer_config = raw.qformer_config.unwrap_or_default();
+        qformer_config.encoder_hidden_size = vision_config.hidden_size;
+        Self {
+            vision_config,
+            qformer_config,
+            text_config: raw.text_config.unwrap_or_default(),
+            num_query_tokens: raw.num_query_tokens.unwrap_or(32),
+            image_text_hidden_size: raw.image_text_hidden_size.unwrap_or(256),
+            image_token_index: raw.image_token_index.or(raw.image_token_id),
+            architectures: raw.architectures.unwrap_or_default(),
+        }
+    }
+}
+
+impl Blip2Config {
+    /// Checks that the numbers make sense together.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the part and the key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const PART: &str = "config";
+        self.vision_config.validate()?;
+        self.qformer_config.validate()?;
+        self.text_config.validate()?;
+        check_positive(PART, "num_query_tokens", self.num_query_tokens)?;
+        if self.qformer_config.encoder_hidden_size != self.vision_config.hidden_size {
+            return Err(ConfigError::value(
+                "qformer_config",
+                "encoder_hidden_size",
+                self.qformer_config.encoder_hidden_size,
+                format!(
+                    "must be vision_config.hidden_size = {}",
+                    self.vision_config.hidden_size
+                ),
+            ));
+        }
+        let vocab = self.text_config.vocab_size();
+        if let Some(id) = self.image_token_index
+            && id as usize >= vocab
+        {
+            let reason = format!("must be below text_config.vocab_size = {vocab}");
+            return Err(ConfigError::value(PART, "image_token_index", id, reason));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Configurations, with the field names and defaults of Hugging Face's `transformers`.
+//!
+//! Each parses from its part of a `config.json`, old spellings included; keys that mean nothing to
+//! the model are ignored.
+//!
+//! ```
+//! use blip2_io::config::{Blip2Config, TextConfig};
+//!
+//! let config: Blip2Config = serde_json::from_str(
+//!     r#"{ "text_config": { "model_type": "opt", "hidden_size": 2560, "num_attention_heads": 32 },
+//!          "image_token_index": 50265 }"#,
+//! )?;
+//! config.validate()?;
+//! assert_eq!(config.vision_config.num_hidden_layers, 39);
+//! assert!(matches!(config.text_config, TextConfig::Opt(_)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod blip2;
+mod opt;
+mod prompt;
+mod qformer;
+mod t5;
+mod text;
+mod vision;
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Deserializer};
+
+pub use blip2::Blip2Config;
+pub use opt::OptConfig;
+pub use prompt::PromptConfig;
+pub use qformer::Blip2QFormerConfig;
+pub use t5::T5Config;
+pub use text::TextConfig;
+pub use vision::Blip2VisionConfig;
+
+/// A configuration value that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{part}.{key} = {value}: {reason}")]
+pub struct ConfigError {
+    part: &'static str,
+    key: &'static str,
+    value: String,
+    reason: String,
+}
+
+impl ConfigError {
+    /// A value of `part`'s `key` that is wrong for `reason`.
+    pub fn value(
+        part: &'static str,
+        key: &'static str,
+        value: impl Display,
+        reason: String,
+    ) -> Self {
+        Self {
+            part,
+            key,
+            value: value.to_string(),
+            reason,
+        }
+    }
+
+    /// The key at fault.
+    pub fn key(&self) -> &'static str {
+        self.key
+    }
+}
+
+fn check_positive(part: &'static str, key: &'static str, value: usize) -> Result<(), ConfigError> {
+    if value == 0 {
+        return Err(ConfigError::value(
+            part,
+            key,
+            value,
+            "must be above 0".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn check_heads(
+    part: &'static str,
+    key: &'static str,
+    width: usize,
+    heads: usize,
+) -> Result<(), ConfigError> {
+    check_positive(part, "num_attention_heads", heads)?;
+    check_positive(part, key, width)?;
+    if !width.is_multiple_of(heads) {
+        let reason = format!("cannot be divided among num_attention_heads = {heads}");
+        return Err(ConfigError::value(part, key, width, reason));
+    }
+    Ok(())
+}
+
+/// An id, a list of ids, or null for none.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(u32),
+        Many(Vec<u32>),
+    }
+    Ok(match Option::<OneOrMany>::deserialize(deserializer)? {
+        None => Vec::new(),
+        Some(OneOrMany::One(id)) => vec![id],
+        Some(OneOrMany::Many(ids)) => ids,
+    })
+}

@@ -1,0 +1,131 @@
+//! The language model's configuration, whichever model it is.
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::Value;
+
+use super::{ConfigError, OptConfig, T5Config};
+
+/// The configuration of the language model, told apart by its `model_type`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "model_type", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum TextConfig {
+    /// `opt`: a decoder-only model.
+    Opt(OptConfig),
+    /// `t5`: an encoder-decoder model, such as Flan-T5.
+    T5(T5Config),
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self::Opt(OptConfig::default())
+    }
+}
+
+impl<'de> Deserialize<'de> for TextConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        // `transformers` takes OPT where the type is left out.
+        match value
+            .get("model_type")
+            .and_then(Value::as_str)
+            .unwrap_or("opt")
+        {
+            "opt" => OptConfig::deserialize(value)
+                .map(Self::Opt)
+                .map_err(D::Error::custom),
+            "t5" => T5Config::deserialize(value)
+                .map(Self::T5)
+                .map_err(D::Error::custom),
+            other => Err(D::Error::custom(format!(
+                "text_config.model_type = `{other}` is not supported; opt and t5 are"
+            ))),
+        }
+    }
+}
+
+impl TextConfig {
+    /// The size of the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::Opt(config) => config.vocab_size,
+            Self::T5(config) => config.vocab_size,
+        }
+    }
+
+    /// The width that a picture is projected to.
+    pub fn hidden_size(&self) -> usize {
+        match self {
+            Self::Opt(config) => config.hidden_size,
+            Self::T5(config) => config.d_model,
+        }
+    }
+
+    /// The ids that end a text.
+    pub fn eos_token_ids(&self) -> &[u32] {
+        match self {
+            Self::Opt(config) => &config.eos_token_id,
+            Self::T5(config) => &config.eos_token_id,
+        }
+    }
+
+    /// The padding id.
+    pub fn pad_token_id(&self) -> Option<u32> {
+        match self {
+            Self::Opt(config) => config.pad_token_id,
+            Self::T5(config) => config.pad_token_id,
+        }
+    }
+
+    /// The id that stands for a missing prompt.
+    pub fn bos_token_id(&self) -> Option<u32> {
+        match self {
+            Self::Opt(config) => config.bos_token_id,
+            Self::T5(config) => config.bos_token_id,
+        }
+    }
+
+    /// The id that the decoder of an encoder-decoder starts from; `None` for decoder-only models.
+    pub fn decoder_start_token_id(&self) -> Option<u32> {
+        match self {
+            Self::Opt(_) => None,
+            Self::T5(config) => config.decoder_start_token_id,
+        }
+    }
+
+    /// Whether the model has an encoder.
+    pub fn is_encoder_decoder(&self) -> bool {
+        matches!(self, Self::T5(_))
+    }
+
+    /// Checks that the numbers make sense together.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::Opt(config) => config.validate()?,
+            Self::T5(config) => config.validate()?,
+        }
+        let vocab = self.vocab_size();
+        let named = [
+            ("pad_token_id", self.pad_token_id()),
+            ("bos_token_id", self.bos_token_id()),
+            ("decoder_start_token_id", self.decoder_start_token_id()),
+        ];
+        let ends = self
+            .eos_token_ids()
+            .iter()
+            .map(|&id| ("eos_token_id", Some(id)));
+        for (key, id) in named.into_iter().chain(ends) {
+            if let Some(id) = id
+                && id as usize >= vocab
+            {
+                let reason = format!("must be below vocab_size = {vocab}");
+                return Err(ConfigError::value("text_config", key, id, reason));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The vision tower's configuration.
+
+use blip2_kernels::Activation;
+use serde::{Deserialize, Serialize};
+
+use super::{ConfigError, check_heads, check_positive};
+
+/// `Blip2VisionConfig`; the defaults are ViT-g, the tower of the published checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Blip2VisionConfig {
+    /// The width of a token. Default 1408.
+    pub hidden_size: usize,
+    /// The width inside the MLP. Default 6144.
+    pub intermediate_size: usize,
+    /// The number of layers. Default 39.
+    pub num_hidden_layers: usize,
+    /// The number of attention heads. Default 16.
+    pub num_attention_heads: usize,
+    /// The height and width of the pictures it was trained on, in pixels. Default 224.
+    pub image_size: usize,
+    /// The height and width of a patch, in pixels. Default 14.
+    pub patch_size: usize,
+    /// The MLP's activation. Default `gelu`.
+    pub hidden_act: Activation,
+    /// The epsilon of the layer norms. Default 1e-6.
+    pub layer_norm_eps: f64,
+    /// Dropout of attention maps while training. Default 0.
+    pub attention_dropout: f64,
+    /// The standard deviation of initial weights. Default 1e-10.
+    pub initializer_range: f64,
+    /// Whether queries, keys and values have a bias. Default true.
+    pub qkv_bias: bool,
+}
+
+impl Default for Blip2VisionConfig {
+    fn default() -> Self {
+        Self {
+            hidden_size: 1408,
+            intermediate_size: 6144,
+            num_hidden_layers: 39,
+            num_attention_heads: 16,
+            image_size: 224,
+            patch_size: 14,
+            hidden_act: Activation::Gelu,
+            layer_norm_eps: 1e-6,
+            attention_dropout: 0.0,
+            initializer_range: 1e-10,
+            qkv_bias: true,
+        }
+    }
+}
+
+impl Blip2VisionConfig {
+    /// The number of patches of a picture of the configured size.
+    pub fn num_patches(&self) -> usize {
+        (self.image_size / self.patch_size).pow(2)
+    }
+
+    /// Checks that the numbers make sense together.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] naming the key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        const PART: &str = "vision_config";
+        check_positive(PART, "intermediate_size", self.intermediate_size)?;
+        check_positive(PART, "num_hidden_layers", self.num_hidden_layers)?;
+        check_heads(
+            PART,
+            "hidden_size",
+            self.hidden_size,
+            self.num_attention_heads,
+        )?;
+        check_positive(PART, "patch_size", self.patch_size)?;
+        if self.image_size < self.patch_size {
+            return Err(ConfigError::value(
+                PART,
+                "image_size",
+                self.image_size,
+                format!("must be at least patch_size = {}", self.patch_size),
+            ));
+        }
+        Ok(())
+    }
+}

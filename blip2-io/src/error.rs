@@ -1,0 +1,173 @@
+//! What can go wrong while reading.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{checkpoint::LoadReport, config::ConfigError, image::ImageError};
+
+/// Why a checkpoint folder or a picture could not be read. Each variant names the file, tensor or
+/// key at fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IoError {
+    /// There is no such folder.
+    #[error("{}: there is no such folder; give the folder that holds config.json", .0.display())]
+    NoFolder(PathBuf),
+    /// A file that a checkpoint folder must hold is missing.
+    #[error("{}: {file} is missing; {remedy}", .folder.display())]
+    MissingFile {
+        /// The folder.
+        folder: PathBuf,
+        /// The file.
+        file: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file could not be read.
+    #[error("{}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A JSON file is not well-formed, or a value in it has the wrong type.
+    #[error("{}: {source}", .path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: serde_json::Error,
+    },
+    /// A configuration whose numbers make no sense together.
+    #[error("{}: {source}", .path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The key at fault.
+        source: ConfigError,
+    },
+    /// A model that this library does not know.
+    #[error("{}: model_type `{found}` is not supported; `blip-2` is", .path.display())]
+    ModelType {
+        /// The configuration file.
+        path: PathBuf,
+        /// Its model type.
+        found: String,
+    },
+    /// A safetensors file that is damaged.
+    #[error(
+        "{}: not a whole safetensors file: {detail}; download or save it again", .path.display()
+    )]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A tensor of a number format that cannot hold weights.
+    #[error(
+        "{}: tensor `{tensor}` has the format {dtype}; weights must be F64, F32, F16 or BF16",
+        .path.display()
+    )]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its format.
+        dtype: String,
+    },
+    /// A shard index that names a file outside its folder.
+    #[error(
+        "{}: the shard `{shard}` is not a plain file name; an index may only name files beside it",
+        .path.display()
+    )]
+    ShardPath {
+        /// The index.
+        path: PathBuf,
+        /// The name in it.
+        shard: String,
+    },
+    /// A tensor that the index puts into a shard that does not hold it.
+    #[error(
+        "{}: tensor `{tensor}` should be in {shard}, which does not hold it; the shards and the \
+         index belong to different checkpoints", .path.display()
+    )]
+    ShardContent {
+        /// The index.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The shard.
+        shard: String,
+    },
+    /// The checkpoint does not hold the weights that the configuration asks for.
+    #[error("{}: {report}", .path.display())]
+    Weights {
+        /// The folder.
+        path: PathBuf,
+        /// Everything that is missing, misshapen or unused.
+        report: Box<LoadReport>,
+    },
+    /// A weight that is not a number.
+    #[error("{}: tensor `{tensor}` holds NaN or infinity; the checkpoint is damaged", .path.display())]
+    NotFinite {
+        /// The folder.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tokenizer file that `tokenizers` cannot use.
+    #[error("{}: {detail}", .path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Text that could not be turned into tokens, or tokens into text.
+    #[error("the tokenizer failed: {0}")]
+    Tokenize(String),
+    /// A tokenizer with more tokens than the model has embeddings.
+    #[error(
+        "the tokenizer has {tokens} tokens but the model only {vocab} embeddings: `{example}` would \
+         have none; the tokenizer belongs to another model"
+    )]
+    Vocabulary {
+        /// The tokenizer's size.
+        tokens: usize,
+        /// The model's.
+        vocab: usize,
+        /// A token without an embedding.
+        example: String,
+    },
+    /// A picture that could not be read.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
+
+impl IoError {
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+        Self::Read {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
+        Self::Json {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    pub(crate) fn safetensors(path: &Path, detail: impl ToString) -> Self {
+        Self::Safetensors {
+            path: path.to_path_buf(),
+            detail: detail.to_string(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The files of a checkpoint folder, on disk or in memory.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use crate::IoError;
+
+/// Named files: a folder on disk, or files that a program carries inside itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Files {
+    Disk(PathBuf),
+    Memory {
+        name: PathBuf,
+        files: BTreeMap<String, Bytes>,
+    },
+}
+
+impl Files {
+    /// The path that errors name.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.folder().join(file)
+    }
+
+    /// The folder, or the name of the files in memory.
+    pub(crate) fn folder(&self) -> &Path {
+        match self {
+            Self::Disk(folder) => folder,
+            Self::Memory { name, .. } => name,
+        }
+    }
+
+    pub(crate) fn has(&self, file: &str) -> bool {
+        match self {
+            Self::Disk(folder) => folder.join(file).is_file(),
+            Self::Memory { files, .. } => files.contains_key(file),
+        }
+    }
+
+    /// A small file's content; `None` if there is no such file.
+    pub(crate) fn read(&self, file: &str) -> Result<Option<Bytes>, IoError> {
+        match self {
+            Self::Disk(_) => match fs::read(self.path(file)) {
+                Ok(bytes) => Ok(Some(bytes.into())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(IoError::read(&self.path(file), error)),
+            },
+            Self::Memory { files, .. } => Ok(files.get(file).cloned()),
+        }
+    }
+
+    /// A large file's content, mapped rather than read; `None` if there is no such file.
+    pub(crate) fn map(&self, file: &str) -> Result<Option<Bytes>, IoError> {
+        match self {
+            Self::Disk(_) => {
+                let path = self.path(file);
+                match File::open(&path) {
+                    Ok(file) => map_file(&file)
+                        .map(|map| Some(Bytes::from_owner(map)))
+                        .map_err(|error| IoError::read(&path, error)),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(IoError::read(&path, error)),
+                }
+            }
+            Self::Memory { .. } => self.read(file),
+        }
+    }
+}
+
+/// Maps a file into memory, read-only.
+#[allow(unsafe_code)]
+fn map_file(file: &File) -> io::Result<memmap2::Mmap> {
+    // SAFETY: the map is only ever read. Should another process change the file, the weights would
+    // change under us, as numbers: every offset and shape was checked when the file was opened and
+    // is kept apart from the map, and any bit pattern is a valid float. Should the file be cut
+    // short, reading past its end raises SIGBUS, which ends the process and corrupts nothing;
+    // whoever replaces a checkpoint in use must do so by renaming, as all well-behaved tools do.
+    unsafe { memmap2::MmapOptions::new().map(file) }
+}

@@ -1,0 +1,105 @@
+//! What can be wrong with a picture.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why a picture could not be decoded or prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// There are no bytes.
+    #[error("the picture is empty")]
+    Empty,
+    /// The bytes are no picture, or of a format that is not known.
+    #[error("not a picture of a known format (PNG, JPEG, GIF, WebP, BMP, TIFF or PNM)")]
+    UnknownFormat,
+    /// The picture is larger than the limits allow.
+    #[error(
+        "the picture's {what} is {found}, over the limit of {limit}; raise ImageLimits::{option} if \
+         you trust it"
+    )]
+    Limit {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        found: u64,
+        /// How large it may be.
+        limit: u64,
+        /// The option to raise.
+        option: &'static str,
+    },
+    /// The picture moves.
+    #[error(
+        "the picture is an animated {format}; save one frame of it, or decode with \
+         Animation::FirstFrame"
+    )]
+    Animated {
+        /// Its format.
+        format: &'static str,
+    },
+    /// The picture is cut short, damaged, or uses a feature that the decoder does not know.
+    #[error("the picture is truncated, damaged or unsupported: {detail}")]
+    Decode {
+        /// What the decoder said.
+        detail: String,
+    },
+    /// A file could not be read.
+    #[error("{}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file holds no usable picture.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<ImageError>,
+    },
+    /// A picture of no width or height.
+    #[error("the picture is {width}×{height} pixels; there is nothing to see")]
+    Degenerate {
+        /// Its width.
+        width: u32,
+        /// Its height.
+        height: u32,
+    },
+    /// A preprocessing configuration that makes no sense.
+    #[error("preprocessing: {key} = {value}: {reason}")]
+    Config {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Pictures of different sizes cannot be one batch.
+    #[error("the batch mixes pictures of {first:?} and {other:?} pixels (height, width)")]
+    MixedSizes {
+        /// The first picture's size.
+        first: [usize; 2],
+        /// The size of one that differs.
+        other: [usize; 2],
+    },
+}
+
+impl ImageError {
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        Self::File {
+            path: path.to_path_buf(),
+            source: Box::new(self),
+        }
+    }
+
+    pub(super) fn decode(detail: impl ToString) -> Self {
+        Self::Decode {
+            detail: detail.to_string(),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Pictures: decoding within limits, conversion to RGB, and the preprocessing of `transformers`,
+//! equal to Pillow's bits.
+//!
+//! ```
+//! use blip2_io::image::{DecodeOptions, ImageProcessor, ImageProcessorConfig, decode_bytes};
+//! # let mut png = std::io::Cursor::new(Vec::new());
+//! # image::RgbImage::new(40, 30).write_to(&mut png, image::ImageFormat::Png)?;
+//! # let bytes = png.into_inner();
+//! let picture = decode_bytes(&bytes, &DecodeOptions::default())?;
+//! let processor = ImageProcessor::new(ImageProcessorConfig::default())?;
+//! let pixel_values = processor.process(&picture)?; // [1, 3, 224, 224]
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is done to a picture: decoded (EXIF orientation ignored, as Pillow does unless told
+//! otherwise), laid over white where it is transparent, resized to exactly the configured height
+//! and width (nothing is cropped and the aspect is not kept), rescaled and normalised.
+//!
+//! PNG and the other lossless formats decode to the very numbers that Pillow gives. JPEG decoders
+//! differ by a few levels in a few pixels: see `docs/numerics.md` for how much.
+
+mod color;
+mod decode;
+mod error;
+mod processor;
+mod resample;
+mod resize;
+
+pub use color::{Transparency, to_rgb};
+pub use decode::{Animation, DecodeOptions, ImageLimits, decode_bytes, decode_file};
+pub use error::ImageError;
+pub use processor::{ImageProcessor, ImageProcessorConfig, PixelValues, Size};
+pub use resample::Resample;
+pub use resize::resize;
