@@ -4,8 +4,9 @@
 //! [`DecodeSession`] (one call for the prompt, one for each further step) can be decoded greedily,
 //! by sampling, by beam search or by beam sampling, as a batch or as a stream. Arguments, formulas
 //! and their order are those of `transformers` 5.23, and greedy and beam results equal its results
-//! token for token. (Two exceptions, where it returns arbitrary tokens: when every token is forbidden
-//! there is an error here, and beams that a constraint leaves nothing to do return fewer sequences.)
+//! token for token. Two exceptions, where its results are arbitrary: if every token is forbidden,
+//! there is an error here; and if a constraint leaves fewer continuations than beams, a beam search
+//! returns real sequences only, and with `early_stopping: true` goes on until it has `num_beams`.
 //!
 //! * [`GenerationConfig`] holds the arguments, [`Generator`] runs them.
 //! * [`Generated`] is a result: tokens, log-probabilities, score, [`FinishReason`].

@@ -1,0 +1,30 @@
+//! The learned queries.
+
+use blip2_kernels::{Precision, Role, Weights};
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
+
+/// The learned query tokens, the same for every picture.
+#[derive(Module, Debug)]
+pub struct QueryTokens {
+    query_tokens: Param<Tensor<3>>,
+}
+
+impl QueryTokens {
+    /// `count` queries of width `hidden`, from `query_tokens` `[1, count, hidden]`.
+    pub fn load(count: usize, hidden: usize, weights: &Weights<'_>) -> Self {
+        let weights = weights.with_precision(Precision::F32);
+        Self {
+            query_tokens: weights.param("query_tokens", [1, count, hidden], Role::Dense),
+        }
+    }
+
+    /// The queries for a batch of pictures, `[batch, count, hidden]`.
+    pub fn expand(&self, batch: usize) -> Tensor<3> {
+        let queries = self.query_tokens.val();
+        let [_, count, hidden] = queries.dims();
+        queries.expand([batch, count, hidden])
+    }
+}

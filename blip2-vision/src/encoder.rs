@@ -1,0 +1,123 @@
+//! The transformer's layers.
+
+use blip2_kernels::{Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads};
+use burn::{
+    module::{Module, Param},
+    tensor::Tensor,
+};
+
+use crate::Blip2VisionConfig;
+
+/// A pre-norm transformer layer (`Blip2EncoderLayer`).
+#[derive(Module, Debug)]
+pub(crate) struct EncoderLayer {
+    layer_norm1: LayerNorm,
+    self_attn: Attention,
+    layer_norm2: LayerNorm,
+    mlp: Mlp,
+}
+
+impl EncoderLayer {
+    pub(crate) fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+        let (hidden, eps) = (config.hidden_size, config.layer_norm_eps);
+        Self {
+            layer_norm1: weights.layer_norm("layer_norm1", hidden, eps),
+            self_attn: Attention::load(config, &weights.at("self_attn")),
+            layer_norm2: weights.layer_norm("layer_norm2", hidden, eps),
+            mlp: Mlp::load(config, &weights.at("mlp")),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - hidden_states: `[batch, seq, hidden]`
+    /// - output: `[batch, seq, hidden]`, and the map `[batch, heads, seq, seq]` if it is kept
+    pub(crate) fn forward(
+        &self,
+        hidden_states: Tensor<3>,
+        keep_map: bool,
+    ) -> (Tensor<3>, Option<Tensor<4>>) {
+        let normed = self.layer_norm1.forward(hidden_states.clone());
+        let (attended, map) = self.self_attn.forward(normed, keep_map);
+        let hidden_states = hidden_states + attended;
+        let normed = self.layer_norm2.forward(hidden_states.clone());
+        (hidden_states + self.mlp.forward(normed), map)
+    }
+}
+
+/// Self-attention whose queries, keys and values come from one matrix (`Blip2Attention`).
+#[derive(Module, Debug)]
+struct Attention {
+    qkv: Linear,
+    projection: Linear,
+    num_heads: usize,
+}
+
+impl Attention {
+    fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+        let hidden = config.hidden_size;
+        let kernel = weights
+            .at("qkv")
+            .param("weight", [3 * hidden, hidden], Role::Matrix);
+        Self {
+            qkv: Linear::new(kernel, config.qkv_bias.then(|| qkv_bias(hidden, weights))),
+            projection: weights.linear("projection", hidden, hidden, true),
+            num_heads: config.num_attention_heads,
+        }
+    }
+
+    fn forward(&self, hidden_states: Tensor<3>, keep_map: bool) -> (Tensor<3>, Option<Tensor<4>>) {
+        let [batch, seq, hidden] = hidden_states.dims();
+        let heads = self.num_heads;
+        let head_dim = hidden / heads;
+        let qkv = self.qkv.forward(hidden_states);
+        let qkv = qkv
+            .reshape([batch, seq, 3 * heads, head_dim])
+            .swap_dims(1, 2);
+        let part = |n: usize| qkv.clone().narrow(1, n * heads, heads);
+        let scale = (head_dim as f64).powf(-0.5);
+        let attended = attention(part(0), part(1), part(2), scale, None, keep_map);
+        (
+            self.projection.forward(merge_heads(attended.output)),
+            attended.map,
+        )
+    }
+}
+
+/// The bias of queries, keys and values. EVA's keys have none: Hugging Face stores the whole with
+/// zeros for the keys, the original stores the parts of queries and values alone.
+fn qkv_bias(hidden: usize, weights: &Weights<'_>) -> Param<Tensor<1>> {
+    if weights.contains("q_bias") && !weights.contains("qkv.bias") {
+        let q = weights.param("q_bias", [hidden], Role::Bias).val();
+        let v = weights.param("v_bias", [hidden], Role::Bias).val();
+        let k = Tensor::zeros([hidden], &q.device());
+        Param::from_tensor(Tensor::cat(vec![q, k, v], 0))
+    } else {
+        weights.at("qkv").param("bias", [3 * hidden], Role::Bias)
+    }
+}
+
+/// The two-layer perceptron (`Blip2MLP`).
+#[derive(Module, Debug)]
+struct Mlp {
+    fc1: Linear,
+    fc2: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Mlp {
+    fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        Self {
+            fc1: weights.linear("fc1", hidden, inner, true),
+            fc2: weights.linear("fc2", inner, hidden, true),
+            activation: config.hidden_act,
+        }
+    }
+
+    fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
+        self.fc2
+            .forward(self.activation.forward(self.fc1.forward(hidden_states)))
+    }
+}
