@@ -2,7 +2,7 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{DType, Int, Tensor, module},
+    tensor::{DType, Device, Int, Tensor, module},
 };
 
 use crate::linear::widened;
@@ -45,6 +45,11 @@ impl Embedding {
         module::linear(input, widened(self.weight.val()).transpose(), None)
     }
 
+    /// The device that holds the table.
+    pub fn device(&self) -> Device {
+        self.weight.lazy_device()
+    }
+
     /// The number of vectors.
     pub fn rows(&self) -> usize {
         self.weight.lazy_shape()[0]
@@ -59,7 +64,7 @@ impl Embedding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
 
     #[test]
     fn looks_up_and_attends() {

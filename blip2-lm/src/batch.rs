@@ -1,0 +1,133 @@
+//! Checks and small tensors that all models share.
+
+use blip2_kernels::{MASKED, causal_bias};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::{LmError, generate::Logits};
+
+/// Token ids as a tensor, `[batch, seq]`.
+///
+/// # Errors
+///
+/// For an empty batch, ragged rows, and ids that the vocabulary does not have.
+pub(crate) fn ids_tensor(
+    rows: &[Vec<u32>],
+    vocab: usize,
+    device: &Device,
+) -> Result<Tensor<2, Int>, LmError> {
+    let width = rows.first().map_or(0, Vec::len);
+    check_rows("input_ids", rows.iter().map(Vec::len), [rows.len(), width])?;
+    for (row, ids) in rows.iter().enumerate() {
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab) {
+            return Err(LmError::Token { row, id, vocab });
+        }
+    }
+    let flat: Vec<i64> = rows.iter().flatten().map(|&id| i64::from(id)).collect();
+    Ok(Tensor::from_data(
+        TensorData::new(flat, [rows.len(), width]),
+        device,
+    ))
+}
+
+/// Checks that a mask has the shape of its batch and that every row has something to read.
+pub(crate) fn check_mask(mask: &[Vec<bool>], expected: [usize; 2]) -> Result<(), LmError> {
+    check_rows("attention_mask", mask.iter().map(Vec::len), expected)?;
+    match mask.iter().position(|row| !row.contains(&true)) {
+        Some(row) => Err(LmError::NothingToRead { row }),
+        None => Ok(()),
+    }
+}
+
+fn check_rows(
+    input: &'static str,
+    lengths: impl ExactSizeIterator<Item = usize>,
+    [rows, width]: [usize; 2],
+) -> Result<(), LmError> {
+    let expected = || format!("[batch, seq] = [{rows}, {width}], none of them zero,");
+    let count = lengths.len();
+    let odd = lengths.into_iter().find(|&length| length != width);
+    if rows == 0 || width == 0 || count != rows || odd.is_some() {
+        let found = vec![count, odd.unwrap_or(width)];
+        return Err(LmError::Shape {
+            input,
+            found,
+            expected: expected(),
+        });
+    }
+    Ok(())
+}
+
+/// Checks the width of embeddings.
+pub(crate) fn check_embeds(
+    input: &'static str,
+    embeds: &Tensor<3>,
+    width: usize,
+) -> Result<[usize; 2], LmError> {
+    let found @ [batch, seq, found_width] = embeds.dims();
+    if found_width != width || batch == 0 || seq == 0 {
+        let expected = format!("[batch, seq, {width}], none of them zero,");
+        return Err(LmError::Shape {
+            input,
+            found: found.to_vec(),
+            expected,
+        });
+    }
+    Ok([batch, seq])
+}
+
+/// The bias that hides padding, `[batch, 1, 1, keys]`; `None` where there is none to hide.
+pub(crate) fn padding_bias(mask: &[Vec<bool>], device: &Device) -> Option<Tensor<4>> {
+    if mask.iter().flatten().all(|&counts| counts) {
+        return None;
+    }
+    let keys = mask.first().map_or(0, Vec::len);
+    let flat = mask
+        .iter()
+        .flatten()
+        .map(|&counts| if counts { 0.0 } else { MASKED });
+    let data = TensorData::new(flat.collect::<Vec<f32>>(), [mask.len(), 1, 1, keys]);
+    Some(Tensor::from_data(data, device))
+}
+
+/// The bias that hides padding and the future from all `seq` positions,
+/// `[batch or 1, 1, seq, seq]`.
+pub(crate) fn decoder_bias(mask: &[Vec<bool>], seq: usize, device: &Device) -> Option<Tensor<4>> {
+    let causal = (seq > 1).then(|| causal_bias(seq, seq, device));
+    match (causal, padding_bias(mask, device)) {
+        (Some(causal), Some(padding)) => Some(causal + padding),
+        (causal, padding) => causal.or(padding),
+    }
+}
+
+/// Row numbers as a tensor.
+pub(crate) fn rows_tensor(rows: &[usize], device: &Device) -> Tensor<1, Int> {
+    let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+    let count = rows.len();
+    Tensor::from_data(TensorData::new(rows, [count]), device)
+}
+
+/// The rows to gather so that row `i` of the next step continues `parents[i]`; `None` where every
+/// row stays as and where it is.
+pub(crate) fn gather(
+    parents: &[usize],
+    rows: usize,
+    device: &Device,
+) -> Result<Option<Tensor<1, Int>>, LmError> {
+    if let Some(&parent) = parents.iter().find(|&&parent| parent >= rows) {
+        return Err(LmError::Parent { parent, rows });
+    }
+    let identity = parents.len() == rows && parents.iter().enumerate().all(|(i, &p)| i == p);
+    Ok((!identity).then(|| rows_tensor(parents, device)))
+}
+
+/// Logits on the host, from `[rows, 1, vocab]`.
+pub(crate) fn logits(tensor: Tensor<3>) -> Result<Logits, LmError> {
+    let [_, _, vocab] = tensor.dims();
+    let data = tensor
+        .try_into_data()
+        .map_err(|error| LmError::Device(format!("{error:?}")))?
+        .convert_dtype(DType::F32)
+        .try_into_vec::<f32>()
+        .map_err(|error| LmError::Device(format!("{error:?}")))?;
+    Logits::new(data, vocab).map_err(|error| LmError::Logits(Box::new(error)))
+}

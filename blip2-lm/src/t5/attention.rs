@@ -1,0 +1,99 @@
+//! T5's attention: no biases, and no division by the square root of the heads' width.
+
+use blip2_io::config::T5Config;
+use blip2_kernels::{KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+
+/// Attention with its norm and residual (`T5LayerSelfAttention`, `T5LayerCrossAttention`).
+#[derive(Module, Debug)]
+pub(super) struct Attention {
+    layer_norm: RmsNorm,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    o: Linear,
+    num_heads: usize,
+}
+
+impl Attention {
+    /// `name` is `SelfAttention` or `EncDecAttention`.
+    pub(super) fn load(config: &T5Config, name: &str, weights: &Weights<'_>) -> Self {
+        let (model, inner) = (config.d_model, config.num_heads * config.d_kv);
+        let parts = weights.at(name);
+        Self {
+            layer_norm: weights.rms_norm("layer_norm", model, config.layer_norm_epsilon),
+            q: parts.linear("q", model, inner, false),
+            k: parts.linear("k", model, inner, false),
+            v: parts.linear("v", model, inner, false),
+            o: parts.linear("o", inner, model, false),
+            num_heads: config.num_heads,
+        }
+    }
+
+    /// Self-attention over new positions and those in the cache.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[batch, new, d_model]`
+    /// - bias: `[batch or 1, heads, new, keys]`
+    pub(super) fn attend_self(
+        &self,
+        hidden_states: Tensor<3>,
+        bias: Tensor<4>,
+        cache: Option<&mut KvCache>,
+    ) -> Tensor<3> {
+        let normed = self.layer_norm.forward(hidden_states.clone());
+        let (k, v) = self.keys_values(normed.clone());
+        let (k, v) = match cache {
+            Some(cache) => cache.append(k, v),
+            None => (k, v),
+        };
+        self.finish(hidden_states, normed, k, v, Some(bias))
+    }
+
+    /// Cross-attention to keys and values that were computed once.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[batch, new, d_model]`
+    /// - k, v: `[batch, heads, source, d_kv]`
+    /// - bias: `[batch, 1, 1, source]`
+    pub(super) fn attend_source(
+        &self,
+        hidden_states: Tensor<3>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        bias: Option<Tensor<4>>,
+    ) -> Tensor<3> {
+        let normed = self.layer_norm.forward(hidden_states.clone());
+        self.finish(hidden_states, normed, k, v, bias)
+    }
+
+    /// Keys and values, each `[batch, heads, seq, d_kv]`.
+    pub(super) fn keys_values(&self, source: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
+        let k = split_heads(self.k.forward(source.clone()), self.num_heads);
+        let v = split_heads(self.v.forward(source), self.num_heads);
+        (k, v)
+    }
+
+    fn finish(
+        &self,
+        residual: Tensor<3>,
+        normed: Tensor<3>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        bias: Option<Tensor<4>>,
+    ) -> Tensor<3> {
+        let q = split_heads(self.q.forward(normed), self.num_heads);
+        let attended = attention(q, k, v, 1.0, bias, false);
+        residual + self.o.forward(merge_heads(attended.output))
+    }
+
+    pub(super) fn cache(&self, rows: usize, capacity: usize, device: &Device) -> KvCache {
+        let head_dim = self.q.d_output() / self.num_heads;
+        KvCache::new(rows, self.num_heads, capacity, head_dim, device)
+    }
+}

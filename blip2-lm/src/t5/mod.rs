@@ -1,0 +1,11 @@
+//! T5 (Raffel et al., 2020) and Flan-T5: an encoder and a decoder with relative positions.
+
+mod attention;
+mod feed_forward;
+mod model;
+mod position;
+mod session;
+mod stack;
+
+pub use model::{T5Encoded, T5ForConditionalGeneration};
+pub use session::T5Session;

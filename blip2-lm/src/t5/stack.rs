@@ -1,0 +1,185 @@
+//! The encoder's and the decoder's stacks of layers.
+
+use blip2_io::config::T5Config;
+use blip2_kernels::{KvCache, RmsNorm, Weights, causal_bias};
+use burn::{
+    module::Module,
+    tensor::{Device, Int, Tensor},
+};
+
+use super::{attention::Attention, feed_forward::FeedForward, position::RelativePositions};
+
+/// The encoder (`T5Stack` without cross-attention).
+#[derive(Module, Debug)]
+pub(super) struct Encoder {
+    positions: RelativePositions,
+    layers: Vec<EncoderLayer>,
+    final_layer_norm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct EncoderLayer {
+    self_attention: Attention,
+    feed_forward: FeedForward,
+}
+
+/// The weights of part `part` of layer `layer`.
+fn part<'a>(weights: &Weights<'a>, layer: usize, part: usize) -> Weights<'a> {
+    weights.at(&format!("block.{layer}.layer.{part}"))
+}
+
+/// The positions of a stack, which its first layer's attention holds.
+fn positions(config: &T5Config, bidirectional: bool, weights: &Weights<'_>) -> RelativePositions {
+    RelativePositions::load(
+        config,
+        bidirectional,
+        &part(weights, 0, 0).at("SelfAttention"),
+    )
+}
+
+impl Encoder {
+    pub(super) fn load(config: &T5Config, weights: &Weights<'_>) -> Self {
+        let layer = |n| EncoderLayer {
+            self_attention: Attention::load(config, "SelfAttention", &part(weights, n, 0)),
+            feed_forward: FeedForward::load(config, &part(weights, n, 1)),
+        };
+        Self {
+            positions: positions(config, true, weights),
+            layers: (0..config.num_layers).map(layer).collect(),
+            final_layer_norm: weights.rms_norm(
+                "final_layer_norm",
+                config.d_model,
+                config.layer_norm_epsilon,
+            ),
+        }
+    }
+
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[batch, seq, d_model]`
+    /// - padding: `[batch, 1, 1, seq]`
+    pub(super) fn forward(
+        &self,
+        mut hidden_states: Tensor<3>,
+        padding: Option<Tensor<4>>,
+        mut kept: Option<&mut Vec<Tensor<3>>>,
+    ) -> Tensor<3> {
+        let [_, seq, _] = hidden_states.dims();
+        let bias = self.positions.bias(seq, seq);
+        let bias = match padding {
+            Some(padding) => bias + padding,
+            None => bias,
+        };
+        for layer in &self.layers {
+            if let Some(kept) = kept.as_deref_mut() {
+                kept.push(hidden_states.clone());
+            }
+            let attended = layer
+                .self_attention
+                .attend_self(hidden_states, bias.clone(), None);
+            hidden_states = layer.feed_forward.forward(attended);
+        }
+        self.final_layer_norm.forward(hidden_states)
+    }
+}
+
+/// The decoder (`T5Stack` with cross-attention).
+#[derive(Module, Debug)]
+pub(super) struct Decoder {
+    positions: RelativePositions,
+    layers: Vec<DecoderLayer>,
+    final_layer_norm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct DecoderLayer {
+    self_attention: Attention,
+    cross_attention: Attention,
+    feed_forward: FeedForward,
+}
+
+/// What a decoder layer keeps: the keys and values of the source, computed once, and of the
+/// tokens so far.
+#[derive(Debug, Clone)]
+pub(super) struct LayerState {
+    source: (Tensor<4>, Tensor<4>),
+    past: KvCache,
+}
+
+impl LayerState {
+    /// Keeps the sequences `rows`, in that order.
+    pub(super) fn select(&mut self, rows: &Tensor<1, Int>) {
+        let (k, v) = &mut self.source;
+        *k = k.extract().select(0, rows.clone());
+        *v = v.extract().select(0, rows.clone());
+        self.past.select(rows.clone());
+    }
+}
+
+impl Decoder {
+    pub(super) fn load(config: &T5Config, weights: &Weights<'_>) -> Self {
+        let layer = |n| DecoderLayer {
+            self_attention: Attention::load(config, "SelfAttention", &part(weights, n, 0)),
+            cross_attention: Attention::load(config, "EncDecAttention", &part(weights, n, 1)),
+            feed_forward: FeedForward::load(config, &part(weights, n, 2)),
+        };
+        Self {
+            positions: positions(config, false, weights),
+            layers: (0..config.num_decoder_layers).map(layer).collect(),
+            final_layer_norm: weights.rms_norm(
+                "final_layer_norm",
+                config.d_model,
+                config.layer_norm_epsilon,
+            ),
+        }
+    }
+
+    /// The layers' states before the first token, for an encoded source
+    /// `[batch, source, d_model]`.
+    pub(super) fn start(
+        &self,
+        source: &Tensor<3>,
+        capacity: usize,
+        device: &Device,
+    ) -> Vec<LayerState> {
+        let [rows, ..] = source.dims();
+        let state = |layer: &DecoderLayer| LayerState {
+            source: layer.cross_attention.keys_values(source.clone()),
+            past: layer.self_attention.cache(rows, capacity, device),
+        };
+        self.layers.iter().map(state).collect()
+    }
+
+    /// Runs new positions behind those in the states.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden_states and output: `[batch, new, d_model]`
+    /// - source_padding: `[batch, 1, 1, source]`
+    pub(super) fn forward(
+        &self,
+        mut hidden_states: Tensor<3>,
+        states: &mut [LayerState],
+        source_padding: Option<Tensor<4>>,
+    ) -> Tensor<3> {
+        let [_, new, _] = hidden_states.dims();
+        let keys = new + states.first().map_or(0, |state| state.past.len());
+        let mut bias = self.positions.bias(new, keys);
+        if new > 1 {
+            bias = bias + causal_bias(new, keys, &hidden_states.device());
+        }
+        for (layer, state) in self.layers.iter().zip(states) {
+            let past = Some(&mut state.past);
+            let attended = layer
+                .self_attention
+                .attend_self(hidden_states, bias.clone(), past);
+            let (k, v) = state.source.clone();
+            let attended =
+                layer
+                    .cross_attention
+                    .attend_source(attended, k, v, source_padding.clone());
+            hidden_states = layer.feed_forward.forward(attended);
+        }
+        self.final_layer_norm.forward(hidden_states)
+    }
+}
