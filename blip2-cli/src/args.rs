@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use blip2_core::{
-    GenerationConfig, Options, Precision, Template,
-    generate::EarlyStopping,
-};
+use blip2_core::{GenerationConfig, Options, Precision, Template, generate::EarlyStopping};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Failure;

@@ -11,8 +11,9 @@ use serde_json::json;
 use crate::{Failure, args::CaptionArgs, model};
 
 /// What a folder's pictures end in.
-const EXTENSIONS: [&str; 10] =
-    ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm"];
+const EXTENSIONS: [&str; 10] = [
+    "png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm",
+];
 
 pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
     let options = args.generation.options(None)?;
@@ -24,12 +25,18 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
     {
         let image = open_image(path).map_err(Failure::work)?;
         let answer = describe(&blip2, &[&image], args.prompt.as_deref(), &options)?;
-        println!("{}", answer.first().map_or("", |answer| answer.text.as_str()));
+        println!(
+            "{}",
+            answer.first().map_or("", |answer| answer.text.as_str())
+        );
         return Ok(());
     }
     let failed = describe_all(&blip2, &paths, args, &options)?;
     if failed > 0 {
-        return Err(Failure::Work(format!("{failed} of {} pictures have no caption", paths.len())));
+        return Err(Failure::Work(format!(
+            "{failed} of {} pictures have no caption",
+            paths.len()
+        )));
     }
     Ok(())
 }
@@ -76,9 +83,7 @@ fn describe(
 ) -> Result<Vec<Answer>, Failure> {
     match prompt {
         None => blip2.caption_batch(images.iter().copied(), options),
-        Some(prompt) => {
-            blip2.prompt_batch(images.iter().map(|image| (*image, prompt)), options)
-        }
+        Some(prompt) => blip2.prompt_batch(images.iter().map(|image| (*image, prompt)), options),
     }
     .map_err(Failure::work)
 }
@@ -123,8 +128,10 @@ fn expand(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 fn pictures_in(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
     let entries = std::fs::read_dir(folder)
         .map_err(|error| Failure::Work(format!("{}: {error}", folder.display())))?;
-    let paths: BTreeSet<_> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_picture(path)).collect();
+    let paths: BTreeSet<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_picture(path))
+        .collect();
     if paths.is_empty() {
         let endings = EXTENSIONS.join(", ");
         return Err(Failure::Work(format!(
@@ -137,6 +144,9 @@ fn pictures_in(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
 
 fn is_picture(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
-        && path.is_file()
+    extension.is_some_and(|found| {
+        EXTENSIONS
+            .iter()
+            .any(|known| found.eq_ignore_ascii_case(known))
+    }) && path.is_file()
 }

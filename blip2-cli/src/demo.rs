@@ -11,11 +11,23 @@ Use --model FOLDER for a real BLIP-2.";
 /// published package is complete.
 const FILES: [(&str, &[u8]); 6] = [
     ("config.json", include_bytes!("../demo/config.json")),
-    ("generation_config.json", include_bytes!("../demo/generation_config.json")),
-    ("processor_config.json", include_bytes!("../demo/processor_config.json")),
+    (
+        "generation_config.json",
+        include_bytes!("../demo/generation_config.json"),
+    ),
+    (
+        "processor_config.json",
+        include_bytes!("../demo/processor_config.json"),
+    ),
     ("tokenizer.json", include_bytes!("../demo/tokenizer.json")),
-    ("tokenizer_config.json", include_bytes!("../demo/tokenizer_config.json")),
-    ("model.safetensors", include_bytes!("../demo/model.safetensors")),
+    (
+        "tokenizer_config.json",
+        include_bytes!("../demo/tokenizer_config.json"),
+    ),
+    (
+        "model.safetensors",
+        include_bytes!("../demo/model.safetensors"),
+    ),
 ];
 
 /// The demonstration model as a checkpoint folder in memory.
@@ -30,11 +42,17 @@ mod tests {
     /// The program's copy and the example folder are the same files.
     #[test]
     fn the_copy_equals_the_example() {
-        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/models/easy-vqa-opt");
+        let example = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../examples/models/easy-vqa-opt"
+        );
         for (name, bytes) in FILES {
             // The example folder is not part of the published package.
             if let Ok(original) = std::fs::read(format!("{example}/{name}")) {
-                assert!(original == bytes, "{name} differs from examples/models/easy-vqa-opt");
+                assert!(
+                    original == bytes,
+                    "{name} differs from examples/models/easy-vqa-opt"
+                );
             }
         }
     }

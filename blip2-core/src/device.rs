@@ -51,7 +51,11 @@ pub fn device_by_name(name: &str) -> Result<Device, Blip2Error> {
                 String::new()
             };
             let available = device_names().join(", ");
-            Err(Blip2Error::Device { name: name.to_string(), available, hint })
+            Err(Blip2Error::Device {
+                name: name.to_string(),
+                available,
+                hint,
+            })
         }
     }
 }
@@ -66,6 +70,9 @@ mod tests {
             assert!(device_by_name(name).is_ok(), "{name}");
         }
         let error = device_by_name("abacus").unwrap_err().to_string();
-        assert!(error.contains("abacus") && !error.contains("rebuild"), "{error}");
+        assert!(
+            error.contains("abacus") && !error.contains("rebuild"),
+            "{error}"
+        );
     }
 }

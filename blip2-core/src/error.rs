@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use blip2_io::IoError;
-use blip2_io::image::ImageError;
+use blip2_io::{IoError, config::ConfigError, image::ImageError};
 use blip2_lm::{LmError, generate::GenerateError};
 use blip2_qformer::QFormerError;
 use blip2_vision::VisionError;
@@ -15,6 +14,9 @@ pub enum Blip2Error {
     /// A checkpoint folder could not be read, or does not hold what its configuration says.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// A configuration whose numbers make no sense together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A picture could not be decoded or prepared.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -33,18 +35,14 @@ pub enum Blip2Error {
     /// A question without a word in it.
     #[error("the question is empty; ask something, or use `caption` or `prompt`")]
     EmptyQuestion,
-    /// A prompt that, with its picture, leaves no room for an answer.
+    /// A question that spells out a special token.
     #[error(
-        "the prompt takes {tokens} tokens with its picture, and {new} more may be generated, but the \
-         model's context holds {context}; shorten the prompt or lower max_new_tokens"
+        "the question contains the special token `{token}`, which would not be read as text; leave \
+         it out, or use `prompt` if you mean it"
     )]
-    PromptTooLong {
-        /// The tokens of the prompt, image placeholders included.
-        tokens: usize,
-        /// The tokens that may be generated.
-        new: usize,
-        /// The positions that the context holds.
-        context: usize,
+    SpecialToken {
+        /// The token.
+        token: String,
     },
     /// A prompt that holds the image placeholder, which only the library may place.
     #[error(

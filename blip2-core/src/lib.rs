@@ -1,1 +1,78 @@
-//! x
+//! BLIP-2 in Rust: a picture and a question go in, an answer grounded in the picture comes out.
+//!
+//! [`Blip2Pipeline`] loads a Hugging Face checkpoint folder of BLIP-2 (with OPT or Flan-T5) and
+//! gives the same numbers as `transformers`, without Python, on the CPU or, through wgpu, on a GPU.
+//!
+//! ```no_run
+//! use blip2_core::Blip2Pipeline;
+//!
+//! let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
+//! let image = image::open("beach.jpg")?;
+//! println!("{}", blip2.caption(&image)?);
+//! println!("{}", blip2.answer(&image, "How many dogs are there?")?);
+//!
+//! for piece in blip2.stream(&image, "Question: what is this? Answer:")? {
+//!     print!("{}", piece?);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | for | use |
+//! |---|---|
+//! | answers, captions, raw prompts, streams, batches | [`Blip2Pipeline`] |
+//! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
+//! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
+//! | constraints on the next token | [`Options::constraint`] |
+//! | the model on tensors, stage by stage | [`model`] |
+//! | what a checkpoint holds and needs | [`mod@inspect`] |
+//! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
+//!
+//! # Features
+//!
+//! | feature | what is lost without it |
+//! |---|---|
+//! | `flex` (default) | the pure-Rust CPU backend, with SIMD and threads |
+//! | `ndarray` | the older CPU backend, deprecated upstream; slower |
+//! | `wgpu` | GPUs, through WGSL shaders on Vulkan, Metal, DirectX 12 or OpenGL |
+//! | `vulkan` | GPUs through SPIR-V shaders; not for software drivers |
+//! | `metal` | Apple GPUs through Metal shaders |
+//! | `webgpu` | WebGPU |
+//!
+//! # Pictures from strangers
+//!
+//! [`open_image`] decodes within limits that are checked before anything is allocated, and every
+//! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
+
+mod device;
+mod error;
+pub mod inspect;
+pub mod model;
+mod pipeline;
+pub mod verify;
+
+use std::path::Path;
+
+pub use blip2_io::{
+    Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, checkpoint,
+    config::{self, Blip2Config, TextConfig},
+    image,
+};
+pub use blip2_kernels::{Precision, Weights};
+pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
+pub use burn::tensor::Device;
+pub use device::{device_by_name, device_names};
+pub use error::Blip2Error;
+pub use pipeline::{
+    Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
+    Seen, Template, Timings,
+};
+
+/// Decodes a picture file within the default limits, as
+/// [`image::decode_file`] does; transparency is laid over white.
+///
+/// # Errors
+///
+/// [`Blip2Error::Image`] naming the file and what is wrong with it.
+pub fn open_image(path: impl AsRef<Path>) -> Result<::image::RgbImage, Blip2Error> {
+    Ok(image::decode_file(path, &image::DecodeOptions::default())?)
+}

@@ -7,7 +7,7 @@ use blip2_qformer::{QFormer, QFormerInput, QueryTokens};
 use blip2_vision::{VisionModel, VisionOptions};
 use burn::{
     module::Module,
-    tensor::{Bool, Device, Int, Tensor, TensorData},
+    tensor::{Bool, Tensor, TensorData},
 };
 
 use super::PromptRows;
@@ -28,6 +28,8 @@ pub struct Blip2ForConditionalGeneration {
     num_query_tokens: usize,
     #[module(skip)]
     image_token: Option<u32>,
+    #[module(skip)]
+    decoder_start: Option<u32>,
 }
 
 /// What the language model is given of a picture.
@@ -57,7 +59,8 @@ impl ImageFeatures {
 
     /// The features of the pictures `rows`, in that order; one may be named several times.
     pub fn select(&self, rows: &[usize]) -> Self {
-        let identity = rows.len() == self.len() && rows.iter().enumerate().all(|(i, &row)| i == row);
+        let identity =
+            rows.len() == self.len() && rows.iter().enumerate().all(|(i, &row)| i == row);
         if identity {
             return self.clone();
         }
@@ -81,6 +84,7 @@ impl Blip2ForConditionalGeneration {
     pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
         let exact = weights.with_precision(Precision::F32);
         let query_width = config.qformer_config.hidden_size;
+        config.validate()?;
         let language_model =
             LanguageModel::load(&config.text_config, &weights.at("language_model"))?;
         Ok(Self {
@@ -96,6 +100,7 @@ impl Blip2ForConditionalGeneration {
             language_model,
             num_query_tokens: config.num_query_tokens,
             image_token: config.image_token_index,
+            decoder_start: config.text_config.decoder_start_token_id(),
         })
     }
 
@@ -135,7 +140,9 @@ impl Blip2ForConditionalGeneration {
     ///
     /// If the pictures' size is not the configured one.
     pub fn encode_image(&self, pixel_values: Tensor<4>) -> Result<Tensor<3>, Blip2Error> {
-        let output = self.vision_model.forward(pixel_values, &VisionOptions::default())?;
+        let output = self
+            .vision_model
+            .forward(pixel_values, &VisionOptions::default())?;
         Ok(output.last_hidden_state)
     }
 
@@ -171,7 +178,7 @@ impl Blip2ForConditionalGeneration {
         ImageFeatures(self.language_projection.forward(query_output))
     }
 
-    /// The embeddings and attention mask of prompts with their pictures.
+    /// The embeddings of prompts with their pictures, and their attention mask.
     ///
     /// Where the rows hold image placeholders, the features of row `i`'s picture take their
     /// places in order. A checkpoint without placeholders has the features put before the text.
@@ -179,7 +186,7 @@ impl Blip2ForConditionalGeneration {
     /// # Shapes
     ///
     /// - embeddings: `[batch, seq, lm_hidden]`
-    /// - mask: `[batch, seq]`, true where a position counts
+    /// - mask: `[batch][seq]`, true where a position counts
     ///
     /// # Errors
     ///
@@ -189,31 +196,41 @@ impl Blip2ForConditionalGeneration {
         &self,
         features: &ImageFeatures,
         rows: &PromptRows,
-    ) -> Result<(Tensor<3>, Tensor<2, Bool>), Blip2Error> {
+    ) -> Result<(Tensor<3>, Vec<Vec<bool>>), Blip2Error> {
         if features.len() != rows.len() {
             let reason = format!("{} pictures for {} prompts", features.len(), rows.len());
             return Err(Blip2Error::Rows { reason });
         }
-        let features = features.tensor();
-        let device = features.device();
         let text = self.language_model.embed(rows.ids())?;
-        let mask = mask_tensor(rows.mask(), &device);
         match self.image_token {
-            Some(image_token) => Ok((place(text, features, rows, image_token)?, mask)),
-            None => {
-                let [batch, queries, _] = features.dims();
-                let attend = Tensor::<2, Int>::ones([batch, queries], &device).bool();
-                Ok((Tensor::cat(vec![features, text], 1), Tensor::cat(vec![attend, mask], 1)))
+            Some(image_token) => {
+                let embeds = place(text, features.tensor(), rows, image_token)?;
+                Ok((embeds, rows.mask().to_vec()))
             }
+            None => Ok(Self::concatenate(features, text, rows.mask())),
         }
     }
 
+    /// The features put before embedded text, as checkpoints without placeholders read them.
+    pub(crate) fn concatenate(
+        features: &ImageFeatures,
+        text: Tensor<3>,
+        mask: &[Vec<bool>],
+    ) -> (Tensor<3>, Vec<Vec<bool>>) {
+        let features = features.tensor();
+        let [_, queries, _] = features.dims();
+        let mask = mask
+            .iter()
+            .map(|row| [&vec![true; queries], row.as_slice()].concat());
+        (Tensor::cat(vec![features, text], 1), mask.collect())
+    }
+
     /// A decode of up to `max_new_tokens` tokens after prompts with their pictures, ready for a
-    /// [`Generator`](blip2_lm::generate::Generator).
+    /// [`Generator`](blip2_lm::Generator).
     ///
     /// # Errors
     ///
-    /// As [`inputs_embeds`](Self::inputs_embeds), and if the prompt leaves no room in the context.
+    /// As [`inputs_embeds`](Self::inputs_embeds), and if a prompt is longer than the context.
     pub fn start(
         &self,
         features: &ImageFeatures,
@@ -221,7 +238,10 @@ impl Blip2ForConditionalGeneration {
         max_new_tokens: usize,
     ) -> Result<Session<'_>, Blip2Error> {
         let (embeds, mask) = self.inputs_embeds(features, rows)?;
-        Ok(self.language_model.start(embeds, mask, max_new_tokens)?)
+        let start = self.decoder_start;
+        Ok(self
+            .language_model
+            .start(embeds, &mask, start, max_new_tokens)?)
     }
 }
 
@@ -243,14 +263,11 @@ fn place(
         .collect();
     let is_image: Vec<bool> = placements.iter().map(Option::is_some).collect();
     let sources = Tensor::from_data(TensorData::new(sources, [batch * seq]), &device);
-    let spread = features.reshape([batch * queries, hidden]).select(0, sources);
-    let is_image = Tensor::<3, Bool>::from_data(TensorData::new(is_image, [batch, seq, 1]), &device);
+    let spread = features
+        .reshape([batch * queries, hidden])
+        .select(0, sources);
+    let is_image =
+        Tensor::<3, Bool>::from_data(TensorData::new(is_image, [batch, seq, 1]), &device);
     let is_image = is_image.expand([batch, seq, hidden]);
     Ok(text.mask_where(is_image, spread.reshape([batch, seq, hidden])))
-}
-
-pub(crate) fn mask_tensor(mask: &[Vec<bool>], device: &Device) -> Tensor<2, Bool> {
-    let width = mask.first().map_or(0, Vec::len);
-    let flat: Vec<bool> = mask.iter().flatten().copied().collect();
-    Tensor::from_data(TensorData::new(flat, [mask.len(), width]), device)
 }

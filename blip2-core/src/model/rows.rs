@@ -29,7 +29,9 @@ impl PromptRows {
     pub fn new(ids: Vec<Vec<u32>>, mask: Vec<Vec<bool>>) -> Result<Self, Blip2Error> {
         let width = ids.first().map_or(0, Vec::len);
         if width == 0 {
-            return Err(Blip2Error::Rows { reason: "there are no rows, or they are empty".into() });
+            return Err(Blip2Error::Rows {
+                reason: "there are no rows, or they are empty".into(),
+            });
         }
         if ids.len() != mask.len() {
             let reason = format!("{} rows of ids but {} of mask", ids.len(), mask.len());
@@ -108,7 +110,10 @@ impl PromptRows {
     pub fn unpadded(&self) -> Vec<Vec<u32>> {
         let rows = self.ids.iter().zip(&self.mask);
         rows.map(|(ids, mask)| {
-            ids.iter().zip(mask).filter_map(|(&id, &counts)| counts.then_some(id)).collect()
+            ids.iter()
+                .zip(mask)
+                .filter_map(|(&id, &counts)| counts.then_some(id))
+                .collect()
         })
         .collect()
     }
@@ -134,7 +139,12 @@ impl PromptRows {
                 })
             }));
             if found != features {
-                return Err(Blip2Error::Placeholders { row, found, expected: features, image_token });
+                return Err(Blip2Error::Placeholders {
+                    row,
+                    found,
+                    expected: features,
+                    image_token,
+                });
             }
         }
         Ok(placements)
@@ -154,7 +164,10 @@ mod tests {
         let left = PromptRows::lay_out(&texts, Some(50), 2, 1, PaddingSide::Left).unwrap();
         assert_eq!(left.ids(), [[50, 50, 1, 1, 2, 7], [50, 50, 2, 7, 8, 9]]);
         assert_eq!(left.mask(), [[T, T, F, F, T, T], [T; 6]]);
-        assert_eq!(left.unpadded(), [vec![50, 50, 2, 7], vec![50, 50, 2, 7, 8, 9]]);
+        assert_eq!(
+            left.unpadded(),
+            [vec![50, 50, 2, 7], vec![50, 50, 2, 7, 8, 9]]
+        );
 
         let right = PromptRows::lay_out(&texts, Some(50), 2, 1, PaddingSide::Right).unwrap();
         assert_eq!(right.ids()[0], [50, 50, 2, 7, 1, 1]);
@@ -166,10 +179,16 @@ mod tests {
     #[test]
     fn too_few_and_too_many_placeholders_are_refused() {
         let rows = PromptRows::new(vec![vec![5, 50, 6, 50]], vec![vec![T; 4]]).unwrap();
-        assert_eq!(rows.placements(50, 2).unwrap(), [None, Some(0), None, Some(1)]);
+        assert_eq!(
+            rows.placements(50, 2).unwrap(),
+            [None, Some(0), None, Some(1)]
+        );
         for expected in [1, 3] {
             let error = rows.placements(50, expected).unwrap_err().to_string();
-            assert!(error.contains("2") && error.contains(&expected.to_string()), "{error}");
+            assert!(
+                error.contains("2") && error.contains(&expected.to_string()),
+                "{error}"
+            );
         }
     }
 

@@ -84,10 +84,16 @@ pub struct Timings {
 impl Timings {
     /// The sum of all stages that ran.
     pub fn total(&self) -> Duration {
-        [self.preprocess, self.vision, self.qformer, self.prefill, self.decode]
-            .into_iter()
-            .flatten()
-            .sum()
+        [
+            self.preprocess,
+            self.vision,
+            self.qformer,
+            self.prefill,
+            self.decode,
+        ]
+        .into_iter()
+        .flatten()
+        .sum()
     }
 }
 

@@ -22,16 +22,22 @@ pub struct EncodedImage {
 }
 
 impl EncodedImage {
-    pub(super) fn new(
-        fingerprint: &str,
-        features: &ImageFeatures,
-    ) -> Result<Self, Blip2Error> {
+    pub(super) fn new(fingerprint: &str, features: &ImageFeatures) -> Result<Self, Blip2Error> {
         let tensor = features.tensor();
         let [_, queries, width] = tensor.dims();
-        let values = tensor.into_data().try_into_vec::<f32>().map_err(|error| {
-            Blip2Error::DamagedImage { reason: format!("its features cannot be read: {error:?}") }
-        })?;
-        Ok(Self { fingerprint: fingerprint.to_string(), queries, width, values })
+        let values =
+            tensor
+                .into_data()
+                .try_into_vec::<f32>()
+                .map_err(|error| Blip2Error::DamagedImage {
+                    reason: format!("its features cannot be read: {error:?}"),
+                })?;
+        Ok(Self {
+            fingerprint: fingerprint.to_string(),
+            queries,
+            width,
+            values,
+        })
     }
 
     /// The features on `device`, if they were made by the model of this fingerprint and have the
@@ -79,7 +85,11 @@ pub(super) fn fingerprint(
     processor: &ImageProcessorConfig,
 ) -> String {
     let mut hasher = Fnv1a(0xcbf2_9ce4_8422_2325);
-    format!("{:?}{:?}{processor:?}", config.vision_config, config.qformer_config).hash(&mut hasher);
+    format!(
+        "{:?}{:?}{processor:?}",
+        config.vision_config, config.qformer_config
+    )
+    .hash(&mut hasher);
     format!("{weights}-{:016x}", hasher.finish())
 }
 

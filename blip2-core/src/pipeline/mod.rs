@@ -13,12 +13,13 @@ mod template;
 
 use std::sync::OnceLock;
 
-use blip2_io::{Checkpoint, config::Blip2Config, image::ImageProcessor};
+use blip2_io::{Checkpoint, LoadReport, config::Blip2Config, image::ImageProcessor};
 use blip2_lm::generate::GenerationConfig;
 use burn::tensor::Device;
 
 pub use answer::{Answer, Timings};
 pub use builder::Blip2PipelineBuilder;
+pub(crate) use builder::IGNORABLE;
 pub use encoded::EncodedImage;
 pub use options::Options;
 pub use picture::Picture;
@@ -51,13 +52,14 @@ use prompts::{Prompt, Prompts};
 /// ```
 #[derive(Debug)]
 pub struct Blip2Pipeline {
-    pub(crate) model: Blip2ForConditionalGeneration,
+    model: Blip2ForConditionalGeneration,
     config: Blip2Config,
     prompts: Prompts,
     processor: ImageProcessor,
     generation: GenerationConfig,
     device: Device,
     checkpoint: Checkpoint,
+    report: LoadReport,
     fingerprint: OnceLock<String>,
 }
 
@@ -123,7 +125,8 @@ impl Blip2Pipeline {
         options: &Options,
     ) -> Result<Vec<Answer>, Blip2Error> {
         let (pictures, prompts) = unzip(pairs, |question: Q| {
-            self.prompts.question(question.as_ref(), options.template.as_ref())
+            self.prompts
+                .question(question.as_ref(), options.template.as_ref())
         })?;
         self.run(&pictures, &prompts, options)
     }
@@ -254,7 +257,7 @@ impl Blip2Pipeline {
     /// [`Blip2Error::ForeignImage`] if a model with other weights or preprocessing made it, and
     /// [`Blip2Error::DamagedImage`] if its numbers do not have the shape they should.
     pub fn recall(&self, encoded: &EncodedImage) -> Result<Seen<'_>, Blip2Error> {
-        let expected = self.fingerprint()?;
+        let expected = self.fingerprint();
         let width = self.model.language_model().embedding_dim();
         let shape = [self.model.num_query_tokens(), width];
         let features = encoded.features(expected, shape, &self.device)?;
@@ -276,6 +279,14 @@ impl Blip2Pipeline {
         &self.device
     }
 
+    pub(crate) fn prompts(&self) -> &Prompts {
+        &self.prompts
+    }
+
+    pub(crate) fn processor(&self) -> &ImageProcessor {
+        &self.processor
+    }
+
     /// The template that questions are put into.
     pub fn template(&self) -> &Template {
         self.prompts.template()
@@ -283,13 +294,22 @@ impl Blip2Pipeline {
 
     /// A hash of everything that decides how a picture is encoded: the weights of the image side
     /// and the preprocessing. Computed when it is first needed, by reading those weights once.
-    pub(crate) fn fingerprint(&self) -> Result<&str, Blip2Error> {
-        if let Some(fingerprint) = self.fingerprint.get() {
-            return Ok(fingerprint);
-        }
-        let weights = self.checkpoint.fingerprint(&["vision_model.", "query_tokens", "qformer.", "language_projection."])?;
-        let fingerprint = encoded::fingerprint(&weights, &self.config, self.processor.config());
-        Ok(self.fingerprint.get_or_init(|| fingerprint))
+    pub fn fingerprint(&self) -> &str {
+        const IMAGE_SIDE: [&str; 4] = [
+            "vision_model.",
+            "query_tokens",
+            "qformer.",
+            "language_projection.",
+        ];
+        self.fingerprint.get_or_init(|| {
+            let weights = self.checkpoint.fingerprint(&IMAGE_SIDE);
+            encoded::fingerprint(&weights, &self.config, self.processor.config())
+        })
+    }
+
+    /// What loading found beside the weights that it wanted.
+    pub fn load_report(&self) -> &LoadReport {
+        &self.report
     }
 }
 
@@ -308,5 +328,7 @@ fn unzip<'a, P: Into<Picture<'a>>, Q>(
 
 /// The only answer of a batch of one.
 fn one(answers: Vec<Answer>) -> Result<Answer, Blip2Error> {
-    answers.into_iter().next().ok_or_else(|| Blip2Error::Rows { reason: "no answer".into() })
+    answers.into_iter().next().ok_or_else(|| Blip2Error::Rows {
+        reason: "no answer".into(),
+    })
 }

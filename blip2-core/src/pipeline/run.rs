@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use blip2_io::image::Transparency;
 use blip2_lm::{
     Session,
-    generate::{DecodeSession, GenerationConfig, Generated, Generator, Logits, cut_at_stop_string},
+    generate::{DecodeSession, Generated, GenerationConfig, Generator, Logits, cut_at_stop_string},
 };
 
 use super::{Answer, Blip2Pipeline, Options, Picture, Prompt, Timings};
@@ -36,9 +36,9 @@ impl Blip2Pipeline {
         let mut timings = Timings::default();
         let pixel_values = self.stage("preprocess", &mut timings.preprocess, || {
             let processed = pictures.iter().map(|picture| match picture {
-                Picture::Dynamic(image) => {
-                    self.processor.process(&blip2_io::image::to_rgb(image, Transparency::OverWhite))
-                }
+                Picture::Dynamic(image) => self
+                    .processor
+                    .process(&blip2_io::image::to_rgb(image, Transparency::OverWhite)),
                 Picture::Rgb(image) => self.processor.process(image),
             });
             let batch = processed.collect::<Result<Vec<_>, _>>()?;
@@ -47,8 +47,9 @@ impl Blip2Pipeline {
         let image_embeds = self.stage("vision", &mut timings.vision, || {
             self.model.encode_image(pixel_values)
         })?;
-        let features =
-            self.stage("qformer", &mut timings.qformer, || self.model.query(image_embeds))?;
+        let features = self.stage("qformer", &mut timings.qformer, || {
+            self.model.query(image_embeds)
+        })?;
         Ok((features, timings))
     }
 
@@ -74,9 +75,9 @@ impl Blip2Pipeline {
                 let mut candidates = candidates
                     .into_iter()
                     .map(|generated| self.finish(generated, &config.stop_strings, timings));
-                let mut best = candidates
-                    .next()
-                    .ok_or_else(|| Blip2Error::Rows { reason: "a prompt has no result".into() })??;
+                let mut best = candidates.next().ok_or_else(|| Blip2Error::Rows {
+                    reason: "a prompt has no result".into(),
+                })??;
                 best.alternatives = candidates.collect::<Result<_, _>>()?;
                 Ok(best)
             })
@@ -103,8 +104,10 @@ impl Blip2Pipeline {
             Some(start) => vec![vec![start]; rows.len()],
             None => rows.unpadded(),
         };
-        let longest = histories.iter().map(Vec::len).max().unwrap_or(0);
-        let new_tokens = generator.config().new_tokens(longest);
+        let new_tokens = histories
+            .iter()
+            .map(|history| generator.config().new_tokens_after(history.len()))
+            .try_fold(0, |most, tokens| tokens.map(|tokens| most.max(tokens)))?;
         let start = Instant::now();
         let session = self.model.start(features, &rows, new_tokens)?;
         Ok((Timed::new(session, start.elapsed()), histories, generator))
@@ -113,12 +116,19 @@ impl Blip2Pipeline {
     /// The arguments of a call: its own or the pipeline's, with the checkpoint's end tokens where
     /// they name none.
     fn generation(&self, options: &Options) -> GenerationConfig {
-        let mut config = options.generation.clone().unwrap_or_else(|| self.generation.clone());
+        let mut config = options
+            .generation
+            .clone()
+            .unwrap_or_else(|| self.generation.clone());
         if config.eos_token_id.is_empty() {
-            config.eos_token_id.clone_from(&self.generation.eos_token_id);
+            config
+                .eos_token_id
+                .clone_from(&self.generation.eos_token_id);
         }
         if config.stop_strings.is_empty() {
-            config.stop_strings.clone_from(&self.generation.stop_strings);
+            config
+                .stop_strings
+                .clone_from(&self.generation.stop_strings);
         }
         config
     }
@@ -130,7 +140,7 @@ impl Blip2Pipeline {
         stop_strings: &[String],
         timings: Timings,
     ) -> Result<Answer, Blip2Error> {
-        let text = self.prompts.decode(generated.content())?;
+        let text = self.prompts.text(generated.content())?;
         let text = cut_at_stop_string(&text, stop_strings).trim().to_string();
         Ok(Answer::new(text, generated, timings))
     }
@@ -163,7 +173,11 @@ pub(super) struct Timed<S> {
 impl<S> Timed<S> {
     /// `before` is the time that preparing the prompt took already.
     fn new(session: S, before: Duration) -> Self {
-        Self { session, prefill: before, decode: Duration::ZERO }
+        Self {
+            session,
+            prefill: before,
+            decode: Duration::ZERO,
+        }
     }
 }
 

@@ -20,7 +20,11 @@ impl<'p> Seen<'p> {
         features: ImageFeatures,
         timings: Timings,
     ) -> Self {
-        Self { pipeline, features, timings }
+        Self {
+            pipeline,
+            features,
+            timings,
+        }
     }
 
     /// Answers a question about the picture.
@@ -82,13 +86,10 @@ impl<'p> Seen<'p> {
     /// # Errors
     ///
     /// As [`Blip2Pipeline::stream_with`].
-    pub fn stream(
-        &self,
-        prompt: &str,
-        options: &Options,
-    ) -> Result<AnswerStream<'p>, Blip2Error> {
+    pub fn stream(&self, prompt: &str, options: &Options) -> Result<AnswerStream<'p>, Blip2Error> {
         let prompt = self.pipeline.prompts.raw(prompt)?;
-        self.pipeline.start_stream(&self.features, prompt, options, Timings::default())
+        self.pipeline
+            .start_stream(&self.features, prompt, options, Timings::default())
     }
 
     /// The picture as the model sees it, to be kept and taken up again by
@@ -96,9 +97,9 @@ impl<'p> Seen<'p> {
     ///
     /// # Errors
     ///
-    /// If the model's weights cannot be read to take their fingerprint.
+    /// If the features cannot be read from the device.
     pub fn encoded(&self) -> Result<EncodedImage, Blip2Error> {
-        EncodedImage::new(self.pipeline.fingerprint()?, &self.features)
+        EncodedImage::new(self.pipeline.fingerprint(), &self.features)
     }
 
     /// The features that the language model reads in the picture's place.
@@ -113,6 +114,7 @@ impl<'p> Seen<'p> {
 
     fn generate(&self, prompts: &[Prompt], options: &Options) -> Result<Vec<Answer>, Blip2Error> {
         let features = self.features.select(&vec![0; prompts.len()]);
-        self.pipeline.generate(&features, prompts, options, Timings::default())
+        self.pipeline
+            .generate(&features, prompts, options, Timings::default())
     }
 }

@@ -63,7 +63,9 @@ impl FusedIterator for AnswerStream<'_> {}
 
 impl fmt::Debug for AnswerStream<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AnswerStream").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("AnswerStream")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,6 +80,10 @@ impl Blip2Pipeline {
         let (session, histories, generator) = self.start(features, &[prompt], options)?;
         let history = histories.first().map_or(&[][..], Vec::as_slice);
         let stream = generator.stream(session, history)?;
-        Ok(AnswerStream { stream, started: false, timings })
+        Ok(AnswerStream {
+            stream,
+            started: false,
+            timings,
+        })
     }
 }

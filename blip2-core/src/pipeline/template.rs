@@ -37,10 +37,13 @@ impl FromStr for Template {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once("{}") {
-            Some((before, after)) if !after.contains("{}") => {
-                Ok(Self { before: before.to_string(), after: after.to_string() })
-            }
-            _ => Err(Blip2Error::Template { template: text.to_string() }),
+            Some((before, after)) if !after.contains("{}") => Ok(Self {
+                before: before.to_string(),
+                after: after.to_string(),
+            }),
+            _ => Err(Blip2Error::Template {
+                template: text.to_string(),
+            }),
         }
     }
 }

@@ -40,7 +40,10 @@ impl GoldenTensor {
     /// The tensor on `device`, in `f32`.
     pub(super) fn tensor<const D: usize>(&self, device: &Device) -> Result<Tensor<D>, VerifyError> {
         let shape: [usize; D] = self.shape.as_slice().try_into().map_err(|_| {
-            VerifyError::golden(format!("expected {D} axes, found the shape {:?}", self.shape))
+            VerifyError::golden(format!(
+                "expected {D} axes, found the shape {:?}",
+                self.shape
+            ))
         })?;
         let data = TensorData::new(self.floats()?, shape);
         Ok(Tensor::from_data(data, (device, DType::F32)))
@@ -52,7 +55,10 @@ impl GoldenTensor {
             [_, width] if *width > 0 => {
                 Ok(self.ints()?.chunks(*width).map(<[i64]>::to_vec).collect())
             }
-            _ => Err(VerifyError::golden(format!("not a matrix of ids: shape {:?}", self.shape))),
+            _ => Err(VerifyError::golden(format!(
+                "not a matrix of ids: shape {:?}",
+                self.shape
+            ))),
         }
     }
 }
@@ -75,11 +81,21 @@ impl Golden {
     pub(super) fn open(folder: &Path) -> Result<Self, VerifyError> {
         let path = folder.join("golden.json");
         let text = fs::read(&path).map_err(|error| VerifyError::read(&path, error))?;
-        let json = serde_json::from_slice(&text)
-            .map_err(|error| VerifyError::Golden { path: path.clone(), detail: error.to_string() })?;
+        let json = serde_json::from_slice(&text).map_err(|error| VerifyError::Golden {
+            path: path.clone(),
+            detail: error.to_string(),
+        })?;
         let path = folder.join("golden.safetensors");
-        let tensors = if path.is_file() { read_tensors(&path)? } else { BTreeMap::new() };
-        Ok(Self { tensors, json, seen: RefCell::default() })
+        let tensors = if path.is_file() {
+            read_tensors(&path)?
+        } else {
+            BTreeMap::new()
+        };
+        Ok(Self {
+            tensors,
+            json,
+            seen: RefCell::default(),
+        })
     }
 
     pub(super) fn tensor(&self, key: &str) -> Option<&GoldenTensor> {
@@ -113,7 +129,10 @@ impl Golden {
 }
 
 fn read_tensors(path: &Path) -> Result<BTreeMap<String, GoldenTensor>, VerifyError> {
-    let broken = |detail: String| VerifyError::Golden { path: PathBuf::from(path), detail };
+    let broken = |detail: String| VerifyError::Golden {
+        path: PathBuf::from(path),
+        detail,
+    };
     let bytes = fs::read(path).map_err(|error| VerifyError::read(path, error))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| broken(error.to_string()))?;
     file.tensors()
@@ -130,9 +149,8 @@ fn read_tensors(path: &Path) -> Result<BTreeMap<String, GoldenTensor>, VerifyErr
                 other => return Err(broken(format!("`{name}` has the unknown type {other:?}"))),
             };
             let shape = view.shape().to_vec();
-            let data =
-                TensorData::try_from_bytes_vec(view.data().to_vec(), shape.clone(), dtype)
-                    .map_err(|error| broken(format!("`{name}`: {error:?}")))?;
+            let data = TensorData::try_from_bytes_vec(view.data().to_vec(), shape.clone(), dtype)
+                .map_err(|error| broken(format!("`{name}`: {error:?}")))?;
             Ok((name, GoldenTensor { shape, data }))
         })
         .collect()
@@ -155,21 +173,40 @@ impl Tolerance {
     pub(super) fn compare(self, shape: &[usize], found: &[f32], golden: &GoldenTensor) -> Outcome {
         let expected = match golden.floats() {
             Ok(expected) => expected,
-            Err(error) => return Outcome::Failed { error: error.to_string() },
+            Err(error) => {
+                return Outcome::Failed {
+                    error: error.to_string(),
+                };
+            }
         };
         if shape != golden.shape || found.len() != expected.len() {
             let error = format!("shape {shape:?} where the golden has {:?}", golden.shape);
             return Outcome::Failed { error };
         }
-        let scale = expected.iter().fold(0f64, |max, &value| max.max(f64::from(value).abs()));
-        let max_abs = found.iter().zip(&expected).fold(0f64, |max, (&found, &expected)| {
-            let difference = (f64::from(found) - f64::from(expected)).abs();
-            // Not `f64::max`, which would pass over NaN.
-            if difference <= max { max } else if difference.is_nan() { f64::INFINITY } else { difference }
-        });
+        let scale = expected
+            .iter()
+            .fold(0f64, |max, &value| max.max(f64::from(value).abs()));
+        let max_abs = found
+            .iter()
+            .zip(&expected)
+            .fold(0f64, |max, (&found, &expected)| {
+                let difference = (f64::from(found) - f64::from(expected)).abs();
+                // Not `f64::max`, which would pass over NaN.
+                if difference <= max {
+                    max
+                } else if difference.is_nan() {
+                    f64::INFINITY
+                } else {
+                    difference
+                }
+            });
         Outcome::Tensor {
             max_abs,
-            max_rel: if scale > 0.0 { max_abs / scale } else { max_abs },
+            max_rel: if scale > 0.0 {
+                max_abs / scale
+            } else {
+                max_abs
+            },
             tolerance: self.0 * (scale / 10.0).max(1.0),
         }
     }
@@ -181,9 +218,15 @@ impl Tolerance {
         golden: &GoldenTensor,
     ) -> Outcome {
         let shape = found.dims();
-        match found.into_data().convert_dtype(DType::F32).try_into_vec::<f32>() {
+        match found
+            .into_data()
+            .convert_dtype(DType::F32)
+            .try_into_vec::<f32>()
+        {
             Ok(values) => self.compare(&shape, &values, golden),
-            Err(error) => Outcome::Failed { error: format!("no result to read: {error:?}") },
+            Err(error) => Outcome::Failed {
+                error: format!("no result to read: {error:?}"),
+            },
         }
     }
 }
@@ -200,13 +243,22 @@ mod tests {
     use super::*;
 
     fn golden(values: [f32; 3]) -> GoldenTensor {
-        GoldenTensor { shape: vec![3], data: TensorData::from(values) }
+        GoldenTensor {
+            shape: vec![3],
+            data: TensorData::from(values),
+        }
     }
 
     #[test]
     fn comparing_finds_the_largest_difference_and_scales_the_tolerance() {
-        let outcome = Tolerance(1e-4).compare(&[3], &[0.0, 50.0004, -2.0], &golden([0.0, 50.0, -2.0]));
-        let Outcome::Tensor { max_abs, tolerance, .. } = outcome else { panic!("{outcome:?}") };
+        let outcome =
+            Tolerance(1e-4).compare(&[3], &[0.0, 50.0004, -2.0], &golden([0.0, 50.0, -2.0]));
+        let Outcome::Tensor {
+            max_abs, tolerance, ..
+        } = outcome
+        else {
+            panic!("{outcome:?}")
+        };
         assert!((max_abs - 4e-4).abs() < 1e-5);
         assert!((tolerance - 5e-4).abs() < 1e-9);
         assert!(outcome.passed());
@@ -215,7 +267,15 @@ mod tests {
     #[test]
     fn nan_and_other_shapes_never_pass() {
         let golden = golden([1.0, 2.0, 3.0]);
-        assert!(!Tolerance(1e9).compare(&[3], &[1.0, f32::NAN, 3.0], &golden).passed());
-        assert!(!Tolerance(1e9).compare(&[1, 3], &[1.0, 2.0, 3.0], &golden).passed());
+        assert!(
+            !Tolerance(1e9)
+                .compare(&[3], &[1.0, f32::NAN, 3.0], &golden)
+                .passed()
+        );
+        assert!(
+            !Tolerance(1e9)
+                .compare(&[1, 3], &[1.0, 2.0, 3.0], &golden)
+                .passed()
+        );
     }
 }

@@ -43,7 +43,9 @@ impl Outcome {
     /// Whether the stage is within its tolerance.
     pub fn passed(&self) -> bool {
         match self {
-            Self::Tensor { max_abs, tolerance, .. } => max_abs <= tolerance,
+            Self::Tensor {
+                max_abs, tolerance, ..
+            } => max_abs <= tolerance,
             Self::Exact { difference } => difference.is_none(),
             Self::Failed { .. } => false,
         }
@@ -74,15 +76,24 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..Self::default() }
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
     }
 
     pub(super) fn push(&mut self, stage: impl Into<String>, outcome: Outcome) {
-        self.checks.push(Check { stage: stage.into(), outcome });
+        self.checks.push(Check {
+            stage: stage.into(),
+            outcome,
+        });
     }
 
     pub(super) fn skip(&mut self, key: impl Into<String>, reason: impl Into<String>) {
-        self.unchecked.push(Unchecked { key: key.into(), reason: reason.into() });
+        self.unchecked.push(Unchecked {
+            key: key.into(),
+            reason: reason.into(),
+        });
     }
 
     /// Whether every comparison passed and there was at least one.
@@ -98,31 +109,62 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.checks.iter().map(|c| c.stage.len()).max().unwrap_or(5).max(5);
+        let width = self
+            .checks
+            .iter()
+            .map(|c| c.stage.len())
+            .max()
+            .unwrap_or(5)
+            .max(5);
         writeln!(f, "{}", self.name)?;
-        writeln!(f, "  {:width$}  {:>9}  {:>9}  {:>9}", "stage", "max abs", "max rel", "allowed")?;
+        writeln!(
+            f,
+            "  {:width$}  {:>9}  {:>9}  {:>9}",
+            "stage", "max abs", "max rel", "allowed"
+        )?;
         for Check { stage, outcome } in &self.checks {
             write!(f, "  {stage:width$}  ")?;
             let verdict = if outcome.passed() { "ok" } else { "FAILED" };
             match outcome {
-                Outcome::Tensor { max_abs, max_rel, tolerance } => {
-                    writeln!(f, "{max_abs:9.2e}  {max_rel:9.2e}  {tolerance:9.2e}  {verdict}")?;
+                Outcome::Tensor {
+                    max_abs,
+                    max_rel,
+                    tolerance,
+                } => {
+                    writeln!(
+                        f,
+                        "{max_abs:9.2e}  {max_rel:9.2e}  {tolerance:9.2e}  {verdict}"
+                    )?;
                 }
                 Outcome::Exact { difference: None } => {
                     writeln!(f, "{:>9}  {:>9}  {:>9}  {verdict}", "equal", "", "")?;
                 }
-                Outcome::Exact { difference: Some(difference) } => {
-                    writeln!(f, "{:>9}  {:>9}  {:>9}  {verdict}: {difference}", "differs", "", "")?;
+                Outcome::Exact {
+                    difference: Some(difference),
+                } => {
+                    writeln!(
+                        f,
+                        "{:>9}  {:>9}  {:>9}  {verdict}: {difference}",
+                        "differs", "", ""
+                    )?;
                 }
                 Outcome::Failed { error } => {
-                    writeln!(f, "{:>9}  {:>9}  {:>9}  {verdict}: {error}", "no result", "", "")?;
+                    writeln!(
+                        f,
+                        "{:>9}  {:>9}  {:>9}  {verdict}: {error}",
+                        "no result", "", ""
+                    )?;
                 }
             }
         }
         for Unchecked { key, reason } in &self.unchecked {
             writeln!(f, "  not checked: {key} ({reason})")?;
         }
-        let passed = self.checks.iter().filter(|check| check.outcome.passed()).count();
+        let passed = self
+            .checks
+            .iter()
+            .filter(|check| check.outcome.passed())
+            .count();
         write!(f, "  {passed} of {} checks passed", self.checks.len())?;
         if let Some(check) = self.first_divergence() {
             write!(f, "; the first stage that diverges is {}", check.stage)?;
@@ -139,17 +181,32 @@ mod tests {
     fn the_first_divergence_is_named_and_an_empty_report_does_not_pass() {
         let mut report = Report::new("model");
         assert!(!report.passed());
-        let tensor = |max_abs| Outcome::Tensor { max_abs, max_rel: 0.0, tolerance: 1e-4 };
+        let tensor = |max_abs| Outcome::Tensor {
+            max_abs,
+            max_rel: 0.0,
+            tolerance: 1e-4,
+        };
         report.push("vision", tensor(1e-5));
         assert!(report.passed());
         report.push("qformer", tensor(f64::INFINITY));
-        report.push("logits", Outcome::Exact { difference: Some("3 is not 4".into()) });
+        report.push(
+            "logits",
+            Outcome::Exact {
+                difference: Some("3 is not 4".into()),
+            },
+        );
         report.skip("bf16.logits", "another precision");
         assert!(!report.passed());
         assert_eq!(report.first_divergence().unwrap().stage, "qformer");
         let text = report.to_string();
         assert!(text.contains("1 of 3 checks passed"), "{text}");
-        assert!(text.contains("first stage that diverges is qformer"), "{text}");
-        assert!(text.contains("not checked: bf16.logits (another precision)"), "{text}");
+        assert!(
+            text.contains("first stage that diverges is qformer"),
+            "{text}"
+        );
+        assert!(
+            text.contains("not checked: bf16.logits (another precision)"),
+            "{text}"
+        );
     }
 }

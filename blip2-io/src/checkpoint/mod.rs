@@ -1,5 +1,6 @@
 //! Weights on disk: one safetensors file or several with an index, memory-mapped.
 
+mod account;
 mod fingerprint;
 mod index;
 mod plan;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use blip2_kernels::{Precision, Role, TensorRequest, WeightSource};
 use burn::tensor::{DType, Device, TensorData};
 
-use super::Checkpoint;
+use super::{Checkpoint, LoadReport, account::Account};
 
 /// One tensor of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,19 @@ impl<'c> WeightPlan<'c> {
             checkpoint: None,
             tensors: RefCell::default(),
         }
+    }
+
+    /// What a load would report: the same account, without loading. Names that end in one of
+    /// `ignorable` are not reported as unused.
+    pub fn report(&self, ignorable: &[&str]) -> LoadReport {
+        let Some(checkpoint) = self.checkpoint else {
+            return LoadReport::default();
+        };
+        let account = Account::default();
+        for tensor in self.tensors.borrow().iter() {
+            account.find(checkpoint, &tensor.name, &tensor.shape);
+        }
+        account.report(checkpoint, ignorable)
     }
 
     /// What was asked for, in that order.

@@ -1,11 +1,9 @@
 //! A checkpoint as a source of weights.
 
-use std::{cell::RefCell, collections::BTreeMap, collections::BTreeSet};
-
 use blip2_kernels::{TensorRequest, WeightSource};
 use burn::tensor::{AllocationProperty, Bytes, DType, TensorData};
 
-use super::{Checkpoint, Entry, LoadReport, Misshapen, Missing};
+use super::{Checkpoint, Entry, LoadReport, account::Account};
 use crate::IoError;
 
 /// Answers a model's requests from a checkpoint and keeps the account.
@@ -29,14 +27,7 @@ use crate::IoError;
 #[derive(Debug)]
 pub struct CheckpointWeights<'c> {
     checkpoint: &'c Checkpoint,
-    account: RefCell<Account>,
-}
-
-#[derive(Debug, Default)]
-struct Account {
-    used: BTreeSet<String>,
-    missing: BTreeMap<String, Vec<usize>>,
-    misshapen: Vec<Misshapen>,
+    account: Account,
 }
 
 impl<'c> CheckpointWeights<'c> {
@@ -44,7 +35,7 @@ impl<'c> CheckpointWeights<'c> {
     pub fn new(checkpoint: &'c Checkpoint) -> Self {
         Self {
             checkpoint,
-            account: RefCell::default(),
+            account: Account::default(),
         }
     }
 
@@ -57,23 +48,7 @@ impl<'c> CheckpointWeights<'c> {
     ///
     /// [`IoError::Weights`] with everything that is missing or misshapen, not just the first.
     pub fn finish(&self, ignorable: &[&str]) -> Result<LoadReport, IoError> {
-        let account = self.account.borrow();
-        let names = self.checkpoint.names();
-        let unused: Vec<String> = names
-            .filter(|name| !account.used.contains(*name))
-            .filter(|name| !ignorable.iter().any(|suffix| name.ends_with(suffix)))
-            .map(str::to_string)
-            .collect();
-        let missing = account.missing.iter().map(|(name, shape)| Missing {
-            name: name.clone(),
-            shape: shape.clone(),
-            suggestion: suggest(name, shape, &unused, self.checkpoint),
-        });
-        let report = LoadReport {
-            missing: missing.collect(),
-            misshapen: account.misshapen.clone(),
-            unused,
-        };
+        let report = self.account.report(self.checkpoint, ignorable);
         if report.is_complete() {
             Ok(report)
         } else {
@@ -88,29 +63,9 @@ impl<'c> CheckpointWeights<'c> {
 
 impl WeightSource for CheckpointWeights<'_> {
     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
-        let mut account = self.account.borrow_mut();
-        let Some(entry) = self.checkpoint.tensors.get(request.name) else {
-            account
-                .missing
-                .insert(request.name.to_string(), request.shape.to_vec());
-            return None;
-        };
-        account.used.insert(request.name.to_string());
-        let mut misshapen = |found: String| {
-            account.misshapen.push(Misshapen {
-                name: request.name.to_string(),
-                expected: request.shape.to_vec(),
-                found,
-            });
-        };
-        if entry.shape != request.shape {
-            misshapen(format!("{:?}", entry.shape));
-            return None;
-        }
-        if !entry.dtype.is_float() {
-            misshapen(format!("integers ({:?})", entry.dtype));
-            return None;
-        }
+        let entry = self
+            .account
+            .find(self.checkpoint, request.name, request.shape)?;
         let held = if request.role.follows_precision() {
             request.precision.storage(entry.dtype, request.device)
         } else {
@@ -146,26 +101,4 @@ impl Checkpoint {
             entry.dtype,
         ))
     }
-}
-
-/// The unused name that most looks like the missing one: same shape, longest common ending.
-fn suggest(
-    missing: &str,
-    shape: &[usize],
-    unused: &[String],
-    checkpoint: &Checkpoint,
-) -> Option<String> {
-    let common_ending = |name: &str| {
-        name.rsplit('.')
-            .zip(missing.rsplit('.'))
-            .take_while(|(a, b)| a == b)
-            .count()
-    };
-    unused
-        .iter()
-        .filter(|name| checkpoint.shape(name) == Some(shape))
-        .map(|name| (common_ending(name), name))
-        .filter(|(common, _)| *common > 0)
-        .max_by_key(|(common, _)| *common)
-        .map(|(_, name)| name.clone())
 }

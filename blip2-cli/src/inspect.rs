@@ -1,0 +1,51 @@
+//! `blip2 inspect FOLDER`: what a checkpoint holds and needs, without loading it.
+
+use std::collections::BTreeMap;
+
+use blip2_core::inspect::{Inspection, inspect};
+use serde_json::json;
+
+use crate::{Failure, args::InspectArgs};
+
+pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
+    let found = inspect(&args.folder).map_err(Failure::work)?;
+    if args.json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&as_json(&found)).map_err(Failure::work)?
+        );
+    } else {
+        println!("{found}");
+    }
+    if found.report.is_complete() {
+        Ok(())
+    } else {
+        Err(Failure::Work(
+            "the checkpoint does not fit its configuration".into(),
+        ))
+    }
+}
+
+fn as_json(found: &Inspection) -> serde_json::Value {
+    let parts: BTreeMap<_, _> = found
+        .parts
+        .iter()
+        .map(|part| (part.name, part.parameters))
+        .collect();
+    let memory: BTreeMap<_, _> = found
+        .memory()
+        .into_iter()
+        .map(|(precision, bytes)| (precision.to_string(), bytes))
+        .collect();
+    json!({
+        "folder": found.path,
+        "architecture": found.architecture,
+        "language_model": found.language_model,
+        "parameters": parts,
+        "bytes_on_disk": found.bytes_on_disk,
+        "bytes_in_memory": memory,
+        "missing": found.report.missing.iter().map(|m| &m.name).collect::<Vec<_>>(),
+        "misshapen": found.report.misshapen.iter().map(|m| &m.name).collect::<Vec<_>>(),
+        "unused": found.report.unused,
+    })
+}

@@ -1,0 +1,260 @@
+//! Generation cases: token ids, scores and texts.
+
+use blip2_lm::generate::{DecodeSession, Generated, GenerationConfig, Generator};
+use burn::tensor::{DType, TensorData};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{Outcome, VerifyError, golden::GoldenTensor, stages::Verifier};
+use crate::{
+    Blip2Error,
+    model::{ImageFeatures, PromptRows},
+};
+
+/// How far a beam's score may be from the reference's.
+const SCORES: f64 = 1e-3;
+
+/// A recorded generation.
+#[derive(Deserialize)]
+struct Case {
+    #[serde(default)]
+    kwargs: Map<String, Value>,
+    sequences: Vec<Vec<u32>>,
+    #[serde(default)]
+    sequences_scores: Vec<f64>,
+    #[serde(default)]
+    text: Option<Vec<String>>,
+    f64_agrees: Option<bool>,
+}
+
+pub(super) fn verify(
+    verifier: &mut Verifier<'_>,
+    features: &ImageFeatures,
+) -> Result<(), VerifyError> {
+    let golden = verifier.golden;
+    if let Some(rows) = verifier.rows()? {
+        cases(verifier, "gen", features, &rows)?;
+    }
+    if let Some(ids) = golden.json("input_ids_single") {
+        let ids: Vec<Vec<u32>> = Deserialize::deserialize(ids)
+            .map_err(|error| VerifyError::golden(format!("input_ids_single: {error}")))?;
+        let mask = ids.iter().map(|row| vec![true; row.len()]).collect();
+        let rows = PromptRows::new(ids, mask)?;
+        cases(verifier, "gen_single", &features.select(&[0]), &rows)?;
+    }
+    if let Some(value) = golden.json("gen_no_prompt") {
+        match case("gen_no_prompt", value) {
+            Ok(mut case) => {
+                case.kwargs.insert("max_new_tokens".into(), 8.into());
+                let rows = verifier.pipeline.prompts().empty_rows(features.len());
+                let outcome = match rows {
+                    Ok(rows) => replay(verifier, &case, features, &rows),
+                    Err(error) => Outcome::Failed {
+                        error: error.to_string(),
+                    },
+                };
+                verifier.report.push("gen_no_prompt", outcome);
+            }
+            Err(_) => verifier
+                .report
+                .skip("gen_no_prompt", "the reference failed too"),
+        }
+    }
+    Ok(())
+}
+
+fn case(key: &str, value: &Value) -> Result<Case, VerifyError> {
+    Case::deserialize(value).map_err(|error| VerifyError::golden(format!("{key}: {error}")))
+}
+
+/// All cases of a group.
+fn cases(
+    verifier: &mut Verifier<'_>,
+    group: &str,
+    features: &ImageFeatures,
+    rows: &PromptRows,
+) -> Result<(), VerifyError> {
+    let golden = verifier.golden;
+    let Some(group_cases) = golden.json(group).and_then(Value::as_object) else {
+        return Ok(());
+    };
+    let logits_key = format!("{group}.greedy.logits");
+    if let (Some(logits), Some(greedy)) = (golden.tensor(&logits_key), group_cases.get("greedy")) {
+        let greedy = case("greedy", greedy)?;
+        let outcome = step_logits(verifier, &greedy, features, rows, logits);
+        verifier.report.push(logits_key, outcome);
+    }
+    for (name, value) in group_cases
+        .iter()
+        .filter(|(name, _)| !name.starts_with('_'))
+    {
+        let key = format!("{group}.{name}");
+        let case = case(&key, value)?;
+        if case.f64_agrees == Some(false) {
+            verifier
+                .report
+                .skip(key, "the reference in f64 gives other tokens");
+            continue;
+        }
+        let outcome = replay(verifier, &case, features, rows);
+        verifier.report.push(key, outcome);
+    }
+    Ok(())
+}
+
+/// Runs a case and compares tokens, scores and texts.
+fn replay(
+    verifier: &Verifier<'_>,
+    case: &Case,
+    features: &ImageFeatures,
+    rows: &PromptRows,
+) -> Outcome {
+    match generate(verifier, case, features, rows) {
+        Ok(results) => Outcome::Exact {
+            difference: differ(verifier, case, rows, &results),
+        },
+        Err(error) => Outcome::Failed {
+            error: error.to_string(),
+        },
+    }
+}
+
+fn generate(
+    verifier: &Verifier<'_>,
+    case: &Case,
+    features: &ImageFeatures,
+    rows: &PromptRows,
+) -> Result<Vec<Generated>, VerifyError> {
+    let mut config: GenerationConfig =
+        serde_json::from_value(Value::Object(case.kwargs.clone()))
+            .map_err(|error| VerifyError::golden(format!("kwargs: {error}")))?;
+    if config.eos_token_id.is_empty() {
+        let text = &verifier.pipeline.config().text_config;
+        config.eos_token_id = text.eos_token_ids().to_vec();
+    }
+    let histories = histories(verifier, rows);
+    let length = histories.first().map_or(0, Vec::len);
+    let new_tokens = config.new_tokens_after(length).map_err(Blip2Error::from)?;
+    let mut session = verifier.model().start(features, rows, new_tokens)?;
+    let results = Generator::new(config)
+        .and_then(|generator| generator.generate(&mut session, &histories))
+        .map_err(Blip2Error::from)?;
+    Ok(results.into_iter().flatten().collect())
+}
+
+/// What the reference's lengths and penalties count: the padded prompt, or the start token.
+fn histories(verifier: &Verifier<'_>, rows: &PromptRows) -> Vec<Vec<u32>> {
+    match verifier.pipeline.prompts().decoder_start() {
+        Some(start) => vec![vec![start]; rows.len()],
+        None => rows.ids().to_vec(),
+    }
+}
+
+fn differ(
+    verifier: &Verifier<'_>,
+    case: &Case,
+    rows: &PromptRows,
+    results: &[Generated],
+) -> Option<String> {
+    if results.len() != case.sequences.len() {
+        let (found, expected) = (results.len(), case.sequences.len());
+        return Some(format!("{found} sequences instead of {expected}"));
+    }
+    let prompts = verifier.pipeline.prompts();
+    let pad = verifier
+        .pipeline
+        .config()
+        .text_config
+        .pad_token_id()
+        .unwrap_or_default();
+    let histories = histories(verifier, rows);
+    let per_row = results.len() / histories.len().max(1);
+    for (n, (result, expected)) in results.iter().zip(&case.sequences).enumerate() {
+        let mut found = histories
+            .get(n / per_row.max(1))
+            .cloned()
+            .unwrap_or_default();
+        found.extend(&result.tokens);
+        // Finished rows are padded to the longest.
+        found.resize(found.len().max(expected.len()), pad);
+        if &found != expected {
+            return Some(format!("sequence {n} is {found:?} instead of {expected:?}"));
+        }
+        if let Some(expected) = case.sequences_scores.get(n) {
+            let found = result.score.map_or(f64::NAN, f64::from);
+            let difference = (found - expected).abs();
+            if difference.is_nan() || difference > SCORES * expected.abs().max(1.0) {
+                return Some(format!(
+                    "sequence {n} has the score {found} instead of {expected}"
+                ));
+            }
+        }
+        if let Some(expected) = case.text.as_ref().and_then(|text| text.get(n)) {
+            match prompts.text(&found) {
+                Ok(text) if &text == expected => {}
+                Ok(text) => return Some(format!("text {n} is {text:?} instead of {expected:?}")),
+                Err(error) => return Some(error.to_string()),
+            }
+        }
+    }
+    None
+}
+
+/// Feeds the reference's own tokens one by one and compares the logits after each: the KV cache
+/// against the whole pass.
+fn step_logits(
+    verifier: &Verifier<'_>,
+    greedy: &Case,
+    features: &ImageFeatures,
+    rows: &PromptRows,
+    golden: &GoldenTensor,
+) -> Outcome {
+    let run = || -> Result<Outcome, VerifyError> {
+        let [count, steps, vocab] = golden.shape[..] else {
+            return Err(VerifyError::golden(format!(
+                "greedy.logits: shape {:?}",
+                golden.shape
+            )));
+        };
+        let prompt = histories(verifier, rows).first().map_or(0, Vec::len);
+        let mut session = verifier.model().start(features, rows, steps)?;
+        let parents: Vec<usize> = (0..count).collect();
+        let mut logits = vec![0f32; count * steps * vocab];
+        for step in 0..steps {
+            let found = if step == 0 {
+                session.prefill()
+            } else {
+                let place = prompt + step - 1;
+                let tokens: Option<Vec<u32>> = greedy
+                    .sequences
+                    .iter()
+                    .map(|ids| ids.get(place).copied())
+                    .collect();
+                let tokens = tokens
+                    .ok_or_else(|| VerifyError::golden("greedy: sequences shorter than logits"))?;
+                session.step(&parents, &tokens)
+            }
+            .map_err(Blip2Error::from)?;
+            for row in 0..count.min(found.rows()) {
+                let start = (row * steps + step) * vocab;
+                logits[start..start + vocab].copy_from_slice(found.row(row));
+            }
+        }
+        Ok(verifier.tolerance.compare(&golden.shape, &logits, golden))
+    };
+    run().unwrap_or_else(|error| Outcome::Failed {
+        error: error.to_string(),
+    })
+}
+
+impl GoldenTensor {
+    /// One row of a batch as a golden of its own.
+    pub(super) fn row(shape: &[usize], values: &[f32]) -> Self {
+        let mut shape = shape.to_vec();
+        if let Some(batch) = shape.first_mut() {
+            *batch = 1;
+        }
+        let data = TensorData::new(values.to_vec(), shape.clone()).convert_dtype(DType::F32);
+        Self { shape, data }
+    }
+}
