@@ -20,8 +20,8 @@ pub struct Attended {
 
 /// `softmax(q · kᵀ · scale + bias) · v` (Vaswani et al., 2017, section 3.2.1).
 ///
-/// `scale` multiplies the queries before the product, as the reference models do. `bias` carries
-/// masks and relative positions; it is added to the scores.
+/// `scale` multiplies the scores, which is one rounding less than multiplying the queries. `bias`
+/// carries masks and relative positions; it is added to the scaled scores.
 ///
 /// # Shapes
 ///
@@ -36,8 +36,8 @@ pub fn attention(
     bias: Option<Tensor<4>>,
     keep_map: bool,
 ) -> Attended {
-    let q = if scale == 1.0 { q } else { q * scale };
     let scores = q.matmul(k.swap_dims(2, 3));
+    let scores = if scale == 1.0 { scores } else { scores * scale };
     let scores = match bias {
         Some(bias) => scores + bias,
         None => scores,

@@ -75,7 +75,7 @@ impl Embeddings {
                 expected,
             });
         }
-        let patches = self.patch_embedding.forward(self.patches(pixel_values));
+        let patches = self.patch_embedding.forward_exact(self.patches(pixel_values));
         let [_, count, hidden] = patches.dims();
         let class = self.class_embedding.val().expand([batch, 1, hidden]);
         let positions = self.positions(height / self.patch_size, width / self.patch_size);

@@ -11,7 +11,8 @@ use crate::{
     model::{ImageFeatures, PromptRows},
 };
 
-/// How far a beam's score may be from the reference's.
+/// How far a beam's score may be from the reference's. A score is a mean of logits' logarithms, so
+/// where the reference's own logits are further off than this, that is the floor.
 const SCORES: f64 = 1e-3;
 
 /// A recorded generation.
@@ -161,12 +162,7 @@ fn differ(
         return Some(format!("{found} sequences instead of {expected}"));
     }
     let prompts = verifier.pipeline.prompts();
-    let pad = verifier
-        .pipeline
-        .config()
-        .text_config
-        .pad_token_id()
-        .unwrap_or_default();
+    let pad = padding(verifier, case);
     let histories = histories(verifier, rows);
     let per_row = results.len() / histories.len().max(1);
     for (n, (result, expected)) in results.iter().zip(&case.sequences).enumerate() {
@@ -183,7 +179,8 @@ fn differ(
         if let Some(expected) = case.sequences_scores.get(n) {
             let found = result.score.map_or(f64::NAN, f64::from);
             let difference = (found - expected).abs();
-            if difference.is_nan() || difference > SCORES * expected.abs().max(1.0) {
+            let allowed = SCORES.max(verifier.reference_error) * expected.abs().max(1.0);
+            if difference.is_nan() || difference > allowed {
                 return Some(format!(
                     "sequence {n} has the score {found} instead of {expected}"
                 ));
@@ -198,6 +195,22 @@ fn differ(
         }
     }
     None
+}
+
+/// What the reference pads finished sequences with: the padding token, but in a beam search the
+/// end token where the padding token is 0, which its code takes for none.
+fn padding(verifier: &Verifier<'_>, case: &Case) -> u32 {
+    let text = &verifier.pipeline.config().text_config;
+    let pad = text.pad_token_id().unwrap_or_default();
+    if pad != 0 || case.sequences_scores.is_empty() {
+        return pad;
+    }
+    let own = case
+        .kwargs
+        .get("eos_token_id")
+        .and_then(Value::as_u64)
+        .map(|id| id as u32);
+    own.or(text.eos_token_ids().first().copied()).unwrap_or(pad)
 }
 
 /// Feeds the reference's own tokens one by one and compares the logits after each: the KV cache

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -229,13 +229,6 @@ impl Tolerance {
             },
         }
     }
-}
-
-/// Token ids as a tensor.
-pub(super) fn ids_tensor(rows: &[Vec<u32>], device: &Device) -> Tensor<2, Int> {
-    let width = rows.first().map_or(0, Vec::len);
-    let flat: Vec<i64> = rows.iter().flatten().map(|&id| i64::from(id)).collect();
-    Tensor::from_data(TensorData::new(flat, [rows.len(), width]), device)
 }
 
 #[cfg(test)]

@@ -1,0 +1,273 @@
+//! The program from end to end: what it prints where, and how it exits.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo");
+
+fn blip2(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_blip2"))
+        .args(arguments)
+        .env_remove("BLIP2_MODEL")
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A red picture with a shape of sorts.
+fn picture(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    image::RgbImage::from_fn(64, 64, |x, y| {
+        let inside = (20..44).contains(&x) && (16..48).contains(&y);
+        image::Rgb(if inside { [255, 0, 0] } else { [240, 240, 240] })
+    })
+    .save(&path)
+    .unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+#[test]
+fn the_demonstration_model_answers_and_says_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = blip2(&[
+        "answer",
+        &picture(folder.path(), "a.png"),
+        "what color is the shape?",
+    ]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output),
+        "red\n",
+        "the answer alone is on standard output"
+    );
+    assert!(
+        stderr(&output).contains("demonstration model"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_folder_a_prompt_beams_and_sampling_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = picture(folder.path(), "a.png");
+    let question = "what color is the shape?";
+    let prompt = format!("Question: {question} Answer:");
+    let seeds = [
+        "--sample",
+        "--temperature",
+        "0.1",
+        "--top-k",
+        "5",
+        "--top-p",
+        "0.9",
+    ];
+    for options in [
+        vec![question],
+        vec!["--prompt", &prompt],
+        vec![question, "--template", "Question: {} Answer:"],
+        vec![
+            question,
+            "--beams",
+            "3",
+            "--length-penalty",
+            "-1",
+            "--early-stopping",
+            "never",
+        ],
+        [&[question][..], &seeds, &["--seed", "3"]].concat(),
+        vec![question, "--precision", "bf16", "--max-new-tokens", "6"],
+    ] {
+        let arguments = [&["answer", &picture, "--model", DEMO], options.as_slice()].concat();
+        let output = blip2(&arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert_eq!(stdout(&output), "red\n", "{arguments:?}");
+        assert!(
+            !stderr(&output).contains("demonstration"),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn json_holds_everything_about_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = picture(folder.path(), "a.png");
+    let output = blip2(&["answer", &picture, "what color is the shape?", "--json"]);
+    let answer: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(answer["text"], "red");
+    assert_eq!(answer["finish_reason"], "eos");
+    let tokens = answer["tokens"].as_array().unwrap().len();
+    assert_eq!(answer["logprobs"].as_array().unwrap().len(), tokens);
+    assert!(answer["timings"]["vision"]["nanos"].is_number(), "{answer}");
+}
+
+#[test]
+fn many_captions_are_json_lines_and_a_broken_picture_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.png", "b.png", "c.png"] {
+        picture(folder.path(), name);
+    }
+    fs::write(folder.path().join("d.png"), "no picture").unwrap();
+    fs::write(folder.path().join("notes.txt"), "no picture either").unwrap();
+
+    let path = folder.path().to_str().unwrap();
+    let output = blip2(&["caption", path, "--batch", "2"]);
+    assert_eq!(output.status.code(), Some(1), "one picture failed");
+    let lines: Vec<Value> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line["caption"].is_string())
+            .count(),
+        3
+    );
+    assert_eq!(
+        lines
+            .iter()
+            .filter(|line| line["error"].is_string())
+            .count(),
+        1
+    );
+    assert!(stderr(&output).contains("1 of 4"), "{}", stderr(&output));
+
+    let output = blip2(&["caption", &format!("{path}/[ab].png")]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(stdout(&output).lines().count(), 2);
+
+    let output = blip2(&["caption", &format!("{path}/a.png")]);
+    assert!(
+        serde_json::from_str::<Value>(&stdout(&output)).is_err(),
+        "one caption is plain text"
+    );
+}
+
+#[test]
+fn inspect_counts_parameters_and_finds_faults() {
+    let output = blip2(&["inspect", DEMO]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stdout(&output).contains("570,688 parameters"),
+        "{}",
+        stdout(&output)
+    );
+    let output = blip2(&["inspect", DEMO, "--json"]);
+    let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(found["language_model"], "opt");
+    assert_eq!(found["bytes_in_memory"]["f32"], 4 * 570_688);
+    assert_eq!(found["missing"].as_array().unwrap().len(), 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(DEMO).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let path = folder.path().join("config.json");
+    let config = fs::read_to_string(&path)
+        .unwrap()
+        .replace("\"ffn_dim\": 256", "\"ffn_dim\": 128");
+    fs::write(&path, config).unwrap();
+    let output = blip2(&["inspect", folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("misshapen"), "{}", stdout(&output));
+}
+
+#[test]
+fn failures_exit_with_1_and_say_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = picture(folder.path(), "a.png");
+    let text = folder.path().join("text.png");
+    fs::write(&text, "not a picture").unwrap();
+    for (arguments, said) in [
+        (vec!["answer", "no.png", "what?"], "no.png"),
+        (
+            vec!["answer", text.to_str().unwrap(), "what?"],
+            "not a picture",
+        ),
+        (vec!["answer", &picture, "  "], "question is empty"),
+        (
+            vec!["answer", &picture, "what?", "--model", "no/folder"],
+            "no/folder",
+        ),
+        (vec!["caption", "nothing-*.png"], "nothing-*.png"),
+        (vec!["verify", DEMO], "golden.json"),
+        (vec!["inspect", "no/folder"], "no/folder"),
+    ] {
+        let output = blip2(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(said),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stdout(&output).is_empty(),
+            "{arguments:?}: {}",
+            stdout(&output)
+        );
+    }
+}
+
+#[test]
+fn command_lines_that_make_no_sense_exit_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = picture(folder.path(), "a.png");
+    for arguments in [
+        vec!["answer"],
+        vec!["answer", &picture],
+        vec!["answer", &picture, "what?", "--prompt", "both"],
+        vec!["answer", &picture, "what?", "--beams", "0"],
+        vec!["answer", &picture, "what?", "--temperature", "0.5"],
+        vec![
+            "answer",
+            &picture,
+            "what?",
+            "--sample",
+            "--temperature",
+            "0",
+        ],
+        vec!["answer", &picture, "what?", "--sample", "--top-p", "1.5"],
+        vec!["answer", &picture, "what?", "--template", "no place"],
+        vec!["answer", &picture, "what?", "--device", "abacus"],
+        vec!["answer", &picture, "what?", "--precision", "int3"],
+        vec!["caption"],
+        vec!["dance"],
+    ] {
+        let output = blip2(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(!stderr(&output).is_empty());
+    }
+}

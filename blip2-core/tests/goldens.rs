@@ -1,0 +1,157 @@
+//! Every stage and generation case of small checkpoints against goldens made by `transformers`, on
+//! every device of the build. `fixtures/make_fixtures.py` made them; `golden.json` says with which
+//! versions.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{fs, path::PathBuf};
+
+use blip2_core::{
+    device_names,
+    verify::{Outcome, VerifyOptions, verify},
+};
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+/// Verifies a fixture on the CPU backends and, with the feature, on wgpu.
+fn passes_everywhere(name: &str, at_least: usize) {
+    for device in device_names() {
+        // These need a GPU or a browser; `wgpu` runs on software drivers too.
+        if ["vulkan", "metal", "webgpu"].contains(&device) {
+            continue;
+        }
+        let options = VerifyOptions::on(device).unwrap();
+        for report in verify(fixture(name), &options).unwrap() {
+            assert!(report.passed(), "on {device}: {report}");
+            assert!(
+                report.checks.len() >= at_least,
+                "on {device}, too few checks: {report}"
+            );
+        }
+    }
+}
+
+#[test]
+fn blip2_with_opt() {
+    passes_everywhere("blip2_opt", 80);
+}
+
+#[test]
+fn blip2_with_t5_and_its_own_head() {
+    passes_everywhere("blip2_t5", 80);
+}
+
+#[test]
+fn blip2_with_tied_t5() {
+    passes_everywhere("blip2_t5_tied", 80);
+}
+
+#[test]
+fn blip2_with_tied_ungated_t5() {
+    passes_everywhere("blip2_t5_relu_tied", 80);
+}
+
+#[test]
+fn images() {
+    let options = VerifyOptions::on("flex").unwrap();
+    let reports = verify(fixture("images"), &options).unwrap();
+    assert!(reports[0].passed(), "{}", reports[0]);
+    assert!(reports[0].checks.len() >= 90, "{}", reports[0]);
+}
+
+#[test]
+fn tokenizers() {
+    let options = VerifyOptions::on("flex").unwrap();
+    let reports = verify(fixture("tokenizers"), &options).unwrap();
+    assert_eq!(reports.len(), 4);
+    for report in reports {
+        assert!(report.passed(), "{report}");
+    }
+}
+
+/// One changed number in one tensor is found, and the stage that it belongs to is named.
+#[test]
+fn a_perturbed_tensor_fails_and_its_stage_is_named() {
+    for (tensor, stage) in [
+        (
+            "vision_model.encoder.layers.1.mlp.fc1.weight",
+            "vision.hidden.2",
+        ),
+        (
+            "qformer.encoder.layer.2.output_query.dense.bias",
+            "qformer.hidden.3",
+        ),
+        ("language_projection.weight", "language_projection"),
+        (
+            "language_model.model.decoder.layers.0.fc2.weight",
+            "lm.hidden.1",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(fixture("blip2_opt")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+        let path = folder.path().join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let json: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+        let start = json[tensor]["data_offsets"][0].as_u64().unwrap() as usize + 8 + header;
+        bytes[start..start + 4].copy_from_slice(&3f32.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+
+        let report = verify(folder.path(), &VerifyOptions::on("flex").unwrap())
+            .unwrap()
+            .remove(0);
+        assert!(!report.passed());
+        assert_eq!(report.first_divergence().unwrap().stage, stage, "{report}");
+    }
+}
+
+/// What is not compared is said, and only what is of another precision or a mere record.
+#[test]
+fn unchecked_goldens_are_named() {
+    let options = VerifyOptions::on("flex").unwrap();
+    let report = verify(fixture("blip2_t5"), &options).unwrap().remove(0);
+    let keys: Vec<_> = report
+        .unchecked
+        .iter()
+        .map(|unchecked| unchecked.key.as_str())
+        .collect();
+    // Without a bos token in its configuration the reference cannot generate without a prompt.
+    assert_eq!(
+        keys,
+        ["bf16.logits", "f16.logits", "gen_no_prompt"],
+        "{report}"
+    );
+}
+
+#[test]
+fn a_folder_without_goldens_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = verify(folder.path(), &VerifyOptions::on("flex").unwrap()).unwrap_err();
+    assert!(error.to_string().contains("golden.json"), "{error}");
+}
+
+/// A narrower precision is further from the goldens, and is reported so.
+#[test]
+fn another_precision_shows_in_the_distances() {
+    let options = VerifyOptions::on("flex")
+        .unwrap()
+        .precision(blip2_core::Precision::Bf16);
+    let report = verify(fixture("blip2_opt"), &options).unwrap().remove(0);
+    assert!(!report.passed());
+    let logits = report
+        .checks
+        .iter()
+        .find(|check| check.stage == "logits")
+        .unwrap();
+    let Outcome::Tensor { max_abs, .. } = logits.outcome else {
+        panic!("{logits:?}")
+    };
+    assert!(max_abs > 1e-3 && max_abs < 5.0, "{max_abs}");
+}
