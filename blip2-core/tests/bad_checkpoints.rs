@@ -151,7 +151,7 @@ fn integers_in_place_of_weights() {
             *dtype = Dtype::I32;
         });
     });
-    says(&message, &["language_projection.bias", "integers"]);
+    says(&message, &["language_projection.bias", "I32"]);
 }
 
 #[test]

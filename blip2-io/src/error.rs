@@ -5,7 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{checkpoint::LoadReport, config::ConfigError, image::ImageError};
+use crate::{
+    checkpoint::LoadReport,
+    config::{ConfigError, ModelKind},
+    image::ImageError,
+};
 
 /// Why a checkpoint folder or a picture could not be read. Each variant names the file, tensor or
 /// key at fault.
@@ -34,11 +38,13 @@ pub enum IoError {
         source: io::Error,
     },
     /// A JSON file is not well-formed, or a value in it has the wrong type.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {}{source}", .path.display(), prefix(.key))]
     Json {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The key at fault, as in `vision_config.hidden_size`; empty if the fault is the file's.
+        key: String,
+        /// Why, and at which line and column.
         source: serde_json::Error,
     },
     /// A configuration whose numbers make no sense together.
@@ -50,7 +56,10 @@ pub enum IoError {
         source: ConfigError,
     },
     /// A model that this library does not know.
-    #[error("{}: model_type `{found}` is not supported; `blip-2` is", .path.display())]
+    #[error(
+        "{}: model_type `{found}` is not supported; supported: {}",
+        .path.display(), ModelKind::known()
+    )]
     ModelType {
         /// The configuration file.
         path: PathBuf,
@@ -157,9 +166,12 @@ impl IoError {
         }
     }
 
-    pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
+    pub(crate) fn json(path: &Path, key: String, source: serde_json::Error) -> Self {
+        // `serde_path_to_error` writes the root as a dot.
+        let key = if key == "." { String::new() } else { key };
         Self::Json {
             path: path.to_path_buf(),
+            key,
             source,
         }
     }
@@ -169,5 +181,14 @@ impl IoError {
             path: path.to_path_buf(),
             detail: detail.to_string(),
         }
+    }
+}
+
+/// `key: `, or nothing where there is no key.
+fn prefix(key: &str) -> String {
+    if key.is_empty() {
+        String::new()
+    } else {
+        format!("{key}: ")
     }
 }

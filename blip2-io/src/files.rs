@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::IoError;
 
@@ -54,6 +55,14 @@ impl Files {
         }
     }
 
+    /// A JSON file's content; `None` if there is no such file.
+    pub(crate) fn json<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>, IoError> {
+        let Some(text) = self.read(file)? else {
+            return Ok(None);
+        };
+        parse_json(&self.path(file), &text).map(Some)
+    }
+
     /// A large file's content, mapped rather than read; `None` if there is no such file.
     pub(crate) fn map(&self, file: &str) -> Result<Option<Bytes>, IoError> {
         match self {
@@ -70,6 +79,19 @@ impl Files {
             Self::Memory { .. } => self.read(file),
         }
     }
+}
+
+/// Parses the JSON text of the file at `path`. Errors name the key, the line and the column.
+pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, IoError> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let key = error.path().to_string();
+        IoError::json(path, key, error.into_inner())
+    })?;
+    reader
+        .end()
+        .map_err(|error| IoError::json(path, String::new(), error))?;
+    Ok(value)
 }
 
 /// Maps a file into memory, read-only.

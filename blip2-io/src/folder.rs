@@ -3,16 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use crate::{
     Checkpoint, IoError, Tokenizer,
-    config::{Blip2Config, PromptConfig},
+    config::{Blip2Config, ModelKind, ProcessorConfig, PromptConfig},
     files::Files,
     image::ImageProcessorConfig,
     tokenizer,
 };
+
+const CONFIG: &str = "config.json";
+/// What to say where it is missing.
+const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors, tokenizer.json \
+                        and preprocessor_config.json or processor_config.json";
 
 /// A checkpoint folder: `config.json`, weights, tokenizer, preprocessing.
 ///
@@ -71,6 +78,33 @@ impl CheckpointFolder {
         self.files.folder()
     }
 
+    /// The family of the model.
+    ///
+    /// # Errors
+    ///
+    /// If `config.json` is missing or no JSON, or the family is not supported.
+    pub fn kind(&self) -> Result<ModelKind, IoError> {
+        #[derive(Deserialize)]
+        struct Header {
+            model_type: Option<String>,
+            architectures: Option<Vec<String>>,
+            vision_config: Option<IgnoredAny>,
+        }
+        let header: Header = self.required_json(CONFIG, COMPLETE)?;
+        let architectures = header.architectures.unwrap_or_default();
+        match ModelKind::detect(header.model_type.as_deref(), &architectures) {
+            Some(kind) => Ok(kind),
+            // A file written by hand may say what it is by its parts alone.
+            None if header.model_type.is_none() && header.vision_config.is_some() => {
+                Ok(ModelKind::Blip2)
+            }
+            None => Err(IoError::ModelType {
+                path: self.files.path(CONFIG),
+                found: header.model_type.unwrap_or_else(|| "(none)".into()),
+            }),
+        }
+    }
+
     /// The model's configuration, checked.
     ///
     /// # Errors
@@ -78,34 +112,12 @@ impl CheckpointFolder {
     /// If `config.json` is missing, is no JSON, is of an unsupported `model_type`, or makes no
     /// sense.
     pub fn config(&self) -> Result<Blip2Config, IoError> {
-        const FILE: &str = "config.json";
-        let path = self.files.path(FILE);
-        let value: Value = self.required_json(
-            FILE,
-            "a checkpoint folder holds config.json, model.safetensors, tokenizer.json and \
-             preprocessor_config.json",
-        )?;
-        match value.get("model_type").and_then(Value::as_str) {
-            Some("blip-2") => {}
-            Some(found) => {
-                return Err(IoError::ModelType {
-                    path,
-                    found: found.to_string(),
-                });
-            }
-            // A hand-written file may leave the type out if its parts say what they are.
-            None if value.get("vision_config").is_some() => {}
-            None => {
-                return Err(IoError::ModelType {
-                    path,
-                    found: "(none)".into(),
-                });
-            }
-        }
-        let config: Blip2Config = self.json(FILE)?.ok_or_else(|| self.missing(FILE, ""))?;
-        config
-            .validate()
-            .map_err(|source| IoError::Config { path, source })?;
+        self.kind()?;
+        let config: Blip2Config = self.required_json(CONFIG, COMPLETE)?;
+        config.validate().map_err(|source| IoError::Config {
+            path: self.files.path(CONFIG),
+            source,
+        })?;
         Ok(config)
     }
 
@@ -127,27 +139,32 @@ impl CheckpointFolder {
         tokenizer::load(&self.files)
     }
 
-    /// How pictures are prepared: from `preprocessor_config.json`, or the `image_processor` part
-    /// of `processor_config.json`.
+    /// How pictures are prepared: from the `image_processor` part of `processor_config.json`, else
+    /// from `preprocessor_config.json`.
     ///
     /// # Errors
     ///
     /// If neither file says it, or what it says makes no sense.
     pub fn image_processor(&self) -> Result<ImageProcessorConfig, IoError> {
-        const FILE: &str = "preprocessor_config.json";
-        if let Some(config) = self.json(FILE)? {
+        if let Some(config) = self.processor()?.image_processor {
             return Ok(config);
         }
-        let processor: Option<Value> = self.json("processor_config.json")?;
-        match processor.and_then(|mut value| value.get_mut("image_processor").map(Value::take)) {
-            Some(value) => serde_json::from_value(value)
-                .map_err(|error| IoError::json(&self.files.path("processor_config.json"), error)),
-            None => Err(self.missing(
-                FILE,
-                "it says how pictures are resized and normalised; copy it from the model's \
-                 repository",
-            )),
-        }
+        self.required_json(
+            "preprocessor_config.json",
+            "it says how pictures are resized and normalised; copy it from the model's repository",
+        )
+    }
+
+    /// `processor_config.json`; the default if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the file is damaged.
+    pub fn processor(&self) -> Result<ProcessorConfig, IoError> {
+        Ok(self
+            .files
+            .json("processor_config.json")?
+            .unwrap_or_default())
     }
 
     /// The prompts that the folder brings, from `blip2.json`; the default if there is none.
@@ -157,7 +174,7 @@ impl CheckpointFolder {
     /// If the file is damaged, holds an unknown key, or a template that makes no sense.
     pub fn prompts(&self) -> Result<PromptConfig, IoError> {
         const FILE: &str = "blip2.json";
-        let prompts: PromptConfig = self.json(FILE)?.unwrap_or_default();
+        let prompts: PromptConfig = self.files.json(FILE)?.unwrap_or_default();
         let path = self.files.path(FILE);
         prompts
             .validate()
@@ -172,17 +189,7 @@ impl CheckpointFolder {
     ///
     /// If the file is no JSON or cannot be read as a `T`.
     pub fn generation_config<T: DeserializeOwned>(&self) -> Result<Option<T>, IoError> {
-        self.json("generation_config.json")
-    }
-
-    /// A JSON file, if there is one.
-    fn json<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>, IoError> {
-        let Some(bytes) = self.files.read(file)? else {
-            return Ok(None);
-        };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| IoError::json(&self.files.path(file), error))
+        self.files.json("generation_config.json")
     }
 
     fn required_json<T: DeserializeOwned>(
@@ -190,14 +197,10 @@ impl CheckpointFolder {
         file: &str,
         remedy: &'static str,
     ) -> Result<T, IoError> {
-        self.json(file)?.ok_or_else(|| self.missing(file, remedy))
-    }
-
-    fn missing(&self, file: &str, remedy: &'static str) -> IoError {
-        IoError::MissingFile {
+        self.files.json(file)?.ok_or_else(|| IoError::MissingFile {
             folder: self.path().to_path_buf(),
             file: file.to_string(),
             remedy,
-        }
+        })
     }
 }

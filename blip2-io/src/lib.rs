@@ -38,4 +38,4 @@ mod tokenizer;
 pub use checkpoint::{Checkpoint, CheckpointWeights, LoadReport};
 pub use error::IoError;
 pub use folder::CheckpointFolder;
-pub use tokenizer::{PaddingSide, Tokenizer};
+pub use tokenizer::{PaddingSide, TokenBatch, Tokenizer};

@@ -5,7 +5,7 @@ use burn::{
     tensor::{DType, Device, Int, Tensor, module},
 };
 
-use crate::linear::widened;
+use crate::linear::{product, widened};
 
 /// A table of `rows` vectors of width `dim`, looked up by index, and usable as the output head of
 /// a language model whose head is tied to its input embeddings.
@@ -42,7 +42,7 @@ impl Embedding {
     /// - input: `[..., dim]`
     /// - output: `[..., rows]`
     pub fn attend<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        module::linear(input, widened(self.weight.val()).transpose(), None)
+        product(input, widened(self.weight.val()), None)
     }
 
     /// The device that holds the table.

@@ -34,7 +34,7 @@ impl Linear {
     /// If the last axis of `input` is not `in`, as every Burn layer does.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         let bias = self.bias.as_ref().map(|bias| bias.val());
-        module::linear(input, widened(self.weight.val()).transpose(), bias)
+        product(input, widened(self.weight.val()), bias)
     }
 
     /// As [`forward`](Linear::forward), but summed in 64 bits where the device has them.
@@ -61,6 +61,21 @@ impl Linear {
     pub fn d_output(&self) -> usize {
         self.weight.lazy_shape()[0]
     }
+}
+
+/// `x · Wᵀ + b` on the last axis, with all others folded into one: for a single sequence of rank 3
+/// Flex takes many times as long as for the same rows of rank 2.
+pub(crate) fn product<const D: usize>(
+    input: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    let mut shape = input.dims();
+    let (width, [d_output, _]) = (shape[D - 1], weight.dims());
+    let rows = shape[..D - 1].iter().product();
+    let output = module::linear::<2>(input.reshape([rows, width]), weight.transpose(), bias);
+    shape[D - 1] = d_output;
+    output.reshape(shape)
 }
 
 /// The matrix in `f32`. A narrow matrix is widened for this one product and dropped after it:

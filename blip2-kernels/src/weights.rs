@@ -52,7 +52,12 @@ pub struct TensorRequest<'a> {
     pub device: &'a Device,
 }
 
-/// Answers requests for tensors; see the [module page](self).
+/// Answers a model's requests for tensors: a checkpoint, a random initialiser, a mere plan.
+///
+/// A model never opens a file; it asks a [`Weights`] cursor for each tensor by its Hugging Face name
+/// and shape, and the source behind it owns number formats, sharding and mapping, and keeps the
+/// account of what was missing or misshapen, so that all faults of a checkpoint are reported
+/// together.
 pub trait WeightSource {
     /// The tensor's data in the format it is to be held in, of exactly the asked shape.
     ///

@@ -89,11 +89,15 @@ pub(crate) fn padding_bias(mask: &[Vec<bool>], device: &Device) -> Option<Tensor
     Some(Tensor::from_data(data, device))
 }
 
-/// The bias that hides padding and the future from all `seq` positions,
-/// `[batch or 1, 1, seq, seq]`.
-pub(crate) fn decoder_bias(mask: &[Vec<bool>], seq: usize, device: &Device) -> Option<Tensor<4>> {
+/// The bias that hides padding, if there is any, and the future from all `seq` positions of
+/// prompts, `[batch or 1, 1, seq, seq]`.
+pub(crate) fn decoder_bias(
+    seq: usize,
+    padding: Option<Tensor<4>>,
+    device: &Device,
+) -> Option<Tensor<4>> {
     let causal = (seq > 1).then(|| causal_bias(seq, seq, device));
-    match (causal, padding_bias(mask, device)) {
+    match (causal, padding) {
         (Some(causal), Some(padding)) => Some(causal + padding),
         (causal, padding) => causal.or(padding),
     }
@@ -106,18 +110,40 @@ pub(crate) fn rows_tensor(rows: &[usize], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(rows, [count]), device)
 }
 
-/// The rows to gather so that row `i` of the next step continues `parents[i]`; `None` where every
-/// row stays as and where it is.
-pub(crate) fn gather(
-    parents: &[usize],
-    rows: usize,
-    device: &Device,
-) -> Result<Option<Tensor<1, Int>>, LmError> {
-    if let Some(&parent) = parents.iter().find(|&&parent| parent >= rows) {
-        return Err(LmError::Parent { parent, rows });
+/// One more token for each row, checked before anything changes.
+pub(crate) struct Step {
+    /// The tokens, `[rows, 1]`.
+    pub(crate) ids: Tensor<2, Int>,
+    /// The rows to gather so that row `i` of this step continues its parent; `None` where every
+    /// row stays as and where it is.
+    pub(crate) gather: Option<Tensor<1, Int>>,
+}
+
+impl Step {
+    /// Row `i` continues row `parents[i]` of the last step's `rows` with `tokens[i]`.
+    pub(crate) fn check(
+        parents: &[usize],
+        tokens: &[u32],
+        rows: usize,
+        vocab: usize,
+        device: &Device,
+    ) -> Result<Self, LmError> {
+        if parents.len() != tokens.len() {
+            return Err(LmError::Shape {
+                input: "tokens",
+                found: vec![tokens.len()],
+                expected: format!("[{}], one for each parent,", parents.len()),
+            });
+        }
+        let tokens: Vec<Vec<u32>> = tokens.iter().map(|&token| vec![token]).collect();
+        let ids = ids_tensor(&tokens, vocab, device)?;
+        if let Some(&parent) = parents.iter().find(|&&parent| parent >= rows) {
+            return Err(LmError::Parent { parent, rows });
+        }
+        let identity = parents.len() == rows && parents.iter().enumerate().all(|(i, &p)| i == p);
+        let gather = (!identity).then(|| rows_tensor(parents, device));
+        Ok(Self { ids, gather })
     }
-    let identity = parents.len() == rows && parents.iter().enumerate().all(|(i, &p)| i == p);
-    Ok((!identity).then(|| rows_tensor(parents, device)))
 }
 
 /// Logits on the host, from `[rows, 1, vocab]`.

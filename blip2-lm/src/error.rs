@@ -37,8 +37,11 @@ pub enum LmError {
         /// The row.
         row: usize,
     },
-    /// A prompt that is longer than the context.
-    #[error("row {row} has {tokens} tokens, but the context holds {context}; shorten the prompt")]
+    /// A prompt, or a prompt and what was generated after it, that is longer than the context.
+    #[error(
+        "row {row} has {tokens} tokens, but the context holds {context}; shorten the prompt or \
+             generate less"
+    )]
     ContextTooLong {
         /// The row.
         row: usize,
@@ -53,6 +56,14 @@ pub enum LmError {
     /// An encoder-decoder without a token to start its answers from.
     #[error("the model needs a decoder_start_token_id (or pad_token_id) in its text_config")]
     NoStartToken,
+    /// A start token that the model has no embedding for.
+    #[error("decoder_start_token_id = {id} is outside the vocabulary of {vocab}")]
+    StartToken {
+        /// The token.
+        id: u32,
+        /// The size of the vocabulary.
+        vocab: usize,
+    },
     /// A session was used out of order.
     #[error("the session was used out of order: {0}")]
     Order(&'static str),

@@ -46,7 +46,13 @@ impl LanguageModel {
         }
     }
 
-    /// The width of a token's embedding.
+    /// Whether prompts are read by an encoder, and answers begin with a start token.
+    pub fn is_encoder_decoder(&self) -> bool {
+        matches!(self, Self::T5(_))
+    }
+
+    /// The width of a token's embedding, which is what the model reads and what pictures are
+    /// projected to.
     pub fn embedding_dim(&self) -> usize {
         match self {
             Self::Opt(model) => model.embedding_dim(),
@@ -74,7 +80,7 @@ impl LanguageModel {
     /// # Shapes
     ///
     /// - inputs_embeds: `[batch, seq, embedding_dim]`
-    /// - attention_mask: `[batch][seq]`, true where a position counts
+    /// - attention_mask: `[batch][seq]`, true where a position counts; padding may stand anywhere
     ///
     /// # Errors
     ///

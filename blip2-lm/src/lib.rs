@@ -40,6 +40,7 @@ mod error;
 pub mod generate;
 mod language_model;
 pub mod opt;
+mod options;
 pub mod t5;
 
 pub use error::LmError;
@@ -47,3 +48,9 @@ pub use generate::{
     DecodeSession, FinishReason, GenerateError, Generated, GenerationConfig, Generator, Logits,
 };
 pub use language_model::{LanguageModel, Session};
+pub use options::LmOptions;
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,6 +9,9 @@ pub enum QFormerError {
     /// A configuration whose numbers make no sense together.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Neither queries nor text.
+    #[error("there is nothing to read: neither query_embeds nor text_embeds were given")]
+    NoInput,
     /// A tensor whose shape does not go with the model or the other tensors.
     #[error("{tensor} has the shape {found:?} where {expected} is due")]
     Shape {
@@ -20,11 +23,15 @@ pub enum QFormerError {
         expected: String,
     },
     /// Cross-attention without a picture.
-    #[error("the queries cross-attend to a picture, but no encoder_hidden_states were given")]
+    #[error(
+        "queries cross-attend to a picture, but no encoder_hidden_states were given; give them, or \
+         text alone"
+    )]
     NoImage,
     /// Text for a Q-Former that has no branch for it.
     #[error(
-        "text was given, but this Q-Former has no text branch (use_qformer_text_input is false)"
+        "text_embeds were given, but this Q-Former has no text branch (use_qformer_text_input is \
+         false in its configuration); give queries alone"
     )]
     NoTextBranch,
 }

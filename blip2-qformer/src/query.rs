@@ -25,6 +25,10 @@ impl QueryTokens {
     pub fn expand(&self, batch: usize) -> Tensor<3> {
         let queries = self.query_tokens.val();
         let [_, count, hidden] = queries.dims();
+        if batch == 0 {
+            // Burn does not expand to nothing.
+            return queries.slice([0..0, 0..count, 0..hidden]);
+        }
         queries.expand([batch, count, hidden])
     }
 }

@@ -3,10 +3,12 @@
 use blip2_kernels::{Linear, Role, Weights};
 use burn::{
     module::{Module, Param},
-    tensor::Tensor,
+    tensor::{DType, Tensor},
 };
 
-use crate::{Blip2VisionConfig, VisionError, interpolate::interpolate};
+use crate::{
+    Blip2VisionConfig, VisionError, interpolate::interpolate, position_cache::PositionCache,
+};
 
 /// Cuts a picture into patches and embeds each, with a class token before them and a position
 /// added to all (`Blip2VisionEmbeddings`).
@@ -17,6 +19,7 @@ pub(crate) struct Embeddings {
     /// matrix, and is held as one.
     patch_embedding: Linear,
     position_embedding: Param<Tensor<3>>,
+    interpolated: PositionCache,
     image_size: usize,
     patch_size: usize,
 }
@@ -42,6 +45,7 @@ impl Embeddings {
                 [1, config.num_patches() + 1, hidden],
                 Role::Dense,
             ),
+            interpolated: PositionCache::default(),
             image_size: config.image_size,
             patch_size: patch,
         }
@@ -56,31 +60,41 @@ impl Embeddings {
         pixel_values: Tensor<4>,
         interpolate_pos_encoding: bool,
     ) -> Result<Tensor<3>, VisionError> {
-        let shape @ [batch, channels, height, width] = pixel_values.dims();
+        self.check(pixel_values.dims(), interpolate_pos_encoding)?;
+        let [batch, _, height, width] = pixel_values.dims();
+        let patches = self.patches(pixel_values.cast(DType::F32));
+        let patches = self.patch_embedding.forward_exact(patches);
+        let [_, _, hidden] = patches.dims();
+        let class = self.class_embedding.val().expand([batch, 1, hidden]);
+        let grid = [height / self.patch_size, width / self.patch_size];
+        Ok(Tensor::cat(vec![class, patches], 1) + self.positions(grid))
+    }
+
+    fn check(&self, shape: [usize; 4], any_size: bool) -> Result<(), VisionError> {
+        let [batch, channels, height, width] = shape;
         let fault = |reason| Err(VisionError::PixelValues { shape, reason });
         if batch == 0 {
             return fault("the batch is empty");
         }
         if channels != 3 {
-            return fault("there must be three channels");
+            return fault("there must be three channels, red, green and blue");
         }
-        if height < self.patch_size || width < self.patch_size {
-            return fault("a side is shorter than a patch");
-        }
-        let expected = self.image_size;
-        if !interpolate_pos_encoding && (height, width) != (expected, expected) {
+        let (expected, patch_size) = (self.image_size, self.patch_size);
+        if !any_size && (height, width) != (expected, expected) {
             return Err(VisionError::ImageSize {
                 height,
                 width,
                 expected,
             });
         }
-        let patches = self.patch_embedding.forward_exact(self.patches(pixel_values));
-        let [_, count, hidden] = patches.dims();
-        let class = self.class_embedding.val().expand([batch, 1, hidden]);
-        let positions = self.positions(height / self.patch_size, width / self.patch_size);
-        debug_assert_eq!(positions.dims()[1], count + 1);
-        Ok(Tensor::cat(vec![class, patches], 1) + positions)
+        if height < patch_size || width < patch_size {
+            return Err(VisionError::TooSmall {
+                height,
+                width,
+                patch_size,
+            });
+        }
+        Ok(())
     }
 
     /// Flattened patches in reading order, `[batch, patches, 3 · patch · patch]`. Pixels beyond
@@ -97,18 +111,29 @@ impl Embeddings {
     }
 
     /// The positions of a grid of patches and its class token, `[1, 1 + rows · columns, hidden]`.
-    fn positions(&self, rows: usize, columns: usize) -> Tensor<3> {
+    fn positions(&self, grid: [usize; 2]) -> Tensor<3> {
         let positions = self.position_embedding.val();
         let side = self.image_size / self.patch_size;
-        if (rows, columns) == (side, side) {
-            return positions;
+        if grid == [side, side] {
+            positions
+        } else if positions.is_require_grad() {
+            // Kept positions would belong to the graph of an earlier pass.
+            interpolated(positions, side, grid)
+        } else {
+            let make = || interpolated(positions, side, grid);
+            self.interpolated.get(grid, make)
         }
-        let [_, count, hidden] = positions.dims();
-        let class = positions.clone().narrow(1, 0, 1);
-        let grid = positions
-            .narrow(1, 1, count - 1)
-            .reshape([side * side, hidden]);
-        let grid = interpolate(grid, side, rows, columns).unsqueeze::<3>();
-        Tensor::cat(vec![class, grid], 1)
     }
+}
+
+/// The positions of a square of `side` by `side` patches, resized to another grid. The class
+/// token's stays as it is.
+fn interpolated(positions: Tensor<3>, side: usize, grid: [usize; 2]) -> Tensor<3> {
+    let [_, count, hidden] = positions.dims();
+    let class = positions.clone().narrow(1, 0, 1);
+    let square = positions
+        .narrow(1, 1, count - 1)
+        .reshape([side * side, hidden]);
+    let patches = interpolate(square, side, grid).unsqueeze::<3>();
+    Tensor::cat(vec![class, patches], 1)
 }

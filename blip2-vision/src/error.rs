@@ -22,8 +22,24 @@ pub enum VisionError {
         /// The configured size.
         expected: usize,
     },
+    /// Pixel values that do not make one patch.
+    #[error(
+        "pixel values are {height}×{width} (height × width), less than one patch of {patch_size}×\
+         {patch_size}; resize the picture"
+    )]
+    TooSmall {
+        /// Their height.
+        height: usize,
+        /// Their width.
+        width: usize,
+        /// The height and width of a patch.
+        patch_size: usize,
+    },
     /// Pixel values that no picture has.
-    #[error("pixel values of shape {shape:?} are no batch of pictures: {reason}")]
+    #[error(
+        "pixel values of shape {shape:?} are no pictures of shape [batch, 3, height, width]: \
+         {reason}"
+    )]
     PixelValues {
         /// Their shape.
         shape: [usize; 4],

@@ -1,8 +1,8 @@
-//! The vision tower of BLIP-2: the ViT of EVA-CLIP, on Burn tensors.
+//! The vision tower of BLIP-2: the ViT of EVA-CLIP, on [Burn](https://burn.dev) tensors.
 //!
-//! Use this crate alone for image features (one vector for each patch, or one for the picture); to
-//! ask questions about pictures, use `blip2-core`. It does not read files: `blip2-io` turns
-//! pictures into pixel values and checkpoints into weights.
+//! Use this crate alone for image features: one vector for each patch, or one for the picture. To
+//! ask questions about pictures, use `blip2-core`; to condense the features to a few dozen vectors,
+//! `blip2-qformer`.
 //!
 //! ```
 //! use blip2_kernels::{RandomWeights, Weights};
@@ -15,6 +15,7 @@
 //!     num_hidden_layers: 2,
 //!     num_attention_heads: 4,
 //!     image_size: 28,
+//!     patch_size: 14,
 //!     ..Default::default()
 //! };
 //! let device = Device::flex();
@@ -24,17 +25,67 @@
 //! let pixel_values = Tensor::<4>::zeros([1, 3, 28, 28], &device);
 //! let output = model.forward(pixel_values, &VisionOptions::default())?;
 //! assert_eq!(output.last_hidden_state.dims(), [1, 1 + 2 * 2, 32]); // class token + 2×2 patches
+//! assert_eq!(model.pool(output.last_hidden_state).dims(), [1, 32]);
 //! # Ok::<(), blip2_vision::VisionError>(())
 //! ```
 //!
-//! There is no dropout: the published towers were trained without it.
+//! A checkpoint's tower, by way of `blip2-io`, which also makes the pixel values:
+//!
+//! ```no_run
+//! use blip2_io::image::{DecodeOptions, ImageProcessor, decode_file};
+//! use blip2_io::{CheckpointFolder, CheckpointWeights};
+//! use blip2_kernels::Weights;
+//! use blip2_vision::{VisionModel, VisionOptions};
+//! use burn::tensor::Device;
+//!
+//! let (folder, device) = (CheckpointFolder::open("models/blip2-opt-2.7b")?, Device::flex());
+//! let checkpoint = folder.checkpoint()?;
+//! let source = CheckpointWeights::new(&checkpoint);
+//! let weights = Weights::new(&source, &device).at("vision_model");
+//! let model = VisionModel::load(&folder.config()?.vision_config, &weights)?;
+//! source.finish(&[])?; // every weight was there
+//!
+//! let processor = ImageProcessor::new(folder.image_processor()?)?;
+//! let picture = decode_file("beach.jpg", &DecodeOptions::default())?;
+//! let pixel_values = processor.process(&picture)?.tensor(&device);
+//! let features = model.forward(pixel_values, &VisionOptions::default())?.last_hidden_state;
+//! # let _ = features;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Pictures of other sizes
+//!
+//! A picture of another size than the configured one is refused, because the reference would take
+//! a smaller one silently and compute with the wrong positions. With
+//! [`interpolate_pos_encoding`](VisionOptions::interpolate_pos_encoding) any size is taken, square
+//! or not: the positions are resized to its grid of patches, once for each size, and pixels beyond
+//! the last whole patch are left out, both as in `transformers`.
+//!
+//! # What it does not do
+//!
+//! It reads no files, resizes no pictures and does not normalise them. Of ViTs it knows only this
+//! one: pre-norm layers, one matrix for queries, keys and values, a class token, learned positions.
+//! There is no dropout, not even in training: the published towers were trained without it, and
+//! `attention_dropout` is kept in the configuration only.
+//!
+//! # Numbers
+//!
+//! Activations are `f32`; matrices are held in the [`Precision`](blip2_kernels::Precision) that
+//! [`Weights`](blip2_kernels::Weights) asks for. In `f32` hidden states, attention maps and pooled
+//! outputs agree with `transformers` 5.23 to 1e-4 or better, which the tests hold.
 
 mod embeddings;
 mod encoder;
 mod error;
 mod interpolate;
 mod model;
+mod position_cache;
 
 pub use blip2_io::config::Blip2VisionConfig;
 pub use error::VisionError;
 pub use model::{VisionModel, VisionOptions, VisionOutput};
+
+/// The examples of the README, run with those of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@ use burn::{module::Module, tensor::Tensor};
 
 use crate::{Blip2VisionConfig, VisionError, embeddings::Embeddings, encoder::EncoderLayer};
 
-/// The vision tower (`Blip2VisionModel`; EVA-CLIP, Fang et al., 2022).
+/// The vision tower (`Blip2VisionModel`; EVA, Fang et al., 2022).
 #[derive(Module, Debug)]
 pub struct VisionModel {
     embeddings: Embeddings,
@@ -20,7 +20,8 @@ pub struct VisionOptions {
     pub output_hidden_states: bool,
     /// Keep the attention maps of every layer.
     pub output_attentions: bool,
-    /// Accept pictures of other sizes than the configured one, with interpolated positions.
+    /// Accept pictures of other sizes than the configured one, with interpolated positions. They
+    /// need not be square, nor multiples of a patch: pixels beyond the last whole one are left out.
     pub interpolate_pos_encoding: bool,
 }
 
@@ -43,7 +44,8 @@ impl VisionModel {
     ///
     /// # Errors
     ///
-    /// For a configuration that makes no sense.
+    /// [`VisionError::Config`] for a configuration that makes no sense. What the source of weights
+    /// lacks is no error here: the source keeps that account.
     pub fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Result<Self, VisionError> {
         config.validate()?;
         let layers = weights.at("encoder").at("layers");
@@ -64,14 +66,14 @@ impl VisionModel {
     ///
     /// # Shapes
     ///
-    /// - pixel_values: `[batch, 3, height, width]`, normalised
+    /// - pixel_values: `[batch, 3, height, width]`, normalised, of any float format
     /// - output: see [`VisionOutput`]
     ///
     /// # Errors
     ///
-    /// [`VisionError`] for an empty batch, other than three channels, or another size than the
-    /// configured one unless [`interpolate_pos_encoding`](VisionOptions::interpolate_pos_encoding)
-    /// is set.
+    /// [`VisionError`] for an empty batch, other than three channels, less than one patch, or
+    /// another size than the configured one unless
+    /// [`interpolate_pos_encoding`](VisionOptions::interpolate_pos_encoding) is set.
     pub fn forward(
         &self,
         pixel_values: Tensor<4>,
@@ -100,11 +102,12 @@ impl VisionModel {
         })
     }
 
-    /// One vector for each picture: the class token, normed once more, as the reference does.
+    /// One vector for each picture, the reference's `pooler_output`: the class token of the last
+    /// hidden state, which was normed already, through the same norm once more.
     ///
     /// # Shapes
     ///
-    /// - last_hidden_state: `[batch, patches + 1, hidden]`
+    /// - last_hidden_state: `[batch, patches + 1, hidden]`, of a [`VisionOutput`]
     /// - output: `[batch, hidden]`
     pub fn pool(&self, last_hidden_state: Tensor<3>) -> Tensor<2> {
         let class = last_hidden_state.narrow(1, 0, 1);

@@ -15,7 +15,9 @@ use crate::{Blip2Error, device_by_name, device_names, model::Blip2ForConditional
 
 /// Tensors that checkpoints hold without the model reading them: duplicates of tied weights, and
 /// buffers of old versions.
-pub(crate) const IGNORABLE: [&str; 5] = [
+pub(crate) const IGNORABLE: [&str; 6] = [
+    // T5 checkpoints of old hold one that the model never had a use for.
+    "EncDecAttention.relative_attention_bias.weight",
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
     "lm_head.weight",

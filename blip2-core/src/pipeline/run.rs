@@ -64,7 +64,11 @@ impl Blip2Pipeline {
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
-        let (mut session, histories, generator) = self.start(features, prompts, options)?;
+        let Started {
+            mut session,
+            histories,
+            generator,
+        } = self.start(features, prompts, options)?;
         let generated = generator.generate(&mut session, &histories)?;
         timings.prefill = Some(session.prefill);
         timings.decode = Some(session.decode);
@@ -84,13 +88,13 @@ impl Blip2Pipeline {
             .collect()
     }
 
-    /// A decode that is ready to run, its rows' histories, and the generator to run it.
+    /// Prepares a decode.
     pub(super) fn start(
         &self,
         features: &ImageFeatures,
         prompts: &[Prompt],
         options: &Options,
-    ) -> Result<(Timed<Session<'_>>, Vec<Vec<u32>>, Generator<'_>), Blip2Error> {
+    ) -> Result<Started<'_>, Blip2Error> {
         let config = self.generation(options);
         let mut generator = Generator::new(config)?
             .token_decoder(self.prompts.decoder())
@@ -110,7 +114,12 @@ impl Blip2Pipeline {
             .try_fold(0, |most, tokens| tokens.map(|tokens| most.max(tokens)))?;
         let start = Instant::now();
         let session = self.model.start(features, &rows, new_tokens)?;
-        Ok((Timed::new(session, start.elapsed()), histories, generator))
+        let session = Timed::new(session, start.elapsed());
+        Ok(Started {
+            session,
+            histories,
+            generator,
+        })
     }
 
     /// The arguments of a call: its own or the pipeline's, with the checkpoint's end tokens where
@@ -161,6 +170,13 @@ impl Blip2Pipeline {
         *time = Some(start.elapsed());
         Ok(result)
     }
+}
+
+/// A decode that is ready to run: each row's history is what its lengths and penalties count.
+pub(super) struct Started<'p> {
+    pub(super) session: Timed<Session<'p>>,
+    pub(super) histories: Vec<Vec<u32>>,
+    pub(super) generator: Generator<'p>,
 }
 
 /// A session that takes the time of its prefill and of its later steps.

@@ -7,7 +7,10 @@ use blip2_lm::{
     generate::{FinishReason, Stream, StreamToken},
 };
 
-use super::{Blip2Pipeline, Options, Prompt, Timings, run::Timed};
+use super::{
+    Blip2Pipeline, Options, Prompt, Timings,
+    run::{Started, Timed},
+};
 use crate::{Blip2Error, model::ImageFeatures};
 
 /// An iterator over the pieces of a growing text; never half a character.
@@ -77,7 +80,11 @@ impl Blip2Pipeline {
         options: &Options,
         timings: Timings,
     ) -> Result<AnswerStream<'_>, Blip2Error> {
-        let (session, histories, generator) = self.start(features, &[prompt], options)?;
+        let Started {
+            session,
+            histories,
+            generator,
+        } = self.start(features, &[prompt], options)?;
         let history = histories.first().map_or(&[][..], Vec::as_slice);
         let stream = generator.stream(session, history)?;
         Ok(AnswerStream {

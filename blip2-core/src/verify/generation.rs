@@ -179,7 +179,7 @@ fn differ(
         if let Some(expected) = case.sequences_scores.get(n) {
             let found = result.score.map_or(f64::NAN, f64::from);
             let difference = (found - expected).abs();
-            let allowed = SCORES.max(verifier.reference_error) * expected.abs().max(1.0);
+            let allowed = SCORES.max(verifier.reference_error);
             if difference.is_nan() || difference > allowed {
                 return Some(format!(
                     "sequence {n} has the score {found} instead of {expected}"

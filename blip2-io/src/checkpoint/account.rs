@@ -12,7 +12,7 @@ use super::{Checkpoint, Entry, LoadReport, Misshapen, Missing};
 pub(super) struct Account {
     used: RefCell<BTreeSet<String>>,
     missing: RefCell<BTreeMap<String, Vec<usize>>>,
-    misshapen: RefCell<Vec<Misshapen>>,
+    misshapen: RefCell<BTreeMap<String, Misshapen>>,
 }
 
 impl Account {
@@ -34,16 +34,18 @@ impl Account {
         let found = if entry.shape != shape {
             format!("{:?}", entry.shape)
         } else if !entry.dtype.is_float() {
-            format!("integers ({:?})", entry.dtype)
+            format!("{:?}, which is no format for weights", entry.dtype)
         } else {
             return Some(entry);
         };
-        let (name, expected) = (name.to_string(), shape.to_vec());
-        self.misshapen.borrow_mut().push(Misshapen {
-            name,
-            expected,
+        let misshapen = Misshapen {
+            name: name.to_string(),
+            expected: shape.to_vec(),
             found,
-        });
+        };
+        self.misshapen
+            .borrow_mut()
+            .insert(name.to_string(), misshapen);
         None
     }
 
@@ -64,30 +66,35 @@ impl Account {
         });
         LoadReport {
             missing: missing.collect(),
-            misshapen: self.misshapen.borrow().clone(),
+            misshapen: self.misshapen.borrow().values().cloned().collect(),
             unused,
         }
     }
 }
 
-/// The unused name that most looks like the missing one: same shape, longest common ending.
+/// The unused name that most looks like the missing one: of the same shape, and with the most
+/// parts in common at the end and, next, at the start.
 fn suggest(
     missing: &str,
     shape: &[usize],
     unused: &[String],
     checkpoint: &Checkpoint,
 ) -> Option<String> {
-    let common_ending = |name: &str| {
-        name.rsplit('.')
-            .zip(missing.rsplit('.'))
-            .take_while(|(a, b)| a == b)
-            .count()
+    let likeness = |name: &str| {
+        let same = |(a, b): &(&str, &str)| a == b;
+        let (ours, theirs) = (missing.split('.'), name.split('.'));
+        let ending = ours.clone().rev().zip(theirs.clone().rev());
+        let start = ours.zip(theirs);
+        (
+            ending.take_while(same).count(),
+            start.take_while(same).count(),
+        )
     };
     unused
         .iter()
         .filter(|name| checkpoint.shape(name) == Some(shape))
-        .map(|name| (common_ending(name), name))
-        .filter(|(common, _)| *common > 0)
-        .max_by_key(|(common, _)| *common)
+        .map(|name| (likeness(name), name))
+        .filter(|((ending, _), _)| *ending > 0)
+        .max_by_key(|(likeness, _)| *likeness)
         .map(|(_, name)| name.clone())
 }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::IoError;
+use crate::{IoError, files::parse_json};
 
 /// Which shard holds each tensor.
 pub(super) type WeightMap = BTreeMap<String, String>;
@@ -19,7 +19,7 @@ struct Index {
 
 /// Reads an index, refusing names that lead out of its folder.
 pub(super) fn parse(path: &Path, text: &[u8]) -> Result<WeightMap, IoError> {
-    let index: Index = serde_json::from_slice(text).map_err(|error| IoError::json(path, error))?;
+    let index: Index = parse_json(path, text)?;
     for shard in index.weight_map.values() {
         let mut components = Path::new(shard).components();
         let plain = matches!(components.next(), Some(Component::Normal(_)))

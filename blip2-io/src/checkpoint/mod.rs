@@ -2,6 +2,7 @@
 
 mod account;
 mod fingerprint;
+mod finite;
 mod index;
 mod plan;
 mod report;
@@ -13,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::DType;
+use burn::tensor::{BoolStore, DType};
 use bytes::Bytes;
 use safetensors::{Dtype, SafeTensors};
 
@@ -77,7 +78,7 @@ impl Checkpoint {
             tensors: BTreeMap::new(),
         };
         if let Some(data) = files.map(SINGLE)? {
-            checkpoint.add(files.path(SINGLE), data)?;
+            checkpoint.add(files.path(SINGLE), data, |_| true)?;
         } else if let Some(index) = files.read(INDEX)? {
             let path = files.path(INDEX);
             let index = index::parse(&path, &index)?;
@@ -87,7 +88,9 @@ impl Checkpoint {
                     file: shard.to_string(),
                     remedy: "the index names it; download all shards",
                 })?;
-                checkpoint.add(files.path(shard), data)?;
+                checkpoint.add(files.path(shard), data, |tensor| {
+                    index.get(tensor).is_none_or(|home| home == shard)
+                })?;
             }
             index::check(&path, &index, |tensor| {
                 let entry = checkpoint.tensors.get(tensor)?;
@@ -102,22 +105,32 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Adds a file's tensors.
-    fn add(&mut self, path: PathBuf, data: Bytes) -> Result<(), IoError> {
+    /// Adds those tensors of a file that belong to it.
+    fn add(
+        &mut self,
+        path: PathBuf,
+        data: Bytes,
+        belongs: impl Fn(&str) -> bool,
+    ) -> Result<(), IoError> {
         let broken = |error| IoError::safetensors(&path, error);
         // Checks everything: offsets against shapes and formats, and the file's length.
         SafeTensors::deserialize(&data).map_err(broken)?;
         let (header, metadata) = SafeTensors::read_metadata(&data).map_err(broken)?;
         let start = header + size_of::<u64>();
         for (name, info) in metadata.tensors() {
+            if !belongs(&name) {
+                continue;
+            }
             let dtype = match info.dtype {
                 Dtype::F64 => DType::F64,
                 Dtype::F32 => DType::F32,
                 Dtype::F16 => DType::F16,
                 Dtype::BF16 => DType::BF16,
-                // Buffers such as position ids: no weights, and nothing asks for them.
-                Dtype::I64 | Dtype::I32 => DType::I64,
-                Dtype::BOOL | Dtype::U8 => DType::U8,
+                // Buffers such as position ids: no weights, and no model asks for them.
+                Dtype::I64 => DType::I64,
+                Dtype::I32 => DType::I32,
+                Dtype::U8 => DType::U8,
+                Dtype::BOOL => DType::Bool(BoolStore::U8),
                 other => {
                     let dtype = format!("{other:?}");
                     return Err(IoError::Dtype {
@@ -138,6 +151,27 @@ impl Checkpoint {
         }
         self.shards.push(Shard { path, data });
         Ok(())
+    }
+
+    /// The same tensors, those whose names start with `from` under names that start with `to`
+    /// instead. For checkpoints that a wrapper saved: `with_alias("module.", "")`.
+    ///
+    /// Where the other name is taken, a tensor keeps its own.
+    #[must_use]
+    pub fn with_alias(mut self, from: &str, to: &str) -> Self {
+        let names: Vec<String> = self.tensors.keys().cloned().collect();
+        for name in names {
+            let Some(rest) = name.strip_prefix(from) else {
+                continue;
+            };
+            let alias = format!("{to}{rest}");
+            if !self.tensors.contains_key(&alias)
+                && let Some(entry) = self.tensors.remove(&name)
+            {
+                self.tensors.insert(alias, entry);
+            }
+        }
+        self
     }
 
     /// The number of tensors.
@@ -176,30 +210,6 @@ impl Checkpoint {
             .values()
             .map(|entry| entry.range.len() as u64)
             .sum()
-    }
-
-    /// Looks for NaN and infinity in every tensor of floats, which reads all of them.
-    ///
-    /// # Errors
-    ///
-    /// [`IoError::NotFinite`] naming the first tensor that holds one.
-    pub fn verify_finite(&self) -> Result<(), IoError> {
-        for (name, entry) in &self.tensors {
-            if !entry.dtype.is_float() {
-                continue;
-            }
-            if let Some(data) = self.data(entry) {
-                let finite = data
-                    .convert_dtype(DType::F64)
-                    .iter::<f64>()
-                    .all(f64::is_finite);
-                if !finite {
-                    let (path, tensor) = (self.folder.clone(), name.clone());
-                    return Err(IoError::NotFinite { path, tensor });
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The raw bytes of a tensor, a view into the map.

@@ -45,16 +45,16 @@ impl LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_complete() && self.unused.is_empty() {
-            return f.write_str("every tensor is there and used");
+        match (self.is_complete(), self.unused.len()) {
+            (true, 0) => return f.write_str("every tensor is there and used"),
+            (true, unused) => write!(f, "every tensor is there, and {unused} unused")?,
+            (false, unused) => write!(
+                f,
+                "the weights do not fit the configuration: {} missing, {} misshapen, {unused} unused",
+                self.missing.len(),
+                self.misshapen.len(),
+            )?,
         }
-        write!(
-            f,
-            "the weights do not fit the configuration: {} missing, {} misshapen, {} unused",
-            self.missing.len(),
-            self.misshapen.len(),
-            self.unused.len()
-        )?;
         for Missing {
             name,
             shape,

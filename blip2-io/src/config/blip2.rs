@@ -6,6 +6,7 @@ use super::{Blip2QFormerConfig, Blip2VisionConfig, ConfigError, TextConfig, chec
 
 /// `Blip2Config`; the defaults are a ViT-g, a Q-Former of 32 queries, and OPT-125M.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "model_type", rename = "blip-2")]
 pub struct Blip2Config {
     /// The vision tower.
     pub vision_config: Blip2VisionConfig,
@@ -20,6 +21,13 @@ pub struct Blip2Config {
     /// The id of the image placeholder, also spelled `image_token_id`. Old checkpoints have none;
     /// then the picture is put before the text. Default none.
     pub image_token_index: Option<u32>,
+    /// A factor on the standard deviation of initial weights. Default 1.
+    pub initializer_factor: f64,
+    /// The standard deviation of initial weights. Default 0.02.
+    pub initializer_range: f64,
+    /// The number format that the weights were saved from, also spelled `torch_dtype`; the files
+    /// themselves say what they hold. Default none.
+    pub dtype: Option<String>,
     /// The classes that the checkpoint was saved from.
     pub architectures: Vec<String>,
 }
@@ -36,7 +44,7 @@ impl<'de> Deserialize<'de> for Blip2Config {
     }
 }
 
-/// The file's form: any part may be missing or null, and one key has two spellings.
+/// The file's form: any part may be missing or null, and two keys have two spellings.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Raw {
@@ -47,6 +55,10 @@ struct Raw {
     image_text_hidden_size: Option<usize>,
     image_token_index: Option<u32>,
     image_token_id: Option<u32>,
+    initializer_factor: Option<f64>,
+    initializer_range: Option<f64>,
+    dtype: Option<String>,
+    torch_dtype: Option<String>,
     architectures: Option<Vec<String>>,
 }
 
@@ -62,6 +74,9 @@ impl From<Raw> for Blip2Config {
             num_query_tokens: raw.num_query_tokens.unwrap_or(32),
             image_text_hidden_size: raw.image_text_hidden_size.unwrap_or(256),
             image_token_index: raw.image_token_index.or(raw.image_token_id),
+            initializer_factor: raw.initializer_factor.unwrap_or(1.0),
+            initializer_range: raw.initializer_range.unwrap_or(0.02),
+            dtype: raw.dtype.or(raw.torch_dtype),
             architectures: raw.architectures.unwrap_or_default(),
         }
     }

@@ -17,7 +17,9 @@
 //! ```
 
 mod blip2;
+mod kind;
 mod opt;
+mod processor;
 mod prompt;
 mod qformer;
 mod t5;
@@ -29,7 +31,9 @@ use std::fmt::Display;
 use serde::{Deserialize, Deserializer};
 
 pub use blip2::Blip2Config;
+pub use kind::ModelKind;
 pub use opt::OptConfig;
+pub use processor::ProcessorConfig;
 pub use prompt::PromptConfig;
 pub use qformer::Blip2QFormerConfig;
 pub use t5::T5Config;
@@ -76,6 +80,15 @@ fn check_positive(part: &'static str, key: &'static str, value: usize) -> Result
             value,
             "must be above 0".into(),
         ));
+    }
+    Ok(())
+}
+
+/// Checks that `value` can be added to a variance.
+fn check_epsilon(part: &'static str, key: &'static str, value: f64) -> Result<(), ConfigError> {
+    if !value.is_finite() || value < 0.0 {
+        let reason = "must be finite and not below 0".into();
+        return Err(ConfigError::value(part, key, value, reason));
     }
     Ok(())
 }

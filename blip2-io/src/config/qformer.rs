@@ -3,11 +3,11 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, check_heads, check_positive};
+use super::{ConfigError, check_epsilon, check_heads, check_positive};
 
 /// `Blip2QFormerConfig`; the defaults are BERT base with cross-attention in every second layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, tag = "model_type", rename = "blip_2_qformer")]
 pub struct Blip2QFormerConfig {
     /// The size of the text vocabulary. Default 30522.
     pub vocab_size: usize,
@@ -94,6 +94,15 @@ impl Blip2QFormerConfig {
             self.cross_attention_frequency,
         )?;
         check_positive(PART, "encoder_hidden_size", self.encoder_hidden_size)?;
+        check_epsilon(PART, "layer_norm_eps", self.layer_norm_eps)?;
+        if self.use_qformer_text_input {
+            check_positive(PART, "vocab_size", self.vocab_size)?;
+            check_positive(
+                PART,
+                "max_position_embeddings",
+                self.max_position_embeddings,
+            )?;
+        }
         if self.position_embedding_type != "absolute" {
             return Err(ConfigError::value(
                 PART,

@@ -3,7 +3,7 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{ConfigError, check_positive, one_or_many};
+use super::{ConfigError, check_epsilon, check_positive, one_or_many};
 
 /// `T5Config`; the defaults are T5 small.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -76,17 +76,21 @@ impl Default for T5Config {
     }
 }
 
-/// The file's form: `feed_forward_proj` names both the activation and the gating, and the flags
-/// of the output's scale depend on each other.
+/// The file's form: four keys have a second spelling, `feed_forward_proj` names both the activation
+/// and the gating, and the flags of the output's scale depend on each other.
 #[derive(Deserialize)]
 struct Raw {
     vocab_size: Option<usize>,
     d_model: Option<usize>,
+    hidden_size: Option<usize>,
     d_kv: Option<usize>,
+    head_dim: Option<usize>,
     d_ff: Option<usize>,
     num_layers: Option<usize>,
+    num_hidden_layers: Option<usize>,
     num_decoder_layers: Option<usize>,
     num_heads: Option<usize>,
+    num_attention_heads: Option<usize>,
     relative_attention_num_buckets: Option<usize>,
     relative_attention_max_distance: Option<usize>,
     dropout_rate: Option<f64>,
@@ -130,15 +134,21 @@ impl<'de> Deserialize<'de> for T5Config {
             }
         };
         let named = || Activation::deserialize(serde::de::value::StrDeserializer::new(name));
-        let num_layers = raw.num_layers.unwrap_or(default.num_layers);
+        let num_layers = raw
+            .num_layers
+            .or(raw.num_hidden_layers)
+            .unwrap_or(default.num_layers);
         Ok(Self {
             vocab_size: raw.vocab_size.unwrap_or(default.vocab_size),
-            d_model: raw.d_model.unwrap_or(default.d_model),
-            d_kv: raw.d_kv.unwrap_or(default.d_kv),
+            d_model: raw.d_model.or(raw.hidden_size).unwrap_or(default.d_model),
+            d_kv: raw.d_kv.or(raw.head_dim).unwrap_or(default.d_kv),
             d_ff: raw.d_ff.unwrap_or(default.d_ff),
             num_layers,
             num_decoder_layers: raw.num_decoder_layers.unwrap_or(num_layers),
-            num_heads: raw.num_heads.unwrap_or(default.num_heads),
+            num_heads: raw
+                .num_heads
+                .or(raw.num_attention_heads)
+                .unwrap_or(default.num_heads),
             relative_attention_num_buckets: raw
                 .relative_attention_num_buckets
                 .unwrap_or(default.relative_attention_num_buckets),
@@ -180,6 +190,7 @@ impl T5Config {
         ] {
             check_positive(PART, key, value)?;
         }
+        check_epsilon(PART, "layer_norm_epsilon", self.layer_norm_epsilon)?;
         // The encoder halves the buckets for the two directions, and half of those are exact.
         if self.relative_attention_num_buckets < 4 {
             return Err(ConfigError::value(

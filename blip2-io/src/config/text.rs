@@ -1,6 +1,9 @@
 //! The language model's configuration, whichever model it is.
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error},
+};
 use serde_json::Value;
 
 use super::{ConfigError, OptConfig, T5Config};
@@ -26,22 +29,20 @@ impl<'de> Deserialize<'de> for TextConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         // `transformers` takes OPT where the type is left out.
-        match value
-            .get("model_type")
-            .and_then(Value::as_str)
-            .unwrap_or("opt")
-        {
-            "opt" => OptConfig::deserialize(value)
-                .map(Self::Opt)
-                .map_err(D::Error::custom),
-            "t5" => T5Config::deserialize(value)
-                .map(Self::T5)
-                .map_err(D::Error::custom),
+        match value.get("model_type").unwrap_or(&Value::Null) {
+            Value::Null => keyed(value).map(Self::Opt),
+            Value::String(name) if name == "opt" => keyed(value).map(Self::Opt),
+            Value::String(name) if name == "t5" => keyed(value).map(Self::T5),
             other => Err(D::Error::custom(format!(
-                "text_config.model_type = `{other}` is not supported; opt and t5 are"
+                "model_type = {other} is not supported; supported: \"opt\", \"t5\""
             ))),
         }
     }
+}
+
+/// Reads a value, naming the key of what is wrong in it.
+fn keyed<T: DeserializeOwned, E: Error>(value: Value) -> Result<T, E> {
+    serde_path_to_error::deserialize(value).map_err(E::custom)
 }
 
 impl TextConfig {

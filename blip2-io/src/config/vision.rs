@@ -3,11 +3,11 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, check_heads, check_positive};
+use super::{ConfigError, check_epsilon, check_heads, check_positive};
 
 /// `Blip2VisionConfig`; the defaults are ViT-g, the tower of the published checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, tag = "model_type", rename = "blip_2_vision_model")]
 pub struct Blip2VisionConfig {
     /// The width of a token. Default 1408.
     pub hidden_size: usize,
@@ -17,7 +17,8 @@ pub struct Blip2VisionConfig {
     pub num_hidden_layers: usize,
     /// The number of attention heads. Default 16.
     pub num_attention_heads: usize,
-    /// The height and width of the pictures it was trained on, in pixels. Default 224.
+    /// The height and width of the pictures it was trained on, in pixels. Pixels beyond the last
+    /// whole patch are not seen. Default 224.
     pub image_size: usize,
     /// The height and width of a patch, in pixels. Default 14.
     pub patch_size: usize,
@@ -72,6 +73,7 @@ impl Blip2VisionConfig {
             self.hidden_size,
             self.num_attention_heads,
         )?;
+        check_epsilon(PART, "layer_norm_eps", self.layer_norm_eps)?;
         check_positive(PART, "patch_size", self.patch_size)?;
         if self.image_size < self.patch_size {
             return Err(ConfigError::value(

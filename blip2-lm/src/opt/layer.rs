@@ -9,6 +9,8 @@ use burn::{
     tensor::{Device, Tensor},
 };
 
+use crate::options::Kept;
+
 /// A transformer layer with its norms before (all sizes but 350M) or behind attention and MLP
 /// (`OPTDecoderLayer`).
 #[derive(Module, Debug)]
@@ -46,8 +48,10 @@ impl DecoderLayer {
         hidden_states: Tensor<3>,
         bias: Option<Tensor<4>>,
         cache: Option<&mut KvCache>,
+        kept: &mut Kept,
     ) -> Tensor<3> {
-        let attend = |x| self.self_attn.forward(x, bias, cache);
+        kept.hidden(&hidden_states);
+        let attend = |x| self.self_attn.forward(x, bias, cache, kept);
         let hidden = self.sublayer(hidden_states, &self.self_attn_layer_norm, attend);
         self.sublayer(hidden, &self.final_layer_norm, |x| {
             self.fc2
@@ -82,11 +86,12 @@ pub(super) fn layer_norm(config: &OptConfig, name: &str, weights: &Weights<'_>) 
         return weights.layer_norm(name, hidden, EPS);
     }
     let device = weights.device();
-    LayerNorm::new(
+    let norm = LayerNorm::new(
         Param::from_tensor(Tensor::ones([hidden], device)),
         Param::from_tensor(Tensor::zeros([hidden], device)),
         EPS,
-    )
+    );
+    norm.no_grad() // there is nothing to learn
 }
 
 /// Causal self-attention (`OPTAttention`).
@@ -117,6 +122,7 @@ impl Attention {
         x: Tensor<3>,
         bias: Option<Tensor<4>>,
         cache: Option<&mut KvCache>,
+        kept: &mut Kept,
     ) -> Tensor<3> {
         let q = split_heads(self.q_proj.forward(x.clone()), self.num_heads);
         let k = split_heads(self.k_proj.forward(x.clone()), self.num_heads);
@@ -126,7 +132,9 @@ impl Attention {
             Some(cache) => cache.append(k, v),
             None => (k, v),
         };
-        let attended = attention(q, k, v, (head_dim as f64).powf(-0.5), bias, false);
+        let scale = (head_dim as f64).powf(-0.5);
+        let attended = attention(q, k, v, scale, bias, kept.wants_maps());
+        kept.attentions.extend(attended.map);
         self.out_proj.forward(merge_heads(attended.output))
     }
 

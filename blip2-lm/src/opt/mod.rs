@@ -2,6 +2,7 @@
 
 mod layer;
 mod model;
+mod position;
 mod session;
 
 pub use model::{OptForCausalLm, OptOutput};

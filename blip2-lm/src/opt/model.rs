@@ -4,21 +4,19 @@ use blip2_io::config::OptConfig;
 use blip2_kernels::{Embedding, KvCache, LayerNorm, Linear, Weights};
 use burn::{
     module::Module,
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{Device, Int, Tensor},
 };
 
 use super::{
     OptSession,
     layer::{DecoderLayer, layer_norm},
+    position,
 };
 use crate::{
-    LmError,
-    batch::{check_embeds, check_mask, decoder_bias, ids_tensor},
+    LmError, LmOptions,
+    batch::{check_embeds, check_mask, decoder_bias, ids_tensor, padding_bias},
+    options::Kept,
 };
-
-/// Positions are looked up this far into their table: a relic of the padding id that the first
-/// implementation kept rows for.
-const POSITION_OFFSET: usize = 2;
 
 /// OPT with its output head (`OPTForCausalLM`).
 #[derive(Module, Debug)]
@@ -41,8 +39,11 @@ pub struct OptOutput {
     /// The logits of the token after each position, `[batch, seq, vocab]`.
     pub logits: Tensor<3>,
     /// The embeddings with their positions, then each layer's output, each `[batch, seq, hidden]`;
-    /// the last of them after the final norm. Empty unless asked for.
+    /// the last of them is what the head reads, `[batch, seq, embedding_dim]`: after the final norm
+    /// and the projection, where there are any. Empty unless asked for.
     pub hidden_states: Vec<Tensor<3>>,
+    /// Each layer's attention map, `[batch, heads, seq, seq]`. Empty unless asked for.
+    pub attentions: Vec<Tensor<4>>,
 }
 
 impl OptForCausalLm {
@@ -71,7 +72,7 @@ impl OptForCausalLm {
             embed_tokens,
             embed_positions: decoder.embedding(
                 "embed_positions",
-                config.max_position_embeddings + POSITION_OFFSET,
+                config.max_position_embeddings + position::OFFSET,
                 hidden,
             ),
             project_in: projected.then(|| decoder.linear("project_in", embed, hidden, false)),
@@ -91,7 +92,12 @@ impl OptForCausalLm {
         self.embed_tokens.rows()
     }
 
-    /// The width of a token's embedding.
+    /// The width of a token's embedding, which is what [`forward`](Self::forward) and
+    /// [`start`](Self::start) read: `word_embed_proj_dim`.
+    ///
+    /// It is `hidden_size` in all sizes but 350M. Where the two differ, `transformers` projects
+    /// pictures to `hidden_size` and scatters them among narrower token embeddings, which mixes
+    /// them up; no BLIP-2 was ever made so.
     pub fn embedding_dim(&self) -> usize {
         self.embed_tokens.dim()
     }
@@ -108,12 +114,11 @@ impl OptForCausalLm {
     /// For an empty batch, ragged rows, and ids that the vocabulary does not have.
     pub fn embed(&self, ids: &[Vec<u32>]) -> Result<Tensor<3>, LmError> {
         let device = self.embed_tokens.device();
-        Ok(self
-            .embed_tokens
-            .forward(ids_tensor(ids, self.vocab_size(), &device)?))
+        ids_tensor(ids, self.vocab_size(), &device).map(|ids| self.embed_checked(ids))
     }
 
-    /// The logits after every position, for scoring a given text.
+    /// The logits after every position, for scoring a given text; [`start`](Self::start) to
+    /// continue it.
     ///
     /// # Shapes
     ///
@@ -127,20 +132,20 @@ impl OptForCausalLm {
         &self,
         inputs_embeds: Tensor<3>,
         attention_mask: &[Vec<bool>],
-        output_hidden_states: bool,
+        options: impl Into<LmOptions>,
     ) -> Result<OptOutput, LmError> {
-        self.check(&inputs_embeds, attention_mask)?;
-        let mut hidden_states = Vec::new();
-        let keep = output_hidden_states.then_some(&mut hidden_states);
-        let hidden = self.run(inputs_embeds, attention_mask, &mut [], keep);
-        let mut output = OptOutput {
-            logits: self.head(hidden.clone()),
-            hidden_states,
-        };
-        if output_hidden_states {
-            output.hidden_states.push(hidden);
-        }
-        Ok(output)
+        let [_, seq] = self.check(&inputs_embeds, attention_mask)?;
+        let device = inputs_embeds.device();
+        let positions = position::of_prompts(attention_mask, &device);
+        let bias = decoder_bias(seq, padding_bias(attention_mask, &device), &device);
+        let mut kept = Kept::new(options.into());
+        let hidden = self.layers(inputs_embeds, positions, bias, &mut [], &mut kept);
+        kept.hidden(&hidden);
+        Ok(OptOutput {
+            logits: self.head(hidden),
+            hidden_states: kept.hidden_states,
+            attentions: kept.attentions,
+        })
     }
 
     /// A decode of up to `max_new_tokens` tokens after embedded prompts.
@@ -168,12 +173,13 @@ impl OptForCausalLm {
         ))
     }
 
-    fn check(&self, embeds: &Tensor<3>, mask: &[Vec<bool>]) -> Result<(), LmError> {
+    /// The shape `[batch, seq]` of prompts that go with their mask and the context.
+    fn check(&self, embeds: &Tensor<3>, mask: &[Vec<bool>]) -> Result<[usize; 2], LmError> {
         let shape = check_embeds("inputs_embeds", embeds, self.embedding_dim())?;
         check_mask(mask, shape)?;
         let context = self.max_positions;
         for (row, mask) in mask.iter().enumerate() {
-            let tokens = count(mask);
+            let tokens = position::count(mask);
             if tokens > context {
                 return Err(LmError::ContextTooLong {
                     row,
@@ -182,39 +188,26 @@ impl OptForCausalLm {
                 });
             }
         }
-        Ok(())
+        Ok(shape)
     }
 
-    /// Runs a whole prompt. Caches, if there are any, are one for each layer.
-    pub(super) fn run(
-        &self,
-        inputs_embeds: Tensor<3>,
-        mask: &[Vec<bool>],
-        caches: &mut [KvCache],
-        hidden_states: Option<&mut Vec<Tensor<3>>>,
-    ) -> Tensor<3> {
-        let [_, seq, _] = inputs_embeds.dims();
-        let bias = decoder_bias(mask, seq, &inputs_embeds.device());
-        let positions: Vec<Vec<usize>> = mask.iter().map(|row| positions(row)).collect();
-        self.layers(inputs_embeds, &positions, bias, caches, hidden_states)
-    }
-
-    /// Runs new positions through all layers; returns what the head reads.
+    /// Runs new positions through all layers; returns what the head reads. Caches, if there are
+    /// any, are one for each layer.
     ///
     /// # Shapes
     ///
     /// - inputs_embeds: `[batch, new, embedding_dim]`
-    /// - positions: `[batch][new]`, rows of the table of positions
+    /// - positions: `[batch, new]`, rows of the table of positions
     /// - bias: `[batch or 1, 1, new, keys]`
+    /// - output: `[batch, new, embedding_dim]`
     pub(super) fn layers(
         &self,
         inputs_embeds: Tensor<3>,
-        positions: &[Vec<usize>],
+        positions: Tensor<2, Int>,
         bias: Option<Tensor<4>>,
         caches: &mut [KvCache],
-        mut hidden_states: Option<&mut Vec<Tensor<3>>>,
+        kept: &mut Kept,
     ) -> Tensor<3> {
-        let positions = position_ids(positions, &inputs_embeds.device());
         let embeds = match &self.project_in {
             Some(project) => project.forward(inputs_embeds),
             None => inputs_embeds,
@@ -222,10 +215,7 @@ impl OptForCausalLm {
         let mut hidden = embeds + self.embed_positions.forward(positions);
         let mut caches = caches.iter_mut();
         for layer in &self.layers {
-            if let Some(kept) = hidden_states.as_deref_mut() {
-                kept.push(hidden.clone());
-            }
-            hidden = layer.forward(hidden, bias.clone(), caches.next());
+            hidden = layer.forward(hidden, bias.clone(), caches.next(), kept);
         }
         if let Some(norm) = &self.final_layer_norm {
             hidden = norm.forward(hidden);
@@ -234,6 +224,11 @@ impl OptForCausalLm {
             Some(project) => project.forward(hidden),
             None => hidden,
         }
+    }
+
+    /// The embeddings of tokens that were checked, `[rows, seq, embedding_dim]`.
+    pub(super) fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        self.embed_tokens.forward(ids)
     }
 
     /// The logits, `[batch, seq, vocab]`.
@@ -249,55 +244,5 @@ impl OptForCausalLm {
             .iter()
             .map(|layer| layer.cache(rows, capacity, device))
             .collect()
-    }
-}
-
-/// The positions of a row that count.
-pub(super) fn count(mask: &[bool]) -> usize {
-    mask.iter().filter(|&&counts| counts).count()
-}
-
-/// The rows of the table of positions for a row of a batch: positions count what the mask counts,
-/// so that padding, wherever it stands, shifts nothing.
-fn positions(mask: &[bool]) -> Vec<usize> {
-    let mut next = POSITION_OFFSET;
-    mask.iter()
-        .map(|&counts| {
-            if counts {
-                next += 1;
-                next - 1
-            } else {
-                POSITION_OFFSET - 1
-            }
-        })
-        .collect()
-}
-
-/// The row of the table of positions for the token after `tokens` that count.
-pub(super) fn position_after(tokens: usize) -> usize {
-    tokens + POSITION_OFFSET
-}
-
-fn position_ids(rows: &[Vec<usize>], device: &Device) -> Tensor<2, Int> {
-    let width = rows.first().map_or(0, Vec::len);
-    let flat: Vec<i64> = rows
-        .iter()
-        .flatten()
-        .map(|&position| position as i64)
-        .collect();
-    Tensor::from_data(TensorData::new(flat, [rows.len(), width]), device)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn padding_shifts_no_position() {
-        assert_eq!(
-            positions(&[true, true, false, false, true]),
-            [2, 3, 1, 1, 4]
-        );
-        assert_eq!(positions(&[false, true, true]), [1, 2, 3]);
     }
 }

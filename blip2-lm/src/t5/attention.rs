@@ -1,11 +1,15 @@
 //! T5's attention: no biases, and no division by the square root of the heads' width.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads};
+use blip2_kernels::{
+    Attended, KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads,
+};
 use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
+
+use crate::options::Kept;
 
 /// Attention with its norm and residual (`T5LayerSelfAttention`, `T5LayerCrossAttention`).
 #[derive(Module, Debug)]
@@ -33,7 +37,7 @@ impl Attention {
         }
     }
 
-    /// Self-attention over new positions and those in the cache.
+    /// Self-attention over new positions and those in the cache, if there is one.
     ///
     /// # Shapes
     ///
@@ -44,14 +48,17 @@ impl Attention {
         hidden_states: Tensor<3>,
         bias: Tensor<4>,
         cache: Option<&mut KvCache>,
+        kept: &mut Kept,
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
         let (k, v) = self.keys_values(normed.clone());
-        let (k, v) = match cache {
+        let keys_values = match cache {
             Some(cache) => cache.append(k, v),
             None => (k, v),
         };
-        self.finish(hidden_states, normed, k, v, Some(bias))
+        let attended = self.attend(normed, keys_values, Some(bias), kept);
+        kept.attentions.extend(attended.map);
+        hidden_states + self.o.forward(merge_heads(attended.output))
     }
 
     /// Cross-attention to keys and values that were computed once.
@@ -59,17 +66,19 @@ impl Attention {
     /// # Shapes
     ///
     /// - hidden_states and output: `[batch, new, d_model]`
-    /// - k, v: `[batch, heads, source, d_kv]`
+    /// - keys and values: `[batch, heads, source, d_kv]`
     /// - bias: `[batch, 1, 1, source]`
     pub(super) fn attend_source(
         &self,
         hidden_states: Tensor<3>,
-        k: Tensor<4>,
-        v: Tensor<4>,
+        keys_values: (Tensor<4>, Tensor<4>),
         bias: Option<Tensor<4>>,
+        kept: &mut Kept,
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
-        self.finish(hidden_states, normed, k, v, bias)
+        let attended = self.attend(normed, keys_values, bias, kept);
+        kept.cross_attentions.extend(attended.map);
+        hidden_states + self.o.forward(merge_heads(attended.output))
     }
 
     /// Keys and values, each `[batch, heads, seq, d_kv]`.
@@ -79,19 +88,18 @@ impl Attention {
         (k, v)
     }
 
-    fn finish(
+    fn attend(
         &self,
-        residual: Tensor<3>,
         normed: Tensor<3>,
-        k: Tensor<4>,
-        v: Tensor<4>,
+        (k, v): (Tensor<4>, Tensor<4>),
         bias: Option<Tensor<4>>,
-    ) -> Tensor<3> {
+        kept: &Kept,
+    ) -> Attended {
         let q = split_heads(self.q.forward(normed), self.num_heads);
-        let attended = attention(q, k, v, 1.0, bias, false);
-        residual + self.o.forward(merge_heads(attended.output))
+        attention(q, k, v, 1.0, bias, kept.wants_maps())
     }
 
+    /// An empty cache for `rows` sequences.
     pub(super) fn cache(&self, rows: usize, capacity: usize, device: &Device) -> KvCache {
         let head_dim = self.q.d_output() / self.num_heads;
         KvCache::new(rows, self.num_heads, capacity, head_dim, device)

@@ -3,9 +3,11 @@
 mod attention;
 mod feed_forward;
 mod model;
+mod output;
 mod position;
 mod session;
 mod stack;
 
-pub use model::{T5Encoded, T5ForConditionalGeneration};
+pub use model::T5ForConditionalGeneration;
+pub use output::{T5Encoded, T5Output};
 pub use session::T5Session;

@@ -2,15 +2,19 @@
 
 use blip2_io::config::T5Config;
 use blip2_kernels::{Embedding, Linear, Weights};
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Int, Tensor},
+};
 
 use super::{
-    T5Session,
+    T5Encoded, T5Output, T5Session,
     stack::{Decoder, Encoder, LayerState},
 };
 use crate::{
-    LmError,
+    LmError, LmOptions,
     batch::{check_embeds, check_mask, ids_tensor, padding_bias},
+    options::Kept,
 };
 
 /// T5 with its output head (`T5ForConditionalGeneration`).
@@ -23,18 +27,6 @@ pub struct T5ForConditionalGeneration {
     lm_head: Option<Linear>,
     /// What the decoder's output is multiplied by before the head.
     output_scale: f64,
-}
-
-/// What the encoder returns.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct T5Encoded {
-    /// The encoder's output, `[batch, seq, d_model]`.
-    pub last_hidden_state: Tensor<3>,
-    /// The input, then each layer's output, the last of them after the final norm. Empty unless
-    /// asked for.
-    pub hidden_states: Vec<Tensor<3>>,
-    padding: Option<Tensor<4>>,
 }
 
 impl T5ForConditionalGeneration {
@@ -90,9 +82,35 @@ impl T5ForConditionalGeneration {
     /// For an empty batch, ragged rows, and ids that the vocabulary does not have.
     pub fn embed(&self, ids: &[Vec<u32>]) -> Result<Tensor<3>, LmError> {
         let device = self.shared.device();
-        Ok(self
-            .shared
-            .forward(ids_tensor(ids, self.vocab_size(), &device)?))
+        ids_tensor(ids, self.vocab_size(), &device).map(|ids| self.embed_checked(ids))
+    }
+
+    /// Reads embedded prompts and scores given answers to them: both halves in one call.
+    ///
+    /// # Shapes
+    ///
+    /// As [`encode`](Self::encode) and [`decode`](Self::decode).
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode) and [`decode`](Self::decode).
+    pub fn forward(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+        decoder_input_ids: &[Vec<u32>],
+        options: impl Into<LmOptions>,
+    ) -> Result<T5Output, LmError> {
+        let options = options.into();
+        let encoder = self.encode(inputs_embeds, attention_mask, options)?;
+        let mut kept = Kept::new(options);
+        Ok(T5Output {
+            logits: self.score(&encoder, decoder_input_ids, &mut kept)?,
+            encoder,
+            decoder_hidden_states: kept.hidden_states,
+            decoder_attentions: kept.attentions,
+            cross_attentions: kept.cross_attentions,
+        })
     }
 
     /// Reads embedded prompts.
@@ -100,7 +118,7 @@ impl T5ForConditionalGeneration {
     /// # Shapes
     ///
     /// - inputs_embeds: `[batch, seq, d_model]`
-    /// - attention_mask: `[batch][seq]`, true where a position counts
+    /// - attention_mask: `[batch][seq]`, true where a position counts; padding may stand anywhere
     ///
     /// # Errors
     ///
@@ -109,20 +127,18 @@ impl T5ForConditionalGeneration {
         &self,
         inputs_embeds: Tensor<3>,
         attention_mask: &[Vec<bool>],
-        output_hidden_states: bool,
+        options: impl Into<LmOptions>,
     ) -> Result<T5Encoded, LmError> {
-        let shape = check_embeds("inputs_embeds", &inputs_embeds, self.embedding_dim())?;
-        check_mask(attention_mask, shape)?;
+        self.check(&inputs_embeds, attention_mask)?;
         let padding = padding_bias(attention_mask, &inputs_embeds.device());
-        let mut hidden_states = Vec::new();
-        let keep = output_hidden_states.then_some(&mut hidden_states);
-        let last_hidden_state = self.encoder.forward(inputs_embeds, padding.clone(), keep);
-        if output_hidden_states {
-            hidden_states.push(last_hidden_state.clone());
-        }
+        let mut kept = Kept::new(options.into());
+        let last_hidden_state = self
+            .encoder
+            .forward(inputs_embeds, padding.clone(), &mut kept);
         Ok(T5Encoded {
             last_hidden_state,
-            hidden_states,
+            hidden_states: kept.hidden_states,
+            attentions: kept.attentions,
             padding,
         })
     }
@@ -143,17 +159,27 @@ impl T5ForConditionalGeneration {
         encoded: &T5Encoded,
         decoder_input_ids: &[Vec<u32>],
     ) -> Result<Tensor<3>, LmError> {
-        let [rows, ..] = encoded.last_hidden_state.dims();
+        self.score(encoded, decoder_input_ids, &mut Kept::default())
+    }
+
+    fn score(
+        &self,
+        encoded: &T5Encoded,
+        decoder_input_ids: &[Vec<u32>],
+        kept: &mut Kept,
+    ) -> Result<Tensor<3>, LmError> {
+        let source = &encoded.last_hidden_state;
+        let [rows, ..] = source.dims();
         if decoder_input_ids.len() != rows {
             return Err(LmError::Shape {
                 input: "decoder_input_ids",
                 found: vec![decoder_input_ids.len()],
-                expected: format!("[{rows}]"),
+                expected: format!("[{rows}], one row for each prompt,"),
             });
         }
         let embeds = self.embed(decoder_input_ids)?;
-        let mut states = self.states(encoded, embeds.dims()[1]);
-        Ok(self.advance(embeds, &mut states, encoded.padding.clone()))
+        let mut states = self.decoder.start(source, None, &source.device());
+        Ok(self.advance(embeds, &mut states, encoded.padding.clone(), kept))
     }
 
     /// A decode of up to `max_new_tokens` tokens about embedded prompts. The encoder runs in the
@@ -168,7 +194,7 @@ impl T5ForConditionalGeneration {
     ///
     /// # Errors
     ///
-    /// As [`encode`](Self::encode).
+    /// As [`encode`](Self::encode), and if the vocabulary does not have the start token.
     pub fn start(
         &self,
         inputs_embeds: Tensor<3>,
@@ -176,8 +202,12 @@ impl T5ForConditionalGeneration {
         decoder_start: u32,
         max_new_tokens: usize,
     ) -> Result<T5Session<'_>, LmError> {
-        let shape = check_embeds("inputs_embeds", &inputs_embeds, self.embedding_dim())?;
-        check_mask(attention_mask, shape)?;
+        self.check(&inputs_embeds, attention_mask)?;
+        let vocab = self.vocab_size();
+        if decoder_start as usize >= vocab {
+            let id = decoder_start;
+            return Err(LmError::StartToken { id, vocab });
+        }
         let mask = attention_mask.to_vec();
         Ok(T5Session::new(
             self,
@@ -188,9 +218,22 @@ impl T5ForConditionalGeneration {
         ))
     }
 
+    fn check(&self, embeds: &Tensor<3>, mask: &[Vec<bool>]) -> Result<(), LmError> {
+        check_mask(
+            mask,
+            check_embeds("inputs_embeds", embeds, self.embedding_dim())?,
+        )
+    }
+
+    /// The decoder's states before the first token of a decode.
     pub(super) fn states(&self, encoded: &T5Encoded, capacity: usize) -> Vec<LayerState> {
         let source = &encoded.last_hidden_state;
-        self.decoder.start(source, capacity, &source.device())
+        self.decoder.start(source, Some(capacity), &source.device())
+    }
+
+    /// The embeddings of tokens that were checked, `[rows, seq, d_model]`.
+    pub(super) fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        self.shared.forward(ids)
     }
 
     /// Runs new embedded tokens; their logits, `[batch, new, vocab]`.
@@ -199,8 +242,9 @@ impl T5ForConditionalGeneration {
         embeds: Tensor<3>,
         states: &mut [LayerState],
         source_padding: Option<Tensor<4>>,
+        kept: &mut Kept,
     ) -> Tensor<3> {
-        let hidden = self.decoder.forward(embeds, states, source_padding);
+        let hidden = self.decoder.forward(embeds, states, source_padding, kept);
         let hidden = if self.output_scale == 1.0 {
             hidden
         } else {
@@ -210,11 +254,5 @@ impl T5ForConditionalGeneration {
             Some(head) => head.forward(hidden),
             None => self.shared.attend(hidden),
         }
-    }
-}
-
-impl T5Encoded {
-    pub(super) fn into_padding(self) -> Option<Tensor<4>> {
-        self.padding
     }
 }

@@ -37,19 +37,23 @@ impl RelativePositions {
         let table = self.relative_attention_bias.val();
         let [buckets, heads] = table.dims();
         let first = keys.saturating_sub(queries);
-        let mut places = Vec::with_capacity(queries * keys);
+        // The buckets of all distances there are, from the first key as the last query sees it to
+        // the last key as the first query does.
+        let distances = 1 - keys as i64..queries as i64;
+        let buckets: Vec<i64> = distances
+            .map(|distance| bucket(distance, self.bidirectional, buckets, self.max_distance) as i64)
+            .collect();
+        let mut places: Vec<i64> = Vec::with_capacity(queries * keys);
         for query in first..keys {
-            places.extend((0..keys).map(|key| {
-                let distance = key as i64 - query as i64;
-                bucket(distance, self.bidirectional, buckets, self.max_distance) as i64
-            }));
+            places.extend(buckets.iter().skip(keys - 1 - query).take(keys));
         }
         let places = TensorData::new(places, [queries * keys]);
         let places = Tensor::<1, Int>::from_data(places, &table.device());
+        // Heads first, so that adding the bias reads memory in order.
         table
-            .select(0, places)
-            .reshape([1, queries, keys, heads])
-            .permute([0, 3, 1, 2])
+            .transpose()
+            .select(1, places)
+            .reshape([1, heads, queries, keys])
     }
 }
 
@@ -82,26 +86,46 @@ fn bucket(distance: i64, bidirectional: bool, buckets: usize, max_distance: usiz
 mod tests {
     use super::*;
 
-    /// Values by `T5Attention._relative_position_bucket` of `transformers` 5.23.
+    #[derive(serde::Deserialize)]
+    struct Setting {
+        bidirectional: bool,
+        buckets: usize,
+        max_distance: usize,
+        until: i64,
+        /// The distances at which a bucket begins, and that bucket.
+        begins: Vec<(i64, usize)>,
+    }
+
+    /// Every distance: `tests/fixtures/make_model_goldens.py`.
     #[test]
     fn buckets_equal_the_reference() {
-        let distances = [
-            -200, -129, -128, -64, -33, -16, -8, -7, -1, 0, 1, 7, 8, 15, 100, 300,
-        ];
-        let of = |bidirectional, buckets, max| {
-            distances.map(|distance| bucket(distance, bidirectional, buckets, max))
-        };
-        assert_eq!(
-            of(true, 32, 128),
-            [15, 15, 15, 14, 12, 10, 8, 7, 1, 0, 17, 23, 24, 25, 31, 31]
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/t5_buckets.json"
         );
-        assert_eq!(
-            of(false, 32, 128),
-            [31, 31, 31, 26, 21, 16, 8, 7, 1, 0, 0, 0, 0, 0, 0, 0]
-        );
-        assert_eq!(
-            of(true, 8, 20),
-            [3, 3, 3, 3, 3, 3, 3, 3, 1, 0, 5, 7, 7, 7, 7, 7]
-        );
+        let settings: Vec<Setting> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        assert_eq!(settings.len(), 9);
+        for setting in settings {
+            let mut begins = setting.begins.iter().peekable();
+            let mut expected = usize::MAX;
+            for distance in -setting.until..=setting.until {
+                if let Some((_, bucket)) = begins.next_if(|(begin, _)| *begin == distance) {
+                    expected = *bucket;
+                }
+                let found = bucket(
+                    distance,
+                    setting.bidirectional,
+                    setting.buckets,
+                    setting.max_distance,
+                );
+                let Setting {
+                    buckets,
+                    max_distance,
+                    ..
+                } = setting;
+                assert_eq!(found, expected, "{distance} of {buckets} to {max_distance}");
+            }
+            assert!(begins.peek().is_none());
+        }
     }
 }

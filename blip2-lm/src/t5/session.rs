@@ -1,61 +1,64 @@
 //! A running decode of T5.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::{T5ForConditionalGeneration, stack::LayerState};
 use crate::{
     LmError,
-    batch::{gather, logits},
+    batch::{Step, ids_tensor, logits},
     generate::{DecodeSession, Logits},
+    options::Kept,
 };
+
+/// T5 has no longest context to bound a decode by: room for more tokens than this is made only
+/// when they come.
+const RESERVED: usize = 1024;
 
 /// A running decode of T5: the encoder and the start token, then one token at a time. The source's
 /// keys and values are computed once.
 #[derive(Debug)]
 pub struct T5Session<'m> {
     model: &'m T5ForConditionalGeneration,
-    /// Until the prompt has run: its embeddings and mask.
-    prompt: Option<(Tensor<3>, Vec<Vec<bool>>)>,
+    /// Until the prompts have run: their embeddings and mask.
+    prompts: Option<(Tensor<3>, Vec<Vec<bool>>)>,
     prompt_rows: usize,
     decoder_start: u32,
     max_new_tokens: usize,
     /// The rows of the last step.
-    rows: usize,
+    running: usize,
     states: Vec<LayerState>,
     source_padding: Option<Tensor<4>>,
     device: Device,
 }
 
 impl<'m> T5Session<'m> {
-    /// The prompt was checked.
+    /// The prompts and the start token were checked.
     pub(super) fn new(
         model: &'m T5ForConditionalGeneration,
-        prompt: Tensor<3>,
+        embeds: Tensor<3>,
         mask: Vec<Vec<bool>>,
         decoder_start: u32,
         max_new_tokens: usize,
     ) -> Self {
-        let [rows, ..] = prompt.dims();
+        let [rows, ..] = embeds.dims();
         Self {
             model,
-            device: prompt.device(),
-            prompt: Some((prompt, mask)),
+            device: embeds.device(),
+            prompts: Some((embeds, mask)),
             prompt_rows: rows,
             decoder_start,
             max_new_tokens,
-            rows,
+            running: rows,
             states: Vec::new(),
             source_padding: None,
         }
     }
 
-    fn advance(&mut self, tokens: &[u32]) -> Result<Logits, LmError> {
-        let ids: Vec<Vec<u32>> = tokens.iter().map(|&token| vec![token]).collect();
-        let embeds = self.model.embed(&ids)?;
-        logits(
-            self.model
-                .advance(embeds, &mut self.states, self.source_padding.clone()),
-        )
+    fn advance(&mut self, ids: Tensor<2, Int>) -> Result<Logits, LmError> {
+        let embeds = self.model.embed_checked(ids);
+        let padding = self.source_padding.clone();
+        let kept = &mut Kept::default();
+        logits(self.model.advance(embeds, &mut self.states, padding, kept))
     }
 }
 
@@ -71,36 +74,33 @@ impl DecodeSession for T5Session<'_> {
     }
 
     fn prefill(&mut self) -> Result<Logits, LmError> {
-        let (prompt, mask) = self
-            .prompt
+        let (embeds, mask) = self
+            .prompts
             .take()
             .ok_or(LmError::Order("the prompt has run already"))?;
-        let encoded = self.model.encode(prompt, &mask, false)?;
-        // The start token takes a place too.
-        self.states = self.model.states(&encoded, self.max_new_tokens + 1);
-        self.source_padding = encoded.into_padding();
-        self.advance(&vec![self.decoder_start; self.rows])
+        let encoded = self.model.encode(embeds, &mask, false)?;
+        // The start token is fed and the last one is not.
+        let capacity = self.max_new_tokens.clamp(1, RESERVED);
+        self.states = self.model.states(&encoded, capacity);
+        self.source_padding = encoded.padding;
+        let start = vec![vec![self.decoder_start]; self.running];
+        let ids = ids_tensor(&start, self.model.vocab_size(), &self.device)?;
+        self.advance(ids)
     }
 
     fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
-        if self.prompt.is_some() {
+        if self.prompts.is_some() {
             return Err(LmError::Order("the prompt has not run yet"));
         }
-        if parents.len() != tokens.len() {
-            let (found, expected) = (vec![tokens.len()], format!("[{}]", parents.len()));
-            return Err(LmError::Shape {
-                input: "tokens",
-                found,
-                expected,
-            });
-        }
-        if let Some(rows) = gather(parents, self.rows, &self.device)? {
+        let vocab = self.model.vocab_size();
+        let Step { ids, gather } = Step::check(parents, tokens, self.running, vocab, &self.device)?;
+        if let Some(rows) = gather {
             for state in &mut self.states {
                 state.select(&rows);
             }
             self.source_padding = self.source_padding.take().map(|bias| bias.select(0, rows));
-            self.rows = parents.len();
+            self.running = parents.len();
         }
-        self.advance(tokens)
+        self.advance(ids)
     }
 }

@@ -7,6 +7,8 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 
+use crate::options::Kept;
+
 use super::{attention::Attention, feed_forward::FeedForward, position::RelativePositions};
 
 /// The encoder (`T5Stack` without cross-attention).
@@ -62,7 +64,7 @@ impl Encoder {
         &self,
         mut hidden_states: Tensor<3>,
         padding: Option<Tensor<4>>,
-        mut kept: Option<&mut Vec<Tensor<3>>>,
+        kept: &mut Kept,
     ) -> Tensor<3> {
         let [_, seq, _] = hidden_states.dims();
         let bias = self.positions.bias(seq, seq);
@@ -71,15 +73,16 @@ impl Encoder {
             None => bias,
         };
         for layer in &self.layers {
-            if let Some(kept) = kept.as_deref_mut() {
-                kept.push(hidden_states.clone());
-            }
-            let attended = layer
-                .self_attention
-                .attend_self(hidden_states, bias.clone(), None);
+            kept.hidden(&hidden_states);
+            let attended =
+                layer
+                    .self_attention
+                    .attend_self(hidden_states, bias.clone(), None, kept);
             hidden_states = layer.feed_forward.forward(attended);
         }
-        self.final_layer_norm.forward(hidden_states)
+        let normed = self.final_layer_norm.forward(hidden_states);
+        kept.hidden(&normed);
+        normed
     }
 }
 
@@ -98,12 +101,12 @@ struct DecoderLayer {
     feed_forward: FeedForward,
 }
 
-/// What a decoder layer keeps: the keys and values of the source, computed once, and of the
-/// tokens so far.
+/// What a decoder layer keeps: the keys and values of the source, computed once, and in a decode
+/// those of the tokens so far.
 #[derive(Debug, Clone)]
 pub(super) struct LayerState {
     source: (Tensor<4>, Tensor<4>),
-    past: KvCache,
+    past: Option<KvCache>,
 }
 
 impl LayerState {
@@ -112,7 +115,9 @@ impl LayerState {
         let (k, v) = &mut self.source;
         *k = k.extract().select(0, rows.clone());
         *v = v.extract().select(0, rows.clone());
-        self.past.select(rows.clone());
+        if let Some(past) = &mut self.past {
+            past.select(rows.clone());
+        }
     }
 }
 
@@ -135,17 +140,18 @@ impl Decoder {
     }
 
     /// The layers' states before the first token, for an encoded source
-    /// `[batch, source, d_model]`.
+    /// `[batch, source, d_model]`; with caches for `capacity` tokens, or without if the only step
+    /// is a single one.
     pub(super) fn start(
         &self,
         source: &Tensor<3>,
-        capacity: usize,
+        capacity: Option<usize>,
         device: &Device,
     ) -> Vec<LayerState> {
         let [rows, ..] = source.dims();
         let state = |layer: &DecoderLayer| LayerState {
             source: layer.cross_attention.keys_values(source.clone()),
-            past: layer.self_attention.cache(rows, capacity, device),
+            past: capacity.map(|capacity| layer.self_attention.cache(rows, capacity, device)),
         };
         self.layers.iter().map(state).collect()
     }
@@ -161,25 +167,30 @@ impl Decoder {
         mut hidden_states: Tensor<3>,
         states: &mut [LayerState],
         source_padding: Option<Tensor<4>>,
+        kept: &mut Kept,
     ) -> Tensor<3> {
         let [_, new, _] = hidden_states.dims();
-        let keys = new + states.first().map_or(0, |state| state.past.len());
+        let past = states.first().and_then(|state| state.past.as_ref());
+        let keys = new + past.map_or(0, KvCache::len);
         let mut bias = self.positions.bias(new, keys);
         if new > 1 {
             bias = bias + causal_bias(new, keys, &hidden_states.device());
         }
         for (layer, state) in self.layers.iter().zip(states) {
-            let past = Some(&mut state.past);
-            let attended = layer
-                .self_attention
-                .attend_self(hidden_states, bias.clone(), past);
-            let (k, v) = state.source.clone();
+            kept.hidden(&hidden_states);
+            let past = state.past.as_mut();
             let attended =
                 layer
-                    .cross_attention
-                    .attend_source(attended, k, v, source_padding.clone());
+                    .self_attention
+                    .attend_self(hidden_states, bias.clone(), past, kept);
+            let (source, padding) = (state.source.clone(), source_padding.clone());
+            let attended = layer
+                .cross_attention
+                .attend_source(attended, source, padding, kept);
             hidden_states = layer.feed_forward.forward(attended);
         }
-        self.final_layer_norm.forward(hidden_states)
+        let normed = self.final_layer_norm.forward(hidden_states);
+        kept.hidden(&normed);
+        normed
     }
 }

@@ -1,12 +1,17 @@
 //! Text to token ids and back.
 
-use std::path::PathBuf;
+mod batch;
+mod clean_up;
+mod load;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use tokenizers::AddedToken;
+use tokenizers::{PostProcessor, TruncationDirection};
 
-use crate::{IoError, files::Files};
+use crate::IoError;
+
+pub use batch::TokenBatch;
+use clean_up::clean_up;
+pub(crate) use load::load;
 
 /// On which side a batch's shorter rows are padded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -19,8 +24,8 @@ pub enum PaddingSide {
     Right,
 }
 
-/// A Hugging Face tokenizer: `tokenizer.json`, the tokens of `added_tokens.json`, and the roles
-/// that `tokenizer_config.json` or `special_tokens_map.json` give them.
+/// A Hugging Face tokenizer: `tokenizer.json`, the tokens that `tokenizer_config.json`,
+/// `special_tokens_map.json` and `added_tokens.json` add to it, and the roles they give them.
 ///
 /// Which special tokens surround a text is decided by the post-processor in `tokenizer.json`
 /// alone, as in `transformers` 5: OPT's puts `</s>` before it, T5's behind it.
@@ -29,15 +34,17 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     special: Special,
     padding_side: PaddingSide,
+    model_max_length: Option<usize>,
     clean_up: bool,
 }
 
+/// The tokens that have a role, by id.
 #[derive(Debug, Clone, Default)]
 struct Special {
-    bos: Option<String>,
-    eos: Option<String>,
-    pad: Option<String>,
-    unk: Option<String>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    pad: Option<u32>,
+    unk: Option<u32>,
 }
 
 impl Tokenizer {
@@ -71,7 +78,6 @@ impl Tokenizer {
     ///
     /// [`IoError::Tokenize`], also if `max_length` leaves no room for the special tokens.
     pub fn encode_truncated(&self, text: &str, max_length: usize) -> Result<Vec<u32>, IoError> {
-        use tokenizers::{PostProcessor, TruncationDirection};
         let special = self
             .inner
             .get_post_processor()
@@ -101,11 +107,7 @@ impl Tokenizer {
             .inner
             .decode(ids, skip_special_tokens)
             .map_err(failed)?;
-        Ok(if self.clean_up {
-            clean_up_spaces(&text)
-        } else {
-            text
-        })
+        Ok(if self.clean_up { clean_up(&text) } else { text })
     }
 
     /// The id of a token.
@@ -125,39 +127,32 @@ impl Tokenizer {
 
     /// The id that begins a text.
     pub fn bos_token_id(&self) -> Option<u32> {
-        self.special
-            .bos
-            .as_deref()
-            .and_then(|token| self.token_to_id(token))
+        self.special.bos
     }
 
     /// The id that ends a text.
     pub fn eos_token_id(&self) -> Option<u32> {
-        self.special
-            .eos
-            .as_deref()
-            .and_then(|token| self.token_to_id(token))
+        self.special.eos
     }
 
     /// The id that fills shorter rows.
     pub fn pad_token_id(&self) -> Option<u32> {
-        self.special
-            .pad
-            .as_deref()
-            .and_then(|token| self.token_to_id(token))
+        self.special.pad
     }
 
     /// The id that stands for what has no token.
     pub fn unk_token_id(&self) -> Option<u32> {
-        self.special
-            .unk
-            .as_deref()
-            .and_then(|token| self.token_to_id(token))
+        self.special.unk
     }
 
     /// On which side shorter rows are padded.
     pub fn padding_side(&self) -> PaddingSide {
         self.padding_side
+    }
+
+    /// The longest text that the model was made for, in tokens, if `tokenizer_config.json` says so.
+    pub fn model_max_length(&self) -> Option<usize> {
+        self.model_max_length
     }
 
     /// The first special token that is spelled out in `text`, if there is one.
@@ -196,116 +191,6 @@ impl Tokenizer {
     }
 }
 
-/// Undoes the spaces that tokenisation puts before English punctuation and contractions, as
-/// `clean_up_tokenization` in `tokenization_utils_base.py` does.
-pub(crate) fn clean_up_spaces(text: &str) -> String {
-    const RULES: [(&str, &str); 10] = [
-        (" .", "."),
-        (" ?", "?"),
-        (" !", "!"),
-        (" ,", ","),
-        (" ' ", "'"),
-        (" n't", "n't"),
-        (" 'm", "'m"),
-        (" 's", "'s"),
-        (" 've", "'ve"),
-        (" 're", "'re"),
-    ];
-    RULES
-        .iter()
-        .fold(text.to_string(), |text, (from, to)| text.replace(from, to))
-}
-
 fn failed(error: tokenizers::Error) -> IoError {
     IoError::Tokenize(error.to_string())
-}
-
-/// Loads the tokenizer of a checkpoint folder.
-pub(crate) fn load(files: &Files) -> Result<Tokenizer, IoError> {
-    const FILE: &str = "tokenizer.json";
-    let path = files.path(FILE);
-    let Some(bytes) = files.read(FILE)? else {
-        return Err(missing(files));
-    };
-    let broken = |path: PathBuf, detail: String| IoError::Tokenizer { path, detail };
-    let mut inner = tokenizers::Tokenizer::from_bytes(&bytes)
-        .map_err(|error| broken(path, format!("not a tokenizer of `tokenizers`: {error}")))?;
-    // Rows are cut and padded by whoever lays out a batch, not by what the file happened to keep.
-    inner.with_padding(None);
-    inner.with_truncation(None).map_err(failed)?;
-
-    let added = object(files, "added_tokens.json")?;
-    for (token, id) in &added {
-        if inner.token_to_id(token).is_none() {
-            inner
-                .add_special_tokens([AddedToken::from(token.as_str(), true)])
-                .map_err(failed)?;
-        }
-        if id.as_u64() != inner.token_to_id(token).map(u64::from) {
-            let detail = format!(
-                "`{token}` should have the id {id}, but tokenizer.json makes it {:?}",
-                inner.token_to_id(token)
-            );
-            return Err(broken(files.path("added_tokens.json"), detail));
-        }
-    }
-
-    let config = object(files, "tokenizer_config.json")?;
-    let map = object(files, "special_tokens_map.json")?;
-    let token = |key: &str| content(config.get(key)).or_else(|| content(map.get(key)));
-    let special = Special {
-        bos: token("bos_token"),
-        eos: token("eos_token"),
-        pad: token("pad_token"),
-        unk: token("unk_token"),
-    };
-    let padding_side = match config.get("padding_side") {
-        None | Some(Value::Null) => PaddingSide::default(),
-        Some(side) => PaddingSide::deserialize(side)
-            .map_err(|error| IoError::json(&files.path("tokenizer_config.json"), error))?,
-    };
-    let clean_up = config
-        .get("clean_up_tokenization_spaces")
-        .and_then(Value::as_bool);
-    Ok(Tokenizer {
-        inner,
-        special,
-        padding_side,
-        clean_up: clean_up.unwrap_or(false),
-    })
-}
-
-/// A special token's text: a string, or an object with its `content`.
-fn content(value: Option<&Value>) -> Option<String> {
-    let value = value?;
-    value
-        .as_str()
-        .or_else(|| value.get("content")?.as_str())
-        .map(str::to_string)
-}
-
-/// A JSON file that holds an object; empty if there is no such file.
-fn object(files: &Files, file: &str) -> Result<Map<String, Value>, IoError> {
-    let Some(bytes) = files.read(file)? else {
-        return Ok(Map::new());
-    };
-    serde_json::from_slice(&bytes).map_err(|error| IoError::json(&files.path(file), error))
-}
-
-fn missing(files: &Files) -> IoError {
-    let slow = ["vocab.json", "spiece.model", "tokenizer.model"]
-        .iter()
-        .any(|file| files.has(file));
-    let remedy = if slow {
-        "only the slow tokenizer's files are there; save it again with `transformers`: \
-         AutoTokenizer.from_pretrained(folder, use_fast=True).save_pretrained(folder)"
-    } else {
-        "copy it from the model's repository"
-    };
-    let folder = files.folder().to_path_buf();
-    IoError::MissingFile {
-        folder,
-        file: "tokenizer.json".into(),
-        remedy,
-    }
 }

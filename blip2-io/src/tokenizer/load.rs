@@ -1,0 +1,214 @@
+//! A tokenizer from the files of a checkpoint folder.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokenizers::{AddedToken, ModelWrapper};
+
+use super::{PaddingSide, Special, Tokenizer, failed};
+use crate::{IoError, files::Files};
+
+const TOKENIZER: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+const ADDED: &str = "added_tokens.json";
+const SPECIAL: &str = "special_tokens_map.json";
+
+/// The keys that give a token a role.
+const ROLES: [&str; 7] = [
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+];
+/// The keys that list further special tokens, the older one last.
+const EXTRA: [&str; 2] = ["extra_special_tokens", "additional_special_tokens"];
+
+/// Loads the tokenizer of a checkpoint folder.
+pub(crate) fn load(files: &Files) -> Result<Tokenizer, IoError> {
+    let bytes = files.read(TOKENIZER)?.ok_or_else(|| missing(files))?;
+    let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| {
+        let detail = format!("not a tokenizer of `tokenizers`: {error}");
+        fault(files.path(TOKENIZER), detail)
+    })?;
+    // Rows are cut and padded by whoever lays out a batch, not by what the file happened to keep.
+    inner.with_padding(None);
+    inner.with_truncation(None).map_err(failed)?;
+
+    let config: Config = files.json(CONFIG)?.unwrap_or_default();
+    let settings = Settings::read(files, config.rest, &inner)?;
+    settings.add_tokens(files, &mut inner)?;
+    let id = |role: &str| inner.token_to_id(settings.role(role)?);
+    let special = Special {
+        bos: id("bos_token"),
+        eos: id("eos_token"),
+        pad: id("pad_token"),
+        unk: id("unk_token"),
+    };
+    let is_bpe = matches!(inner.get_model(), ModelWrapper::BPE(_));
+    let clean_up = config.clean_up_tokenization_spaces.unwrap_or(false)
+        && (!is_bpe || config.clean_up_bpe.unwrap_or(false));
+    Ok(Tokenizer {
+        inner,
+        special,
+        padding_side: config.padding_side.unwrap_or_default(),
+        // No limit is written as 10^30.
+        model_max_length: config
+            .model_max_length
+            .as_u64()
+            .and_then(|n| n.try_into().ok()),
+        clean_up,
+    })
+}
+
+/// The keys of `tokenizer_config.json` that are read by themselves.
+#[derive(Default, Deserialize)]
+struct Config {
+    padding_side: Option<PaddingSide>,
+    #[serde(default)]
+    model_max_length: Value,
+    clean_up_tokenization_spaces: Option<bool>,
+    /// The reference does not clean up behind a BPE model, whose tokens carry their spaces, unless
+    /// told to by this key.
+    #[serde(rename = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output")]
+    clean_up_bpe: Option<bool>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// What the files say about special and added tokens.
+struct Settings {
+    /// `tokenizer_config.json`, overlaid by `special_tokens_map.json`.
+    keys: Map<String, Value>,
+    /// Added tokens by id, and the file that lists them.
+    added: BTreeMap<u32, AddedToken>,
+    added_in: &'static str,
+}
+
+impl Settings {
+    /// A `tokenizer_config.json` that lists added tokens in `added_tokens_decoder` overrides
+    /// `tokenizer.json`, and the two older files beside it are not read. Without that key they
+    /// are, and what they add gives way to `tokenizer.json`.
+    fn read(
+        files: &Files,
+        mut keys: Map<String, Value>,
+        inner: &tokenizers::Tokenizer,
+    ) -> Result<Self, IoError> {
+        if let Some(decoder) = keys.remove("added_tokens_decoder") {
+            let added = BTreeMap::<u32, AddedToken>::deserialize(decoder).map_err(|error| {
+                fault(files.path(CONFIG), format!("added_tokens_decoder: {error}"))
+            })?;
+            return Ok(Self {
+                keys,
+                added,
+                added_in: CONFIG,
+            });
+        }
+        let map: Map<String, Value> = files.json(SPECIAL)?.unwrap_or_default();
+        keys.extend(map.into_iter().filter(|(_, value)| !value.is_null()));
+        let mut settings = Self {
+            keys,
+            added: BTreeMap::new(),
+            added_in: ADDED,
+        };
+        let added: BTreeMap<String, u32> = files.json(ADDED)?.unwrap_or_default();
+        let special = settings.special();
+        let known = inner.get_added_tokens_decoder();
+        settings.added = added
+            .into_iter()
+            .filter(|(token, id)| known.get(id).is_none_or(|known| known.content != *token))
+            .map(|(token, id)| {
+                let is_special = special.iter().any(|special| special.content == token);
+                (id, AddedToken::from(token, is_special))
+            })
+            .collect();
+        Ok(settings)
+    }
+
+    /// The text of the token that has a role.
+    fn role(&self, role: &str) -> Option<&str> {
+        content(self.keys.get(role)?)
+    }
+
+    /// The tokens that have a role, and the others that are listed as special.
+    fn special(&self) -> Vec<AddedToken> {
+        let roles = ROLES.iter().filter_map(|role| self.keys.get(*role));
+        let extra = EXTRA.iter().find_map(|key| self.keys.get(*key));
+        let extra: Vec<&Value> = match extra {
+            Some(Value::Array(list)) => list.iter().collect(),
+            Some(Value::Object(named)) => named.values().collect(),
+            _ => Vec::new(),
+        };
+        roles.chain(extra).filter_map(special_token).collect()
+    }
+
+    /// Adds every token that `tokenizer.json` lacks, or has with other flags.
+    fn add_tokens(&self, files: &Files, inner: &mut tokenizers::Tokenizer) -> Result<(), IoError> {
+        inner
+            .add_tokens(self.added.values().cloned())
+            .map_err(failed)?;
+        for (id, token) in &self.added {
+            let found = inner.token_to_id(&token.content);
+            if found != Some(*id) {
+                let detail = format!(
+                    "the added token `{}` should have the id {id}, but after {TOKENIZER} it is \
+                     {found:?}; the files belong to different tokenizers",
+                    token.content
+                );
+                return Err(fault(files.path(self.added_in), detail));
+            }
+        }
+        let known: Vec<String> = inner
+            .get_added_tokens_decoder()
+            .into_values()
+            .map(|token| token.content)
+            .collect();
+        let lacking = self
+            .special()
+            .into_iter()
+            .filter(|token| !known.contains(&token.content));
+        inner.add_tokens(lacking).map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// A special token: a string, or an object with its `content` and flags.
+fn special_token(value: &Value) -> Option<AddedToken> {
+    let flag = |key| value.get(key).and_then(Value::as_bool).unwrap_or(false);
+    let token = AddedToken::from(content(value)?, true)
+        .single_word(flag("single_word"))
+        .lstrip(flag("lstrip"))
+        .rstrip(flag("rstrip"))
+        .normalized(flag("normalized"));
+    Some(token)
+}
+
+/// A special token's text.
+fn content(value: &Value) -> Option<&str> {
+    value.as_str().or_else(|| value.get("content")?.as_str())
+}
+
+fn fault(path: PathBuf, detail: String) -> IoError {
+    IoError::Tokenizer { path, detail }
+}
+
+fn missing(files: &Files) -> IoError {
+    let slow = ["vocab.json", "spiece.model", "tokenizer.model"]
+        .iter()
+        .any(|file| files.has(file));
+    let remedy = if slow {
+        "only the slow tokenizer's files are there; save it again with `transformers`: \
+         AutoTokenizer.from_pretrained(folder, use_fast=True).save_pretrained(folder)"
+    } else {
+        "copy it from the model's repository"
+    };
+    let folder = files.folder().to_path_buf();
+    IoError::MissingFile {
+        folder,
+        file: TOKENIZER.into(),
+        remedy,
+    }
+}

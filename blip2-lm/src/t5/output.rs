@@ -1,0 +1,37 @@
+//! What T5 returns.
+
+use burn::tensor::Tensor;
+
+/// What the encoder returns.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct T5Encoded {
+    /// The encoder's output, `[batch, seq, d_model]`.
+    pub last_hidden_state: Tensor<3>,
+    /// The input, then each layer's output, each `[batch, seq, d_model]`, the last of them after
+    /// the final norm. Empty unless asked for.
+    pub hidden_states: Vec<Tensor<3>>,
+    /// Each layer's attention map, `[batch, heads, seq, seq]`. Empty unless asked for.
+    pub attentions: Vec<Tensor<4>>,
+    /// What hides the padding from the decoder, `[batch, 1, 1, seq]`, where there is any.
+    pub(super) padding: Option<Tensor<4>>,
+}
+
+/// What a [`forward`](super::T5ForConditionalGeneration::forward) returns.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct T5Output {
+    /// The logits after each token, `[batch, seq, vocab]`.
+    pub logits: Tensor<3>,
+    /// What the encoder returned.
+    pub encoder: T5Encoded,
+    /// The embedded tokens, then each decoder layer's output, each `[batch, seq, d_model]`, the
+    /// last of them after the final norm. Empty unless asked for.
+    pub decoder_hidden_states: Vec<Tensor<3>>,
+    /// Each decoder layer's self-attention map, `[batch, heads, seq, seq]`. Empty unless asked
+    /// for.
+    pub decoder_attentions: Vec<Tensor<4>>,
+    /// Each decoder layer's cross-attention map, `[batch, heads, seq, source]`. Empty unless asked
+    /// for.
+    pub cross_attentions: Vec<Tensor<4>>,
+}

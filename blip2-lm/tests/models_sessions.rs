@@ -1,0 +1,288 @@
+//! Sessions against whole passes: caches, batches of mixed lengths, rows that change places.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+
+mod models_support;
+
+use blip2_io::config::{OptConfig, T5Config, TextConfig};
+use blip2_kernels::{RandomWeights, Weights};
+use blip2_lm::{
+    DecodeSession, Generated, GenerationConfig, Generator, LanguageModel, Logits, Session,
+};
+use burn::tensor::Device;
+use models_support::{assert_close, floats};
+
+const VOCAB: usize = 50;
+const START: u32 = 0;
+/// Sums over other lengths and batches round elsewhere.
+const ROUNDING: f32 = 1e-5;
+
+fn opt() -> LanguageModel {
+    load(TextConfig::Opt(OptConfig {
+        vocab_size: VOCAB,
+        hidden_size: 24,
+        word_embed_proj_dim: 16,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        ffn_dim: 40,
+        max_position_embeddings: 32,
+        ..Default::default()
+    }))
+}
+
+fn t5() -> LanguageModel {
+    load(TextConfig::T5(T5Config {
+        vocab_size: VOCAB,
+        d_model: 24,
+        d_kv: 5,
+        num_heads: 3,
+        d_ff: 40,
+        num_layers: 2,
+        num_decoder_layers: 3,
+        relative_attention_num_buckets: 8,
+        relative_attention_max_distance: 10,
+        is_gated_act: true,
+        ..Default::default()
+    }))
+}
+
+fn load(config: TextConfig) -> LanguageModel {
+    let device = Device::flex();
+    let source = RandomWeights::new(3, 0.3);
+    LanguageModel::load(&config, &Weights::new(&source, &device)).unwrap()
+}
+
+/// Reproducible ids that are no start token.
+fn ids(len: usize, salt: usize) -> Vec<u32> {
+    (0..len)
+        .map(|i| (1 + (i * i * 7 + i * (salt + 3) + salt * 11) % (VOCAB - 1)) as u32)
+        .collect()
+}
+
+/// A row of a batch: ids, and which of them count.
+type Row = (Vec<u32>, Vec<bool>);
+
+/// A prompt with padding in the places `at` of the padded row, and its mask.
+fn pad(prompt: &[u32], at: &[usize]) -> Row {
+    let mut tokens = prompt.iter();
+    (0..prompt.len() + at.len())
+        .map(|place| {
+            if at.contains(&place) {
+                (1, false)
+            } else {
+                (*tokens.next().unwrap(), true)
+            }
+        })
+        .unzip()
+}
+
+fn start<'m>(model: &'m LanguageModel, rows: &[Row], new_tokens: usize) -> Session<'m> {
+    let (ids, mask): (Vec<_>, Vec<_>) = rows.iter().cloned().unzip();
+    let embeds = model.embed(&ids).unwrap();
+    model.start(embeds, &mask, Some(START), new_tokens).unwrap()
+}
+
+/// The logits after a prompt and an answer to it, by one whole pass without padding.
+fn whole(model: &LanguageModel, prompt: &[u32], answer: &[u32]) -> Vec<f32> {
+    let logits = match model {
+        LanguageModel::Opt(model) => {
+            let ids = [prompt, answer].concat();
+            let mask = vec![true; ids.len()];
+            let embeds = model.embed(&[ids]).unwrap();
+            model.forward(embeds, &[mask], false).unwrap().logits
+        }
+        LanguageModel::T5(model) => {
+            let embeds = model.embed(&[prompt.to_vec()]).unwrap();
+            let mask = vec![true; prompt.len()];
+            let answer = [&[START], answer].concat();
+            let output = model.forward(embeds, &[mask], &[answer], false);
+            output.unwrap().logits
+        }
+        _ => unreachable!(),
+    };
+    let [_, seq, _] = logits.dims();
+    floats(logits.narrow(1, seq - 1, 1))
+}
+
+/// Checks each row against the whole pass of its history.
+fn check(model: &LanguageModel, logits: &Logits, histories: &[(Vec<u32>, Vec<u32>)]) {
+    assert_eq!(logits.rows(), histories.len());
+    for (row, (prompt, answer)) in histories.iter().enumerate() {
+        let what = format!("row {row} after {answer:?}");
+        let expected = whole(model, prompt, answer);
+        assert_close(&what, logits.row(row), &expected, ROUNDING);
+    }
+}
+
+/// Prompts, and the same in one batch. Padding shifts nothing for OPT wherever it stands; T5 counts distances
+/// over it, so that it may stand at the end only.
+fn mixed(model: &LanguageModel) -> (Vec<Vec<u32>>, Vec<Row>) {
+    let places: [&[usize]; 4] = match model {
+        LanguageModel::Opt(_) => [&[], &[0, 1, 2], &[3, 4], &[0, 5, 8]],
+        _ => [&[], &[6, 7, 8], &[7, 8], &[4, 5, 6, 7, 8]],
+    };
+    let row = |(salt, at): (usize, &&[usize])| {
+        let prompt = ids(9 - at.len(), salt);
+        let padded = pad(&prompt, at);
+        (prompt, padded)
+    };
+    places.iter().enumerate().map(row).unzip()
+}
+
+#[test]
+fn rows_change_places_fan_out_and_leave() {
+    for model in [opt(), t5()] {
+        let (prompts, rows) = mixed(&model);
+        // Room for fewer tokens than are fed, so that the caches grow.
+        let mut session = start(&model, &rows, 2);
+        assert_eq!((session.rows(), session.vocab_size()), (4, VOCAB));
+        let mut histories: Vec<_> = prompts.into_iter().map(|p| (p, Vec::new())).collect();
+        check(&model, &session.prefill().unwrap(), &histories);
+
+        let steps: [&[usize]; 7] = [
+            &[0, 1, 2, 3],                // everyone stays
+            &[3, 0, 2, 1],                // changes places
+            &[0, 0, 0, 1, 1, 1, 2, 3, 3], // fans out
+            &[0, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[8, 8, 1, 0, 3], // some leave, some twice
+            &[4],             // one is left
+            &[0],
+        ];
+        for (step, parents) in steps.into_iter().enumerate() {
+            let token = |row: usize| (1 + (7 * row + 5 * step) % (VOCAB - 1)) as u32;
+            let tokens: Vec<u32> = (0..parents.len()).map(token).collect();
+            histories = parents
+                .iter()
+                .zip(&tokens)
+                .map(|(&parent, &token)| {
+                    let (prompt, answer) = &histories[parent];
+                    (prompt.clone(), [answer.as_slice(), &[token]].concat())
+                })
+                .collect();
+            let logits = session.step(parents, &tokens).unwrap();
+            check(&model, &logits, &histories);
+        }
+        assert_eq!(session.rows(), 4, "the prompts' rows stay known");
+    }
+}
+
+#[test]
+fn padding_at_the_end_of_a_prompt_is_passed_over() {
+    let model = opt();
+    let prompt = ids(4, 1);
+    let rows = [pad(&prompt, &[4, 5]), pad(&ids(6, 2), &[])];
+    let mut session = start(&model, &rows, 3);
+    let mut histories = vec![(prompt, vec![]), (ids(6, 2), vec![])];
+    check(&model, &session.prefill().unwrap(), &histories);
+    for token in [7, 8] {
+        histories
+            .iter_mut()
+            .for_each(|(_, answer)| answer.push(token));
+        check(
+            &model,
+            &session.step(&[0, 1], &[token; 2]).unwrap(),
+            &histories,
+        );
+    }
+}
+
+fn generate(
+    model: &LanguageModel,
+    prompts: &[Vec<u32>],
+    rows: &[Row],
+    config: &GenerationConfig,
+) -> Vec<Vec<Generated>> {
+    let mut session = start(model, rows, 8);
+    let histories = if model.is_encoder_decoder() {
+        vec![vec![START]; prompts.len()]
+    } else {
+        prompts.to_vec()
+    };
+    Generator::new(config.clone())
+        .unwrap()
+        .generate(&mut session, &histories)
+        .unwrap()
+}
+
+#[test]
+fn a_batch_of_mixed_lengths_equals_its_rows_alone() {
+    for model in [opt(), t5()] {
+        let (prompts, rows) = mixed(&model);
+        for num_beams in [1, 4] {
+            let config = GenerationConfig {
+                max_new_tokens: Some(8),
+                num_beams,
+                num_return_sequences: num_beams,
+                // Some rows end early and leave the batch.
+                eos_token_id: (0..VOCAB as u32).step_by(9).collect(),
+                ..Default::default()
+            };
+            let batch = generate(&model, &prompts, &rows, &config);
+            let mut lengths = Vec::new();
+            for (row, prompt) in prompts.iter().enumerate() {
+                let prompts = [prompt.clone()];
+                let alone = generate(&model, &prompts, &[pad(prompt, &[])], &config);
+                assert_eq!(alone[0].len(), num_beams);
+                for (alone, batch) in alone[0].iter().zip(&batch[row]) {
+                    assert_eq!(alone.tokens, batch.tokens, "row {row}, {num_beams} beams");
+                    assert_eq!(alone.finish_reason, batch.finish_reason);
+                    assert_close("logprobs", &alone.logprobs, &batch.logprobs, ROUNDING);
+                    lengths.push(alone.tokens.len());
+                }
+            }
+            lengths.sort_unstable();
+            lengths.dedup();
+            assert!(
+                lengths.len() > 1,
+                "rows must end at several lengths: {lengths:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_context_ends_a_generation() {
+    let model = opt();
+    let prompts = [ids(30, 1), ids(27, 2)];
+    let rows = [pad(&prompts[0], &[]), pad(&prompts[1], &[4, 5, 6])];
+    let mut session = start(&model, &rows, 1000);
+    assert_eq!(session.remaining_positions(), Some(2));
+    let config = GenerationConfig {
+        max_new_tokens: Some(1000),
+        ..Default::default()
+    };
+    let results = Generator::new(config)
+        .unwrap()
+        .generate(&mut session, &prompts)
+        .unwrap();
+    assert_eq!(results[0][0].tokens.len(), 3, "the last one is not fed");
+    assert_eq!(t5_remaining(), None);
+}
+
+fn t5_remaining() -> Option<usize> {
+    let model = t5();
+    start(&model, &[pad(&ids(3, 1), &[])], usize::MAX).remaining_positions()
+}
+
+#[test]
+fn one_model_serves_many_threads() {
+    for model in [opt(), t5()] {
+        let (prompts, rows) = mixed(&model);
+        let config = GenerationConfig {
+            max_new_tokens: Some(6),
+            ..Default::default()
+        };
+        let tokens = || {
+            let results = generate(&model, &prompts, &rows, &config);
+            results.into_iter().flatten().map(|result| result.tokens)
+        };
+        let expected: Vec<_> = tokens().collect();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3)
+                .map(|_| scope.spawn(|| tokens().collect::<Vec<_>>()))
+                .collect();
+            for thread in threads {
+                assert_eq!(thread.join().unwrap(), expected);
+            }
+        });
+    }
+}

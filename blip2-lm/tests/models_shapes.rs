@@ -1,0 +1,271 @@
+//! Every switch of the configurations against `transformers`, on small random models: hidden
+//! states, attention maps, logits, greedy and beam search, with padding in all places.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)] // helpers of tests
+
+mod models_support;
+
+use blip2_io::CheckpointWeights;
+use blip2_kernels::{Precision, TensorRequest, WeightSource, Weights};
+use blip2_lm::{GenerationConfig, Generator, LanguageModel, LmOptions};
+use burn::tensor::{DType, Tensor, TensorData};
+use models_support::{Fixture, assert_close, floats, share};
+
+const OPT: [&str; 5] = [
+    "opt_post_norm",
+    "opt_post_norm_plain",
+    "opt_pre_norm_plain",
+    "opt_untied",
+    "opt_no_final_norm",
+];
+const T5: [&str; 4] = [
+    "t5_tied",
+    "t5_untied",
+    "t5_untied_scaled",
+    "t5_tied_unscaled",
+];
+const TOLERANCE: f32 = 1e-4;
+
+fn check_series<const D: usize>(
+    fixture: &Fixture,
+    key: &str,
+    found: Vec<Tensor<D>>,
+    mask: Option<&[Vec<bool>]>,
+) -> f32 {
+    let goldens = fixture.series(key);
+    assert_eq!(found.len(), goldens.len(), "{key}");
+    let mut worst = 0f32;
+    for (n, (found, golden)) in found.into_iter().zip(goldens).enumerate() {
+        let share = share(found, golden, TOLERANCE, mask);
+        assert!(share <= 1.0, "{key}.{n}: {share} of the tolerance");
+        worst = worst.max(share);
+    }
+    worst
+}
+
+#[test]
+fn opt_equals_transformers() {
+    for name in OPT {
+        let fixture = Fixture::open(name);
+        let LanguageModel::Opt(model) = fixture.model() else {
+            panic!("{name}")
+        };
+        let mask = fixture.mask();
+        let embeds = model.embed(&fixture.ids("input_ids")).unwrap();
+        let output = model.forward(embeds, &mask, true).unwrap();
+        // A row that begins with padding has positions that see nothing; they compute nothing
+        // that counts.
+        let visible = Some(mask.as_slice());
+        let hidden = check_series(&fixture, "hidden", output.hidden_states, visible);
+        let maps = check_series(&fixture, "attention", output.attentions, visible);
+        let logits = share(output.logits, fixture.golden("logits"), TOLERANCE, visible);
+        assert!(logits <= 1.0, "{name}: {logits}");
+        eprintln!(
+            "{name}: hidden {hidden:.3}, maps {maps:.3}, logits {logits:.3} of the tolerance"
+        );
+    }
+}
+
+#[test]
+fn t5_equals_transformers() {
+    for name in T5 {
+        let fixture = Fixture::open(name);
+        let LanguageModel::T5(model) = fixture.model() else {
+            panic!("{name}")
+        };
+        let embeds = model.embed(&fixture.ids("input_ids")).unwrap();
+        let answers = fixture.ids("decoder_input_ids");
+        let output = model.forward(embeds, &fixture.mask(), &answers, true);
+        let output = output.unwrap();
+        let encoder = output.encoder;
+        let worst = [
+            check_series(&fixture, "encoder_hidden", encoder.hidden_states, None),
+            check_series(&fixture, "encoder_attention", encoder.attentions, None),
+            check_series(
+                &fixture,
+                "decoder_hidden",
+                output.decoder_hidden_states,
+                None,
+            ),
+            check_series(
+                &fixture,
+                "decoder_attention",
+                output.decoder_attentions,
+                None,
+            ),
+            check_series(&fixture, "cross_attention", output.cross_attentions, None),
+        ];
+        let worst = worst.into_iter().fold(0.0, f32::max);
+        let logits = share(output.logits, fixture.golden("logits"), TOLERANCE, None);
+        assert!(logits <= 1.0, "{name}: {logits}");
+        eprintln!("{name}: layers {worst:.3}, logits {logits:.3} of the tolerance");
+    }
+}
+
+#[test]
+fn greedy_and_beam_search_equal_transformers() {
+    for name in OPT.into_iter().chain(T5) {
+        let fixture = Fixture::open(name);
+        let model = fixture.model();
+        let ids = fixture.ids("input_ids");
+        let histories = fixture.histories(&ids);
+        for (search, num_beams) in [("greedy", 1), ("beam", 3)] {
+            let config = GenerationConfig {
+                max_new_tokens: Some(6),
+                num_beams,
+                ..Default::default()
+            };
+            let embeds = model.embed(&ids).unwrap();
+            let mut session = fixture.start(&model, embeds, &fixture.mask(), 6);
+            let results = Generator::new(config)
+                .unwrap()
+                .generate(&mut session, &histories)
+                .unwrap();
+            let sequences = fixture.ids(&format!("{search}.sequences"));
+            for ((result, history), expected) in results.iter().zip(&histories).zip(&sequences) {
+                let found = [history.as_slice(), &result[0].tokens].concat();
+                assert_eq!(&found, expected, "{name} {search}");
+            }
+            if num_beams > 1 {
+                let scores: Vec<f32> = results.iter().map(|row| row[0].score.unwrap()).collect();
+                assert_close(name, &scores, &fixture.golden("beam.scores").values, 1e-3);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_what_is_asked_for_is_kept() {
+    let fixture = Fixture::open("t5_tied");
+    let LanguageModel::T5(model) = fixture.model() else {
+        panic!()
+    };
+    let embeds = model.embed(&fixture.ids("input_ids")).unwrap();
+    let answers = fixture.ids("decoder_input_ids");
+    for (output_hidden_states, output_attentions) in [(true, false), (false, true), (false, false)]
+    {
+        let options = LmOptions {
+            output_hidden_states,
+            output_attentions,
+        };
+        let output = model
+            .forward(embeds.clone(), &fixture.mask(), &answers, options)
+            .unwrap();
+        let (states, maps) = (output_hidden_states, output_attentions);
+        assert_eq!(!output.encoder.hidden_states.is_empty(), states);
+        assert_eq!(!output.decoder_hidden_states.is_empty(), states);
+        assert_eq!(!output.encoder.attentions.is_empty(), maps);
+        assert_eq!(!output.decoder_attentions.is_empty(), maps);
+        assert_eq!(!output.cross_attentions.is_empty(), maps);
+    }
+}
+
+/// A checkpoint that stores one of its tensors under another name.
+struct Renamed<'a> {
+    source: CheckpointWeights<'a>,
+    stored: &'a str,
+    name: &'a str,
+}
+
+impl WeightSource for Renamed<'_> {
+    fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+        assert_ne!(request.name, self.stored);
+        let renamed = request.name == self.name;
+        let name = if renamed { self.stored } else { request.name };
+        self.source.tensor(&TensorRequest { name, ..*request })
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        name == self.name || name != self.stored && self.source.contains(name)
+    }
+}
+
+#[test]
+fn tied_tables_are_found_under_any_of_their_names() {
+    let cases: [(&str, &str, &[&str]); 2] = [
+        (
+            "t5_tied",
+            "shared.weight",
+            &[
+                "encoder.embed_tokens.weight",
+                "decoder.embed_tokens.weight",
+                "lm_head.weight",
+            ],
+        ),
+        (
+            "opt_post_norm",
+            "model.decoder.embed_tokens.weight",
+            &["lm_head.weight"],
+        ),
+    ];
+    for (fixture, stored, names) in cases {
+        let fixture = Fixture::open(fixture);
+        let ids = fixture.ids("input_ids");
+        let expected = logits_of(&fixture, &fixture.model(), &ids);
+        for name in names {
+            let checkpoint = fixture.checkpoint();
+            let source = Renamed {
+                source: CheckpointWeights::new(&checkpoint),
+                stored,
+                name,
+            };
+            let weights = Weights::new(&source, &fixture.device);
+            let model = LanguageModel::load(&fixture.config, &weights).unwrap();
+            assert_eq!(source.source.finish(&[]).unwrap().unused, [""; 0]);
+            assert_eq!(logits_of(&fixture, &model, &ids), expected, "{name}");
+        }
+    }
+}
+
+/// A checkpoint whose matrices and tables were stored in 16 bits.
+struct Rounded<'a>(CheckpointWeights<'a>);
+
+impl WeightSource for Rounded<'_> {
+    fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+        let data = self.0.tensor(request)?;
+        Some(if request.role.follows_precision() {
+            data.convert_dtype(DType::BF16).convert_dtype(DType::F32)
+        } else {
+            data
+        })
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
+#[test]
+fn narrow_weights_make_nothing_else_narrow() {
+    for name in ["opt_post_norm", "opt_untied", "t5_tied", "t5_untied"] {
+        let fixture = Fixture::open(name);
+        let checkpoint = fixture.checkpoint();
+        let source = Rounded(CheckpointWeights::new(&checkpoint));
+        let weights = Weights::new(&source, &fixture.device);
+        let rounded = LanguageModel::load(&fixture.config, &weights).unwrap();
+        let source = CheckpointWeights::new(&checkpoint);
+        let weights = Weights::new(&source, &fixture.device).with_precision(Precision::Bf16);
+        let narrow = LanguageModel::load(&fixture.config, &weights).unwrap();
+        let ids = fixture.ids("input_ids");
+        let found = logits_of(&fixture, &narrow, &ids);
+        let expected = logits_of(&fixture, &rounded, &ids);
+        assert_close(name, &found, &expected, 1e-5);
+        assert_ne!(found, logits_of(&fixture, &fixture.model(), &ids));
+    }
+}
+
+/// The logits of the goldens' texts.
+fn logits_of(fixture: &Fixture, model: &LanguageModel, ids: &[Vec<u32>]) -> Vec<f32> {
+    let embeds = model.embed(ids).unwrap();
+    match model {
+        LanguageModel::Opt(model) => {
+            let output = model.forward(embeds, &fixture.mask(), false).unwrap();
+            floats(output.logits)
+        }
+        LanguageModel::T5(model) => {
+            let answers = fixture.ids("decoder_input_ids");
+            let output = model.forward(embeds, &fixture.mask(), &answers, false);
+            floats(output.unwrap().logits)
+        }
+        _ => unreachable!(),
+    }
+}

@@ -1,0 +1,163 @@
+//! What the Q-Former reads, and whether it goes together.
+
+use blip2_kernels::padding_bias;
+use burn::tensor::{Bool, DType, Tensor};
+
+use crate::{QFormerError, layer::Context};
+
+/// What the Q-Former reads: queries, text, or both.
+///
+/// Tensors may be of any float format.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct QFormerInput {
+    /// The queries, `[batch, queries, hidden]`.
+    pub query_embeds: Option<Tensor<3>>,
+    /// Embedded text, `[batch, text, hidden]`.
+    pub text_embeds: Option<Tensor<3>>,
+    /// True where a query or text position counts, `[batch, queries + text]`; all do by default.
+    /// Where none in a row does, all count evenly, as in the reference.
+    pub attention_mask: Option<Tensor<2, Bool>>,
+    /// The encoded picture, `[batch, keys, encoder_hidden]`. Only queries look at it.
+    pub encoder_hidden_states: Option<Tensor<3>>,
+    /// True where a position of the encoded picture counts, `[batch, keys]`; all do by default.
+    pub encoder_attention_mask: Option<Tensor<2, Bool>>,
+    /// Keep the hidden states of every layer.
+    pub output_hidden_states: bool,
+    /// Keep the attention maps of every layer.
+    pub output_attentions: bool,
+}
+
+impl QFormerInput {
+    /// Queries, `[batch, queries, hidden]`.
+    pub fn new(query_embeds: Tensor<3>) -> Self {
+        Self {
+            query_embeds: Some(query_embeds),
+            ..Self::default()
+        }
+    }
+
+    /// Embedded text alone, `[batch, text, hidden]`: a plain text encoder, which needs no picture.
+    pub fn text_only(text_embeds: Tensor<3>) -> Self {
+        Self::default().text(text_embeds)
+    }
+
+    /// Lets the queries cross-attend to an encoded picture, `[batch, keys, encoder_hidden]`.
+    #[must_use]
+    pub fn image(mut self, encoder_hidden_states: Tensor<3>) -> Self {
+        self.encoder_hidden_states = Some(encoder_hidden_states);
+        self
+    }
+
+    /// Puts embedded text, `[batch, text, hidden]`, behind the queries.
+    #[must_use]
+    pub fn text(mut self, text_embeds: Tensor<3>) -> Self {
+        self.text_embeds = Some(text_embeds);
+        self
+    }
+
+    /// Hides padding: true where a query or text position counts, `[batch, queries + text]`.
+    #[must_use]
+    pub fn mask(mut self, attention_mask: Tensor<2, Bool>) -> Self {
+        self.attention_mask = Some(attention_mask);
+        self
+    }
+
+    /// Hides padding of the encoded picture: true where a position counts, `[batch, keys]`.
+    #[must_use]
+    pub fn image_mask(mut self, encoder_attention_mask: Tensor<2, Bool>) -> Self {
+        self.encoder_attention_mask = Some(encoder_attention_mask);
+        self
+    }
+
+    /// Keeps hidden states and attention maps of every layer.
+    #[must_use]
+    pub fn keep_all(mut self) -> Self {
+        self.output_hidden_states = true;
+        self.output_attentions = true;
+        self
+    }
+
+    /// The embeddings of queries and text, `[batch, queries + text, hidden]`, and what the layers
+    /// need besides.
+    pub(crate) fn checked(
+        self,
+        hidden: usize,
+        encoder_hidden: usize,
+    ) -> Result<(Tensor<3>, Context), QFormerError> {
+        let (query, text) = (self.query_embeds, self.text_embeds);
+        let first = query.as_ref().or(text.as_ref());
+        let [batch, ..] = first.ok_or(QFormerError::NoInput)?.dims();
+        let queries = query.as_ref().map_or(0, |query| query.dims()[1]);
+
+        let mut embeds = Vec::new();
+        for (name, part) in [("query_embeds", query), ("text_embeds", text)] {
+            if let Some(part) = part {
+                embeds.push(checked(name, part, batch, hidden)?);
+            }
+        }
+        let embeds = Tensor::cat(embeds, 1);
+        let [_, seq, _] = embeds.dims();
+
+        let image = match self.encoder_hidden_states {
+            Some(image) => {
+                let name = "encoder_hidden_states";
+                Some(checked(name, image, batch, encoder_hidden)?)
+            }
+            None => None,
+        };
+        let image_bias = match self.encoder_attention_mask {
+            Some(mask) => {
+                let [_, keys, _] = image.as_ref().ok_or(QFormerError::NoImage)?.dims();
+                Some(bias("encoder_attention_mask", mask, [batch, keys])?)
+            }
+            None => None,
+        };
+        let bias = match self.attention_mask {
+            Some(mask) => Some(bias("attention_mask", mask, [batch, seq])?),
+            None => None,
+        };
+        let context = Context {
+            queries,
+            bias,
+            image,
+            image_bias,
+            keep_maps: self.output_attentions,
+        };
+        Ok((embeds, context))
+    }
+}
+
+/// The tensor in `f32`, if it is `[batch, seq, width]` for some `seq`.
+fn checked(
+    name: &'static str,
+    tensor: Tensor<3>,
+    batch: usize,
+    width: usize,
+) -> Result<Tensor<3>, QFormerError> {
+    let found @ [_, seq, _] = tensor.dims();
+    if found != [batch, seq, width] || found.contains(&0) {
+        return Err(QFormerError::Shape {
+            tensor: name,
+            found: found.to_vec(),
+            expected: format!("[{batch}, seq, {width}], without zeros,"),
+        });
+    }
+    Ok(tensor.cast(DType::F32))
+}
+
+fn bias(
+    name: &'static str,
+    mask: Tensor<2, Bool>,
+    expected: [usize; 2],
+) -> Result<Tensor<4>, QFormerError> {
+    let found = mask.dims();
+    if found != expected {
+        return Err(QFormerError::Shape {
+            tensor: name,
+            found: found.to_vec(),
+            expected: format!("{expected:?}"),
+        });
+    }
+    Ok(padding_bias(mask))
+}
