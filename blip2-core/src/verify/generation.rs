@@ -12,7 +12,8 @@ use crate::{
 };
 
 /// How far a beam's score may be from the reference's. A score is a mean of logits' logarithms, so
-/// where the reference's own logits are further off than this, that is the floor.
+/// where the reference's own logits are further off than this, that is the floor; and a length
+/// penalty below zero multiplies it with the length, so above 1 the difference is relative.
 const SCORES: f64 = 1e-3;
 
 /// A recorded generation.
@@ -179,7 +180,7 @@ fn differ(
         if let Some(expected) = case.sequences_scores.get(n) {
             let found = result.score.map_or(f64::NAN, f64::from);
             let difference = (found - expected).abs();
-            let allowed = SCORES.max(verifier.reference_error);
+            let allowed = SCORES.max(verifier.reference_error) * expected.abs().max(1.0);
             if difference.is_nan() || difference > allowed {
                 return Some(format!(
                     "sequence {n} has the score {found} instead of {expected}"

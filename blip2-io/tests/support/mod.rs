@@ -8,7 +8,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use tempfile::TempDir;
 
 /// The text of a fixture.
-pub fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name);
@@ -16,7 +16,7 @@ pub fn fixture(name: &str) -> String {
 }
 
 /// A folder that holds these files.
-pub fn folder<B: AsRef<[u8]>>(files: &[(&str, B)]) -> TempDir {
+pub(crate) fn folder<B: AsRef<[u8]>>(files: &[(&str, B)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
         fs::write(folder.path().join(name), content).unwrap();
@@ -25,16 +25,16 @@ pub fn folder<B: AsRef<[u8]>>(files: &[(&str, B)]) -> TempDir {
 }
 
 /// A tensor for a file: name, format, shape and bytes.
-pub type Stored = (&'static str, Dtype, Vec<usize>, Vec<u8>);
+pub(crate) type Stored = (&'static str, Dtype, Vec<usize>, Vec<u8>);
 
 /// A tensor of `f32`.
-pub fn f32s(name: &'static str, shape: &[usize], values: &[f32]) -> Stored {
+pub(crate) fn f32s(name: &'static str, shape: &[usize], values: &[f32]) -> Stored {
     let bytes = values.iter().flat_map(|value| value.to_le_bytes());
     (name, Dtype::F32, shape.to_vec(), bytes.collect())
 }
 
 /// A safetensors file.
-pub fn safetensors(tensors: &[Stored]) -> Vec<u8> {
+pub(crate) fn safetensors(tensors: &[Stored]) -> Vec<u8> {
     let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
         (
             *name,
@@ -45,14 +45,14 @@ pub fn safetensors(tensors: &[Stored]) -> Vec<u8> {
 }
 
 /// A safetensors file of a header as it is, padded to no alignment.
-pub fn raw_safetensors(header: &str, data: &[u8]) -> Vec<u8> {
+pub(crate) fn raw_safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     let length = header.len() as u64;
     [&length.to_le_bytes(), header.as_bytes(), data].concat()
 }
 
 /// Fails unless the error's message holds every one of `parts`.
 #[track_caller]
-pub fn assert_says<T>(result: Result<T, IoError>, parts: &[&str]) {
+pub(crate) fn assert_says<T>(result: Result<T, IoError>, parts: &[&str]) {
     let Err(error) = result else {
         panic!("there should be an error that says {parts:?}");
     };
