@@ -394,3 +394,26 @@ fn any_colour_type_may_be_asked_about() {
         .to_string();
     assert!(error.contains("0×5"), "{error}");
 }
+
+#[test]
+fn files_are_decoded_within_the_pipelines_limits() {
+    use blip2_core::image::{DecodeOptions, ImageLimits};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.png");
+    picture(0).save(&path).unwrap();
+    let blip2 = pipeline("blip2_opt");
+    assert_eq!(blip2.open(&path).unwrap(), picture(0));
+
+    let mut limits = ImageLimits::default();
+    limits.max_pixels = 100;
+    let strict = DecodeOptions {
+        limits,
+        ..DecodeOptions::default()
+    };
+    let strict = Blip2Pipeline::builder(common::fixture("blip2_opt")).decode_options(strict);
+    let error = strict.load().unwrap().open(&path).unwrap_err().to_string();
+    for part in ["a.png", "1200", "100", "max_pixels"] {
+        assert!(error.contains(part), "{error}");
+    }
+}

@@ -1,5 +1,5 @@
 //! What a model gets from a checkpoint, what it costs, and the account of it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
@@ -75,7 +75,7 @@ fn computing_in_place_does_not_write_into_the_file() {
     assert_eq!(sum.into_data().try_to_vec::<f32>().unwrap()[255], 256.0);
     let product = tensor().mul(tensor());
     assert_eq!(product.into_data().try_to_vec::<f32>().unwrap()[3], 9.0);
-    let assigned = tensor().slice_assign([0..256], tensor() * -1.0);
+    let assigned = tensor().slice_assign(burn::tensor::s![0..256], tensor() * -1.0);
     assert_eq!(assigned.into_data().try_to_vec::<f32>().unwrap()[2], -2.0);
     let relu = burn::tensor::activation::relu(tensor() - 10.0);
     assert_eq!(relu.into_data().try_to_vec::<f32>().unwrap()[4], 0.0);

@@ -65,7 +65,7 @@ fn a_value_of_the_wrong_type() {
         folder.config(),
         &[
             "config.json: vision_config.patch_size: invalid type",
-            "line 64",
+            "line 67",
         ],
     );
 }

@@ -5,7 +5,10 @@ use std::{
     sync::OnceLock,
 };
 
-use blip2_io::{CheckpointFolder, CheckpointWeights, image::ImageProcessor};
+use blip2_io::{
+    CheckpointFolder, CheckpointWeights,
+    image::{DecodeOptions, ImageProcessor},
+};
 use blip2_kernels::{Precision, Weights};
 use blip2_lm::generate::GenerationConfig;
 use burn::tensor::Device;
@@ -45,6 +48,7 @@ pub struct Blip2PipelineBuilder {
     precision: Precision,
     template: Option<Template>,
     generation: GenerationConfig,
+    decode: DecodeOptions,
 }
 
 #[derive(Debug, Clone)]
@@ -69,6 +73,7 @@ impl Blip2PipelineBuilder {
             precision: Precision::default(),
             template: None,
             generation: GenerationConfig::default(),
+            decode: DecodeOptions::default(),
         }
     }
 
@@ -97,6 +102,13 @@ impl Blip2PipelineBuilder {
     /// tokens.
     pub fn generation(mut self, generation: GenerationConfig) -> Self {
         self.generation = generation;
+        self
+    }
+
+    /// The limits within which [`Blip2Pipeline::open`] decodes files, and what becomes of
+    /// transparency and animations. Default: see [`DecodeOptions`].
+    pub fn decode_options(mut self, decode: DecodeOptions) -> Self {
+        self.decode = decode;
         self
     }
 
@@ -150,6 +162,7 @@ impl Blip2PipelineBuilder {
             config,
             prompts,
             processor,
+            decode: self.decode,
             generation,
             device,
             checkpoint,

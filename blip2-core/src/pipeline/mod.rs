@@ -13,7 +13,11 @@ mod template;
 
 use std::sync::OnceLock;
 
-use blip2_io::{Checkpoint, LoadReport, config::Blip2Config, image::ImageProcessor};
+use blip2_io::{
+    Checkpoint, LoadReport,
+    config::Blip2Config,
+    image::{DecodeOptions, ImageProcessor},
+};
 use blip2_lm::generate::GenerationConfig;
 use burn::tensor::Device;
 
@@ -56,6 +60,7 @@ pub struct Blip2Pipeline {
     config: Blip2Config,
     prompts: Prompts,
     processor: ImageProcessor,
+    decode: DecodeOptions,
     generation: GenerationConfig,
     device: Device,
     checkpoint: Checkpoint,
@@ -83,6 +88,15 @@ impl Blip2Pipeline {
     /// Loads a checkpoint that is open already, or that is held in memory.
     pub fn builder_from(folder: blip2_io::CheckpointFolder) -> Blip2PipelineBuilder {
         Blip2PipelineBuilder::of(folder)
+    }
+
+    /// Decodes a picture file within the pipeline's limits, for the calls below.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Image`] naming the file and what is wrong with it.
+    pub fn open(&self, path: impl AsRef<std::path::Path>) -> Result<image::RgbImage, Blip2Error> {
+        Ok(blip2_io::image::decode_file(path, &self.decode)?)
     }
 
     /// Answers a question about a picture.

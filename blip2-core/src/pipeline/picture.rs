@@ -8,7 +8,8 @@ use image::{DynamicImage, RgbImage};
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Picture<'a> {
-    /// A decoded image of any colour type; transparency is laid over white, as the reference does.
+    /// A decoded image of any colour type; transparency is laid over white, as the reference does,
+    /// unless the pipeline was built to drop it.
     Dynamic(&'a DynamicImage),
     /// An image that is RGB already.
     Rgb(&'a RgbImage),

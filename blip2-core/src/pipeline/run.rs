@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use blip2_io::image::Transparency;
 use blip2_lm::{
     Session,
     generate::{DecodeSession, Generated, GenerationConfig, Generator, Logits, cut_at_stop_string},
@@ -38,7 +37,7 @@ impl Blip2Pipeline {
             let processed = pictures.iter().map(|picture| match picture {
                 Picture::Dynamic(image) => self
                     .processor
-                    .process(&blip2_io::image::to_rgb(image, Transparency::OverWhite)),
+                    .process(&blip2_io::image::to_rgb(image, self.decode.transparency)),
                 Picture::Rgb(image) => self.processor.process(image),
             });
             let batch = processed.collect::<Result<Vec<_>, _>>()?;
