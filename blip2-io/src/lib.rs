@@ -39,3 +39,7 @@ pub use checkpoint::{Checkpoint, CheckpointWeights, LoadReport};
 pub use error::IoError;
 pub use folder::CheckpointFolder;
 pub use tokenizer::{PaddingSide, TokenBatch, Tokenizer};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;

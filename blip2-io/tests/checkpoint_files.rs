@@ -62,7 +62,7 @@ fn shards_equal_one_file() {
     .unwrap();
     assert!(whole.names().eq(sharded.names()));
     assert_eq!(whole.size(), sharded.size());
-    assert_eq!(whole.fingerprint(&[""]), sharded.fingerprint(&[""]));
+    assert_eq!(whole.fingerprint(&[""], ""), sharded.fingerprint(&[""], ""));
 }
 
 #[test]
@@ -82,12 +82,12 @@ fn a_tensor_in_two_shards_is_taken_from_the_one_that_the_index_names() {
         let index = (INDEX, index(&[("a", home), ("b", other)]));
         open(&[files[0].clone(), files[1].clone(), index]).unwrap()
     };
-    let expected = open(&[(FILE, twice(1.0))]).unwrap().fingerprint(&["a"]);
+    let expected = open(&[(FILE, twice(1.0))]).unwrap().fingerprint(&["a"], "");
     for (home, other) in [
         ("1.safetensors", "2.safetensors"),
         ("2.safetensors", "1.safetensors"),
     ] {
-        assert_eq!(shards(home, other).fingerprint(&["a"]), expected);
+        assert_eq!(shards(home, other).fingerprint(&["a"], ""), expected);
     }
 }
 

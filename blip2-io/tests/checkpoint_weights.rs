@@ -378,7 +378,7 @@ fn numbers_that_are_none_are_found() {
 
 #[test]
 fn a_fingerprint_changes_with_any_weight() {
-    let print = |tensors: &[Stored], prefixes: &[&str]| open(tensors).1.fingerprint(prefixes);
+    let print = |tensors: &[Stored], prefixes: &[&str]| open(tensors).1.fingerprint(prefixes, "");
     let model = |last| {
         [
             f32s("text.w", &[2], &[1.0, last]),

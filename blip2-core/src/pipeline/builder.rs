@@ -165,6 +165,7 @@ impl Blip2PipelineBuilder {
             decode: self.decode,
             generation,
             device,
+            precision: self.precision,
             checkpoint,
             report,
             fingerprint: OnceLock::new(),

@@ -1,8 +1,5 @@
 //! Encoded pictures that outlive the process.
 
-use std::hash::{Hash, Hasher};
-
-use blip2_io::{config::Blip2Config, image::ImageProcessorConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -74,36 +71,5 @@ impl EncodedImage {
     /// The fingerprint of the model that made it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
-    }
-}
-
-/// The fingerprint of an image side: its weights' hash with everything else that decides what a
-/// picture becomes.
-pub(super) fn fingerprint(
-    weights: &str,
-    config: &Blip2Config,
-    processor: &ImageProcessorConfig,
-) -> String {
-    let mut hasher = Fnv1a(0xcbf2_9ce4_8422_2325);
-    format!(
-        "{:?}{:?}{processor:?}",
-        config.vision_config, config.qformer_config
-    )
-    .hash(&mut hasher);
-    format!("{weights}-{:016x}", hasher.finish())
-}
-
-/// 64-bit FNV-1a: the standard hasher may change between releases, this one does not.
-struct Fnv1a(u64);
-
-impl Hasher for Fnv1a {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
     }
 }

@@ -18,6 +18,7 @@ use blip2_io::{
     config::Blip2Config,
     image::{DecodeOptions, ImageProcessor},
 };
+use blip2_kernels::Precision;
 use blip2_lm::generate::GenerationConfig;
 use burn::tensor::Device;
 
@@ -63,6 +64,7 @@ pub struct Blip2Pipeline {
     decode: DecodeOptions,
     generation: GenerationConfig,
     device: Device,
+    precision: Precision,
     checkpoint: Checkpoint,
     report: LoadReport,
     fingerprint: OnceLock<String>,
@@ -306,8 +308,8 @@ impl Blip2Pipeline {
         self.prompts.template()
     }
 
-    /// A hash of everything that decides how a picture is encoded: the weights of the image side
-    /// and the preprocessing. Computed when it is first needed, by reading those weights once.
+    /// A hash of everything that decides how a picture is encoded: the weights of the image side,
+    /// their precision, and the preprocessing. Computed when it is first needed, by reading those weights once.
     pub fn fingerprint(&self) -> &str {
         const IMAGE_SIDE: [&str; 4] = [
             "vision_model.",
@@ -316,8 +318,14 @@ impl Blip2Pipeline {
             "language_projection.",
         ];
         self.fingerprint.get_or_init(|| {
-            let weights = self.checkpoint.fingerprint(&IMAGE_SIDE);
-            encoded::fingerprint(&weights, &self.config, self.processor.config())
+            let Blip2Config {
+                vision_config,
+                qformer_config,
+                ..
+            } = &self.config;
+            let (precision, processor) = (self.precision, self.processor.config());
+            let rest = format!("{precision} {vision_config:?} {qformer_config:?} {processor:?}");
+            self.checkpoint.fingerprint(&IMAGE_SIDE, &rest)
         })
     }
 

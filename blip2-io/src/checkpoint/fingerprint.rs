@@ -7,11 +7,13 @@ use super::Checkpoint;
 impl Checkpoint {
     /// A hash, in hexadecimal, of the tensors whose names start with one of `prefixes`: names,
     /// formats, shapes and every byte of their numbers, so that one changed weight changes it.
+    /// `extra` is hashed too: whatever else should tell two models apart.
     ///
     /// Reads those tensors once, at the speed of memory (XXH3), or of the disk if they are not
     /// cached. It is no protection against someone who forges a collision.
-    pub fn fingerprint(&self, prefixes: &[&str]) -> String {
+    pub fn fingerprint(&self, prefixes: &[&str], extra: &str) -> String {
         let mut hasher = Xxh3::new();
+        hasher.update(extra.as_bytes());
         for (name, entry) in &self.tensors {
             if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
                 continue;
