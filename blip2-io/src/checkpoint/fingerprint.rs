@@ -13,6 +13,7 @@ impl Checkpoint {
     /// cached. It is no protection against someone who forges a collision.
     pub fn fingerprint(&self, prefixes: &[&str], extra: &str) -> String {
         let mut hasher = Xxh3::new();
+        hasher.update(&(extra.len() as u64).to_le_bytes());
         hasher.update(extra.as_bytes());
         for (name, entry) in &self.tensors {
             if !prefixes.iter().any(|prefix| name.starts_with(prefix)) {
