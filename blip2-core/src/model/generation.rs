@@ -175,7 +175,8 @@ impl Blip2ForConditionalGeneration {
     /// - query_output: `[batch, queries, q_hidden]`
     /// - output: `[batch, queries, lm_hidden]`
     pub fn project(&self, query_output: Tensor<3>) -> ImageFeatures {
-        ImageFeatures(self.language_projection.forward(query_output))
+        // Summed exactly: all layers of the language model amplify this one's rounding.
+        ImageFeatures(self.language_projection.forward_exact(query_output))
     }
 
     /// The embeddings of prompts with their pictures, and their attention mask.

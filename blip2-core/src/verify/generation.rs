@@ -11,11 +11,6 @@ use crate::{
     model::{ImageFeatures, PromptRows},
 };
 
-/// How far a beam's score may be from the reference's. A score is a mean of logits' logarithms, so
-/// where the reference's own logits are further off than this, that is the floor; and a length
-/// penalty below zero multiplies it with the length, so above 1 the difference is relative.
-const SCORES: f64 = 1e-3;
-
 /// A recorded generation.
 #[derive(Deserialize)]
 struct Case {
@@ -180,8 +175,7 @@ fn differ(
         if let Some(expected) = case.sequences_scores.get(n) {
             let found = result.score.map_or(f64::NAN, f64::from);
             let difference = (found - expected).abs();
-            let allowed = SCORES.max(verifier.reference_error) * expected.abs().max(1.0);
-            if difference.is_nan() || difference > allowed {
+            if difference.is_nan() || difference > verifier.scores {
                 return Some(format!(
                     "sequence {n} has the score {found} instead of {expected}"
                 ));

@@ -23,8 +23,8 @@ pub(super) struct Verifier<'v> {
     pub(super) golden: &'v Golden,
     pub(super) report: &'v mut Report,
     pub(super) tolerance: Tolerance,
-    /// How far the reference's logits are from its own in 64 bits.
-    pub(super) reference_error: f64,
+    /// How far a beam's score may be from its golden.
+    pub(super) scores: f64,
 }
 
 /// What the reference recorded about itself, which is nothing to compare.
@@ -66,7 +66,7 @@ pub(super) fn verify(
         golden,
         report,
         tolerance: options.base().at_least(error),
-        reference_error: error,
+        scores: options.scores,
     };
     verifier.facts(folder)?;
     prompts::verify(&mut verifier)?;
