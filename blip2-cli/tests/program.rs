@@ -91,6 +91,13 @@ fn a_folder_a_prompt_beams_and_sampling_are_taken() {
         ],
         [&[question][..], &seeds, &["--seed", "3"]].concat(),
         vec![question, "--precision", "bf16", "--max-new-tokens", "6"],
+        vec![
+            question,
+            "--vision-precision",
+            "f32",
+            "--lm-precision",
+            "bf16",
+        ],
     ] {
         let arguments = [&["answer", &picture, "--model", DEMO], options.as_slice()].concat();
         let output = blip2(&arguments);
@@ -258,6 +265,7 @@ fn command_lines_that_make_no_sense_exit_with_2() {
         vec!["answer", &picture, "what?", "--template", "no place"],
         vec!["answer", &picture, "what?", "--device", "abacus"],
         vec!["answer", &picture, "what?", "--precision", "int3"],
+        vec!["answer", &picture, "what?", "--lm-precision", "int3"],
         vec!["caption"],
         vec!["dance"],
     ] {

@@ -57,7 +57,11 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     let checkpoint = folder.checkpoint()?;
     let device = device_by_name(device_names().first().copied().unwrap_or("flex"))?;
     let plan = WeightPlan::new(&checkpoint);
-    Blip2ForConditionalGeneration::load(&config, &Weights::new(&plan, &device))?;
+    Blip2ForConditionalGeneration::load(
+        &config,
+        &Weights::new(&plan, &device),
+        Precision::AsStored,
+    )?;
     let tensors = plan.tensors();
     let parts = [
         "vision_model",

@@ -43,11 +43,14 @@
 //! [`open_image`] decodes within limits that are checked before anything is allocated, and every
 //! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
 
+mod byte_tokenizer;
 mod device;
 mod error;
 pub mod inspect;
 pub mod model;
 mod pipeline;
+mod precision;
+mod preset;
 pub mod verify;
 
 use std::path::Path;
@@ -66,6 +69,8 @@ pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
     Seen, Template, Timings,
 };
+pub use precision::PrecisionPlan;
+pub use preset::{Preset, UnknownPreset};
 
 /// Decodes a picture file within the default limits, as
 /// [`image::decode_file`] does; transparency is laid over white.

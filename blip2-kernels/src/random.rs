@@ -1,6 +1,7 @@
 //! Random weights: a model without a checkpoint, for training from scratch and for measurements.
 
-use burn::tensor::{DType, TensorData};
+use burn::tensor::{DType, TensorData, bf16, f16};
+use rayon::prelude::*;
 
 use crate::{Role, TensorRequest, WeightSource};
 
@@ -8,7 +9,11 @@ use crate::{Role, TensorRequest, WeightSource};
 ///
 /// Matrices and tables are uniform with standard deviation `std`, biases are zero, norm scales are
 /// one. A tensor depends on the seed, its name and its shape alone, so two models that share a
-/// part share its weights, whatever the order in which they ask.
+/// part share its weights, whatever the order in which they ask; and in a narrower format it holds
+/// the same numbers, rounded.
+///
+/// Numbers are made in the format that they are held in, by all threads of the current pool: a
+/// model of billions of parameters takes seconds, and no memory beside itself.
 ///
 /// ```
 /// use blip2_kernels::{RandomWeights, Weights};
@@ -47,22 +52,24 @@ impl RandomWeights {
 
 impl WeightSource for RandomWeights {
     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
-        let len = request.shape.iter().product();
-        let values = match request.role {
-            Role::Bias => vec![0.0; len],
-            Role::Scale => vec![1.0; len],
-            _ => {
-                // A uniform distribution on [-a, a] has standard deviation a / sqrt(3).
-                let bound = self.std * 3f32.sqrt();
-                let mut state = SplitMix64(self.seed ^ fnv1a(request.name));
-                (0..len).map(|_| state.uniform() * bound).collect()
-            }
+        let shape = request.shape.to_vec();
+        let len = shape.iter().product();
+        let uniform = Uniform {
+            key: self.seed ^ fnv1a(request.name),
+            // A uniform distribution on [-a, a] has standard deviation a / sqrt(3).
+            step: self.std * 3f32.sqrt() / LEVELS,
         };
-        let data = TensorData::new(values, request.shape.to_vec());
-        Some(if request.role.follows_precision() {
-            data.convert_dtype(request.precision.storage(DType::F32, request.device))
+        let held = if request.role.follows_precision() {
+            request.precision.storage(DType::F32, request.device)
         } else {
-            data
+            DType::F32
+        };
+        Some(match (request.role, held) {
+            (Role::Bias, _) => TensorData::new(vec![0f32; len], shape),
+            (Role::Scale, _) => TensorData::new(vec![1f32; len], shape),
+            (_, DType::BF16) => TensorData::new(uniform.fill(len, bf16::from_f32), shape),
+            (_, DType::F16) => TensorData::new(uniform.fill(len, f16::from_f32), shape),
+            _ => TensorData::new(uniform.fill(len, |value| value), shape).convert_dtype(held),
         })
     }
 
@@ -74,19 +81,50 @@ impl WeightSource for RandomWeights {
     }
 }
 
-/// The splitmix64 generator (Steele, Lea and Flood, 2014): one add and three shifts a number,
-/// and good enough for initial weights of any size.
-struct SplitMix64(u64);
+/// A drawn number is an odd multiple of the step, up to this.
+const LEVELS: f32 = 65536.0;
+/// How many numbers one random word gives.
+const DRAWS: usize = 4;
+/// How many words a thread makes at a time.
+const CHUNK: usize = 1 << 14;
 
-impl SplitMix64 {
-    /// A number in [-1, 1).
-    fn uniform(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+/// Numbers that depend on a key and their place alone, so that any number of threads makes them.
+struct Uniform {
+    key: u64,
+    step: f32,
+}
+
+impl Uniform {
+    /// The first `len` numbers, each turned into what is held.
+    fn fill<T: Default + Clone + Send>(
+        &self,
+        len: usize,
+        held: impl Fn(f32) -> T + Sync,
+    ) -> Vec<T> {
+        let mut values = vec![T::default(); len];
+        values
+            .par_chunks_mut(CHUNK * DRAWS)
+            .enumerate()
+            .for_each(|(chunk, values)| {
+                for (place, draws) in values.chunks_mut(DRAWS).enumerate() {
+                    let word = self.word(chunk * CHUNK + place);
+                    for (draw, value) in draws.iter_mut().enumerate() {
+                        let level = (word >> (16 * draw)) as u16;
+                        *value = held((2.0 * f32::from(level) + 1.0 - LEVELS) * self.step);
+                    }
+                }
+            });
+        values
+    }
+
+    /// The splitmix64 generator (Steele, Lea and Flood, 2014) at a place of its sequence: good
+    /// enough for initial weights of any size.
+    fn word(&self, place: usize) -> u64 {
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.key.wrapping_add(GOLDEN.wrapping_mul(place as u64 + 1));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        (z >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        z ^ (z >> 31)
     }
 }
 
@@ -143,6 +181,34 @@ mod tests {
         let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
         assert!(mean.abs() < 1e-3, "{mean}");
         assert!((std - 0.02).abs() < 1e-3, "{std}");
+    }
+
+    #[test]
+    fn narrow_formats_hold_the_same_numbers_rounded() {
+        let device = Device::flex();
+        let source = RandomWeights::new(3, 0.02);
+        // More than one thread's portion, and neither whole portions nor whole words.
+        let shape = &[3, 70_001];
+        let draw = |precision| {
+            let request = TensorRequest {
+                shape,
+                precision,
+                ..request("w", Role::Matrix, &device)
+            };
+            source.tensor(&request).unwrap()
+        };
+        let wide = draw(Precision::F32);
+        for (precision, dtype) in [(Precision::Bf16, DType::BF16), (Precision::F16, DType::F16)] {
+            let narrow = draw(precision);
+            assert_eq!(narrow.dtype(), dtype);
+            narrow.assert_eq(&wide.clone().convert_dtype(dtype), true);
+        }
+        let values = wide.try_to_vec::<f32>().unwrap();
+        let bound = 0.02 * 3f32.sqrt();
+        assert!(values.iter().all(|v| *v != 0.0 && v.abs() <= bound));
+        let distinct: std::collections::BTreeSet<u32> =
+            values.iter().map(|v| v.to_bits()).collect();
+        assert!(distinct.len() > 60_000, "{}", distinct.len());
     }
 
     #[test]

@@ -8,17 +8,17 @@ mod picture;
 mod prompts;
 mod run;
 mod seen;
+mod source;
 mod stream;
 mod template;
 
 use std::sync::OnceLock;
 
 use blip2_io::{
-    Checkpoint, LoadReport,
+    LoadReport,
     config::Blip2Config,
     image::{DecodeOptions, ImageProcessor},
 };
-use blip2_kernels::Precision;
 use blip2_lm::generate::GenerationConfig;
 use burn::tensor::Device;
 
@@ -32,8 +32,9 @@ pub use seen::Seen;
 pub use stream::AnswerStream;
 pub use template::Template;
 
-use crate::{Blip2Error, model::Blip2ForConditionalGeneration};
+use crate::{Blip2Error, PrecisionPlan, model::Blip2ForConditionalGeneration};
 use prompts::{Prompt, Prompts};
+use source::Origin;
 
 /// A loaded BLIP-2 model that answers questions about pictures and describes them.
 ///
@@ -64,8 +65,8 @@ pub struct Blip2Pipeline {
     decode: DecodeOptions,
     generation: GenerationConfig,
     device: Device,
-    precision: Precision,
-    checkpoint: Checkpoint,
+    precision: PrecisionPlan,
+    origin: Origin,
     report: LoadReport,
     fingerprint: OnceLock<String>,
 }
@@ -90,6 +91,25 @@ impl Blip2Pipeline {
     /// Loads a checkpoint that is open already, or that is held in memory.
     pub fn builder_from(folder: blip2_io::CheckpointFolder) -> Blip2PipelineBuilder {
         Blip2PipelineBuilder::of(folder)
+    }
+
+    /// Makes a model of random weights in memory: of a [`Preset`](crate::Preset), to measure full
+    /// size without a download, or of any other configuration. The same seed makes the same model.
+    ///
+    /// Its words mean nothing, and its tokens are single bytes.
+    ///
+    /// ```no_run
+    /// use blip2_core::{Blip2Pipeline, Precision, Preset};
+    ///
+    /// let blip2 = Blip2Pipeline::builder_random(Preset::Blip2Opt2_7b, 0)
+    ///     .precision(Precision::Bf16)
+    ///     .load()?;
+    /// let image = image::RgbImage::new(640, 480);
+    /// println!("{:?}", blip2.caption(&image)?.timings);
+    /// # Ok::<(), blip2_core::Blip2Error>(())
+    /// ```
+    pub fn builder_random(config: impl Into<Blip2Config>, seed: u64) -> Blip2PipelineBuilder {
+        Blip2PipelineBuilder::random(config.into(), seed)
     }
 
     /// Decodes a picture file within the pipeline's limits, for the calls below.
@@ -290,6 +310,11 @@ impl Blip2Pipeline {
         &self.config
     }
 
+    /// The precisions that the model's parts are held in.
+    pub fn precision(&self) -> PrecisionPlan {
+        self.precision
+    }
+
     /// The device that holds the model.
     pub fn device(&self) -> &Device {
         &self.device
@@ -323,9 +348,9 @@ impl Blip2Pipeline {
                 qformer_config,
                 ..
             } = &self.config;
-            let (precision, processor) = (self.precision, self.processor.config());
+            let (precision, processor) = (self.precision.vision, self.processor.config());
             let rest = format!("{precision} {vision_config:?} {qformer_config:?} {processor:?}");
-            self.checkpoint.fingerprint(&IMAGE_SIDE, &rest)
+            self.origin.fingerprint(&IMAGE_SIDE, &rest)
         })
     }
 
