@@ -25,6 +25,7 @@
 //! | constraints on the next token | [`Options::constraint`] |
 //! | the model on tensors, stage by stage | [`model`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
+//! | how much memory a model and a call take | [`memory`] |
 //! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
 //!
 //! # Features
@@ -47,6 +48,7 @@ mod byte_tokenizer;
 mod device;
 mod error;
 pub mod inspect;
+pub mod memory;
 pub mod model;
 mod pipeline;
 mod precision;
@@ -63,6 +65,7 @@ pub use blip2_io::{
 pub use blip2_kernels::{Precision, Weights};
 pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::tensor::Device;
+pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
 pub use pipeline::{

@@ -1,6 +1,6 @@
 //! Random weights: a model without a checkpoint, for training from scratch and for measurements.
 
-use burn::tensor::{DType, TensorData, bf16, f16};
+use burn::tensor::{Bytes, DType, TensorData, f16};
 use rayon::prelude::*;
 
 use crate::{Role, TensorRequest, WeightSource};
@@ -67,8 +67,15 @@ impl WeightSource for RandomWeights {
         Some(match (request.role, held) {
             (Role::Bias, _) => TensorData::new(vec![0f32; len], shape),
             (Role::Scale, _) => TensorData::new(vec![1f32; len], shape),
-            (_, DType::BF16) => TensorData::new(uniform.fill(len, bf16::from_f32), shape),
-            (_, DType::F16) => TensorData::new(uniform.fill(len, f16::from_f32), shape),
+            // As bits, because only vectors of primitive numbers begin as untouched memory.
+            (_, DType::BF16) => {
+                let bits = uniform.fill(len, bf16_bits);
+                TensorData::from_bytes(Bytes::from_elems(bits), shape, held)
+            }
+            (_, DType::F16) => {
+                let bits = uniform.fill(len, |value| f16::from_f32(value).to_bits());
+                TensorData::from_bytes(Bytes::from_elems(bits), shape, held)
+            }
             _ => TensorData::new(uniform.fill(len, |value| value), shape).convert_dtype(held),
         })
     }
@@ -106,12 +113,20 @@ impl Uniform {
             .par_chunks_mut(CHUNK * DRAWS)
             .enumerate()
             .for_each(|(chunk, values)| {
-                for (place, draws) in values.chunks_mut(DRAWS).enumerate() {
+                let numbers = |place: usize| {
                     let word = self.word(chunk * CHUNK + place);
-                    for (draw, value) in draws.iter_mut().enumerate() {
-                        let level = (word >> (16 * draw)) as u16;
-                        *value = held((2.0 * f32::from(level) + 1.0 - LEVELS) * self.step);
-                    }
+                    [0, 16, 32, 48].map(|bits| {
+                        let level = f32::from((word >> bits) as u16);
+                        held((2.0 * level + 1.0 - LEVELS) * self.step)
+                    })
+                };
+                let (words, rest) = values.as_chunks_mut::<DRAWS>();
+                let whole = words.len();
+                for (place, word) in words.iter_mut().enumerate() {
+                    *word = numbers(place);
+                }
+                for (value, number) in rest.iter_mut().zip(numbers(whole)) {
+                    *value = number;
                 }
             });
         values
@@ -126,6 +141,12 @@ impl Uniform {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// The bits of the nearest `bf16` to a finite number, ties to even, without a branch.
+fn bf16_bits(value: f32) -> u16 {
+    let bits = value.to_bits();
+    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
 }
 
 /// The 64-bit FNV-1a hash, which unlike the standard hasher is the same in every release.

@@ -1,6 +1,6 @@
 //! The composition of the three parts: image encoder, Q-Former, language model.
 
-use blip2_io::config::Blip2Config;
+use blip2_io::config::{Blip2Config, TextConfig};
 use blip2_kernels::{Linear, Precision, Weights};
 use blip2_lm::{LanguageModel, Session};
 use blip2_qformer::{QFormer, QFormerInput, QueryTokens};
@@ -249,6 +249,16 @@ impl Blip2ForConditionalGeneration {
         Ok(self
             .language_model
             .start(embeds, &mask, start, max_new_tokens)?)
+    }
+}
+
+/// Whether a model of this configuration has no output head of its own, as far as it says. What a
+/// checkpoint of T5 holds goes before it.
+pub(crate) fn has_tied_head(config: &Blip2Config) -> bool {
+    match &config.text_config {
+        TextConfig::T5(text) => text.scale_decoder_outputs,
+        TextConfig::Opt(text) => text.tie_word_embeddings,
+        _ => false,
     }
 }
 

@@ -3,5 +3,6 @@
 mod generation;
 mod rows;
 
+pub(crate) use generation::has_tied_head;
 pub use generation::{Blip2ForConditionalGeneration, ImageFeatures};
 pub use rows::{PaddingSide, PromptRows};

@@ -14,7 +14,11 @@ use super::{
     Blip2Pipeline, Prompts, Template,
     source::{Parts, Source},
 };
-use crate::{Blip2Error, PrecisionPlan, device_by_name, device_names};
+use crate::{
+    Blip2Error, PrecisionPlan, default_device,
+    device::is_host,
+    memory::{self, MemoryLimit, MemoryPrediction, Workload},
+};
 
 /// Tensors that checkpoints hold without the model reading them: duplicates of tied weights, and
 /// buffers of old versions.
@@ -49,6 +53,7 @@ pub struct Blip2PipelineBuilder {
     template: Option<Template>,
     generation: GenerationConfig,
     decode: DecodeOptions,
+    memory_limit: Option<u64>,
 }
 
 impl Blip2PipelineBuilder {
@@ -72,6 +77,7 @@ impl Blip2PipelineBuilder {
             template: None,
             generation: GenerationConfig::default(),
             decode: DecodeOptions::default(),
+            memory_limit: None,
         }
     }
 
@@ -111,18 +117,30 @@ impl Blip2PipelineBuilder {
         self
     }
 
+    /// Refuses to load a model, or later to run a call, for which the process would take more than
+    /// `bytes` of memory by the prediction of [`memory`](crate::memory). Default: what the machine
+    /// has left, and the control groups that the process runs in; none where that is not known,
+    /// and none on a GPU, whose own memory is another matter.
+    ///
+    /// Whoever knows better gives `u64::MAX`.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
     /// Loads the model.
     ///
     /// # Errors
     ///
-    /// [`Blip2Error`] naming the file, key or tensors at fault, an unsupported precision, or
+    /// [`Blip2Error::Memory`] before anything is allocated, if the model and one picture with a
+    /// short prompt would not fit; else [`Blip2Error`] naming the file, key or tensors at fault, an unsupported precision, or
     /// generation arguments that make no sense.
     pub fn load(self) -> Result<Blip2Pipeline, Blip2Error> {
         let _span = tracing::info_span!("stage", name = "load").entered();
         self.generation.validate()?;
         let device = match self.device {
             Some(device) => device,
-            None => device_by_name(device_names().first().copied().unwrap_or("flex"))?,
+            None => default_device()?,
         };
         self.precision.check(&device)?;
 
@@ -143,6 +161,19 @@ impl Blip2PipelineBuilder {
             .extend(overrides.stop.iter().cloned());
         let prompts = Prompts::new(&config, tokenizer, overrides, self.template)?;
 
+        let allowed = match self.memory_limit {
+            None if is_host(&device) => memory::machine::available(),
+            limit => limit,
+        };
+        let plan = origin.memory(&config, self.precision, &device)?;
+        let memory = MemoryLimit::new(plan, allowed);
+        let size = processor.config().size;
+        let work = Workload {
+            image_size: Some([size.height as usize, size.width as usize]),
+            ..Workload::default()
+        };
+        memory.check(&work, MemoryPrediction::peak)?;
+
         let (model, report) = origin.load(&config, self.precision, &device)?;
         if !report.unused.is_empty() {
             tracing::warn!(unused = ?report.unused, "the checkpoint holds tensors that BLIP-2 does not read");
@@ -157,6 +188,7 @@ impl Blip2PipelineBuilder {
             device,
             precision: self.precision,
             origin,
+            memory,
             report,
             fingerprint: OnceLock::new(),
         })

@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 use blip2_io::{
     LoadReport,
     config::Blip2Config,
-    image::{DecodeOptions, ImageProcessor},
+    image::{DecodeOptions, ImageProcessor, Size},
 };
 use blip2_lm::generate::GenerationConfig;
 use burn::tensor::Device;
@@ -32,7 +32,11 @@ pub use seen::Seen;
 pub use stream::AnswerStream;
 pub use template::Template;
 
-use crate::{Blip2Error, PrecisionPlan, model::Blip2ForConditionalGeneration};
+use crate::{
+    Blip2Error, PrecisionPlan,
+    memory::{MemoryLimit, MemoryPlan},
+    model::Blip2ForConditionalGeneration,
+};
 use prompts::{Prompt, Prompts};
 use source::Origin;
 
@@ -67,6 +71,7 @@ pub struct Blip2Pipeline {
     device: Device,
     precision: PrecisionPlan,
     origin: Origin,
+    memory: MemoryLimit,
     report: LoadReport,
     fingerprint: OnceLock<String>,
 }
@@ -308,6 +313,17 @@ impl Blip2Pipeline {
     /// The checkpoint's configuration.
     pub fn config(&self) -> &Blip2Config {
         &self.config
+    }
+
+    /// What the model takes in memory, and what a call takes beside it.
+    pub fn memory(&self) -> &MemoryPlan {
+        self.memory.plan()
+    }
+
+    /// The height and width that pictures are resized to.
+    fn image_size(&self) -> [usize; 2] {
+        let Size { height, width } = self.processor.config().size;
+        [height as usize, width as usize]
     }
 
     /// The precisions that the model's parts are held in.

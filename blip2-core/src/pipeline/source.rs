@@ -4,14 +4,18 @@ use std::path::PathBuf;
 
 use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Tokenizer,
-    config::{Blip2Config, PromptConfig, TextConfig},
+    config::{Blip2Config, PromptConfig},
     image::{ImageProcessorConfig, Size},
 };
 use blip2_kernels::{RandomWeights, Weights};
 use burn::tensor::Device;
 
 use super::builder::IGNORABLE;
-use crate::{Blip2Error, PrecisionPlan, byte_tokenizer, model::Blip2ForConditionalGeneration};
+use crate::{
+    Blip2Error, PrecisionPlan, byte_tokenizer,
+    memory::MemoryPlan,
+    model::{Blip2ForConditionalGeneration, has_tied_head},
+};
 
 /// Where everything comes from.
 #[derive(Debug, Clone)]
@@ -81,6 +85,20 @@ impl Parts {
 }
 
 impl Origin {
+    /// What the model will take.
+    pub(super) fn memory(
+        &self,
+        config: &Blip2Config,
+        precision: PrecisionPlan,
+        device: &Device,
+    ) -> Result<MemoryPlan, Blip2Error> {
+        let checkpoint = match self {
+            Self::Checkpoint(checkpoint) => Some(checkpoint),
+            Self::Random { .. } => None,
+        };
+        MemoryPlan::on(config, checkpoint, precision, device)
+    }
+
     /// Builds the model, and says what there was beside the weights that it wanted.
     pub(super) fn load(
         &self,
@@ -115,15 +133,6 @@ impl Origin {
                 Checkpoint::default().fingerprint(prefixes, &format!("seed {seed} {extra}"))
             }
         }
-    }
-}
-
-/// Whether a model of this configuration has no output head of its own.
-fn has_tied_head(config: &Blip2Config) -> bool {
-    match &config.text_config {
-        TextConfig::T5(text) => text.scale_decoder_outputs,
-        TextConfig::Opt(text) => text.tie_word_embeddings,
-        _ => false,
     }
 }
 

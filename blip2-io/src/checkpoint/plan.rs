@@ -49,6 +49,7 @@ impl PlannedTensor {
 #[derive(Debug)]
 pub struct WeightPlan<'c> {
     checkpoint: Option<&'c Checkpoint>,
+    absent: Vec<String>,
     tensors: RefCell<Vec<PlannedTensor>>,
 }
 
@@ -57,6 +58,7 @@ impl<'c> WeightPlan<'c> {
     pub fn new(checkpoint: &'c Checkpoint) -> Self {
         Self {
             checkpoint: Some(checkpoint),
+            absent: Vec::new(),
             tensors: RefCell::default(),
         }
     }
@@ -65,8 +67,17 @@ impl<'c> WeightPlan<'c> {
     pub fn without_checkpoint() -> Self {
         Self {
             checkpoint: None,
+            absent: Vec::new(),
             tensors: RefCell::default(),
         }
+    }
+
+    /// Answers [`contains`](WeightSource::contains) with no for names that end in `suffix`, so
+    /// that a model leaves an optional part (such as a separate output head) out.
+    #[must_use]
+    pub fn without(mut self, suffix: impl Into<String>) -> Self {
+        self.absent.push(suffix.into());
+        self
     }
 
     /// What a load would report: the same account, without loading. Names that end in one of
@@ -105,7 +116,10 @@ impl WeightSource for WeightPlan<'_> {
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.checkpoint
-            .is_none_or(|checkpoint| checkpoint.shape(name).is_some())
+        let absent = |suffix: &String| name.ends_with(suffix.as_str());
+        !self.absent.iter().any(absent)
+            && self
+                .checkpoint
+                .is_none_or(|checkpoint| checkpoint.shape(name).is_some())
     }
 }
