@@ -7,7 +7,7 @@ use blip2_core::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::Failure;
+use crate::{Failure, bench::BenchArgs};
 
 /// Ask questions about pictures with BLIP-2.
 ///
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Compare a checkpoint's every stage with the goldens beside it.
     Verify(VerifyArgs),
+    /// Measure a model stage by stage: time, memory, and how near that is to this machine's limits.
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -103,7 +105,7 @@ pub(crate) struct ModelArgs {
     pub(crate) device: DeviceArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct DeviceArgs {
     /// Where to compute: flex (CPU), ndarray (CPU), wgpu, vulkan, metal or webgpu (GPU).
     #[arg(long, default_value = "flex", value_name = "NAME")]
@@ -112,7 +114,7 @@ pub(crate) struct DeviceArgs {
     pub(crate) precision: PrecisionArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct PrecisionArgs {
     /// The format that weights are held in: as-stored (the default), f32, bf16 or f16.
     #[arg(long, value_name = "FORMAT")]
@@ -126,6 +128,16 @@ pub(crate) struct PrecisionArgs {
 }
 
 impl PrecisionArgs {
+    /// What was given, by the options' names.
+    pub(crate) fn options(&self) -> [(&'static str, Option<String>); 3] {
+        [
+            ("precision", self.precision),
+            ("vision-precision", self.vision_precision),
+            ("lm-precision", self.lm_precision),
+        ]
+        .map(|(name, precision)| (name, precision.map(|precision| precision.to_string())))
+    }
+
     /// The plan, where what is left out is `default`.
     pub(crate) fn plan(&self, default: Precision) -> PrecisionPlan {
         let both = self.precision.unwrap_or(default);

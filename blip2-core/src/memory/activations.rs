@@ -36,10 +36,10 @@ fn scores(batch: usize, heads: usize, queries: usize, keys: usize) -> u64 {
     2 * floats(&[batch, heads, queries, keys])
 }
 
-/// Decoding pictures into pixel values: the numbers of all, twice while they are brought together,
-/// and a copy of one picture on its way.
+/// Turning pictures into pixel values: the numbers of all, three times while they are brought
+/// together, and a copy of one picture on its way.
 pub(super) fn preprocess(work: &Workload, [height, width]: [usize; 2]) -> u64 {
-    2 * floats(&[work.batch, 3, height, width]) + floats(&[work.picture_pixels])
+    3 * floats(&[work.batch, 3, height, width]) + floats(&[work.picture_pixels])
 }
 
 /// The image encoder.

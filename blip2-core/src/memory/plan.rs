@@ -16,6 +16,8 @@ use crate::{
 
 /// The program itself, its threads and its tokenizer.
 const PROCESS: u64 = 12 << 20;
+/// What the allocator keeps, at most, of memory that an earlier stage gave back.
+const KEPT: u64 = 32 << 20;
 
 /// A model's tensors and the precision that they will be held in.
 #[derive(Debug, Clone)]
@@ -83,10 +85,18 @@ impl MemoryPlan {
 
     /// The bytes that a part's tensors take as they are held; `None` for all parts.
     pub fn weights(&self, part: Option<&str>) -> u64 {
-        let wanted = |tensor: &&PlannedTensor| part.is_none_or(|part| belongs(tensor, part));
+        self.bytes(|tensor| part.is_none_or(|part| belongs(tensor, part)))
+    }
+
+    /// The bytes that the tensors take as they are held whose full names `wanted` picks.
+    pub fn weights_named(&self, wanted: impl Fn(&str) -> bool) -> u64 {
+        self.bytes(|tensor| wanted(&tensor.name))
+    }
+
+    fn bytes(&self, wanted: impl Fn(&PlannedTensor) -> bool) -> u64 {
         self.tensors
             .iter()
-            .filter(wanted)
+            .filter(|tensor| wanted(tensor))
             .map(|tensor| tensor.bytes(self.held(tensor), &self.device))
             .sum()
     }
@@ -174,11 +184,13 @@ impl MemoryPrediction {
 
     /// The most that is taken while pictures are encoded.
     pub fn image_peak(&self) -> u64 {
-        self.process + self.weights + self.preprocess.max(self.vision).max(self.qformer)
+        let kept = self.preprocess.min(KEPT);
+        self.process + self.weights + (kept + self.vision).max(self.preprocess).max(self.qformer)
     }
 
     /// The most that is taken while text is generated.
     pub fn text_peak(&self) -> u64 {
-        self.process + self.weights + self.prefill.max(self.decode)
+        let kept = self.preprocess.max(self.vision).min(KEPT);
+        self.process + self.weights + kept + self.prefill.max(self.decode)
     }
 }

@@ -5,9 +5,10 @@ use std::{path::Path, sync::OnceLock};
 use blip2_io::{
     CheckpointFolder,
     config::Blip2Config,
-    image::{DecodeOptions, ImageProcessor},
+    image::{DecodeOptions, ImageProcessor, Size},
 };
 use blip2_lm::generate::GenerationConfig;
+use blip2_vision::VisionOptions;
 use burn::tensor::Device;
 
 use super::{
@@ -54,6 +55,7 @@ pub struct Blip2PipelineBuilder {
     generation: GenerationConfig,
     decode: DecodeOptions,
     memory_limit: Option<u64>,
+    image_size: Option<u32>,
 }
 
 impl Blip2PipelineBuilder {
@@ -78,6 +80,7 @@ impl Blip2PipelineBuilder {
             generation: GenerationConfig::default(),
             decode: DecodeOptions::default(),
             memory_limit: None,
+            image_size: None,
         }
     }
 
@@ -128,6 +131,14 @@ impl Blip2PipelineBuilder {
         self
     }
 
+    /// Looks at pictures at this height and width, in pixels, in place of the size that the
+    /// checkpoint was trained at; the positions of patches are interpolated, as the reference does
+    /// with `interpolate_pos_encoding`. Larger pictures show more and cost more.
+    pub fn image_size(mut self, side: u32) -> Self {
+        self.image_size = Some(side);
+        self
+    }
+
     /// Loads the model.
     ///
     /// # Errors
@@ -147,10 +158,16 @@ impl Blip2PipelineBuilder {
         let Parts {
             config,
             tokenizer,
-            image_processor,
+            mut image_processor,
             prompts: overrides,
             origin,
         } = self.source.open()?;
+        if let Some(side) = self.image_size {
+            image_processor.size = Size {
+                height: side,
+                width: side,
+            };
+        }
         let processor = ImageProcessor::new(image_processor)?;
         let mut generation = self.generation;
         if generation.eos_token_id.is_empty() {
@@ -183,6 +200,10 @@ impl Blip2PipelineBuilder {
             config,
             prompts,
             processor,
+            vision: VisionOptions {
+                interpolate_pos_encoding: self.image_size.is_some(),
+                ..VisionOptions::default()
+            },
             decode: self.decode,
             generation,
             device,

@@ -20,6 +20,7 @@ use blip2_io::{
     image::{DecodeOptions, ImageProcessor, Size},
 };
 use blip2_lm::generate::GenerationConfig;
+use blip2_vision::VisionOptions;
 use burn::tensor::Device;
 
 pub use answer::{Answer, Timings};
@@ -66,6 +67,7 @@ pub struct Blip2Pipeline {
     config: Blip2Config,
     prompts: Prompts,
     processor: ImageProcessor,
+    vision: VisionOptions,
     decode: DecodeOptions,
     generation: GenerationConfig,
     device: Device,
@@ -249,6 +251,22 @@ impl Blip2Pipeline {
         options: &Options,
     ) -> Result<Vec<Answer>, Blip2Error> {
         let (pictures, prompts) = unzip(pairs, |prompt: Q| self.prompts.raw(prompt.as_ref()))?;
+        self.run(&pictures, &prompts, options)
+    }
+
+    /// Continues prompts that are token ids already, special tokens included and image placeholders
+    /// not: for callers with a tokenizer of their own, and to measure prompts of a given length.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::PlaceholderInPrompt`], [`Blip2Error::Lm`] for ids that the vocabulary does not
+    /// have, and as [`prompt_with`](Self::prompt_with).
+    pub fn prompt_ids_batch<'a, P: Into<Picture<'a>>, I: Into<Vec<u32>>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, I)>,
+        options: &Options,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        let (pictures, prompts) = unzip(pairs, |ids: I| self.prompts.ids(ids.into()))?;
         self.run(&pictures, &prompts, options)
     }
 

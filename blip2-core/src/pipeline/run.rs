@@ -55,7 +55,11 @@ impl Blip2Pipeline {
             Ok(blip2_io::image::PixelValues::stack(batch)?.tensor(&self.device))
         })?;
         let image_embeds = self.stage("vision", &mut timings.vision, || {
-            self.model.encode_image(pixel_values)
+            let output = self
+                .model
+                .vision_model()
+                .forward(pixel_values, &self.vision)?;
+            Ok(output.last_hidden_state)
         })?;
         let features = self.stage("qformer", &mut timings.qformer, || {
             self.model.query(image_embeds)
