@@ -8,6 +8,7 @@
 
 mod answer;
 mod args;
+mod bench;
 mod caption;
 mod demo;
 mod inspect;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Command::Caption(args) => caption::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

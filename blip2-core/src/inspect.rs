@@ -11,9 +11,12 @@ use blip2_io::{
     config::TextConfig,
 };
 use blip2_kernels::{Precision, Weights};
-use burn::tensor::Device;
 
-use crate::{Blip2Error, device_by_name, device_names, model::Blip2ForConditionalGeneration};
+use crate::{
+    Blip2Error, PrecisionPlan, default_device,
+    memory::{MemoryPlan, Workload, belongs},
+    model::Blip2ForConditionalGeneration,
+};
 
 /// A part of the model and its size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +44,7 @@ pub struct Inspection {
     pub bytes_on_disk: u64,
     /// What is missing, misshapen or unused.
     pub report: LoadReport,
-    tensors: Vec<PlannedTensor>,
-    device: Device,
+    memory: MemoryPlan,
 }
 
 /// Reads a folder's configuration and the headers of its weights.
@@ -55,9 +57,19 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     let folder = CheckpointFolder::open(folder)?;
     let config = folder.config()?;
     let checkpoint = folder.checkpoint()?;
-    let device = device_by_name(device_names().first().copied().unwrap_or("flex"))?;
+    let device = default_device()?;
     let plan = WeightPlan::new(&checkpoint);
-    Blip2ForConditionalGeneration::load(&config, &Weights::new(&plan, &device))?;
+    Blip2ForConditionalGeneration::load(
+        &config,
+        &Weights::new(&plan, &device),
+        Precision::AsStored,
+    )?;
+    let memory = MemoryPlan::on(
+        &config,
+        Some(&checkpoint),
+        PrecisionPlan::default(),
+        &device,
+    )?;
     let tensors = plan.tensors();
     let parts = [
         "vision_model",
@@ -81,20 +93,15 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
             .collect(),
         bytes_on_disk: checkpoint.size(),
         report: plan.report(&crate::pipeline::IGNORABLE),
-        tensors,
-        device,
+        memory,
     })
 }
 
-/// The parameters of a part; the query tokens belong to the Q-Former.
+/// The parameters of a part.
 fn parameters(tensors: &[PlannedTensor], part: &str) -> u64 {
-    let belongs = |tensor: &&PlannedTensor| {
-        let name = tensor.name.split('.').next().unwrap_or_default();
-        name == part || (name == "query_tokens" && part == "qformer")
-    };
     tensors
         .iter()
-        .filter(belongs)
+        .filter(|tensor| belongs(tensor, part))
         .map(PlannedTensor::parameters)
         .sum()
 }
@@ -108,16 +115,18 @@ impl Inspection {
     /// For each precision the bytes that the weights take in memory. Of weights that are held as
     /// they are stored, nothing is copied out of the mapped file.
     pub fn memory(&self) -> Vec<(Precision, u64)> {
+        self.in_every_precision(|plan| plan.weights(None))
+    }
+
+    /// For each precision the bytes that a process takes at its peak which runs `work`.
+    pub fn peak_memory(&self, work: &Workload) -> Vec<(Precision, u64)> {
+        self.in_every_precision(|plan| plan.predict(work).peak())
+    }
+
+    fn in_every_precision(&self, bytes: impl Fn(&MemoryPlan) -> u64) -> Vec<(Precision, u64)> {
         Precision::ALL
             .into_iter()
-            .map(|precision| {
-                let bytes = self
-                    .tensors
-                    .iter()
-                    .map(|t| t.bytes(precision, &self.device))
-                    .sum();
-                (precision, bytes)
-            })
+            .map(|precision| (precision, bytes(&self.memory.with_precision(precision))))
             .collect()
     }
 }
@@ -141,9 +150,14 @@ impl fmt::Display for Inspection {
             "on disk",
             grouped(self.bytes_on_disk)
         )?;
-        for (precision, bytes) in self.memory() {
+        let peaks = self.peak_memory(&Workload::default());
+        for ((precision, bytes), (_, peak)) in self.memory().into_iter().zip(peaks) {
             let label = format!("in memory, {precision}");
-            writeln!(f, "  {label:20} {:>16} bytes", grouped(bytes))?;
+            let (bytes, peak) = (grouped(bytes), grouped(peak));
+            writeln!(
+                f,
+                "  {label:20} {bytes:>16} bytes; {peak} at the peak of a caption"
+            )?;
         }
         write!(f, "  {}", self.report)
     }

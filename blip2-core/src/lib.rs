@@ -25,6 +25,7 @@
 //! | constraints on the next token | [`Options::constraint`] |
 //! | the model on tensors, stage by stage | [`model`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
+//! | how much memory a model and a call take | [`memory`] |
 //! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
 //!
 //! # Features
@@ -43,11 +44,15 @@
 //! [`open_image`] decodes within limits that are checked before anything is allocated, and every
 //! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
 
+mod byte_tokenizer;
 mod device;
 mod error;
 pub mod inspect;
+pub mod memory;
 pub mod model;
 mod pipeline;
+mod precision;
+mod preset;
 pub mod verify;
 
 use std::path::Path;
@@ -60,12 +65,15 @@ pub use blip2_io::{
 pub use blip2_kernels::{Precision, Weights};
 pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::tensor::Device;
+pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
 pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
     Seen, Template, Timings,
 };
+pub use precision::PrecisionPlan;
+pub use preset::{Preset, UnknownPreset};
 
 /// Decodes a picture file within the default limits, as
 /// [`image::decode_file`] does; transparency is laid over white.

@@ -70,4 +70,4 @@ pub use norm::{LayerNorm, RmsNorm};
 pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
 pub use precision::{Precision, UnknownPrecision};
 pub use random::RandomWeights;
-pub use weights::{Role, TensorRequest, WeightSource, Weights};
+pub use weights::{Role, TensorRequest, WeightSource, Weights, packs};

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use burn::tensor::{DType, Device};
 
-use crate::PackedFormat;
+use crate::{PackedFormat, Role, weights};
 
 /// The number format that the large weight matrices of a model are held in.
 ///
@@ -68,8 +68,13 @@ impl Precision {
     }
 
     /// The format in which kernels hold a matrix that the file stores as `stored`.
-    pub fn packed(self, stored: DType) -> PackedFormat {
-        match (self, stored) {
+    pub fn packed(self, stored: DType, role: Role) -> PackedFormat {
+        let precision = if role == Role::Head {
+            self.for_head()
+        } else {
+            self
+        };
+        match (precision, stored) {
             (Self::Bf16, _) => PackedFormat::Bf16,
             (Self::F16, _) | (Self::AsStored, DType::F16) => PackedFormat::F16,
             (Self::AsStored, DType::BF16) => PackedFormat::Bf16Exact,
@@ -87,6 +92,20 @@ impl Precision {
             Self::Int4 => Self::Int8,
             other => other,
         }
+    }
+
+    /// The bytes that a tensor takes as `device` holds it, if the file stores it as `stored`.
+    pub fn held_bytes(self, role: Role, shape: &[usize], stored: DType, device: &Device) -> u64 {
+        let elements = shape.iter().map(|&n| n as u64).product::<u64>();
+        let dtype = match (role, shape) {
+            (Role::Matrix | Role::Head, &[outputs, inputs]) if weights::packs(device) => {
+                return self.packed(stored, role).bytes(outputs, inputs) as u64;
+            }
+            (Role::Matrix | Role::Head, _) if matches!(self, Self::Int8 | Self::Int4) => DType::F32,
+            _ if role.follows_precision() => self.storage(stored, device),
+            _ => DType::F32,
+        };
+        elements * dtype.size() as u64
     }
 
     /// Whether `device` can compute with matrices held in this precision.

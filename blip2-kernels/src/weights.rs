@@ -9,7 +9,7 @@
 
 use burn::{
     module::{Param, ParamId},
-    tensor::{Device, Shape, Tensor, TensorData},
+    tensor::{DType, Device, Shape, Tensor, TensorData},
 };
 
 use crate::{Embedding, LayerNorm, Linear, Matrix, PackedMatrix, Precision, RmsNorm};
@@ -20,6 +20,9 @@ use crate::{Embedding, LayerNorm, Linear, Matrix, PackedMatrix, Precision, RmsNo
 pub enum Role {
     /// The matrix of a linear layer, `[out, in]`; held in the asked [`Precision`].
     Matrix,
+    /// The matrix of an output head, or a table that is one too, `[vocabulary, in]`; held in the
+    /// asked [`Precision`], but see [`Precision::for_head`].
+    Head,
     /// A table of vectors that are looked up by row; held in the asked [`Precision`].
     Embedding,
     /// A matrix or table that is computed with directly (query tokens, positions); held in `f32`.
@@ -33,7 +36,7 @@ pub enum Role {
 impl Role {
     /// Whether the tensor is held in the asked precision rather than always in `f32`.
     pub fn follows_precision(self) -> bool {
-        matches!(self, Self::Matrix | Self::Embedding)
+        matches!(self, Self::Matrix | Self::Head | Self::Embedding)
     }
 }
 
@@ -50,6 +53,21 @@ pub struct TensorRequest<'a> {
     pub precision: Precision,
     /// The device that will hold the tensor.
     pub device: &'a Device,
+    /// Whether the tensor will be packed, and so wants to be as exact as it is stored.
+    pub packs: bool,
+}
+
+impl TensorRequest<'_> {
+    /// The format in which a source that stores the tensor as `stored` should give it.
+    pub fn storage(&self, stored: DType) -> DType {
+        if !self.role.follows_precision() {
+            DType::F32
+        } else if self.packs {
+            Precision::AsStored.storage(stored, self.device)
+        } else {
+            self.precision.storage(stored, self.device)
+        }
+    }
 }
 
 /// Answers a model's requests for tensors: a checkpoint, a random initialiser, a mere plan.
@@ -174,6 +192,7 @@ impl<'a> Weights<'a> {
             role,
             precision: self.precision,
             device: self.device,
+            packs: false,
         };
         match self.source.tensor(&request) {
             Some(data) => {
@@ -199,23 +218,27 @@ impl<'a> Weights<'a> {
 
     /// The matrix `name` `[outputs, inputs]`: packed where there are kernels for it, else a tensor.
     pub fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Matrix {
+        self.matrix_as(name, outputs, inputs, Role::Matrix)
+    }
+
+    fn matrix_as(&self, name: &str, outputs: usize, inputs: usize, role: Role) -> Matrix {
         let shape = [outputs, inputs];
         let packs = packs(self.device);
         let integers = matches!(self.precision, Precision::Int8 | Precision::Int4);
         if !packs && !integers {
-            return Matrix::dense(self.param(name, shape, Role::Matrix));
+            return Matrix::dense(self.param(name, shape, role));
         }
         let request = TensorRequest {
             name: &self.name(name),
             shape: &shape,
-            role: Role::Matrix,
-            // Whatever the precision, it is rounded from what the file has.
-            precision: Precision::AsStored,
+            role,
+            precision: self.precision,
             device: self.device,
+            packs: true,
         };
         let packed = self.source.packed(&request).or_else(|| {
             let data = self.source.tensor(&request)?;
-            let format = self.precision.packed(data.dtype());
+            let format = self.precision.packed(data.dtype(), role);
             let packed = PackedMatrix::from_data(format, outputs, inputs, &data);
             self.source.release(&request);
             packed
@@ -252,8 +275,11 @@ impl<'a> Weights<'a> {
     /// As [`linear`](Self::linear), for the output head of a language model, which may be held in
     /// a wider format, see [`Precision::for_head`].
     pub fn head(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
-        self.with_precision(self.precision.for_head())
-            .linear(name, d_input, d_output, bias)
+        let at = self.at(name);
+        Linear::new(
+            at.matrix_as("weight", d_output, d_input, Role::Head),
+            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+        )
     }
 
     /// The embedding table `name`: `name.weight` `[rows, dim]`.
@@ -263,8 +289,8 @@ impl<'a> Weights<'a> {
 
     /// The embedding table `name` whose vectors are also the rows of the output head.
     pub fn tied_embedding(&self, name: &str, rows: usize, dim: usize) -> Embedding {
-        let at = self.at(name).with_precision(self.precision.for_head());
-        Embedding::new(at.matrix("weight", rows, dim), self.device)
+        let table = self.at(name).matrix_as("weight", rows, dim, Role::Head);
+        Embedding::new(table, self.device)
     }
 
     /// The layer norm `name`: `name.weight` and `name.bias`, both `[dim]`.
@@ -283,8 +309,8 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Whether matrices on `device` are packed.
-fn packs(device: &Device) -> bool {
+/// Whether matrices on `device` are held packed.
+pub fn packs(device: &Device) -> bool {
     #[cfg(feature = "flex")]
     let packs = crate::flex::serves(device);
     #[cfg(not(feature = "flex"))]

@@ -29,8 +29,9 @@ const SINGLE: &str = "model.safetensors";
 /// The index of a sharded checkpoint.
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The tensors of a checkpoint, mapped into memory and not read until they are used.
-#[derive(Debug, Clone)]
+/// The tensors of a checkpoint, mapped into memory and not read until they are used. The default
+/// has none.
+#[derive(Debug, Clone, Default)]
 pub struct Checkpoint {
     folder: PathBuf,
     shards: Vec<Shard>,
