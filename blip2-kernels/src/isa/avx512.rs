@@ -180,7 +180,10 @@ unsafe fn int8_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: usize
                 sums[1] = _mm512_dpbusd_epi32(sums[1], x, right);
             }
         }
-        store(sums.map(|pair| pair.map(|sum| _mm512_castsi512_ps(sum))), y);
+        for (row, [left, right]) in sums.into_iter().enumerate() {
+            _mm512_storeu_si512(y.add(row * PANEL).cast(), left);
+            _mm512_storeu_si512(y.add(row * PANEL + 16).cast(), right);
+        }
     }
 }
 

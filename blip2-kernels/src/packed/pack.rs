@@ -8,7 +8,7 @@ use super::{
     PackedFormat, PackedMatrix, memory,
     quantize::{self, GROUP},
 };
-use crate::isa::tile::PANEL;
+use crate::isa::{Isa, tile::PANEL};
 
 impl PackedMatrix {
     /// Packs a matrix `[outputs, inputs]` of `f32`, `f16` or `bf16`; `None` for other data.
@@ -118,7 +118,7 @@ fn int8(rows: &[f32], inputs: usize, bytes: &mut [u8]) {
     let (scales, sums) = behind.split_at_mut(4 * PANEL);
     let mut integers = vec![0i8; inputs];
     for (output, row) in rows.chunks_exact(inputs.max(1)).enumerate() {
-        let scale = quantize::row_to_int8(row, &mut integers);
+        let scale = quantize::row_to_int8(Isa::active(), row, &mut integers);
         let sum: i32 = integers.iter().map(|&w| i32::from(w)).sum();
         scales[4 * output..][..4].copy_from_slice(&scale.to_le_bytes());
         sums[4 * output..][..4].copy_from_slice(&sum.to_le_bytes());

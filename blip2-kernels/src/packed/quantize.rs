@@ -2,19 +2,38 @@
 
 use half::f16;
 
+use crate::isa::{LANES, vectorized};
+
 /// Inputs that share a scale in 4 bits.
 pub(super) const GROUP: usize = 32;
 
-/// Rounds a row to `-127..=127` and returns the scale that widens it again: symmetric, with the
-/// largest weight at the end of the range.
-pub(super) fn row_to_int8(row: &[f32], integers: &mut [i8]) -> f32 {
-    let largest = row.iter().fold(0f32, |largest, w| largest.max(w.abs()));
-    let scale = largest / 127.0;
-    let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
-    for (integer, w) in integers.iter_mut().zip(row) {
-        *integer = (w * inverse).round_ties_even() as i8;
+vectorized! {
+    /// Rounds a row to `-127..=127` and returns the scale that widens it again: symmetric, with the
+    /// largest weight at the end of the range.
+    pub(super) fn row_to_int8(row: &[f32], integers: &mut [i8]) -> f32 {
+        let mut largest = [0f32; LANES];
+        let (lanes, rest) = row.as_chunks::<LANES>();
+        for w in lanes {
+            for lane in 0..LANES {
+                largest[lane] = if w[lane].abs() > largest[lane] { w[lane].abs() } else { largest[lane] };
+            }
+        }
+        let largest = largest.iter().chain(rest).fold(0f32, |largest, w| largest.max(w.abs()));
+        let scale = largest / 127.0;
+        let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
+        for (integer, w) in integers.iter_mut().zip(row) {
+            *integer = round(w * inverse) as i8;
+        }
+        scale
     }
-    scale
+}
+
+/// The nearest integer, ties to even, of a number below 2²²: what the standard library calls a
+/// function for on processors of the first kind.
+#[inline(always)]
+fn round(x: f32) -> i32 {
+    const MAGIC: f32 = 12_582_912.0;
+    (x + MAGIC).to_bits().wrapping_sub(MAGIC.to_bits()) as i32
 }
 
 /// Rounds a group to four bits, 8 above their value, and returns the scale.
@@ -34,9 +53,9 @@ pub(super) fn group_to_int4(group: &[f32; GROUP]) -> (f16, [u8; GROUP]) {
         let inverse = if wide == 0.0 { 0.0 } else { wide.recip() };
         let (mut error, mut nibbles) = (0.0, [8; GROUP]);
         for (nibble, w) in nibbles.iter_mut().zip(group) {
-            let integer = (w * inverse).round_ties_even().clamp(-8.0, 7.0);
-            error += (integer * wide - w).powi(2);
-            *nibble = (integer as i8 + 8) as u8;
+            let integer = round(w * inverse).clamp(-8, 7);
+            error += (integer as f32 * wide - w).powi(2);
+            *nibble = (integer + 8) as u8;
         }
         if error < best.0 {
             best = (error, scale, nibbles);
@@ -48,6 +67,7 @@ pub(super) fn group_to_int4(group: &[f32; GROUP]) -> (f16, [u8; GROUP]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::Isa;
 
     #[test]
     fn int8_is_off_by_half_a_step_at_most() {
@@ -55,7 +75,7 @@ mod tests {
             .map(|i| ((i * 37 % 101) as f32 - 50.0) * 0.013)
             .collect();
         let mut integers = vec![0; row.len()];
-        let scale = row_to_int8(&row, &mut integers);
+        let scale = row_to_int8(Isa::active(), &row, &mut integers);
         for (w, integer) in row.iter().zip(integers) {
             assert!((w - f32::from(integer) * scale).abs() <= scale * 0.5001);
         }
@@ -82,7 +102,11 @@ mod tests {
     #[test]
     fn what_is_not_finite_does_not_panic() {
         let mut integers = [0; 3];
-        row_to_int8(&[f32::NAN, f32::INFINITY, 1.0], &mut integers);
+        row_to_int8(
+            Isa::active(),
+            &[f32::NAN, f32::INFINITY, 1.0],
+            &mut integers,
+        );
         let mut group = [1.0; GROUP];
         (group[0], group[1]) = (f32::NAN, f32::INFINITY);
         group_to_int4(&group);

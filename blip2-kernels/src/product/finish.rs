@@ -1,78 +1,45 @@
-//! What happens to the sums of a tile: widening, bias, activation, residual.
+//! What happens to the sums of a tile: widening, bias, activation.
 
-use super::{Epilogue, input::Range};
+use super::input::Range;
 use crate::{
     activation::Activation,
     isa::{
         Isa,
-        tile::{PANEL, Sums, TileKind},
+        tile::{PANEL, TileKind},
         vectorized,
     },
     math,
 };
 
-/// Where the sums of a tile go.
-pub(super) struct Place<'a> {
-    pub(super) isa: Isa,
-    pub(super) kind: TileKind,
-    /// What stands behind the steps of the panel.
-    pub(super) behind: &'a [u8],
-    /// The first output, and how many are no padding.
-    pub(super) output: usize,
-    pub(super) width: usize,
-    /// Whether this is the last block.
-    pub(super) finishes: bool,
-}
-
-impl Place<'_> {
-    /// Makes of a row's sums its results; `range` and `residual` are the row's own, and `earlier`
-    /// the sums of earlier blocks.
-    pub(super) fn finish(
-        &self,
-        sums: &mut [f32; PANEL],
-        range: Range,
-        earlier: &[f32; PANEL],
-        epilogue: &Epilogue<'_>,
-        residual: Option<&[f32]>,
-    ) {
-        match self.kind {
-            TileKind::Int8 => widen_int8(self.isa, sums, self.behind, range),
-            TileKind::Int4 => widen_int4(self.isa, sums, self.behind, range),
-            TileKind::F32
-            | TileKind::F32Wide
-            | TileKind::F16
-            | TileKind::Bf16
-            | TileKind::Bf16Dot => {
-                add(self.isa, sums, earlier);
-            }
-        }
-        if self.finishes {
-            if let Some(bias) = epilogue.bias {
-                add(self.isa, sums, &bias[self.output..]);
-            }
-            match epilogue.activation {
-                Some(activation) if self.kind == TileKind::F32Wide => {
-                    for sum in sums.iter_mut() {
-                        *sum = activation.exact(f64::from(*sum)) as f32;
-                    }
-                }
-                Some(activation) => activate(self.isa, activation, sums),
-                None => {}
-            }
-            if let Some(residual) = residual {
-                add(self.isa, sums, residual);
-            }
-        }
+/// Makes floats of a tile's sums: of integers, by their scales and those of the input's `ranges`.
+/// `behind` is what stands behind the steps of the panel.
+pub(super) fn widen(
+    isa: Isa,
+    kind: TileKind,
+    sums: &mut [[f32; PANEL]],
+    ranges: &[Range],
+    behind: &[u8],
+) {
+    match kind {
+        TileKind::Int8 => widen_int8(isa, sums, ranges, behind),
+        TileKind::Int4 => widen_int4(isa, sums, ranges, behind),
+        TileKind::F32 | TileKind::F32Wide | TileKind::F16 | TileKind::Bf16 | TileKind::Bf16Dot => {}
     }
 }
 
-/// Splits a tile's sums into rows.
-pub(super) fn rows(sums: &mut Sums) -> impl Iterator<Item = &mut [f32; PANEL]> {
-    sums.as_chunks_mut::<PANEL>().0.iter_mut()
+/// Applies the activation of a layer to its sums, in 64 bits where they were summed so.
+pub(super) fn activate_sums(isa: Isa, kind: TileKind, activation: Activation, sums: &mut [f32]) {
+    if kind == TileKind::F32Wide {
+        for sum in sums {
+            *sum = activation.exact(f64::from(*sum)) as f32;
+        }
+    } else {
+        activate(isa, activation, sums);
+    }
 }
 
 vectorized! {
-    fn add(sums: &mut [f32], other: &[f32]) {
+    pub(super) fn add(sums: &mut [f32], other: &[f32]) {
         for (sum, other) in sums.iter_mut().zip(other) {
             *sum += other;
         }
@@ -80,22 +47,46 @@ vectorized! {
 }
 
 vectorized! {
-    fn widen_int8(sums: &mut [f32; PANEL], behind: &[u8], range: Range) {
-        let words = behind.as_chunks::<4>().0;
-        for (output, sum) in sums.iter_mut().enumerate() {
-            let scale = f32::from_le_bytes(words[output]);
-            let total = i32::from_le_bytes(words[PANEL + output]);
-            let integer = (sum.to_bits() as i32).wrapping_sub(range.zero.wrapping_mul(total));
-            *sum = integer as f32 * (scale * range.scale);
+    /// Adds the bias of each output to all rows.
+    pub(super) fn add_to_rows(sums: &mut [[f32; PANEL]], bias: &[f32; PANEL]) {
+        for sums in sums {
+            for output in 0..PANEL {
+                sums[output] += bias[output];
+            }
         }
     }
 }
 
 vectorized! {
-    fn widen_int4(sums: &mut [f32; PANEL], behind: &[u8], range: Range) {
+    fn widen_int8(sums: &mut [[f32; PANEL]], ranges: &[Range], behind: &[u8]) {
         let words = behind.as_chunks::<4>().0;
-        for (sum, total) in sums.iter_mut().zip(words) {
-            *sum = (*sum - range.zero as f32 * f32::from_le_bytes(*total)) * range.scale;
+        let (mut scales, mut totals) = ([0f32; PANEL], [0i32; PANEL]);
+        for output in 0..PANEL {
+            scales[output] = f32::from_le_bytes(words[output]);
+            totals[output] = i32::from_le_bytes(words[PANEL + output]);
+        }
+        for (sums, range) in sums.iter_mut().zip(ranges) {
+            for output in 0..PANEL {
+                let shift = range.zero.wrapping_mul(totals[output]);
+                let integer = (sums[output].to_bits() as i32).wrapping_sub(shift);
+                sums[output] = integer as f32 * (scales[output] * range.scale);
+            }
+        }
+    }
+}
+
+vectorized! {
+    fn widen_int4(sums: &mut [[f32; PANEL]], ranges: &[Range], behind: &[u8]) {
+        let words = behind.as_chunks::<4>().0;
+        let mut totals = [0f32; PANEL];
+        for output in 0..PANEL {
+            totals[output] = f32::from_le_bytes(words[output]);
+        }
+        for (sums, range) in sums.iter_mut().zip(ranges) {
+            for output in 0..PANEL {
+                let shift = range.zero as f32 * totals[output];
+                sums[output] = (sums[output] - shift) * range.scale;
+            }
         }
     }
 }

@@ -13,10 +13,7 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use self::{
-    finish::Place,
-    input::{Blocking, Input},
-};
+use self::input::{Blocking, Input};
 use crate::{
     activation::Activation,
     isa::{
@@ -136,26 +133,38 @@ impl Job<'_> {
         let (row, rows) = self.blocking.tile_rows(tile);
         let input = self.input.tile(&self.blocking, block, tile);
         tile::tile(self.isa, kind, rows, input, steps, sums);
+        let sums = &mut sums[..rows * PANEL];
+        let ranges = &self.input.ranges[row..row + rows];
+        finish::widen(self.isa, kind, sums.as_chunks_mut().0, ranges, behind);
+
         let output = panel * PANEL;
-        let place = Place {
-            isa: self.isa,
-            kind,
-            behind,
-            output,
-            width: PANEL.min(outputs - output),
-            finishes: block + 1 == self.blocking.blocks(),
-        };
-        for (row, sums) in (row..row + rows).zip(finish::rows(sums)) {
-            let mut earlier = [0.0; PANEL];
-            if block > 0 {
-                self.y.load(row, output, &mut earlier[..place.width]);
+        let width = PANEL.min(outputs - output);
+        let mut other = [0.0; TILE_ROWS * PANEL];
+        if block > 0 {
+            for (n, earlier) in other.chunks_exact_mut(PANEL).take(rows).enumerate() {
+                self.y.load(row + n, output, &mut earlier[..width]);
             }
-            let start = row * outputs + output;
-            let residual = self.epilogue.residual;
-            let residual = residual.map(|all| &all[start..start + place.width]);
-            let range = self.input.ranges[row];
-            place.finish(sums, range, &earlier, self.epilogue, residual);
-            self.y.store(row, output, &sums[..place.width]);
+            finish::add(self.isa, sums, &other);
+        }
+        if block + 1 == self.blocking.blocks() {
+            if let Some(bias) = self.epilogue.bias {
+                let mut padded = [0.0; PANEL];
+                padded[..width].copy_from_slice(&bias[output..output + width]);
+                finish::add_to_rows(self.isa, sums.as_chunks_mut().0, &padded);
+            }
+            if let Some(activation) = self.epilogue.activation {
+                finish::activate_sums(self.isa, kind, activation, sums);
+            }
+            if let Some(residual) = self.epilogue.residual {
+                for (n, other) in other.chunks_exact_mut(PANEL).take(rows).enumerate() {
+                    let start = (row + n) * outputs + output;
+                    other[..width].copy_from_slice(&residual[start..start + width]);
+                }
+                finish::add(self.isa, sums, &other);
+            }
+        }
+        for (n, sums) in sums.chunks_exact(PANEL).enumerate() {
+            self.y.store(row + n, output, &sums[..width]);
         }
     }
 }
