@@ -210,7 +210,13 @@ impl<'a> Output<'a> {
         let place = self.place(row, output, values.len());
         // SAFETY: `place` is good for so many, and nobody else touches them: `Job` gives each
         // panel, and so each column, to one thread.
-        unsafe { values.as_ptr().copy_to_nonoverlapping(place, values.len()) };
+        unsafe {
+            match <&[f32; PANEL]>::try_from(values) {
+                // A whole panel is copied without a call.
+                Ok(values) => place.cast::<[f32; PANEL]>().write_unaligned(*values),
+                Err(_) => values.as_ptr().copy_to_nonoverlapping(place, values.len()),
+            }
+        }
     }
 
     /// Reads what was stored for an earlier block.
