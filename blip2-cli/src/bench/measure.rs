@@ -105,7 +105,7 @@ const HEIGHT: u32 = 480;
 /// A picture of no meaning.
 fn picture() -> RgbImage {
     RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
-        image::Rgb([x as u8, y as u8, (x * y >> 6) as u8])
+        image::Rgb([x as u8, y as u8, ((x * y) >> 6) as u8])
     })
 }
 

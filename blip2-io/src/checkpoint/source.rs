@@ -72,11 +72,12 @@ impl WeightSource for CheckpointWeights<'_> {
             DType::F32
         };
         let data = self.checkpoint.data(entry)?;
-        Some(if held == entry.dtype {
-            data
-        } else {
-            data.convert_dtype(held)
-        })
+        if held == entry.dtype {
+            return Some(data);
+        }
+        let converted = data.convert_dtype(held);
+        self.checkpoint.release(request.name);
+        Some(converted)
     }
 
     fn contains(&self, name: &str) -> bool {
