@@ -1,4 +1,5 @@
-//! `blip2`: ask questions about pictures, caption folders of them, inspect and verify checkpoints.
+//! `blip2`: ask questions about pictures, caption folders of them, inspect, verify and measure
+//! checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
 //! the work is done, 1 when it failed, and 2 for a command line that makes no sense.

@@ -26,6 +26,7 @@
 //! | the model on tensors, stage by stage | [`model`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
 //! | how much memory a model and a call take | [`memory`] |
+//! | full size without a download, with random weights | [`Preset`], [`Blip2Pipeline::builder_random`] |
 //! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
 //!
 //! # Features

@@ -105,3 +105,47 @@ fn a_configuration_that_makes_no_sense_is_refused() {
     let error = Blip2Pipeline::builder_random(config, 0).load().unwrap_err();
     assert!(error.to_string().contains("hidden_size"), "{error}");
 }
+
+#[test]
+fn prompts_may_be_token_ids() {
+    for config in [opt(), t5()] {
+        let image_token = config.image_token_index;
+        let blip2 = Blip2Pipeline::builder_random(config, 1).load().unwrap();
+        let image = picture(0);
+        // The tokens of bytes stand where the special ones leave room, ASCII first.
+        let ids = |text: &[u32]| blip2.prompt_ids_batch([(&image, text)], &eight_tokens());
+        let answer = ids(&[40, 41, 42, 43]).unwrap();
+        assert_eq!(answer[0].tokens.len(), 8);
+        assert_eq!(ids(&[40, 41, 42, 43]).unwrap()[0].tokens, answer[0].tokens);
+
+        let error = ids(&[40, image_token.unwrap()]).unwrap_err().to_string();
+        assert!(error.contains("placeholder"), "{error}");
+        let error = ids(&[40, 300]).unwrap_err().to_string();
+        assert!(error.contains("300"), "{error}");
+    }
+}
+
+#[test]
+fn pictures_may_be_seen_larger() {
+    let load = |side| {
+        let builder = Blip2Pipeline::builder_random(opt(), 1);
+        match side {
+            Some(side) => builder.image_size(side),
+            None => builder,
+        }
+        .load()
+    };
+    let seen = |side| {
+        let blip2 = load(side).unwrap();
+        let features = blip2.look(&picture(0)).unwrap().features().tensor();
+        features.into_data().try_to_vec::<f32>().unwrap()
+    };
+    assert_eq!(seen(None), seen(Some(28)), "its own size changes nothing");
+    let larger = seen(Some(70));
+    assert_eq!(larger.len(), seen(None).len());
+    assert_ne!(larger, seen(None));
+
+    assert!(load(Some(0)).is_err());
+    let error = load(Some(5)).unwrap().look(&picture(0)).unwrap_err();
+    assert!(error.to_string().contains("patch"), "{error}");
+}

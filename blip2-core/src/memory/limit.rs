@@ -126,11 +126,13 @@ impl MemoryLimit {
         }))
     }
 
-    /// The widest precision that fits and is narrower than what is planned.
+    /// The widest precision that fits and is narrower than what is planned; of two as wide, the
+    /// first that a user would be told of.
     fn narrower(&self, fits: impl Fn(&MemoryPlan) -> bool) -> Option<Precision> {
         let planned = self.plan.weights(None);
         Precision::ALL
             .into_iter()
+            .rev()
             .filter(|precision| *precision != Precision::AsStored)
             .map(|precision| (precision, self.plan.with_precision(precision)))
             .filter(|(_, plan)| plan.weights(None) < planned && fits(plan))
@@ -184,14 +186,10 @@ mod tests {
 
         let error = refused(10 << 30, one);
         assert!(error.predicted > 15_000_000_000 && error.allowed == 10 << 30);
-        assert_eq!(error.fits.len(), 1, "{error:?}");
-        let Fit::Precision(narrow) = error.fits[0] else {
-            unreachable!("{error:?}")
-        };
-        assert!([Precision::Bf16, Precision::F16].contains(&narrow));
+        assert_eq!(error.fits, [Fit::Precision(Precision::Bf16)]);
         let text = error.to_string();
         assert!(
-            text.contains("10737418240 bytes") && text.contains(&narrow.to_string()),
+            text.contains("10737418240 bytes") && text.contains("bf16 weights"),
             "{text}"
         );
 

@@ -68,11 +68,12 @@ impl WeightSource for CheckpointWeights<'_> {
             .find(self.checkpoint, request.name, request.shape)?;
         let held = request.storage(entry.dtype);
         let data = self.checkpoint.data(entry)?;
-        Some(if held == entry.dtype {
-            data
-        } else {
-            data.convert_dtype(held)
-        })
+        if held == entry.dtype {
+            return Some(data);
+        }
+        let converted = data.convert_dtype(held);
+        self.checkpoint.release(request.name);
+        Some(converted)
     }
 
     fn contains(&self, name: &str) -> bool {
