@@ -76,6 +76,10 @@ impl WeightSource for CheckpointWeights<'_> {
         Some(converted)
     }
 
+    fn release(&self, request: &TensorRequest<'_>) {
+        self.checkpoint.release(request.name);
+    }
+
     fn contains(&self, name: &str) -> bool {
         self.checkpoint.tensors.contains_key(name)
     }
