@@ -1,6 +1,8 @@
 //! The transformer's layers.
 
-use blip2_kernels::{Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads};
+use blip2_kernels::{
+    Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads, rounded_attention,
+};
 use burn::{
     module::{Module, Param},
     tensor::Tensor,
@@ -79,6 +81,11 @@ impl Attention {
             .swap_dims(1, 2);
         let part = |n: usize| qkv.clone().narrow(1, n * heads, heads);
         let scale = (head_dim as f64).powf(-0.5);
+        let attention = if self.qkv.rounds_activations() {
+            rounded_attention
+        } else {
+            attention
+        };
         let attended = attention(part(0), part(1), part(2), scale, None, keep_map);
         let merged = merge_heads(attended.output);
         (self.projection.forward_onto(merged, residual), attended.map)
