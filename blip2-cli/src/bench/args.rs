@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use blip2_core::Preset;
 use clap::Args;
 
-use crate::args::DeviceArgs;
+use crate::args::{DeviceArgs, MemoryArgs};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchArgs {
@@ -18,6 +18,8 @@ pub(crate) struct BenchArgs {
     pub(super) preset: Option<Preset>,
     #[command(flatten)]
     pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) memory: MemoryArgs,
     /// How many threads compute; without it, as many as there are cores.
     #[arg(long, value_parser = count)]
     pub(super) threads: Option<usize>,

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The program itself, its threads and its tokenizer.
-const PROCESS: u64 = 12 << 20;
+pub(super) const PROCESS: u64 = 12 << 20;
 /// What the allocator keeps, at most, of memory that an earlier stage gave back.
 const KEPT: u64 = 32 << 20;
 
