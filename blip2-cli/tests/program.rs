@@ -184,7 +184,9 @@ fn inspect_counts_parameters_and_finds_faults() {
     let output = blip2(&["inspect", DEMO, "--json"]);
     let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(found["language_model"], "opt");
-    assert_eq!(found["bytes_in_memory"]["f32"], 4 * 570_688);
+    // A little more than four for each: matrices are held in whole panels of 32 outputs.
+    let bytes = found["bytes_in_memory"]["f32"].as_u64().unwrap();
+    assert!((4 * 570_688..4 * 580_000).contains(&bytes), "{bytes}");
     assert_eq!(found["missing"].as_array().unwrap().len(), 0);
 
     let folder = tempfile::tempdir().unwrap();

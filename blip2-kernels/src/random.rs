@@ -3,7 +3,7 @@
 use burn::tensor::{Bytes, DType, TensorData, f16};
 use rayon::prelude::*;
 
-use crate::{Role, TensorRequest, WeightSource};
+use crate::{PackedMatrix, Role, TensorRequest, WeightSource};
 
 /// A source that answers every request with seeded random numbers.
 ///
@@ -50,20 +50,32 @@ impl RandomWeights {
     }
 }
 
+impl RandomWeights {
+    fn uniform(&self, name: &str) -> Uniform {
+        Uniform {
+            key: self.seed ^ fnv1a(name),
+            // A uniform distribution on [-a, a] has standard deviation a / sqrt(3).
+            step: self.std * 3f32.sqrt() / LEVELS,
+        }
+    }
+}
+
 impl WeightSource for RandomWeights {
+    fn packed(&self, request: &TensorRequest<'_>) -> Option<PackedMatrix> {
+        let &[outputs, inputs] = request.shape else {
+            return None;
+        };
+        let format = request.precision.packed(DType::F32, request.role);
+        let uniform = self.uniform(request.name);
+        let read = |output: usize, row: &mut [f32]| uniform.read(output * inputs, row);
+        Some(PackedMatrix::pack(format, outputs, inputs, read))
+    }
+
     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
         let shape = request.shape.to_vec();
         let len = shape.iter().product();
-        let uniform = Uniform {
-            key: self.seed ^ fnv1a(request.name),
-            // A uniform distribution on [-a, a] has standard deviation a / sqrt(3).
-            step: self.std * 3f32.sqrt() / LEVELS,
-        };
-        let held = if request.role.follows_precision() {
-            request.precision.storage(DType::F32, request.device)
-        } else {
-            DType::F32
-        };
+        let uniform = self.uniform(request.name);
+        let held = request.storage(DType::F32);
         Some(match (request.role, held) {
             (Role::Bias, _) => TensorData::new(vec![0f32; len], shape),
             (Role::Scale, _) => TensorData::new(vec![1f32; len], shape),
@@ -113,13 +125,7 @@ impl Uniform {
             .par_chunks_mut(CHUNK * DRAWS)
             .enumerate()
             .for_each(|(chunk, values)| {
-                let numbers = |place: usize| {
-                    let word = self.word(chunk * CHUNK + place);
-                    [0, 16, 32, 48].map(|bits| {
-                        let level = f32::from((word >> bits) as u16);
-                        held((2.0 * level + 1.0 - LEVELS) * self.step)
-                    })
-                };
+                let numbers = |place: usize| self.numbers(chunk * CHUNK + place).map(&held);
                 let (words, rest) = values.as_chunks_mut::<DRAWS>();
                 let whole = words.len();
                 for (place, word) in words.iter_mut().enumerate() {
@@ -130,6 +136,28 @@ impl Uniform {
                 }
             });
         values
+    }
+
+    /// Fills `row` with the numbers from `start` on.
+    fn read(&self, start: usize, row: &mut [f32]) {
+        let mut place = start / DRAWS;
+        let skip = start % DRAWS;
+        let numbers = std::iter::from_fn(|| {
+            place += 1;
+            Some(self.numbers(place - 1))
+        });
+        for (value, number) in row.iter_mut().zip(numbers.flatten().skip(skip)) {
+            *value = number;
+        }
+    }
+
+    /// The numbers that the word at a place gives.
+    fn numbers(&self, place: usize) -> [f32; DRAWS] {
+        let word = self.word(place);
+        [0, 16, 32, 48].map(|bits| {
+            let level = f32::from((word >> bits) as u16);
+            (2.0 * level + 1.0 - LEVELS) * self.step
+        })
     }
 
     /// The splitmix64 generator (Steele, Lea and Flood, 2014) at a place of its sequence: good
@@ -169,6 +197,7 @@ mod tests {
             role,
             precision: Precision::F32,
             device,
+            packs: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Patches, class token and positions.
 
-use blip2_kernels::{Linear, Role, Weights};
+use blip2_kernels::{Linear, Matrix, Role, Weights};
 use burn::{
     module::{Module, Param},
     tensor::{DType, Tensor},
@@ -32,12 +32,12 @@ impl Embeddings {
         Self {
             class_embedding: weights.param("class_embedding", [1, 1, hidden], Role::Dense),
             patch_embedding: Linear::new(
-                kernel.param_as(
+                Matrix::dense(kernel.param_as(
                     "weight",
                     &[hidden, 3, patch, patch],
                     [hidden, 3 * patch * patch],
-                    Role::Matrix,
-                ),
+                    Role::Dense,
+                )),
                 Some(kernel.param("bias", [hidden], Role::Bias)),
             ),
             position_embedding: weights.param(

@@ -38,10 +38,9 @@ impl EncoderLayer {
         keep_map: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
         let normed = self.layer_norm1.forward(hidden_states.clone());
-        let (attended, map) = self.self_attn.forward(normed, keep_map);
-        let hidden_states = hidden_states + attended;
+        let (hidden_states, map) = self.self_attn.forward(normed, hidden_states, keep_map);
         let normed = self.layer_norm2.forward(hidden_states.clone());
-        (hidden_states + self.mlp.forward(normed), map)
+        (self.mlp.forward(normed, hidden_states), map)
     }
 }
 
@@ -56,9 +55,7 @@ struct Attention {
 impl Attention {
     fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
         let hidden = config.hidden_size;
-        let kernel = weights
-            .at("qkv")
-            .param("weight", [3 * hidden, hidden], Role::Matrix);
+        let kernel = weights.at("qkv").matrix("weight", 3 * hidden, hidden);
         Self {
             qkv: Linear::new(kernel, config.qkv_bias.then(|| qkv_bias(hidden, weights))),
             projection: weights.linear("projection", hidden, hidden, true),
@@ -66,21 +63,25 @@ impl Attention {
         }
     }
 
-    fn forward(&self, hidden_states: Tensor<3>, keep_map: bool) -> (Tensor<3>, Option<Tensor<4>>) {
-        let [batch, seq, hidden] = hidden_states.dims();
+    /// The attention of `normed`, added to `residual`.
+    fn forward(
+        &self,
+        normed: Tensor<3>,
+        residual: Tensor<3>,
+        keep_map: bool,
+    ) -> (Tensor<3>, Option<Tensor<4>>) {
+        let [batch, seq, hidden] = normed.dims();
         let heads = self.num_heads;
         let head_dim = hidden / heads;
-        let qkv = self.qkv.forward(hidden_states);
+        let qkv = self.qkv.forward(normed);
         let qkv = qkv
             .reshape([batch, seq, 3 * heads, head_dim])
             .swap_dims(1, 2);
         let part = |n: usize| qkv.clone().narrow(1, n * heads, heads);
         let scale = (head_dim as f64).powf(-0.5);
         let attended = attention(part(0), part(1), part(2), scale, None, keep_map);
-        (
-            self.projection.forward(merge_heads(attended.output)),
-            attended.map,
-        )
+        let merged = merge_heads(attended.output);
+        (self.projection.forward_onto(merged, residual), attended.map)
     }
 }
 
@@ -116,8 +117,9 @@ impl Mlp {
         }
     }
 
-    fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
-        self.fc2
-            .forward(self.activation.forward(self.fc1.forward(hidden_states)))
+    /// The perceptron of `normed`, added to `residual`.
+    fn forward(&self, normed: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        let inner = self.fc1.forward_activated(normed, self.activation);
+        self.fc2.forward_onto(inner, residual)
     }
 }

@@ -5,8 +5,8 @@ use blip2_io::{
     checkpoint::{PlannedTensor, WeightPlan},
     config::Blip2Config,
 };
-use blip2_kernels::{Precision, Weights};
-use burn::tensor::{DType, Device};
+use blip2_kernels::{Precision, Role, Weights, packs};
+use burn::tensor::Device;
 
 use super::{Workload, activations};
 use crate::{
@@ -115,9 +115,10 @@ impl MemoryPlan {
     /// What a part's largest narrow matrix takes while it is widened for a product.
     fn widened(&self, part: &str) -> u64 {
         let narrow = |tensor: &&PlannedTensor| {
-            let stored = tensor.stored.unwrap_or(DType::F32);
-            tensor.role.follows_precision()
-                && self.held(tensor).storage(stored, &self.device) != DType::F32
+            let bytes = tensor.bytes(self.held(tensor), &self.device);
+            // Kernels multiply a packed matrix as it is.
+            let multiplied = matches!(tensor.role, Role::Matrix | Role::Head);
+            multiplied && !packs(&self.device) && bytes < 4 * tensor.parameters()
         };
         self.tensors
             .iter()

@@ -97,7 +97,7 @@ impl Blip2ForConditionalGeneration {
             vision_model: VisionModel::load(&config.vision_config, &vision.at("vision_model"))?,
             query_tokens: QueryTokens::load(config.num_query_tokens, query_width, &exact),
             qformer: QFormer::load(&config.qformer_config, &exact.at("qformer"))?,
-            language_projection: exact.linear(
+            language_projection: exact.dense_linear(
                 "language_projection",
                 query_width,
                 language_model.embedding_dim(),

@@ -35,12 +35,8 @@ impl PlannedTensor {
             Precision::AsStored => precision,
             insisted => insisted,
         };
-        let dtype = if self.role.follows_precision() {
-            precision.storage(self.stored.unwrap_or(DType::F32), device)
-        } else {
-            DType::F32
-        };
-        self.parameters() * dtype.size() as u64
+        let stored = self.stored.unwrap_or(DType::F32);
+        precision.held_bytes(self.role, &self.shape, stored, device)
     }
 }
 
