@@ -14,6 +14,7 @@ mod caption;
 mod demo;
 mod inspect;
 mod model;
+mod pack;
 mod verify;
 
 use std::{fmt::Display, process::ExitCode};
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Answer(args) => answer::run(&args),
         Command::Caption(args) => caption::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -51,6 +51,7 @@ mod error;
 pub mod inspect;
 pub mod memory;
 pub mod model;
+mod pack;
 mod pipeline;
 mod precision;
 mod preset;
@@ -69,6 +70,7 @@ pub use burn::tensor::Device;
 pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
+pub use pack::pack;
 pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
     Seen, Template, Timings,

@@ -40,6 +40,7 @@ fn pages_are_given_back_and_can_be_read_again() {
         role: Role::Matrix,
         precision,
         device: &device,
+        packs: false,
     };
 
     let before = mapped();

@@ -30,6 +30,7 @@ pub use encoded::EncodedImage;
 pub use options::Options;
 pub use picture::Picture;
 pub use seen::Seen;
+pub(crate) use source::check_architecture;
 pub use stream::AnswerStream;
 pub use template::Template;
 

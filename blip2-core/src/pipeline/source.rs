@@ -137,7 +137,10 @@ impl Origin {
 }
 
 /// Refuses checkpoints of BLIP-2's other heads, whose weights would be missing one by one.
-fn check_architecture(folder: &CheckpointFolder, found: &[String]) -> Result<(), Blip2Error> {
+pub(crate) fn check_architecture(
+    folder: &CheckpointFolder,
+    found: &[String],
+) -> Result<(), Blip2Error> {
     const ANSWERS: [&str; 2] = ["Blip2ForConditionalGeneration", "Blip2Model"];
     if found.is_empty() || found.iter().any(|name| ANSWERS.contains(&name.as_str())) {
         return Ok(());
