@@ -9,7 +9,8 @@ use crate::args::{DeviceArgs, MemoryArgs};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchArgs {
-    /// A Hugging Face checkpoint folder; without it and --preset, the demonstration model.
+    /// A Hugging Face checkpoint folder or a packed file; without it and --preset, the demonstration
+    /// model.
     #[arg(conflicts_with = "preset")]
     pub(super) folder: Option<PathBuf>,
     /// A published model's size with random weights made in memory: blip2-opt-2.7b,
