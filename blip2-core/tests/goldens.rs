@@ -56,6 +56,12 @@ fn blip2_with_tied_ungated_t5() {
 }
 
 #[test]
+fn clips_tower() {
+    passes_everywhere("clip_vision_plain", 6);
+    passes_everywhere("clip_vision", 7);
+}
+
+#[test]
 fn images() {
     let options = VerifyOptions::on("flex").unwrap();
     let reports = verify(fixture("images"), &options).unwrap();

@@ -1,14 +1,16 @@
 //! The transformer's layers.
 
-use blip2_kernels::{Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads};
+use blip2_kernels::{
+    Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads, split_heads,
+};
 use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
 
-use crate::Blip2VisionConfig;
+use crate::tower::{Family, TowerConfig};
 
-/// A pre-norm transformer layer (`Blip2EncoderLayer`).
+/// A pre-norm transformer layer (`Blip2EncoderLayer`, `CLIPEncoderLayer`).
 #[derive(Module, Debug)]
 pub(crate) struct EncoderLayer {
     layer_norm1: LayerNorm,
@@ -18,7 +20,7 @@ pub(crate) struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    pub(crate) fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+    pub(crate) fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let (hidden, eps) = (config.hidden_size, config.layer_norm_eps);
         Self {
             layer_norm1: weights.layer_norm("layer_norm1", hidden, eps),
@@ -45,42 +47,80 @@ impl EncoderLayer {
     }
 }
 
-/// Self-attention whose queries, keys and values come from one matrix (`Blip2Attention`).
+/// Self-attention (`Blip2Attention`, `CLIPAttention`).
 #[derive(Module, Debug)]
 struct Attention {
-    qkv: Linear,
+    inputs: Inputs,
     projection: Linear,
     num_heads: usize,
 }
 
+/// Where queries, keys and values come from: one matrix or three.
+#[derive(Module, Debug)]
+enum Inputs {
+    Fused(Linear),
+    Apart(Apart),
+}
+
+#[derive(Module, Debug)]
+struct Apart {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+}
+
 impl Attention {
-    fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+    fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let hidden = config.hidden_size;
-        let kernel = weights
-            .at("qkv")
-            .param("weight", [3 * hidden, hidden], Role::Matrix);
+        let square = |name| weights.linear(name, hidden, hidden, true);
+        let (inputs, projection) = match config.family {
+            Family::Eva { qkv_bias: biased } => {
+                let kernel = weights
+                    .at("qkv")
+                    .param("weight", [3 * hidden, hidden], Role::Matrix);
+                let bias = biased.then(|| qkv_bias(hidden, weights));
+                (Inputs::Fused(Linear::new(kernel, bias)), "projection")
+            }
+            Family::Clip => {
+                let apart = Apart {
+                    q_proj: square("q_proj"),
+                    k_proj: square("k_proj"),
+                    v_proj: square("v_proj"),
+                };
+                (Inputs::Apart(apart), "out_proj")
+            }
+        };
         Self {
-            qkv: Linear::new(kernel, config.qkv_bias.then(|| qkv_bias(hidden, weights))),
-            projection: weights.linear("projection", hidden, hidden, true),
+            inputs,
+            projection: square(projection),
             num_heads: config.num_attention_heads,
         }
     }
 
     fn forward(&self, hidden_states: Tensor<3>, keep_map: bool) -> (Tensor<3>, Option<Tensor<4>>) {
-        let [batch, seq, hidden] = hidden_states.dims();
+        let [_, _, hidden] = hidden_states.dims();
         let heads = self.num_heads;
-        let head_dim = hidden / heads;
-        let qkv = self.qkv.forward(hidden_states);
-        let qkv = qkv
-            .reshape([batch, seq, 3 * heads, head_dim])
-            .swap_dims(1, 2);
-        let part = |n: usize| qkv.clone().narrow(1, n * heads, heads);
-        let scale = (head_dim as f64).powf(-0.5);
-        let attended = attention(part(0), part(1), part(2), scale, None, keep_map);
+        let [q, k, v] = self.inputs.forward(hidden_states, heads);
+        let scale = ((hidden / heads) as f64).powf(-0.5);
+        let attended = attention(q, k, v, scale, None, keep_map);
         (
             self.projection.forward(merge_heads(attended.output)),
             attended.map,
         )
+    }
+}
+
+impl Inputs {
+    /// Queries, keys and values, each `[batch, heads, seq, head_dim]`.
+    fn forward(&self, hidden_states: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
+        match self {
+            Self::Fused(qkv) => {
+                let qkv = split_heads(qkv.forward(hidden_states), 3 * heads);
+                [0, 1, 2].map(|n| qkv.clone().narrow(1, n * heads, heads))
+            }
+            Self::Apart(apart) => [&apart.q_proj, &apart.k_proj, &apart.v_proj]
+                .map(|linear| split_heads(linear.forward(hidden_states.clone()), heads)),
+        }
     }
 }
 
@@ -97,7 +137,7 @@ fn qkv_bias(hidden: usize, weights: &Weights<'_>) -> Param<Tensor<1>> {
     }
 }
 
-/// The two-layer perceptron (`Blip2MLP`).
+/// The two-layer perceptron (`Blip2MLP`, `CLIPMLP`).
 #[derive(Module, Debug)]
 struct Mlp {
     fc1: Linear,
@@ -107,7 +147,7 @@ struct Mlp {
 }
 
 impl Mlp {
-    fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+    fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         Self {
             fc1: weights.linear("fc1", hidden, inner, true),

@@ -14,6 +14,8 @@
 //! # Ok::<(), blip2_core::verify::VerifyError>(())
 //! ```
 
+mod clip;
+mod compare;
 mod generation;
 mod golden;
 mod images;
@@ -28,6 +30,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use blip2_io::{CheckpointFolder, config::ModelKind};
 use blip2_kernels::Precision;
 use burn::tensor::Device;
 
@@ -185,10 +188,26 @@ fn verify_one(folder: &Path, options: &VerifyOptions) -> Result<Report, VerifyEr
     } else if golden.json("encode").is_some() {
         tokenizers::verify(folder, &golden, &mut report)?;
     } else {
-        stages::verify(folder, &golden, options, &mut report)?;
+        model(folder, &golden, options, &mut report)?;
     }
     for key in golden.unseen() {
         report.skip(key, "this version has no check for it");
     }
     Ok(report)
+}
+
+/// Verifies the model that the folder holds, whichever member of the family it is.
+fn model(
+    path: &Path,
+    golden: &Golden,
+    options: &VerifyOptions,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let folder = CheckpointFolder::open(path).map_err(Blip2Error::from)?;
+    match folder.kind().map_err(Blip2Error::from)? {
+        kind @ (ModelKind::ClipVision | ModelKind::ClipVisionProjected) => {
+            clip::verify(&folder, kind, golden, options, report)
+        }
+        _ => stages::verify(path, golden, options, report),
+    }
 }

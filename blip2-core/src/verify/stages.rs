@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use super::{
-    Golden, Outcome, Report, Tolerance, VerifyError, VerifyOptions, generation,
+    Golden, Outcome, Report, Tolerance, VerifyError, VerifyOptions, compare::Compare, generation,
     golden::GoldenTensor, loss::cross_entropy, prompts, tokenizers::equal,
 };
 use crate::{
@@ -87,53 +87,23 @@ pub(super) fn verify(
     generation::verify(&mut verifier, &features)
 }
 
+impl Compare for Verifier<'_> {
+    fn golden(&self) -> &Golden {
+        self.golden
+    }
+
+    fn report(&mut self) -> &mut Report {
+        self.report
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        self.tolerance
+    }
+}
+
 impl Verifier<'_> {
     pub(super) fn model(&self) -> &Blip2ForConditionalGeneration {
         self.pipeline.model()
-    }
-
-    /// Compares a tensor with the golden of this name, if there is one.
-    pub(super) fn tensor<const D: usize>(&mut self, key: &str, found: Tensor<D>) {
-        if let Some(golden) = self.golden.tensor(key) {
-            self.report
-                .push(key, self.tolerance.compare_tensor(found, golden));
-        }
-    }
-
-    /// Compares tensors with `prefix.0`, `prefix.1`, …
-    fn series<const D: usize>(&mut self, prefix: &str, found: Vec<Tensor<D>>) {
-        let goldens = self.golden.series(prefix);
-        if goldens.is_empty() {
-            return;
-        }
-        if goldens.len() != found.len() {
-            let error = format!(
-                "{} tensors where there are {} goldens",
-                found.len(),
-                goldens.len()
-            );
-            self.report.push(prefix, Outcome::Failed { error });
-        }
-        for ((key, golden), found) in goldens.into_iter().zip(found) {
-            self.report
-                .push(key, self.tolerance.compare_tensor(found, golden));
-        }
-    }
-
-    /// A result, or a failed check in its place.
-    pub(super) fn run<T>(&mut self, stage: &str, result: Result<T, Blip2Error>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.report.push(
-                    stage,
-                    Outcome::Failed {
-                        error: error.to_string(),
-                    },
-                );
-                None
-            }
-        }
     }
 
     /// What the checkpoint itself must say.
