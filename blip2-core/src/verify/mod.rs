@@ -16,6 +16,7 @@
 
 mod clip;
 mod compare;
+mod features;
 mod generation;
 mod golden;
 mod images;
@@ -33,6 +34,7 @@ use std::{
 use blip2_io::{CheckpointFolder, config::ModelKind};
 use blip2_kernels::Precision;
 use burn::tensor::Device;
+use serde_json::Value;
 
 pub use report::{Check, Outcome, Report, Unchecked};
 
@@ -203,6 +205,10 @@ fn model(
     options: &VerifyOptions,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
+    // Goldens of another class of the same checkpoint lie in a folder of their own.
+    if let Some(checkpoint) = golden.json("checkpoint").and_then(Value::as_str) {
+        return features::verify(path, checkpoint, golden, options, report);
+    }
     let folder = CheckpointFolder::open(path).map_err(Blip2Error::from)?;
     match folder.kind().map_err(Blip2Error::from)? {
         kind @ (ModelKind::ClipVision | ModelKind::ClipVisionProjected) => {

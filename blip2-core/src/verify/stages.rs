@@ -134,7 +134,11 @@ impl Verifier<'_> {
 
     /// Preprocessing, where the pictures lie in a folder `images` beside this one. JPEG decoders
     /// differ, so only lossless pictures are compared.
-    fn pixels(&mut self, folder: &Path, golden: &GoldenTensor) -> Result<(), VerifyError> {
+    pub(super) fn pixels(
+        &mut self,
+        folder: &Path,
+        golden: &GoldenTensor,
+    ) -> Result<(), VerifyError> {
         let Some(names) = self.golden.json("px_images").and_then(Value::as_array) else {
             return Ok(());
         };
@@ -262,19 +266,7 @@ impl Verifier<'_> {
 
     /// The prompts that the goldens were made with.
     pub(super) fn rows(&self) -> Result<Option<PromptRows>, VerifyError> {
-        let (Some(ids), Some(mask)) = (
-            self.golden.tensor("input_ids"),
-            self.golden.tensor("attention_mask"),
-        ) else {
-            return Ok(None);
-        };
-        let ids = unsigned(&ids.rows()?, 0);
-        let mask: Vec<Vec<bool>> = mask
-            .rows()?
-            .iter()
-            .map(|row| row.iter().map(|&bit| bit != 0).collect())
-            .collect();
-        Ok(Some(PromptRows::new(ids, mask)?))
+        rows(self.golden, "input_ids", "attention_mask")
     }
 
     /// Hidden states, logits and losses for embedded prompts.
@@ -389,8 +381,26 @@ impl Verifier<'_> {
     }
 }
 
+/// The rows of golden ids and their golden mask, if both are there.
+pub(super) fn rows(
+    golden: &Golden,
+    ids: &str,
+    mask: &str,
+) -> Result<Option<PromptRows>, VerifyError> {
+    let (Some(ids), Some(mask)) = (golden.tensor(ids), golden.tensor(mask)) else {
+        return Ok(None);
+    };
+    let ids = unsigned(&ids.rows()?, 0);
+    let mask: Vec<Vec<bool>> = mask
+        .rows()?
+        .iter()
+        .map(|row| row.iter().map(|&bit| bit != 0).collect())
+        .collect();
+    Ok(Some(PromptRows::new(ids, mask)?))
+}
+
 /// Token ids, with `fill` for what is no id (ignored labels).
-fn unsigned(rows: &[Vec<i64>], fill: u32) -> Vec<Vec<u32>> {
+pub(super) fn unsigned(rows: &[Vec<i64>], fill: u32) -> Vec<Vec<u32>> {
     let id = |&id: &i64| u32::try_from(id).unwrap_or(fill);
     rows.iter()
         .map(|row| row.iter().map(id).collect())
