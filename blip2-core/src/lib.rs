@@ -23,6 +23,7 @@
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
 //! | constraints on the next token | [`Options::constraint`] |
+//! | how well pictures and texts go together | [`Blip2Retrieval`] |
 //! | the model on tensors, stage by stage | [`model`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
 //! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
@@ -45,16 +46,18 @@
 
 mod device;
 mod error;
+mod family;
 pub mod inspect;
 pub mod model;
 mod pipeline;
+mod retrieval;
 pub mod verify;
 
 use std::path::Path;
 
 pub use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, checkpoint,
-    config::{self, Blip2Config, TextConfig},
+    config::{self, Ability, Blip2Config, ModelKind, TextConfig},
     image,
 };
 pub use blip2_kernels::{Precision, Weights};
@@ -62,9 +65,13 @@ pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::tensor::Device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
+pub use family::opened_with;
 pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
     Seen, Template, Timings,
+};
+pub use retrieval::{
+    Blip2Retrieval, Blip2RetrievalBuilder, EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding,
 };
 
 /// Decodes a picture file within the default limits, as

@@ -1,9 +1,15 @@
-//! The models as one composes them from the parts, on tensors; the pipeline stands on these.
+//! The models as one composes them from the parts, on tensors; the pipelines stand on these.
 
+mod embeds;
 mod features;
 mod generation;
+mod retrieval;
 mod rows;
 
+pub use embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts};
 pub use features::VisionFeatures;
 pub use generation::{Blip2ForConditionalGeneration, ImageFeatures};
+pub use retrieval::{
+    Blip2ForImageTextRetrieval, Blip2TextModelWithProjection, Blip2VisionModelWithProjection,
+};
 pub use rows::{PaddingSide, PromptRows};

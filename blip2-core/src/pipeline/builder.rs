@@ -7,6 +7,7 @@ use std::{
 
 use blip2_io::{
     CheckpointFolder, CheckpointWeights,
+    config::ModelKind,
     image::{DecodeOptions, ImageProcessor},
 };
 use blip2_kernels::{Precision, Weights};
@@ -14,7 +15,9 @@ use blip2_lm::generate::GenerationConfig;
 use burn::tensor::Device;
 
 use super::{Blip2Pipeline, Prompts, Template};
-use crate::{Blip2Error, device_by_name, device_names, model::Blip2ForConditionalGeneration};
+use crate::{
+    Blip2Error, device_by_name, device_names, family, model::Blip2ForConditionalGeneration,
+};
 
 /// Tensors that checkpoints hold without the model reading them: duplicates of tied weights, and
 /// buffers of old versions.
@@ -135,8 +138,8 @@ impl Blip2PipelineBuilder {
             });
         }
 
+        family::expect(&folder, ModelKind::Blip2)?;
         let config = folder.config()?;
-        check_architecture(&folder, &config.architectures)?;
         let tokenizer = folder.tokenizer()?;
         let processor = ImageProcessor::new(folder.image_processor()?)?;
         let overrides = folder.prompts()?;
@@ -171,20 +174,4 @@ impl Blip2PipelineBuilder {
             fingerprint: OnceLock::new(),
         })
     }
-}
-
-/// Refuses checkpoints of BLIP-2's other heads, whose weights would be missing one by one.
-fn check_architecture(folder: &CheckpointFolder, found: &[String]) -> Result<(), Blip2Error> {
-    const ANSWERS: [&str; 2] = ["Blip2ForConditionalGeneration", "Blip2Model"];
-    if found.is_empty() || found.iter().any(|name| ANSWERS.contains(&name.as_str())) {
-        return Ok(());
-    }
-    Err(Blip2Error::WrongModel {
-        path: folder.path().to_path_buf(),
-        reason: format!(
-            "the checkpoint is a {}, which cannot answer questions; use one of \
-             Blip2ForConditionalGeneration",
-            found.join(", ")
-        ),
-    })
 }

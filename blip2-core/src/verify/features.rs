@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     Golden, Report, VerifyError, VerifyOptions,
     compare::Compare,
-    stages::{Verifier, rows, unsigned},
+    stages::{Verifier, pixels, rows, unsigned},
 };
 use crate::Blip2Pipeline;
 
@@ -41,7 +41,7 @@ pub(super) fn verify(
             "there are no pixel_values to start from",
         ));
     };
-    verifier.pixels(folder, pixel_values)?;
+    pixels(&mut verifier, folder, pixel_values, pipeline.processor())?;
     let pixel_values = pixel_values.tensor(pipeline.device())?;
     let (model, usual) = (pipeline.model(), VisionOptions::default());
 

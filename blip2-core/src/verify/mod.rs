@@ -23,6 +23,7 @@ mod images;
 mod loss;
 mod prompts;
 mod report;
+mod retrieval;
 mod stages;
 mod tokenizers;
 
@@ -214,6 +215,7 @@ fn model(
         kind @ (ModelKind::ClipVision | ModelKind::ClipVisionProjected) => {
             clip::verify(&folder, kind, golden, options, report)
         }
+        ModelKind::Blip2Retrieval => retrieval::verify(path, golden, options, report),
         _ => stages::verify(path, golden, options, report),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_io::CheckpointFolder;
+use blip2_io::{CheckpointFolder, image::ImageProcessor};
 use blip2_lm::LanguageModel;
 use blip2_vision::VisionOptions;
 use burn::tensor::Tensor;
@@ -75,7 +75,7 @@ pub(super) fn verify(
             "there are no pixel_values to start from",
         ));
     };
-    verifier.pixels(folder, pixel_values)?;
+    pixels(&mut verifier, folder, pixel_values, pipeline.processor())?;
     let pixel_values = pixel_values.tensor(pipeline.device())?;
     let Some(image_embeds) = verifier.vision(pixel_values)? else {
         return Ok(());
@@ -128,40 +128,6 @@ impl Verifier<'_> {
         ) {
             let outcome = equal(&config.scale_decoder_outputs, &expected);
             self.report.push("scale_decoder_outputs", outcome);
-        }
-        Ok(())
-    }
-
-    /// Preprocessing, where the pictures lie in a folder `images` beside this one. JPEG decoders
-    /// differ, so only lossless pictures are compared.
-    pub(super) fn pixels(
-        &mut self,
-        folder: &Path,
-        golden: &GoldenTensor,
-    ) -> Result<(), VerifyError> {
-        let Some(names) = self.golden.json("px_images").and_then(Value::as_array) else {
-            return Ok(());
-        };
-        let beside = folder.parent().unwrap_or(folder).join("images");
-        let count = golden.shape.iter().skip(1).product::<usize>();
-        let values = golden.floats()?;
-        for (name, values) in names
-            .iter()
-            .filter_map(Value::as_str)
-            .zip(values.chunks(count.max(1)))
-        {
-            let path = beside.join(name);
-            if !name.ends_with(".png") || !path.is_file() {
-                continue;
-            }
-            let key = format!("pixel_values ({name})");
-            let processed = crate::open_image(&path)
-                .and_then(|image| Ok(self.pipeline.processor().process(&image)?));
-            if let Some(found) = self.run(&key, processed) {
-                let golden = GoldenTensor::row(&golden.shape, values);
-                let outcome = Tolerance(1e-6).compare(&found.shape(), found.data(), &golden);
-                self.report.push(key, outcome);
-            }
         }
         Ok(())
     }
@@ -379,6 +345,41 @@ impl Verifier<'_> {
             self.report.push(key, outcome);
         }
     }
+}
+
+/// Preprocessing, where the pictures lie in a folder `images` beside this one. JPEG decoders
+/// differ, so only lossless pictures are compared.
+pub(super) fn pixels(
+    verification: &mut impl Compare,
+    folder: &Path,
+    golden: &GoldenTensor,
+    processor: &ImageProcessor,
+) -> Result<(), VerifyError> {
+    let names = verification.golden().json("px_images");
+    let Some(names) = names.and_then(Value::as_array).cloned() else {
+        return Ok(());
+    };
+    let beside = folder.parent().unwrap_or(folder).join("images");
+    let count = golden.shape.iter().skip(1).product::<usize>();
+    let values = golden.floats()?;
+    for (name, values) in names
+        .iter()
+        .filter_map(Value::as_str)
+        .zip(values.chunks(count.max(1)))
+    {
+        let path = beside.join(name);
+        if !name.ends_with(".png") || !path.is_file() {
+            continue;
+        }
+        let key = format!("pixel_values ({name})");
+        let processed = crate::open_image(&path).and_then(|image| Ok(processor.process(&image)?));
+        if let Some(found) = verification.run(&key, processed) {
+            let golden = GoldenTensor::row(&golden.shape, values);
+            let outcome = Tolerance(1e-6).compare(&found.shape(), found.data(), &golden);
+            verification.report().push(key, outcome);
+        }
+    }
+    Ok(())
 }
 
 /// The rows of golden ids and their golden mask, if both are there.

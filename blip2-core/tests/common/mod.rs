@@ -13,6 +13,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 /// The pipeline of a fixture.
+#[allow(dead_code)] // not every test answers
 pub(crate) fn pipeline(name: &str) -> Blip2Pipeline {
     Blip2Pipeline::from_pretrained(fixture(name)).unwrap()
 }
