@@ -1,4 +1,5 @@
-//! `blip2`: ask questions about pictures, caption folders of them, inspect and verify checkpoints.
+//! `blip2`: ask questions about pictures, caption folders of them, search them, inspect and verify
+//! checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
 //! the work is done, 1 when it failed, and 2 for a command line that makes no sense.
@@ -10,8 +11,12 @@ mod answer;
 mod args;
 mod caption;
 mod demo;
+mod index;
 mod inspect;
+mod match_texts;
 mod model;
+mod pictures;
+mod sheet;
 mod verify;
 
 use std::{fmt::Display, process::ExitCode};
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Answer(args) => answer::run(&args),
         Command::Caption(args) => caption::run(&args),
+        Command::Match(args) => match_texts::run(&args),
+        Command::Index(args) => index::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
     };

@@ -24,6 +24,7 @@
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
 //! | constraints on the next token | [`Options::constraint`] |
 //! | how well pictures and texts go together | [`Blip2Retrieval`] |
+//! | pictures found by a text or by another picture | [`PhotoIndex`] |
 //! | the model on tensors, stage by stage | [`model`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
 //! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
@@ -49,6 +50,7 @@ mod error;
 mod family;
 pub mod inspect;
 pub mod model;
+pub mod photo_index;
 mod pipeline;
 mod retrieval;
 pub mod verify;
@@ -66,6 +68,7 @@ pub use burn::tensor::Device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
 pub use family::opened_with;
+pub use photo_index::PhotoIndex;
 pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
     Seen, Template, Timings,

@@ -73,3 +73,53 @@ impl TextEmbeddings {
         Ok(self.word_embeddings.forward(ids) + positions.unsqueeze())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blip2_kernels::RandomWeights;
+    use burn::tensor::{Device, Tolerance};
+
+    fn table() -> TextEmbeddings {
+        let config = Blip2QFormerConfig {
+            vocab_size: 10,
+            hidden_size: 4,
+            max_position_embeddings: 3,
+            ..Default::default()
+        };
+        let source = RandomWeights::new(7, 0.5);
+        TextEmbeddings::load(&config, &Weights::new(&source, &Device::flex()))
+    }
+
+    #[test]
+    fn a_words_vector_and_its_positions_are_added() {
+        let table = table();
+        let embeds = table.forward(&[vec![3, 5], vec![5, 3]]).unwrap();
+        assert_eq!(embeds.dims(), [2, 2, 4]);
+        let at = |row, place| embeds.clone().slice([row..row + 1, place..place + 1]);
+        // Between two words lies the same, wherever both stand.
+        let first = at(0, 0) - at(1, 0);
+        let second = at(1, 1) - at(0, 1);
+        first
+            .into_data()
+            .assert_approx_eq::<f32>(&second.into_data(), Tolerance::absolute(1e-6));
+        let difference = at(0, 0) - at(1, 1);
+        assert!(difference.abs().max().into_scalar::<f32>() > 1e-3);
+    }
+
+    #[test]
+    fn what_cannot_be_embedded_is_refused() {
+        let table = table();
+        assert_eq!(table.max_tokens(), 3);
+        for (rows, part) in [
+            (vec![], "no rows"),
+            (vec![vec![]], "no rows"),
+            (vec![vec![1, 2], vec![1]], "row 1"),
+            (vec![vec![1, 10]], "10 is not below"),
+            (vec![vec![1; 4]], "4 tokens"),
+        ] {
+            let error = table.forward(&rows).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

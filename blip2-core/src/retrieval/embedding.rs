@@ -114,7 +114,7 @@ impl MatchScore {
 }
 
 /// The inner product, in eight sums side by side, which a processor adds at once.
-pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0f32; 8];
     for (a, b) in a.iter().zip(b) {

@@ -16,7 +16,6 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 pub use builder::Blip2RetrievalBuilder;
 pub(crate) use builder::IGNORABLE;
-pub(crate) use embedding::dot;
 pub use embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding};
 
 use crate::{
@@ -32,7 +31,7 @@ use texts::Texts;
 /// It compares in two ways. **Similarity** is quick: a picture and a text are embedded, each by
 /// itself, and what is embedded once can be compared with anything later. **Matching** reads a
 /// picture and a text together, which is slower and more exact; so a search compares all and
-/// matches the best, as a search should.
+/// matches the best, as [`PhotoIndex`](crate::PhotoIndex) does.
 ///
 /// It cannot answer questions: that is what [`Blip2Pipeline`](crate::Blip2Pipeline) is for, which
 /// takes other checkpoints. One pipeline serves many threads: it is `Send + Sync`, and all methods

@@ -19,6 +19,7 @@ pub(crate) fn pipeline(name: &str) -> Blip2Pipeline {
 }
 
 /// Pictures that differ.
+#[allow(dead_code)] // not every test shows one
 pub(crate) fn picture(seed: u32) -> RgbImage {
     RgbImage::from_fn(40, 30, |x, y| {
         let mix = (x / 5 * 31 + y / 6 * 17 + seed * 101).wrapping_mul(2_654_435_761);
