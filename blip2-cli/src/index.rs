@@ -1,6 +1,6 @@
 //! `blip2 index add|remove|list|search`: pictures found by a text or by a picture.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blip2_core::{
     PhotoIndex, open_image,
@@ -159,7 +159,7 @@ fn named(path: &Path, error: IndexError) -> Failure {
 }
 
 /// A picture is named by its path as it was given, so that a search can open it again.
-fn name_of(path: &PathBuf) -> Result<String, Failure> {
+fn name_of(path: &Path) -> Result<String, Failure> {
     let name = path.to_str().map(str::to_string);
     name.ok_or_else(|| Failure::Work(format!("{}: the name is no text", path.display())))
 }

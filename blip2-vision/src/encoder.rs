@@ -57,6 +57,7 @@ struct Attention {
 
 /// Where queries, keys and values come from: one matrix or three.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // one for each layer, next to megabytes of weights
 enum Inputs {
     Fused(Linear),
     Apart(Apart),
