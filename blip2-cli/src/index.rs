@@ -27,6 +27,9 @@ pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
     }
 }
 
+/// An index is saved on the way whenever it has doubled, from twice this number of pictures on.
+const FIRST_SAVE: usize = 32;
+
 fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     let paths = expand(&args.images)?;
     let existing = args.index.exists().then(|| open(&args.index)).transpose()?;
@@ -38,6 +41,7 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
 
     let before = index.len();
     let (mut failed, mut skipped) = (0, 0);
+    let mut saved = index.len();
     let bar = model::bar(paths.len());
     for chunk in paths.chunks(usize::from(args.batch)) {
         let mut opened: Vec<(String, image::RgbImage)> = Vec::new();
@@ -57,6 +61,13 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
         }
         let pictures = opened.iter().map(|(name, image)| (name.as_str(), image));
         index.add_batch(&blip2, pictures).map_err(Failure::work)?;
+        if index.len() >= 2 * saved.max(FIRST_SAVE) {
+            // Should the rest be interrupted, this is kept; and it is mapped from now on, so that
+            // memory does not hold it.
+            index.save(&args.index).map_err(Failure::work)?;
+            index = open(&args.index)?;
+            saved = index.len();
+        }
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();

@@ -74,7 +74,8 @@ pub use pipeline::{
     Seen, Template, Timings,
 };
 pub use retrieval::{
-    Blip2Retrieval, Blip2RetrievalBuilder, EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding,
+    Blip2Retrieval, Blip2RetrievalBuilder, EncodedPhoto, ImageEmbedder, ImageEmbedding, MatchScore,
+    TextEmbedder, TextEmbedding,
 };
 
 /// Decodes a picture file within the default limits, as

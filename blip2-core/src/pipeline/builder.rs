@@ -138,7 +138,7 @@ impl Blip2PipelineBuilder {
             });
         }
 
-        family::expect(&folder, ModelKind::Blip2)?;
+        family::expect(&folder, &[ModelKind::Blip2])?;
         let config = folder.config()?;
         let tokenizer = folder.tokenizer()?;
         let processor = ImageProcessor::new(folder.image_processor()?)?;
