@@ -78,7 +78,7 @@ impl Blip2ForImageTextRetrieval {
     ///
     /// # Errors
     ///
-    /// As [`Blip2TextModelWithProjection::encode`].
+    /// As [`Blip2TextModelWithProjection::encode`](super::Blip2TextModelWithProjection::encode).
     pub fn encode_texts(&self, texts: &PromptRows) -> Result<EncodedTexts, Blip2Error> {
         let output = self.vision.qformer.forward(self.head.input(texts)?)?;
         Ok(EncodedTexts::new(output.last_hidden_state))
