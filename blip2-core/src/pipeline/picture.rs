@@ -19,6 +19,17 @@ pub enum Picture<'a> {
     Rgb(&'a RgbImage),
 }
 
+impl Picture<'_> {
+    /// The number of pixels.
+    pub(super) fn pixels(&self) -> usize {
+        let (width, height) = match self {
+            Self::Dynamic(image) => (image.width(), image.height()),
+            Self::Rgb(image) => image.dimensions(),
+        };
+        width as usize * height as usize
+    }
+}
+
 impl<'a> From<&'a DynamicImage> for Picture<'a> {
     fn from(image: &'a DynamicImage) -> Self {
         Self::Dynamic(image)

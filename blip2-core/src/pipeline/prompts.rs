@@ -98,7 +98,11 @@ impl Prompts {
         if let (true, Some(bos)) = (prompt.is_empty(), self.bos_token) {
             return Ok(Prompt(vec![bos]));
         }
-        let ids = self.tokenizer.encode(prompt)?;
+        self.ids(self.tokenizer.encode(prompt)?)
+    }
+
+    /// A prompt of these ids.
+    pub(super) fn ids(&self, ids: Vec<u32>) -> Result<Prompt, Blip2Error> {
         match self.image_token {
             Some(image_token) if ids.contains(&image_token) => {
                 let token = self.tokenizer.id_to_token(image_token).unwrap_or_default();

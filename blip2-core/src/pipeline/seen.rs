@@ -113,8 +113,12 @@ impl<'p> Seen<'p> {
     }
 
     fn generate(&self, prompts: &[Prompt], options: &Options) -> Result<Vec<Answer>, Blip2Error> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let prepared = self.pipeline.prepare(prompts, options)?;
         let features = self.features.select(&vec![0; prompts.len()]);
         self.pipeline
-            .generate(&features, prompts, options, Timings::default())
+            .generate(&features, prepared, Timings::default())
     }
 }

@@ -84,7 +84,7 @@ impl Blip2Pipeline {
             session,
             histories,
             generator,
-        } = self.start(features, &[prompt], options)?;
+        } = self.start(features, self.prepare(&[prompt], options)?)?;
         let history = histories.first().map_or(&[][..], Vec::as_slice);
         let stream = generator.stream(session, history)?;
         Ok(AnswerStream {
