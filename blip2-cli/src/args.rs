@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Index(IndexArgs),
     /// Show what a checkpoint folder holds and what it needs, without loading it.
     Inspect(InspectArgs),
+    /// Write a checkpoint into one file, in another precision, that opens at once.
+    Pack(PackArgs),
     /// Compare a checkpoint's every stage with the goldens beside it.
     Verify(VerifyArgs),
     /// Measure a model stage by stage: time, memory, and how near that is to this machine's limits.
@@ -177,6 +179,17 @@ pub(crate) struct RetrievalArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PackArgs {
+    /// The checkpoint folder.
+    pub(crate) folder: PathBuf,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// The checkpoint folder.
     pub(crate) folder: PathBuf,
@@ -216,7 +229,8 @@ pub(crate) struct DeviceArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PrecisionArgs {
-    /// The format that weights are held in: as-stored (the default), f32, bf16 or f16.
+    /// The format that weights are held in: as-stored (the default), f32, bf16, f16, int8, or int4
+    /// (of the language model; its vision tower is then held in int8).
     #[arg(long, value_name = "FORMAT")]
     precision: Option<Precision>,
     /// The vision tower's format, where it is another one.
@@ -240,10 +254,10 @@ impl PrecisionArgs {
 
     /// The plan, where what is left out is `default`.
     pub(crate) fn plan(&self, default: Precision) -> PrecisionPlan {
-        let both = self.precision.unwrap_or(default);
+        let both = PrecisionPlan::from(self.precision.unwrap_or(default));
         PrecisionPlan {
-            vision: self.vision_precision.unwrap_or(both),
-            language_model: self.lm_precision.unwrap_or(both),
+            vision: self.vision_precision.unwrap_or(both.vision),
+            language_model: self.lm_precision.unwrap_or(both.language_model),
         }
     }
 }

@@ -54,6 +54,7 @@ mod family;
 pub mod inspect;
 pub mod memory;
 pub mod model;
+mod pack;
 pub mod photo_index;
 mod pipeline;
 mod precision;
@@ -75,6 +76,7 @@ pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
 pub use family::opened_with;
+pub use pack::pack;
 pub use photo_index::PhotoIndex;
 pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,

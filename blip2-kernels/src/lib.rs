@@ -70,4 +70,4 @@ pub use norm::{LayerNorm, RmsNorm};
 pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
 pub use precision::{Precision, UnknownPrecision};
 pub use random::RandomWeights;
-pub use weights::{Role, TensorRequest, WeightSource, Weights, packs};
+pub use weights::{Role, TensorRequest, WeightSource, Weights, packed_matrix, packs};
