@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use blip2_core::{
-    GenerationConfig, Options, Precision, PrecisionPlan, Template, generate::EarlyStopping,
+    Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
+    generate::EarlyStopping,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -216,6 +217,8 @@ pub(crate) struct ModelArgs {
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -258,6 +261,24 @@ impl PrecisionArgs {
         PrecisionPlan {
             vision: self.vision_precision.unwrap_or(both.vision),
             language_model: self.lm_precision.unwrap_or(both.language_model),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MemoryArgs {
+    /// Refuse what would take more memory than this; without it, more than the machine has left.
+    #[arg(long, value_name = "GB")]
+    pub(crate) memory_limit: Option<f64>,
+}
+
+impl MemoryArgs {
+    /// Limits what a model and its calls may take.
+    pub(crate) fn limit(&self, builder: Blip2PipelineBuilder) -> Blip2PipelineBuilder {
+        match self.memory_limit {
+            // A number beyond the integers means no limit, one below zero nothing at all.
+            Some(gigabytes) => builder.memory_limit((gigabytes * 1e9) as u64),
+            None => builder,
         }
     }
 }
