@@ -27,6 +27,10 @@ pub(crate) enum Command {
     Answer(AnswerArgs),
     /// Describe one or many pictures.
     Caption(CaptionArgs),
+    /// Tell how well texts describe a picture; needs a retrieval checkpoint.
+    Match(MatchArgs),
+    /// Search pictures by a text or by another picture; needs a retrieval checkpoint.
+    Index(IndexArgs),
     /// Show what a checkpoint folder holds and what it needs, without loading it.
     Inspect(InspectArgs),
     /// Write a checkpoint into one file, in another precision, that opens at once.
@@ -77,6 +81,102 @@ pub(crate) struct CaptionArgs {
     /// Print JSON even for a single picture; many are always JSON lines.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MatchArgs {
+    /// The picture.
+    pub(crate) image: PathBuf,
+    /// The texts.
+    #[arg(required = true)]
+    pub(crate) texts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) model: RetrievalArgs,
+    /// Print JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexArgs {
+    #[command(subcommand)]
+    pub(crate) command: IndexCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Add pictures to an index, which is made if it is not there; those that are in it are skipped.
+    Add(IndexAddArgs),
+    /// Remove pictures from an index, by the names that `list` prints.
+    Remove(IndexRemoveArgs),
+    /// List the pictures of an index.
+    List(IndexListArgs),
+    /// Find the pictures that a text describes best, or that are most alike to a picture.
+    Search(IndexSearchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexAddArgs {
+    /// The index file.
+    pub(crate) index: PathBuf,
+    /// Pictures, folders of pictures, or glob patterns.
+    #[arg(required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    /// How many pictures are encoded together.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) model: RetrievalArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexRemoveArgs {
+    /// The index file.
+    pub(crate) index: PathBuf,
+    /// The pictures' names.
+    #[arg(required = true)]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexListArgs {
+    /// The index file.
+    pub(crate) index: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexSearchArgs {
+    /// The index file.
+    pub(crate) index: PathBuf,
+    /// What the pictures should show.
+    #[arg(required_unless_present = "image", conflicts_with = "image")]
+    pub(crate) text: Option<String>,
+    /// A picture that they should be alike to.
+    #[arg(long, value_name = "PICTURE")]
+    pub(crate) image: Option<PathBuf>,
+    /// How many pictures to find.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) limit: usize,
+    /// How many of the most similar pictures are matched with the text; 0 for none.
+    #[arg(long, default_value_t = 128, conflicts_with = "image")]
+    pub(crate) rerank: usize,
+    /// Draw what was found as a contact sheet, a PNG.
+    #[arg(long, value_name = "PNG")]
+    pub(crate) sheet: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: RetrievalArgs,
+    /// Print JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetrievalArgs {
+    /// A Hugging Face checkpoint folder of a Blip2ForImageTextRetrieval.
+    #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }
 
 #[derive(Debug, Args)]

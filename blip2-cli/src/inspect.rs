@@ -47,7 +47,8 @@ fn as_json(found: &Inspection) -> serde_json::Value {
         .collect();
     json!({
         "folder": found.path,
-        "architecture": found.architecture,
+        "architecture": found.kind.class(),
+        "abilities": found.kind.abilities().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "language_model": found.language_model,
         "parameters": parts,
         "bytes_on_disk": found.bytes_on_disk,

@@ -1,5 +1,5 @@
-//! `blip2`: ask questions about pictures, caption folders of them, inspect, verify and measure
-//! checkpoints.
+//! `blip2`: ask questions about pictures, caption folders of them, search them, inspect, verify and
+//! measure checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
 //! the work is done, 1 when it failed, and 2 for a command line that makes no sense.
@@ -12,9 +12,13 @@ mod args;
 mod bench;
 mod caption;
 mod demo;
+mod index;
 mod inspect;
+mod match_texts;
 mod model;
 mod pack;
+mod pictures;
+mod sheet;
 mod verify;
 
 use std::{fmt::Display, process::ExitCode};
@@ -59,6 +63,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Answer(args) => answer::run(&args),
         Command::Caption(args) => caption::run(&args),
+        Command::Match(args) => match_texts::run(&args),
+        Command::Index(args) => index::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Verify(args) => verify::run(&args),

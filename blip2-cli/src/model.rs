@@ -1,11 +1,11 @@
 //! Opening the model that a command asks for.
 
-use blip2_core::{Blip2Pipeline, Precision};
+use blip2_core::{Blip2Pipeline, Blip2Retrieval, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     Failure,
-    args::{DeviceArgs, ModelArgs},
+    args::{DeviceArgs, ModelArgs, RetrievalArgs},
     demo,
 };
 
@@ -24,6 +24,19 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
         .limit(builder)
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored))
+        .load()
+        .map_err(Failure::work);
+    spinner.finish_and_clear();
+    pipeline
+}
+
+/// The retrieval pipeline of `--model`.
+pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Failure> {
+    let device = device(&args.device)?;
+    let spinner = spinner("loading the model");
+    let pipeline = Blip2Retrieval::builder(&args.model)
+        .device(device)
+        .precision(args.device.precision.plan(Precision::AsStored).vision)
         .load()
         .map_err(Failure::work);
     spinner.finish_and_clear();

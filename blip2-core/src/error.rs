@@ -134,4 +134,44 @@ pub enum Blip2Error {
         /// What it holds and what was needed.
         reason: String,
     },
+    /// A text without a word in it.
+    #[error("the text is empty; say what the picture should show")]
+    EmptyText,
+    /// A text to compare that spells out a special token.
+    #[error(
+        "the text contains the special token `{token}`, which would not be read as text; leave it \
+         out"
+    )]
+    SpecialTokenInText {
+        /// The token.
+        token: String,
+    },
+    /// Embeddings that different models made.
+    #[error(
+        "a picture's vectors have {image} numbers and the other's {other}: different models made \
+         them; embed both with one"
+    )]
+    Incomparable {
+        /// The numbers of the picture's vectors.
+        image: usize,
+        /// The numbers of what it was compared with.
+        other: usize,
+    },
+    /// A result that is no number.
+    #[error(
+        "the model gave NaN or infinity as {what}; the checkpoint is damaged, or its precision too \
+         narrow"
+    )]
+    NotFinite {
+        /// The result.
+        what: &'static str,
+    },
+    /// A result that could not be read from the device.
+    #[error("{what} cannot be read from the device: {reason}")]
+    Unreadable {
+        /// The result.
+        what: &'static str,
+        /// Why.
+        reason: String,
+    },
 }

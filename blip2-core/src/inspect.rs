@@ -8,21 +8,27 @@ use std::{
 use blip2_io::{
     CheckpointFolder, LoadReport,
     checkpoint::{PlannedTensor, WeightPlan},
-    config::TextConfig,
+    config::{ModelKind, TextConfig},
 };
 use blip2_kernels::{Precision, Weights};
+use blip2_vision::{ClipVisionModel, ClipVisionModelWithProjection};
+use burn::tensor::Device;
 
 use crate::{
     Blip2Error, PrecisionPlan, default_device,
     memory::{MemoryPlan, Workload, belongs},
-    model::Blip2ForConditionalGeneration,
+    model::{
+        Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval, Blip2TextModelWithProjection,
+        Blip2VisionModelWithProjection,
+    },
+    opened_with, pipeline, retrieval,
 };
 
 /// A part of the model and its size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Part {
-    /// `vision_model`, `qformer`, `language_projection` or `language_model`.
+    /// What its tensors' names begin with: `vision_model`, `qformer`, `language_model`, ….
     pub name: &'static str,
     /// Its parameters; a table that serves twice counts once.
     pub parameters: u64,
@@ -34,17 +40,20 @@ pub struct Part {
 pub struct Inspection {
     /// The folder.
     pub path: PathBuf,
-    /// The class that the checkpoint was saved from.
-    pub architecture: String,
-    /// `opt` or `t5`.
-    pub language_model: &'static str,
+    /// Which member of the family it holds, and so what it can do.
+    pub kind: ModelKind,
+    /// `opt` or `t5`, if the model has a language model.
+    pub language_model: Option<&'static str>,
     /// The model's parts.
     pub parts: Vec<Part>,
     /// The bytes of all tensors in the files.
     pub bytes_on_disk: u64,
     /// What is missing, misshapen or unused.
     pub report: LoadReport,
-    memory: MemoryPlan,
+    tensors: Vec<PlannedTensor>,
+    device: Device,
+    /// What predicts the peak, where that is known.
+    peak: Option<MemoryPlan>,
 }
 
 /// Reads a folder's configuration and the headers of its weights.
@@ -55,53 +64,129 @@ pub struct Inspection {
 /// missing and misshapen tensors are not an error but in the [report](Inspection::report).
 pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     let folder = CheckpointFolder::open(folder)?;
-    let config = folder.config()?;
+    let kind = folder.kind()?;
     let checkpoint = folder.checkpoint()?;
     let device = default_device()?;
     let plan = WeightPlan::new(&checkpoint);
-    Blip2ForConditionalGeneration::load(
-        &config,
-        &Weights::new(&plan, &device),
-        Precision::AsStored,
-    )?;
-    let memory = MemoryPlan::on(
-        &config,
-        Some(&checkpoint),
-        PrecisionPlan::default(),
-        &device,
-    )?;
+    let language_model = build(&folder, kind, &Weights::new(&plan, &device))?;
+    let peak = match kind {
+        ModelKind::Blip2 => {
+            let (config, precision) = (folder.config()?, PrecisionPlan::default());
+            Some(MemoryPlan::on(
+                &config,
+                Some(&checkpoint),
+                precision,
+                &device,
+            )?)
+        }
+        _ => None,
+    };
+    let (parts, ignorable) = account(kind);
     let tensors = plan.tensors();
-    let parts = [
-        "vision_model",
-        "qformer",
-        "language_projection",
-        "language_model",
-    ];
     Ok(Inspection {
         path: folder.path().to_path_buf(),
-        architecture: config.architectures.join(", "),
-        language_model: match config.text_config {
-            TextConfig::T5(_) => "t5",
-            _ => "opt",
-        },
+        kind,
+        language_model,
         parts: parts
-            .into_iter()
+            .iter()
             .map(|name| Part {
                 name,
-                parameters: parameters(&tensors, name),
+                parameters: parameters(&tensors, kind, name),
             })
             .collect(),
         bytes_on_disk: checkpoint.size(),
-        report: plan.report(&crate::pipeline::IGNORABLE),
-        memory,
+        report: plan.report(ignorable),
+        tensors,
+        device,
+        peak,
     })
 }
 
-/// The parameters of a part.
-fn parameters(tensors: &[PlannedTensor], part: &str) -> u64 {
+/// Builds the folder's model of what `weights` give; returns the name of its language model.
+fn build(
+    folder: &CheckpointFolder,
+    kind: ModelKind,
+    weights: &Weights<'_>,
+) -> Result<Option<&'static str>, Blip2Error> {
+    match kind {
+        ModelKind::ClipVision => {
+            ClipVisionModel::load(&folder.clip_vision_config()?, weights)?;
+        }
+        ModelKind::ClipVisionProjected => {
+            ClipVisionModelWithProjection::load(&folder.clip_vision_config()?, weights)?;
+        }
+        ModelKind::Blip2Retrieval => {
+            Blip2ForImageTextRetrieval::load(&folder.config()?, weights)?;
+        }
+        ModelKind::Blip2Text => {
+            Blip2TextModelWithProjection::load(&folder.config()?, weights)?;
+        }
+        ModelKind::Blip2Vision => {
+            Blip2VisionModelWithProjection::load(&folder.config()?, weights)?;
+        }
+        ModelKind::Blip2 => {
+            let config = folder.config()?;
+            Blip2ForConditionalGeneration::load(&config, weights, Precision::AsStored)?;
+            return Ok(Some(match config.text_config {
+                TextConfig::T5(_) => "t5",
+                _ => "opt",
+            }));
+        }
+        other => {
+            return Err(Blip2Error::WrongModel {
+                path: folder.path().to_path_buf(),
+                reason: format!("this version does not know what a {other} is made of"),
+            });
+        }
+    }
+    Ok(None)
+}
+
+/// A model's parts in the order of the data, and what its checkpoints hold without it being read.
+fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]) {
+    match kind {
+        ModelKind::ClipVision => (&["vision_model"], &retrieval::IGNORABLE),
+        ModelKind::ClipVisionProjected => (
+            &["vision_model", "visual_projection"],
+            &retrieval::IGNORABLE,
+        ),
+        ModelKind::Blip2Retrieval => (
+            &[
+                "vision_model",
+                "qformer",
+                "vision_projection",
+                "embeddings",
+                "text_projection",
+                "itm_head",
+            ],
+            &retrieval::IGNORABLE,
+        ),
+        ModelKind::Blip2Text => (
+            &["embeddings", "qformer", "text_projection"],
+            // The reference gives this half queries too, and never reads them.
+            &["query_tokens", "position_ids"],
+        ),
+        ModelKind::Blip2Vision => (
+            &["vision_model", "qformer", "vision_projection"],
+            &retrieval::IGNORABLE,
+        ),
+        _ => (
+            &[
+                "vision_model",
+                "qformer",
+                "language_projection",
+                "language_model",
+            ],
+            &pipeline::IGNORABLE,
+        ),
+    }
+}
+
+/// The parameters of a part; a tower that was saved alone is all there is.
+fn parameters(tensors: &[PlannedTensor], kind: ModelKind, part: &str) -> u64 {
     tensors
         .iter()
-        .filter(|tensor| belongs(tensor, part))
+        .filter(|tensor| kind == ModelKind::ClipVision || belongs(tensor, part))
         .map(PlannedTensor::parameters)
         .sum()
 }
@@ -115,26 +200,36 @@ impl Inspection {
     /// For each precision the bytes that the weights take in memory. Of weights that are held as
     /// they are stored, nothing is copied out of the mapped file.
     pub fn memory(&self) -> Vec<(Precision, u64)> {
-        self.in_every_precision(|plan| plan.weights(None))
+        let bytes = |precision| {
+            let tensors = self.tensors.iter();
+            tensors.map(|t| t.bytes(precision, &self.device)).sum()
+        };
+        in_every_precision(bytes)
     }
 
-    /// For each precision the bytes that a process takes at its peak which runs `work`.
+    /// For each precision the bytes that a process takes at its peak which runs `work`; empty for
+    /// models without a language model, whose peak is not predicted.
     pub fn peak_memory(&self, work: &Workload) -> Vec<(Precision, u64)> {
-        self.in_every_precision(|plan| plan.predict(work).peak())
+        self.peak.as_ref().map_or_else(Vec::new, |plan| {
+            in_every_precision(|precision| plan.with_precision(precision).predict(work).peak())
+        })
     }
+}
 
-    fn in_every_precision(&self, bytes: impl Fn(&MemoryPlan) -> u64) -> Vec<(Precision, u64)> {
-        Precision::ALL
-            .into_iter()
-            .map(|precision| (precision, bytes(&self.memory.with_precision(precision))))
-            .collect()
-    }
+fn in_every_precision(bytes: impl Fn(Precision) -> u64) -> Vec<(Precision, u64)> {
+    let all = Precision::ALL.into_iter();
+    all.map(|precision| (precision, bytes(precision))).collect()
 }
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.path.display())?;
-        writeln!(f, "  {} with {}", self.architecture, self.language_model)?;
+        match self.language_model {
+            Some(name) => writeln!(f, "  {} with {name}", self.kind)?,
+            None => writeln!(f, "  {}", self.kind)?,
+        }
+        let door = opened_with(self.kind);
+        writeln!(f, "  can {}: {door}", self.kind.describe())?;
         for Part { name, parameters } in &self.parts {
             writeln!(f, "  {name:20} {:>16} parameters", grouped(*parameters))?;
         }
@@ -150,14 +245,14 @@ impl fmt::Display for Inspection {
             "on disk",
             grouped(self.bytes_on_disk)
         )?;
-        let peaks = self.peak_memory(&Workload::default());
-        for ((precision, bytes), (_, peak)) in self.memory().into_iter().zip(peaks) {
+        let mut peaks = self.peak_memory(&Workload::default()).into_iter();
+        for (precision, bytes) in self.memory() {
             let label = format!("in memory, {precision}");
-            let (bytes, peak) = (grouped(bytes), grouped(peak));
-            writeln!(
-                f,
-                "  {label:20} {bytes:>16} bytes; {peak} at the peak of a caption"
-            )?;
+            write!(f, "  {label:20} {:>16} bytes", grouped(bytes))?;
+            match peaks.next() {
+                Some((_, peak)) => writeln!(f, "; {} at the peak of a caption", grouped(peak))?,
+                None => writeln!(f)?,
+            }
         }
         write!(f, "  {}", self.report)
     }

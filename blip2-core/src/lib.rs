@@ -23,6 +23,8 @@
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
 //! | constraints on the next token | [`Options::constraint`] |
+//! | how well pictures and texts go together | [`Blip2Retrieval`] |
+//! | pictures found by a text or by another picture | [`PhotoIndex`] |
 //! | the model on tensors, stage by stage | [`model`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
 //! | how much memory a model and a call take | [`memory`] |
@@ -48,20 +50,23 @@
 mod byte_tokenizer;
 mod device;
 mod error;
+mod family;
 pub mod inspect;
 pub mod memory;
 pub mod model;
 mod pack;
+pub mod photo_index;
 mod pipeline;
 mod precision;
 mod preset;
+mod retrieval;
 pub mod verify;
 
 use std::path::Path;
 
 pub use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, checkpoint,
-    config::{self, Blip2Config, TextConfig},
+    config::{self, Ability, Blip2Config, ModelKind, TextConfig},
     image,
 };
 pub use blip2_kernels::{Precision, Weights};
@@ -70,13 +75,19 @@ pub use burn::tensor::Device;
 pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
+pub use family::opened_with;
 pub use pack::pack;
+pub use photo_index::PhotoIndex;
 pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
     Seen, Template, Timings,
 };
 pub use precision::PrecisionPlan;
 pub use preset::{Preset, UnknownPreset};
+pub use retrieval::{
+    Blip2Retrieval, Blip2RetrievalBuilder, EncodedPhoto, ImageEmbedder, ImageEmbedding, MatchScore,
+    TextEmbedder, TextEmbedding,
+};
 
 /// Decodes a picture file within the default limits, as
 /// [`image::decode_file`] does; transparency is laid over white.

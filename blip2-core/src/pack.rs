@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use blip2_io::{CheckpointFolder, IoError, checkpoint::WeightPlan};
+use blip2_io::{CheckpointFolder, IoError, checkpoint::WeightPlan, config::ModelKind};
 use blip2_kernels::Weights;
 
 use crate::{
-    Blip2Error, PrecisionPlan, default_device,
-    model::Blip2ForConditionalGeneration,
-    pipeline::{IGNORABLE, check_architecture},
+    Blip2Error, PrecisionPlan, default_device, family, model::Blip2ForConditionalGeneration,
+    pipeline::IGNORABLE,
 };
 
 /// Writes the checkpoint in `folder` to one file at `path`, its matrices in `precision` and laid out
@@ -40,8 +39,8 @@ pub fn pack(
     path: impl AsRef<Path>,
 ) -> Result<u64, Blip2Error> {
     let folder = CheckpointFolder::open(folder)?;
+    family::expect(&folder, &[ModelKind::Blip2])?;
     let config = folder.config()?;
-    check_architecture(&folder, &config.architectures)?;
     // What is written must be readable again.
     folder.tokenizer()?;
     folder.image_processor()?;

@@ -56,6 +56,32 @@ fn blip2_with_tied_ungated_t5() {
 }
 
 #[test]
+fn features_of_each_part() {
+    for name in ["blip2_model_opt", "blip2_model_t5"] {
+        passes_everywhere(name, 6);
+        let options = VerifyOptions::on("flex").unwrap();
+        let report = verify(fixture(name), &options).unwrap().remove(0);
+        assert_eq!(report.unchecked, [], "{report}");
+    }
+}
+
+#[test]
+fn retrieval_with_and_without_placeholders() {
+    for name in ["blip2_itr", "blip2_itr_legacy"] {
+        passes_everywhere(name, 23);
+        let options = VerifyOptions::on("flex").unwrap();
+        let report = verify(fixture(name), &options).unwrap().remove(0);
+        assert_eq!(report.unchecked, [], "{report}");
+    }
+}
+
+#[test]
+fn clips_tower() {
+    passes_everywhere("clip_vision_plain", 6);
+    passes_everywhere("clip_vision", 7);
+}
+
+#[test]
 fn images() {
     let options = VerifyOptions::on("flex").unwrap();
     let reports = verify(fixture("images"), &options).unwrap();

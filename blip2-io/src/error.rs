@@ -58,13 +58,39 @@ pub enum IoError {
     /// A model that this library does not know.
     #[error(
         "{}: model_type `{found}` is not supported; supported: {}",
-        .path.display(), ModelKind::known()
+        .path.display(), ModelKind::known_types()
     )]
     ModelType {
         /// The configuration file.
         path: PathBuf,
         /// Its model type.
         found: String,
+    },
+    /// A class of a known `model_type` that this library does not know.
+    #[error(
+        "{}: architectures names {found}, which is not supported; supported: {}",
+        .path.display(), ModelKind::known_classes(.model_type.as_deref())
+    )]
+    Architecture {
+        /// The configuration file.
+        path: PathBuf,
+        /// The classes in it.
+        found: String,
+        /// Its model type, if it has one.
+        model_type: Option<String>,
+    },
+    /// A folder that holds another model than the call reads.
+    #[error(
+        "{}: the checkpoint is a {found}, which can {}; wanted is {wanted}",
+        .path.display(), .found.describe()
+    )]
+    Kind {
+        /// The configuration file.
+        path: PathBuf,
+        /// What the folder holds.
+        found: ModelKind,
+        /// What the call reads.
+        wanted: &'static str,
     },
     /// A file cannot be written.
     #[error("{}: cannot be written: {source}", .path.display())]

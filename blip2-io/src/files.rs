@@ -71,7 +71,7 @@ impl Files {
             Self::Disk(_) => {
                 let path = self.path(file);
                 match File::open(&path) {
-                    Ok(file) => map_file(&file)
+                    Ok(file) => map(&file)
                         .map(|map| Some(Content::mapped(map)))
                         .map_err(|error| IoError::read(&path, error)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -133,9 +133,33 @@ pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Resul
     Ok(value)
 }
 
+/// A file's bytes, mapped into memory rather than read, as weights are: for other large files of
+/// numbers that are checked when they are opened. Whoever replaces such a file must do so by
+/// renaming another over it.
+///
+/// # Errors
+///
+/// [`IoError::Read`] naming the file.
+///
+/// ```
+/// let bytes = blip2_io::map_file(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))?;
+/// assert!(bytes.starts_with(b"[package]"));
+/// # Ok::<(), blip2_io::IoError>(())
+/// ```
+pub fn map_file(path: impl AsRef<Path>) -> Result<Bytes, IoError> {
+    let path = path.as_ref();
+    let read = |error| IoError::read(path, error);
+    let file = File::open(path).map_err(read)?;
+    // No system maps nothing.
+    if file.metadata().map_err(read)?.len() == 0 {
+        return Ok(Bytes::new());
+    }
+    Ok(Bytes::from_owner(map(&file).map_err(read)?))
+}
+
 /// Maps a file into memory, read-only.
 #[allow(unsafe_code)]
-fn map_file(file: &File) -> io::Result<memmap2::Mmap> {
+fn map(file: &File) -> io::Result<memmap2::Mmap> {
     // SAFETY: the map is only ever read. Should another process change the file, the weights would
     // change under us, as numbers: every offset and shape was checked when the file was opened and
     // is kept apart from the map, and any bit pattern is a valid float. Should the file be cut

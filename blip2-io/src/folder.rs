@@ -17,7 +17,9 @@ use serde::{
 use crate::{
     Checkpoint, CheckpointWeights, IoError, Tokenizer,
     checkpoint::{PlannedTensor, packed},
-    config::{Blip2Config, ModelKind, ProcessorConfig, PromptConfig},
+    config::{
+        Blip2Config, ClipVisionConfig, ConfigError, ModelKind, ProcessorConfig, PromptConfig,
+    },
     files::Files,
     image::ImageProcessorConfig,
     tokenizer,
@@ -147,11 +149,11 @@ impl CheckpointFolder {
         self.files.folder()
     }
 
-    /// The family of the model.
+    /// Which member of the family the folder holds, and so what it can do.
     ///
     /// # Errors
     ///
-    /// If `config.json` is missing or no JSON, or the family is not supported.
+    /// If `config.json` is missing or no JSON, or the model is not supported.
     pub fn kind(&self) -> Result<ModelKind, IoError> {
         #[derive(Deserialize)]
         struct Header {
@@ -161,33 +163,87 @@ impl CheckpointFolder {
         }
         let header: Header = self.required_json(CONFIG, COMPLETE)?;
         let architectures = header.architectures.unwrap_or_default();
-        match ModelKind::detect(header.model_type.as_deref(), &architectures) {
-            Some(kind) => Ok(kind),
+        let model_type = header.model_type;
+        if let Some(kind) = ModelKind::detect(model_type.as_deref(), &architectures) {
+            return Ok(kind);
+        }
+        let path = self.files.path(CONFIG);
+        let known_type = ModelKind::detect(model_type.as_deref(), &[]).is_some();
+        match model_type {
             // A file written by hand may say what it is by its parts alone.
-            None if header.model_type.is_none() && header.vision_config.is_some() => {
+            None if architectures.is_empty() && header.vision_config.is_some() => {
                 Ok(ModelKind::Blip2)
             }
-            None => Err(IoError::ModelType {
-                path: self.files.path(CONFIG),
-                found: header.model_type.unwrap_or_else(|| "(none)".into()),
+            Some(found) if !known_type => Err(IoError::ModelType { path, found }),
+            None if architectures.is_empty() => Err(IoError::ModelType {
+                path,
+                found: "(none)".into(),
+            }),
+            model_type => Err(IoError::Architecture {
+                path,
+                found: architectures.join(", "),
+                model_type,
             }),
         }
     }
 
-    /// The model's configuration, checked.
+    /// The configuration of a BLIP-2, whatever its head, checked.
     ///
     /// # Errors
     ///
-    /// If `config.json` is missing, is no JSON, is of an unsupported `model_type`, or makes no
+    /// If `config.json` is missing, is no JSON, is of another or an unsupported model, or makes no
     /// sense.
     pub fn config(&self) -> Result<Blip2Config, IoError> {
-        self.kind()?;
+        self.expect("blip-2", "a BLIP-2")?;
         let config: Blip2Config = self.required_json(CONFIG, COMPLETE)?;
-        config.validate().map_err(|source| IoError::Config {
-            path: self.files.path(CONFIG),
-            source,
-        })?;
-        Ok(config)
+        self.checked(config, Blip2Config::validate)
+    }
+
+    /// The configuration of CLIP's vision tower, checked: the file itself, or its `vision_config`
+    /// where the folder holds a whole CLIP.
+    ///
+    /// # Errors
+    ///
+    /// As [`config`](Self::config).
+    pub fn clip_vision_config(&self) -> Result<ClipVisionConfig, IoError> {
+        #[derive(Deserialize)]
+        struct Whole {
+            vision_config: Option<ClipVisionConfig>,
+        }
+        self.expect("clip_vision_model", "a CLIP vision tower")?;
+        let whole: Whole = self.required_json(CONFIG, COMPLETE)?;
+        let config = match whole.vision_config {
+            Some(config) => config,
+            None => self.required_json(CONFIG, COMPLETE)?,
+        };
+        self.checked(config, ClipVisionConfig::validate)
+    }
+
+    fn expect(&self, model_type: &str, wanted: &'static str) -> Result<(), IoError> {
+        let found = self.kind()?;
+        if found.model_type() == model_type {
+            return Ok(());
+        }
+        let path = self.files.path(CONFIG);
+        Err(IoError::Kind {
+            path,
+            found,
+            wanted,
+        })
+    }
+
+    fn checked<T>(
+        &self,
+        config: T,
+        validate: impl Fn(&T) -> Result<(), ConfigError>,
+    ) -> Result<T, IoError> {
+        match validate(&config) {
+            Ok(()) => Ok(config),
+            Err(source) => Err(IoError::Config {
+                path: self.files.path(CONFIG),
+                source,
+            }),
+        }
     }
 
     /// The weights.

@@ -37,6 +37,7 @@ mod tokenizer;
 
 pub use checkpoint::{Checkpoint, CheckpointWeights, LoadReport};
 pub use error::IoError;
+pub use files::map_file;
 pub use folder::CheckpointFolder;
 pub use tokenizer::{PaddingSide, TokenBatch, Tokenizer};
 

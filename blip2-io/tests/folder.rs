@@ -118,9 +118,54 @@ fn no_model_type() {
     assert_says(folder.kind(), &["`(none)` is not supported"]);
     let by_class = r#"{ "architectures": ["Blip2ForImageTextRetrieval"] }"#;
     let (_keep, folder) = open(&[("config.json", by_class)]);
-    assert_eq!(folder.kind().unwrap(), ModelKind::Blip2);
+    assert_eq!(folder.kind().unwrap(), ModelKind::Blip2Retrieval);
     let (_keep, folder) = open(&[("config.json", r#"{ "vision_config": {} }"#)]);
     assert_eq!(folder.kind().unwrap(), ModelKind::Blip2);
+}
+
+#[test]
+fn a_class_that_is_not_known() {
+    let text = r#"{ "model_type": "blip-2", "architectures": ["Blip2ForDreaming"] }"#;
+    let (_keep, folder) = open(&[("config.json", text)]);
+    assert_says(
+        folder.config(),
+        &[
+            "config.json",
+            "Blip2ForDreaming",
+            "`Blip2ForImageTextRetrieval`",
+        ],
+    );
+    let (_keep, folder) = open(&[("config.json", r#"{ "architectures": ["Dreamer"] }"#)]);
+    assert_says(folder.kind(), &["Dreamer", "`CLIPVisionModel`"]);
+}
+
+#[test]
+fn a_clip_is_no_blip2_and_the_other_way_round() {
+    let clip = r#"{ "model_type": "clip_vision_model", "architectures": ["CLIPVisionModel"] }"#;
+    let (_keep, folder) = open(&[("config.json", clip)]);
+    assert_eq!(folder.clip_vision_config().unwrap().patch_size, 32);
+    assert_says(
+        folder.config(),
+        &["CLIPVisionModel", "encode pictures", "wanted is a BLIP-2"],
+    );
+    let (_keep, folder) = open(&[("config.json", r#"{ "model_type": "blip-2" }"#)]);
+    assert_says(
+        folder.clip_vision_config(),
+        &["Blip2ForConditionalGeneration", "wanted is a CLIP"],
+    );
+}
+
+#[test]
+fn a_whole_clip_has_its_tower_inside() {
+    let text = r#"{ "model_type": "clip", "projection_dim": 3,
+        "vision_config": { "patch_size": 14, "projection_dim": 768 } }"#;
+    let (_keep, folder) = open(&[("config.json", text)]);
+    assert_eq!(folder.kind().unwrap(), ModelKind::ClipVisionProjected);
+    let config = folder.clip_vision_config().unwrap();
+    assert_eq!((config.patch_size, config.projection_dim), (14, 768));
+    let broken = text.replace("14", "0");
+    let (_keep, folder) = open(&[("config.json", &broken)]);
+    assert_says(folder.clip_vision_config(), &["config.json", "patch_size"]);
 }
 
 #[test]

@@ -98,7 +98,9 @@ pub(crate) fn decoder_bias(
 ) -> Option<Tensor<4>> {
     let causal = (seq > 1).then(|| causal_bias(seq, seq, device));
     match (causal, padding) {
-        (Some(causal), Some(padding)) => Some(causal + padding),
+        // Hidden twice is no more than hidden once: a position that sees nothing sees everything
+        // evenly, as in the reference.
+        (Some(causal), Some(padding)) => Some((causal + padding).clamp_min(MASKED)),
         (causal, padding) => causal.or(padding),
     }
 }

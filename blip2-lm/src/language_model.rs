@@ -72,6 +72,33 @@ impl LanguageModel {
         }
     }
 
+    /// The features of embedded texts: what a decoder-only model's head would read, or what an
+    /// encoder-decoder's encoder gives.
+    ///
+    /// # Shapes
+    ///
+    /// - inputs_embeds: `[batch, seq, embedding_dim]`
+    /// - attention_mask: `[batch][seq]`, true where a position counts; padding may stand anywhere
+    /// - output: `[batch, seq, embedding_dim]`
+    ///
+    /// # Errors
+    ///
+    /// [`LmError`] for shapes that do not go together, and rows that are only padding or longer
+    /// than the context.
+    pub fn last_hidden_state(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+    ) -> Result<Tensor<3>, LmError> {
+        match self {
+            Self::Opt(model) => model.last_hidden_state(inputs_embeds, attention_mask),
+            Self::T5(model) => {
+                let encoded = model.encode(inputs_embeds, attention_mask, false)?;
+                Ok(encoded.last_hidden_state)
+            }
+        }
+    }
+
     /// A decode of up to `max_new_tokens` tokens after embedded prompts.
     ///
     /// `decoder_start` is the token that an encoder-decoder's answers start from; decoder-only

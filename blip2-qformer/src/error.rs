@@ -34,4 +34,21 @@ pub enum QFormerError {
          false in its configuration); give queries alone"
     )]
     NoTextBranch,
+    /// Rows of token ids that are none.
+    #[error("the token ids cannot be embedded: {reason}")]
+    Tokens {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A text with more tokens than there are positions.
+    #[error(
+        "the text has {tokens} tokens, special ones included, but the Q-Former has only \
+         {positions} positions; shorten the text"
+    )]
+    TextTooLong {
+        /// The tokens of the longest text.
+        tokens: usize,
+        /// The model's positions.
+        positions: usize,
+    },
 }

@@ -64,7 +64,8 @@
 //!
 //! # What it does not do
 //!
-//! It reads no files and embeds no tokens: text comes as embeddings. Positions are absolute, and
+//! It reads no files and knows no tokenizer: text comes as embeddings, which [`TextEmbeddings`]
+//! makes of token ids. Positions are absolute, and
 //! any other `position_embedding_type` is refused. There is no dropout, which only matters for
 //! training; its rates are kept in the configuration.
 //!
@@ -80,12 +81,14 @@ mod input;
 mod layer;
 mod model;
 mod query;
+mod text;
 
 pub use blip2_io::config::Blip2QFormerConfig;
 pub use error::QFormerError;
 pub use input::QFormerInput;
 pub use model::{QFormer, QFormerOutput};
 pub use query::QueryTokens;
+pub use text::TextEmbeddings;
 
 /// The examples of the README, run with those of this crate.
 #[cfg(doctest)]

@@ -21,6 +21,11 @@ impl QueryTokens {
         }
     }
 
+    /// How many queries there are.
+    pub fn count(&self) -> usize {
+        self.query_tokens.lazy_shape()[1]
+    }
+
     /// The queries for a batch of pictures, `[batch, count, hidden]`.
     pub fn expand(&self, batch: usize) -> Tensor<3> {
         let queries = self.query_tokens.val();

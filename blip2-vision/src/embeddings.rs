@@ -7,11 +7,14 @@ use burn::{
 };
 
 use crate::{
-    Blip2VisionConfig, VisionError, interpolate::interpolate, position_cache::PositionCache,
+    VisionError,
+    interpolate::interpolate,
+    position_cache::PositionCache,
+    tower::{Family, TowerConfig},
 };
 
 /// Cuts a picture into patches and embeds each, with a class token before them and a position
-/// added to all (`Blip2VisionEmbeddings`).
+/// added to all (`Blip2VisionEmbeddings`, `CLIPVisionEmbeddings`).
 #[derive(Module, Debug)]
 pub(crate) struct Embeddings {
     class_embedding: Param<Tensor<3>>,
@@ -25,12 +28,33 @@ pub(crate) struct Embeddings {
 }
 
 impl Embeddings {
-    pub(crate) fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+    pub(crate) fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let hidden = config.hidden_size;
         let patch = config.patch_size;
+        let positions = config.num_patches() + 1;
         let kernel = weights.at("patch_embedding");
+        // The same numbers under other names and shapes.
+        let (class_shape, positions_name, positions_shape, biased) = match config.family {
+            Family::Eva { .. } => (
+                vec![1, 1, hidden],
+                "position_embedding",
+                vec![1, positions, hidden],
+                true,
+            ),
+            Family::Clip => (
+                vec![hidden],
+                "position_embedding.weight",
+                vec![positions, hidden],
+                false,
+            ),
+        };
         Self {
-            class_embedding: weights.param("class_embedding", [1, 1, hidden], Role::Dense),
+            class_embedding: weights.param_as(
+                "class_embedding",
+                &class_shape,
+                [1, 1, hidden],
+                Role::Dense,
+            ),
             patch_embedding: Linear::new(
                 Matrix::dense(kernel.param_as(
                     "weight",
@@ -38,11 +62,12 @@ impl Embeddings {
                     [hidden, 3 * patch * patch],
                     Role::Dense,
                 )),
-                Some(kernel.param("bias", [hidden], Role::Bias)),
+                biased.then(|| kernel.param("bias", [hidden], Role::Bias)),
             ),
-            position_embedding: weights.param(
-                "position_embedding",
-                [1, config.num_patches() + 1, hidden],
+            position_embedding: weights.param_as(
+                positions_name,
+                &positions_shape,
+                [1, positions, hidden],
                 Role::Dense,
             ),
             interpolated: PositionCache::default(),

@@ -2,15 +2,16 @@
 
 use blip2_kernels::{
     Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads, rounded_attention,
+    split_heads,
 };
 use burn::{
     module::{Module, Param},
     tensor::Tensor,
 };
 
-use crate::Blip2VisionConfig;
+use crate::tower::{Family, TowerConfig};
 
-/// A pre-norm transformer layer (`Blip2EncoderLayer`).
+/// A pre-norm transformer layer (`Blip2EncoderLayer`, `CLIPEncoderLayer`).
 #[derive(Module, Debug)]
 pub(crate) struct EncoderLayer {
     layer_norm1: LayerNorm,
@@ -20,7 +21,7 @@ pub(crate) struct EncoderLayer {
 }
 
 impl EncoderLayer {
-    pub(crate) fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+    pub(crate) fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let (hidden, eps) = (config.hidden_size, config.layer_norm_eps);
         Self {
             layer_norm1: weights.layer_norm("layer_norm1", hidden, eps),
@@ -46,21 +47,51 @@ impl EncoderLayer {
     }
 }
 
-/// Self-attention whose queries, keys and values come from one matrix (`Blip2Attention`).
+/// Self-attention (`Blip2Attention`, `CLIPAttention`).
 #[derive(Module, Debug)]
 struct Attention {
-    qkv: Linear,
+    inputs: Inputs,
     projection: Linear,
     num_heads: usize,
 }
 
+/// Where queries, keys and values come from: one matrix or three.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // one for each layer, next to megabytes of weights
+enum Inputs {
+    Fused(Linear),
+    Apart(Apart),
+}
+
+#[derive(Module, Debug)]
+struct Apart {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+}
+
 impl Attention {
-    fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+    fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let hidden = config.hidden_size;
-        let kernel = weights.at("qkv").matrix("weight", 3 * hidden, hidden);
+        let square = |name| weights.linear(name, hidden, hidden, true);
+        let (inputs, projection) = match config.family {
+            Family::Eva { qkv_bias: biased } => {
+                let kernel = weights.at("qkv").matrix("weight", 3 * hidden, hidden);
+                let bias = biased.then(|| qkv_bias(hidden, weights));
+                (Inputs::Fused(Linear::new(kernel, bias)), "projection")
+            }
+            Family::Clip => {
+                let apart = Apart {
+                    q_proj: square("q_proj"),
+                    k_proj: square("k_proj"),
+                    v_proj: square("v_proj"),
+                };
+                (Inputs::Apart(apart), "out_proj")
+            }
+        };
         Self {
-            qkv: Linear::new(kernel, config.qkv_bias.then(|| qkv_bias(hidden, weights))),
-            projection: weights.linear("projection", hidden, hidden, true),
+            inputs,
+            projection: square(projection),
             num_heads: config.num_attention_heads,
         }
     }
@@ -72,23 +103,40 @@ impl Attention {
         residual: Tensor<3>,
         keep_map: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
-        let [batch, seq, hidden] = normed.dims();
+        let [_, _, hidden] = normed.dims();
         let heads = self.num_heads;
-        let head_dim = hidden / heads;
-        let qkv = self.qkv.forward(normed);
-        let qkv = qkv
-            .reshape([batch, seq, 3 * heads, head_dim])
-            .swap_dims(1, 2);
-        let part = |n: usize| qkv.clone().narrow(1, n * heads, heads);
-        let scale = (head_dim as f64).powf(-0.5);
-        let attention = if self.qkv.rounds_activations() {
+        let attention = if self.inputs.rounds_activations() {
             rounded_attention
         } else {
             attention
         };
-        let attended = attention(part(0), part(1), part(2), scale, None, keep_map);
+        let [q, k, v] = self.inputs.forward(normed, heads);
+        let scale = ((hidden / heads) as f64).powf(-0.5);
+        let attended = attention(q, k, v, scale, None, keep_map);
         let merged = merge_heads(attended.output);
         (self.projection.forward_onto(merged, residual), attended.map)
+    }
+}
+
+impl Inputs {
+    /// Whether the products round what they are given, as those of narrow matrices may.
+    fn rounds_activations(&self) -> bool {
+        match self {
+            Self::Fused(qkv) => qkv.rounds_activations(),
+            Self::Apart(apart) => apart.q_proj.rounds_activations(),
+        }
+    }
+
+    /// Queries, keys and values, each `[batch, heads, seq, head_dim]`.
+    fn forward(&self, hidden_states: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
+        match self {
+            Self::Fused(qkv) => {
+                let qkv = split_heads(qkv.forward(hidden_states), 3 * heads);
+                [0, 1, 2].map(|n| qkv.clone().narrow(1, n * heads, heads))
+            }
+            Self::Apart(apart) => [&apart.q_proj, &apart.k_proj, &apart.v_proj]
+                .map(|linear| split_heads(linear.forward(hidden_states.clone()), heads)),
+        }
     }
 }
 
@@ -105,7 +153,7 @@ fn qkv_bias(hidden: usize, weights: &Weights<'_>) -> Param<Tensor<1>> {
     }
 }
 
-/// The two-layer perceptron (`Blip2MLP`).
+/// The two-layer perceptron (`Blip2MLP`, `CLIPMLP`).
 #[derive(Module, Debug)]
 struct Mlp {
     fc1: Linear,
@@ -115,7 +163,7 @@ struct Mlp {
 }
 
 impl Mlp {
-    fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Self {
+    fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         Self {
             fc1: weights.linear("fc1", hidden, inner, true),

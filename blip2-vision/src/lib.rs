@@ -1,4 +1,5 @@
-//! The vision tower of BLIP-2: the ViT of EVA-CLIP, on [Burn](https://burn.dev) tensors.
+//! The vision tower of BLIP-2, the ViT of EVA-CLIP, and CLIP's own, on [Burn](https://burn.dev)
+//! tensors.
 //!
 //! Use this crate alone for image features: one vector for each patch, or one for the picture. To
 //! ask questions about pictures, use `blip2-core`; to condense the features to a few dozen vectors,
@@ -61,10 +62,17 @@
 //! or not: the positions are resized to its grid of patches, once for each size, and pixels beyond
 //! the last whole patch are left out, both as in `transformers`.
 //!
+//! # CLIP
+//!
+//! [`ClipVisionModel`] is the tower of CLIP (`CLIPVisionModel`), which some BLIP-2s were trained
+//! with, and [`ClipVisionModelWithProjection`] adds the projection into the space of texts. Layers,
+//! patches and interpolation are shared with [`VisionModel`]; three matrices in place of one, the
+//! norm before the first layer, and which norm is applied where are CLIP's own.
+//!
 //! # What it does not do
 //!
-//! It reads no files, resizes no pictures and does not normalise them. Of ViTs it knows only this
-//! one: pre-norm layers, one matrix for queries, keys and values, a class token, learned positions.
+//! It reads no files, resizes no pictures and does not normalise them. Of ViTs it knows only these
+//! two: pre-norm layers, a class token, learned positions.
 //! There is no dropout, not even in training: the published towers were trained without it, and
 //! `attention_dropout` is kept in the configuration only.
 //!
@@ -74,14 +82,17 @@
 //! [`Weights`](blip2_kernels::Weights) asks for. In `f32` hidden states, attention maps and pooled
 //! outputs agree with `transformers` 5.23 to 1e-4 or better, which the tests hold.
 
+mod clip;
 mod embeddings;
 mod encoder;
 mod error;
 mod interpolate;
 mod model;
 mod position_cache;
+mod tower;
 
-pub use blip2_io::config::Blip2VisionConfig;
+pub use blip2_io::config::{Blip2VisionConfig, ClipVisionConfig};
+pub use clip::{ClipVisionModel, ClipVisionModelWithProjection};
 pub use error::VisionError;
 pub use model::{VisionModel, VisionOptions, VisionOutput};
 

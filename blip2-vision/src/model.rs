@@ -1,15 +1,17 @@
-//! The tower as a whole.
+//! BLIP-2's tower as a whole.
 
 use blip2_kernels::{LayerNorm, Weights};
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{Blip2VisionConfig, VisionError, embeddings::Embeddings, encoder::EncoderLayer};
+use crate::{
+    Blip2VisionConfig, VisionError,
+    tower::{Passed, Tower},
+};
 
 /// The vision tower (`Blip2VisionModel`; EVA, Fang et al., 2022).
 #[derive(Module, Debug)]
 pub struct VisionModel {
-    embeddings: Embeddings,
-    layers: Vec<EncoderLayer>,
+    tower: Tower,
     post_layernorm: LayerNorm,
 }
 
@@ -29,11 +31,12 @@ pub struct VisionOptions {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct VisionOutput {
-    /// The normed output of the last layer, `[batch, patches + 1, hidden]`; the class token is
-    /// the first of the sequence.
+    /// The output of the last layer, `[batch, patches + 1, hidden]`, normed by a [`VisionModel`]
+    /// and as it is by a [`ClipVisionModel`](crate::ClipVisionModel); the class token is the first
+    /// of the sequence.
     pub last_hidden_state: Tensor<3>,
-    /// Each `[batch, patches + 1, hidden]`: the embeddings, then each layer's output, the last of
-    /// them before the final norm. Empty unless asked for.
+    /// Each `[batch, patches + 1, hidden]`: what the first layer reads, then each layer's output,
+    /// the last of them before the final norm. Empty unless asked for.
     pub hidden_states: Vec<Tensor<3>>,
     /// Each layer's map, `[batch, heads, seq, seq]`. Empty unless asked for.
     pub attentions: Vec<Tensor<4>>,
@@ -48,12 +51,8 @@ impl VisionModel {
     /// lacks is no error here: the source keeps that account.
     pub fn load(config: &Blip2VisionConfig, weights: &Weights<'_>) -> Result<Self, VisionError> {
         config.validate()?;
-        let layers = weights.at("encoder").at("layers");
         Ok(Self {
-            embeddings: Embeddings::load(config, &weights.at("embeddings")),
-            layers: (0..config.num_hidden_layers)
-                .map(|n| EncoderLayer::load(config, &layers.at(&n.to_string())))
-                .collect(),
+            tower: Tower::load(&config.into(), weights),
             post_layernorm: weights.layer_norm(
                 "post_layernorm",
                 config.hidden_size,
@@ -79,24 +78,13 @@ impl VisionModel {
         pixel_values: Tensor<4>,
         options: &VisionOptions,
     ) -> Result<VisionOutput, VisionError> {
-        let mut hidden = self
-            .embeddings
-            .forward(pixel_values, options.interpolate_pos_encoding)?;
-        let (mut hidden_states, mut attentions) = (Vec::new(), Vec::new());
-        for layer in &self.layers {
-            if options.output_hidden_states {
-                hidden_states.push(hidden.clone());
-            }
-            let (output, map) = layer.forward(hidden, options.output_attentions);
-            hidden = output;
-            attentions.extend(map);
-        }
-        if options.output_hidden_states {
-            hidden_states.push(hidden.clone());
-        }
-        let last_hidden_state = self.post_layernorm.forward(hidden);
+        let Passed {
+            output,
+            hidden_states,
+            attentions,
+        } = self.tower.forward(pixel_values, options)?;
         Ok(VisionOutput {
-            last_hidden_state,
+            last_hidden_state: self.post_layernorm.forward(output),
             hidden_states,
             attentions,
         })

@@ -29,8 +29,8 @@ pub(crate) use builder::IGNORABLE;
 pub use encoded::EncodedImage;
 pub use options::Options;
 pub use picture::Picture;
+pub(crate) use picture::pixel_values;
 pub use seen::Seen;
-pub(crate) use source::check_architecture;
 pub use stream::AnswerStream;
 pub use template::Template;
 

@@ -1,6 +1,10 @@
 //! What may be asked about: any image of the `image` crate.
 
+use blip2_io::image::{ImageProcessor, PixelValues, Transparency, to_rgb};
+use burn::tensor::{Device, Tensor};
 use image::{DynamicImage, RgbImage};
+
+use crate::Blip2Error;
 
 /// A borrowed picture: an [`image::DynamicImage`] of any colour type, or an [`image::RgbImage`].
 ///
@@ -36,4 +40,19 @@ impl<'a> From<&'a RgbImage> for Picture<'a> {
     fn from(image: &'a RgbImage) -> Self {
         Self::Rgb(image)
     }
+}
+
+/// What the image encoder reads of pictures, `[batch, 3, height, width]`.
+pub(crate) fn pixel_values(
+    pictures: &[Picture<'_>],
+    processor: &ImageProcessor,
+    transparency: Transparency,
+    device: &Device,
+) -> Result<Tensor<4>, Blip2Error> {
+    let processed = pictures.iter().map(|picture| match picture {
+        Picture::Dynamic(image) => processor.process(&to_rgb(image, transparency)),
+        Picture::Rgb(image) => processor.process(image),
+    });
+    let batch = processed.collect::<Result<Vec<_>, _>>()?;
+    Ok(PixelValues::stack(batch)?.tensor(device))
 }

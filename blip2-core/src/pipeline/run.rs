@@ -7,7 +7,7 @@ use blip2_lm::{
     generate::{DecodeSession, Generated, GenerationConfig, Generator, Logits, cut_at_stop_string},
 };
 
-use super::{Answer, Blip2Pipeline, Options, Picture, Prompt, Timings};
+use super::{Answer, Blip2Pipeline, Options, Picture, Prompt, Timings, picture::pixel_values};
 use crate::{
     Blip2Error,
     memory::{MemoryPrediction, Workload},
@@ -45,14 +45,8 @@ impl Blip2Pipeline {
         self.memory.check(&work, MemoryPrediction::image_peak)?;
         let mut timings = Timings::default();
         let pixel_values = self.stage("preprocess", &mut timings.preprocess, || {
-            let processed = pictures.iter().map(|picture| match picture {
-                Picture::Dynamic(image) => self
-                    .processor
-                    .process(&blip2_io::image::to_rgb(image, self.decode.transparency)),
-                Picture::Rgb(image) => self.processor.process(image),
-            });
-            let batch = processed.collect::<Result<Vec<_>, _>>()?;
-            Ok(blip2_io::image::PixelValues::stack(batch)?.tensor(&self.device))
+            let transparency = self.decode.transparency;
+            pixel_values(pictures, &self.processor, transparency, &self.device)
         })?;
         let image_embeds = self.stage("vision", &mut timings.vision, || {
             let output = self

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Tokenizer,
-    config::{Blip2Config, PromptConfig},
+    config::{Blip2Config, ModelKind, PromptConfig},
     image::{ImageProcessorConfig, Size},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -12,7 +12,7 @@ use burn::tensor::Device;
 
 use super::builder::IGNORABLE;
 use crate::{
-    Blip2Error, PrecisionPlan, byte_tokenizer,
+    Blip2Error, PrecisionPlan, byte_tokenizer, family,
     memory::MemoryPlan,
     model::{Blip2ForConditionalGeneration, has_tied_head},
 };
@@ -54,8 +54,8 @@ impl Source {
 
 impl Parts {
     fn of_folder(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
+        family::expect(folder, &[ModelKind::Blip2])?;
         let config = folder.config()?;
-        check_architecture(folder, &config.architectures)?;
         Ok(Self {
             config,
             tokenizer: folder.tokenizer()?,
@@ -134,23 +134,4 @@ impl Origin {
             }
         }
     }
-}
-
-/// Refuses checkpoints of BLIP-2's other heads, whose weights would be missing one by one.
-pub(crate) fn check_architecture(
-    folder: &CheckpointFolder,
-    found: &[String],
-) -> Result<(), Blip2Error> {
-    const ANSWERS: [&str; 2] = ["Blip2ForConditionalGeneration", "Blip2Model"];
-    if found.is_empty() || found.iter().any(|name| ANSWERS.contains(&name.as_str())) {
-        return Ok(());
-    }
-    Err(Blip2Error::WrongModel {
-        path: folder.path().to_path_buf(),
-        reason: format!(
-            "the checkpoint is a {}, which cannot answer questions; use one of \
-             Blip2ForConditionalGeneration",
-            found.join(", ")
-        ),
-    })
 }

@@ -14,12 +14,16 @@
 //! # Ok::<(), blip2_core::verify::VerifyError>(())
 //! ```
 
+mod clip;
+mod compare;
+mod features;
 mod generation;
 mod golden;
 mod images;
 mod loss;
 mod prompts;
 mod report;
+mod retrieval;
 mod stages;
 mod tokenizers;
 
@@ -28,8 +32,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use blip2_io::{CheckpointFolder, config::ModelKind};
 use blip2_kernels::Precision;
 use burn::tensor::Device;
+use serde_json::Value;
 
 pub use report::{Check, Outcome, Report, Unchecked};
 
@@ -185,10 +191,31 @@ fn verify_one(folder: &Path, options: &VerifyOptions) -> Result<Report, VerifyEr
     } else if golden.json("encode").is_some() {
         tokenizers::verify(folder, &golden, &mut report)?;
     } else {
-        stages::verify(folder, &golden, options, &mut report)?;
+        model(folder, &golden, options, &mut report)?;
     }
     for key in golden.unseen() {
         report.skip(key, "this version has no check for it");
     }
     Ok(report)
+}
+
+/// Verifies the model that the folder holds, whichever member of the family it is.
+fn model(
+    path: &Path,
+    golden: &Golden,
+    options: &VerifyOptions,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    // Goldens of another class of the same checkpoint lie in a folder of their own.
+    if let Some(checkpoint) = golden.json("checkpoint").and_then(Value::as_str) {
+        return features::verify(path, checkpoint, golden, options, report);
+    }
+    let folder = CheckpointFolder::open(path).map_err(Blip2Error::from)?;
+    match folder.kind().map_err(Blip2Error::from)? {
+        kind @ (ModelKind::ClipVision | ModelKind::ClipVisionProjected) => {
+            clip::verify(&folder, kind, golden, options, report)
+        }
+        ModelKind::Blip2Retrieval => retrieval::verify(path, golden, options, report),
+        _ => stages::verify(path, golden, options, report),
+    }
 }

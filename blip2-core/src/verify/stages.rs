@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use blip2_io::CheckpointFolder;
+use blip2_io::{CheckpointFolder, image::ImageProcessor};
 use blip2_lm::LanguageModel;
 use blip2_vision::VisionOptions;
 use burn::tensor::Tensor;
 use serde_json::Value;
 
 use super::{
-    Golden, Outcome, Report, Tolerance, VerifyError, VerifyOptions, generation,
+    Golden, Outcome, Report, Tolerance, VerifyError, VerifyOptions, compare::Compare, generation,
     golden::GoldenTensor, loss::cross_entropy, prompts, tokenizers::equal,
 };
 use crate::{
@@ -75,7 +75,7 @@ pub(super) fn verify(
             "there are no pixel_values to start from",
         ));
     };
-    verifier.pixels(folder, pixel_values)?;
+    pixels(&mut verifier, folder, pixel_values, pipeline.processor())?;
     let pixel_values = pixel_values.tensor(pipeline.device())?;
     let Some(image_embeds) = verifier.vision(pixel_values)? else {
         return Ok(());
@@ -87,53 +87,23 @@ pub(super) fn verify(
     generation::verify(&mut verifier, &features)
 }
 
+impl Compare for Verifier<'_> {
+    fn golden(&self) -> &Golden {
+        self.golden
+    }
+
+    fn report(&mut self) -> &mut Report {
+        self.report
+    }
+
+    fn tolerance(&self) -> Tolerance {
+        self.tolerance
+    }
+}
+
 impl Verifier<'_> {
     pub(super) fn model(&self) -> &Blip2ForConditionalGeneration {
         self.pipeline.model()
-    }
-
-    /// Compares a tensor with the golden of this name, if there is one.
-    pub(super) fn tensor<const D: usize>(&mut self, key: &str, found: Tensor<D>) {
-        if let Some(golden) = self.golden.tensor(key) {
-            self.report
-                .push(key, self.tolerance.compare_tensor(found, golden));
-        }
-    }
-
-    /// Compares tensors with `prefix.0`, `prefix.1`, …
-    fn series<const D: usize>(&mut self, prefix: &str, found: Vec<Tensor<D>>) {
-        let goldens = self.golden.series(prefix);
-        if goldens.is_empty() {
-            return;
-        }
-        if goldens.len() != found.len() {
-            let error = format!(
-                "{} tensors where there are {} goldens",
-                found.len(),
-                goldens.len()
-            );
-            self.report.push(prefix, Outcome::Failed { error });
-        }
-        for ((key, golden), found) in goldens.into_iter().zip(found) {
-            self.report
-                .push(key, self.tolerance.compare_tensor(found, golden));
-        }
-    }
-
-    /// A result, or a failed check in its place.
-    pub(super) fn run<T>(&mut self, stage: &str, result: Result<T, Blip2Error>) -> Option<T> {
-        match result {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.report.push(
-                    stage,
-                    Outcome::Failed {
-                        error: error.to_string(),
-                    },
-                );
-                None
-            }
-        }
     }
 
     /// What the checkpoint itself must say.
@@ -158,36 +128,6 @@ impl Verifier<'_> {
         ) {
             let outcome = equal(&config.scale_decoder_outputs, &expected);
             self.report.push("scale_decoder_outputs", outcome);
-        }
-        Ok(())
-    }
-
-    /// Preprocessing, where the pictures lie in a folder `images` beside this one. JPEG decoders
-    /// differ, so only lossless pictures are compared.
-    fn pixels(&mut self, folder: &Path, golden: &GoldenTensor) -> Result<(), VerifyError> {
-        let Some(names) = self.golden.json("px_images").and_then(Value::as_array) else {
-            return Ok(());
-        };
-        let beside = folder.parent().unwrap_or(folder).join("images");
-        let count = golden.shape.iter().skip(1).product::<usize>();
-        let values = golden.floats()?;
-        for (name, values) in names
-            .iter()
-            .filter_map(Value::as_str)
-            .zip(values.chunks(count.max(1)))
-        {
-            let path = beside.join(name);
-            if !name.ends_with(".png") || !path.is_file() {
-                continue;
-            }
-            let key = format!("pixel_values ({name})");
-            let processed = crate::open_image(&path)
-                .and_then(|image| Ok(self.pipeline.processor().process(&image)?));
-            if let Some(found) = self.run(&key, processed) {
-                let golden = GoldenTensor::row(&golden.shape, values);
-                let outcome = Tolerance(1e-6).compare(&found.shape(), found.data(), &golden);
-                self.report.push(key, outcome);
-            }
         }
         Ok(())
     }
@@ -292,19 +232,7 @@ impl Verifier<'_> {
 
     /// The prompts that the goldens were made with.
     pub(super) fn rows(&self) -> Result<Option<PromptRows>, VerifyError> {
-        let (Some(ids), Some(mask)) = (
-            self.golden.tensor("input_ids"),
-            self.golden.tensor("attention_mask"),
-        ) else {
-            return Ok(None);
-        };
-        let ids = unsigned(&ids.rows()?, 0);
-        let mask: Vec<Vec<bool>> = mask
-            .rows()?
-            .iter()
-            .map(|row| row.iter().map(|&bit| bit != 0).collect())
-            .collect();
-        Ok(Some(PromptRows::new(ids, mask)?))
+        rows(self.golden, "input_ids", "attention_mask")
     }
 
     /// Hidden states, logits and losses for embedded prompts.
@@ -419,8 +347,61 @@ impl Verifier<'_> {
     }
 }
 
+/// Preprocessing, where the pictures lie in a folder `images` beside this one. JPEG decoders
+/// differ, so only lossless pictures are compared.
+pub(super) fn pixels(
+    verification: &mut impl Compare,
+    folder: &Path,
+    golden: &GoldenTensor,
+    processor: &ImageProcessor,
+) -> Result<(), VerifyError> {
+    let names = verification.golden().json("px_images");
+    let Some(names) = names.and_then(Value::as_array).cloned() else {
+        return Ok(());
+    };
+    let beside = folder.parent().unwrap_or(folder).join("images");
+    let count = golden.shape.iter().skip(1).product::<usize>();
+    let values = golden.floats()?;
+    for (name, values) in names
+        .iter()
+        .filter_map(Value::as_str)
+        .zip(values.chunks(count.max(1)))
+    {
+        let path = beside.join(name);
+        if !name.ends_with(".png") || !path.is_file() {
+            continue;
+        }
+        let key = format!("pixel_values ({name})");
+        let processed = crate::open_image(&path).and_then(|image| Ok(processor.process(&image)?));
+        if let Some(found) = verification.run(&key, processed) {
+            let golden = GoldenTensor::row(&golden.shape, values);
+            let outcome = Tolerance(1e-6).compare(&found.shape(), found.data(), &golden);
+            verification.report().push(key, outcome);
+        }
+    }
+    Ok(())
+}
+
+/// The rows of golden ids and their golden mask, if both are there.
+pub(super) fn rows(
+    golden: &Golden,
+    ids: &str,
+    mask: &str,
+) -> Result<Option<PromptRows>, VerifyError> {
+    let (Some(ids), Some(mask)) = (golden.tensor(ids), golden.tensor(mask)) else {
+        return Ok(None);
+    };
+    let ids = unsigned(&ids.rows()?, 0);
+    let mask: Vec<Vec<bool>> = mask
+        .rows()?
+        .iter()
+        .map(|row| row.iter().map(|&bit| bit != 0).collect())
+        .collect();
+    Ok(Some(PromptRows::new(ids, mask)?))
+}
+
 /// Token ids, with `fill` for what is no id (ignored labels).
-fn unsigned(rows: &[Vec<i64>], fill: u32) -> Vec<Vec<u32>> {
+pub(super) fn unsigned(rows: &[Vec<i64>], fill: u32) -> Vec<Vec<u32>> {
     let id = |&id: &i64| u32::try_from(id).unwrap_or(fill);
     rows.iter()
         .map(|row| row.iter().map(id).collect())

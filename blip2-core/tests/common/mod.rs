@@ -13,12 +13,13 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 }
 
 /// The pipeline of a fixture.
-#[allow(dead_code)] // not every test wants one as it is
+#[allow(dead_code)] // not every test answers
 pub(crate) fn pipeline(name: &str) -> Blip2Pipeline {
     Blip2Pipeline::from_pretrained(fixture(name)).unwrap()
 }
 
 /// Pictures that differ.
+#[allow(dead_code)] // not every test shows one
 pub(crate) fn picture(seed: u32) -> RgbImage {
     RgbImage::from_fn(40, 30, |x, y| {
         let mix = (x / 5 * 31 + y / 6 * 17 + seed * 101).wrapping_mul(2_654_435_761);

@@ -1,55 +1,250 @@
-//! Which family a configuration belongs to.
+//! Which member of the family a folder holds.
 
-/// The families of models that this library reads, told apart by the `model_type` of their
-/// `config.json`.
+use std::fmt;
+
+/// The models that this library reads, told apart by the `model_type` and the `architectures` of
+/// their `config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelKind {
-    /// `blip-2`, whatever its head: generation, features or retrieval.
+    /// BLIP-2 with a language model: `Blip2ForConditionalGeneration`, or `Blip2Model`, which has
+    /// the same weights.
     Blip2,
+    /// BLIP-2's first stage, which compares pictures with texts: `Blip2ForImageTextRetrieval`.
+    Blip2Retrieval,
+    /// The text half of retrieval: `Blip2TextModelWithProjection`.
+    Blip2Text,
+    /// The picture half of retrieval: `Blip2VisionModelWithProjection`.
+    Blip2Vision,
+    /// CLIP's vision tower alone: `CLIPVisionModel`.
+    ClipVision,
+    /// CLIP's vision tower with its projection: `CLIPVisionModelWithProjection`, or a whole
+    /// `CLIPModel`, of which that is a part.
+    ClipVisionProjected,
 }
 
+/// What a model can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ability {
+    /// Answer questions about pictures, describe them, continue prompts about them.
+    Answer,
+    /// Tell how well a picture and a text go together.
+    Match,
+    /// Put pictures into a space that they share with texts.
+    EmbedImage,
+    /// Put texts into a space that they share with pictures.
+    EmbedText,
+    /// Turn pictures into one vector for each patch.
+    EncodeImage,
+}
+
+/// A line of the table by which a folder is recognised. Of several with the same `model_type` the
+/// first is meant where the configuration names no class.
+struct Member {
+    kind: ModelKind,
+    model_types: &'static [&'static str],
+    classes: &'static [&'static str],
+    abilities: &'static [Ability],
+}
+
+/// Everything that is recognised; a new member of the family is one more line.
+const MEMBERS: [Member; 6] = [
+    Member {
+        kind: ModelKind::Blip2,
+        model_types: &["blip-2"],
+        classes: &["Blip2ForConditionalGeneration", "Blip2Model"],
+        abilities: &[Ability::Answer],
+    },
+    Member {
+        kind: ModelKind::Blip2Retrieval,
+        model_types: &["blip-2"],
+        classes: &["Blip2ForImageTextRetrieval"],
+        abilities: &[Ability::Match, Ability::EmbedImage, Ability::EmbedText],
+    },
+    Member {
+        kind: ModelKind::Blip2Text,
+        model_types: &["blip-2"],
+        classes: &["Blip2TextModelWithProjection"],
+        abilities: &[Ability::EmbedText],
+    },
+    Member {
+        kind: ModelKind::Blip2Vision,
+        model_types: &["blip-2"],
+        classes: &["Blip2VisionModelWithProjection"],
+        abilities: &[Ability::EmbedImage],
+    },
+    Member {
+        kind: ModelKind::ClipVision,
+        model_types: &["clip_vision_model"],
+        classes: &["CLIPVisionModel"],
+        abilities: &[Ability::EncodeImage],
+    },
+    Member {
+        kind: ModelKind::ClipVisionProjected,
+        model_types: &["clip_vision_model", "clip"],
+        classes: &["CLIPVisionModelWithProjection", "CLIPModel"],
+        abilities: &[Ability::EncodeImage, Ability::EmbedImage],
+    },
+];
+
 impl ModelKind {
-    /// Every family.
-    pub const ALL: [Self; 1] = [Self::Blip2];
-
-    /// The family's `model_type`.
-    pub fn model_type(self) -> &'static str {
-        match self {
-            Self::Blip2 => "blip-2",
-        }
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = Self> {
+        MEMBERS.iter().map(|member| member.kind)
     }
 
-    /// What the names of the family's classes start with.
-    fn class_prefix(self) -> &'static str {
-        match self {
-            Self::Blip2 => "Blip2",
-        }
-    }
-
-    /// The family of a configuration: by its `model_type`, or where that is left out by the
-    /// classes in `architectures`. `None` if this library does not read it.
+    /// The kind of a configuration: by its `model_type` and the classes in `architectures`, or by
+    /// one of them where the other is left out. `None` if this library does not read it.
     ///
     /// ```
     /// use blip2_io::config::ModelKind;
     ///
+    /// let retrieval = ["Blip2ForImageTextRetrieval".to_string()];
+    /// assert_eq!(ModelKind::detect(Some("blip-2"), &retrieval), Some(ModelKind::Blip2Retrieval));
+    /// assert_eq!(ModelKind::detect(None, &retrieval), Some(ModelKind::Blip2Retrieval));
     /// assert_eq!(ModelKind::detect(Some("blip-2"), &[]), Some(ModelKind::Blip2));
-    /// assert_eq!(ModelKind::detect(None, &["Blip2Model".into()]), Some(ModelKind::Blip2));
-    /// assert_eq!(ModelKind::detect(Some("llava"), &["Blip2Model".into()]), None);
+    /// assert_eq!(ModelKind::detect(Some("llava"), &retrieval), None);
     /// ```
     pub fn detect(model_type: Option<&str>, architectures: &[String]) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| match model_type {
-            Some(name) => name == kind.model_type(),
-            None => architectures
+        let of_type = |member: &&Member| {
+            model_type.is_none_or(|model_type| member.model_types.contains(&model_type))
+        };
+        let of_class = |member: &&Member| {
+            architectures
                 .iter()
-                .any(|class| class.starts_with(kind.class_prefix())),
-        })
+                .any(|class| member.classes.contains(&class.as_str()))
+        };
+        let mut members = MEMBERS.iter().filter(of_type);
+        let member = match (model_type, architectures) {
+            (None, []) => None,
+            (Some(_), []) => members.next(),
+            _ => members.find(of_class),
+        };
+        Some(member?.kind)
     }
 
-    /// Every family's `model_type`, for messages.
-    pub(crate) fn known() -> String {
-        Self::ALL
-            .map(|kind| format!("`{}`", kind.model_type()))
-            .join(", ")
+    /// The `model_type` of its configuration.
+    pub fn model_type(self) -> &'static str {
+        self.member().map_or("", |member| member.model_types[0])
+    }
+
+    /// Its class in `transformers`.
+    pub fn class(self) -> &'static str {
+        self.member().map_or("", |member| member.classes[0])
+    }
+
+    /// What it can do.
+    pub fn abilities(self) -> &'static [Ability] {
+        self.member().map_or(&[], |member| member.abilities)
+    }
+
+    /// Whether it can do this.
+    pub fn can(self, ability: Ability) -> bool {
+        self.abilities().contains(&ability)
+    }
+
+    /// What it can do, in words.
+    pub fn describe(self) -> String {
+        let abilities: Vec<_> = self.abilities().iter().map(ToString::to_string).collect();
+        match abilities.as_slice() {
+            [] => "do nothing".into(),
+            [one] => one.clone(),
+            [first @ .., last] => format!("{} and {last}", first.join(", ")),
+        }
+    }
+
+    /// A kind without a line cannot be made by [`detect`](Self::detect); a test sees to it that
+    /// every kind has one.
+    fn member(self) -> Option<&'static Member> {
+        MEMBERS.iter().find(|member| member.kind == self)
+    }
+
+    /// Every `model_type`, for messages.
+    pub(crate) fn known_types() -> String {
+        let types = MEMBERS.iter().flat_map(|member| member.model_types);
+        listed(types)
+    }
+
+    /// Every class of a `model_type`, for messages.
+    pub(crate) fn known_classes(model_type: Option<&str>) -> String {
+        let members = MEMBERS.iter().filter(|member| {
+            model_type.is_none_or(|model_type| member.model_types.contains(&model_type))
+        });
+        listed(members.flat_map(|member| member.classes))
+    }
+}
+
+/// Names in quotes, each once.
+fn listed<'a>(names: impl Iterator<Item = &'a &'static str>) -> String {
+    let mut quoted: Vec<String> = Vec::new();
+    for name in names {
+        let name = format!("`{name}`");
+        if !quoted.contains(&name) {
+            quoted.push(name);
+        }
+    }
+    quoted.join(", ")
+}
+
+impl fmt::Display for ModelKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.class())
+    }
+}
+
+impl fmt::Display for Ability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Answer => "answer questions about pictures",
+            Self::Match => "match pictures with texts",
+            Self::EmbedImage => "embed pictures",
+            Self::EmbedText => "embed texts",
+            Self::EncodeImage => "encode pictures",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_class_is_recognised_by_its_type_its_name_and_both() {
+        for member in &MEMBERS {
+            assert_eq!(member.kind.member().unwrap().classes, member.classes);
+            assert!(!member.abilities.is_empty());
+            for class in member.classes {
+                let classes = [class.to_string()];
+                assert_eq!(ModelKind::detect(None, &classes), Some(member.kind));
+                for model_type in member.model_types {
+                    let found = ModelKind::detect(Some(model_type), &classes);
+                    assert_eq!(found, Some(member.kind), "{model_type} {class}");
+                }
+            }
+        }
+        let types: Vec<_> = MEMBERS.iter().map(|member| member.kind).collect();
+        assert_eq!(ModelKind::all().collect::<Vec<_>>(), types);
+    }
+
+    #[test]
+    fn what_is_unknown_is_not_guessed() {
+        assert_eq!(ModelKind::detect(None, &[]), None);
+        assert_eq!(ModelKind::detect(Some("blip-2"), &["Blip3".into()]), None);
+        let mixed = ["Blip2Model".to_string()];
+        assert_eq!(ModelKind::detect(Some("clip"), &mixed), None);
+    }
+
+    #[test]
+    fn abilities_read_as_a_sentence() {
+        assert_eq!(
+            ModelKind::Blip2Retrieval.describe(),
+            "match pictures with texts, embed pictures and embed texts"
+        );
+        assert_eq!(ModelKind::Blip2Text.describe(), "embed texts");
+        assert_eq!(
+            ModelKind::known_types(),
+            "`blip-2`, `clip_vision_model`, `clip`"
+        );
     }
 }

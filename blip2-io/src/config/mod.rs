@@ -17,6 +17,7 @@
 //! ```
 
 mod blip2;
+mod clip_vision;
 mod kind;
 mod opt;
 mod processor;
@@ -31,7 +32,8 @@ use std::fmt::Display;
 use serde::{Deserialize, Deserializer};
 
 pub use blip2::Blip2Config;
-pub use kind::ModelKind;
+pub use clip_vision::ClipVisionConfig;
+pub use kind::{Ability, ModelKind};
 pub use opt::OptConfig;
 pub use processor::ProcessorConfig;
 pub use prompt::PromptConfig;

@@ -64,25 +64,39 @@ impl Blip2VisionConfig {
     ///
     /// [`ConfigError`] naming the key.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        const PART: &str = "vision_config";
-        check_positive(PART, "intermediate_size", self.intermediate_size)?;
-        check_positive(PART, "num_hidden_layers", self.num_hidden_layers)?;
-        check_heads(
-            PART,
-            "hidden_size",
+        check_tower(
             self.hidden_size,
+            self.intermediate_size,
+            self.num_hidden_layers,
             self.num_attention_heads,
-        )?;
-        check_epsilon(PART, "layer_norm_eps", self.layer_norm_eps)?;
-        check_positive(PART, "patch_size", self.patch_size)?;
-        if self.image_size < self.patch_size {
-            return Err(ConfigError::value(
-                PART,
-                "image_size",
-                self.image_size,
-                format!("must be at least patch_size = {}", self.patch_size),
-            ));
-        }
-        Ok(())
+            self.layer_norm_eps,
+            [self.image_size, self.patch_size],
+        )
     }
+}
+
+/// Checks what every vision tower's numbers must keep.
+pub(super) fn check_tower(
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    layer_norm_eps: f64,
+    [image_size, patch_size]: [usize; 2],
+) -> Result<(), ConfigError> {
+    const PART: &str = "vision_config";
+    check_positive(PART, "intermediate_size", intermediate_size)?;
+    check_positive(PART, "num_hidden_layers", num_hidden_layers)?;
+    check_heads(PART, "hidden_size", hidden_size, num_attention_heads)?;
+    check_epsilon(PART, "layer_norm_eps", layer_norm_eps)?;
+    check_positive(PART, "patch_size", patch_size)?;
+    if image_size < patch_size {
+        return Err(ConfigError::value(
+            PART,
+            "image_size",
+            image_size,
+            format!("must be at least patch_size = {patch_size}"),
+        ));
+    }
+    Ok(())
 }

@@ -136,18 +136,47 @@ impl OptForCausalLm {
         attention_mask: &[Vec<bool>],
         options: impl Into<LmOptions>,
     ) -> Result<OptOutput, LmError> {
-        let [_, seq] = self.check(&inputs_embeds, attention_mask)?;
-        let device = inputs_embeds.device();
-        let positions = position::of_prompts(attention_mask, &device);
-        let bias = decoder_bias(seq, padding_bias(attention_mask, &device), &device);
         let mut kept = Kept::new(options.into());
-        let hidden = self.layers(inputs_embeds, positions, bias, &mut [], &mut kept);
+        let hidden = self.read(inputs_embeds, attention_mask, &mut kept)?;
         kept.hidden(&hidden);
         Ok(OptOutput {
             logits: self.head(hidden),
             hidden_states: kept.hidden_states,
             attentions: kept.attentions,
         })
+    }
+
+    /// What the head would read after every position (`OPTModel`): the features of a text.
+    ///
+    /// # Shapes
+    ///
+    /// - inputs_embeds and attention_mask: as for [`forward`](Self::forward)
+    /// - output: `[batch, seq, embedding_dim]`
+    ///
+    /// # Errors
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn last_hidden_state(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+    ) -> Result<Tensor<3>, LmError> {
+        let mut kept = Kept::new(LmOptions::default());
+        self.read(inputs_embeds, attention_mask, &mut kept)
+    }
+
+    /// Runs whole prompts through all layers.
+    fn read(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+        kept: &mut Kept,
+    ) -> Result<Tensor<3>, LmError> {
+        let [_, seq] = self.check(&inputs_embeds, attention_mask)?;
+        let device = inputs_embeds.device();
+        let positions = position::of_prompts(attention_mask, &device);
+        let bias = decoder_bias(seq, padding_bias(attention_mask, &device), &device);
+        Ok(self.layers(inputs_embeds, positions, bias, &mut [], kept))
     }
 
     /// A decode of up to `max_new_tokens` tokens after embedded prompts.

@@ -18,32 +18,45 @@ pub(crate) const FIXTURES: [&str; 5] = [
     "patch_14",
 ];
 
-pub(crate) struct Fixture {
+/// The fixtures of CLIP's tower (`tests/fixtures/make_clip.py`).
+pub(crate) const CLIP_FIXTURES: [&str; 2] = ["clip_projected", "clip_plain"];
+
+pub(crate) struct Fixture<C = Blip2VisionConfig> {
     pub(crate) name: &'static str,
-    pub(crate) config: Blip2VisionConfig,
+    pub(crate) config: C,
     pub(crate) device: Device,
     checkpoint: Checkpoint,
 }
 
 impl Fixture {
     pub(crate) fn open(name: &'static str) -> Self {
+        Self::open_as(name, |config| serde_json::from_slice(config).unwrap())
+    }
+
+    /// The tower, which must use every weight there is.
+    pub(crate) fn model(&self) -> VisionModel {
+        self.load(|config, weights| VisionModel::load(config, &weights.at("vision_model")).unwrap())
+    }
+}
+
+impl<C> Fixture<C> {
+    pub(crate) fn open_as(name: &'static str, parse: impl Fn(&[u8]) -> C) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/fixtures")
             .join(name);
         let config = std::fs::read(folder.join("config.json")).unwrap();
         Self {
             name,
-            config: serde_json::from_slice(&config).unwrap(),
+            config: parse(&config),
             device: Device::flex(),
             checkpoint: Checkpoint::open(folder).unwrap(),
         }
     }
 
-    /// The tower, which must use every weight there is.
-    pub(crate) fn model(&self) -> VisionModel {
+    /// What `load` builds, which must use every weight there is.
+    pub(crate) fn load<M>(&self, load: impl Fn(&C, &Weights<'_>) -> M) -> M {
         let source = CheckpointWeights::new(&self.checkpoint);
-        let weights = Weights::new(&source, &self.device).at("vision_model");
-        let model = VisionModel::load(&self.config, &weights).unwrap();
+        let model = load(&self.config, &Weights::new(&source, &self.device));
         let unused = source.finish(&[]).unwrap().unused;
         let unused = unused.iter().filter(|name| !name.starts_with("golden."));
         assert_eq!(unused.count(), 0, "{}", self.name);

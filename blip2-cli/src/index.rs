@@ -1,0 +1,176 @@
+//! `blip2 index add|remove|list|search`: pictures found by a text or by a picture.
+
+use std::path::Path;
+
+use blip2_core::{
+    PhotoIndex, open_image,
+    photo_index::{Hit, IndexError, SearchOptions},
+};
+use serde_json::json;
+
+use crate::{
+    Failure,
+    args::{
+        IndexAddArgs, IndexArgs, IndexCommand, IndexListArgs, IndexRemoveArgs, IndexSearchArgs,
+    },
+    model,
+    pictures::expand,
+    sheet,
+};
+
+pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
+    match &args.command {
+        IndexCommand::Add(args) => add(args),
+        IndexCommand::Remove(args) => remove(args),
+        IndexCommand::List(args) => list(args),
+        IndexCommand::Search(args) => search(args),
+    }
+}
+
+/// An index is saved on the way whenever it has doubled, from twice this number of pictures on.
+const FIRST_SAVE: usize = 32;
+
+fn add(args: &IndexAddArgs) -> Result<(), Failure> {
+    let paths = expand(&args.images)?;
+    let existing = args.index.exists().then(|| open(&args.index)).transpose()?;
+    let blip2 = model::open_retrieval(&args.model)?;
+    let mut index = existing.unwrap_or_else(|| PhotoIndex::new(&blip2));
+    index
+        .check(&blip2)
+        .map_err(|error| named(&args.index, error))?;
+
+    let before = index.len();
+    let (mut failed, mut skipped) = (0, 0);
+    let mut saved = index.len();
+    let bar = model::bar(paths.len());
+    for chunk in paths.chunks(usize::from(args.batch)) {
+        let mut opened: Vec<(String, image::RgbImage)> = Vec::new();
+        for path in chunk {
+            let name = name_of(path)?;
+            if index.contains(&name) || opened.iter().any(|(other, _)| *other == name) {
+                skipped += 1;
+                continue;
+            }
+            match open_image(path) {
+                Ok(image) => opened.push((name, image)),
+                Err(error) => {
+                    failed += 1;
+                    bar.suspend(|| eprintln!("{error}"));
+                }
+            }
+        }
+        let pictures = opened.iter().map(|(name, image)| (name.as_str(), image));
+        index.add_batch(&blip2, pictures).map_err(Failure::work)?;
+        if index.len() >= 2 * saved.max(FIRST_SAVE) {
+            // Should the rest be interrupted, this is kept; and it is mapped from now on, so that
+            // memory does not hold it.
+            index.save(&args.index).map_err(Failure::work)?;
+            index = open(&args.index)?;
+            saved = index.len();
+        }
+        bar.inc(chunk.len() as u64);
+    }
+    bar.finish_and_clear();
+    index.save(&args.index).map_err(Failure::work)?;
+    eprintln!(
+        "{}: {} added, {skipped} there already, {} together",
+        args.index.display(),
+        index.len() - before,
+        index.len()
+    );
+    if failed > 0 {
+        let count = paths.len();
+        return Err(Failure::Work(format!(
+            "{failed} of {count} pictures could not be added"
+        )));
+    }
+    Ok(())
+}
+
+fn remove(args: &IndexRemoveArgs) -> Result<(), Failure> {
+    let mut index = open(&args.index)?;
+    let missing: Vec<&str> = args
+        .names
+        .iter()
+        .filter(|name| !index.remove(name))
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        return Err(Failure::Work(format!(
+            "{}: holds no {}; nothing was removed",
+            args.index.display(),
+            missing.join(", ")
+        )));
+    }
+    index.save(&args.index).map_err(Failure::work)
+}
+
+fn list(args: &IndexListArgs) -> Result<(), Failure> {
+    for name in open(&args.index)?.names() {
+        println!("{name}");
+    }
+    Ok(())
+}
+
+fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
+    let index = open(&args.index)?;
+    let query = args.image.as_ref().map(open_image).transpose();
+    let query = query.map_err(Failure::work)?;
+    let blip2 = model::open_retrieval(&args.model)?;
+    let hits = match (&query, &args.text) {
+        (Some(picture), _) => index.search_by_picture(&blip2, picture, args.limit),
+        (None, Some(text)) => {
+            let options = SearchOptions::default();
+            let options = options.limit(args.limit).rerank(args.rerank);
+            index.search(&blip2, text, &options)
+        }
+        (None, None) => return Err(Failure::usage("give a text or --image")),
+    }
+    .map_err(|error| named(&args.index, error))?;
+    for (n, hit) in hits.iter().enumerate() {
+        println!("{}", line(n + 1, hit, args.json));
+    }
+    if let Some(path) = &args.sheet {
+        let sheet = sheet::draw(&hits, |name| open_image(name).ok());
+        sheet
+            .save_with_format(path, image::ImageFormat::Png)
+            .map_err(|error| Failure::Work(format!("{}: {error}", path.display())))?;
+    }
+    Ok(())
+}
+
+fn line(rank: usize, hit: &Hit, as_json: bool) -> String {
+    if as_json {
+        let line = json!({
+            "rank": rank,
+            "image": hit.name,
+            "score": hit.score,
+            "similarity": hit.similarity,
+            "match_probability": hit.probability,
+        });
+        return line.to_string();
+    }
+    let Hit { score, name, .. } = hit;
+    match hit.probability {
+        Some(probability) => format!("{rank:3}  {score:+8.4}  match {probability:.4}  {name}"),
+        None => format!("{rank:3}  {score:+8.4}  {name}"),
+    }
+}
+
+fn open(path: &Path) -> Result<PhotoIndex, Failure> {
+    PhotoIndex::open(path).map_err(Failure::work)
+}
+
+/// An error that does not know the file it is about.
+fn named(path: &Path, error: IndexError) -> Failure {
+    match error {
+        IndexError::ForeignWeights { .. } => Failure::Work(format!("{}: {error}", path.display())),
+        error => Failure::work(error),
+    }
+}
+
+/// A picture is named by its path as it was given, so that a search can open it again.
+fn name_of(path: &Path) -> Result<String, Failure> {
+    let name = path.to_str().map(str::to_string);
+    name.ok_or_else(|| Failure::Work(format!("{}: the name is no text", path.display())))
+}

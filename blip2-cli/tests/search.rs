@@ -1,0 +1,215 @@
+//! The program's commands for retrieval, from end to end.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/blip2_itr");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo");
+
+/// Runs the program in a folder.
+fn blip2(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_blip2"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_remove("BLIP2_MODEL")
+        .env_remove("BLIP2_RETRIEVAL_MODEL")
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn stdout(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[track_caller]
+fn fails(output: &Output, code: i32, parts: &[&str]) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    for part in parts {
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+}
+
+/// A folder `photos` of pictures that differ.
+fn photos(count: u8) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("photos")).unwrap();
+    for n in 0..count {
+        image::RgbImage::from_fn(48, 32, |x, y| {
+            image::Rgb([(x * 5) as u8 ^ n, (y * 7) as u8, n.wrapping_mul(40)])
+        })
+        .save(folder.path().join(format!("photos/{n}.png")))
+        .unwrap();
+    }
+    folder
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn texts_are_matched_with_a_picture() {
+    let folder = photos(1);
+    let picture = "photos/0.png";
+    let texts = ["two dogs in the park", "a plate of food"];
+    let arguments = ["match", picture, texts[0], texts[1], "--model", MODEL];
+    let text = stdout(&blip2(folder.path(), &arguments));
+    assert_eq!(text.lines().count(), 2);
+    for (line, text) in text.lines().zip(texts) {
+        assert!(
+            line.starts_with("match 0.") && line.ends_with(text),
+            "{line}"
+        );
+    }
+    let arguments = ["match", picture, texts[0], "--model", MODEL, "--json"];
+    let found = &lines(&stdout(&blip2(folder.path(), &arguments)))[0];
+    let probability = found["match_probability"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&probability));
+    assert_eq!(found["text"], texts[0]);
+}
+
+#[test]
+fn an_index_is_made_searched_drawn_and_changed() {
+    let folder = photos(4);
+    let run = |arguments: &[&str]| {
+        let model: &[&str] = match arguments[1] {
+            "add" | "search" => &["--model", MODEL],
+            _ => &[],
+        };
+        blip2(folder.path(), &[arguments, model].concat())
+    };
+    stdout(&run(&["index", "add", "my.idx", "photos"]));
+    let names = stdout(&run(&["index", "list", "my.idx"]));
+    assert_eq!(names.lines().count(), 4);
+
+    let search = ["index", "search", "my.idx", "a dog", "--limit", "3"];
+    let sheet = [&search[..], &["--sheet", "sheet.png", "--json"]].concat();
+    let hits = lines(&stdout(&run(&sheet)));
+    assert_eq!(hits.len(), 3);
+    assert!(hits[0]["score"].as_f64() >= hits[1]["score"].as_f64());
+    assert_eq!(hits[0]["rank"], 1);
+    let drawn = image::open(folder.path().join("sheet.png")).unwrap();
+    assert_eq!(drawn.width(), 3 * (192 + 12) + 12);
+
+    let alike = ["index", "search", "my.idx", "--image", "photos/2.png"];
+    let first = stdout(&run(&alike));
+    let first = first.lines().next().unwrap();
+    assert!(
+        first.contains("+1.0000") && first.ends_with("photos/2.png"),
+        "{first}"
+    );
+
+    // Again nothing is added, and what is removed is not found.
+    let again = run(&["index", "add", "my.idx", "photos"]);
+    fails_not(&again, "0 added, 4 there already");
+    let gone = hits[0]["image"].as_str().unwrap();
+    stdout(&run(&["index", "remove", "my.idx", gone]));
+    let left = lines(&stdout(&run(&[&search[..], &["--json"]].concat())));
+    assert!(left.iter().all(|hit| hit["image"] != gone));
+    let missing = run(&["index", "remove", "my.idx", "photos/1.png", gone]);
+    fails(&missing, 1, &["my.idx", gone, "nothing was removed"]);
+    assert_eq!(
+        stdout(&run(&["index", "list", "my.idx"])).lines().count(),
+        3
+    );
+}
+
+#[track_caller]
+fn fails_not(output: &Output, part: &str) {
+    stdout(output);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains(part), "{error}");
+}
+
+/// A long list is saved on the way, and goes on from the saved file.
+#[test]
+fn a_long_list_is_saved_on_the_way() {
+    let folder = photos(150);
+    let add = ["index", "add", "my.idx", "photos", "--model", MODEL];
+    fails_not(&blip2(folder.path(), &add), "150 added");
+    let names = stdout(&blip2(folder.path(), &["index", "list", "my.idx"]));
+    let mut names: Vec<_> = names.lines().collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 150);
+}
+
+#[test]
+fn a_broken_picture_stops_no_other() {
+    let folder = photos(2);
+    std::fs::write(folder.path().join("photos/x.png"), b"no picture").unwrap();
+    let add = ["index", "add", "my.idx", "photos", "--model", MODEL];
+    fails(
+        &blip2(folder.path(), &add),
+        1,
+        &["x.png", "1 of 3 pictures"],
+    );
+    let names = stdout(&blip2(folder.path(), &["index", "list", "my.idx"]));
+    assert_eq!(names.lines().count(), 2);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let folder = photos(1);
+    let run = |arguments: &[&str]| blip2(folder.path(), arguments);
+    let picture = "photos/0.png";
+    let wrong = run(&["match", picture, "a dog", "--model", DEMO]);
+    fails(
+        &wrong,
+        1,
+        &["Blip2ForConditionalGeneration", "`Blip2Pipeline`"],
+    );
+    let wrong = run(&["answer", picture, "what?", "--model", MODEL]);
+    fails(
+        &wrong,
+        1,
+        &["Blip2ForImageTextRetrieval", "`Blip2Retrieval`"],
+    );
+    fails(&run(&["match", picture, "a dog"]), 2, &["--model"]);
+    fails(&run(&["match", picture, "--model", MODEL]), 2, &["TEXTS"]);
+    fails(
+        &run(&["index", "search", "no.idx", "--model", MODEL]),
+        2,
+        &["<TEXT>"],
+    );
+    let missing = run(&["index", "search", "no.idx", "a dog", "--model", MODEL]);
+    fails(&missing, 1, &["no.idx"]);
+    std::fs::write(folder.path().join("bad.idx"), b"BLIP2IDX").unwrap();
+    fails(
+        &run(&["index", "list", "bad.idx"]),
+        1,
+        &["bad.idx", "cut short"],
+    );
+    let long = vec!["dog"; 60].join(" ");
+    let long = run(&["match", picture, &long, "--model", MODEL]);
+    fails(&long, 1, &["62 tokens", "40 positions"]);
+}
+
+#[test]
+fn inspect_says_what_a_folder_can_do() {
+    let folder = photos(0);
+    let text = stdout(&blip2(folder.path(), &["inspect", MODEL]));
+    for part in [
+        "Blip2ForImageTextRetrieval",
+        "match pictures with texts",
+        "itm_head",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let json = stdout(&blip2(folder.path(), &["inspect", MODEL, "--json"]));
+    let found: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(found["abilities"][0], "match pictures with texts");
+    assert_eq!(found["language_model"], Value::Null);
+}

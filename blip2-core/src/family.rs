@@ -1,0 +1,38 @@
+//! Which door each member of the family has.
+
+use blip2_io::{CheckpointFolder, config::ModelKind};
+
+use crate::Blip2Error;
+
+/// What opens a folder of this kind: the name of a type of this crate, or of another of the
+/// workspace.
+pub fn opened_with(kind: ModelKind) -> &'static str {
+    match kind {
+        ModelKind::Blip2 => "Blip2Pipeline",
+        ModelKind::Blip2Retrieval => "Blip2Retrieval",
+        ModelKind::Blip2Text => "TextEmbedder",
+        ModelKind::Blip2Vision => "ImageEmbedder",
+        ModelKind::ClipVision => "blip2_vision::ClipVisionModel",
+        ModelKind::ClipVisionProjected => "blip2_vision::ClipVisionModelWithProjection",
+        _ => "nothing in this version",
+    }
+}
+
+/// Refuses folders of other kinds than these, whose weights would otherwise be missing one by one.
+/// The first is what is named as wanted.
+pub(crate) fn expect(folder: &CheckpointFolder, wanted: &[ModelKind]) -> Result<(), Blip2Error> {
+    let found = folder.kind()?;
+    let Some(first) = wanted.first().filter(|_| !wanted.contains(&found)) else {
+        return Ok(());
+    };
+    Err(Blip2Error::WrongModel {
+        path: folder.path().to_path_buf(),
+        reason: format!(
+            "the checkpoint is a {found}, which can {}, and cannot {} as a {first} can; open it \
+             with `{}`",
+            found.describe(),
+            first.describe(),
+            opened_with(found)
+        ),
+    })
+}

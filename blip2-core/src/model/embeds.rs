@@ -1,0 +1,119 @@
+//! Pictures and texts on their way to a comparison, one type for each stage, so that none is taken
+//! for another.
+
+use burn::tensor::Tensor;
+
+/// Pictures as the image encoder sees them: one vector for each patch, the class token first. Raw:
+/// nothing of texts is in them, and they cannot be compared with texts.
+#[derive(Debug, Clone)]
+pub struct EncodedImages(Tensor<3>);
+
+/// Texts as the Q-Former's text branch gives them: one vector for each token. Raw: they cannot be
+/// compared with pictures.
+#[derive(Debug, Clone)]
+pub struct EncodedTexts(Tensor<3>);
+
+/// Pictures in the space that they share with texts: one vector of length 1 for each query.
+#[derive(Debug, Clone)]
+pub struct ProjectedImages(Tensor<3>);
+
+/// Texts in the space that they share with pictures: one vector of length 1 for each text.
+#[derive(Debug, Clone)]
+pub struct ProjectedTexts(Tensor<2>);
+
+impl EncodedImages {
+    /// Wraps the image encoder's last hidden states, `[batch, patches + 1, vision_hidden]`.
+    pub fn new(last_hidden_state: Tensor<3>) -> Self {
+        Self(last_hidden_state)
+    }
+
+    /// The vectors, `[batch, patches + 1, vision_hidden]`.
+    pub fn tensor(&self) -> Tensor<3> {
+        self.0.clone()
+    }
+
+    /// The number of pictures.
+    pub fn count(&self) -> usize {
+        self.0.dims()[0]
+    }
+}
+
+impl EncodedTexts {
+    pub(super) fn new(last_hidden_state: Tensor<3>) -> Self {
+        Self(last_hidden_state)
+    }
+
+    /// The vectors, `[batch, seq, q_hidden]`.
+    pub fn tensor(&self) -> Tensor<3> {
+        self.0.clone()
+    }
+}
+
+impl ProjectedImages {
+    /// Scales projected queries, `[batch, queries, dim]`, to length 1.
+    pub(super) fn new(projected: Tensor<3>) -> Self {
+        Self(unit(projected))
+    }
+
+    /// The vectors, `[batch, queries, dim]`.
+    pub fn tensor(&self) -> Tensor<3> {
+        self.0.clone()
+    }
+
+    /// How similar each picture is to each text: the largest cosine of a query with the text
+    /// (Li et al., 2023, section 3.2; image-text contrast, ITC).
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[images, texts]`, each between −1 and 1
+    pub fn similarity(&self, texts: &ProjectedTexts) -> Tensor<2> {
+        let [images, queries, dim] = self.0.dims();
+        let flat = self.0.clone().reshape([images * queries, dim]);
+        let cosines = flat.matmul(texts.0.clone().transpose());
+        let [_, texts] = cosines.dims();
+        cosines
+            .reshape([images, queries, texts])
+            .max_dim(1)
+            .reshape([images, texts])
+    }
+}
+
+impl ProjectedTexts {
+    /// Scales projected texts, `[batch, dim]`, to length 1.
+    pub(super) fn new(projected: Tensor<2>) -> Self {
+        Self(unit(projected))
+    }
+
+    /// The vectors, `[batch, dim]`.
+    pub fn tensor(&self) -> Tensor<2> {
+        self.0.clone()
+    }
+}
+
+/// Vectors along the last axis scaled to length 1, as `torch.nn.functional.normalize` does.
+pub(super) fn unit<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let length = x.clone().square().sum_dim(D - 1).sqrt().clamp_min(1e-12);
+    x / length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn similarity_is_the_best_querys_cosine() {
+        let device = Device::flex();
+        let images = ProjectedImages::new(Tensor::from_floats(
+            [[[3.0, 0.0], [0.0, 2.0]], [[-1.0, 0.0], [-1.0, -1.0]]],
+            &device,
+        ));
+        let texts = ProjectedTexts::new(Tensor::from_floats([[5.0, 0.0], [0.0, 0.0]], &device));
+        let found = images.similarity(&texts).into_data();
+        let found = found.try_to_vec::<f32>().unwrap();
+        let expected = [1.0, 0.0, -(0.5f32.sqrt()), 0.0];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Pictures that can be searched by a text or by another picture.
+//!
+//! ```no_run
+//! use blip2_core::{Blip2Retrieval, PhotoIndex, photo_index::SearchOptions};
+//!
+//! let blip2 = Blip2Retrieval::from_pretrained("models/blip2-itm-vit-g")?;
+//! let mut index = PhotoIndex::new(&blip2);
+//! for name in ["beach.jpg", "city.jpg"] {
+//!     index.add(&blip2, name, &blip2.open(name)?)?;
+//! }
+//! for hit in index.search(&blip2, "a dog on the beach", &SearchOptions::default())? {
+//!     println!("{:.2} {}", hit.score, hit.name);
+//! }
+//! index.save("photos.idx")?;
+//!
+//! let index = PhotoIndex::open("photos.idx")?; // mapped, not read
+//! # let _ = index;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # How it ranks
+//!
+//! As the paper does (Li et al., 2023, section 4.4): all pictures are compared with the text by
+//! [similarity](crate::ImageEmbedding::similarity), and the best few are
+//! [matched](crate::Blip2Retrieval::match_encoded) with it; of those the score is the sum of both,
+//! the cosine and the logit of "match". Nothing is approximated: the first step looks at every
+//! picture. Where scores are equal, the picture that was added first comes first.
+//!
+//! # Size
+//!
+//! A picture takes its embedding (32 × 256 numbers in the published model, 33 kB) and its encoding
+//! (257 × 1408, 1.4 MB), without which it could not be matched again. A file is mapped into memory:
+//! a search reads all embeddings and the encodings of the few that it matches.
+
+mod entry;
+mod error;
+mod format;
+mod search;
+
+use std::path::Path;
+
+use entry::Entry;
+pub use error::IndexError;
+use format::{Content, Shape};
+pub use search::{Hit, SearchOptions};
+
+use crate::{Blip2Retrieval, Picture};
+
+/// Pictures by name, each embedded and encoded by one model, in the order in which they were added.
+#[derive(Debug, Clone)]
+pub struct PhotoIndex {
+    fingerprint: String,
+    shape: Shape,
+    entries: Vec<Entry>,
+}
+
+impl PhotoIndex {
+    /// An empty index for pictures of this model.
+    pub fn new(blip2: &Blip2Retrieval) -> Self {
+        Self {
+            fingerprint: blip2.fingerprint().to_string(),
+            shape: Shape {
+                embedding: blip2.embedding_shape(),
+                encoding: blip2.patch_shape(),
+            },
+            entries: Vec::new(),
+        }
+    }
+
+    /// Opens an index that was [saved](Self::save). The file is mapped into memory; the embeddings
+    /// are read once, to check them, and the encodings when they are needed.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`] for a file that is none, of another version, cut short, or damaged. That
+    /// another model made it is found by the first call that is given a model, or by
+    /// [`check`](Self::check).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, IndexError> {
+        let path = path.as_ref();
+        let content = format::read(path, &blip2_io::map_file(path)?)?;
+        Ok(Self {
+            fingerprint: content.fingerprint,
+            shape: content.shape,
+            entries: content.entries,
+        })
+    }
+
+    /// Saves the index; one that is there already is replaced when the new one is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Write`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), IndexError> {
+        let content = Content {
+            fingerprint: self.fingerprint.clone(),
+            shape: self.shape,
+            entries: self.entries.clone(),
+        };
+        format::write(path.as_ref(), &content)
+    }
+
+    /// Checks that this model made the index.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::ForeignWeights`].
+    pub fn check(&self, blip2: &Blip2Retrieval) -> Result<(), IndexError> {
+        let expected = Self::new(blip2);
+        if (&expected.fingerprint, expected.shape) == (&self.fingerprint, self.shape) {
+            return Ok(());
+        }
+        Err(IndexError::ForeignWeights {
+            found: self.fingerprint.clone(),
+            expected: expected.fingerprint,
+        })
+    }
+
+    /// Adds a picture under a name, such as its path.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Duplicate`] for a name that is there already, [`IndexError::Name`] for one
+    /// that cannot be one, [`IndexError::ForeignWeights`], and whatever goes wrong with the
+    /// picture.
+    pub fn add<'a>(
+        &mut self,
+        blip2: &Blip2Retrieval,
+        name: impl Into<String>,
+        image: impl Into<Picture<'a>>,
+    ) -> Result<(), IndexError> {
+        self.add_batch(blip2, [(name, image)])
+    }
+
+    /// Adds many pictures; none is added if one of them is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_batch<'a, N: Into<String>, P: Into<Picture<'a>>>(
+        &mut self,
+        blip2: &Blip2Retrieval,
+        pictures: impl IntoIterator<Item = (N, P)>,
+    ) -> Result<(), IndexError> {
+        self.check(blip2)?;
+        let (mut names, mut images) = (Vec::new(), Vec::new());
+        for (name, image) in pictures {
+            let name = checked(name.into())?;
+            if self.contains(&name) || names.contains(&name) {
+                return Err(IndexError::Duplicate { name });
+            }
+            names.push(name);
+            images.push(image.into());
+        }
+        let photos = blip2.encode_batch(images)?;
+        let entries = names.into_iter().zip(&photos);
+        self.entries
+            .extend(entries.map(|(name, photo)| Entry::new(name, photo)));
+        Ok(())
+    }
+
+    /// Removes the picture of this name; whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let before = self.len();
+        self.entries.retain(|entry| entry.name != name);
+        self.len() < before
+    }
+
+    /// Whether there is a picture of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == name)
+    }
+
+    /// The pictures' names, in the order in which they were added.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.name.as_str())
+    }
+
+    /// The number of pictures.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no picture.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The fingerprint of the model that made it.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}
+
+/// A name that can be one.
+fn checked(name: String) -> Result<String, IndexError> {
+    const LONGEST: usize = 4096;
+    let reason = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > LONGEST {
+        "it is longer than 4096 bytes"
+    } else if name.contains(char::is_control) {
+        "it contains a control character"
+    } else {
+        return Ok(name);
+    };
+    let name = name.chars().take(60).collect();
+    Err(IndexError::Name { name, reason })
+}

@@ -1,0 +1,203 @@
+//! What retrieval makes of pictures and texts, off the device.
+
+use burn::tensor::Tensor;
+
+use crate::{
+    Blip2Error,
+    model::{ProjectedImages, ProjectedTexts},
+};
+
+/// A picture in the space that it shares with texts: one vector of length 1 for each query of the
+/// model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageEmbedding {
+    dim: usize,
+    values: Vec<f32>,
+}
+
+/// A text in the space that it shares with pictures: one vector of length 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextEmbedding {
+    values: Vec<f32>,
+}
+
+/// A picture as retrieval needs it, encoded once: embedded, to be compared with many, and as the
+/// image encoder sees it, to be matched more closely with few.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedPhoto {
+    /// In the space that it shares with texts.
+    pub embedding: ImageEmbedding,
+    pub(crate) patches: Vec<f32>,
+}
+
+/// How well a picture and a text match, by the head that reads both together (ITM).
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct MatchScore {
+    /// The probability that they match, between 0 and 1.
+    pub probability: f32,
+    /// The logit of "match", which the paper adds to the similarity when it ranks.
+    pub logit: f32,
+}
+
+impl ImageEmbedding {
+    pub(crate) fn new(dim: usize, values: Vec<f32>) -> Self {
+        Self { dim, values }
+    }
+
+    /// The vectors, one for each query.
+    pub fn vectors(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.dim)
+    }
+
+    /// How similar the picture is to a text: the largest cosine of a query with the text, between
+    /// −1 and 1.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Incomparable`] if models of different widths made them.
+    pub fn similarity(&self, text: &TextEmbedding) -> Result<f32, Blip2Error> {
+        self.check(text.values.len())?;
+        Ok(self
+            .vectors()
+            .map(|vector| dot(vector, &text.values))
+            .fold(f32::NEG_INFINITY, f32::max))
+    }
+
+    /// How alike two pictures are, between −1 and 1: the mean cosine of each query with the same
+    /// query of the other, since a query looks for the same kind of thing in every picture. A
+    /// picture is alike to itself by 1. The paper compares no pictures; this is our choice.
+    ///
+    /// # Errors
+    ///
+    /// As [`similarity`](Self::similarity).
+    pub fn alike(&self, other: &Self) -> Result<f32, Blip2Error> {
+        self.check(other.dim)?;
+        if self.values.len() != other.values.len() {
+            let (image, other) = (self.values.len(), other.values.len());
+            return Err(Blip2Error::Incomparable { image, other });
+        }
+        let queries = (self.values.len() / self.dim) as f32;
+        Ok(dot(&self.values, &other.values) / queries)
+    }
+
+    fn check(&self, other: usize) -> Result<(), Blip2Error> {
+        let image = self.dim;
+        if image == other {
+            Ok(())
+        } else {
+            Err(Blip2Error::Incomparable { image, other })
+        }
+    }
+
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+impl TextEmbedding {
+    /// The vector.
+    pub fn vector(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+impl MatchScore {
+    /// From the logits of "no match" and "match".
+    pub(super) fn new([no, yes]: [f32; 2]) -> Self {
+        Self {
+            probability: (1.0 / (1.0 + f64::from(no - yes).exp())) as f32,
+            logit: yes,
+        }
+    }
+}
+
+/// The inner product, in eight sums side by side, which a processor adds at once.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0f32; 8];
+    for (a, b) in a.iter().zip(b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(a, b)| a * b);
+    sums.into_iter().chain(rest).sum()
+}
+
+/// Embedded pictures, off the device.
+pub(super) fn of_images(images: &ProjectedImages) -> Result<Vec<ImageEmbedding>, Blip2Error> {
+    let projected = images.tensor();
+    let [_, queries, dim] = projected.dims();
+    let values = numbers(projected, "a picture's embedding")?;
+    let photos = values.chunks_exact(queries * dim);
+    Ok(photos
+        .map(|values| ImageEmbedding::new(dim, values.to_vec()))
+        .collect())
+}
+
+/// Embedded texts, off the device.
+pub(super) fn of_texts(texts: &ProjectedTexts) -> Result<Vec<TextEmbedding>, Blip2Error> {
+    let projected = texts.tensor();
+    let [_, dim] = projected.dims();
+    let values = numbers(projected, "a text's embedding")?;
+    let vectors = values.chunks_exact(dim).map(<[f32]>::to_vec);
+    Ok(vectors.map(|values| TextEmbedding { values }).collect())
+}
+
+/// The numbers of a tensor, all of them finite.
+pub(super) fn numbers<const D: usize>(
+    tensor: Tensor<D>,
+    what: &'static str,
+) -> Result<Vec<f32>, Blip2Error> {
+    let values =
+        tensor
+            .into_data()
+            .try_into_vec::<f32>()
+            .map_err(|error| Blip2Error::Unreadable {
+                what,
+                reason: format!("{error:?}"),
+            })?;
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(values)
+    } else {
+        Err(Blip2Error::NotFinite { what })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_query_decides_between_picture_and_text() {
+        let image = ImageEmbedding::new(2, vec![1.0, 0.0, 0.6, 0.8]);
+        let text = TextEmbedding {
+            values: vec![0.0, 1.0],
+        };
+        assert_eq!(image.similarity(&text).unwrap(), 0.8);
+        let other = ImageEmbedding::new(2, vec![0.0, 1.0, 0.6, 0.8]);
+        assert_eq!(image.alike(&image).unwrap(), 1.0);
+        assert_eq!(image.alike(&other).unwrap(), 0.5);
+    }
+
+    #[test]
+    fn embeddings_of_other_models_are_told_apart() {
+        let image = ImageEmbedding::new(2, vec![1.0, 0.0]);
+        let text = TextEmbedding {
+            values: vec![1.0, 0.0, 0.0],
+        };
+        let error = image.similarity(&text).unwrap_err().to_string();
+        assert!(error.contains('2') && error.contains('3'), "{error}");
+        let more = ImageEmbedding::new(2, vec![1.0, 0.0, 0.0, 1.0]);
+        assert!(image.alike(&more).is_err());
+    }
+
+    #[test]
+    fn logits_become_the_probability_of_a_match() {
+        let score = MatchScore::new([0.0, 3f32.ln()]);
+        assert!((score.probability - 0.75).abs() < 1e-6);
+        assert_eq!(MatchScore::new([1e6, -1e6]).probability, 0.0);
+        assert_eq!(MatchScore::new([-1e6, 1e6]).probability, 1.0);
+    }
+}

@@ -1,0 +1,202 @@
+//! Image-text retrieval against its goldens: the whole model, and both halves alone.
+
+use std::path::Path;
+
+use blip2_io::{CheckpointWeights, config::Blip2Config};
+use blip2_kernels::Weights;
+use burn::tensor::{Tensor, activation::softmax};
+use serde_json::Value;
+
+use super::{
+    Golden, Outcome, Report, VerifyError, VerifyOptions,
+    compare::{Compare, Comparison},
+    stages::{pixels, rows},
+    tokenizers::equal,
+};
+use crate::{
+    Blip2Error, Blip2Retrieval,
+    model::{
+        Blip2TextModelWithProjection, Blip2VisionModelWithProjection, PaddingSide, PromptRows,
+    },
+};
+
+pub(super) fn verify(
+    folder: &Path,
+    golden: &Golden,
+    options: &VerifyOptions,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let blip2 = Blip2Retrieval::builder(folder)
+        .device(options.device.clone())
+        .precision(options.precision.vision)
+        .load()?;
+    golden.json("_meta");
+    let mut comparison = Comparison::new(golden, report, options.base());
+    let texts = texts(&mut comparison, &blip2)?;
+    let Some(values) = golden.tensor("pixel_values") else {
+        return Err(VerifyError::golden(
+            "there are no pixel_values to start from",
+        ));
+    };
+    pixels(&mut comparison, folder, values, blip2.processor())?;
+    let pixel_values = values.tensor(blip2.device())?;
+    whole(&mut comparison, &blip2, pixel_values.clone(), &texts);
+    halves(&mut comparison, folder, options, pixel_values)
+}
+
+/// How texts become rows: the layout of `Blip2Processor`.
+fn texts(
+    comparison: &mut Comparison<'_>,
+    blip2: &Blip2Retrieval,
+) -> Result<PromptRows, VerifyError> {
+    let golden = comparison.golden();
+    let Some(expected) = rows(golden, "input_ids", "attention_mask")? else {
+        return Err(VerifyError::golden("there are no input_ids to compare"));
+    };
+    let texts: Option<Vec<String>> = golden.json("texts").and_then(Value::as_array).map(|texts| {
+        let texts = texts.iter().filter_map(Value::as_str);
+        texts.map(str::to_string).collect()
+    });
+    let placeholders = golden.json("uses_image_tokens").and_then(Value::as_bool);
+    if let Some(texts) = texts {
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let outcome = match laid_out(blip2, &texts) {
+            Ok(found) => {
+                let outcome = equal(&found.ids(), &expected.ids());
+                if outcome.passed() {
+                    equal(&found.mask(), &expected.mask())
+                } else {
+                    outcome
+                }
+            }
+            Err(error) => Outcome::Failed {
+                error: error.to_string(),
+            },
+        };
+        comparison.report().push("input_ids", outcome);
+    }
+    if let Some(expected) = placeholders {
+        let found = blip2.config().image_token_index.is_some();
+        let outcome = equal(&found, &expected);
+        comparison.report().push("uses_image_tokens", outcome);
+    }
+    Ok(blip2.model().without_placeholders(&expected)?)
+}
+
+/// The rows of texts, with the placeholders that the reference's processor puts before them.
+fn laid_out(blip2: &Blip2Retrieval, texts: &[&str]) -> Result<PromptRows, Blip2Error> {
+    let config = blip2.config();
+    let bare = blip2.rows(texts)?;
+    let pad = config.qformer_config.pad_token_id.unwrap_or_default();
+    let (token, count) = (config.image_token_index, config.num_query_tokens);
+    PromptRows::lay_out(&bare.unpadded(), token, count, pad, PaddingSide::Right)
+}
+
+/// Contrast and matching.
+fn whole(
+    comparison: &mut Comparison<'_>,
+    blip2: &Blip2Retrieval,
+    pixel_values: Tensor<4>,
+    texts: &PromptRows,
+) {
+    let model = blip2.model();
+    let images = model.encode_images(pixel_values);
+    let Some(images) = comparison.run("vision", images) else {
+        return;
+    };
+    comparison.tensor("vision.last_hidden_state", images.tensor());
+
+    let projected = model.project_images(&images);
+    let encoded = model.encode_texts(texts);
+    if let (Some(projected), Some(encoded)) = (
+        comparison.run("itc.image_embeds", projected),
+        comparison.run("itc.text_embeds", encoded),
+    ) {
+        comparison.tensor("itc.image_embeds", projected.tensor());
+        comparison.tensor("itc.text_last_hidden_state", encoded.tensor());
+        let embedded = model.project_texts(&encoded);
+        comparison.tensor("itc.text_embeds", embedded.tensor());
+        let similarity = projected.similarity(&embedded);
+        comparison.tensor("itc.logits_per_image", similarity.clone());
+        comparison.tensor("itc.logits_per_text", similarity.transpose());
+    }
+
+    let fused = model.fuse(&images, texts);
+    if let Some(fused) = comparison.run("itm", fused) {
+        comparison.tensor("itm.text_last_hidden_state", fused.clone());
+        let logits = model.match_logits(fused);
+        comparison.tensor("itm.logits_per_image", logits.clone());
+        comparison.tensor("itm.probs", softmax(logits, 1));
+    }
+}
+
+/// The two models with projection, each loaded by itself from the same checkpoint.
+fn halves(
+    comparison: &mut Comparison<'_>,
+    folder: &Path,
+    options: &VerifyOptions,
+    pixel_values: Tensor<4>,
+) -> Result<(), VerifyError> {
+    let folder = blip2_io::CheckpointFolder::open(folder).map_err(Blip2Error::from)?;
+    let config = folder.config().map_err(Blip2Error::from)?;
+    let checkpoint = folder.checkpoint().map_err(Blip2Error::from)?;
+    let golden = comparison.golden();
+    let texts = rows(golden, "text_proj.input_ids", "text_proj.attention_mask")?;
+
+    let source = CheckpointWeights::new(&checkpoint);
+    let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
+    let vision = Blip2VisionModelWithProjection::load(&config, &weights)?;
+    missing(comparison, "vision_model_missing_keys", &source);
+    let images = vision.encode(pixel_values).and_then(|images| {
+        let projected = vision.project(&images)?;
+        Ok((images, projected))
+    });
+    if let Some((images, projected)) = comparison.run("vision_proj", images) {
+        comparison.tensor("vision_proj.last_hidden_state", images.tensor());
+        comparison.tensor("vision_proj.image_embeds", projected.tensor());
+    }
+    match texts {
+        Some(texts) => text_half(comparison, &checkpoint, &config, options, &texts),
+        None => Ok(()),
+    }
+}
+
+fn text_half(
+    comparison: &mut Comparison<'_>,
+    checkpoint: &blip2_io::Checkpoint,
+    config: &Blip2Config,
+    options: &VerifyOptions,
+    texts: &PromptRows,
+) -> Result<(), VerifyError> {
+    let source = CheckpointWeights::new(checkpoint);
+    let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
+    let text = Blip2TextModelWithProjection::load(config, &weights)?;
+    missing(comparison, "text_model_missing_keys", &source);
+    let output = text.input(texts).and_then(|input| {
+        let output = text.qformer().forward(input.keep_all())?;
+        Ok((output.hidden_states, text.encode(texts)?))
+    });
+    if let Some((hidden_states, encoded)) = comparison.run("text_proj", output) {
+        comparison.series("text_proj.hidden", hidden_states);
+        comparison.tensor("text_proj.last_hidden_state", encoded.tensor());
+        comparison.tensor("text_proj.text_embeds", text.project_tokens(&encoded));
+    }
+    Ok(())
+}
+
+/// What a half found missing in the whole's checkpoint.
+fn missing(comparison: &mut Comparison<'_>, key: &str, source: &CheckpointWeights<'_>) {
+    let Some(expected) = comparison.golden().json(key).cloned() else {
+        return;
+    };
+    let found: Vec<String> = match source.finish(&[]) {
+        Ok(_) => Vec::new(),
+        Err(blip2_io::IoError::Weights { report, .. }) => {
+            report.missing.into_iter().map(|m| m.name).collect()
+        }
+        Err(error) => vec![error.to_string()],
+    };
+    comparison
+        .report()
+        .push(key, equal(&serde_json::json!(found), &expected));
+}

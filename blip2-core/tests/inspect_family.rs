@@ -1,0 +1,58 @@
+//! What `inspect` says of each member of the family.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use blip2_core::{Checkpoint, ModelKind, inspect::inspect};
+use common::{copy, fixture};
+
+#[test]
+fn every_member_is_recognised_and_fits_its_checkpoint() {
+    for (name, kind, parts) in [
+        ("blip2_opt", ModelKind::Blip2, 4),
+        ("blip2_itr", ModelKind::Blip2Retrieval, 6),
+        ("blip2_itr_legacy", ModelKind::Blip2Retrieval, 6),
+        ("clip_vision", ModelKind::ClipVisionProjected, 2),
+        ("clip_vision_plain", ModelKind::ClipVision, 1),
+    ] {
+        let found = inspect(fixture(name)).unwrap();
+        assert_eq!((found.kind, found.parts.len()), (kind, parts), "{name}");
+        assert!(found.report.is_complete(), "{name}: {}", found.report);
+        assert!(found.report.unused.is_empty(), "{name}: {}", found.report);
+        assert!(found.parts.iter().all(|part| part.parameters > 0));
+        // Every number in the file belongs to a part.
+        let checkpoint = Checkpoint::open(fixture(name)).unwrap();
+        assert_eq!(found.parameters() * 4, checkpoint.size(), "{name}");
+        let text = found.to_string();
+        assert!(
+            text.contains(kind.class()) && text.contains(&kind.describe()),
+            "{text}"
+        );
+    }
+}
+
+/// The halves of a retrieval model, in the folder of the whole.
+#[test]
+fn halves_are_recognised_by_their_class() {
+    for (class, kind) in [
+        ("Blip2TextModelWithProjection", ModelKind::Blip2Text),
+        ("Blip2VisionModelWithProjection", ModelKind::Blip2Vision),
+    ] {
+        let folder = copy("blip2_itr");
+        let path = folder.path().join("config.json");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, config.replace("Blip2ForImageTextRetrieval", class)).unwrap();
+        let found = inspect(folder.path()).unwrap();
+        assert_eq!(found.kind, kind);
+        assert!(found.report.is_complete(), "{}", found.report);
+        assert_eq!(found.language_model, None);
+        assert!(
+            found
+                .report
+                .unused
+                .iter()
+                .any(|name| name.contains("itm_head"))
+        );
+    }
+}
