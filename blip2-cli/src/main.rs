@@ -17,6 +17,7 @@ mod match_texts;
 mod model;
 mod pictures;
 mod sheet;
+mod shown;
 mod verify;
 
 use std::{fmt::Display, process::ExitCode};

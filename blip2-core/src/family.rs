@@ -1,6 +1,9 @@
 //! Which door each member of the family has.
 
-use blip2_io::{CheckpointFolder, config::ModelKind};
+use blip2_io::{
+    CheckpointFolder,
+    config::{Ability, ModelKind},
+};
 
 use crate::Blip2Error;
 
@@ -8,7 +11,9 @@ use crate::Blip2Error;
 /// workspace.
 pub fn opened_with(kind: ModelKind) -> &'static str {
     match kind {
-        ModelKind::Blip2 => "Blip2Pipeline",
+        ModelKind::Blip2 | ModelKind::InstructBlip | ModelKind::InstructBlipVideo => {
+            "Blip2Pipeline"
+        }
         ModelKind::Blip2Retrieval => "Blip2Retrieval",
         ModelKind::Blip2Text => "model::Blip2TextModelWithProjection",
         ModelKind::Blip2Vision => "model::Blip2VisionModelWithProjection",
@@ -16,6 +21,11 @@ pub fn opened_with(kind: ModelKind) -> &'static str {
         ModelKind::ClipVisionProjected => "blip2_vision::ClipVisionModelWithProjection",
         _ => "nothing in this version",
     }
+}
+
+/// Whether a folder of this kind holds what a pipeline runs.
+pub(crate) fn answers(kind: ModelKind) -> bool {
+    kind.can(Ability::Answer) || kind.can(Ability::AnswerVideo)
 }
 
 /// Refuses folders of another kind, whose weights would otherwise be missing one by one.

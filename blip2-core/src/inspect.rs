@@ -16,6 +16,7 @@ use burn::tensor::Device;
 
 use crate::{
     Blip2Error, device_by_name, device_names,
+    family::answers,
     model::{
         Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval, Blip2TextModelWithProjection,
         Blip2VisionModelWithProjection,
@@ -41,7 +42,7 @@ pub struct Inspection {
     pub path: PathBuf,
     /// Which member of the family it holds, and so what it can do.
     pub kind: ModelKind,
-    /// `opt` or `t5`, if the model has a language model.
+    /// `opt`, `t5` or `llama`, if the model has a language model.
     pub language_model: Option<&'static str>,
     /// The model's parts.
     pub parts: Vec<Part>,
@@ -108,11 +109,12 @@ fn build(
         ModelKind::Blip2Vision => {
             Blip2VisionModelWithProjection::load(&folder.config()?, weights)?;
         }
-        ModelKind::Blip2 => {
+        kind if answers(kind) => {
             let config = folder.config()?;
             Blip2ForConditionalGeneration::load(&config, weights)?;
             return Ok(Some(match config.text_config {
                 TextConfig::T5(_) => "t5",
+                TextConfig::Llama(_) => "llama",
                 _ => "opt",
             }));
         }

@@ -4,8 +4,8 @@
 mod support;
 
 use blip2_io::config::{
-    Blip2Config, Blip2QFormerConfig, Blip2VisionConfig, LlamaConfig, OptConfig, RopeType, T5Config,
-    TextConfig,
+    Blip2Config, Blip2QFormerConfig, Blip2Variant, Blip2VisionConfig, LlamaConfig, OptConfig,
+    RopeType, T5Config, TextConfig,
 };
 use blip2_kernels::Activation;
 use serde_json::{Value, json};
@@ -48,13 +48,25 @@ fn every_key_of_every_fixture_is_held() {
         "blip2_t5_relu_tied",
         "blip2_itr",
         "blip2_itr_legacy",
+        "instructblip_t5",
+        "instructblip_llama",
     ] {
         let text = fixture(&format!("configs/{name}.json"));
         let config: Blip2Config = serde_json::from_str(&text).unwrap();
         config.validate().unwrap();
         let held = serde_json::to_value(&config).unwrap();
-        assert_holds(&serde_json::from_str(&text).unwrap(), &held, name);
-        assert_eq!(held["model_type"], "blip-2");
+        let mut file: Value = serde_json::from_str(&text).unwrap();
+        // InstructBLIP calls the same parts by names of its own.
+        for part in ["vision_config", "qformer_config"] {
+            file[part].as_object_mut().unwrap().remove("model_type");
+        }
+        assert_holds(&file, &held, name);
+        let model_type = name.split('_').next().unwrap().replace("blip2", "blip-2");
+        assert_eq!(held["model_type"], model_type);
+        assert_eq!(
+            config.model_type.reads_instructions(),
+            model_type == "instructblip"
+        );
         assert_eq!(held["vision_config"]["model_type"], "blip_2_vision_model");
         let again: Blip2Config = serde_json::from_value(held).unwrap();
         assert_eq!(again, config, "{name} read back");
@@ -392,4 +404,29 @@ fn faulty_llamas_name_the_key() {
         error.contains("`llama3`"),
         "what is known is listed: {error}"
     );
+}
+
+/// The published InstructBLIP-Video names its placeholder after videos.
+#[test]
+fn videos_have_a_placeholder_for_each_query_of_each_frame() {
+    let config: Blip2Config = serde_json::from_value(json!({
+        "model_type": "instructblipvideo",
+        "video_token_index": 50000,
+        "num_query_tokens": 32,
+        "qformer_config": { "model_type": "instructblipvideo_qformer" }
+    }))
+    .unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.model_type, Blip2Variant::InstructBlipVideo);
+    assert_eq!(
+        (config.model_type.num_frames(), config.num_placeholders()),
+        (4, 128)
+    );
+    assert_eq!(config.image_token_index, Some(50000));
+    assert!(config.qformer_config.use_qformer_text_input);
+
+    let by_class = json!({ "architectures": ["InstructBlipForConditionalGeneration"] });
+    let config: Blip2Config = serde_json::from_value(by_class).unwrap();
+    assert_eq!(config.model_type, Blip2Variant::InstructBlip);
+    assert_eq!(config.num_placeholders(), 32);
 }

@@ -100,7 +100,12 @@ fn stretched_positions_follow_each_row() {
         };
         let batch = generate(&model, &prompts, &rows, &config);
         for (prompt, batch) in prompts.iter().zip(&batch) {
-            let alone = generate(&model, &[prompt.clone()], &[pad(prompt, &[])], &config);
+            let alone = generate(
+                &model,
+                std::slice::from_ref(prompt),
+                &[pad(prompt, &[])],
+                &config,
+            );
             assert_eq!(alone[0][0].tokens, batch[0].tokens);
             assert_close(
                 "logprobs",

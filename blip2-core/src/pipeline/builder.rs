@@ -138,9 +138,15 @@ impl Blip2PipelineBuilder {
             });
         }
 
-        family::expect(&folder, ModelKind::Blip2)?;
+        if !family::answers(folder.kind()?) {
+            family::expect(&folder, ModelKind::Blip2)?;
+        }
         let config = folder.config()?;
         let tokenizer = folder.tokenizer()?;
+        let reader = match config.model_type.reads_instructions() {
+            true => Some(folder.qformer_tokenizer()?),
+            false => None,
+        };
         let processor = ImageProcessor::new(folder.image_processor()?)?;
         let overrides = folder.prompts()?;
         let mut generation = self.generation;
@@ -150,7 +156,7 @@ impl Blip2PipelineBuilder {
         generation
             .stop_strings
             .extend(overrides.stop.iter().cloned());
-        let prompts = Prompts::new(&config, tokenizer, overrides, self.template)?;
+        let prompts = Prompts::new(&config, tokenizer, reader, overrides, self.template)?;
 
         let checkpoint = folder.checkpoint()?;
         let source = CheckpointWeights::new(&checkpoint);

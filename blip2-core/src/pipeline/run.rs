@@ -7,7 +7,9 @@ use blip2_lm::{
     generate::{DecodeSession, Generated, GenerationConfig, Generator, Logits, cut_at_stop_string},
 };
 
-use super::{Answer, Blip2Pipeline, Options, Picture, Prompt, Timings, picture::pixel_values};
+use super::{
+    Answer, Blip2Pipeline, Looked, Options, Picture, Prompt, Timings, picture::pixel_values,
+};
 use crate::{Blip2Error, model::ImageFeatures};
 
 impl Blip2Pipeline {
@@ -23,33 +25,40 @@ impl Blip2Pipeline {
         }
         // Bad arguments are refused before the expensive part, not after it.
         self.generation(options).validate()?;
-        let (features, timings) = self.encode(pictures)?;
-        self.generate(&features, prompts, options, timings)
+        let (looked, timings) = self.encode(pictures)?;
+        self.generate(&looked, prompts, options, timings)
     }
 
-    /// Pictures to what the language model reads in their place.
-    pub(super) fn encode(
-        &self,
-        pictures: &[Picture<'_>],
-    ) -> Result<(ImageFeatures, Timings), Blip2Error> {
+    /// Encodes pictures as far as that can be done without a prompt.
+    pub(super) fn encode(&self, pictures: &[Picture<'_>]) -> Result<(Looked, Timings), Blip2Error> {
         let mut timings = Timings::default();
         let pixel_values = self.stage("preprocess", &mut timings.preprocess, || {
             let transparency = self.decode.transparency;
-            pixel_values(pictures, &self.processor, transparency, &self.device)
+            let frames = self.model.num_frames();
+            pixel_values(
+                pictures,
+                frames,
+                &self.processor,
+                transparency,
+                &self.device,
+            )
         })?;
         let image_embeds = self.stage("vision", &mut timings.vision, || {
             self.model.encode_image(pixel_values)
         })?;
+        if self.model.reads_instructions() {
+            return Ok((self.looked(image_embeds), timings));
+        }
         let features = self.stage("qformer", &mut timings.qformer, || {
             self.model.query(image_embeds)
         })?;
-        Ok((features, timings))
+        Ok((Looked::Gathered(features), timings))
     }
 
-    /// Generates after prompts, one for each picture of `features`.
+    /// Generates after prompts, one for each picture that was looked at.
     pub(super) fn generate(
         &self,
-        features: &ImageFeatures,
+        looked: &Looked,
         prompts: &[Prompt],
         options: &Options,
         mut timings: Timings,
@@ -57,11 +66,12 @@ impl Blip2Pipeline {
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
+        let features = self.features(looked, prompts, &mut timings)?;
         let Started {
             mut session,
             histories,
             generator,
-        } = self.start(features, prompts, options)?;
+        } = self.start(&features, prompts, options)?;
         let generated = generator.generate(&mut session, &histories)?;
         timings.prefill = Some(session.prefill);
         timings.decode = Some(session.decode);
@@ -148,7 +158,7 @@ impl Blip2Pipeline {
     }
 
     /// Runs a stage inside a span and takes its time, the device's work included.
-    fn stage<T>(
+    pub(super) fn stage<T>(
         &self,
         name: &'static str,
         time: &mut Option<Duration>,

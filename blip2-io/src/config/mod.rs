@@ -33,7 +33,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Deserializer};
 
-pub use blip2::Blip2Config;
+pub use blip2::{Blip2Config, Blip2Variant};
 pub use clip_vision::ClipVisionConfig;
 pub use kind::{Ability, ModelKind};
 pub use llama::LlamaConfig;

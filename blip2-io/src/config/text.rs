@@ -12,6 +12,7 @@ use super::{ConfigError, LlamaConfig, OptConfig, T5Config};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "model_type", rename_all = "lowercase")]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // there is one for each model
 pub enum TextConfig {
     /// `opt`: a decoder-only model.
     Opt(OptConfig),
