@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use blip2_core::{GenerationConfig, Options, Precision, Template, generate::EarlyStopping};
+use blip2_core::{
+    GenerationConfig, Options, Precision, PrecisionPlan, Template, generate::EarlyStopping,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::Failure;
+use crate::{Failure, bench::BenchArgs};
 
 /// Ask questions about pictures with BLIP-2.
 ///
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Compare a checkpoint's every stage with the goldens beside it.
     Verify(VerifyArgs),
+    /// Measure a model stage by stage: time, memory, and how near that is to this machine's limits.
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -202,14 +206,47 @@ pub(crate) struct ModelArgs {
     pub(crate) device: DeviceArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct DeviceArgs {
     /// Where to compute: flex (CPU), ndarray (CPU), wgpu, vulkan, metal or webgpu (GPU).
     #[arg(long, default_value = "flex", value_name = "NAME")]
     pub(crate) device: String,
-    /// The format that weights are held in: as-stored, f32, bf16 or f16.
-    #[arg(long, default_value_t = Precision::AsStored, value_name = "FORMAT")]
-    pub(crate) precision: Precision,
+    #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PrecisionArgs {
+    /// The format that weights are held in: as-stored (the default), f32, bf16 or f16.
+    #[arg(long, value_name = "FORMAT")]
+    precision: Option<Precision>,
+    /// The vision tower's format, where it is another one.
+    #[arg(long, value_name = "FORMAT")]
+    vision_precision: Option<Precision>,
+    /// The language model's format, where it is another one.
+    #[arg(long, value_name = "FORMAT")]
+    lm_precision: Option<Precision>,
+}
+
+impl PrecisionArgs {
+    /// What was given, by the options' names.
+    pub(crate) fn options(&self) -> [(&'static str, Option<String>); 3] {
+        [
+            ("precision", self.precision),
+            ("vision-precision", self.vision_precision),
+            ("lm-precision", self.lm_precision),
+        ]
+        .map(|(name, precision)| (name, precision.map(|precision| precision.to_string())))
+    }
+
+    /// The plan, where what is left out is `default`.
+    pub(crate) fn plan(&self, default: Precision) -> PrecisionPlan {
+        let both = self.precision.unwrap_or(default);
+        PrecisionPlan {
+            vision: self.vision_precision.unwrap_or(both),
+            language_model: self.lm_precision.unwrap_or(both),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `blip2 index add|remove|list|search`: pictures found by a text or by a picture.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blip2_core::{
     PhotoIndex, open_image,
@@ -27,6 +27,9 @@ pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
     }
 }
 
+/// An index is saved on the way whenever it has doubled, from twice this number of pictures on.
+const FIRST_SAVE: usize = 32;
+
 fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     let paths = expand(&args.images)?;
     let existing = args.index.exists().then(|| open(&args.index)).transpose()?;
@@ -38,6 +41,7 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
 
     let before = index.len();
     let (mut failed, mut skipped) = (0, 0);
+    let mut saved = index.len();
     let bar = model::bar(paths.len());
     for chunk in paths.chunks(usize::from(args.batch)) {
         let mut opened: Vec<(String, image::RgbImage)> = Vec::new();
@@ -57,6 +61,13 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
         }
         let pictures = opened.iter().map(|(name, image)| (name.as_str(), image));
         index.add_batch(&blip2, pictures).map_err(Failure::work)?;
+        if index.len() >= 2 * saved.max(FIRST_SAVE) {
+            // Should the rest be interrupted, this is kept; and it is mapped from now on, so that
+            // memory does not hold it.
+            index.save(&args.index).map_err(Failure::work)?;
+            index = open(&args.index)?;
+            saved = index.len();
+        }
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
@@ -159,7 +170,7 @@ fn named(path: &Path, error: IndexError) -> Failure {
 }
 
 /// A picture is named by its path as it was given, so that a search can open it again.
-fn name_of(path: &PathBuf) -> Result<String, Failure> {
+fn name_of(path: &Path) -> Result<String, Failure> {
     let name = path.to_str().map(str::to_string);
     name.ok_or_else(|| Failure::Work(format!("{}: the name is no text", path.display())))
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use blip2_core::inspect::{Inspection, inspect};
+use blip2_core::{
+    inspect::{Inspection, inspect},
+    memory::Workload,
+};
 use serde_json::json;
 
 use crate::{Failure, args::InspectArgs};
@@ -37,6 +40,11 @@ fn as_json(found: &Inspection) -> serde_json::Value {
         .into_iter()
         .map(|(precision, bytes)| (precision.to_string(), bytes))
         .collect();
+    let peaks: BTreeMap<_, _> = found
+        .peak_memory(&Workload::default())
+        .into_iter()
+        .map(|(precision, bytes)| (precision.to_string(), bytes))
+        .collect();
     json!({
         "folder": found.path,
         "architecture": found.kind.class(),
@@ -45,6 +53,7 @@ fn as_json(found: &Inspection) -> serde_json::Value {
         "parameters": parts,
         "bytes_on_disk": found.bytes_on_disk,
         "bytes_in_memory": memory,
+        "peak_bytes_of_a_caption": peaks,
         "missing": found.report.missing.iter().map(|m| &m.name).collect::<Vec<_>>(),
         "misshapen": found.report.misshapen.iter().map(|m| &m.name).collect::<Vec<_>>(),
         "unused": found.report.unused,

@@ -1,5 +1,5 @@
-//! `blip2`: ask questions about pictures, caption folders of them, search them, inspect and verify
-//! checkpoints.
+//! `blip2`: ask questions about pictures, caption folders of them, search them, inspect, verify and
+//! measure checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
 //! the work is done, 1 when it failed, and 2 for a command line that makes no sense.
@@ -9,6 +9,7 @@
 
 mod answer;
 mod args;
+mod bench;
 mod caption;
 mod demo;
 mod index;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Command::Index(args) => index::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! Opening the model that a command asks for.
 
-use blip2_core::{Blip2Pipeline, Blip2Retrieval};
+use blip2_core::{Blip2Pipeline, Blip2Retrieval, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
@@ -21,7 +21,7 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
     let spinner = spinner("loading the model");
     let pipeline = builder
         .device(device(&args.device)?)
-        .precision(args.device.precision)
+        .precision(args.device.precision.plan(Precision::AsStored))
         .load()
         .map_err(Failure::work);
     spinner.finish_and_clear();
@@ -34,7 +34,7 @@ pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Fai
     let spinner = spinner("loading the model");
     let pipeline = Blip2Retrieval::builder(&args.model)
         .device(device)
-        .precision(args.device.precision)
+        .precision(args.device.precision.plan(Precision::AsStored).vision)
         .load()
         .map_err(Failure::work);
     spinner.finish_and_clear();

@@ -8,11 +8,10 @@ use blip2_core::{
 use crate::{Failure, args::VerifyArgs};
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
-    let mut options = VerifyOptions::on(&args.device.device).map_err(Failure::usage)?;
     // The goldens are of f32; a narrower precision is asked for by name.
-    if args.device.precision != Precision::AsStored {
-        options = options.precision(args.device.precision);
-    }
+    let options = VerifyOptions::on(&args.device.device)
+        .map_err(Failure::usage)?
+        .precision(args.device.precision.plan(Precision::F32));
     let reports = verify(&args.folder, &options).map_err(Failure::work)?;
     if args.json {
         println!(

@@ -91,6 +91,13 @@ fn a_folder_a_prompt_beams_and_sampling_are_taken() {
         ],
         [&[question][..], &seeds, &["--seed", "3"]].concat(),
         vec![question, "--precision", "bf16", "--max-new-tokens", "6"],
+        vec![
+            question,
+            "--vision-precision",
+            "f32",
+            "--lm-precision",
+            "bf16",
+        ],
     ] {
         let arguments = [&["answer", &picture, "--model", DEMO], options.as_slice()].concat();
         let output = blip2(&arguments);
@@ -177,7 +184,9 @@ fn inspect_counts_parameters_and_finds_faults() {
     let output = blip2(&["inspect", DEMO, "--json"]);
     let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(found["language_model"], "opt");
-    assert_eq!(found["bytes_in_memory"]["f32"], 4 * 570_688);
+    // A little more than four for each: matrices are held in whole panels of 32 outputs.
+    let bytes = found["bytes_in_memory"]["f32"].as_u64().unwrap();
+    assert!((4 * 570_688..4 * 580_000).contains(&bytes), "{bytes}");
     assert_eq!(found["missing"].as_array().unwrap().len(), 0);
 
     let folder = tempfile::tempdir().unwrap();
@@ -258,6 +267,7 @@ fn command_lines_that_make_no_sense_exit_with_2() {
         vec!["answer", &picture, "what?", "--template", "no place"],
         vec!["answer", &picture, "what?", "--device", "abacus"],
         vec!["answer", &picture, "what?", "--precision", "int3"],
+        vec!["answer", &picture, "what?", "--lm-precision", "int3"],
         vec!["caption"],
         vec!["dance"],
     ] {

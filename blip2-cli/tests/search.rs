@@ -133,6 +133,19 @@ fn fails_not(output: &Output, part: &str) {
     assert!(error.contains(part), "{error}");
 }
 
+/// A long list is saved on the way, and goes on from the saved file.
+#[test]
+fn a_long_list_is_saved_on_the_way() {
+    let folder = photos(150);
+    let add = ["index", "add", "my.idx", "photos", "--model", MODEL];
+    fails_not(&blip2(folder.path(), &add), "150 added");
+    let names = stdout(&blip2(folder.path(), &["index", "list", "my.idx"]));
+    let mut names: Vec<_> = names.lines().collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 150);
+}
+
 #[test]
 fn a_broken_picture_stops_no_other() {
     let folder = photos(2);

@@ -60,6 +60,19 @@ pub fn device_by_name(name: &str) -> Result<Device, Blip2Error> {
     }
 }
 
+/// The first CPU device of this build.
+pub(crate) fn default_device() -> Result<Device, Blip2Error> {
+    device_by_name(device_names().first().copied().unwrap_or("flex"))
+}
+
+/// Whether what `device` holds is in this machine's own memory.
+pub(crate) fn is_host(device: &Device) -> bool {
+    device_names()
+        .into_iter()
+        .filter(|name| ["flex", "ndarray"].contains(name))
+        .any(|name| device_by_name(name).is_ok_and(|host| host == device.clone().inner()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +82,7 @@ mod tests {
         for name in device_names() {
             assert!(device_by_name(name).is_ok(), "{name}");
         }
+        assert!(is_host(&default_device().unwrap()));
         let error = device_by_name("abacus").unwrap_err().to_string();
         assert!(
             error.contains("abacus") && !error.contains("rebuild"),

@@ -7,6 +7,8 @@ use blip2_lm::{LmError, generate::GenerateError};
 use blip2_qformer::QFormerError;
 use blip2_vision::VisionError;
 
+use crate::memory::NotEnoughMemory;
+
 /// Everything that can go wrong between a checkpoint folder and an answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -150,6 +152,9 @@ pub enum Blip2Error {
         /// The precision asked for.
         precision: blip2_kernels::Precision,
     },
+    /// More memory would be needed than there is or is allowed; nothing was allocated.
+    #[error(transparent)]
+    Memory(#[from] NotEnoughMemory),
     /// The folder holds a model of another kind than the call needs.
     #[error("{}: {reason}", .path.display())]
     WrongModel {

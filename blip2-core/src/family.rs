@@ -15,8 +15,8 @@ pub fn opened_with(kind: ModelKind) -> &'static str {
             "Blip2Pipeline"
         }
         ModelKind::Blip2Retrieval => "Blip2Retrieval",
-        ModelKind::Blip2Text => "model::Blip2TextModelWithProjection",
-        ModelKind::Blip2Vision => "model::Blip2VisionModelWithProjection",
+        ModelKind::Blip2Text => "TextEmbedder",
+        ModelKind::Blip2Vision => "ImageEmbedder",
         ModelKind::ClipVision => "blip2_vision::ClipVisionModel",
         ModelKind::ClipVisionProjected => "blip2_vision::ClipVisionModelWithProjection",
         _ => "nothing in this version",
@@ -28,19 +28,20 @@ pub(crate) fn answers(kind: ModelKind) -> bool {
     kind.can(Ability::Answer) || kind.can(Ability::AnswerVideo)
 }
 
-/// Refuses folders of another kind, whose weights would otherwise be missing one by one.
-pub(crate) fn expect(folder: &CheckpointFolder, wanted: ModelKind) -> Result<(), Blip2Error> {
+/// Refuses folders of other kinds than these, whose weights would otherwise be missing one by one.
+/// The first is what is named as wanted.
+pub(crate) fn expect(folder: &CheckpointFolder, wanted: &[ModelKind]) -> Result<(), Blip2Error> {
     let found = folder.kind()?;
-    if found == wanted {
+    let Some(first) = wanted.first().filter(|_| !wanted.contains(&found)) else {
         return Ok(());
-    }
+    };
     Err(Blip2Error::WrongModel {
         path: folder.path().to_path_buf(),
         reason: format!(
-            "the checkpoint is a {found}, which can {}, and cannot {} as a {wanted} can; open it \
+            "the checkpoint is a {found}, which can {}, and cannot {} as a {first} can; open it \
              with `{}`",
             found.describe(),
-            wanted.describe(),
+            first.describe(),
             opened_with(found)
         ),
     })

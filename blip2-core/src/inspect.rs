@@ -15,8 +15,9 @@ use blip2_vision::{ClipVisionModel, ClipVisionModelWithProjection};
 use burn::tensor::Device;
 
 use crate::{
-    Blip2Error, device_by_name, device_names,
+    Blip2Error, PrecisionPlan, default_device,
     family::answers,
+    memory::{MemoryPlan, Workload, belongs},
     model::{
         Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval, Blip2TextModelWithProjection,
         Blip2VisionModelWithProjection,
@@ -52,6 +53,8 @@ pub struct Inspection {
     pub report: LoadReport,
     tensors: Vec<PlannedTensor>,
     device: Device,
+    /// What predicts the peak, where that is known.
+    peak: Option<MemoryPlan>,
 }
 
 /// Reads a folder's configuration and the headers of its weights.
@@ -64,9 +67,21 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     let folder = CheckpointFolder::open(folder)?;
     let kind = folder.kind()?;
     let checkpoint = folder.checkpoint()?;
-    let device = device_by_name(device_names().first().copied().unwrap_or("flex"))?;
+    let device = default_device()?;
     let plan = WeightPlan::new(&checkpoint);
     let language_model = build(&folder, kind, &Weights::new(&plan, &device))?;
+    let peak = match kind {
+        kind if answers(kind) => {
+            let (config, precision) = (folder.config()?, PrecisionPlan::default());
+            Some(MemoryPlan::on(
+                &config,
+                Some(&checkpoint),
+                precision,
+                &device,
+            )?)
+        }
+        _ => None,
+    };
     let (parts, ignorable) = account(kind);
     let tensors = plan.tensors();
     Ok(Inspection {
@@ -84,6 +99,7 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
         report: plan.report(ignorable),
         tensors,
         device,
+        peak,
     })
 }
 
@@ -111,7 +127,7 @@ fn build(
         }
         kind if answers(kind) => {
             let config = folder.config()?;
-            Blip2ForConditionalGeneration::load(&config, weights)?;
+            Blip2ForConditionalGeneration::load(&config, weights, Precision::AsStored)?;
             return Ok(Some(match config.text_config {
                 TextConfig::T5(_) => "t5",
                 TextConfig::Llama(_) => "llama",
@@ -168,17 +184,11 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
     }
 }
 
-/// The parameters of a part; the query tokens belong to the Q-Former, and a tower that was saved
-/// alone is all there is.
+/// The parameters of a part; a tower that was saved alone is all there is.
 fn parameters(tensors: &[PlannedTensor], kind: ModelKind, part: &str) -> u64 {
-    let belongs = |tensor: &&PlannedTensor| {
-        let name = tensor.name.split('.').next().unwrap_or_default();
-        let is_query = name == "query_tokens" && part == "qformer";
-        name == part || is_query || kind == ModelKind::ClipVision
-    };
     tensors
         .iter()
-        .filter(belongs)
+        .filter(|tensor| kind == ModelKind::ClipVision || belongs(tensor, part))
         .map(PlannedTensor::parameters)
         .sum()
 }
@@ -192,18 +202,25 @@ impl Inspection {
     /// For each precision the bytes that the weights take in memory. Of weights that are held as
     /// they are stored, nothing is copied out of the mapped file.
     pub fn memory(&self) -> Vec<(Precision, u64)> {
-        Precision::ALL
-            .into_iter()
-            .map(|precision| {
-                let bytes = self
-                    .tensors
-                    .iter()
-                    .map(|t| t.bytes(precision, &self.device))
-                    .sum();
-                (precision, bytes)
-            })
-            .collect()
+        let bytes = |precision| {
+            let tensors = self.tensors.iter();
+            tensors.map(|t| t.bytes(precision, &self.device)).sum()
+        };
+        in_every_precision(bytes)
     }
+
+    /// For each precision the bytes that a process takes at its peak which runs `work`; empty for
+    /// models without a language model, whose peak is not predicted.
+    pub fn peak_memory(&self, work: &Workload) -> Vec<(Precision, u64)> {
+        self.peak.as_ref().map_or_else(Vec::new, |plan| {
+            in_every_precision(|precision| plan.with_precision(precision).predict(work).peak())
+        })
+    }
+}
+
+fn in_every_precision(bytes: impl Fn(Precision) -> u64) -> Vec<(Precision, u64)> {
+    let all = Precision::ALL.into_iter();
+    all.map(|precision| (precision, bytes(precision))).collect()
 }
 
 impl fmt::Display for Inspection {
@@ -230,9 +247,14 @@ impl fmt::Display for Inspection {
             "on disk",
             grouped(self.bytes_on_disk)
         )?;
+        let mut peaks = self.peak_memory(&Workload::default()).into_iter();
         for (precision, bytes) in self.memory() {
             let label = format!("in memory, {precision}");
-            writeln!(f, "  {label:20} {:>16} bytes", grouped(bytes))?;
+            write!(f, "  {label:20} {:>16} bytes", grouped(bytes))?;
+            match peaks.next() {
+                Some((_, peak)) => writeln!(f, "; {} at the peak of a caption", grouped(peak))?,
+                None => writeln!(f)?,
+            }
         }
         write!(f, "  {}", self.report)
     }

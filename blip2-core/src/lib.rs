@@ -28,6 +28,8 @@
 //! | pictures found by a text or by another picture | [`PhotoIndex`] |
 //! | the model on tensors, stage by stage | [`model`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
+//! | how much memory a model and a call take | [`memory`] |
+//! | full size without a download, with random weights | [`Preset`], [`Blip2Pipeline::builder_random`] |
 //! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
 //!
 //! # Features
@@ -46,13 +48,17 @@
 //! [`open_image`] decodes within limits that are checked before anything is allocated, and every
 //! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
 
+mod byte_tokenizer;
 mod device;
 mod error;
 mod family;
 pub mod inspect;
+pub mod memory;
 pub mod model;
 pub mod photo_index;
 mod pipeline;
+mod precision;
+mod preset;
 mod retrieval;
 pub mod verify;
 
@@ -67,6 +73,7 @@ pub use blip2_io::{
 pub use blip2_kernels::{Precision, Weights};
 pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::tensor::Device;
+pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
 pub use family::opened_with;
@@ -75,8 +82,11 @@ pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
     Seen, Template, Timings,
 };
+pub use precision::PrecisionPlan;
+pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{
-    Blip2Retrieval, Blip2RetrievalBuilder, EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding,
+    Blip2Retrieval, Blip2RetrievalBuilder, EncodedPhoto, ImageEmbedder, ImageEmbedding, MatchScore,
+    TextEmbedder, TextEmbedding,
 };
 
 /// Decodes a picture file within the default limits, as

@@ -5,7 +5,10 @@
 
 mod common;
 
-use blip2_core::{Blip2Error, Blip2Pipeline, Blip2Retrieval, Device, config::ModelKind, model};
+use blip2_core::{
+    Blip2Error, Blip2Pipeline, Blip2Retrieval, Device, ImageEmbedder, TextEmbedder,
+    config::ModelKind, model,
+};
 use common::{copy, fixture, picture};
 
 const FIXTURES: [&str; 2] = ["blip2_itr", "blip2_itr_legacy"];
@@ -134,6 +137,57 @@ fn texts_that_make_no_sense_are_refused() {
     }
 }
 
+/// Each half gives what the whole gives, from the whole's folder and from one of its own.
+#[test]
+fn halves_give_what_the_whole_gives() {
+    let blip2 = retrieval("blip2_itr");
+    let (image, text) = (picture(4), TEXTS[1]);
+    for class in [
+        "Blip2ForImageTextRetrieval",
+        "Blip2TextModelWithProjection",
+        "Blip2VisionModelWithProjection",
+    ] {
+        let folder = copy("blip2_itr");
+        let path = folder.path().join("config.json");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let config = config.replace("Blip2ForImageTextRetrieval", class);
+        std::fs::write(&path, config).unwrap();
+        match TextEmbedder::from_pretrained(folder.path()) {
+            Ok(texts) => {
+                let whole = blip2.embed_text(text).unwrap();
+                assert_eq!(texts.embed_text(text).unwrap(), whole);
+                assert!(texts.embed_text("").is_err());
+                let none: [&str; 0] = [];
+                assert!(texts.embed_text_batch(none).unwrap().is_empty());
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    class.contains("Vision") && error.contains("`ImageEmbedder`"),
+                    "{error}"
+                );
+            }
+        }
+        match ImageEmbedder::from_pretrained(folder.path()) {
+            Ok(images) => {
+                let whole = blip2.embed_image(&image).unwrap();
+                assert_eq!(images.embed_image(&image).unwrap(), whole);
+                let none: [&image::RgbImage; 0] = [];
+                assert!(images.embed_image_batch(none).unwrap().is_empty());
+            }
+            Err(error) => {
+                let error = error.to_string();
+                assert!(
+                    class.contains("Text") && error.contains("`TextEmbedder`"),
+                    "{error}"
+                );
+            }
+        }
+        let whole = Blip2Retrieval::from_pretrained(folder.path());
+        assert_eq!(whole.is_ok(), class == "Blip2ForImageTextRetrieval");
+    }
+}
+
 #[test]
 fn each_door_opens_its_own_folders_only() {
     let error = Blip2Pipeline::from_pretrained(fixture("blip2_itr")).unwrap_err();
@@ -180,6 +234,15 @@ fn every_fault_of_a_checkpoint_is_named() {
     );
     edit(
         "\"image_text_hidden_size\": 16",
+        "\"image_text_hidden_size\": 0",
+    );
+    let error = Blip2Retrieval::from_pretrained(folder.path()).unwrap_err();
+    assert!(
+        error.to_string().contains("image_text_hidden_size = 0"),
+        "{error}"
+    );
+    edit(
+        "\"image_text_hidden_size\": 0",
         "\"image_text_hidden_size\": 20",
     );
     let error = Blip2Retrieval::from_pretrained(folder.path()).unwrap_err();

@@ -4,7 +4,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io,
+    ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -81,20 +83,57 @@ impl Files {
     }
 
     /// A large file's content, mapped rather than read; `None` if there is no such file.
-    pub(crate) fn map(&self, file: &str) -> Result<Option<Bytes>, IoError> {
+    pub(crate) fn map(&self, file: &str) -> Result<Option<Content>, IoError> {
         match self {
             Self::Disk(_) => {
                 let path = self.path(file);
                 match File::open(&path) {
                     Ok(file) => map(&file)
-                        .map(|map| Some(Bytes::from_owner(map)))
+                        .map(|map| Some(Content::mapped(map)))
                         .map_err(|error| IoError::read(&path, error)),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                     Err(error) => Err(IoError::read(&path, error)),
                 }
             }
-            Self::Memory { .. } => self.read(file),
+            Self::Memory { .. } => Ok(self.read(file)?.map(|bytes| Content { bytes, map: None })),
         }
+    }
+}
+
+/// A large file's content.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    pub(crate) bytes: Bytes,
+    /// What the bytes are a view of, if it is a map.
+    map: Option<Arc<memmap2::Mmap>>,
+}
+
+impl Content {
+    fn mapped(map: memmap2::Mmap) -> Self {
+        let map = Arc::new(map);
+        Self {
+            bytes: Bytes::from_owner(View(Arc::clone(&map))),
+            map: Some(map),
+        }
+    }
+
+    /// Gives back the memory in which pages of a mapped file are held. Whoever reads them again
+    /// finds the same bytes, from the system's cache or from the disk.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        if let Some(map) = &self.map
+            && range.end <= map.len()
+            && !range.is_empty()
+        {
+            release_pages(map, range);
+        }
+    }
+}
+
+struct View(Arc<memmap2::Mmap>);
+
+impl AsRef<[u8]> for View {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -145,3 +184,19 @@ fn map(file: &File) -> io::Result<memmap2::Mmap> {
     // whoever replaces a checkpoint in use must do so by renaming, as all well-behaved tools do.
     unsafe { memmap2::MmapOptions::new().map(file) }
 }
+
+/// Tells the system that pages of a map are not needed for now.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn release_pages(map: &memmap2::Mmap, range: Range<usize>) {
+    // SAFETY: of a private map that was never written to, DONTNEED drops pages that hold what the
+    // file holds; the next read brings the same bytes back, so that no reference to them notices.
+    // A system that refuses loses nothing but memory.
+    let _ = unsafe {
+        map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+    };
+}
+
+/// Elsewhere the system decides by itself when to drop pages.
+#[cfg(not(unix))]
+fn release_pages(_: &memmap2::Mmap, _: Range<usize>) {}

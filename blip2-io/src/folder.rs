@@ -57,15 +57,15 @@ impl CheckpointFolder {
         })
     }
 
-    /// Files that the program carries inside itself, by name; `name` stands for the folder in
-    /// errors.
-    pub fn in_memory<'f>(
+    /// Files that the program carries inside itself or has made, by name; `name` stands for the
+    /// folder in errors.
+    pub fn in_memory<'f, B: Into<Bytes>>(
         name: impl Into<PathBuf>,
-        files: impl IntoIterator<Item = (&'f str, &'static [u8])>,
+        files: impl IntoIterator<Item = (&'f str, B)>,
     ) -> Self {
         let files = files
             .into_iter()
-            .map(|(name, bytes)| (name.to_string(), Bytes::from_static(bytes)))
+            .map(|(name, bytes)| (name.to_string(), bytes.into()))
             .collect();
         Self {
             files: Files::Memory {

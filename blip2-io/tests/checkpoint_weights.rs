@@ -36,6 +36,7 @@ fn request<'a>(
         role,
         precision: Precision::AsStored,
         device,
+        packs: false,
     }
 }
 
@@ -334,19 +335,20 @@ fn optional_parts_are_seen() {
 #[test]
 fn a_plan_counts_parameters_and_bytes() {
     let (_keep, checkpoint) = open(&[
-        ("fc.weight", Dtype::BF16, vec![3, 2], vec![0; 12]),
-        ("fc.bias", Dtype::BF16, vec![3], vec![0; 6]),
+        ("fc.weight", Dtype::BF16, vec![32, 2], vec![0; 128]),
+        ("fc.bias", Dtype::BF16, vec![32], vec![0; 64]),
     ]);
     let plan = WeightPlan::new(&checkpoint);
     let device = Device::flex();
     let weights = Weights::new(&plan, &device);
-    let _ = weights.linear("fc", 2, 3, true);
+    // As large packed as not: whole panels of 32 outputs.
+    let _ = weights.linear("fc", 2, 32, true);
     let _ = weights
         .with_precision(Precision::F32)
-        .param::<2>("fc.weight", [3, 2], Role::Matrix);
+        .param::<2>("fc.weight", [32, 2], Role::Matrix);
     let tensors = plan.tensors();
     let parameters: Vec<_> = tensors.iter().map(|tensor| tensor.parameters()).collect();
-    assert_eq!(parameters, [6, 3, 6]);
+    assert_eq!(parameters, [64, 32, 64]);
     let bytes = |precision| -> Vec<_> {
         let bytes = tensors
             .iter()
@@ -354,8 +356,8 @@ fn a_plan_counts_parameters_and_bytes() {
         bytes.collect()
     };
     // A bias is always f32, and a part that insists on a precision keeps it.
-    assert_eq!(bytes(Precision::AsStored), [12, 12, 24]);
-    assert_eq!(bytes(Precision::F32), [24, 12, 24]);
+    assert_eq!(bytes(Precision::AsStored), [128, 128, 256]);
+    assert_eq!(bytes(Precision::F32), [256, 128, 256]);
     assert_eq!(tensors[0].stored, Some(DType::BF16));
     assert!(plan.report(&[]).is_complete());
 }

@@ -28,6 +28,30 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Every function.
+    pub const ALL: [Self; 5] = [
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::QuickGelu,
+        Self::Relu,
+        Self::Silu,
+    ];
+
+    /// The function of one number, in 64 bits.
+    pub(crate) fn exact(self, x: f64) -> f64 {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        match self {
+            Self::Gelu => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
+            Self::GeluTanh => {
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+                0.5 * x * (1.0 + inner.tanh())
+            }
+            Self::QuickGelu => x * sigmoid(1.702 * x),
+            Self::Relu => x.max(0.0),
+            Self::Silu => x * sigmoid(x),
+        }
+    }
+
     /// Applies the function to every element.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {

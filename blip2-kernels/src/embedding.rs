@@ -5,19 +5,31 @@ use burn::{
     tensor::{DType, Device, Int, Tensor, module},
 };
 
-use crate::linear::{product, widened};
+use crate::{Matrix, matrix::Then};
 
 /// A table of `rows` vectors of width `dim`, looked up by index, and usable as the output head of
 /// a language model whose head is tied to its input embeddings.
 #[derive(Module, Debug)]
 pub struct Embedding {
-    weight: Param<Tensor<2>>,
+    weight: Matrix,
+    /// Where a table that is held packed has its vectors.
+    #[module(skip)]
+    device: Device,
 }
 
 impl Embedding {
-    /// A table of `weight` `[rows, dim]`.
-    pub fn new(weight: Param<Tensor<2>>) -> Self {
-        Self { weight }
+    /// A table of `weight` `[rows, dim]`, whose vectors are wanted on `device`.
+    pub fn new(weight: Matrix, device: &Device) -> Self {
+        Self {
+            weight,
+            device: device.clone(),
+        }
+    }
+
+    /// A table that is held as a tensor.
+    pub fn dense(weight: Param<Tensor<2>>) -> Self {
+        let device = weight.lazy_device();
+        Self::new(Matrix::dense(weight), &device)
     }
 
     /// Looks vectors up.
@@ -27,11 +39,23 @@ impl Embedding {
     /// - indices: `[batch, seq]`, each below [`rows`](Embedding::rows)
     /// - output: `[batch, seq, dim]`, `f32`
     pub fn forward(&self, indices: Tensor<2, Int>) -> Tensor<3> {
-        let rows = module::embedding(self.weight.val(), indices);
-        if rows.dtype() == DType::F32 {
-            rows
-        } else {
-            rows.cast(DType::F32)
+        if let Some(weight) = self.weight.as_dense() {
+            let rows = module::embedding(weight.val(), indices);
+            return if rows.dtype() == DType::F32 {
+                rows
+            } else {
+                rows.cast(DType::F32)
+            };
+        }
+        let ([batch, seq], device) = (indices.dims(), indices.device());
+        let indices: Vec<usize> = indices
+            .into_data()
+            .iter::<i64>()
+            .map(|index| index as usize)
+            .collect();
+        match self.weight.packed_rows(&indices, &device) {
+            Some(rows) => rows.reshape([batch, seq, self.dim()]),
+            None => Tensor::zeros([batch, seq, self.dim()], &device),
         }
     }
 
@@ -42,37 +66,51 @@ impl Embedding {
     /// - input: `[..., dim]`
     /// - output: `[..., rows]`
     pub fn attend<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        product(input, widened(self.weight.val()), None)
+        self.weight.product(input, Then::default())
     }
 
     /// The device that holds the table.
     pub fn device(&self) -> Device {
-        self.weight.lazy_device()
+        match self.weight.as_dense() {
+            Some(weight) => weight.lazy_device(),
+            None => self.device.clone(),
+        }
     }
 
     /// The number of vectors.
     pub fn rows(&self) -> usize {
-        self.weight.lazy_shape()[0]
+        self.weight.outputs()
     }
 
     /// The width of a vector.
     pub fn dim(&self) -> usize {
-        self.weight.lazy_shape()[1]
+        self.weight.inputs()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{PackedFormat, PackedMatrix};
     use burn::tensor::TensorData;
 
     #[test]
     fn looks_up_and_attends() {
         let device = Device::flex();
-        let data = TensorData::from([[1.0f32, 0.0], [0.0, 2.0], [3.0, 3.0]]);
-        for dtype in [DType::F32, DType::BF16] {
+        let values = [[1.0f32, 0.0], [0.0, 2.0], [3.0, 3.0]];
+        let data = TensorData::from(values);
+        let dense = [DType::F32, DType::BF16].map(|dtype| {
             let weight = Tensor::from_data(data.clone().convert_dtype(dtype), (&device, dtype));
-            let table = Embedding::new(Param::from_tensor(weight));
+            Embedding::dense(Param::from_tensor(weight))
+        });
+        let packed = [PackedFormat::F32, PackedFormat::Bf16].map(|format| {
+            let packed = PackedMatrix::pack(format, 3, 2, |output, row| {
+                row.copy_from_slice(&values[output]);
+            });
+            Embedding::new(Matrix::packed(packed), &device)
+        });
+        for table in dense.into_iter().chain(packed) {
+            assert_eq!((table.rows(), table.dim()), (3, 2));
             let x = table.forward(Tensor::from_ints([[2, 0]], &device));
             assert_eq!(
                 x.to_data().try_to_vec::<f32>().unwrap(),

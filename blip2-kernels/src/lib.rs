@@ -7,8 +7,10 @@
 //! |---|---|
 //! | [`Weights`], [`WeightSource`] | how a model asks for its tensors, whoever answers |
 //! | [`Linear`], [`Embedding`], [`LayerNorm`], [`RmsNorm`], [`Activation`] | the layers |
+//! | [`Matrix`], [`PackedMatrix`], [`PackedFormat`] | how a matrix is held: a tensor, or packed for the kernels |
 //! | [`attention`](attention()), [`KvCache`] | attention, and what it remembers |
 //! | [`Precision`] | the format that matrices are held in |
+//! | [`Isa`] | the instruction set that the kernels use |
 //!
 //! ```
 //! use blip2_kernels::{Activation, RandomWeights, Weights};
@@ -25,6 +27,14 @@
 //! assert_eq!(y.dims(), [2, 5, 16]);
 //! ```
 //!
+//! # Kernels
+//!
+//! On the plain `flex` backend (feature `flex`), matrices are held packed and multiplied by this
+//! crate's kernels: AVX-512 with VNNI and BF16, AVX2, or portable Rust, chosen at run time and
+//! narrowed by the environment variable `BLIP2_ISA`. They run on the threads of the current `rayon`
+//! pool. On every other backend, and where gradients are recorded, the layers are Burn's own
+//! operations.
+//!
 //! # Panics
 //!
 //! Layers follow Burn's idiom: a tensor whose width does not fit a layer panics. The crates above
@@ -34,9 +44,16 @@ mod activation;
 mod attention;
 mod cache;
 mod embedding;
+#[cfg(feature = "flex")]
+mod flex;
+mod isa;
 mod linear;
+mod math;
+mod matrix;
 mod norm;
+mod packed;
 mod precision;
+mod product;
 mod random;
 mod weights;
 
@@ -46,8 +63,11 @@ pub use attention::{
 };
 pub use cache::KvCache;
 pub use embedding::Embedding;
+pub use isa::Isa;
 pub use linear::Linear;
+pub use matrix::Matrix;
 pub use norm::{LayerNorm, RmsNorm};
+pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
 pub use precision::{Precision, UnknownPrecision};
 pub use random::RandomWeights;
-pub use weights::{Role, TensorRequest, WeightSource, Weights};
+pub use weights::{Role, TensorRequest, WeightSource, Weights, packs};

@@ -1,24 +1,26 @@
-//! The linear layer, whose weights may be held in a narrower format than it computes in.
+//! The linear layer.
 
 use burn::{
     module::{Module, Param},
     tensor::{DType, Tensor, module},
 };
 
+use crate::{Activation, Matrix, matrix::Then};
+
 /// `y = x · Wᵀ + b` with `W` stored `[out, in]`, as in a Hugging Face checkpoint.
 ///
-/// How `W` is held is this type's own business: models call [`forward`](Linear::forward) and never
-/// see the storage, so that a new storage format or kernel touches no model. Activations go in and
-/// come out in `f32` whatever the weights are held in.
+/// How `W` is held is this type's own business: models call [`forward`](Linear::forward) and its
+/// relatives and never see the storage, so that a new storage format or kernel touches no model.
+/// Activations go in and come out in `f32` whatever the weights are held in.
 #[derive(Module, Debug)]
 pub struct Linear {
-    weight: Param<Tensor<2>>,
+    weight: Matrix,
     bias: Option<Param<Tensor<1>>>,
 }
 
 impl Linear {
     /// A layer of `weight` `[out, in]` and an optional `bias` `[out]`.
-    pub fn new(weight: Param<Tensor<2>>, bias: Option<Param<Tensor<1>>>) -> Self {
+    pub fn new(weight: Matrix, bias: Option<Param<Tensor<1>>>) -> Self {
         Self { weight, bias }
     }
 
@@ -33,69 +35,79 @@ impl Linear {
     ///
     /// If the last axis of `input` is not `in`, as every Burn layer does.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        let bias = self.bias.as_ref().map(|bias| bias.val());
-        product(input, widened(self.weight.val()), bias)
+        self.product(input, None, None)
     }
 
-    /// As [`forward`](Linear::forward), but summed in 64 bits where the device has them.
+    /// As [`forward`](Linear::forward), followed by an activation function: one pass where there is
+    /// a kernel.
+    pub fn forward_activated<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        activation: Activation,
+    ) -> Tensor<D> {
+        self.product(input, Some(activation), None)
+    }
+
+    /// As [`forward`](Linear::forward), added to `residual` `[..., out]`: one pass where there is a
+    /// kernel.
+    pub fn forward_onto<const D: usize>(&self, input: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+        self.product(input, None, Some(residual))
+    }
+
+    /// As [`forward`](Linear::forward), but summed in 64 bits where the device has them and the
+    /// weights are held as a tensor.
     ///
     /// For a layer whose rounding all later layers amplify and which is too small a part of the
     /// work for its cost to show: the patch embedding sums hundreds of products for each output,
     /// and is less than a thousandth of a vision tower.
     pub fn forward_exact<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        let Some(weight) = self.weight.as_dense() else {
+            return self.forward(input);
+        };
         if !input.device().supports_dtype(DType::F64) {
             return self.forward(input);
         }
         let wide = |bias: &Param<Tensor<1>>| bias.val().cast(DType::F64);
-        let weight = self.weight.val().cast(DType::F64).transpose();
+        let weight = weight.val().cast(DType::F64).transpose();
         module::linear(input.cast(DType::F64), weight, self.bias.as_ref().map(wide))
             .cast(DType::F32)
     }
 
     /// The width of the input.
     pub fn d_input(&self) -> usize {
-        self.weight.lazy_shape()[1]
+        self.weight.inputs()
     }
 
     /// The width of the output.
     pub fn d_output(&self) -> usize {
-        self.weight.lazy_shape()[0]
+        self.weight.outputs()
     }
-}
 
-/// `x · Wᵀ + b` on the last axis, with all others folded into one: for a single sequence of rank 3
-/// Flex takes many times as long as for the same rows of rank 2.
-pub(crate) fn product<const D: usize>(
-    input: Tensor<D>,
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
-) -> Tensor<D> {
-    let mut shape = input.dims();
-    let (width, [d_output, _]) = (shape[D - 1], weight.dims());
-    let rows = shape[..D - 1].iter().product();
-    let output = module::linear::<2>(input.reshape([rows, width]), weight.transpose(), bias);
-    shape[D - 1] = d_output;
-    output.reshape(shape)
-}
-
-/// The matrix in `f32`. A narrow matrix is widened for this one product and dropped after it:
-/// the model is held once, in its narrow format, and no activation is ever rounded to it.
-pub(crate) fn widened(weight: Tensor<2>) -> Tensor<2> {
-    if weight.dtype() == DType::F32 {
-        weight
-    } else {
-        weight.cast(DType::F32)
+    fn product<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        activation: Option<Activation>,
+        residual: Option<Tensor<D>>,
+    ) -> Tensor<D> {
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        let then = Then {
+            bias,
+            activation,
+            residual,
+        };
+        self.weight.product(input, then)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use crate::{PackedFormat, PackedMatrix};
+    use burn::tensor::{Device, Distribution, TensorData, Tolerance};
 
-    fn matrix(dtype: DType, device: &Device) -> Param<Tensor<2>> {
+    fn matrix(dtype: DType, device: &Device) -> Matrix {
         let data = TensorData::from([[1.0f32, 2.0, 3.0], [0.5, -1.0, 0.25]]).convert_dtype(dtype);
-        Param::from_tensor(Tensor::from_data(data, (device, dtype)))
+        Matrix::dense(Param::from_tensor(Tensor::from_data(data, (device, dtype))))
     }
 
     #[test]
@@ -115,12 +127,60 @@ mod tests {
         }
     }
 
+    /// The kernels against Burn's own operations on the same weights, with all that may follow a
+    /// product.
+    #[test]
+    fn packed_layers_equal_dense_ones() {
+        let device = Device::flex();
+        let random = |shape| Tensor::<2>::random(shape, Distribution::Uniform(-1.0, 1.0), &device);
+        for (rows, inputs, outputs) in [(1, 1, 1), (3, 33, 31), (13, 130, 257), (26, 1025, 32)] {
+            let weight = random([outputs, inputs]).into_data();
+            let weight = weight.try_to_vec::<f32>().unwrap();
+            let bias = random([1, outputs]).squeeze_dim::<1>(0);
+            let bias = Some(Param::from_tensor(bias));
+            let (x, residual) = (random([rows, inputs]), random([rows, outputs]));
+            for format in PackedFormat::ALL {
+                let packed = PackedMatrix::pack(format, outputs, inputs, |output, row| {
+                    row.copy_from_slice(&weight[output * inputs..][..inputs]);
+                });
+                let packed = Linear::new(Matrix::packed(packed), bias.clone());
+                let dense = packed.weight.to_tensor(&device);
+                let dense = Linear::new(Matrix::dense(Param::from_tensor(dense)), bias.clone());
+                // Where activations are rounded, six standard deviations of what that makes of so
+                // many products.
+                let tolerance = match format {
+                    PackedFormat::F32 | PackedFormat::F16 | PackedFormat::Bf16Exact => {
+                        1e-6 * (1.0 + (inputs as f32).sqrt())
+                    }
+                    _ => 4e-3 + 8e-3 * (inputs as f32).sqrt(),
+                };
+                let same = |a: Tensor<2>, b: Tensor<2>| {
+                    a.into_data().assert_approx_eq::<f32>(
+                        &b.into_data(),
+                        Tolerance::rel_abs(1e-5, tolerance),
+                    );
+                };
+                same(packed.forward(x.clone()), dense.forward(x.clone()));
+                same(
+                    packed.forward_onto(x.clone(), residual.clone()),
+                    dense.forward_onto(x.clone(), residual.clone()),
+                );
+                for activation in Activation::ALL {
+                    same(
+                        packed.forward_activated(x.clone(), activation),
+                        dense.forward_activated(x.clone(), activation),
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_exact_product_loses_nothing_to_cancellation() {
         let device = Device::flex();
         let data = TensorData::from([[1.0f32, 1.0, 1.0]]);
         let weight = Tensor::from_data(data, (&device, DType::F32));
-        let linear = Linear::new(Param::from_tensor(weight), None);
+        let linear = Linear::new(Matrix::dense(Param::from_tensor(weight)), None);
         let x = Tensor::<2>::from_floats([[1e8, 1.0, -1e8]], &device);
         let y = linear.forward_exact(x).into_data();
         assert_eq!(y.try_to_vec::<f32>().unwrap(), [1.0]);

@@ -25,6 +25,10 @@ impl LayerNorm {
     ///
     /// - input and output: `[..., dim]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        #[cfg(feature = "flex")]
+        if let Some(output) = kernel::normalized(&input, &self.weight, Some(&self.bias), self.eps) {
+            return output;
+        }
         module::layer_norm(input, self.weight.val(), Some(self.bias.val()), self.eps)
     }
 }
@@ -49,8 +53,97 @@ impl RmsNorm {
     ///
     /// - input and output: `[..., dim]`
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        #[cfg(feature = "flex")]
+        if let Some(output) = kernel::normalized(&input, &self.weight, None, self.eps) {
+            return output;
+        }
         let mean_square = input.clone().square().mean_dim(D - 1);
         input / (mean_square + self.eps).sqrt() * self.weight.val().unsqueeze::<D>()
+    }
+}
+
+/// Norms on slices. Sums are in 64 bits: that costs no time that shows, and errors of a norm pass
+/// through everything behind it.
+#[cfg(feature = "flex")]
+mod kernel {
+    use burn::{module::Param, tensor::Tensor};
+
+    use crate::{
+        flex,
+        isa::{Isa, LANES, vectorized},
+    };
+
+    /// The input normalised over its last axis, where there is a kernel for it. The mean is
+    /// subtracted if there is an offset.
+    pub(super) fn normalized<const D: usize>(
+        input: &Tensor<D>,
+        weight: &Param<Tensor<1>>,
+        bias: Option<&Param<Tensor<1>>>,
+        eps: f64,
+    ) -> Option<Tensor<D>> {
+        let shape = input.dims();
+        let lowered = flex::lower(input)?;
+        let weight = flex::lower(&weight.val())?;
+        let bias = match bias {
+            Some(bias) => Some(flex::lower(&bias.val())?),
+            None => None,
+        };
+        let mut output = flex::slice(&lowered).to_vec();
+        let (weight, bias) = (flex::slice(&weight), bias.as_ref().map(flex::slice));
+        for row in output.chunks_exact_mut(weight.len().max(1)) {
+            match bias {
+                Some(bias) => layer_norm(Isa::active(), row, weight, bias, eps),
+                None => rms_norm(Isa::active(), row, weight, eps),
+            }
+        }
+        Some(flex::lift(output, shape))
+    }
+
+    vectorized! {
+        fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f64) {
+            let (mut sums, mut squares) = ([0f64; LANES], [0f64; LANES]);
+            let (lanes, rest) = row.as_chunks::<LANES>();
+            for x in lanes {
+                for lane in 0..LANES {
+                    sums[lane] += f64::from(x[lane]);
+                }
+            }
+            let rest_sum: f64 = rest.iter().map(|&x| f64::from(x)).sum();
+            let mean = (sums.iter().sum::<f64>() + rest_sum) / row.len() as f64;
+            for x in lanes {
+                for lane in 0..LANES {
+                    let centred = f64::from(x[lane]) - mean;
+                    squares[lane] += centred * centred;
+                }
+            }
+            let rest_square: f64 = rest.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
+            let variance = (squares.iter().sum::<f64>() + rest_square) / row.len() as f64;
+            let inverse = (variance + eps).sqrt().recip();
+            // PyTorch's way to write it, whose rounding is then ours too.
+            let (scale, shift) = (inverse as f32, -(inverse as f32) * mean as f32);
+            for ((x, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
+                *x = (*x * scale + shift) * weight + bias;
+            }
+        }
+    }
+
+    vectorized! {
+        fn rms_norm(row: &mut [f32], weight: &[f32], eps: f64) {
+            let mut squares = [0f64; LANES];
+            let (lanes, rest) = row.as_chunks::<LANES>();
+            for x in lanes {
+                for lane in 0..LANES {
+                    squares[lane] += f64::from(x[lane]) * f64::from(x[lane]);
+                }
+            }
+            let rest: f64 = rest.iter().map(|&x| f64::from(x).powi(2)).sum();
+            let mean_square = (squares.iter().sum::<f64>() + rest) / row.len() as f64;
+            // Rounded as the reference does, which multiplies by it in `f32`.
+            let inverse = (mean_square + eps).sqrt().recip() as f32;
+            for (x, weight) in row.iter_mut().zip(weight) {
+                *x = *x * inverse * weight;
+            }
+        }
     }
 }
 

@@ -9,10 +9,10 @@
 
 use burn::{
     module::{Param, ParamId},
-    tensor::{Device, Shape, Tensor, TensorData},
+    tensor::{DType, Device, Shape, Tensor, TensorData},
 };
 
-use crate::{Embedding, LayerNorm, Linear, Precision, RmsNorm};
+use crate::{Embedding, LayerNorm, Linear, Matrix, PackedMatrix, Precision, RmsNorm};
 
 /// What a tensor is for, which decides the format it is held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +20,9 @@ use crate::{Embedding, LayerNorm, Linear, Precision, RmsNorm};
 pub enum Role {
     /// The matrix of a linear layer, `[out, in]`; held in the asked [`Precision`].
     Matrix,
+    /// The matrix of an output head, or a table that is one too, `[vocabulary, in]`; held in the
+    /// asked [`Precision`], but see [`Precision::for_head`].
+    Head,
     /// A table of vectors that are looked up by row; held in the asked [`Precision`].
     Embedding,
     /// A matrix or table that is computed with directly (query tokens, positions); held in `f32`.
@@ -33,7 +36,7 @@ pub enum Role {
 impl Role {
     /// Whether the tensor is held in the asked precision rather than always in `f32`.
     pub fn follows_precision(self) -> bool {
-        matches!(self, Self::Matrix | Self::Embedding)
+        matches!(self, Self::Matrix | Self::Head | Self::Embedding)
     }
 }
 
@@ -50,6 +53,21 @@ pub struct TensorRequest<'a> {
     pub precision: Precision,
     /// The device that will hold the tensor.
     pub device: &'a Device,
+    /// Whether the tensor will be packed, and so wants to be as exact as it is stored.
+    pub packs: bool,
+}
+
+impl TensorRequest<'_> {
+    /// The format in which a source that stores the tensor as `stored` should give it.
+    pub fn storage(&self, stored: DType) -> DType {
+        if !self.role.follows_precision() {
+            DType::F32
+        } else if self.packs {
+            Precision::AsStored.storage(stored, self.device)
+        } else {
+            self.precision.storage(stored, self.device)
+        }
+    }
 }
 
 /// Answers a model's requests for tensors: a checkpoint, a random initialiser, a mere plan.
@@ -64,6 +82,21 @@ pub trait WeightSource {
     /// `None` says that there is no such tensor, or none that fits; the source has noted why, and
     /// whoever made the source must ask it for that account before the model is used.
     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData>;
+
+    /// The matrix ready for the kernels, where the source holds it so: a file of packed matrices.
+    ///
+    /// Asked before [`tensor`](Self::tensor), for matrices that kernels will multiply. The format
+    /// is the source's choice.
+    fn packed(&self, request: &TensorRequest<'_>) -> Option<PackedMatrix> {
+        let _ = request;
+        None
+    }
+
+    /// Hears that the data of a tensor has been packed and will not be read again, so that pages of
+    /// a mapped file can be given back: the model would else be in memory twice.
+    fn release(&self, request: &TensorRequest<'_>) {
+        let _ = request;
+    }
 
     /// Whether a tensor of this name exists. Lets a model follow a checkpoint that stores an
     /// optional part (an untied head, a fused bias) without that counting as a fault.
@@ -159,22 +192,64 @@ impl<'a> Weights<'a> {
             role,
             precision: self.precision,
             device: self.device,
+            packs: false,
         };
-        let id = ParamId::new();
         match self.source.tensor(&request) {
             Some(data) => {
                 let dtype = data.dtype();
                 let (bytes, _, _) = data.into_parts();
                 let data = TensorData::from_bytes(bytes, held, dtype);
-                Param::initialized(id, Tensor::from_data(data, (self.device, dtype)))
+                let tensor = Tensor::from_data(data, (self.device, dtype));
+                Param::initialized(ParamId::new(), tensor)
             }
-            None => Param::uninitialized(
-                id,
-                move |device, _| Tensor::zeros(held, device),
-                self.device.clone(),
-                false,
-                Shape::from(held),
-            ),
+            None => self.uninitialized(held),
+        }
+    }
+
+    fn uninitialized<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+        Param::uninitialized(
+            ParamId::new(),
+            move |device, _| Tensor::zeros(shape, device),
+            self.device.clone(),
+            false,
+            Shape::from(shape),
+        )
+    }
+
+    /// The matrix `name` `[outputs, inputs]`: packed where there are kernels for it, else a tensor.
+    pub fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Matrix {
+        self.matrix_as(name, outputs, inputs, Role::Matrix)
+    }
+
+    fn matrix_as(&self, name: &str, outputs: usize, inputs: usize, role: Role) -> Matrix {
+        let shape = [outputs, inputs];
+        let packs = packs(self.device);
+        let integers = matches!(self.precision, Precision::Int8 | Precision::Int4);
+        if !packs && !integers {
+            return Matrix::dense(self.param(name, shape, role));
+        }
+        let request = TensorRequest {
+            name: &self.name(name),
+            shape: &shape,
+            role,
+            precision: self.precision,
+            device: self.device,
+            packs: true,
+        };
+        let packed = self.source.packed(&request).or_else(|| {
+            let data = self.source.tensor(&request)?;
+            let format = self.precision.packed(data.dtype(), role);
+            let packed = PackedMatrix::from_data(format, outputs, inputs, &data);
+            self.source.release(&request);
+            packed
+        });
+        match packed {
+            Some(packed) if packs => Matrix::packed(packed),
+            Some(packed) => {
+                let weight = Matrix::packed(packed).to_tensor(self.device);
+                Matrix::dense(Param::from_tensor(weight))
+            }
+            None => Matrix::dense(self.uninitialized(shape)),
         }
     }
 
@@ -182,14 +257,40 @@ impl<'a> Weights<'a> {
     pub fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
         let at = self.at(name);
         Linear::new(
-            at.param("weight", [d_output, d_input], Role::Matrix),
+            at.matrix("weight", d_output, d_input),
+            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+        )
+    }
+
+    /// As [`linear`](Self::linear), held as a tensor of `f32` whatever the precision and the device,
+    /// for [`Linear::forward_exact`].
+    pub fn dense_linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+        let at = self.at(name);
+        Linear::new(
+            Matrix::dense(at.param("weight", [d_output, d_input], Role::Dense)),
+            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+        )
+    }
+
+    /// As [`linear`](Self::linear), for the output head of a language model, which may be held in
+    /// a wider format, see [`Precision::for_head`].
+    pub fn head(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+        let at = self.at(name);
+        Linear::new(
+            at.matrix_as("weight", d_output, d_input, Role::Head),
             bias.then(|| at.param("bias", [d_output], Role::Bias)),
         )
     }
 
     /// The embedding table `name`: `name.weight` `[rows, dim]`.
     pub fn embedding(&self, name: &str, rows: usize, dim: usize) -> Embedding {
-        Embedding::new(self.at(name).param("weight", [rows, dim], Role::Embedding))
+        Embedding::dense(self.at(name).param("weight", [rows, dim], Role::Embedding))
+    }
+
+    /// The embedding table `name` whose vectors are also the rows of the output head.
+    pub fn tied_embedding(&self, name: &str, rows: usize, dim: usize) -> Embedding {
+        let table = self.at(name).matrix_as("weight", rows, dim, Role::Head);
+        Embedding::new(table, self.device)
     }
 
     /// The layer norm `name`: `name.weight` and `name.bias`, both `[dim]`.
@@ -206,4 +307,16 @@ impl<'a> Weights<'a> {
     pub fn rms_norm(&self, name: &str, dim: usize, eps: f64) -> RmsNorm {
         RmsNorm::new(self.at(name).param("weight", [dim], Role::Scale), eps)
     }
+}
+
+/// Whether matrices on `device` are held packed.
+pub fn packs(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    let packs = crate::flex::serves(device);
+    #[cfg(not(feature = "flex"))]
+    let packs = {
+        let _ = device;
+        false
+    };
+    packs
 }

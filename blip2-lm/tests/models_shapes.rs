@@ -5,7 +5,7 @@
 mod models_support;
 
 use blip2_io::CheckpointWeights;
-use blip2_kernels::{Precision, TensorRequest, WeightSource, Weights};
+use blip2_kernels::{TensorRequest, WeightSource, Weights};
 use blip2_lm::{GenerationConfig, Generator, LanguageModel, LmOptions};
 use burn::tensor::{DType, Tensor, TensorData};
 use models_support::{Fixture, assert_close, floats, share};
@@ -263,14 +263,14 @@ fn tied_tables_are_found_under_any_of_their_names() {
     }
 }
 
-/// A checkpoint whose matrices and tables were stored in 16 bits.
-struct Rounded<'a>(CheckpointWeights<'a>);
+/// A checkpoint whose matrices and tables are stored in 16 bits, or were once and are now widened.
+struct Rounded<'a>(CheckpointWeights<'a>, DType);
 
 impl WeightSource for Rounded<'_> {
     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
         let data = self.0.tensor(request)?;
         Some(if request.role.follows_precision() {
-            data.convert_dtype(DType::BF16).convert_dtype(DType::F32)
+            data.convert_dtype(DType::BF16).convert_dtype(self.1)
         } else {
             data
         })
@@ -292,16 +292,16 @@ fn narrow_weights_make_nothing_else_narrow() {
     ] {
         let fixture = Fixture::open(name);
         let checkpoint = fixture.checkpoint();
-        let source = Rounded(CheckpointWeights::new(&checkpoint));
+        let source = Rounded(CheckpointWeights::new(&checkpoint), DType::F32);
         let weights = Weights::new(&source, &fixture.device);
         let rounded = LanguageModel::load(&fixture.config, &weights).unwrap();
-        let source = CheckpointWeights::new(&checkpoint);
-        let weights = Weights::new(&source, &fixture.device).with_precision(Precision::Bf16);
+        let source = Rounded(CheckpointWeights::new(&checkpoint), DType::BF16);
+        let weights = Weights::new(&source, &fixture.device);
         let narrow = LanguageModel::load(&fixture.config, &weights).unwrap();
         let ids = fixture.ids("input_ids");
         let found = logits_of(&fixture, &narrow, &ids);
         let expected = logits_of(&fixture, &rounded, &ids);
-        assert_close(name, &found, &expected, 1e-5);
+        assert_close(name, &found, &expected, 1e-4); // the same products, summed in another order
         assert_ne!(found, logits_of(&fixture, &fixture.model(), &ids));
     }
 }

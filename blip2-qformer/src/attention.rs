@@ -54,10 +54,8 @@ impl Attention {
         let v = heads(self.value.forward(source));
         let [_, _, _, head_dim] = q.dims();
         let attended = attention(q, k, v, (head_dim as f64).powf(-0.5), bias, keep_map);
-        let projected = self.dense.forward(merge_heads(attended.output));
-        (
-            self.layer_norm.forward(projected + hidden_states),
-            attended.map,
-        )
+        let merged = merge_heads(attended.output);
+        let added = self.dense.forward_onto(merged, hidden_states);
+        (self.layer_norm.forward(added), attended.map)
     }
 }

@@ -130,9 +130,9 @@ impl FeedForward {
 
     fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
         let inner = self
-            .activation
-            .forward(self.intermediate.forward(hidden_states.clone()));
+            .intermediate
+            .forward_activated(hidden_states.clone(), self.activation);
         self.layer_norm
-            .forward(self.output.forward(inner) + hidden_states)
+            .forward(self.output.forward_onto(inner, hidden_states))
     }
 }

@@ -3,12 +3,11 @@
 
 mod common;
 
-use blip2_kernels::{Precision, RandomWeights, Weights};
+use std::cell::Cell;
+
+use blip2_kernels::{Precision, RandomWeights, TensorRequest, WeightSource, Weights};
 use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerError, QFormerInput, QueryTokens};
-use burn::{
-    module::Module,
-    tensor::{Bool, DType, Device, Distribution, Tensor},
-};
+use burn::tensor::{Bool, DType, Device, Distribution, Tensor, TensorData};
 use common::{FIXTURES, Fixture, difference};
 
 /// The fixture whose every input there is: queries, text and picture, with both masks.
@@ -134,7 +133,9 @@ fn nothing_is_kept_unless_asked_for() {
     assert!(bare.hidden_states.is_empty());
     assert!(bare.attentions.is_empty() && bare.cross_attentions.is_empty());
     let kept = run(&model, input.keep_all());
-    assert_eq!(difference(bare.last_hidden_state, kept), 0.0);
+    // Not the same operations: a map that is not asked for is never made.
+    let error = difference(bare.last_hidden_state, kept);
+    assert!(error <= 1e-5, "{error}");
 }
 
 #[test]
@@ -159,12 +160,28 @@ fn everything_is_held_in_f32() {
     assert!(error > 0.0 && error < 0.1, "{error}");
 }
 
+/// Counts the parameters that a model asks for.
+struct Counted(RandomWeights, Cell<usize>);
+
+impl WeightSource for Counted {
+    fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+        let count = request.shape.iter().product::<usize>();
+        self.1.set(self.1.get() + count);
+        self.0.tensor(request)
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
 #[test]
 fn the_text_branch_exists_only_if_configured() {
-    let device = Device::flex();
     let params = |text| {
-        let config = small(text);
-        small_model(&config, &device).unwrap().num_params()
+        let source = Counted(RandomWeights::new(1, 0.3), Cell::new(0));
+        let device = Device::flex();
+        QFormer::load(&small(text), &Weights::new(&source, &device)).unwrap();
+        source.1.get()
     };
     let branch = (12 * 20 + 20) + (20 * 12 + 12) + 2 * 12;
     assert_eq!(params(true) - params(false), 3 * branch);

@@ -1,6 +1,6 @@
 //! Patches, class token and positions.
 
-use blip2_kernels::{Linear, Role, Weights};
+use blip2_kernels::{Linear, Matrix, Role, Weights};
 use burn::{
     module::{Module, Param},
     tensor::{DType, Tensor},
@@ -56,12 +56,12 @@ impl Embeddings {
                 Role::Dense,
             ),
             patch_embedding: Linear::new(
-                kernel.param_as(
+                Matrix::dense(kernel.param_as(
                     "weight",
                     &[hidden, 3, patch, patch],
                     [hidden, 3 * patch * patch],
-                    Role::Matrix,
-                ),
+                    Role::Dense,
+                )),
                 biased.then(|| kernel.param("bias", [hidden], Role::Bias)),
             ),
             position_embedding: weights.param_as(

@@ -40,10 +40,9 @@ impl EncoderLayer {
         keep_map: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
         let normed = self.layer_norm1.forward(hidden_states.clone());
-        let (attended, map) = self.self_attn.forward(normed, keep_map);
-        let hidden_states = hidden_states + attended;
+        let (hidden_states, map) = self.self_attn.forward(normed, hidden_states, keep_map);
         let normed = self.layer_norm2.forward(hidden_states.clone());
-        (hidden_states + self.mlp.forward(normed), map)
+        (self.mlp.forward(normed, hidden_states), map)
     }
 }
 
@@ -57,6 +56,7 @@ struct Attention {
 
 /// Where queries, keys and values come from: one matrix or three.
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // one for each layer, next to megabytes of weights
 enum Inputs {
     Fused(Linear),
     Apart(Apart),
@@ -75,9 +75,7 @@ impl Attention {
         let square = |name| weights.linear(name, hidden, hidden, true);
         let (inputs, projection) = match config.family {
             Family::Eva { qkv_bias: biased } => {
-                let kernel = weights
-                    .at("qkv")
-                    .param("weight", [3 * hidden, hidden], Role::Matrix);
+                let kernel = weights.at("qkv").matrix("weight", 3 * hidden, hidden);
                 let bias = biased.then(|| qkv_bias(hidden, weights));
                 (Inputs::Fused(Linear::new(kernel, bias)), "projection")
             }
@@ -97,16 +95,20 @@ impl Attention {
         }
     }
 
-    fn forward(&self, hidden_states: Tensor<3>, keep_map: bool) -> (Tensor<3>, Option<Tensor<4>>) {
-        let [_, _, hidden] = hidden_states.dims();
+    /// The attention of `normed`, added to `residual`.
+    fn forward(
+        &self,
+        normed: Tensor<3>,
+        residual: Tensor<3>,
+        keep_map: bool,
+    ) -> (Tensor<3>, Option<Tensor<4>>) {
+        let [_, _, hidden] = normed.dims();
         let heads = self.num_heads;
-        let [q, k, v] = self.inputs.forward(hidden_states, heads);
+        let [q, k, v] = self.inputs.forward(normed, heads);
         let scale = ((hidden / heads) as f64).powf(-0.5);
         let attended = attention(q, k, v, scale, None, keep_map);
-        (
-            self.projection.forward(merge_heads(attended.output)),
-            attended.map,
-        )
+        let merged = merge_heads(attended.output);
+        (self.projection.forward_onto(merged, residual), attended.map)
     }
 }
 
@@ -156,8 +158,9 @@ impl Mlp {
         }
     }
 
-    fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
-        self.fc2
-            .forward(self.activation.forward(self.fc1.forward(hidden_states)))
+    /// The perceptron of `normed`, added to `residual`.
+    fn forward(&self, normed: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
+        let inner = self.fc1.forward_activated(normed, self.activation);
+        self.fc2.forward_onto(inner, residual)
     }
 }

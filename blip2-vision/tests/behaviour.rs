@@ -68,10 +68,9 @@ fn nothing_is_kept_unless_asked_for() {
         output_attentions: true,
         ..Default::default()
     });
-    assert_eq!(
-        difference(bare.last_hidden_state, kept.last_hidden_state),
-        0.0
-    );
+    // Not the same operations: a map that is not asked for is never made.
+    let error = difference(bare.last_hidden_state, kept.last_hidden_state);
+    assert!(error <= 1e-5, "{error}");
     for map in kept.attentions {
         assert!(largest(map.sum_dim(3) - 1.0) < 1e-5);
     }

@@ -1,6 +1,6 @@
 //! The composition of the three parts: image encoder, Q-Former, language model.
 
-use blip2_io::config::Blip2Config;
+use blip2_io::config::{Blip2Config, TextConfig};
 use blip2_kernels::{Linear, Precision, Weights};
 use blip2_lm::{LanguageModel, Session};
 use blip2_qformer::{QFormer, QFormerInput, QueryTokens, TextEmbeddings};
@@ -11,7 +11,7 @@ use burn::{
 };
 
 use super::PromptRows;
-use crate::Blip2Error;
+use crate::{Blip2Error, PrecisionPlan};
 
 /// BLIP-2 for captioning and visual question answering (Li et al., 2023): a ViT, a Q-Former whose
 /// query tokens gather what the picture shows, a projection, and a language model: OPT, Flan-T5 or
@@ -82,15 +82,22 @@ impl ImageFeatures {
 impl Blip2ForConditionalGeneration {
     /// Builds the model from `weights` at the root of a Hugging Face checkpoint.
     ///
-    /// The vision tower and the language model are held in the cursor's precision; the Q-Former,
-    /// its query tokens and the projection always in `f32`.
+    /// The vision tower and the language model are held as `precision` says; the Q-Former, its
+    /// query tokens and the projection always in `f32`.
     ///
     /// # Errors
     ///
     /// For a configuration that makes no sense. Missing weights are no error here: the source of
     /// the weights keeps that account.
-    pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
+    pub fn load(
+        config: &Blip2Config,
+        weights: &Weights<'_>,
+        precision: impl Into<PrecisionPlan>,
+    ) -> Result<Self, Blip2Error> {
+        let precision = precision.into();
         let exact = weights.with_precision(Precision::F32);
+        let vision = weights.with_precision(precision.vision);
+        let text = weights.with_precision(precision.language_model);
         let query_width = config.qformer_config.hidden_size;
         config.validate()?;
         let (qformer_config, at) = (&config.qformer_config, exact.at("qformer"));
@@ -103,14 +110,13 @@ impl Blip2ForConditionalGeneration {
         } else {
             (QFormer::load(qformer_config, &at)?, None)
         };
-        let language_model =
-            LanguageModel::load(&config.text_config, &weights.at("language_model"))?;
+        let language_model = LanguageModel::load(&config.text_config, &text.at("language_model"))?;
         Ok(Self {
-            vision_model: VisionModel::load(&config.vision_config, &weights.at("vision_model"))?,
+            vision_model: VisionModel::load(&config.vision_config, &vision.at("vision_model"))?,
             query_tokens: QueryTokens::load(config.num_query_tokens, query_width, &exact),
             qformer,
             text_embeddings,
-            language_projection: exact.linear(
+            language_projection: exact.dense_linear(
                 "language_projection",
                 query_width,
                 language_model.embedding_dim(),
@@ -355,6 +361,17 @@ impl Blip2ForConditionalGeneration {
         Ok(self
             .language_model
             .start(embeds, &mask, start, max_new_tokens)?)
+    }
+}
+
+/// Whether a model of this configuration has no output head of its own, as far as it says. What a
+/// checkpoint of T5 holds goes before it.
+pub(crate) fn has_tied_head(config: &Blip2Config) -> bool {
+    match &config.text_config {
+        TextConfig::T5(text) => text.scale_decoder_outputs,
+        TextConfig::Opt(text) => text.tie_word_embeddings,
+        TextConfig::Llama(text) => text.tie_word_embeddings,
+        _ => false,
     }
 }
 

@@ -3,13 +3,15 @@
 mod embeds;
 mod features;
 mod generation;
+mod halves;
 mod retrieval;
 mod rows;
 
+pub use blip2_lm::LanguageModel;
 pub use embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts};
 pub use features::VisionFeatures;
+pub(crate) use generation::has_tied_head;
 pub use generation::{Blip2ForConditionalGeneration, ImageFeatures};
-pub use retrieval::{
-    Blip2ForImageTextRetrieval, Blip2TextModelWithProjection, Blip2VisionModelWithProjection,
-};
+pub use halves::{Blip2TextModelWithProjection, Blip2VisionModelWithProjection};
+pub use retrieval::Blip2ForImageTextRetrieval;
 pub use rows::{PaddingSide, PromptRows};

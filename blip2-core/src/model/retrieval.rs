@@ -1,180 +1,16 @@
-//! BLIP-2's first stage, which compares pictures with texts, whole and in halves.
+//! Image-text retrieval as a whole: BLIP-2's first stage.
 
 use blip2_io::config::Blip2Config;
 use blip2_kernels::{Linear, Precision, Weights};
-use blip2_qformer::{QFormer, QFormerInput, QueryTokens, TextEmbeddings};
-use blip2_vision::{VisionModel, VisionOptions};
-use burn::{
-    module::Module,
-    tensor::{Bool, Device, Tensor, TensorData},
-};
+use blip2_qformer::QFormerInput;
+use burn::{module::Module, tensor::Tensor};
 
 use super::{
     PromptRows,
-    embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts, unit},
+    embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts},
+    halves::{Blip2VisionModelWithProjection, TextHead, mask},
 };
 use crate::Blip2Error;
-
-/// The half that puts pictures into the space they share with texts
-/// (`Blip2VisionModelWithProjection`).
-#[derive(Module, Debug)]
-pub struct Blip2VisionModelWithProjection {
-    vision_model: VisionModel,
-    query_tokens: QueryTokens,
-    qformer: QFormer,
-    vision_projection: Linear,
-}
-
-impl Blip2VisionModelWithProjection {
-    /// Builds the model from `weights` at the root of a checkpoint: one of its own, or the whole
-    /// retrieval model's. The vision tower is held in the cursor's precision, all else in `f32`.
-    ///
-    /// # Errors
-    ///
-    /// For a configuration that makes no sense. Missing weights are no error here: the source of
-    /// the weights keeps that account.
-    pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
-        config.validate()?;
-        let exact = weights.with_precision(Precision::F32);
-        let width = config.qformer_config.hidden_size;
-        let shared = config.image_text_hidden_size;
-        Ok(Self {
-            vision_model: VisionModel::load(&config.vision_config, &weights.at("vision_model"))?,
-            query_tokens: QueryTokens::load(config.num_query_tokens, width, &exact),
-            qformer: QFormer::load(&config.qformer_config, &exact.at("qformer"))?,
-            vision_projection: exact.linear("vision_projection", width, shared, true),
-        })
-    }
-
-    /// The image encoder.
-    pub fn vision_model(&self) -> &VisionModel {
-        &self.vision_model
-    }
-
-    /// The Q-Former.
-    pub fn qformer(&self) -> &QFormer {
-        &self.qformer
-    }
-
-    /// Pictures, `[batch, 3, height, width]`, as the image encoder sees them.
-    ///
-    /// # Errors
-    ///
-    /// If the pictures' size is not the configured one.
-    pub fn encode(&self, pixel_values: Tensor<4>) -> Result<EncodedImages, Blip2Error> {
-        let usual = VisionOptions::default();
-        let output = self.vision_model.forward(pixel_values, &usual)?;
-        Ok(EncodedImages::new(output.last_hidden_state))
-    }
-
-    /// The queries' views of pictures, in the space that pictures share with texts.
-    ///
-    /// # Errors
-    ///
-    /// If the pictures were encoded by a tower of another width.
-    pub fn project(&self, images: &EncodedImages) -> Result<ProjectedImages, Blip2Error> {
-        let queries = self.query_tokens.expand(images.count());
-        let input = QFormerInput::new(queries).image(images.tensor());
-        let output = self.qformer.forward(input)?.last_hidden_state;
-        Ok(ProjectedImages::new(self.vision_projection.forward(output)))
-    }
-}
-
-/// What both models that read text have for it besides the Q-Former.
-#[derive(Module, Debug)]
-struct TextHead {
-    embeddings: TextEmbeddings,
-    text_projection: Linear,
-}
-
-impl TextHead {
-    fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
-        let qformer = &config.qformer_config;
-        if !qformer.use_qformer_text_input {
-            return Err(blip2_qformer::QFormerError::NoTextBranch.into());
-        }
-        let exact = weights.with_precision(Precision::F32);
-        let (width, shared) = (qformer.hidden_size, config.image_text_hidden_size);
-        Ok(Self {
-            embeddings: TextEmbeddings::load(qformer, &exact.at("embeddings")),
-            text_projection: exact.linear("text_projection", width, shared, true),
-        })
-    }
-
-    /// What the Q-Former is given of texts alone.
-    fn input(&self, texts: &PromptRows) -> Result<QFormerInput, Blip2Error> {
-        let embeds = self.embeddings.forward(texts.ids())?;
-        let mask = mask(texts, 0, &embeds.device());
-        Ok(QFormerInput::text_only(embeds).mask(mask))
-    }
-
-    /// A text's first token stands for the whole.
-    fn project(&self, texts: &EncodedTexts) -> ProjectedTexts {
-        let first = texts.tensor().narrow(1, 0, 1).squeeze_dim(1);
-        ProjectedTexts::new(self.text_projection.forward::<2>(first))
-    }
-}
-
-/// The half that puts texts into the space they share with pictures
-/// (`Blip2TextModelWithProjection`).
-#[derive(Module, Debug)]
-pub struct Blip2TextModelWithProjection {
-    head: TextHead,
-    qformer: QFormer,
-}
-
-impl Blip2TextModelWithProjection {
-    /// Builds the model from `weights` at the root of a checkpoint: one of its own, or the whole
-    /// retrieval model's. Everything is held in `f32`.
-    ///
-    /// # Errors
-    ///
-    /// For a configuration that makes no sense or has no text branch. Missing weights are no error
-    /// here: the source of the weights keeps that account.
-    pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
-        config.validate()?;
-        Ok(Self {
-            head: TextHead::load(config, weights)?,
-            qformer: QFormer::load(&config.qformer_config, &weights.at("qformer"))?,
-        })
-    }
-
-    /// The Q-Former.
-    pub fn qformer(&self) -> &QFormer {
-        &self.qformer
-    }
-
-    /// What the Q-Former is given of texts, for whoever wants more of it than its last output.
-    ///
-    /// # Errors
-    ///
-    /// As [`encode`](Self::encode).
-    pub fn input(&self, texts: &PromptRows) -> Result<QFormerInput, Blip2Error> {
-        self.head.input(texts)
-    }
-
-    /// Texts as the text branch gives them.
-    ///
-    /// # Errors
-    ///
-    /// For ids that the vocabulary does not have, and texts with more tokens than there are
-    /// positions.
-    pub fn encode(&self, texts: &PromptRows) -> Result<EncodedTexts, Blip2Error> {
-        let output = self.qformer.forward(self.head.input(texts)?)?;
-        Ok(EncodedTexts::new(output.last_hidden_state))
-    }
-
-    /// Texts in the space that they share with pictures.
-    pub fn project(&self, texts: &EncodedTexts) -> ProjectedTexts {
-        self.head.project(texts)
-    }
-
-    /// Every token of texts in that space, `[batch, seq, dim]`, each of length 1. The reference
-    /// calls these `text_embeds`; only the first of a text was trained to be compared.
-    pub fn project_tokens(&self, texts: &EncodedTexts) -> Tensor<3> {
-        unit(self.head.text_projection.forward(texts.tensor()))
-    }
-}
 
 /// BLIP-2 for image-text retrieval (`Blip2ForImageTextRetrieval`; Li et al., 2023, section 3.2):
 /// pictures and texts are compared in a space that they share (contrast, ITC), or more closely by
@@ -242,7 +78,7 @@ impl Blip2ForImageTextRetrieval {
     ///
     /// # Errors
     ///
-    /// As [`Blip2TextModelWithProjection::encode`].
+    /// As [`Blip2TextModelWithProjection::encode`](super::Blip2TextModelWithProjection::encode).
     pub fn encode_texts(&self, texts: &PromptRows) -> Result<EncodedTexts, Blip2Error> {
         let output = self.vision.qformer.forward(self.head.input(texts)?)?;
         Ok(EncodedTexts::new(output.last_hidden_state))
@@ -326,17 +162,4 @@ impl Blip2ForImageTextRetrieval {
         let rest = |row: &Vec<bool>| row.iter().skip(expected).copied().collect();
         PromptRows::new(ids, rows.mask().iter().map(rest).collect())
     }
-}
-
-/// True where a position counts, `[batch, queries + text]`: all queries do.
-fn mask(texts: &PromptRows, queries: usize, device: &Device) -> Tensor<2, Bool> {
-    let shape = [
-        texts.len(),
-        queries + texts.mask().first().map_or(0, Vec::len),
-    ];
-    let rows = texts.mask().iter();
-    let flat: Vec<bool> = rows
-        .flat_map(|row| std::iter::repeat_n(true, queries).chain(row.iter().copied()))
-        .collect();
-    Tensor::from_data(TensorData::new(flat, shape), device)
 }

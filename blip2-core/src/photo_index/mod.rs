@@ -32,17 +32,19 @@
 //! (257 × 1408, 1.4 MB), without which it could not be matched again. A file is mapped into memory:
 //! a search reads all embeddings and the encodings of the few that it matches.
 
+mod entry;
 mod error;
 mod format;
+mod search;
 
 use std::path::Path;
 
-use bytes::Bytes;
-
+use entry::Entry;
 pub use error::IndexError;
 use format::{Content, Shape};
+pub use search::{Hit, SearchOptions};
 
-use crate::{Blip2Retrieval, EncodedPhoto, ImageEmbedding, Picture};
+use crate::{Blip2Retrieval, Picture};
 
 /// Pictures by name, each embedded and encoded by one model, in the order in which they were added.
 #[derive(Debug, Clone)]
@@ -50,66 +52,6 @@ pub struct PhotoIndex {
     fingerprint: String,
     shape: Shape,
     entries: Vec<Entry>,
-}
-
-/// A picture. Its numbers are little-endian `f32`, views into a mapped file or bytes of their own.
-#[derive(Debug, Clone)]
-struct Entry {
-    name: String,
-    embedding: Bytes,
-    encoding: Bytes,
-    /// Of the encoding.
-    hash: u64,
-}
-
-/// A picture that was found.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Hit {
-    /// Its name.
-    pub name: String,
-    /// What it was ranked by: the similarity, and if it was matched the logit as well.
-    pub score: f32,
-    /// The cosine, between −1 and 1.
-    pub similarity: f32,
-    /// The probability that it matches the text, if it was among those that were matched.
-    pub probability: Option<f32>,
-}
-
-/// How to search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SearchOptions {
-    /// How many pictures to return at most. Default 10.
-    pub limit: usize,
-    /// How many of the most similar pictures are matched with the text; 0 ranks by similarity
-    /// alone. Default 128, as in the paper.
-    pub rerank: usize,
-}
-
-impl Default for SearchOptions {
-    fn default() -> Self {
-        Self {
-            limit: 10,
-            rerank: 128,
-        }
-    }
-}
-
-impl SearchOptions {
-    /// Returns at most so many pictures.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Matches so many of the most similar pictures with the text.
-    #[must_use]
-    pub fn rerank(mut self, rerank: usize) -> Self {
-        self.rerank = rerank;
-        self
-    }
 }
 
 impl PhotoIndex {
@@ -247,112 +189,9 @@ impl PhotoIndex {
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
-
-    /// The pictures that a text describes best, the best first.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::ForeignWeights`], [`IndexError::Damaged`] if the encoding of a picture is not
-    /// what was written, and whatever goes wrong with the text.
-    pub fn search(
-        &self,
-        blip2: &Blip2Retrieval,
-        text: &str,
-        options: &SearchOptions,
-    ) -> Result<Vec<Hit>, IndexError> {
-        self.check(blip2)?;
-        let query = blip2.embed_text(text)?;
-        let mut ranked = self.recall(|image| image.similarity(&query))?;
-        let rest = ranked.split_off(options.rerank.min(ranked.len()));
-        let mut encodings = Vec::new();
-        for (entry, _) in &ranked {
-            encodings.push(entry.patches()?);
-        }
-        let matches = blip2.match_patches(encodings.iter().map(Vec::as_slice), text)?;
-        let mut hits: Vec<Hit> = ranked
-            .into_iter()
-            .zip(matches)
-            .map(|((entry, similarity), matched)| Hit {
-                name: entry.name.clone(),
-                score: similarity + matched.logit,
-                similarity,
-                probability: Some(matched.probability),
-            })
-            .collect();
-        // Stable, and recalled in the order of similarity: equal scores stay so.
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-        hits.extend(rest.into_iter().map(similar));
-        hits.truncate(options.limit);
-        Ok(hits)
-    }
-
-    /// The pictures that are most [alike](ImageEmbedding::alike) to a picture, the most alike
-    /// first.
-    ///
-    /// # Errors
-    ///
-    /// [`IndexError::ForeignWeights`], and whatever goes wrong with the picture.
-    pub fn search_by_picture<'a>(
-        &self,
-        blip2: &Blip2Retrieval,
-        image: impl Into<Picture<'a>>,
-        limit: usize,
-    ) -> Result<Vec<Hit>, IndexError> {
-        self.check(blip2)?;
-        let query = blip2.embed_image(image)?;
-        let ranked = self.recall(|image| image.alike(&query))?;
-        Ok(ranked.into_iter().take(limit).map(similar).collect())
-    }
-
-    /// All pictures with their similarity, the most similar first.
-    fn recall(
-        &self,
-        similarity: impl Fn(&ImageEmbedding) -> Result<f32, crate::Blip2Error>,
-    ) -> Result<Vec<(&Entry, f32)>, IndexError> {
-        let [_, dim] = self.shape.embedding;
-        let mut ranked = Vec::with_capacity(self.len());
-        for entry in &self.entries {
-            let image = ImageEmbedding::new(dim, floats(&entry.embedding));
-            ranked.push((entry, similarity(&image)?));
-        }
-        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        Ok(ranked)
-    }
 }
 
-impl Entry {
-    fn new(name: String, photo: &EncodedPhoto) -> Self {
-        let encoding = bytes(&photo.patches);
-        Self {
-            name,
-            hash: format::hash(&encoding),
-            embedding: bytes(photo.embedding.values()),
-            encoding,
-        }
-    }
-
-    /// The encoded picture, if it is still what was written.
-    fn patches(&self) -> Result<Vec<f32>, IndexError> {
-        if format::hash(&self.encoding) == self.hash {
-            return Ok(floats(&self.encoding));
-        }
-        Err(IndexError::Damaged {
-            path: Path::new(&self.name).to_path_buf(),
-            detail: "the picture's encoding is not what was written".into(),
-        })
-    }
-}
-
-/// A picture that was found by similarity alone.
-fn similar((entry, similarity): (&Entry, f32)) -> Hit {
-    Hit {
-        name: entry.name.clone(),
-        score: similarity,
-        similarity,
-        probability: None,
-    }
-}
-
+/// A name that can be one.
 fn checked(name: String) -> Result<String, IndexError> {
     const LONGEST: usize = 4096;
     let reason = if name.is_empty() {
@@ -366,17 +205,4 @@ fn checked(name: String) -> Result<String, IndexError> {
     };
     let name = name.chars().take(60).collect();
     Err(IndexError::Name { name, reason })
-}
-
-fn bytes(values: &[f32]) -> Bytes {
-    let bytes: Vec<u8> = values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect();
-    bytes.into()
-}
-
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    let (values, _) = bytes.as_chunks::<4>();
-    values.iter().copied().map(f32::from_le_bytes).collect()
 }

@@ -1,22 +1,24 @@
 //! Settings of a pipeline, and loading it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::OnceLock,
-};
+use std::{path::Path, sync::OnceLock};
 
 use blip2_io::{
-    CheckpointFolder, CheckpointWeights,
-    config::ModelKind,
-    image::{DecodeOptions, ImageProcessor},
+    CheckpointFolder,
+    config::Blip2Config,
+    image::{DecodeOptions, ImageProcessor, Size},
 };
-use blip2_kernels::{Precision, Weights};
 use blip2_lm::generate::GenerationConfig;
+use blip2_vision::VisionOptions;
 use burn::tensor::Device;
 
-use super::{Blip2Pipeline, Prompts, Template};
+use super::{
+    Blip2Pipeline, Prompts, Template,
+    source::{Parts, Source},
+};
 use crate::{
-    Blip2Error, device_by_name, device_names, family, model::Blip2ForConditionalGeneration,
+    Blip2Error, PrecisionPlan, default_device,
+    device::is_host,
+    memory::{self, MemoryLimit, MemoryPrediction, Workload},
 };
 
 /// Tensors that checkpoints hold without the model reading them: duplicates of tied weights, and
@@ -48,16 +50,12 @@ pub(crate) const IGNORABLE: [&str; 6] = [
 pub struct Blip2PipelineBuilder {
     source: Source,
     device: Option<Device>,
-    precision: Precision,
+    precision: PrecisionPlan,
     template: Option<Template>,
     generation: GenerationConfig,
     decode: DecodeOptions,
-}
-
-#[derive(Debug, Clone)]
-enum Source {
-    Path(PathBuf),
-    Folder(CheckpointFolder),
+    memory_limit: Option<u64>,
+    image_size: Option<u32>,
 }
 
 impl Blip2PipelineBuilder {
@@ -69,14 +67,20 @@ impl Blip2PipelineBuilder {
         Self::with(Source::Folder(folder))
     }
 
+    pub(super) fn random(config: Blip2Config, seed: u64) -> Self {
+        Self::with(Source::Random(Box::new(config), seed))
+    }
+
     fn with(source: Source) -> Self {
         Self {
             source,
             device: None,
-            precision: Precision::default(),
+            precision: PrecisionPlan::default(),
             template: None,
             generation: GenerationConfig::default(),
             decode: DecodeOptions::default(),
+            memory_limit: None,
+            image_size: None,
         }
     }
 
@@ -87,10 +91,11 @@ impl Blip2PipelineBuilder {
         self
     }
 
-    /// Holds the vision tower's and the language model's matrices in this precision. Default: the
-    /// checkpoint's own, where the device can compute with it. The Q-Former is always `f32`.
-    pub fn precision(mut self, precision: Precision) -> Self {
-        self.precision = precision;
+    /// Holds the vision tower's and the language model's matrices in this precision, or by a
+    /// [`PrecisionPlan`] each in its own. Default: the checkpoint's own, where the device can
+    /// compute with it. The Q-Former is always `f32`.
+    pub fn precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
+        self.precision = precision.into();
         self
     }
 
@@ -115,40 +120,56 @@ impl Blip2PipelineBuilder {
         self
     }
 
+    /// Refuses to load a model, or later to run a call, for which the process would take more than
+    /// `bytes` of memory by the prediction of [`memory`](crate::memory). Default: what the machine
+    /// has left, and the control groups that the process runs in; none where that is not known,
+    /// and none on a GPU, whose own memory is another matter.
+    ///
+    /// Whoever knows better gives `u64::MAX`.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Looks at pictures at this height and width, in pixels, in place of the size that the
+    /// checkpoint was trained at; the positions of patches are interpolated, as the reference does
+    /// with `interpolate_pos_encoding`. Larger pictures show more and cost more.
+    pub fn image_size(mut self, side: u32) -> Self {
+        self.image_size = Some(side);
+        self
+    }
+
     /// Loads the model.
     ///
     /// # Errors
     ///
-    /// [`Blip2Error`] naming the file, key or tensors at fault, an unsupported precision, or
+    /// [`Blip2Error::Memory`] before anything is allocated, if the model and one picture with a
+    /// short prompt would not fit; else [`Blip2Error`] naming the file, key or tensors at fault, an unsupported precision, or
     /// generation arguments that make no sense.
     pub fn load(self) -> Result<Blip2Pipeline, Blip2Error> {
         let _span = tracing::info_span!("stage", name = "load").entered();
         self.generation.validate()?;
-        let folder = match self.source {
-            Source::Path(path) => CheckpointFolder::open(path)?,
-            Source::Folder(folder) => folder,
-        };
         let device = match self.device {
             Some(device) => device,
-            None => device_by_name(device_names().first().copied().unwrap_or("flex"))?,
+            None => default_device()?,
         };
-        if !self.precision.is_supported(&device) {
-            return Err(Blip2Error::Precision {
-                precision: self.precision,
-            });
-        }
+        self.precision.check(&device)?;
 
-        if !family::answers(folder.kind()?) {
-            family::expect(&folder, ModelKind::Blip2)?;
+        let Parts {
+            config,
+            tokenizer,
+            reader,
+            mut image_processor,
+            prompts: overrides,
+            origin,
+        } = self.source.open()?;
+        if let Some(side) = self.image_size {
+            image_processor.size = Size {
+                height: side,
+                width: side,
+            };
         }
-        let config = folder.config()?;
-        let tokenizer = folder.tokenizer()?;
-        let reader = match config.model_type.reads_instructions() {
-            true => Some(folder.qformer_tokenizer()?),
-            false => None,
-        };
-        let processor = ImageProcessor::new(folder.image_processor()?)?;
-        let overrides = folder.prompts()?;
+        let processor = ImageProcessor::new(image_processor)?;
         let mut generation = self.generation;
         if generation.eos_token_id.is_empty() {
             generation.eos_token_id = config.text_config.eos_token_ids().to_vec();
@@ -158,11 +179,20 @@ impl Blip2PipelineBuilder {
             .extend(overrides.stop.iter().cloned());
         let prompts = Prompts::new(&config, tokenizer, reader, overrides, self.template)?;
 
-        let checkpoint = folder.checkpoint()?;
-        let source = CheckpointWeights::new(&checkpoint);
-        let weights = Weights::new(&source, &device).with_precision(self.precision);
-        let model = Blip2ForConditionalGeneration::load(&config, &weights)?;
-        let report = source.finish(&IGNORABLE)?;
+        let allowed = match self.memory_limit {
+            None if is_host(&device) => memory::machine::available(),
+            limit => limit,
+        };
+        let plan = origin.memory(&config, self.precision, &device)?;
+        let memory = MemoryLimit::new(plan, allowed);
+        let size = processor.config().size;
+        let work = Workload {
+            image_size: Some([size.height as usize, size.width as usize]),
+            ..Workload::default()
+        };
+        memory.check(&work, MemoryPrediction::peak)?;
+
+        let (model, report) = origin.load(&config, self.precision, &device)?;
         if !report.unused.is_empty() {
             tracing::warn!(unused = ?report.unused, "the checkpoint holds tensors that BLIP-2 does not read");
         }
@@ -171,11 +201,16 @@ impl Blip2PipelineBuilder {
             config,
             prompts,
             processor,
+            vision: VisionOptions {
+                interpolate_pos_encoding: self.image_size.is_some(),
+                ..VisionOptions::default()
+            },
             decode: self.decode,
             generation,
             device,
             precision: self.precision,
-            checkpoint,
+            origin,
+            memory,
             report,
             fingerprint: OnceLock::new(),
         })

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Blip2Pipeline, Prompt, Timings};
+use super::{Blip2Pipeline, Timings, run::Prepared};
 use crate::{Blip2Error, model::ImageFeatures};
 
 /// Pictures as far as they can be encoded without knowing what will be asked.
@@ -54,7 +54,8 @@ impl Blip2Pipeline {
     pub(super) fn looked_shape(&self) -> [usize; 3] {
         let model = &self.model;
         if model.reads_instructions() {
-            let patches = self.config.vision_config.num_patches();
+            let patch = self.config.vision_config.patch_size;
+            let patches: usize = self.image_size().map(|side| side / patch).iter().product();
             let width = self.config.vision_config.hidden_size;
             [model.num_frames(), patches + 1, width]
         } else {
@@ -79,18 +80,18 @@ impl Blip2Pipeline {
     pub(super) fn features(
         &self,
         looked: &Looked,
-        prompts: &[Prompt],
+        prepared: &Prepared<'_>,
         timings: &mut Timings,
     ) -> Result<ImageFeatures, Blip2Error> {
         match looked {
             Looked::Gathered(features) => Ok(features.clone()),
             Looked::Encoded { image_embeds, .. } => {
-                let instructions = self.prompts.instructions(prompts)?.ok_or_else(|| {
+                let instructions = prepared.instructions.as_ref().ok_or_else(|| {
                     let reason = "the model has no tokenizer for its Q-Former".into();
                     Blip2Error::Instructions { reason }
                 })?;
                 self.stage("qformer", &mut timings.qformer, || {
-                    self.model.query_with(image_embeds.clone(), &instructions)
+                    self.model.query_with(image_embeds.clone(), instructions)
                 })
             }
         }

@@ -9,19 +9,20 @@ mod picture;
 mod prompts;
 mod run;
 mod seen;
+mod source;
 mod stream;
 mod template;
 
 use std::sync::OnceLock;
 
 use blip2_io::{
-    Checkpoint, LoadReport,
+    LoadReport,
     config::Blip2Config,
-    image::{DecodeOptions, ImageProcessor},
+    image::{DecodeOptions, ImageProcessor, Size},
     video::{Video, VideoOptions},
 };
-use blip2_kernels::Precision;
 use blip2_lm::generate::GenerationConfig;
+use blip2_vision::VisionOptions;
 use burn::tensor::Device;
 
 pub use answer::{Answer, Timings};
@@ -35,9 +36,14 @@ pub use seen::Seen;
 pub use stream::AnswerStream;
 pub use template::Template;
 
-use crate::{Blip2Error, model::Blip2ForConditionalGeneration};
+use crate::{
+    Blip2Error, PrecisionPlan,
+    memory::{MemoryLimit, MemoryPlan},
+    model::Blip2ForConditionalGeneration,
+};
 use looked::Looked;
 use prompts::{Prompt, Prompts};
+use source::Origin;
 
 /// A loaded BLIP-2 model that answers questions about pictures and describes them.
 ///
@@ -69,11 +75,13 @@ pub struct Blip2Pipeline {
     config: Blip2Config,
     prompts: Prompts,
     processor: ImageProcessor,
+    vision: VisionOptions,
     decode: DecodeOptions,
     generation: GenerationConfig,
     device: Device,
-    precision: Precision,
-    checkpoint: Checkpoint,
+    precision: PrecisionPlan,
+    origin: Origin,
+    memory: MemoryLimit,
     report: LoadReport,
     fingerprint: OnceLock<String>,
 }
@@ -99,6 +107,25 @@ impl Blip2Pipeline {
     /// Loads a checkpoint that is open already, or that is held in memory.
     pub fn builder_from(folder: blip2_io::CheckpointFolder) -> Blip2PipelineBuilder {
         Blip2PipelineBuilder::of(folder)
+    }
+
+    /// Makes a model of random weights in memory: of a [`Preset`](crate::Preset), to measure full
+    /// size without a download, or of any other configuration. The same seed makes the same model.
+    ///
+    /// Its words mean nothing, and its tokens are single bytes.
+    ///
+    /// ```no_run
+    /// use blip2_core::{Blip2Pipeline, Precision, Preset};
+    ///
+    /// let blip2 = Blip2Pipeline::builder_random(Preset::Blip2Opt2_7b, 0)
+    ///     .precision(Precision::Bf16)
+    ///     .load()?;
+    /// let image = image::RgbImage::new(640, 480);
+    /// println!("{:?}", blip2.caption(&image)?.timings);
+    /// # Ok::<(), blip2_core::Blip2Error>(())
+    /// ```
+    pub fn builder_random(config: impl Into<Blip2Config>, seed: u64) -> Blip2PipelineBuilder {
+        Blip2PipelineBuilder::random(config.into(), seed)
     }
 
     /// Decodes a picture file within the pipeline's limits, for the calls below.
@@ -254,6 +281,22 @@ impl Blip2Pipeline {
         self.run(&pictures, &prompts, options)
     }
 
+    /// Continues prompts that are token ids already, special tokens included and image placeholders
+    /// not: for callers with a tokenizer of their own, and to measure prompts of a given length.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::PlaceholderInPrompt`], [`Blip2Error::Lm`] for ids that the vocabulary does not
+    /// have, and as [`prompt_with`](Self::prompt_with).
+    pub fn prompt_ids_batch<'a, P: Into<Picture<'a>>, I: Into<Vec<u32>>>(
+        &self,
+        pairs: impl IntoIterator<Item = (P, I)>,
+        options: &Options,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        let (pictures, prompts) = unzip(pairs, |ids: I| self.prompts.ids(ids.into()))?;
+        self.run(&pictures, &prompts, options)
+    }
+
     /// Continues a raw prompt about a picture piece by piece, as the text grows.
     ///
     /// # Errors
@@ -316,6 +359,22 @@ impl Blip2Pipeline {
         &self.config
     }
 
+    /// What the model takes in memory, and what a call takes beside it.
+    pub fn memory(&self) -> &MemoryPlan {
+        self.memory.plan()
+    }
+
+    /// The height and width that pictures are resized to.
+    fn image_size(&self) -> [usize; 2] {
+        let Size { height, width } = self.processor.config().size;
+        [height as usize, width as usize]
+    }
+
+    /// The precisions that the model's parts are held in.
+    pub fn precision(&self) -> PrecisionPlan {
+        self.precision
+    }
+
     /// The device that holds the model.
     pub fn device(&self) -> &Device {
         &self.device
@@ -349,9 +408,9 @@ impl Blip2Pipeline {
                 qformer_config,
                 ..
             } = &self.config;
-            let (precision, processor) = (self.precision, self.processor.config());
+            let (precision, processor) = (self.precision.vision, self.processor.config());
             let rest = format!("{precision} {vision_config:?} {qformer_config:?} {processor:?}");
-            self.checkpoint.fingerprint(&IMAGE_SIDE, &rest)
+            self.origin.fingerprint(&IMAGE_SIDE, &rest)
         })
     }
 

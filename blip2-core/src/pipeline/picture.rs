@@ -25,6 +25,23 @@ pub enum Picture<'a> {
     Video(&'a Video),
 }
 
+impl Picture<'_> {
+    /// The number of pixels, of a video's largest frame.
+    pub(super) fn pixels(&self) -> usize {
+        let (width, height) = match self {
+            Self::Dynamic(image) => (image.width(), image.height()),
+            Self::Rgb(image) => image.dimensions(),
+            Self::Video(video) => {
+                let frames = video.frames().iter().map(|frame| frame.dimensions());
+                frames
+                    .max_by_key(|(w, h)| u64::from(*w) * u64::from(*h))
+                    .unwrap_or((0, 0))
+            }
+        };
+        width as usize * height as usize
+    }
+}
+
 impl<'a> From<&'a DynamicImage> for Picture<'a> {
     fn from(image: &'a DynamicImage) -> Self {
         Self::Dynamic(image)

@@ -133,6 +133,16 @@ impl Prompts {
             (true, Some(bos)) => vec![bos],
             _ => self.tokenizer.encode(prompt)?,
         };
+        self.checked(text, prompt)
+    }
+
+    /// A prompt of these ids; a Q-Former that reads prompts reads their text.
+    pub(super) fn ids(&self, ids: Vec<u32>) -> Result<Prompt, Blip2Error> {
+        let prompt = self.text(&ids)?;
+        self.checked(ids, &prompt)
+    }
+
+    fn checked(&self, text: Vec<u32>, prompt: &str) -> Result<Prompt, Blip2Error> {
         if let Some(image_token) = self.image_token
             && text.contains(&image_token)
         {
@@ -154,6 +164,12 @@ impl Prompts {
     /// What a caption continues.
     pub(super) fn caption(&self) -> Result<Prompt, Blip2Error> {
         self.raw(&self.caption_prompt)
+    }
+
+    /// The tokens of the longest prompt, image placeholders not counted.
+    pub(super) fn longest(prompts: &[Prompt]) -> usize {
+        let lengths = prompts.iter().map(|prompt| prompt.text.len());
+        lengths.max().unwrap_or(0)
     }
 
     /// A batch of prompts with their image placeholders, padded to one length.

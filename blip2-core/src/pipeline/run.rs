@@ -8,9 +8,14 @@ use blip2_lm::{
 };
 
 use super::{
-    Answer, Blip2Pipeline, Looked, Options, Picture, Prompt, Timings, picture::pixel_values,
+    Answer, Blip2Pipeline, Looked, Options, Picture, Prompt, Prompts, Timings,
+    picture::pixel_values,
 };
-use crate::{Blip2Error, model::ImageFeatures};
+use crate::{
+    Blip2Error,
+    memory::{MemoryPrediction, Workload},
+    model::{ImageFeatures, PromptRows},
+};
 
 impl Blip2Pipeline {
     /// Encodes pictures and generates after their prompts.
@@ -23,14 +28,21 @@ impl Blip2Pipeline {
         if pictures.is_empty() {
             return Ok(Vec::new());
         }
-        // Bad arguments are refused before the expensive part, not after it.
-        self.generation(options).validate()?;
+        // What cannot be done is refused before the expensive part, not after it.
+        let prepared = self.prepare(prompts, options)?;
         let (looked, timings) = self.encode(pictures)?;
-        self.generate(&looked, prompts, options, timings)
+        self.generate(&looked, prepared, timings)
     }
 
     /// Encodes pictures as far as that can be done without a prompt.
     pub(super) fn encode(&self, pictures: &[Picture<'_>]) -> Result<(Looked, Timings), Blip2Error> {
+        let work = Workload {
+            batch: pictures.len(),
+            picture_pixels: pictures.iter().map(Picture::pixels).max().unwrap_or(0),
+            image_size: Some(self.image_size()),
+            ..Workload::default()
+        };
+        self.memory.check(&work, MemoryPrediction::image_peak)?;
         let mut timings = Timings::default();
         let pixel_values = self.stage("preprocess", &mut timings.preprocess, || {
             let transparency = self.decode.transparency;
@@ -44,7 +56,11 @@ impl Blip2Pipeline {
             )
         })?;
         let image_embeds = self.stage("vision", &mut timings.vision, || {
-            self.model.encode_image(pixel_values)
+            let output = self
+                .model
+                .vision_model()
+                .forward(pixel_values, &self.vision)?;
+            Ok(output.last_hidden_state)
         })?;
         if self.model.reads_instructions() {
             return Ok((self.looked(image_embeds), timings));
@@ -59,19 +75,15 @@ impl Blip2Pipeline {
     pub(super) fn generate(
         &self,
         looked: &Looked,
-        prompts: &[Prompt],
-        options: &Options,
+        prepared: Prepared<'_>,
         mut timings: Timings,
     ) -> Result<Vec<Answer>, Blip2Error> {
-        if prompts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let features = self.features(looked, prompts, &mut timings)?;
+        let features = self.features(looked, &prepared, &mut timings)?;
         let Started {
             mut session,
             histories,
             generator,
-        } = self.start(&features, prompts, options)?;
+        } = self.start(&features, prepared)?;
         let generated = generator.generate(&mut session, &histories)?;
         timings.prefill = Some(session.prefill);
         timings.decode = Some(session.decode);
@@ -91,13 +103,12 @@ impl Blip2Pipeline {
             .collect()
     }
 
-    /// Prepares a decode.
-    pub(super) fn start(
+    /// Lays prompts out and checks that they can be generated after.
+    pub(super) fn prepare(
         &self,
-        features: &ImageFeatures,
         prompts: &[Prompt],
         options: &Options,
-    ) -> Result<Started<'_>, Blip2Error> {
+    ) -> Result<Prepared<'_>, Blip2Error> {
         let config = self.generation(options);
         let mut generator = Generator::new(config)?
             .token_decoder(self.prompts.decoder())
@@ -115,13 +126,38 @@ impl Blip2Pipeline {
             .iter()
             .map(|history| generator.config().new_tokens_after(history.len()))
             .try_fold(0, |most, tokens| tokens.map(|tokens| most.max(tokens)))?;
-        let start = Instant::now();
-        let session = self.model.start(features, &rows, new_tokens)?;
-        let session = Timed::new(session, start.elapsed());
-        Ok(Started {
-            session,
+        let config = generator.config();
+        let work = Workload {
+            batch: prompts.len(),
+            prompt_tokens: Prompts::longest(prompts),
+            new_tokens,
+            beams: config.num_beams.max(config.num_return_sequences),
+            ..Workload::default()
+        };
+        self.memory.check(&work, MemoryPrediction::text_peak)?;
+        Ok(Prepared {
+            rows,
+            instructions: self.prompts.instructions(prompts)?,
             histories,
             generator,
+            new_tokens,
+        })
+    }
+
+    /// Starts a decode after prompts, one for each picture of `features`.
+    pub(super) fn start<'p>(
+        &'p self,
+        features: &ImageFeatures,
+        prepared: Prepared<'p>,
+    ) -> Result<Started<'p>, Blip2Error> {
+        let start = Instant::now();
+        let session = self
+            .model
+            .start(features, &prepared.rows, prepared.new_tokens)?;
+        Ok(Started {
+            session: Timed::new(session, start.elapsed()),
+            histories: prepared.histories,
+            generator: prepared.generator,
         })
     }
 
@@ -175,7 +211,17 @@ impl Blip2Pipeline {
     }
 }
 
-/// A decode that is ready to run: each row's history is what its lengths and penalties count.
+/// Prompts that are laid out: each row's history is what its lengths and penalties count.
+pub(super) struct Prepared<'p> {
+    rows: PromptRows,
+    /// What a Q-Former that reads prompts reads.
+    pub(super) instructions: Option<PromptRows>,
+    histories: Vec<Vec<u32>>,
+    generator: Generator<'p>,
+    new_tokens: usize,
+}
+
+/// A decode that is ready to run.
 pub(super) struct Started<'p> {
     pub(super) session: Timed<Session<'p>>,
     pub(super) histories: Vec<Vec<u32>>,

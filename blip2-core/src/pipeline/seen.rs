@@ -118,8 +118,12 @@ impl<'p> Seen<'p> {
     }
 
     fn generate(&self, prompts: &[Prompt], options: &Options) -> Result<Vec<Answer>, Blip2Error> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let prepared = self.pipeline.prepare(prompts, options)?;
         let looked = self.looked.repeat(prompts.len());
         self.pipeline
-            .generate(&looked, prompts, options, Timings::default())
+            .generate(&looked, prepared, Timings::default())
     }
 }

@@ -80,13 +80,13 @@ impl Blip2Pipeline {
         options: &Options,
         mut timings: Timings,
     ) -> Result<AnswerStream<'_>, Blip2Error> {
-        let prompts = [prompt];
-        let features = self.features(looked, &prompts, &mut timings)?;
+        let prepared = self.prepare(&[prompt], options)?;
+        let features = self.features(looked, &prepared, &mut timings)?;
         let Started {
             session,
             histories,
             generator,
-        } = self.start(&features, &prompts, options)?;
+        } = self.start(&features, prepared)?;
         let history = histories.first().map_or(&[][..], Vec::as_slice);
         let stream = generator.stream(session, history)?;
         Ok(AnswerStream {

@@ -1,17 +1,22 @@
 //! Settings of a retrieval pipeline, and loading it.
 
-use std::sync::OnceLock;
+use std::{path::PathBuf, sync::OnceLock};
 
 use blip2_io::{
-    CheckpointFolder, CheckpointWeights, IoError,
+    CheckpointFolder, CheckpointWeights,
     config::ModelKind,
     image::{DecodeOptions, ImageProcessor},
 };
 use blip2_kernels::{Precision, Weights};
 use burn::tensor::Device;
 
-use super::{Blip2Retrieval, Texts};
-use crate::{Blip2Error, device_by_name, device_names, family, model::Blip2ForImageTextRetrieval};
+use super::{Blip2Retrieval, ImageEmbedder, TextEmbedder, Texts};
+use crate::{
+    Blip2Error, device_by_name, device_names, family,
+    model::{
+        Blip2ForImageTextRetrieval, Blip2TextModelWithProjection, Blip2VisionModelWithProjection,
+    },
+};
 
 /// Tensors that checkpoints hold without the model reading them: buffers of old versions.
 pub(crate) const IGNORABLE: [&str; 1] = ["position_ids"];
@@ -27,19 +32,26 @@ pub(crate) const IGNORABLE: [&str; 1] = ["position_ids"];
 ///     .load()?;
 /// # Ok::<(), blip2_core::Blip2Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use = "nothing is loaded before `load`"]
 pub struct Blip2RetrievalBuilder {
-    folder: Result<CheckpointFolder, IoError>,
+    source: Source,
     device: Option<Device>,
     precision: Precision,
     decode: DecodeOptions,
 }
 
+/// Where the model is.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    Path(PathBuf),
+    Folder(CheckpointFolder),
+}
+
 impl Blip2RetrievalBuilder {
-    pub(super) fn new(folder: Result<CheckpointFolder, IoError>) -> Self {
+    pub(super) fn new(source: Source) -> Self {
         Self {
-            folder,
+            source,
             device: None,
             precision: Precision::default(),
             decode: DecodeOptions::default(),
@@ -75,23 +87,14 @@ impl Blip2RetrievalBuilder {
     /// folder that holds another member of the family, or an unsupported precision.
     pub fn load(self) -> Result<Blip2Retrieval, Blip2Error> {
         let _span = tracing::info_span!("stage", name = "load").entered();
-        let folder = self.folder?;
-        let device = match self.device {
-            Some(device) => device,
-            None => device_by_name(device_names().first().copied().unwrap_or("flex"))?,
-        };
-        let precision = self.precision;
-        if !precision.is_supported(&device) {
-            return Err(Blip2Error::Precision { precision });
-        }
-        family::expect(&folder, ModelKind::Blip2Retrieval)?;
+        let (folder, device) = self.open(&[ModelKind::Blip2Retrieval])?;
         let config = folder.config()?;
         let texts = Texts::new(&config, folder.tokenizer()?)?;
         let processor = ImageProcessor::new(folder.image_processor()?)?;
 
         let checkpoint = folder.checkpoint()?;
         let source = CheckpointWeights::new(&checkpoint);
-        let weights = Weights::new(&source, &device).with_precision(precision);
+        let weights = Weights::new(&source, &device).with_precision(self.precision);
         let model = Blip2ForImageTextRetrieval::load(&config, &weights)?;
         let report = source.finish(&IGNORABLE)?;
         if !report.unused.is_empty() {
@@ -104,10 +107,69 @@ impl Blip2RetrievalBuilder {
             processor,
             decode: self.decode,
             device,
-            precision,
+            precision: self.precision,
             checkpoint,
             report,
             fingerprint: OnceLock::new(),
         })
+    }
+
+    /// Loads only the half that reads texts, from a folder of its own or of the whole model.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_text(self) -> Result<TextEmbedder, Blip2Error> {
+        let _span = tracing::info_span!("stage", name = "load").entered();
+        let (folder, device) = self.open(&[ModelKind::Blip2Text, ModelKind::Blip2Retrieval])?;
+        let config = folder.config()?;
+        let texts = Texts::new(&config, folder.tokenizer()?)?;
+        let checkpoint = folder.checkpoint()?;
+        let source = CheckpointWeights::new(&checkpoint);
+        let model = Blip2TextModelWithProjection::load(&config, &Weights::new(&source, &device))?;
+        // Of the whole model's folder most is not for this half.
+        source.finish(&[])?;
+        Ok(TextEmbedder { model, texts })
+    }
+
+    /// Loads only the half that reads pictures, from a folder of its own or of the whole model.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_vision(self) -> Result<ImageEmbedder, Blip2Error> {
+        let _span = tracing::info_span!("stage", name = "load").entered();
+        let (folder, device) = self.open(&[ModelKind::Blip2Vision, ModelKind::Blip2Retrieval])?;
+        let config = folder.config()?;
+        let processor = ImageProcessor::new(folder.image_processor()?)?;
+        let checkpoint = folder.checkpoint()?;
+        let source = CheckpointWeights::new(&checkpoint);
+        let weights = Weights::new(&source, &device).with_precision(self.precision);
+        let model = Blip2VisionModelWithProjection::load(&config, &weights)?;
+        source.finish(&[])?;
+        Ok(ImageEmbedder {
+            model,
+            processor,
+            decode: self.decode,
+            device,
+        })
+    }
+
+    /// The folder, if it is of one of these kinds, and the device, if it can do what is asked.
+    fn open(&self, kinds: &[ModelKind]) -> Result<(CheckpointFolder, Device), Blip2Error> {
+        let device = match &self.device {
+            Some(device) => device.clone(),
+            None => device_by_name(device_names().first().copied().unwrap_or("flex"))?,
+        };
+        let precision = self.precision;
+        if !precision.is_supported(&device) {
+            return Err(Blip2Error::Precision { precision });
+        }
+        let folder = match &self.source {
+            Source::Path(path) => CheckpointFolder::open(path)?,
+            Source::Folder(folder) => folder.clone(),
+        };
+        family::expect(&folder, kinds)?;
+        Ok((folder, device))
     }
 }

@@ -2,7 +2,10 @@
 
 use burn::tensor::Tensor;
 
-use crate::Blip2Error;
+use crate::{
+    Blip2Error,
+    model::{ProjectedImages, ProjectedTexts},
+};
 
 /// A picture in the space that it shares with texts: one vector of length 1 for each query of the
 /// model.
@@ -93,10 +96,6 @@ impl ImageEmbedding {
 }
 
 impl TextEmbedding {
-    pub(crate) fn new(values: Vec<f32>) -> Self {
-        Self { values }
-    }
-
     /// The vector.
     pub fn vector(&self) -> &[f32] {
         &self.values
@@ -126,6 +125,26 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.into_iter().chain(rest).sum()
 }
 
+/// Embedded pictures, off the device.
+pub(super) fn of_images(images: &ProjectedImages) -> Result<Vec<ImageEmbedding>, Blip2Error> {
+    let projected = images.tensor();
+    let [_, queries, dim] = projected.dims();
+    let values = numbers(projected, "a picture's embedding")?;
+    let photos = values.chunks_exact(queries * dim);
+    Ok(photos
+        .map(|values| ImageEmbedding::new(dim, values.to_vec()))
+        .collect())
+}
+
+/// Embedded texts, off the device.
+pub(super) fn of_texts(texts: &ProjectedTexts) -> Result<Vec<TextEmbedding>, Blip2Error> {
+    let projected = texts.tensor();
+    let [_, dim] = projected.dims();
+    let values = numbers(projected, "a text's embedding")?;
+    let vectors = values.chunks_exact(dim).map(<[f32]>::to_vec);
+    Ok(vectors.map(|values| TextEmbedding { values }).collect())
+}
+
 /// The numbers of a tensor, all of them finite.
 pub(super) fn numbers<const D: usize>(
     tensor: Tensor<D>,
@@ -153,7 +172,9 @@ mod tests {
     #[test]
     fn the_best_query_decides_between_picture_and_text() {
         let image = ImageEmbedding::new(2, vec![1.0, 0.0, 0.6, 0.8]);
-        let text = TextEmbedding::new(vec![0.0, 1.0]);
+        let text = TextEmbedding {
+            values: vec![0.0, 1.0],
+        };
         assert_eq!(image.similarity(&text).unwrap(), 0.8);
         let other = ImageEmbedding::new(2, vec![0.0, 1.0, 0.6, 0.8]);
         assert_eq!(image.alike(&image).unwrap(), 1.0);
@@ -163,7 +184,9 @@ mod tests {
     #[test]
     fn embeddings_of_other_models_are_told_apart() {
         let image = ImageEmbedding::new(2, vec![1.0, 0.0]);
-        let text = TextEmbedding::new(vec![1.0, 0.0, 0.0]);
+        let text = TextEmbedding {
+            values: vec![1.0, 0.0, 0.0],
+        };
         let error = image.similarity(&text).unwrap_err().to_string();
         assert!(error.contains('2') && error.contains('3'), "{error}");
         let more = ImageEmbedding::new(2, vec![1.0, 0.0, 0.0, 1.0]);

@@ -2,6 +2,8 @@
 
 mod builder;
 mod embedding;
+mod halves;
+mod run;
 mod texts;
 
 use std::{path::Path, sync::OnceLock};
@@ -12,18 +14,19 @@ use blip2_io::{
     image::{DecodeOptions, ImageProcessor},
 };
 use blip2_kernels::Precision;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 
 pub use builder::Blip2RetrievalBuilder;
 pub(crate) use builder::IGNORABLE;
 pub use embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding};
+pub use halves::{ImageEmbedder, TextEmbedder};
 
 use crate::{
     Blip2Error, Picture,
-    model::{Blip2ForImageTextRetrieval, EncodedImages, ProjectedImages, PromptRows},
-    pipeline::pixel_values,
+    model::{Blip2ForImageTextRetrieval, PromptRows},
 };
-use embedding::numbers;
+use builder::Source;
+use embedding::{numbers, of_images, of_texts};
 use texts::Texts;
 
 /// A loaded BLIP-2 of the first stage, which tells how well pictures and texts go together.
@@ -82,12 +85,12 @@ impl Blip2Retrieval {
 
     /// Loads a checkpoint folder with other than the default settings.
     pub fn builder(folder: impl AsRef<Path>) -> Blip2RetrievalBuilder {
-        Blip2RetrievalBuilder::new(CheckpointFolder::open(folder))
+        Blip2RetrievalBuilder::new(Source::Path(folder.as_ref().to_path_buf()))
     }
 
     /// Loads a checkpoint that is open already, or that is held in memory.
     pub fn builder_from(folder: CheckpointFolder) -> Blip2RetrievalBuilder {
-        Blip2RetrievalBuilder::new(Ok(folder))
+        Blip2RetrievalBuilder::new(Source::Folder(folder))
     }
 
     /// Decodes a picture file within the pipeline's limits, for the calls below.
@@ -146,29 +149,6 @@ impl Blip2Retrieval {
     ) -> Result<Vec<MatchScore>, Blip2Error> {
         let patches = photos.into_iter().map(|photo| photo.patches.as_slice());
         self.match_patches(patches, text)
-    }
-
-    pub(crate) fn match_patches<'p>(
-        &self,
-        photos: impl IntoIterator<Item = &'p [f32]>,
-        text: &str,
-    ) -> Result<Vec<MatchScore>, Blip2Error> {
-        let texts = self.texts.rows(&[text])?;
-        let [patches, width] = self.patch_shape();
-        let mut scores = Vec::new();
-        let photos: Vec<_> = photos.into_iter().collect();
-        // In parts, so that a long list does not need as much memory.
-        for part in photos.chunks(PART) {
-            let other = part.iter().find(|photo| photo.len() != patches * width);
-            if let Some(photo) = other {
-                let (image, other) = (photo.len(), patches * width);
-                return Err(Blip2Error::Incomparable { image, other });
-            }
-            let data = TensorData::new(part.concat(), [part.len(), patches, width]);
-            let images = EncodedImages::new(Tensor::from_data(data, &self.device));
-            scores.extend(self.matched(&images, &repeated(&texts, part.len())?)?);
-        }
-        Ok(scores)
     }
 
     /// How similar a picture and a text are, between −1 and 1: the largest cosine of the picture's
@@ -230,7 +210,7 @@ impl Blip2Retrieval {
         if pictures.is_empty() {
             return Ok(Vec::new());
         }
-        self.embedded(&self.projected(&self.encoded(&pictures)?)?)
+        of_images(&self.projected(&self.encoded(&pictures)?)?)
     }
 
     /// A text in the space that it shares with pictures.
@@ -258,14 +238,7 @@ impl Blip2Retrieval {
         }
         let _span = tracing::info_span!("stage", name = "text").entered();
         let rows = self.texts.rows(&texts)?;
-        let projected = self
-            .model
-            .project_texts(&self.model.encode_texts(&rows)?)
-            .tensor();
-        let [_, dim] = projected.dims();
-        let values = numbers(projected, "a text's embedding")?;
-        let vectors = values.chunks_exact(dim);
-        Ok(vectors.map(|v| TextEmbedding::new(v.to_vec())).collect())
+        of_texts(&self.model.project_texts(&self.model.encode_texts(&rows)?))
     }
 
     /// Encodes a picture once for everything that retrieval does with it.
@@ -291,7 +264,7 @@ impl Blip2Retrieval {
             return Ok(Vec::new());
         }
         let encoded = self.encoded(&pictures)?;
-        let embeddings = self.embedded(&self.projected(&encoded)?)?;
+        let embeddings = of_images(&self.projected(&encoded)?)?;
         let [patches, width] = self.patch_shape();
         let values = numbers(encoded.tensor(), "an encoded picture")?;
         let photos = embeddings.into_iter().zip(values.chunks(patches * width));
@@ -361,52 +334,6 @@ impl Blip2Retrieval {
             self.config.image_text_hidden_size,
         ]
     }
-
-    fn encoded(&self, pictures: &[Picture<'_>]) -> Result<EncodedImages, Blip2Error> {
-        let _span = tracing::info_span!("stage", name = "vision").entered();
-        let transparency = self.decode.transparency;
-        let pixels = pixel_values(pictures, 1, &self.processor, transparency, &self.device)?;
-        self.model.encode_images(pixels)
-    }
-
-    fn projected(&self, images: &EncodedImages) -> Result<ProjectedImages, Blip2Error> {
-        let _span = tracing::info_span!("stage", name = "qformer").entered();
-        self.model.project_images(images)
-    }
-
-    fn embedded(&self, images: &ProjectedImages) -> Result<Vec<ImageEmbedding>, Blip2Error> {
-        let projected = images.tensor();
-        let [_, queries, dim] = projected.dims();
-        let values = numbers(projected, "a picture's embedding")?;
-        let photos = values.chunks_exact(queries * dim);
-        Ok(photos
-            .map(|v| ImageEmbedding::new(dim, v.to_vec()))
-            .collect())
-    }
-
-    fn matched(
-        &self,
-        images: &EncodedImages,
-        texts: &PromptRows,
-    ) -> Result<Vec<MatchScore>, Blip2Error> {
-        let _span = tracing::info_span!("stage", name = "match").entered();
-        let logits = self.model.match_logits(self.model.fuse(images, texts)?);
-        let logits = numbers(logits, "a match")?;
-        let (pairs, _) = logits.as_chunks::<2>();
-        Ok(pairs.iter().copied().map(MatchScore::new).collect())
-    }
-}
-
-/// How many pictures are matched at once.
-const PART: usize = 16;
-
-/// A single row, several times.
-fn repeated(row: &PromptRows, count: usize) -> Result<PromptRows, Blip2Error> {
-    let ids = row.ids().iter().cycle().take(count).cloned().collect();
-    PromptRows::new(
-        ids,
-        row.mask().iter().cycle().take(count).cloned().collect(),
-    )
 }
 
 /// The only result of a batch of one.

@@ -23,7 +23,7 @@ pub(super) fn verify(
     let config = folder.clip_vision_config().map_err(Blip2Error::from)?;
     let checkpoint = folder.checkpoint().map_err(Blip2Error::from)?;
     let source = CheckpointWeights::new(&checkpoint);
-    let weights = Weights::new(&source, &options.device).with_precision(options.precision);
+    let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
     let (tower, whole) = if kind == ModelKind::ClipVisionProjected {
         let whole =
             ClipVisionModelWithProjection::load(&config, &weights).map_err(Blip2Error::from)?;

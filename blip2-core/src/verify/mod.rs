@@ -41,7 +41,7 @@ pub use report::{Check, Outcome, Report, Unchecked};
 
 use golden::{Golden, Tolerance};
 
-use crate::Blip2Error;
+use crate::{Blip2Error, PrecisionPlan};
 
 /// How to verify.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ pub struct VerifyOptions {
     device: Device,
     tolerance: f64,
     scores: f64,
-    precision: Precision,
+    precision: PrecisionPlan,
 }
 
 impl VerifyOptions {
@@ -59,7 +59,7 @@ impl VerifyOptions {
             device,
             tolerance: 1e-4,
             scores: 1e-3,
-            precision: Precision::F32,
+            precision: Precision::F32.into(),
         }
     }
 
@@ -97,8 +97,8 @@ impl VerifyOptions {
 
     /// Holds the model's matrices in this precision; the goldens are of `f32`.
     #[must_use]
-    pub fn precision(mut self, precision: Precision) -> Self {
-        self.precision = precision;
+    pub fn precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
+        self.precision = precision.into();
         self
     }
 

@@ -28,7 +28,7 @@ pub(super) fn verify(
 ) -> Result<(), VerifyError> {
     let blip2 = Blip2Retrieval::builder(folder)
         .device(options.device.clone())
-        .precision(options.precision)
+        .precision(options.precision.vision)
         .load()?;
     golden.json("_meta");
     let mut comparison = Comparison::new(golden, report, options.base());
@@ -144,7 +144,7 @@ fn halves(
     let texts = rows(golden, "text_proj.input_ids", "text_proj.attention_mask")?;
 
     let source = CheckpointWeights::new(&checkpoint);
-    let weights = Weights::new(&source, &options.device).with_precision(options.precision);
+    let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
     let vision = Blip2VisionModelWithProjection::load(&config, &weights)?;
     missing(comparison, "vision_model_missing_keys", &source);
     let images = vision.encode(pixel_values).and_then(|images| {
@@ -169,7 +169,7 @@ fn text_half(
     texts: &PromptRows,
 ) -> Result<(), VerifyError> {
     let source = CheckpointWeights::new(checkpoint);
-    let weights = Weights::new(&source, &options.device).with_precision(options.precision);
+    let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
     let text = Blip2TextModelWithProjection::load(config, &weights)?;
     missing(comparison, "text_model_missing_keys", &source);
     let output = text.input(texts).and_then(|input| {

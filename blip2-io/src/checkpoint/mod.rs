@@ -22,15 +22,19 @@ pub use plan::{PlannedTensor, WeightPlan};
 pub use report::{LoadReport, Misshapen, Missing};
 pub use source::CheckpointWeights;
 
-use crate::{IoError, files::Files};
+use crate::{
+    IoError,
+    files::{Content, Files},
+};
 
 /// The one-file name.
 const SINGLE: &str = "model.safetensors";
 /// The index of a sharded checkpoint.
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The tensors of a checkpoint, mapped into memory and not read until they are used.
-#[derive(Debug, Clone)]
+/// The tensors of a checkpoint, mapped into memory and not read until they are used. The default
+/// has none.
+#[derive(Debug, Clone, Default)]
 pub struct Checkpoint {
     folder: PathBuf,
     shards: Vec<Shard>,
@@ -40,7 +44,7 @@ pub struct Checkpoint {
 #[derive(Debug, Clone)]
 struct Shard {
     path: PathBuf,
-    data: Bytes,
+    content: Content,
 }
 
 /// Where a tensor is and what it holds.
@@ -109,13 +113,13 @@ impl Checkpoint {
     fn add(
         &mut self,
         path: PathBuf,
-        data: Bytes,
+        content: Content,
         belongs: impl Fn(&str) -> bool,
     ) -> Result<(), IoError> {
         let broken = |error| IoError::safetensors(&path, error);
         // Checks everything: offsets against shapes and formats, and the file's length.
-        SafeTensors::deserialize(&data).map_err(broken)?;
-        let (header, metadata) = SafeTensors::read_metadata(&data).map_err(broken)?;
+        SafeTensors::deserialize(&content.bytes).map_err(broken)?;
+        let (header, metadata) = SafeTensors::read_metadata(&content.bytes).map_err(broken)?;
         let start = header + size_of::<u64>();
         for (name, info) in metadata.tensors() {
             if !belongs(&name) {
@@ -149,7 +153,7 @@ impl Checkpoint {
             };
             self.tensors.insert(name, entry);
         }
-        self.shards.push(Shard { path, data });
+        self.shards.push(Shard { path, content });
         Ok(())
     }
 
@@ -214,8 +218,18 @@ impl Checkpoint {
 
     /// The raw bytes of a tensor, a view into the map.
     fn bytes(&self, entry: &Entry) -> Option<Bytes> {
-        let shard = self.shards.get(entry.shard)?;
-        (entry.range.end <= shard.data.len()).then(|| shard.data.slice(entry.range.clone()))
+        let bytes = &self.shards.get(entry.shard)?.content.bytes;
+        (entry.range.end <= bytes.len()).then(|| bytes.slice(entry.range.clone()))
+    }
+
+    /// Gives back the memory that a mapped tensor takes once its numbers are held in another
+    /// format: the model would else be there twice. They can still be read again.
+    pub fn release(&self, name: &str) {
+        if let Some(entry) = self.tensors.get(name)
+            && let Some(shard) = self.shards.get(entry.shard)
+        {
+            shard.content.release(entry.range.clone());
+        }
     }
 }
 

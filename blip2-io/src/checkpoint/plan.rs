@@ -35,12 +35,8 @@ impl PlannedTensor {
             Precision::AsStored => precision,
             insisted => insisted,
         };
-        let dtype = if self.role.follows_precision() {
-            precision.storage(self.stored.unwrap_or(DType::F32), device)
-        } else {
-            DType::F32
-        };
-        self.parameters() * dtype.size() as u64
+        let stored = self.stored.unwrap_or(DType::F32);
+        precision.held_bytes(self.role, &self.shape, stored, device)
     }
 }
 
@@ -49,6 +45,7 @@ impl PlannedTensor {
 #[derive(Debug)]
 pub struct WeightPlan<'c> {
     checkpoint: Option<&'c Checkpoint>,
+    absent: Vec<String>,
     tensors: RefCell<Vec<PlannedTensor>>,
 }
 
@@ -57,6 +54,7 @@ impl<'c> WeightPlan<'c> {
     pub fn new(checkpoint: &'c Checkpoint) -> Self {
         Self {
             checkpoint: Some(checkpoint),
+            absent: Vec::new(),
             tensors: RefCell::default(),
         }
     }
@@ -65,8 +63,17 @@ impl<'c> WeightPlan<'c> {
     pub fn without_checkpoint() -> Self {
         Self {
             checkpoint: None,
+            absent: Vec::new(),
             tensors: RefCell::default(),
         }
+    }
+
+    /// Answers [`contains`](WeightSource::contains) with no for names that end in `suffix`, so
+    /// that a model leaves an optional part (such as a separate output head) out.
+    #[must_use]
+    pub fn without(mut self, suffix: impl Into<String>) -> Self {
+        self.absent.push(suffix.into());
+        self
     }
 
     /// What a load would report: the same account, without loading. Names that end in one of
@@ -105,7 +112,10 @@ impl WeightSource for WeightPlan<'_> {
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.checkpoint
-            .is_none_or(|checkpoint| checkpoint.shape(name).is_some())
+        let absent = |suffix: &String| name.ends_with(suffix.as_str());
+        !self.absent.iter().any(absent)
+            && self
+                .checkpoint
+                .is_none_or(|checkpoint| checkpoint.shape(name).is_some())
     }
 }

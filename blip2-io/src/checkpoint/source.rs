@@ -1,7 +1,7 @@
 //! A checkpoint as a source of weights.
 
 use blip2_kernels::{TensorRequest, WeightSource};
-use burn::tensor::{AllocationProperty, Bytes, DType, TensorData};
+use burn::tensor::{AllocationProperty, Bytes, TensorData};
 
 use super::{Checkpoint, Entry, LoadReport, account::Account};
 use crate::IoError;
@@ -66,17 +66,18 @@ impl WeightSource for CheckpointWeights<'_> {
         let entry = self
             .account
             .find(self.checkpoint, request.name, request.shape)?;
-        let held = if request.role.follows_precision() {
-            request.precision.storage(entry.dtype, request.device)
-        } else {
-            DType::F32
-        };
+        let held = request.storage(entry.dtype);
         let data = self.checkpoint.data(entry)?;
-        Some(if held == entry.dtype {
-            data
-        } else {
-            data.convert_dtype(held)
-        })
+        if held == entry.dtype {
+            return Some(data);
+        }
+        let converted = data.convert_dtype(held);
+        self.checkpoint.release(request.name);
+        Some(converted)
+    }
+
+    fn release(&self, request: &TensorRequest<'_>) {
+        self.checkpoint.release(request.name);
     }
 
     fn contains(&self, name: &str) -> bool {

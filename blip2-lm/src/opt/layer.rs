@@ -51,25 +51,26 @@ impl DecoderLayer {
         kept: &mut Kept,
     ) -> Tensor<3> {
         kept.hidden(&hidden_states);
-        let attend = |x| self.self_attn.forward(x, bias, cache, kept);
+        let attend = |x, residual| self.self_attn.forward(x, residual, bias, cache, kept);
         let hidden = self.sublayer(hidden_states, &self.self_attn_layer_norm, attend);
-        self.sublayer(hidden, &self.final_layer_norm, |x| {
-            self.fc2
-                .forward(self.activation.forward(self.fc1.forward(x)))
+        self.sublayer(hidden, &self.final_layer_norm, |x, residual| {
+            let inner = self.fc1.forward_activated(x, self.activation);
+            self.fc2.forward_onto(inner, residual)
         })
     }
 
-    /// `x + f(norm(x))`, or `norm(x + f(x))` where norms stand behind.
+    /// `x + f(norm(x))`, or `norm(x + f(x))` where norms stand behind; `f` adds its result to its
+    /// second argument.
     fn sublayer(
         &self,
         x: Tensor<3>,
         norm: &LayerNorm,
-        f: impl FnOnce(Tensor<3>) -> Tensor<3>,
+        f: impl FnOnce(Tensor<3>, Tensor<3>) -> Tensor<3>,
     ) -> Tensor<3> {
         if self.norm_before {
-            x.clone() + f(norm.forward(x))
+            f(norm.forward(x.clone()), x)
         } else {
-            norm.forward(x.clone() + f(x))
+            norm.forward(f(x.clone(), x))
         }
     }
 
@@ -117,9 +118,11 @@ impl Attention {
         }
     }
 
+    /// The attention of `x`, added to `residual`.
     fn forward(
         &self,
         x: Tensor<3>,
+        residual: Tensor<3>,
         bias: Option<Tensor<4>>,
         cache: Option<&mut KvCache>,
         kept: &mut Kept,
@@ -135,7 +138,8 @@ impl Attention {
         let scale = (head_dim as f64).powf(-0.5);
         let attended = attention(q, k, v, scale, bias, kept.wants_maps());
         kept.attentions.extend(attended.map);
-        self.out_proj.forward(merge_heads(attended.output))
+        self.out_proj
+            .forward_onto(merge_heads(attended.output), residual)
     }
 
     fn cache(&self, rows: usize, capacity: usize, device: &Device) -> KvCache {

@@ -63,7 +63,9 @@ impl OptForCausalLm {
             && !decoder.contains("embed_tokens.weight")
             && weights.contains("lm_head.weight");
         let embed_tokens = if only_head {
-            weights.embedding("lm_head", vocab, embed)
+            weights.tied_embedding("lm_head", vocab, embed)
+        } else if config.tie_word_embeddings {
+            decoder.tied_embedding("embed_tokens", vocab, embed)
         } else {
             decoder.embedding("embed_tokens", vocab, embed)
         };
@@ -83,7 +85,7 @@ impl OptForCausalLm {
                 .collect(),
             final_layer_norm: final_norm.then(|| layer_norm(config, "final_layer_norm", &decoder)),
             lm_head: (!config.tie_word_embeddings)
-                .then(|| weights.linear("lm_head", embed, vocab, false)),
+                .then(|| weights.head("lm_head", embed, vocab, false)),
             max_positions: config.max_position_embeddings,
         })
     }

@@ -58,7 +58,8 @@ impl Attention {
         };
         let attended = self.attend(normed, keys_values, Some(bias), kept);
         kept.attentions.extend(attended.map);
-        hidden_states + self.o.forward(merge_heads(attended.output))
+        self.o
+            .forward_onto(merge_heads(attended.output), hidden_states)
     }
 
     /// Cross-attention to keys and values that were computed once.
@@ -78,7 +79,8 @@ impl Attention {
         let normed = self.layer_norm.forward(hidden_states.clone());
         let attended = self.attend(normed, keys_values, bias, kept);
         kept.cross_attentions.extend(attended.map);
-        hidden_states + self.o.forward(merge_heads(attended.output))
+        self.o
+            .forward_onto(merge_heads(attended.output), hidden_states)
     }
 
     /// Keys and values, each `[batch, heads, seq, d_kv]`.

@@ -40,11 +40,11 @@ impl FeedForward {
     /// - hidden_states and output: `[batch, seq, d_model]`
     pub(super) fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
-        let inner = self.activation.forward(self.wi.forward(normed.clone()));
+        let inner = self.wi.forward_activated(normed.clone(), self.activation);
         let inner = match &self.gate {
             Some(gate) => inner * gate.forward(normed),
             None => inner,
         };
-        hidden_states + self.wo.forward(inner)
+        self.wo.forward_onto(inner, hidden_states)
     }
 }

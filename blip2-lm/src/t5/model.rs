@@ -53,10 +53,14 @@ impl T5ForConditionalGeneration {
         let table = names.into_iter().find(holds).unwrap_or("shared");
         let own_head = table != "lm_head" && weights.contains("lm_head.weight");
         Ok(Self {
-            shared: weights.embedding(table, vocab, model),
+            shared: if own_head {
+                weights.embedding(table, vocab, model)
+            } else {
+                weights.tied_embedding(table, vocab, model)
+            },
             encoder: Encoder::load(config, &weights.at("encoder")),
             decoder: Decoder::load(config, &weights.at("decoder")),
-            lm_head: own_head.then(|| weights.linear("lm_head", model, vocab, false)),
+            lm_head: own_head.then(|| weights.head("lm_head", model, vocab, false)),
             output_scale: if config.scale_decoder_outputs {
                 (model as f64).powf(-0.5)
             } else {

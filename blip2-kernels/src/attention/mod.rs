@@ -1,5 +1,10 @@
 //! Scaled dot-product attention, and the reshaping around it.
 
+#[cfg(feature = "flex")]
+mod exact;
+#[cfg(feature = "flex")]
+mod kernel;
+
 use burn::tensor::{Bool, Tensor, activation};
 
 /// What is added to the score of a position that must not be attended to.
@@ -36,6 +41,10 @@ pub fn attention(
     bias: Option<Tensor<4>>,
     keep_map: bool,
 ) -> Attended {
+    #[cfg(feature = "flex")]
+    if !keep_map && let Some(output) = fused(&q, &k, &v, scale, bias.as_ref()) {
+        return Attended { output, map: None };
+    }
     let scores = q.matmul(k.swap_dims(2, 3));
     let scores = if scale == 1.0 { scores } else { scores * scale };
     let scores = match bias {
@@ -47,6 +56,43 @@ pub fn attention(
     Attended {
         output: map.matmul(v),
         map: kept,
+    }
+}
+
+/// Attention by the kernel, where there is one for the tensors.
+#[cfg(feature = "flex")]
+fn fused(
+    q: &Tensor<4>,
+    k: &Tensor<4>,
+    v: &Tensor<4>,
+    scale: f64,
+    bias: Option<&Tensor<4>>,
+) -> Option<Tensor<4>> {
+    use crate::{flex, isa::Isa};
+
+    let (q, k, v) = (flex::rows(q)?, flex::rows(k)?, flex::rows(v)?);
+    let bias = match bias {
+        // A bias that is the same for all keys is not worth a kernel's attention.
+        Some(bias) if bias.dims()[3] == k.dims[2] => Some(flex::rows(bias)?),
+        Some(_) => return None,
+        None => None,
+    };
+    let ([batch, heads, queries, _], [_, _, keys, _]) = (q.dims, k.dims);
+    let width = v.dims[3];
+    let bias = bias
+        .as_ref()
+        .map(|bias| view(bias).broadcast([batch, heads, queries, keys]));
+    let (q, k, v) = (view(&q), view(&k), view(&v));
+    let y = kernel::attend(Isa::active(), q, k, v, scale as f32, bias);
+    Some(flex::lift(y, [batch, queries, heads, width]).swap_dims(1, 2))
+}
+
+#[cfg(feature = "flex")]
+fn view(rows: &crate::flex::Rows) -> kernel::View<'_> {
+    kernel::View {
+        data: rows.data(),
+        dims: rows.dims,
+        strides: rows.strides,
     }
 }
 

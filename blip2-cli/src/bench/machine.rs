@@ -1,0 +1,136 @@
+//! This machine: what it is called, and the most that it can do.
+
+use std::{hint::black_box, time::Instant};
+
+use macerator::{Scalar, Simd, Vector};
+use rayon::prelude::*;
+use serde::Serialize;
+
+/// The machine that figures were taken on.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Machine {
+    pub(super) cpu: String,
+    pub(super) cores: usize,
+    /// The instruction sets that matter to matrix products.
+    pub(super) isa: Vec<&'static str>,
+    /// What the threads that were measured with can do at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) peaks: Option<Peaks>,
+}
+
+/// The most that a number of threads can do together.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Peaks {
+    /// Fused multiply-adds of `f32`, each counted as two operations, on registers alone.
+    pub(super) f32_gflops: f64,
+    /// Reading memory that no cache holds.
+    pub(super) streaming_gb_per_second: f64,
+}
+
+impl Machine {
+    /// Asks the machine, and measures its peaks if they are wanted.
+    pub(super) fn new(peaks: bool) -> Self {
+        Self {
+            cpu: cpu(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            isa: isa(),
+            peaks: peaks.then(Peaks::measure),
+        }
+    }
+}
+
+fn cpu() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == "model name").then(|| value.trim().to_string())
+    });
+    name.unwrap_or_else(|| std::env::consts::ARCH.to_string())
+}
+
+fn isa() -> Vec<&'static str> {
+    let mut found = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    for (name, has) in [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+    ] {
+        if has {
+            found.push(name);
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    for (name, has) in [
+        ("neon", std::arch::is_aarch64_feature_detected!("neon")),
+        (
+            "dotprod",
+            std::arch::is_aarch64_feature_detected!("dotprod"),
+        ),
+        ("bf16", std::arch::is_aarch64_feature_detected!("bf16")),
+        ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
+    ] {
+        if has {
+            found.push(name);
+        }
+    }
+    found
+}
+
+impl Peaks {
+    fn measure() -> Self {
+        Self {
+            f32_gflops: f32_gflops(),
+            streaming_gb_per_second: streaming(),
+        }
+    }
+}
+
+/// The best of a few runs: what disturbs one makes it slower, never faster.
+fn best(runs: usize, run: impl Fn() -> f64) -> f64 {
+    (0..runs).map(|_| run()).fold(0.0, f64::max)
+}
+
+/// Sums that are kept in registers side by side: more than a core has in flight, and few enough
+/// that none is spilled.
+const SUMS: usize = 12;
+
+/// Rounds of multiply-adds on registers alone; returns the operations done.
+#[macerator::with_simd]
+fn multiply_add<S: Simd>(rounds: usize) -> f64 {
+    let factor: Vector<S, f32> = black_box(0.999_f32).splat();
+    let addend: Vector<S, f32> = black_box(0.001_f32).splat();
+    let mut sums = [addend; SUMS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = sum.mul_add(factor, addend);
+        }
+    }
+    black_box(sums.map(|sum| sum.reduce_add()));
+    (2 * SUMS * rounds * f32::lanes::<S>()) as f64
+}
+
+fn f32_gflops() -> f64 {
+    best(5, || {
+        let start = Instant::now();
+        let done = rayon::broadcast(|_| multiply_add(2_000_000));
+        done.iter().sum::<f64>() / start.elapsed().as_secs_f64() / 1e9
+    })
+}
+
+fn streaming() -> f64 {
+    // Far more than any cache holds.
+    const NUMBERS: usize = 512 << 17;
+    let numbers: Vec<u64> = (0..NUMBERS as u64).into_par_iter().collect();
+    best(8, || {
+        let start = Instant::now();
+        let sum = numbers
+            .par_chunks(1 << 17)
+            .map(|chunk| chunk.iter().fold(0u64, |sum, n| sum.wrapping_add(*n)))
+            .reduce(|| 0, u64::wrapping_add);
+        black_box(sum);
+        size_of_val(numbers.as_slice()) as f64 / start.elapsed().as_secs_f64() / 1e9
+    })
+}

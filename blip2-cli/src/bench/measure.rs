@@ -1,0 +1,218 @@
+//! Running a model over and over and taking its times.
+
+use std::time::{Duration, Instant};
+
+use blip2_core::{
+    Answer, Blip2Config, Blip2Pipeline, GenerationConfig, Options, Timings,
+    memory::{Workload, machine},
+    model::{LanguageModel, PromptRows},
+};
+use image::RgbImage;
+
+use super::{
+    BenchArgs, builder,
+    machine::Machine,
+    report::{Caption, Decode, Prompt, Rated, Report, Stages, Times},
+    work::{Operations, decoder_bytes},
+};
+use crate::Failure;
+
+/// Loads the model, runs it, and measures the machine when the model is gone.
+pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
+    let (model, builder) = builder(args)?;
+    let start = Instant::now();
+    let blip2 = builder.load().map_err(Failure::work)?;
+    let load = Times::of(vec![start.elapsed().as_secs_f64()]);
+
+    let runs = Runs::take(args, &blip2)?;
+    let encoder = encoder(args, &blip2)?;
+    let peak_memory_bytes = machine::peak_resident();
+
+    let (config, plan) = (blip2.config().clone(), blip2.memory().clone());
+    let precision = blip2.precision();
+    drop(blip2);
+    let machine = Machine::new(!args.no_peaks);
+
+    let side = args
+        .image_size
+        .map_or(config.vision_config.image_size, |side| side as usize);
+    let operations = Operations::new(&config, side, args.prompt_tokens);
+    let peaks = machine.peaks;
+    let rated = |times: Times, operations: f64| {
+        let gflops = args.batch as f64 * operations / times.seconds / 1e9;
+        Rated {
+            gflops,
+            of_peak: peaks.map(|peaks| gflops / peaks.f32_gflops),
+            times,
+        }
+    };
+    let prompt = match encoder {
+        Some(times) => Prompt::Encoder(rated(times, operations.prompt)),
+        None => Prompt::Prefill(rated(runs.stage(|t| t.prefill), operations.prompt)),
+    };
+    let steps = args.new_tokens - 1;
+    let decode = (steps > 0).then(|| {
+        let times = runs.stage(|t| t.decode).divided(steps as f64);
+        let bytes = decoder_bytes(&config.text_config, &plan) as f64;
+        let gb_per_second = bytes / times.seconds / 1e9;
+        Decode {
+            seconds_per_token: times.seconds,
+            tokens_per_second: args.batch as f64 / times.seconds,
+            gb_per_second,
+            of_streaming_peak: peaks.map(|peaks| gb_per_second / peaks.streaming_gb_per_second),
+            runs: times.runs,
+        }
+    });
+    let work = Workload {
+        batch: args.batch,
+        prompt_tokens: args.prompt_tokens,
+        new_tokens: args.new_tokens,
+        beams: args.beams,
+        image_size: Some([side, side]),
+        picture_pixels: (WIDTH * HEIGHT) as usize,
+    };
+    Ok(Report {
+        model,
+        precision: precision.into(),
+        threads: rayon::current_num_threads(),
+        batch: args.batch,
+        beams: args.beams,
+        prompt_tokens: args.prompt_tokens,
+        new_tokens: args.new_tokens,
+        image_size: side,
+        machine,
+        stages: Stages {
+            load,
+            preprocess: runs.stage(|t| t.preprocess),
+            vision: rated(runs.stage(|t| t.vision), operations.vision),
+            qformer: rated(runs.stage(|t| t.qformer), operations.qformer),
+            prompt,
+            decode,
+            caption: Caption {
+                tokens: args.new_tokens,
+                times: Times::of(runs.whole),
+            },
+        },
+        peak_memory_bytes,
+        weights_bytes: plan.weights(None),
+        predicted_peak_bytes: plan.predict(&work).peak(),
+    })
+}
+
+const WIDTH: u32 = 640;
+const HEIGHT: u32 = 480;
+
+/// A picture of no meaning.
+fn picture() -> RgbImage {
+    RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
+        image::Rgb([x as u8, y as u8, ((x * y) >> 6) as u8])
+    })
+}
+
+/// A prompt of so many ids, none of them the image placeholder.
+fn prompt_ids(config: &Blip2Config, tokens: usize) -> Vec<u32> {
+    let vocab = config.text_config.vocab_size() as u32;
+    (0..vocab)
+        .skip(4)
+        .filter(|id| config.image_token_index != Some(*id))
+        .cycle()
+        .take(tokens)
+        .collect()
+}
+
+/// The times of whole captions and of their stages.
+struct Runs {
+    whole: Vec<f64>,
+    stages: Vec<Timings>,
+}
+
+impl Runs {
+    fn take(args: &BenchArgs, blip2: &Blip2Pipeline) -> Result<Self, Failure> {
+        let options = Options::default().generation(GenerationConfig {
+            min_new_tokens: Some(args.new_tokens),
+            max_new_tokens: Some(args.new_tokens),
+            num_beams: args.beams,
+            ..GenerationConfig::default()
+        });
+        let image = picture();
+        let ids = prompt_ids(blip2.config(), args.prompt_tokens);
+        let mut runs = Self {
+            whole: Vec::new(),
+            stages: Vec::new(),
+        };
+        for run in 0..=args.repeat {
+            let start = Instant::now();
+            let pairs = (0..args.batch).map(|_| (&image, ids.clone()));
+            let answers = blip2
+                .prompt_ids_batch(pairs, &options)
+                .map_err(Failure::work)?;
+            let whole = start.elapsed().as_secs_f64();
+            let timings = checked(&answers, args.new_tokens)?;
+            // The first run finds cold caches and memory that was never touched.
+            if run > 0 {
+                runs.whole.push(whole);
+                runs.stages.push(timings);
+            }
+        }
+        Ok(runs)
+    }
+
+    fn stage(&self, time: impl Fn(&Timings) -> Option<Duration>) -> Times {
+        let seconds = |timings| time(timings).map_or(0.0, |time| time.as_secs_f64());
+        Times::of(self.stages.iter().map(seconds).collect())
+    }
+}
+
+/// The times of answers, if they have the length that was asked for.
+fn checked(answers: &[Answer], new_tokens: usize) -> Result<Timings, Failure> {
+    if let Some(short) = answers.iter().find(|a| a.tokens.len() != new_tokens) {
+        return Err(Failure::Work(format!(
+            "{} tokens were generated where --new-tokens asks for {new_tokens} ({}); ask for fewer, \
+             or for a shorter prompt",
+            short.tokens.len(),
+            serde_json::to_string(&short.finish_reason).unwrap_or_default()
+        )));
+    }
+    Ok(answers
+        .first()
+        .map(|answer| answer.timings)
+        .unwrap_or_default())
+}
+
+/// The times of T5's encoder alone; `None` of a model without one.
+fn encoder(args: &BenchArgs, blip2: &Blip2Pipeline) -> Result<Option<Times>, Failure> {
+    let model = blip2.model();
+    let LanguageModel::T5(t5) = model.language_model() else {
+        return Ok(None);
+    };
+    let image = picture();
+    let seen = blip2.look(&image).map_err(Failure::work)?;
+    // Of an InstructBLIP they depend on the question.
+    let Some(features) = seen.features() else {
+        return Ok(None);
+    };
+    let features = features.select(&vec![0; args.batch]);
+    let placeholders = model
+        .image_token()
+        .map_or_else(Vec::new, |token| vec![token; model.num_placeholders()]);
+    let text = prompt_ids(blip2.config(), args.prompt_tokens);
+    let row = [placeholders, text].concat();
+    let mask = vec![vec![true; row.len()]; args.batch];
+    let rows = PromptRows::new(vec![row; args.batch], mask).map_err(Failure::work)?;
+    let mut seconds = Vec::new();
+    for run in 0..=args.repeat {
+        let start = Instant::now();
+        let (embeds, mask) = model
+            .inputs_embeds(&features, &rows)
+            .map_err(Failure::work)?;
+        t5.encode(embeds, &mask, false).map_err(Failure::work)?;
+        blip2
+            .device()
+            .sync()
+            .map_err(|error| Failure::Work(format!("{error:?}")))?;
+        if run > 0 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(Some(Times::of(seconds)))
+}

@@ -1,0 +1,229 @@
+//! What each stage takes beside the weights, at its peak.
+//!
+//! These are counts of the tensors that are alive together, on Burn's `flex` backend: a product
+//! writes a new tensor, heads that were split are copied to be multiplied, scores exist twice while
+//! they are scaled or normalised. They were checked against the peak of the resident memory of each
+//! stage alone, over batches, picture sizes, prompt lengths and beams.
+
+use blip2_io::config::{
+    Blip2Config, Blip2QFormerConfig, Blip2VisionConfig, LlamaConfig, OptConfig, RopeType, T5Config,
+    TextConfig,
+};
+
+use super::Workload;
+
+/// More than any machine has, and so little that sums of such numbers do not overflow.
+const TOO_MUCH: u64 = 1 << 56;
+
+/// The bytes of a tensor of `f32`.
+fn floats(dims: &[usize]) -> u64 {
+    dims.iter()
+        .fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64))
+        .min(TOO_MUCH)
+}
+
+/// The bytes of a tensor of `f64`, which layers that are summed exactly compute in.
+fn doubles(dims: &[usize]) -> u64 {
+    2 * floats(dims)
+}
+
+/// The bytes of the keys and values of so many layers.
+fn caches(keys: u64, layers: usize) -> u64 {
+    keys.saturating_mul(2 * layers as u64).min(TOO_MUCH)
+}
+
+/// Attention's scores, which exist twice while they are scaled or normalised.
+fn scores(batch: usize, heads: usize, queries: usize, keys: usize) -> u64 {
+    2 * floats(&[batch, heads, queries, keys])
+}
+
+/// Turning pictures into pixel values: the numbers of all, three times while they are brought
+/// together, and a copy of one picture on its way.
+pub(super) fn preprocess(batch: usize, picture_pixels: usize, [height, width]: [usize; 2]) -> u64 {
+    3 * floats(&[batch, 3, height, width]) + floats(&[picture_pixels])
+}
+
+/// The image encoder.
+pub(super) fn vision(
+    config: &Blip2VisionConfig,
+    batch: usize,
+    [height, width]: [usize; 2],
+    widened: u64,
+) -> u64 {
+    let patches = (height / config.patch_size) * (width / config.patch_size);
+    let seq = patches + 1;
+    let kernel = 3 * config.patch_size * config.patch_size;
+    let hidden = floats(&[batch, seq, config.hidden_size]);
+    let inner = floats(&[batch, seq, config.intermediate_size]);
+    // The patches as they are and widened, the exact product, and the kernel widened.
+    let embeddings = floats(&[batch, patches, kernel])
+        + doubles(&[batch, patches, kernel])
+        + doubles(&[batch, patches, config.hidden_size])
+        + 2 * doubles(&[kernel, config.hidden_size]);
+    // The stream, queries, keys and values as one product, and the three copied apart.
+    let attention = 7 * hidden + scores(batch, config.num_attention_heads, seq, seq);
+    let mlp = 2 * hidden + 2 * inner;
+    embeddings.max(attention + widened).max(mlp + widened)
+}
+
+/// The Q-Former and the projection into the language model.
+pub(super) fn qformer(config: &Blip2Config, batch: usize, [height, width]: [usize; 2]) -> u64 {
+    let vision = &config.vision_config;
+    let keys = (height / vision.patch_size) * (width / vision.patch_size) + 1;
+    let Blip2QFormerConfig {
+        hidden_size,
+        num_attention_heads,
+        ..
+    } = config.qformer_config;
+    let image = floats(&[batch, keys, vision.hidden_size]);
+    let keys_values = 4 * floats(&[batch, keys, hidden_size]);
+    let queries = config.num_query_tokens;
+    // A prompt that it reads has at most as many tokens as there are positions.
+    let own = match config.model_type.reads_instructions() {
+        true => queries + config.qformer_config.max_position_embeddings,
+        false => 0,
+    };
+    let attention = (keys_values + scores(batch, num_attention_heads, queries, keys))
+        .max(4 * floats(&[batch, own, hidden_size]) + scores(batch, num_attention_heads, own, own));
+    let projection = 2 * doubles(&[hidden_size, config.text_config.hidden_size()]);
+    image + attention.max(projection)
+}
+
+/// What a language model takes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Text {
+    /// Reading the prompts, the caches included.
+    pub(super) prefill: u64,
+    /// The later steps, the caches included.
+    pub(super) decode: u64,
+    /// The caches at their largest.
+    pub(super) caches: u64,
+}
+
+/// The language model, whose largest matrix takes `widened` while it is multiplied.
+pub(super) fn text(config: &Blip2Config, work: &Workload, widened: u64) -> Text {
+    let seq = config.num_placeholders().saturating_add(work.prompt_tokens);
+    match &config.text_config {
+        TextConfig::Opt(text) => opt(text, work, seq, widened),
+        TextConfig::T5(text) => t5(text, work, seq, widened),
+        TextConfig::Llama(text) => llama(text, work, seq, widened),
+        _ => Text::default(),
+    }
+}
+
+/// The logits of a step: on the device, on the host, and processed.
+fn logits(rows: usize, vocab: usize) -> u64 {
+    3 * floats(&[rows, vocab])
+}
+
+/// What the layers of a decoder-only model take.
+struct Decoder {
+    layers: usize,
+    heads: usize,
+    /// The width of queries, all heads together.
+    queries: usize,
+    /// The width of keys, all heads together.
+    keys: usize,
+    hidden: usize,
+    /// The width of all that an MLP holds at once.
+    inner: usize,
+    vocab: usize,
+    context: usize,
+}
+
+fn opt(config: &OptConfig, work: &Workload, seq: usize, widened: u64) -> Text {
+    let decoder = Decoder {
+        layers: config.num_hidden_layers,
+        heads: config.num_attention_heads,
+        queries: config.hidden_size,
+        keys: config.hidden_size,
+        hidden: config.hidden_size,
+        inner: 2 * config.ffn_dim,
+        vocab: config.vocab_size,
+        context: config.max_position_embeddings,
+    };
+    decoder.text(work, seq, widened)
+}
+
+fn llama(config: &LlamaConfig, work: &Workload, seq: usize, widened: u64) -> Text {
+    let decoder = Decoder {
+        layers: config.num_hidden_layers,
+        heads: config.num_attention_heads,
+        queries: config.num_attention_heads * config.head_dim,
+        keys: config.num_key_value_heads * config.head_dim,
+        hidden: config.hidden_size,
+        // The gate, before and after its activation, and what it is multiplied with.
+        inner: 3 * config.intermediate_size,
+        vocab: config.vocab_size,
+        context: match config.rope_parameters.rope_type {
+            RopeType::Dynamic => usize::MAX,
+            _ => config.max_position_embeddings,
+        },
+    };
+    let mut text = decoder.text(work, seq, widened);
+    // Queries and keys are turned, and keys and values repeated for each head of a group.
+    text.prefill = text
+        .prefill
+        .saturating_add(4 * floats(&[work.batch, seq, decoder.queries]));
+    text
+}
+
+impl Decoder {
+    /// Prompts and later steps.
+    fn text(&self, work: &Workload, seq: usize, widened: u64) -> Text {
+        let config = self;
+        let Workload {
+            batch,
+            new_tokens,
+            beams,
+            ..
+        } = *work;
+        let len = seq
+            .saturating_add(new_tokens.saturating_sub(1))
+            .min(config.context.max(seq));
+        let rows = batch.saturating_mul(beams);
+        let buffer = |rows| floats(&[rows, len, config.keys]);
+        let caches = |rows| caches(buffer(rows), config.layers);
+
+        let hidden = floats(&[batch, seq, config.hidden]);
+        let queries = floats(&[batch, seq, config.queries]);
+        let inner = floats(&[batch, seq, config.inner]);
+        let attention = 2 * hidden + queries + scores(batch, config.heads, seq, seq);
+        let layer = attention.max(2 * hidden + inner);
+        Text {
+            prefill: caches(batch) + layer.max(widened) + logits(batch, config.vocab),
+            // While beams change places, one buffer exists twice.
+            decode: caches(rows) + buffer(rows).max(widened) + logits(rows, config.vocab),
+            caches: caches(rows),
+        }
+    }
+}
+
+fn t5(config: &T5Config, work: &Workload, seq: usize, widened: u64) -> Text {
+    let Workload {
+        batch,
+        new_tokens,
+        beams,
+        ..
+    } = *work;
+    let rows = batch.saturating_mul(beams);
+    let inner = config.num_heads * config.d_kv;
+    let source = |rows| floats(&[rows, seq, inner]);
+    let past = |rows| floats(&[rows, new_tokens, inner]);
+    let caches = |rows| caches(source(rows) + past(rows), config.num_decoder_layers);
+
+    let hidden = floats(&[batch, seq, config.d_model]);
+    let positions = floats(&[config.num_heads, seq, seq]);
+    let attention = 3 * hidden + scores(batch, config.num_heads, seq, seq);
+    let mlp = 2 * hidden + 3 * floats(&[batch, seq, config.d_ff]);
+    let encoder = positions + attention.max(mlp).max(widened);
+    let decoder = hidden + caches(batch) + widened + logits(batch, config.vocab_size);
+    Text {
+        prefill: encoder.max(decoder),
+        decode: hidden
+            + caches(rows)
+            + source(rows).max(past(rows)).max(widened)
+            + logits(rows, config.vocab_size),
+        caches: caches(rows),
+    }
+}

@@ -1,0 +1,227 @@
+//! Refusing what would not fit.
+
+use std::fmt;
+
+use blip2_kernels::Precision;
+
+use super::{MemoryPlan, MemoryPrediction, Workload};
+use crate::Blip2Error;
+
+/// More memory than is allowed would be needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotEnoughMemory {
+    /// The bytes that the process is predicted to take at its peak.
+    pub predicted: u64,
+    /// The bytes that it may take.
+    pub allowed: u64,
+    /// Changes of which each alone would make it fit.
+    pub fits: Vec<Fit>,
+}
+
+/// A change that makes a model or a call fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fit {
+    /// The weights in this precision, the widest that fits.
+    Precision(Precision),
+    /// At most this many prompts together.
+    Batch(usize),
+    /// At most this many beams.
+    Beams(usize),
+}
+
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Precision(precision) => write!(f, "{precision} weights"),
+            Self::Batch(batch) => write!(f, "a batch of {batch}"),
+            Self::Beams(1) => write!(f, "a single beam"),
+            Self::Beams(beams) => write!(f, "{beams} beams"),
+        }
+    }
+}
+
+impl std::error::Error for NotEnoughMemory {}
+
+impl fmt::Display for NotEnoughMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            predicted,
+            allowed,
+            fits,
+        } = self;
+        write!(
+            f,
+            "{} ({predicted} bytes) of memory would be needed, where {} ({allowed} bytes) are \
+             allowed; ",
+            gigabytes(*predicted),
+            gigabytes(*allowed)
+        )?;
+        if fits.is_empty() {
+            return f.write_str(
+                "no other precision or batch would fit: use a smaller model or picture, or raise \
+                 `memory_limit`",
+            );
+        }
+        f.write_str("what would fit: ")?;
+        for (n, fit) in fits.iter().enumerate() {
+            write!(f, "{}{fit}", if n > 0 { ", or " } else { "" })?;
+        }
+        f.write_str("; or raise `memory_limit`")
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
+}
+
+/// A pipeline's plan and what it may take.
+#[derive(Debug)]
+pub(crate) struct MemoryLimit {
+    plan: MemoryPlan,
+    /// Without one, nothing is refused.
+    allowed: Option<u64>,
+}
+
+impl MemoryLimit {
+    pub(crate) fn new(plan: MemoryPlan, allowed: Option<u64>) -> Self {
+        Self { plan, allowed }
+    }
+
+    pub(crate) fn plan(&self) -> &MemoryPlan {
+        &self.plan
+    }
+
+    /// Refuses work of which the peak that `part` speaks of would be too much.
+    pub(crate) fn check(
+        &self,
+        work: &Workload,
+        part: fn(&MemoryPrediction) -> u64,
+    ) -> Result<(), Blip2Error> {
+        let Some(allowed) = self.allowed else {
+            return Ok(());
+        };
+        let predicted = part(&self.plan.predict(work));
+        if predicted <= allowed {
+            return Ok(());
+        }
+        let fits = |plan: &MemoryPlan, work: &Workload| part(&plan.predict(work)) <= allowed;
+        let batch = largest(work.batch, |batch| {
+            fits(&self.plan, &Workload { batch, ..*work })
+        });
+        let beams = largest(work.beams, |beams| {
+            fits(&self.plan, &Workload { beams, ..*work })
+        });
+        Err(Blip2Error::Memory(NotEnoughMemory {
+            predicted,
+            allowed,
+            fits: self
+                .narrower(|plan| fits(plan, work))
+                .map(Fit::Precision)
+                .into_iter()
+                .chain(batch.map(Fit::Batch))
+                .chain(beams.map(Fit::Beams))
+                .collect(),
+        }))
+    }
+
+    /// The widest precision that fits and is narrower than what is planned; of two as wide, the
+    /// first that a user would be told of.
+    fn narrower(&self, fits: impl Fn(&MemoryPlan) -> bool) -> Option<Precision> {
+        let planned = self.plan.weights(None);
+        Precision::ALL
+            .into_iter()
+            .rev()
+            .filter(|precision| *precision != Precision::AsStored)
+            .map(|precision| (precision, self.plan.with_precision(precision)))
+            .filter(|(_, plan)| plan.weights(None) < planned && fits(plan))
+            .max_by_key(|(_, plan)| plan.weights(None))
+            .map(|(precision, _)| precision)
+    }
+}
+
+/// The largest number below `count`, and above zero, that fits; more of them never take less.
+fn largest(count: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    let (mut good, mut bad) = (0, count);
+    while bad.saturating_sub(good) > 1 {
+        let middle = good + (bad - good) / 2;
+        if fits(middle) {
+            good = middle;
+        } else {
+            bad = middle;
+        }
+    }
+    (good > 0).then_some(good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Preset;
+
+    fn limit(allowed: u64) -> MemoryLimit {
+        let plan = MemoryPlan::new(&Preset::Blip2Opt2_7b.config(), Precision::F32).unwrap();
+        MemoryLimit::new(plan, Some(allowed))
+    }
+
+    fn refused(allowed: u64, work: Workload) -> NotEnoughMemory {
+        match limit(allowed).check(&work, MemoryPrediction::peak) {
+            Err(Blip2Error::Memory(error)) => error,
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_largest_that_fits_is_found() {
+        for (count, most, found) in [(8, 3, Some(3)), (8, 7, Some(7)), (8, 0, None), (1, 0, None)] {
+            assert_eq!(largest(count, |n| n <= most), found);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_fit() {
+        let one = Workload::default();
+        assert!(limit(16 << 30).check(&one, MemoryPrediction::peak).is_ok());
+
+        let error = refused(10 << 30, one);
+        assert!(error.predicted > 15_000_000_000 && error.allowed == 10 << 30);
+        assert_eq!(error.fits, [Fit::Precision(Precision::Bf16)]);
+        let text = error.to_string();
+        assert!(
+            text.contains("10737418240 bytes") && text.contains("bf16 weights"),
+            "{text}"
+        );
+
+        let many = Workload {
+            batch: 64,
+            beams: 5,
+            ..one
+        };
+        let error = refused(20 << 30, many);
+        for fit in &error.fits {
+            let work = match *fit {
+                Fit::Batch(batch) => Workload { batch, ..many },
+                Fit::Beams(beams) => Workload { beams, ..many },
+                Fit::Precision(_) => continue,
+            };
+            let limit = limit(20 << 30);
+            assert!(limit.check(&work, MemoryPrediction::peak).is_ok(), "{fit}");
+            let more = Workload {
+                batch: work.batch + usize::from(work.batch < many.batch),
+                beams: work.beams + usize::from(work.beams < many.beams),
+                ..work
+            };
+            assert!(
+                limit.check(&more, MemoryPrediction::peak).is_err(),
+                "{fit} is the most"
+            );
+        }
+        assert!(
+            error.fits.iter().any(|fit| matches!(fit, Fit::Batch(_))),
+            "{error:?}"
+        );
+
+        assert!(refused(1 << 30, one).to_string().contains("smaller model"));
+    }
+}

@@ -1,0 +1,201 @@
+//! The prediction itself.
+
+use blip2_io::{
+    Checkpoint,
+    checkpoint::{PlannedTensor, WeightPlan},
+    config::Blip2Config,
+};
+use blip2_kernels::{Precision, Role, Weights, packs};
+use burn::tensor::Device;
+
+use super::{Workload, activations};
+use crate::{
+    Blip2Error, PrecisionPlan, default_device,
+    model::{Blip2ForConditionalGeneration, has_tied_head},
+};
+
+/// The program itself, its threads and its tokenizer.
+const PROCESS: u64 = 12 << 20;
+/// What the allocator keeps, at most, of memory that an earlier stage gave back.
+const KEPT: u64 = 32 << 20;
+
+/// A model's tensors and the precision that they will be held in.
+#[derive(Debug, Clone)]
+pub struct MemoryPlan {
+    config: Blip2Config,
+    tensors: Vec<PlannedTensor>,
+    device: Device,
+    precision: PrecisionPlan,
+}
+
+impl MemoryPlan {
+    /// The plan of a model of this configuration on the default CPU device. With
+    /// [`Precision::AsStored`], of a file that stores `f32`.
+    ///
+    /// # Errors
+    ///
+    /// For a configuration that makes no sense.
+    pub fn new(
+        config: &Blip2Config,
+        precision: impl Into<PrecisionPlan>,
+    ) -> Result<Self, Blip2Error> {
+        Self::on(config, None, precision.into(), &default_device()?)
+    }
+
+    /// The plan of what `checkpoint` holds, or of the configuration alone.
+    pub(crate) fn on(
+        config: &Blip2Config,
+        checkpoint: Option<&Checkpoint>,
+        precision: PrecisionPlan,
+        device: &Device,
+    ) -> Result<Self, Blip2Error> {
+        let plan = match checkpoint {
+            Some(checkpoint) => WeightPlan::new(checkpoint),
+            None if has_tied_head(config) => {
+                WeightPlan::without_checkpoint().without("lm_head.weight")
+            }
+            None => WeightPlan::without_checkpoint(),
+        };
+        Blip2ForConditionalGeneration::load(
+            config,
+            &Weights::new(&plan, device),
+            Precision::AsStored,
+        )?;
+        Ok(Self {
+            config: config.clone(),
+            tensors: plan.tensors(),
+            device: device.clone(),
+            precision,
+        })
+    }
+
+    /// The same model in another precision.
+    #[must_use]
+    pub fn with_precision(&self, precision: impl Into<PrecisionPlan>) -> Self {
+        Self {
+            precision: precision.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The precision.
+    pub fn precision(&self) -> PrecisionPlan {
+        self.precision
+    }
+
+    /// The bytes that a part's tensors take as they are held; `None` for all parts.
+    pub fn weights(&self, part: Option<&str>) -> u64 {
+        self.bytes(|tensor| part.is_none_or(|part| belongs(tensor, part)))
+    }
+
+    /// The bytes that the tensors take as they are held whose full names `wanted` picks.
+    pub fn weights_named(&self, wanted: impl Fn(&str) -> bool) -> u64 {
+        self.bytes(|tensor| wanted(&tensor.name))
+    }
+
+    fn bytes(&self, wanted: impl Fn(&PlannedTensor) -> bool) -> u64 {
+        self.tensors
+            .iter()
+            .filter(|tensor| wanted(tensor))
+            .map(|tensor| tensor.bytes(self.held(tensor), &self.device))
+            .sum()
+    }
+
+    /// The precision that a tensor is held in, if it follows any.
+    fn held(&self, tensor: &PlannedTensor) -> Precision {
+        if belongs(tensor, "vision_model") {
+            self.precision.vision
+        } else if belongs(tensor, "language_model") {
+            self.precision.language_model
+        } else {
+            Precision::F32
+        }
+    }
+
+    /// What a part's largest narrow matrix takes while it is widened for a product.
+    fn widened(&self, part: &str) -> u64 {
+        let narrow = |tensor: &&PlannedTensor| {
+            let bytes = tensor.bytes(self.held(tensor), &self.device);
+            // Kernels multiply a packed matrix as it is.
+            let multiplied = matches!(tensor.role, Role::Matrix | Role::Head);
+            multiplied && !packs(&self.device) && bytes < 4 * tensor.parameters()
+        };
+        self.tensors
+            .iter()
+            .filter(|tensor| belongs(tensor, part))
+            .filter(narrow)
+            .map(|tensor| 4 * tensor.parameters())
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// What a process that runs `work` takes at its peak, within a tenth.
+    pub fn predict(&self, work: &Workload) -> MemoryPrediction {
+        let side = self.config.vision_config.image_size;
+        let size = work.image_size.unwrap_or([side, side]);
+        let vision = &self.config.vision_config;
+        // Of a video each frame is a picture.
+        let frames = work
+            .batch
+            .saturating_mul(self.config.model_type.num_frames());
+        let text = activations::text(&self.config, work, self.widened("language_model"));
+        MemoryPrediction {
+            process: PROCESS,
+            weights: self.weights(None),
+            preprocess: activations::preprocess(frames, work.picture_pixels, size),
+            vision: activations::vision(vision, frames, size, self.widened("vision_model")),
+            qformer: activations::qformer(&self.config, frames, size),
+            prefill: text.prefill,
+            decode: text.decode,
+            caches: text.caches,
+        }
+    }
+}
+
+/// Whether a tensor belongs to a part; the query tokens belong to the Q-Former.
+pub(crate) fn belongs(tensor: &PlannedTensor, part: &str) -> bool {
+    let name = tensor.name.split('.').next().unwrap_or_default();
+    name == part || (name == "query_tokens" && part == "qformer")
+}
+
+/// The memory that a process takes, in bytes: its own and the weights' all the time, and what each
+/// stage takes beside them while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryPrediction {
+    /// The program itself.
+    pub process: u64,
+    /// The weights as they are held.
+    pub weights: u64,
+    /// Preparing pictures.
+    pub preprocess: u64,
+    /// The image encoder.
+    pub vision: u64,
+    /// The Q-Former and the projection.
+    pub qformer: u64,
+    /// Reading the prompts, the caches included.
+    pub prefill: u64,
+    /// Decoding, the caches included.
+    pub decode: u64,
+    /// Of decoding, the keys and values of all positions.
+    pub caches: u64,
+}
+
+impl MemoryPrediction {
+    /// The most that is taken at any time.
+    pub fn peak(&self) -> u64 {
+        self.image_peak().max(self.text_peak())
+    }
+
+    /// The most that is taken while pictures are encoded.
+    pub fn image_peak(&self) -> u64 {
+        let kept = self.preprocess.min(KEPT);
+        self.process + self.weights + (kept + self.vision).max(self.preprocess).max(self.qformer)
+    }
+
+    /// The most that is taken while text is generated.
+    pub fn text_peak(&self) -> u64 {
+        let kept = self.preprocess.max(self.vision).min(KEPT);
+        self.process + self.weights + kept + self.prefill.max(self.decode)
+    }
+}

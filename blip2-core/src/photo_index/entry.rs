@@ -1,0 +1,54 @@
+//! What is kept of a picture.
+
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::{IndexError, format};
+use crate::EncodedPhoto;
+
+/// A picture. Its numbers are little-endian `f32`, views into a mapped file or bytes of their own.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) embedding: Bytes,
+    pub(super) encoding: Bytes,
+    /// Of the encoding.
+    pub(super) hash: u64,
+}
+
+impl Entry {
+    pub(super) fn new(name: String, photo: &EncodedPhoto) -> Self {
+        let encoding = bytes(&photo.patches);
+        Self {
+            name,
+            hash: format::hash(&encoding),
+            embedding: bytes(photo.embedding.values()),
+            encoding,
+        }
+    }
+
+    /// The encoded picture, if it is still what was written.
+    pub(super) fn patches(&self) -> Result<Vec<f32>, IndexError> {
+        if format::hash(&self.encoding) == self.hash {
+            return Ok(floats(&self.encoding));
+        }
+        Err(IndexError::Damaged {
+            path: Path::new(&self.name).to_path_buf(),
+            detail: "the picture's encoding is not what was written".into(),
+        })
+    }
+}
+
+fn bytes(values: &[f32]) -> Bytes {
+    let bytes: Vec<u8> = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    bytes.into()
+}
+
+pub(super) fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (values, _) = bytes.as_chunks::<4>();
+    values.iter().copied().map(f32::from_le_bytes).collect()
+}

@@ -1,0 +1,137 @@
+//! Searching: recall by similarity, then ranking by both scores.
+
+use super::{Entry, IndexError, PhotoIndex, entry::floats};
+use crate::{Blip2Error, Blip2Retrieval, ImageEmbedding, Picture};
+
+/// A picture that was found.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Hit {
+    /// Its name.
+    pub name: String,
+    /// What it was ranked by: the similarity, and if it was matched the logit as well.
+    pub score: f32,
+    /// The cosine, between −1 and 1.
+    pub similarity: f32,
+    /// The probability that it matches the text, if it was among those that were matched.
+    pub probability: Option<f32>,
+}
+
+/// How to search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SearchOptions {
+    /// How many pictures to return at most. Default 10.
+    pub limit: usize,
+    /// How many of the most similar pictures are matched with the text; 0 ranks by similarity
+    /// alone. Default 128, as in the paper.
+    pub rerank: usize,
+}
+
+impl Default for SearchOptions {
+    fn default() -> Self {
+        Self {
+            limit: 10,
+            rerank: 128,
+        }
+    }
+}
+
+impl SearchOptions {
+    /// Returns at most so many pictures.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Matches so many of the most similar pictures with the text.
+    #[must_use]
+    pub fn rerank(mut self, rerank: usize) -> Self {
+        self.rerank = rerank;
+        self
+    }
+}
+
+impl PhotoIndex {
+    /// The pictures that a text describes best, the best first.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::ForeignWeights`], [`IndexError::Damaged`] if the encoding of a picture is not
+    /// what was written, and whatever goes wrong with the text.
+    pub fn search(
+        &self,
+        blip2: &Blip2Retrieval,
+        text: &str,
+        options: &SearchOptions,
+    ) -> Result<Vec<Hit>, IndexError> {
+        self.check(blip2)?;
+        let query = blip2.embed_text(text)?;
+        let mut ranked = self.recall(|image| image.similarity(&query))?;
+        let rest = ranked.split_off(options.rerank.min(ranked.len()));
+        let mut encodings = Vec::new();
+        for (entry, _) in &ranked {
+            encodings.push(entry.patches()?);
+        }
+        let matches = blip2.match_patches(encodings.iter().map(Vec::as_slice), text)?;
+        let mut hits: Vec<Hit> = ranked
+            .into_iter()
+            .zip(matches)
+            .map(|((entry, similarity), matched)| Hit {
+                name: entry.name.clone(),
+                score: similarity + matched.logit,
+                similarity,
+                probability: Some(matched.probability),
+            })
+            .collect();
+        // Stable, and recalled in the order of similarity: equal scores stay so.
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        hits.extend(rest.into_iter().map(similar));
+        hits.truncate(options.limit);
+        Ok(hits)
+    }
+
+    /// The pictures that are most [alike](ImageEmbedding::alike) to a picture, the most alike
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::ForeignWeights`], and whatever goes wrong with the picture.
+    pub fn search_by_picture<'a>(
+        &self,
+        blip2: &Blip2Retrieval,
+        image: impl Into<Picture<'a>>,
+        limit: usize,
+    ) -> Result<Vec<Hit>, IndexError> {
+        self.check(blip2)?;
+        let query = blip2.embed_image(image)?;
+        let ranked = self.recall(|image| image.alike(&query))?;
+        Ok(ranked.into_iter().take(limit).map(similar).collect())
+    }
+
+    /// All pictures with their similarity, the most similar first.
+    fn recall(
+        &self,
+        similarity: impl Fn(&ImageEmbedding) -> Result<f32, Blip2Error>,
+    ) -> Result<Vec<(&Entry, f32)>, IndexError> {
+        let [_, dim] = self.shape.embedding;
+        let mut ranked = Vec::with_capacity(self.len());
+        for entry in &self.entries {
+            let image = ImageEmbedding::new(dim, floats(&entry.embedding));
+            ranked.push((entry, similarity(&image)?));
+        }
+        ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        Ok(ranked)
+    }
+}
+
+/// A picture that was found by similarity alone.
+fn similar((entry, similarity): (&Entry, f32)) -> Hit {
+    Hit {
+        name: entry.name.clone(),
+        score: similarity,
+        similarity,
+        probability: None,
+    }
+}

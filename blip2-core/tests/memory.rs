@@ -1,0 +1,122 @@
+//! What would not fit is refused before it is allocated.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use blip2_core::{
+    Blip2Error, Blip2Pipeline, GenerationConfig, Options, Precision, PrecisionPlan, Preset,
+    inspect::inspect,
+    memory::{Fit, MemoryPlan, NotEnoughMemory, Workload},
+};
+use common::{fixture, picture};
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, Blip2Error>) -> NotEnoughMemory {
+    match result {
+        Err(Blip2Error::Memory(error)) => error,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_model_larger_than_the_limit_is_refused_in_no_time() {
+    // 47 GB in f32: were anything allocated, the test would take the machine down.
+    let start = std::time::Instant::now();
+    let error = refusal(
+        Blip2Pipeline::builder_random(Preset::Blip2FlanT5Xxl, 0)
+            .precision(Precision::F32)
+            .memory_limit(30_000_000_000)
+            .load(),
+    );
+    assert!(start.elapsed().as_secs() < 10);
+    assert!(error.predicted > 48_000_000_000, "{error}");
+    assert_eq!(error.allowed, 30_000_000_000);
+    assert!(matches!(error.fits[..], [Fit::Precision(_)]), "{error}");
+}
+
+#[test]
+fn a_batch_that_would_not_fit_is_refused_and_a_smaller_one_runs() {
+    let images: Vec<_> = (0..64).map(picture).collect();
+    let options = Options::default().generation(GenerationConfig {
+        num_beams: 8,
+        ..Default::default()
+    });
+    for name in ["blip2_opt", "blip2_t5"] {
+        let plan = inspect(fixture(name)).unwrap();
+        let one = plan.peak_memory(&Workload::default())[0].1;
+        let blip2 = Blip2Pipeline::builder(fixture(name))
+            .memory_limit(one + (1 << 20))
+            .load()
+            .unwrap();
+        let error = refusal(blip2.caption_batch(&images, &options));
+        assert_eq!(error.allowed, one + (1 << 20));
+        let batch = error.fits.iter().find_map(|fit| match fit {
+            Fit::Batch(batch) => Some(*batch),
+            _ => None,
+        });
+        let batch = batch.unwrap_or_else(|| panic!("{name}: {error}"));
+        assert!((1..64).contains(&batch), "{name}: {error}");
+        let answers = blip2.caption_batch(&images[..batch], &options).unwrap();
+        assert_eq!(answers.len(), batch);
+        refusal(blip2.caption_batch(&images[..=batch], &options));
+        assert!(blip2.caption(&images[0]).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn without_a_limit_of_ones_own_the_machines_holds() {
+    // A prompt of which the scores alone would take terabytes.
+    let blip2 = Blip2Pipeline::from_pretrained(fixture("blip2_t5")).unwrap();
+    let long = "cat ".repeat(1 << 18);
+    let result = blip2.prompt(&picture(0), &long);
+    if cfg!(target_os = "linux") {
+        assert!(refusal(result).predicted > 1 << 40);
+    }
+}
+
+#[test]
+fn predictions_grow_with_everything_that_is_asked() {
+    let config = Preset::Blip2FlanT5Xl.config();
+    let plan = MemoryPlan::new(&config, Precision::Bf16).unwrap();
+    let one = Workload::default();
+    let peak = |work: Workload| plan.predict(&work).peak();
+    for more in [
+        Workload { batch: 64, ..one },
+        Workload { beams: 64, ..one },
+        Workload {
+            prompt_tokens: 4000,
+            ..one
+        },
+        Workload {
+            new_tokens: 20_000,
+            ..one
+        },
+        Workload {
+            image_size: Some([1400, 1400]),
+            ..one
+        },
+    ] {
+        assert!(peak(more) > peak(one), "{more:?}");
+    }
+    // Absurd numbers are too much, not an overflow.
+    let absurd = Workload {
+        batch: usize::MAX,
+        ..one
+    };
+    assert!(peak(absurd) > 1 << 55);
+
+    let wide = plan.with_precision(Precision::F32);
+    let mixed = plan.with_precision(PrecisionPlan {
+        vision: Precision::F32,
+        language_model: Precision::Bf16,
+    });
+    assert!(plan.weights(None) < mixed.weights(None));
+    assert!(mixed.weights(None) < wide.weights(None));
+    assert_eq!(
+        plan.weights(Some("qformer")),
+        wide.weights(Some("qformer")),
+        "the Q-Former is f32 always"
+    );
+    let matrices = wide.weights(Some("language_model"));
+    assert!(plan.weights(Some("language_model")) < matrices * 51 / 100);
+}

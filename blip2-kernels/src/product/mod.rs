@@ -1,0 +1,234 @@
+//! Products of activations with packed matrices.
+//!
+//! [`linear`] is the whole of a linear layer in one pass over the matrix: product, bias, activation
+//! and residual. The matrix is shared out by panels among the threads of the current `rayon` pool.
+//! Each element of the result is summed in an order that depends on the matrix alone, so that a
+//! row's result is the same to the bit whether it stands alone or in a batch, and for any number of
+//! threads.
+
+mod finish;
+mod input;
+
+use std::marker::PhantomData;
+
+use rayon::prelude::*;
+
+use self::input::{Blocking, Input};
+use crate::{
+    activation::Activation,
+    isa::{
+        Isa,
+        tile::{self, PANEL, Sums, TILE_ROWS},
+    },
+    packed::PackedMatrix,
+};
+
+/// What follows a product: `residual + activation(x · Wᵀ + bias)`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Epilogue<'a> {
+    /// `[outputs]`
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) activation: Option<Activation>,
+    /// `[rows, outputs]`
+    pub(crate) residual: Option<&'a [f32]>,
+}
+
+/// `residual + activation(x · Wᵀ + bias)`, `[rows, outputs]`, of `x` `[rows, inputs]`.
+///
+/// # Panics
+///
+/// If the lengths of the slices are not those of the matrix.
+pub(crate) fn linear(
+    isa: Isa,
+    x: &[f32],
+    matrix: &PackedMatrix,
+    epilogue: &Epilogue<'_>,
+) -> Vec<f32> {
+    let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
+    let rows = x.len().checked_div(inputs).unwrap_or(0);
+    assert_eq!(x.len(), rows * inputs, "whole rows of {inputs} inputs");
+    if let Some(bias) = epilogue.bias {
+        assert_eq!(bias.len(), outputs, "a bias for each output");
+    }
+    if let Some(residual) = epilogue.residual {
+        assert_eq!(residual.len(), rows * outputs, "a residual for each result");
+    }
+    let mut y = Vec::with_capacity(rows * outputs);
+    if rows > 0 && outputs > 0 {
+        let blocking = Blocking::new(matrix.kind(), rows, inputs);
+        let job = Job {
+            isa,
+            matrix,
+            epilogue,
+            input: Input::new(isa, &blocking, x, inputs),
+            blocking,
+            y: Output::new(&mut y, rows, outputs),
+        };
+        job.run();
+        // SAFETY: there is room for as many, and the job has stored each: it passes all panels for
+        // all rows, and a panel's part of a row is stored whole.
+        #[allow(unsafe_code)]
+        unsafe {
+            y.set_len(rows * outputs);
+        }
+    }
+    y
+}
+
+/// A product whose input is ready.
+struct Job<'a> {
+    isa: Isa,
+    matrix: &'a PackedMatrix,
+    epilogue: &'a Epilogue<'a>,
+    blocking: Blocking,
+    input: Input,
+    y: Output<'a>,
+}
+
+impl Job<'_> {
+    fn run(&self) {
+        let panels = self.matrix.panels();
+        // A few shares for each thread, so that one which is held up does not hold up all.
+        let threads = rayon::current_num_threads();
+        let share = if threads == 1 {
+            panels
+        } else {
+            panels.div_ceil(4 * threads)
+        };
+        if share >= panels {
+            return self.panels(0, panels);
+        }
+        (0..panels.div_ceil(share)).into_par_iter().for_each(|n| {
+            self.panels(n * share, ((n + 1) * share).min(panels));
+        });
+    }
+
+    /// Computes the outputs of the panels from `first` up to `end`.
+    fn panels(&self, first: usize, end: usize) {
+        let mut sums: Sums = [0.0; TILE_ROWS * PANEL];
+        if self.blocking.tiles == 1 {
+            // A decoder's product: the matrix is the work, and is read in its own order.
+            for panel in first..end {
+                for block in 0..self.blocking.blocks() {
+                    self.tile(panel, block, 0, &mut sums);
+                }
+            }
+            return;
+        }
+        // The input of a block stays in the second level of the cache while the panels pass.
+        for block in 0..self.blocking.blocks() {
+            for panel in first..end {
+                for tile in 0..self.blocking.tiles {
+                    self.tile(panel, block, tile, &mut sums);
+                }
+            }
+        }
+    }
+
+    fn tile(&self, panel: usize, block: usize, tile: usize, sums: &mut Sums) {
+        let (kind, outputs) = (self.blocking.kind, self.matrix.outputs());
+        let (steps, behind) = self.matrix.panel(panel);
+        let (first, count) = self.blocking.block_steps(block);
+        let steps = &steps[first * kind.bytes()..(first + count) * kind.bytes()];
+        let (row, rows) = self.blocking.tile_rows(tile);
+        let input = self.input.tile(&self.blocking, block, tile);
+        tile::tile(self.isa, kind, rows, input, steps, sums);
+        let sums = &mut sums[..rows * PANEL];
+        let ranges = &self.input.ranges[row..row + rows];
+        finish::widen(self.isa, kind, sums.as_chunks_mut().0, ranges, behind);
+
+        let output = panel * PANEL;
+        let width = PANEL.min(outputs - output);
+        let mut other = [0.0; TILE_ROWS * PANEL];
+        if block > 0 {
+            for (n, earlier) in other.chunks_exact_mut(PANEL).take(rows).enumerate() {
+                self.y.load(row + n, output, &mut earlier[..width]);
+            }
+            finish::add(self.isa, sums, &other);
+        }
+        if block + 1 == self.blocking.blocks() {
+            if let Some(bias) = self.epilogue.bias {
+                let mut padded = [0.0; PANEL];
+                padded[..width].copy_from_slice(&bias[output..output + width]);
+                finish::add_to_rows(self.isa, sums.as_chunks_mut().0, &padded);
+            }
+            if let Some(activation) = self.epilogue.activation {
+                finish::activate_sums(self.isa, kind, activation, sums);
+            }
+            if let Some(residual) = self.epilogue.residual {
+                for (n, other) in other.chunks_exact_mut(PANEL).take(rows).enumerate() {
+                    let start = (row + n) * outputs + output;
+                    other[..width].copy_from_slice(&residual[start..start + width]);
+                }
+                finish::add(self.isa, sums, &other);
+            }
+        }
+        for (n, sums) in sums.chunks_exact(PANEL).enumerate() {
+            self.y.store(row + n, output, &sums[..width]);
+        }
+    }
+}
+
+/// The result, of which each thread writes columns of its own.
+///
+/// Its memory is not cleared before: that alone would take a twentieth of an encoder's product.
+struct Output<'a> {
+    start: *mut f32,
+    rows: usize,
+    outputs: usize,
+    buffer: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: it stands for the exclusive borrow of a vector of floats, which may go to other threads;
+// its memory is only touched through `load` and `store`, whose callers keep to columns of their own.
+#[allow(unsafe_code)]
+unsafe impl Sync for Output<'_> {}
+
+impl<'a> Output<'a> {
+    /// Writes to the spare room of `y`.
+    fn new(y: &'a mut Vec<f32>, rows: usize, outputs: usize) -> Self {
+        let spare = y.spare_capacity_mut();
+        assert!(spare.len() >= rows * outputs);
+        Self {
+            start: spare.as_mut_ptr().cast(),
+            rows,
+            outputs,
+            buffer: PhantomData,
+        }
+    }
+
+    /// Where the results of `row` from `output` on lie, of which there are `width`.
+    #[allow(unsafe_code)]
+    fn place(&self, row: usize, output: usize, width: usize) -> *mut f32 {
+        assert!(row < self.rows && output + width <= self.outputs);
+        // SAFETY: by the comparisons above and in `new`, this is inside the vector's memory.
+        unsafe { self.start.add(row * self.outputs + output) }
+    }
+
+    #[allow(unsafe_code)]
+    fn store(&self, row: usize, output: usize, values: &[f32]) {
+        let place = self.place(row, output, values.len());
+        // SAFETY: `place` is good for so many, and nobody else touches them: `Job` gives each
+        // panel, and so each column, to one thread.
+        unsafe {
+            match <&[f32; PANEL]>::try_from(values) {
+                // A whole panel is copied without a call.
+                Ok(values) => place.cast::<[f32; PANEL]>().write_unaligned(*values),
+                Err(_) => values.as_ptr().copy_to_nonoverlapping(place, values.len()),
+            }
+        }
+    }
+
+    /// Reads what was stored for an earlier block.
+    #[allow(unsafe_code)]
+    fn load(&self, row: usize, output: usize, values: &mut [f32]) {
+        let place = self.place(row, output, values.len());
+        // SAFETY: as in `store`, and the memory is initialised: a block is loaded for the second
+        // block of a panel at the earliest, when the same thread has stored the first.
+        unsafe {
+            values
+                .as_mut_ptr()
+                .copy_from_nonoverlapping(place, values.len())
+        };
+    }
+}
