@@ -12,10 +12,12 @@
 
 use std::{error::Error, fs, path::PathBuf};
 
-use blip2_core::{Blip2Pipeline, GenerationConfig, Options, open_image};
+#[path = "support/easy_vqa_data.rs"]
+mod easy_vqa_data;
+
+use blip2_core::Blip2Pipeline;
 use clap::Parser;
-use image::RgbImage;
-use indicatif::ProgressBar;
+use easy_vqa_data::TestSplit;
 use serde_json::Value;
 
 #[derive(Parser)]
@@ -38,46 +40,10 @@ const NEAR_TIE: f64 = 1e-3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let test = arguments.data.join("test");
-    let questions: Vec<(String, String, usize)> =
-        serde_json::from_slice(&fs::read(test.join("questions.json"))?)?;
-    let pictures = questions
-        .iter()
-        .map(|(_, _, picture)| picture + 1)
-        .max()
-        .unwrap_or(0);
-    let pictures: Vec<RgbImage> = (0..pictures)
-        .map(|n| open_image(test.join(format!("images/{n}.png"))))
-        .collect::<Result<_, _>>()?;
-
+    let split = TestSplit::open(&arguments.data)?;
     let blip2 = Blip2Pipeline::from_pretrained(&arguments.model)?;
-    let options = Options::default()
-        .template("Question: {} Answer:".parse()?)
-        .generation(GenerationConfig {
-            max_new_tokens: Some(6),
-            ..Default::default()
-        });
-    let bar = ProgressBar::new(questions.len() as u64);
-    let mut answers = Vec::with_capacity(questions.len());
-    for batch in questions.chunks(arguments.batch.max(1)) {
-        let pairs = batch
-            .iter()
-            .map(|(question, _, picture)| (&pictures[*picture], question));
-        answers.extend(
-            blip2
-                .answer_batch(pairs, &options)?
-                .into_iter()
-                .map(|answer| answer.text),
-        );
-        bar.inc(batch.len() as u64);
-    }
-    bar.finish_and_clear();
-
-    let right = questions
-        .iter()
-        .zip(&answers)
-        .filter(|((_, right, _), found)| right == *found);
-    let (right, all) = (right.count(), answers.len());
+    let answers = split.ask(&blip2, arguments.batch)?;
+    let (right, all) = (split.right(&answers), answers.len());
     println!(
         "{right} of {all} answers are right: {:.2} %",
         100.0 * right as f64 / all as f64
@@ -96,10 +62,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             continue;
         }
         compared += 1;
-        if found == expected {
+        if found.text == *expected {
             equal += 1;
         } else {
-            println!("question {n}: `{found}`, the reference says `{expected}` (gap {gap})");
+            println!(
+                "question {n}: `{}`, the reference says `{expected}` (gap {gap})",
+                found.text
+            );
         }
     }
     println!("{equal} of {compared} answers are the reference's; {ties} near ties left out");

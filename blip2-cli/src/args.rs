@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use blip2_core::{
-    GenerationConfig, Options, Precision, PrecisionPlan, Template, generate::EarlyStopping,
+    Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
+    generate::EarlyStopping,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Index(IndexArgs),
     /// Show what a checkpoint folder holds and what it needs, without loading it.
     Inspect(InspectArgs),
+    /// Write a checkpoint into one file, in another precision, that opens at once.
+    Pack(PackArgs),
     /// Compare a checkpoint's every stage with the goldens beside it.
     Verify(VerifyArgs),
     /// Measure a model stage by stage: time, memory, and how near that is to this machine's limits.
@@ -178,6 +181,17 @@ pub(crate) struct RetrievalArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct PackArgs {
+    /// The checkpoint folder.
+    pub(crate) folder: PathBuf,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) precision: PrecisionArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// The checkpoint folder.
     pub(crate) folder: PathBuf,
@@ -204,6 +218,8 @@ pub(crate) struct ModelArgs {
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -217,7 +233,8 @@ pub(crate) struct DeviceArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PrecisionArgs {
-    /// The format that weights are held in: as-stored (the default), f32, bf16 or f16.
+    /// The format that weights are held in: as-stored (the default), f32, bf16, f16, int8, or int4
+    /// (of the language model; its vision tower is then held in int8).
     #[arg(long, value_name = "FORMAT")]
     precision: Option<Precision>,
     /// The vision tower's format, where it is another one.
@@ -241,10 +258,28 @@ impl PrecisionArgs {
 
     /// The plan, where what is left out is `default`.
     pub(crate) fn plan(&self, default: Precision) -> PrecisionPlan {
-        let both = self.precision.unwrap_or(default);
+        let both = PrecisionPlan::from(self.precision.unwrap_or(default));
         PrecisionPlan {
-            vision: self.vision_precision.unwrap_or(both),
-            language_model: self.lm_precision.unwrap_or(both),
+            vision: self.vision_precision.unwrap_or(both.vision),
+            language_model: self.lm_precision.unwrap_or(both.language_model),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MemoryArgs {
+    /// Refuse what would take more memory than this; without it, more than the machine has left.
+    #[arg(long, value_name = "GB")]
+    pub(crate) memory_limit: Option<f64>,
+}
+
+impl MemoryArgs {
+    /// Limits what a model and its calls may take.
+    pub(crate) fn limit(&self, builder: Blip2PipelineBuilder) -> Blip2PipelineBuilder {
+        match self.memory_limit {
+            // A number beyond the integers means no limit, one below zero nothing at all.
+            Some(gigabytes) => builder.memory_limit((gigabytes * 1e9) as u64),
+            None => builder,
         }
     }
 }

@@ -16,6 +16,7 @@ mod index;
 mod inspect;
 mod match_texts;
 mod model;
+mod pack;
 mod pictures;
 mod sheet;
 mod shown;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         Command::Match(args) => match_texts::run(&args),
         Command::Index(args) => index::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -19,7 +19,9 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
         }
     };
     let spinner = spinner("loading the model");
-    let pipeline = builder
+    let pipeline = args
+        .memory
+        .limit(builder)
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored))
         .load()

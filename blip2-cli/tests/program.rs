@@ -218,6 +218,10 @@ fn failures_exit_with_1_and_say_what_to_do() {
         ),
         (vec!["answer", &picture, "  "], "question is empty"),
         (
+            vec!["answer", &picture, "what?", "--memory-limit", "0.001"],
+            "1000000 bytes",
+        ),
+        (
             vec!["answer", &picture, "what?", "--model", "no/folder"],
             "no/folder",
         ),

@@ -1,9 +1,6 @@
 //! Which door each member of the family has.
 
-use blip2_io::{
-    CheckpointFolder,
-    config::{Ability, ModelKind},
-};
+use blip2_io::{CheckpointFolder, config::ModelKind};
 
 use crate::Blip2Error;
 
@@ -23,10 +20,12 @@ pub fn opened_with(kind: ModelKind) -> &'static str {
     }
 }
 
-/// Whether a folder of this kind holds what a pipeline runs.
-pub(crate) fn answers(kind: ModelKind) -> bool {
-    kind.can(Ability::Answer) || kind.can(Ability::AnswerVideo)
-}
+/// What a pipeline runs.
+pub(crate) const ANSWERING: [ModelKind; 3] = [
+    ModelKind::Blip2,
+    ModelKind::InstructBlip,
+    ModelKind::InstructBlipVideo,
+];
 
 /// Refuses folders of other kinds than these, whose weights would otherwise be missing one by one.
 /// The first is what is named as wanted.

@@ -16,7 +16,7 @@ use burn::tensor::Device;
 
 use crate::{
     Blip2Error, PrecisionPlan, default_device,
-    family::answers,
+    family::ANSWERING,
     memory::{MemoryPlan, Workload, belongs},
     model::{
         Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval, Blip2TextModelWithProjection,
@@ -71,7 +71,7 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     let plan = WeightPlan::new(&checkpoint);
     let language_model = build(&folder, kind, &Weights::new(&plan, &device))?;
     let peak = match kind {
-        kind if answers(kind) => {
+        kind if ANSWERING.contains(&kind) => {
             let (config, precision) = (folder.config()?, PrecisionPlan::default());
             Some(MemoryPlan::on(
                 &config,
@@ -125,7 +125,7 @@ fn build(
         ModelKind::Blip2Vision => {
             Blip2VisionModelWithProjection::load(&folder.config()?, weights)?;
         }
-        kind if answers(kind) => {
+        kind if ANSWERING.contains(&kind) => {
             let config = folder.config()?;
             Blip2ForConditionalGeneration::load(&config, weights, Precision::AsStored)?;
             return Ok(Some(match config.text_config {

@@ -55,6 +55,7 @@ mod family;
 pub mod inspect;
 pub mod memory;
 pub mod model;
+mod pack;
 pub mod photo_index;
 mod pipeline;
 mod precision;
@@ -77,6 +78,7 @@ pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
 pub use family::opened_with;
+pub use pack::pack;
 pub use photo_index::PhotoIndex;
 pub use pipeline::{
     Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,

@@ -263,3 +263,20 @@ fn a_missing_or_foreign_reader_is_named() {
         .to_string();
     assert!(error.contains("249 embeddings"), "{error}");
 }
+
+#[test]
+fn a_packed_file_answers_as_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [IMAGES[1], VIDEOS[0]] {
+        let path = folder.path().join("packed.safetensors");
+        blip2_core::pack(common::fixture(name), blip2_core::Precision::F32, &path).unwrap();
+        let packed = Blip2Pipeline::from_pretrained(&path).unwrap();
+        let blip2 = pipeline(name);
+        let shown = shown(&blip2, 1);
+        let (found, expected) = (
+            packed.answer(&shown, QUESTIONS[1]).unwrap(),
+            blip2.answer(&shown, QUESTIONS[1]).unwrap(),
+        );
+        assert_eq!(found.tokens, expected.tokens);
+    }
+}

@@ -299,3 +299,39 @@ fn files_that_are_no_index_or_of_another_version_are_refused() {
     let error = index(&blip2, 0..1).save(folder.path().join("no/such/place.idx"));
     assert!(matches!(error, Err(IndexError::Write { .. })));
 }
+
+/// Files whose hash is right and whose content is nonsense all the same.
+#[test]
+fn nonsense_with_a_right_hash_is_refused() {
+    let blip2 = retrieval();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photos.idx");
+    let mut two = PhotoIndex::new(&blip2);
+    for (n, name) in ["aa", "bb"].into_iter().enumerate() {
+        two.add(&blip2, name, &picture(n as u32)).unwrap();
+    }
+    two.save(&path).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let encodings = whole.len() - 2 * 17 * 32 * 4;
+    // The table begins at 64: length, hash, name; 14 bytes for each picture.
+    let (first, second) = (64, 64 + 14);
+    let cases: [(usize, &[u8], &str); 7] = [
+        (first, &[200, 0, 0, 0], "shorter than its names"),
+        (first, &[255, 255, 255, 255], "shorter than its names"),
+        (second, &[3, 0, 0, 0], "shorter than its names"),
+        (second, &[1, 0, 0, 0], "longer than its names"),
+        (second + 12, b"aa", "twice"),
+        (first + 12, &[0xff, 0xfe], "no text"),
+        (40, &[0xff; 16], "fingerprint"),
+    ];
+    for (place, bytes, part) in cases {
+        let mut changed = whole.clone();
+        changed[place..place + bytes.len()].copy_from_slice(bytes);
+        let hashed = [&changed[..56], &changed[64..encodings]].concat();
+        let hash = xxhash_rust::xxh3::xxh3_64(&hashed);
+        changed[56..64].copy_from_slice(&hash.to_le_bytes());
+        let error = opening(&path, &changed).unwrap_err().to_string();
+        assert!(error.contains(part), "{place}: {error}");
+    }
+    assert!(opening(&path, &whole).is_ok());
+}

@@ -92,6 +92,31 @@ pub enum IoError {
         /// What the call reads.
         wanted: &'static str,
     },
+    /// A file cannot be written.
+    #[error("{}: cannot be written: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A tensor that was to be written is not there.
+    #[error("{}: there is no tensor `{tensor}` to write; the checkpoint is not complete", .path.display())]
+    NoTensor {
+        /// The file that was being written.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
+    /// A file that was opened like a folder, but holds no folder's files.
+    #[error(
+        "{}: no whole file that `blip2 pack` made; give the folder of a checkpoint, or pack it again",
+        .path.display()
+    )]
+    NotPacked {
+        /// The file.
+        path: PathBuf,
+    },
     /// A safetensors file that is damaged.
     #[error(
         "{}: not a whole safetensors file: {detail}; download or save it again", .path.display()

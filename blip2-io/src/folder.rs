@@ -1,7 +1,13 @@
 //! One door to everything that a Hugging Face checkpoint folder holds.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    io,
+    path::{Path, PathBuf},
+};
 
+use burn::tensor::Device;
 use bytes::Bytes;
 use serde::{
     Deserialize,
@@ -9,7 +15,8 @@ use serde::{
 };
 
 use crate::{
-    Checkpoint, IoError, Tokenizer,
+    Checkpoint, CheckpointWeights, IoError, Tokenizer,
+    checkpoint::{PlannedTensor, packed},
     config::{
         Blip2Config, ClipVisionConfig, ConfigError, ModelKind, ProcessorConfig, PromptConfig,
     },
@@ -19,6 +26,21 @@ use crate::{
 };
 
 const CONFIG: &str = "config.json";
+/// The files that a packed file holds beside the weights.
+const PACKED: [&str; 12] = [
+    CONFIG,
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "blip2.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "qformer_tokenizer/tokenizer.json",
+    "qformer_tokenizer/tokenizer_config.json",
+    "qformer_tokenizer/special_tokens_map.json",
+];
 /// What to say where it is missing.
 const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors, tokenizer.json \
                         and preprocessor_config.json or processor_config.json";
@@ -42,19 +64,66 @@ pub struct CheckpointFolder {
 }
 
 impl CheckpointFolder {
-    /// The folder at `path`.
+    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote.
     ///
     /// # Errors
     ///
-    /// [`IoError::NoFolder`].
+    /// [`IoError::NoFolder`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
         let path = path.as_ref();
+        if path.is_file() {
+            return Self::open_packed(path);
+        }
         if !path.is_dir() {
             return Err(IoError::NoFolder(path.to_path_buf()));
         }
         Ok(Self {
             files: Files::Disk(path.to_path_buf()),
         })
+    }
+
+    fn open_packed(path: &Path) -> Result<Self, IoError> {
+        let files = Files::Disk(path.parent().unwrap_or(Path::new("")).to_path_buf());
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let content = files
+            .map(name)?
+            .ok_or_else(|| IoError::NoFolder(path.to_path_buf()))?;
+        Ok(Self {
+            files: Files::Memory {
+                files: packed::unpacked_files(path, content.bytes)?,
+                name: path.to_path_buf(),
+            },
+        })
+    }
+
+    /// Writes the whole checkpoint to one file, which [`open`](Self::open) maps and computes with
+    /// as it is: `tensors`, as a plan of the model lists them, each in its own precision. Returns
+    /// the file's size.
+    ///
+    /// One tensor is in memory at a time, and the file appears under its name when it is whole.
+    ///
+    /// # Errors
+    ///
+    /// If the checkpoint cannot be read or lacks one of the tensors, or the file cannot be written.
+    pub fn pack(
+        &self,
+        tensors: &[PlannedTensor],
+        device: &Device,
+        path: impl AsRef<Path>,
+    ) -> Result<u64, IoError> {
+        let mut files = BTreeMap::new();
+        for name in PACKED {
+            if let Some(bytes) = self.files.read(name)? {
+                let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
+                    let invalid = io::Error::new(io::ErrorKind::InvalidData, error);
+                    IoError::read(&self.files.path(name), invalid)
+                })?;
+                files.insert(name.to_string(), text);
+            }
+        }
+        let checkpoint = self.checkpoint()?;
+        let source = CheckpointWeights::new(&checkpoint);
+        packed::write(path.as_ref(), &files, tensors, &source, device)
     }
 
     /// Files that the program carries inside itself or has made, by name; `name` stands for the

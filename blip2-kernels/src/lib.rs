@@ -59,7 +59,8 @@ mod weights;
 
 pub use activation::Activation;
 pub use attention::{
-    Attended, MASKED, attention, causal_bias, merge_heads, padding_bias, split_heads,
+    Attended, MASKED, attention, causal_bias, merge_heads, padding_bias, rounded_attention,
+    split_heads,
 };
 pub use cache::KvCache;
 pub use embedding::Embedding;
@@ -70,4 +71,22 @@ pub use norm::{LayerNorm, RmsNorm};
 pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
 pub use precision::{Precision, UnknownPrecision};
 pub use random::RandomWeights;
-pub use weights::{Role, TensorRequest, WeightSource, Weights, packs};
+pub use weights::{Role, TensorRequest, WeightSource, Weights, packed_matrix, packs};
+
+/// Numbers between −1 and 1 for tests.
+#[cfg(test)]
+pub(crate) fn random_values(len: usize, seed: u64) -> Vec<f32> {
+    use burn::tensor::{DType, Device};
+
+    let device = Device::flex();
+    let data = RandomWeights::new(seed, 3f32.sqrt().recip()).tensor(&TensorRequest {
+        name: "values",
+        shape: &[len],
+        role: Role::Dense,
+        precision: Precision::F32,
+        device: &device,
+        packs: false,
+    });
+    let data = data.unwrap().convert_dtype(DType::F32);
+    data.try_to_vec().unwrap()
+}

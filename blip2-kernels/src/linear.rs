@@ -73,6 +73,14 @@ impl Linear {
             .cast(DType::F32)
     }
 
+    /// Whether the kernels round this layer's input for its product, see
+    /// [`Precision`](crate::Precision).
+    pub fn rounds_activations(&self) -> bool {
+        use crate::PackedFormat::{Bf16, Int4, Int8};
+        let format = self.weight.as_packed().map(crate::PackedMatrix::format);
+        matches!(format, Some(Bf16 | Int8 | Int4))
+    }
+
     /// The width of the input.
     pub fn d_input(&self) -> usize {
         self.weight.inputs()

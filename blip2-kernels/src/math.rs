@@ -28,6 +28,14 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < SMALLEST { 0.0 } else { y }
 }
 
+/// The bits of the nearest brain float, ties to even.
+#[inline(always)]
+pub(crate) fn bf16_bits(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = (bits.wrapping_add(0x7fff + ((bits >> 16) & 1))) >> 16;
+    if x.is_nan() { 0x7fc0 } else { rounded }
+}
+
 /// The error function, to 4.4e-7: the quotient of two polynomials of degree 5 in `x²`, fitted to
 /// the least largest error on ±3.925, beyond which it is 1 in `f32`.
 #[inline(always)]
@@ -77,6 +85,18 @@ mod tests {
         assert_eq!(exp(-1e30), 0.0);
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert!(exp(1e30).is_finite());
+    }
+
+    #[test]
+    fn brain_floats_are_those_of_the_crate_half() {
+        let special = [0.0, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-40];
+        let others = (0..200_000).map(|i| f32::from_bits(i * 21_001));
+        for x in special.into_iter().chain(others) {
+            let expected = u32::from(half::bf16::from_f32(x).to_bits());
+            assert!(bf16_bits(x) == expected || x.is_nan(), "{x}");
+        }
+        let nan = half::bf16::from_bits(bf16_bits(f32::NAN) as u16);
+        assert!(nan.is_nan());
     }
 
     /// Values by Python's `math.erf`.

@@ -236,14 +236,7 @@ impl<'a> Weights<'a> {
             device: self.device,
             packs: true,
         };
-        let packed = self.source.packed(&request).or_else(|| {
-            let data = self.source.tensor(&request)?;
-            let format = self.precision.packed(data.dtype(), role);
-            let packed = PackedMatrix::from_data(format, outputs, inputs, &data);
-            self.source.release(&request);
-            packed
-        });
-        match packed {
+        match packed_matrix(self.source, &request) {
             Some(packed) if packs => Matrix::packed(packed),
             Some(packed) => {
                 let weight = Matrix::packed(packed).to_tensor(self.device);
@@ -307,6 +300,25 @@ impl<'a> Weights<'a> {
     pub fn rms_norm(&self, name: &str, dim: usize, eps: f64) -> RmsNorm {
         RmsNorm::new(self.at(name).param("weight", [dim], Role::Scale), eps)
     }
+}
+
+/// The matrix of a request, packed in the format of its precision: as the source holds it, or of
+/// what the source stores.
+pub fn packed_matrix(
+    source: &dyn WeightSource,
+    request: &TensorRequest<'_>,
+) -> Option<PackedMatrix> {
+    if let Some(packed) = source.packed(request) {
+        return Some(packed);
+    }
+    let &[outputs, inputs] = request.shape else {
+        return None;
+    };
+    let data = source.tensor(request)?;
+    let format = request.precision.packed(data.dtype(), request.role);
+    let packed = PackedMatrix::from_data(format, outputs, inputs, &data);
+    source.release(request);
+    packed
 }
 
 /// Whether matrices on `device` are held packed.

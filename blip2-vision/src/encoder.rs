@@ -1,7 +1,8 @@
 //! The transformer's layers.
 
 use blip2_kernels::{
-    Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads, split_heads,
+    Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads, rounded_attention,
+    split_heads,
 };
 use burn::{
     module::{Module, Param},
@@ -104,6 +105,11 @@ impl Attention {
     ) -> (Tensor<3>, Option<Tensor<4>>) {
         let [_, _, hidden] = normed.dims();
         let heads = self.num_heads;
+        let attention = if self.inputs.rounds_activations() {
+            rounded_attention
+        } else {
+            attention
+        };
         let [q, k, v] = self.inputs.forward(normed, heads);
         let scale = ((hidden / heads) as f64).powf(-0.5);
         let attended = attention(q, k, v, scale, None, keep_map);
@@ -113,6 +119,14 @@ impl Attention {
 }
 
 impl Inputs {
+    /// Whether the products round what they are given, as those of narrow matrices may.
+    fn rounds_activations(&self) -> bool {
+        match self {
+            Self::Fused(qkv) => qkv.rounds_activations(),
+            Self::Apart(apart) => apart.q_proj.rounds_activations(),
+        }
+    }
+
     /// Queries, keys and values, each `[batch, heads, seq, head_dim]`.
     fn forward(&self, hidden_states: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
         match self {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use blip2_core::Preset;
 use clap::Args;
 
-use crate::args::DeviceArgs;
+use crate::args::{DeviceArgs, MemoryArgs};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchArgs {
-    /// A Hugging Face checkpoint folder; without it and --preset, the demonstration model.
+    /// A Hugging Face checkpoint folder or a packed file; without it and --preset, the demonstration
+    /// model.
     #[arg(conflicts_with = "preset")]
     pub(super) folder: Option<PathBuf>,
     /// A published model's size with random weights made in memory: blip2-opt-2.7b,
@@ -18,6 +19,8 @@ pub(crate) struct BenchArgs {
     pub(super) preset: Option<Preset>,
     #[command(flatten)]
     pub(super) device: DeviceArgs,
+    #[command(flatten)]
+    pub(super) memory: MemoryArgs,
     /// How many threads compute; without it, as many as there are cores.
     #[arg(long, value_parser = count)]
     pub(super) threads: Option<usize>,

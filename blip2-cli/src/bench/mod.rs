@@ -61,7 +61,9 @@ fn builder(args: &BenchArgs) -> Result<(String, Blip2PipelineBuilder), Failure> 
             Blip2Pipeline::builder_from(demo::folder()),
         ),
     };
-    let builder = builder
+    let builder = args
+        .memory
+        .limit(builder)
         .device(model::device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored));
     Ok(match args.image_size {

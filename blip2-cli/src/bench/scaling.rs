@@ -216,6 +216,10 @@ fn arguments(args: &BenchArgs, axis: Axis, value: usize) -> Vec<String> {
     let options = [
         ("preset", args.preset.map(|preset| preset.to_string())),
         ("device", Some(args.device.device.clone())),
+        (
+            "memory-limit",
+            args.memory.memory_limit.map(|gb| gb.to_string()),
+        ),
         ("repeat", Some(args.repeat.to_string())),
         ("new-tokens", Some(args.new_tokens.to_string())),
     ];

@@ -1,9 +1,10 @@
 //! What each stage takes beside the weights, at its peak.
 //!
-//! These are counts of the tensors that are alive together, on Burn's `flex` backend: a product
-//! writes a new tensor, heads that were split are copied to be multiplied, scores exist twice while
-//! they are scaled or normalised. They were checked against the peak of the resident memory of each
-//! stage alone, over batches, picture sizes, prompt lengths and beams.
+//! These are counts of the tensors that are alive together. Where matrices are packed, the kernels
+//! never write scores down, apply activations in place, and round a product's input once. Burn's
+//! own operations write a new tensor each, copy heads that were split to multiply them, and have
+//! scores twice while they are scaled or normalised. Both were checked against the peak of the
+//! resident memory of each stage alone, over batches, picture sizes, prompt lengths and beams.
 
 use blip2_io::config::{
     Blip2Config, Blip2QFormerConfig, Blip2VisionConfig, LlamaConfig, OptConfig, RopeType, T5Config,
@@ -32,9 +33,34 @@ fn caches(keys: u64, layers: usize) -> u64 {
     keys.saturating_mul(2 * layers as u64).min(TOO_MUCH)
 }
 
-/// Attention's scores, which exist twice while they are scaled or normalised.
-fn scores(batch: usize, heads: usize, queries: usize, keys: usize) -> u64 {
-    2 * floats(&[batch, heads, queries, keys])
+/// How products are computed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Products {
+    /// By kernels, on packed matrices.
+    pub(super) packed: bool,
+    /// What the largest narrow matrix takes while it is widened for a product, where there are no
+    /// kernels for it.
+    pub(super) widened: u64,
+}
+
+impl Products {
+    /// Attention's scores, which exist twice while they are scaled or normalised.
+    fn scores(self, batch: usize, heads: usize, queries: usize, keys: usize) -> u64 {
+        if self.packed {
+            0
+        } else {
+            2 * floats(&[batch, heads, queries, keys])
+        }
+    }
+
+    /// An MLP over `hidden` bytes, `inner` inside, beside the residual stream.
+    fn mlp(self, hidden: u64, inner: u64) -> u64 {
+        if self.packed {
+            3 * hidden + inner + inner / 2
+        } else {
+            2 * hidden + 2 * inner
+        }
+    }
 }
 
 /// Turning pictures into pixel values: the numbers of all, three times while they are brought
@@ -48,7 +74,7 @@ pub(super) fn vision(
     config: &Blip2VisionConfig,
     batch: usize,
     [height, width]: [usize; 2],
-    widened: u64,
+    products: Products,
 ) -> u64 {
     let patches = (height / config.patch_size) * (width / config.patch_size);
     let seq = patches + 1;
@@ -60,14 +86,19 @@ pub(super) fn vision(
         + doubles(&[batch, patches, kernel])
         + doubles(&[batch, patches, config.hidden_size])
         + 2 * doubles(&[kernel, config.hidden_size]);
-    // The stream, queries, keys and values as one product, and the three copied apart.
-    let attention = 7 * hidden + scores(batch, config.num_attention_heads, seq, seq);
-    let mlp = 2 * hidden + 2 * inner;
-    embeddings.max(attention + widened).max(mlp + widened)
+    // The stream, queries, keys and values as one product, and what is made of them.
+    let attention = 7 * hidden + products.scores(batch, config.num_attention_heads, seq, seq);
+    let layer = attention.max(products.mlp(hidden, inner));
+    embeddings.max(layer + products.widened)
 }
 
 /// The Q-Former and the projection into the language model.
-pub(super) fn qformer(config: &Blip2Config, batch: usize, [height, width]: [usize; 2]) -> u64 {
+pub(super) fn qformer(
+    config: &Blip2Config,
+    batch: usize,
+    [height, width]: [usize; 2],
+    products: Products,
+) -> u64 {
     let vision = &config.vision_config;
     let keys = (height / vision.patch_size) * (width / vision.patch_size) + 1;
     let Blip2QFormerConfig {
@@ -83,8 +114,10 @@ pub(super) fn qformer(config: &Blip2Config, batch: usize, [height, width]: [usiz
         true => queries + config.qformer_config.max_position_embeddings,
         false => 0,
     };
-    let attention = (keys_values + scores(batch, num_attention_heads, queries, keys))
-        .max(4 * floats(&[batch, own, hidden_size]) + scores(batch, num_attention_heads, own, own));
+    let attention = (keys_values + products.scores(batch, num_attention_heads, queries, keys)).max(
+        4 * floats(&[batch, own, hidden_size])
+            + products.scores(batch, num_attention_heads, own, own),
+    );
     let projection = 2 * doubles(&[hidden_size, config.text_config.hidden_size()]);
     image + attention.max(projection)
 }
@@ -100,13 +133,13 @@ pub(super) struct Text {
     pub(super) caches: u64,
 }
 
-/// The language model, whose largest matrix takes `widened` while it is multiplied.
-pub(super) fn text(config: &Blip2Config, work: &Workload, widened: u64) -> Text {
+/// The language model.
+pub(super) fn text(config: &Blip2Config, work: &Workload, products: Products) -> Text {
     let seq = config.num_placeholders().saturating_add(work.prompt_tokens);
     match &config.text_config {
-        TextConfig::Opt(text) => opt(text, work, seq, widened),
-        TextConfig::T5(text) => t5(text, work, seq, widened),
-        TextConfig::Llama(text) => llama(text, work, seq, widened),
+        TextConfig::Opt(text) => opt(text, work, seq, products),
+        TextConfig::T5(text) => t5(text, work, seq, products),
+        TextConfig::Llama(text) => llama(text, work, seq, products),
         _ => Text::default(),
     }
 }
@@ -125,42 +158,44 @@ struct Decoder {
     /// The width of keys, all heads together.
     keys: usize,
     hidden: usize,
-    /// The width of all that an MLP holds at once.
+    /// The width inside the MLP.
     inner: usize,
+    gated: bool,
     vocab: usize,
     context: usize,
 }
 
-fn opt(config: &OptConfig, work: &Workload, seq: usize, widened: u64) -> Text {
+fn opt(config: &OptConfig, work: &Workload, seq: usize, products: Products) -> Text {
     let decoder = Decoder {
         layers: config.num_hidden_layers,
         heads: config.num_attention_heads,
         queries: config.hidden_size,
         keys: config.hidden_size,
         hidden: config.hidden_size,
-        inner: 2 * config.ffn_dim,
+        inner: config.ffn_dim,
+        gated: false,
         vocab: config.vocab_size,
         context: config.max_position_embeddings,
     };
-    decoder.text(work, seq, widened)
+    decoder.text(work, seq, products)
 }
 
-fn llama(config: &LlamaConfig, work: &Workload, seq: usize, widened: u64) -> Text {
+fn llama(config: &LlamaConfig, work: &Workload, seq: usize, products: Products) -> Text {
     let decoder = Decoder {
         layers: config.num_hidden_layers,
         heads: config.num_attention_heads,
         queries: config.num_attention_heads * config.head_dim,
         keys: config.num_key_value_heads * config.head_dim,
         hidden: config.hidden_size,
-        // The gate, before and after its activation, and what it is multiplied with.
-        inner: 3 * config.intermediate_size,
+        inner: config.intermediate_size,
+        gated: true,
         vocab: config.vocab_size,
         context: match config.rope_parameters.rope_type {
             RopeType::Dynamic => usize::MAX,
             _ => config.max_position_embeddings,
         },
     };
-    let mut text = decoder.text(work, seq, widened);
+    let mut text = decoder.text(work, seq, products);
     // Queries and keys are turned, and keys and values repeated for each head of a group.
     text.prefill = text
         .prefill
@@ -170,8 +205,9 @@ fn llama(config: &LlamaConfig, work: &Workload, seq: usize, widened: u64) -> Tex
 
 impl Decoder {
     /// Prompts and later steps.
-    fn text(&self, work: &Workload, seq: usize, widened: u64) -> Text {
+    fn text(&self, work: &Workload, seq: usize, products: Products) -> Text {
         let config = self;
+        let widened = products.widened;
         let Workload {
             batch,
             new_tokens,
@@ -188,8 +224,13 @@ impl Decoder {
         let hidden = floats(&[batch, seq, config.hidden]);
         let queries = floats(&[batch, seq, config.queries]);
         let inner = floats(&[batch, seq, config.inner]);
-        let attention = 2 * hidden + queries + scores(batch, config.heads, seq, seq);
-        let layer = attention.max(2 * hidden + inner);
+        let attention = 2 * hidden + queries + products.scores(batch, config.heads, seq, seq);
+        // A gate, before and after its activation, and what it is multiplied with.
+        let mlp = match config.gated {
+            true => 2 * hidden + 3 * inner,
+            false => products.mlp(hidden, inner),
+        };
+        let layer = attention.max(mlp);
         Text {
             prefill: caches(batch) + layer.max(widened) + logits(batch, config.vocab),
             // While beams change places, one buffer exists twice.
@@ -199,7 +240,8 @@ impl Decoder {
     }
 }
 
-fn t5(config: &T5Config, work: &Workload, seq: usize, widened: u64) -> Text {
+fn t5(config: &T5Config, work: &Workload, seq: usize, products: Products) -> Text {
+    let widened = products.widened;
     let Workload {
         batch,
         new_tokens,
@@ -213,9 +255,11 @@ fn t5(config: &T5Config, work: &Workload, seq: usize, widened: u64) -> Text {
     let caches = |rows| caches(source(rows) + past(rows), config.num_decoder_layers);
 
     let hidden = floats(&[batch, seq, config.d_model]);
-    let positions = floats(&[config.num_heads, seq, seq]);
-    let attention = 3 * hidden + scores(batch, config.num_heads, seq, seq);
-    let mlp = 2 * hidden + 3 * floats(&[batch, seq, config.d_ff]);
+    // Each pair's bias, and its place in the table.
+    let positions = floats(&[config.num_heads, seq, seq]) + doubles(&[seq, seq]);
+    let attention = 3 * hidden + products.scores(batch, config.num_heads, seq, seq);
+    // Two projections where the MLP is gated, of which one becomes their product.
+    let mlp = 2 * hidden + 2 * floats(&[batch, seq, config.d_ff]);
     let encoder = positions + attention.max(mlp).max(widened);
     let decoder = hidden + caches(batch) + widened + logits(batch, config.vocab_size);
     Text {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use blip2_kernels::Precision;
 
-use super::{MemoryPlan, MemoryPrediction, Workload};
+use super::{MemoryPlan, MemoryPrediction, Workload, machine, plan::PROCESS};
 use crate::Blip2Error;
 
 /// More memory than is allowed would be needed.
@@ -87,6 +87,12 @@ pub(crate) struct MemoryLimit {
 impl MemoryLimit {
     pub(crate) fn new(plan: MemoryPlan, allowed: Option<u64>) -> Self {
         Self { plan, allowed }
+    }
+
+    /// What the machine has left; the program itself is in memory already.
+    pub(crate) fn of_machine(plan: MemoryPlan) -> Self {
+        let allowed = machine::available().map(|left| left.saturating_add(PROCESS));
+        Self::new(plan, allowed)
     }
 
     pub(crate) fn plan(&self) -> &MemoryPlan {

@@ -8,16 +8,22 @@ use blip2_io::{
 use blip2_kernels::{Precision, Role, Weights, packs};
 use burn::tensor::Device;
 
-use super::{Workload, activations};
+use super::{
+    Workload,
+    activations::{self, Products},
+};
 use crate::{
     Blip2Error, PrecisionPlan, default_device,
     model::{Blip2ForConditionalGeneration, has_tied_head},
 };
 
 /// The program itself, its threads and its tokenizer.
-const PROCESS: u64 = 12 << 20;
-/// What the allocator keeps, at most, of memory that an earlier stage gave back.
-const KEPT: u64 = 32 << 20;
+pub(super) const PROCESS: u64 = 12 << 20;
+/// What the image encoder cannot use, at most, of memory that preparing pictures gave back: what
+/// the allocator keeps in other pieces than are needed.
+const KEPT_FROM_PREPROCESS: u64 = 12 << 20;
+/// The same of the language model and the image encoder.
+const KEPT_FROM_IMAGE: u64 = 32 << 20;
 
 /// A model's tensors and the precision that they will be held in.
 #[derive(Debug, Clone)]
@@ -112,24 +118,29 @@ impl MemoryPlan {
         }
     }
 
-    /// What a part's largest narrow matrix takes while it is widened for a product.
-    fn widened(&self, part: &str) -> u64 {
+    /// How a part's products are computed.
+    fn products(&self, part: &str) -> Products {
+        let packed = packs(&self.device);
         let narrow = |tensor: &&PlannedTensor| {
             let bytes = tensor.bytes(self.held(tensor), &self.device);
-            // Kernels multiply a packed matrix as it is.
             let multiplied = matches!(tensor.role, Role::Matrix | Role::Head);
-            multiplied && !packs(&self.device) && bytes < 4 * tensor.parameters()
+            multiplied && !packed && bytes < 4 * tensor.parameters()
         };
-        self.tensors
+        let widened = self
+            .tensors
             .iter()
             .filter(|tensor| belongs(tensor, part))
             .filter(narrow)
             .map(|tensor| 4 * tensor.parameters())
-            .max()
-            .unwrap_or(0)
+            .max();
+        Products {
+            packed,
+            widened: widened.unwrap_or(0),
+        }
     }
 
-    /// What a process that runs `work` takes at its peak, within a tenth.
+    /// What a process that runs `work` takes at its peak: within a tenth, but for models of a few
+    /// megabytes, where the allocator's habits show.
     pub fn predict(&self, work: &Workload) -> MemoryPrediction {
         let side = self.config.vision_config.image_size;
         let size = work.image_size.unwrap_or([side, side]);
@@ -138,13 +149,13 @@ impl MemoryPlan {
         let frames = work
             .batch
             .saturating_mul(self.config.model_type.num_frames());
-        let text = activations::text(&self.config, work, self.widened("language_model"));
+        let text = activations::text(&self.config, work, self.products("language_model"));
         MemoryPrediction {
             process: PROCESS,
             weights: self.weights(None),
             preprocess: activations::preprocess(frames, work.picture_pixels, size),
-            vision: activations::vision(vision, frames, size, self.widened("vision_model")),
-            qformer: activations::qformer(&self.config, frames, size),
+            vision: activations::vision(vision, frames, size, self.products("vision_model")),
+            qformer: activations::qformer(&self.config, frames, size, self.products("qformer")),
             prefill: text.prefill,
             decode: text.decode,
             caches: text.caches,
@@ -189,13 +200,13 @@ impl MemoryPrediction {
 
     /// The most that is taken while pictures are encoded.
     pub fn image_peak(&self) -> u64 {
-        let kept = self.preprocess.min(KEPT);
+        let kept = self.preprocess.min(KEPT_FROM_PREPROCESS);
         self.process + self.weights + (kept + self.vision).max(self.preprocess).max(self.qformer)
     }
 
     /// The most that is taken while text is generated.
     pub fn text_peak(&self) -> u64 {
-        let kept = self.preprocess.max(self.vision).min(KEPT);
+        let kept = self.preprocess.max(self.vision).min(KEPT_FROM_IMAGE);
         self.process + self.weights + kept + self.prefill.max(self.decode)
     }
 }

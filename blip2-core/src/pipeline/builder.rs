@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Blip2Error, PrecisionPlan, default_device,
     device::is_host,
-    memory::{self, MemoryLimit, MemoryPrediction, Workload},
+    memory::{MemoryLimit, MemoryPrediction, Workload},
 };
 
 /// Tensors that checkpoints hold without the model reading them: duplicates of tied weights, and
@@ -120,12 +120,14 @@ impl Blip2PipelineBuilder {
         self
     }
 
-    /// Refuses to load a model, or later to run a call, for which the process would take more than
-    /// `bytes` of memory by the prediction of [`memory`](crate::memory). Default: what the machine
-    /// has left, and the control groups that the process runs in; none where that is not known,
-    /// and none on a GPU, whose own memory is another matter.
+    /// Refuses to load a model, or later to run a call, for which the program with this pipeline
+    /// would take more than `bytes` of memory by the prediction of [`memory`](crate::memory).
+    /// Default: what the machine has left when the model is loaded, and the control groups that the
+    /// process runs in; none where that is not known, and none on a GPU, whose own memory is another
+    /// matter.
     ///
-    /// Whoever knows better gives `u64::MAX`.
+    /// Each call is judged alone: what other pipelines or calls at the same time take is not
+    /// counted. Whoever knows better gives `u64::MAX`.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
         self
@@ -179,12 +181,11 @@ impl Blip2PipelineBuilder {
             .extend(overrides.stop.iter().cloned());
         let prompts = Prompts::new(&config, tokenizer, reader, overrides, self.template)?;
 
-        let allowed = match self.memory_limit {
-            None if is_host(&device) => memory::machine::available(),
-            limit => limit,
-        };
         let plan = origin.memory(&config, self.precision, &device)?;
-        let memory = MemoryLimit::new(plan, allowed);
+        let memory = match self.memory_limit {
+            None if is_host(&device) => MemoryLimit::of_machine(plan),
+            limit => MemoryLimit::new(plan, limit),
+        };
         let size = processor.config().size;
         let work = Workload {
             image_size: Some([size.height as usize, size.width as usize]),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Tokenizer,
-    config::{Blip2Config, ModelKind, PromptConfig},
+    config::{Blip2Config, PromptConfig},
     image::{ImageProcessorConfig, Size},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -56,12 +56,7 @@ impl Source {
 
 impl Parts {
     fn of_folder(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
-        let kinds = [
-            ModelKind::Blip2,
-            ModelKind::InstructBlip,
-            ModelKind::InstructBlipVideo,
-        ];
-        family::expect(folder, &kinds)?;
+        family::expect(folder, &family::ANSWERING)?;
         let config = folder.config()?;
         let reads = config.model_type.reads_instructions();
         Ok(Self {

@@ -4,6 +4,7 @@ mod account;
 mod fingerprint;
 mod finite;
 mod index;
+pub(crate) mod packed;
 mod plan;
 mod report;
 mod source;
@@ -14,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use blip2_kernels::PackedFormat;
 use burn::tensor::{BoolStore, DType};
 use bytes::Bytes;
 use safetensors::{Dtype, SafeTensors};
@@ -54,6 +56,8 @@ struct Entry {
     dtype: DType,
     shape: Vec<usize>,
     range: Range<usize>,
+    /// Of a matrix that is stored packed; its shape and format are those of the matrix.
+    packed: Option<PackedFormat>,
 }
 
 impl Checkpoint {
@@ -121,6 +125,8 @@ impl Checkpoint {
         SafeTensors::deserialize(&content.bytes).map_err(broken)?;
         let (header, metadata) = SafeTensors::read_metadata(&content.bytes).map_err(broken)?;
         let start = header + size_of::<u64>();
+        let matrices = packed::matrices(metadata.metadata());
+        let mut matrices = matrices.map_err(|detail| IoError::safetensors(&path, detail))?;
         for (name, info) in metadata.tensors() {
             if !belongs(&name) {
                 continue;
@@ -145,11 +151,17 @@ impl Checkpoint {
                 }
             };
             let (from, to) = info.data_offsets;
+            let matrix = matrices.remove(&name);
+            if let Some(matrix) = &matrix {
+                let checked = matrix.check(&name, dtype, to - from);
+                checked.map_err(|detail| IoError::safetensors(&path, detail))?;
+            }
             let entry = Entry {
                 shard: self.shards.len(),
-                dtype,
-                shape: info.shape.clone(),
+                dtype: matrix.map_or(dtype, |_| DType::F32),
+                shape: matrix.map_or_else(|| info.shape.clone(), |matrix| matrix.shape.to_vec()),
                 range: start + from..start + to,
+                packed: matrix.map(|matrix| matrix.format),
             };
             self.tensors.insert(name, entry);
         }
@@ -201,6 +213,11 @@ impl Checkpoint {
     /// A tensor's number format, if there is one of that name.
     pub fn dtype(&self, name: &str) -> Option<DType> {
         self.tensors.get(name).map(|entry| entry.dtype)
+    }
+
+    /// The format that a tensor is stored packed in, if it is.
+    pub fn packed_format(&self, name: &str) -> Option<PackedFormat> {
+        self.tensors.get(name).and_then(|entry| entry.packed)
     }
 
     /// The folder.

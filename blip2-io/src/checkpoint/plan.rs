@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use blip2_kernels::{Precision, Role, TensorRequest, WeightSource};
+use blip2_kernels::{PackedFormat, Precision, Role, TensorRequest, WeightSource, packs};
 use burn::tensor::{DType, Device, TensorData};
 
 use super::{Checkpoint, LoadReport, account::Account};
@@ -20,6 +20,8 @@ pub struct PlannedTensor {
     pub precision: Precision,
     /// The format it is stored in; `None` if the checkpoint does not hold it in this shape.
     pub stored: Option<DType>,
+    /// The format that the checkpoint holds it packed in, if it does.
+    pub packed: Option<PackedFormat>,
 }
 
 impl PlannedTensor {
@@ -35,6 +37,12 @@ impl PlannedTensor {
             Precision::AsStored => precision,
             insisted => insisted,
         };
+        if let (Some(format), &[outputs, inputs], Precision::AsStored) =
+            (self.packed, self.shape.as_slice(), precision)
+            && packs(device)
+        {
+            return format.bytes(outputs, inputs) as u64;
+        }
         let stored = self.stored.unwrap_or(DType::F32);
         precision.held_bytes(self.role, &self.shape, stored, device)
     }
@@ -107,6 +115,9 @@ impl WeightSource for WeightPlan<'_> {
             role: request.role,
             precision: request.precision,
             stored,
+            packed: self
+                .checkpoint
+                .and_then(|checkpoint| checkpoint.packed_format(request.name)),
         });
         None
     }

@@ -1,6 +1,8 @@
 //! A checkpoint as a source of weights.
 
-use blip2_kernels::{TensorRequest, WeightSource};
+use std::sync::Arc;
+
+use blip2_kernels::{PackedMatrix, Precision, TensorRequest, WeightSource};
 use burn::tensor::{AllocationProperty, Bytes, TensorData};
 
 use super::{Checkpoint, Entry, LoadReport, account::Account};
@@ -62,6 +64,25 @@ impl<'c> CheckpointWeights<'c> {
 }
 
 impl WeightSource for CheckpointWeights<'_> {
+    /// The matrix as a packed file holds it, if that is in the format asked for: a view into the
+    /// map.
+    fn packed(&self, request: &TensorRequest<'_>) -> Option<PackedMatrix> {
+        let entry = self.checkpoint.tensors.get(request.name)?;
+        let format = entry.packed?;
+        let stored = entry.dtype;
+        let wanted = match request.precision {
+            Precision::AsStored => format,
+            precision => precision.packed(stored, request.role),
+        };
+        if wanted != format {
+            return None;
+        }
+        let entry = self
+            .account
+            .find(self.checkpoint, request.name, request.shape)?;
+        self.checkpoint.packed(entry)
+    }
+
     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
         let entry = self
             .account
@@ -86,9 +107,26 @@ impl WeightSource for CheckpointWeights<'_> {
 }
 
 impl Checkpoint {
+    /// A matrix that is stored packed.
+    fn packed(&self, entry: &Entry) -> Option<PackedMatrix> {
+        let format = entry.packed?;
+        let &[outputs, inputs] = entry.shape.as_slice() else {
+            return None;
+        };
+        PackedMatrix::from_bytes(format, outputs, inputs, Arc::new(self.bytes(entry)?)).ok()
+    }
+
     /// A tensor's numbers as they are stored: a view into the map where its place in the file
     /// suits its format, else a copy.
     pub(super) fn data(&self, entry: &Entry) -> Option<TensorData> {
+        if let Some(packed) = self.packed(entry) {
+            let [outputs, inputs] = [packed.outputs(), packed.inputs()];
+            let mut values = vec![0f32; outputs * inputs];
+            for (output, row) in values.chunks_exact_mut(inputs.max(1)).enumerate() {
+                packed.read_row(output, row);
+            }
+            return Some(TensorData::new(values, entry.shape.clone()));
+        }
         let bytes = self.bytes(entry)?;
         let aligned = bytes.as_ptr().addr().is_multiple_of(entry.dtype.size());
         let bytes = if aligned && !bytes.is_empty() {

@@ -11,6 +11,7 @@ use crate::{
         vectorized,
     },
     math,
+    product::{interleave, interleave_pairs},
 };
 
 /// A tensor of rank 4 whose last axis is contiguous; the others may lie in any order, and an axis
@@ -53,9 +54,11 @@ const SMALL: usize = 1024;
 /// `softmax(q · kᵀ · scale + bias) · v`, `[batch, queries, heads, head_dim]`: heads within a
 /// position, as the projection behind attention reads them.
 ///
-/// `bias` has the dimensions `[batch, heads, queries, keys]`, by broadcasting.
+/// `bias` has the dimensions `[batch, heads, queries, keys]`, by broadcasting. With `rounded`, the
+/// operands of both products are brain floats where there are instructions for them.
 pub(super) fn attend(
     isa: Isa,
+    rounded: bool,
     q: View<'_>,
     k: View<'_>,
     v: View<'_>,
@@ -64,9 +67,15 @@ pub(super) fn attend(
 ) -> Vec<f32> {
     let [batch, heads, queries, depth] = q.dims;
     let (keys, width) = (k.dims[2], v.dims[3]);
+    let kind = if rounded && isa >= Isa::Avx512Bf16 {
+        TileKind::Bf16Dot
+    } else {
+        TileKind::F32
+    };
     let head = |index: usize, scratch: &mut Scratch| {
         let head = Head {
             isa,
+            kind,
             q,
             k,
             v,
@@ -119,6 +128,8 @@ struct Scratch {
 /// One head of one sequence.
 struct Head<'a> {
     isa: Isa,
+    /// How products are computed.
+    kind: TileKind,
     q: View<'a>,
     k: View<'a>,
     v: View<'a>,
@@ -166,23 +177,23 @@ impl Head<'_> {
 
     /// A tile of queries at a time, with keys and values in panels.
     fn many(&self, scratch: &mut Scratch, y: &mut [f32]) {
-        let (depth, width) = (self.q.dims[3], self.v.dims[3]);
+        let width = self.v.dims[3];
         let (queries, keys) = (self.q.dims[2], self.k.dims[2]);
         let padded = keys.next_multiple_of(PANEL);
+        let (depth_steps, key_steps) = self.steps();
         self.pack(scratch);
         let mut sums: Sums = [0.0; TILE_ROWS * PANEL];
         for first in (0..queries).step_by(TILE_ROWS) {
             let rows = TILE_ROWS.min(queries - first);
-            scratch.words.resize(rows * depth.max(keys), 0);
+            scratch.words.resize(rows * depth_steps.max(key_steps), 0);
             for row in 0..rows {
                 let q = self.q.row(self.batch, self.head, first + row);
-                interleave(self.isa, q, row, rows, &mut scratch.words);
+                self.interleave(q, row, rows, &mut scratch.words);
             }
             scratch.scores.resize(rows * padded, 0.0);
-            let panels = scratch.keys.chunks_exact((4 * PANEL * depth).max(1));
+            let panels = scratch.keys.chunks_exact((4 * PANEL * depth_steps).max(1));
             for (panel, keys) in panels.enumerate() {
-                let (kind, words) = (TileKind::F32, &scratch.words);
-                tile::tile(self.isa, kind, rows, words, keys, &mut sums);
+                tile::tile(self.isa, self.kind, rows, &scratch.words, keys, &mut sums);
                 let sums = sums.as_chunks::<PANEL>().0;
                 for (scores, sums) in scratch.scores.chunks_exact_mut(padded).zip(sums) {
                     scores[panel * PANEL..][..PANEL].copy_from_slice(sums);
@@ -191,12 +202,11 @@ impl Head<'_> {
             for (row, scores) in scratch.scores.chunks_exact_mut(padded.max(1)).enumerate() {
                 let scores = &mut scores[..keys];
                 self.weights(first + row, scores);
-                interleave(self.isa, scores, row, rows, &mut scratch.words);
+                self.interleave(scores, row, rows, &mut scratch.words);
             }
-            let panels = scratch.values.chunks_exact((4 * PANEL * keys).max(1));
+            let panels = scratch.values.chunks_exact((4 * PANEL * key_steps).max(1));
             for (panel, values) in panels.enumerate() {
-                let (kind, words) = (TileKind::F32, &scratch.words);
-                tile::tile(self.isa, kind, rows, words, values, &mut sums);
+                tile::tile(self.isa, self.kind, rows, &scratch.words, values, &mut sums);
                 let columns = PANEL.min(width - panel * PANEL);
                 for (row, sums) in sums.as_chunks::<PANEL>().0[..rows].iter().enumerate() {
                     let start = (first + row) * width + panel * PANEL;
@@ -206,26 +216,57 @@ impl Head<'_> {
         }
     }
 
+    /// The steps of a product over the width of keys, and over keys.
+    fn steps(&self) -> (usize, usize) {
+        let step = self.kind.step();
+        (self.q.dims[3].div_ceil(step), self.k.dims[2].div_ceil(step))
+    }
+
+    fn interleave(&self, x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
+        if self.kind == TileKind::Bf16Dot {
+            interleave_pairs(self.isa, x, row, rows, words);
+        } else {
+            interleave(self.isa, x, row, rows, words);
+        }
+    }
+
     /// Keys as the matrix that makes scores of queries, values as the one that makes results of
     /// weights.
     fn pack(&self, scratch: &mut Scratch) {
-        let (depth, width, keys) = (self.q.dims[3], self.v.dims[3], self.k.dims[2]);
+        let (width, keys) = (self.v.dims[3], self.k.dims[2]);
+        let (depth_steps, key_steps) = self.steps();
+        let pairs = self.kind == TileKind::Bf16Dot;
         scratch.keys.clear();
         scratch
             .keys
-            .resize(keys.div_ceil(PANEL) * 4 * PANEL * depth, 0);
+            .resize(keys.div_ceil(PANEL) * 4 * PANEL * depth_steps, 0);
         for (index, key) in self.keys().enumerate() {
-            let panel = &mut scratch.keys[index / PANEL * 4 * PANEL * depth..];
-            spread(self.isa, key, &mut panel[index % PANEL * 4..]);
+            let panel = &mut scratch.keys[index / PANEL * 4 * PANEL * depth_steps..];
+            let column = &mut panel[index % PANEL * 4..];
+            if pairs {
+                spread_pairs(self.isa, key, column);
+            } else {
+                spread(self.isa, key, column);
+            }
         }
         scratch.values.clear();
         scratch
             .values
-            .resize(width.div_ceil(PANEL) * 4 * PANEL * keys, 0);
+            .resize(width.div_ceil(PANEL) * 4 * PANEL * key_steps, 0);
         for (index, value) in self.values().enumerate() {
+            let (step, half) = if pairs {
+                (index / 2, index % 2)
+            } else {
+                (index, 0)
+            };
             for (panel, value) in value.chunks(PANEL).enumerate() {
-                let start = (panel * keys + index) * 4 * PANEL;
-                copy(self.isa, value, &mut scratch.values[start..]);
+                let start = (panel * key_steps + step) * 4 * PANEL;
+                let place = &mut scratch.values[start..];
+                if pairs {
+                    copy_half(self.isa, value, half, place);
+                } else {
+                    copy(self.isa, value, place);
+                }
             }
         }
     }
@@ -270,18 +311,32 @@ vectorized! {
 }
 
 vectorized! {
-    fn interleave(x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
-        for (words, x) in words.chunks_exact_mut(rows).zip(x) {
-            words[row] = x.to_bits();
+    /// Writes a column of a panel.
+    fn spread(x: &[f32], panel: &mut [u8]) {
+        for (place, x) in panel.chunks_mut(4 * PANEL).zip(x) {
+            place[..4].copy_from_slice(&x.to_le_bytes());
         }
     }
 }
 
 vectorized! {
-    /// Writes a column of a panel.
-    fn spread(x: &[f32], panel: &mut [u8]) {
-        for (place, x) in panel.chunks_mut(4 * PANEL).zip(x) {
-            place[..4].copy_from_slice(&x.to_le_bytes());
+    /// Writes a column of a panel of pairs.
+    fn spread_pairs(x: &[f32], panel: &mut [u8]) {
+        for (place, pair) in panel.chunks_mut(4 * PANEL).zip(x.chunks(2)) {
+            let high = if pair.len() == 2 { math::bf16_bits(pair[1]) } else { 0 };
+            let word = math::bf16_bits(pair[0]) | (high << 16);
+            place[..4].copy_from_slice(&word.to_le_bytes());
+        }
+    }
+}
+
+vectorized! {
+    /// Writes the first or the second of each pair.
+    fn copy_half(x: &[f32], half: usize, bytes: &mut [u8]) {
+        for (place, x) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(x) {
+            let bits = (math::bf16_bits(*x) as u16).to_le_bytes();
+            place[2 * half] = bits[0];
+            place[2 * half + 1] = bits[1];
         }
     }
 }
@@ -320,6 +375,77 @@ vectorized! {
         let inverse = sum.recip();
         for x in x {
             *x *= inverse;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random_values;
+
+    fn view(data: &[f32], dims: [usize; 4]) -> View<'_> {
+        let [_, heads, seq, width] = dims;
+        View {
+            data,
+            dims,
+            strides: [heads * seq * width, seq * width, width],
+        }
+    }
+
+    /// Every instruction set and both ways against attention in 64 bits, over shapes with tails of
+    /// every kind.
+    #[test]
+    fn every_way_agrees_with_64_bits() {
+        for (queries, keys, depth, width) in [
+            (1, 40, 80, 80),
+            (3, 257, 9, 33),
+            (4, 33, 88, 31),
+            (13, 257, 88, 88),
+            (25, 70, 33, 65),
+        ] {
+            let (batch, heads) = (2, 3);
+            let q = random_values(batch * heads * queries * depth, 1);
+            let k = random_values(batch * heads * keys * depth, 2);
+            let v = random_values(batch * heads * keys * width, 3);
+            let bias = random_values(batch * keys, 4);
+            let q = view(&q, [batch, heads, queries, depth]);
+            let k = view(&k, [batch, heads, keys, depth]);
+            let v = view(&v, [batch, heads, keys, width]);
+            let bias = view(&bias, [batch, 1, 1, keys]);
+            let bias = bias.broadcast([batch, heads, queries, keys]);
+            for isa in Isa::available() {
+                for (rounded, tolerance) in [(false, 1e-6), (true, 6e-3)] {
+                    let y = attend(isa, rounded, q, k, v, 0.3, Some(bias));
+                    for index in 0..batch * heads {
+                        let (b, h) = (index / heads, index % heads);
+                        let expected = exact::attend([q, k, v], 0.3, Some(bias), (b, h));
+                        for (n, expected) in expected.iter().enumerate() {
+                            let at = ((b * queries + n / width) * heads + h) * width + n % width;
+                            let difference = (y[at] - expected).abs();
+                            assert!(difference < tolerance, "{isa} {rounded}: {difference}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_masked_key_has_no_weight_at_all() {
+        let (q, k) = (random_values(5 * 64, 1), random_values(40 * 64, 2));
+        let mut v = vec![1.0; 40 * 64];
+        v[..64].fill(1e30);
+        let mut bias = vec![0.0; 40];
+        bias[0] = super::super::MASKED;
+        for isa in Isa::available() {
+            for queries in [1, 5] {
+                let q = view(&q, [1, 1, queries, 64]);
+                let bias = view(&bias, [1, 1, 1, 40]).broadcast([1, 1, queries, 40]);
+                let (k, v) = (view(&k, [1, 1, 40, 64]), view(&v, [1, 1, 40, 64]));
+                let y = attend(isa, false, q, k, v, 0.1, Some(bias));
+                assert!(y.iter().all(|y| (y - 1.0).abs() < 1e-5), "{isa}");
+            }
         }
     }
 }

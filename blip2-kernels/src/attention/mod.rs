@@ -41,10 +41,36 @@ pub fn attention(
     bias: Option<Tensor<4>>,
     keep_map: bool,
 ) -> Attended {
+    attend(q, k, v, scale, bias, keep_map, false)
+}
+
+/// As [`attention`], with the operands of both products rounded to brain floats where that is
+/// faster: for layers whose [matrices round theirs too](crate::Linear::rounds_activations).
+pub fn rounded_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    keep_map: bool,
+) -> Attended {
+    attend(q, k, v, scale, bias, keep_map, true)
+}
+
+fn attend(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    keep_map: bool,
+    rounded: bool,
+) -> Attended {
     #[cfg(feature = "flex")]
-    if !keep_map && let Some(output) = fused(&q, &k, &v, scale, bias.as_ref()) {
+    if !keep_map && let Some(output) = fused(&q, &k, &v, scale, bias.as_ref(), rounded) {
         return Attended { output, map: None };
     }
+    let _ = rounded;
     let scores = q.matmul(k.swap_dims(2, 3));
     let scores = if scale == 1.0 { scores } else { scores * scale };
     let scores = match bias {
@@ -67,6 +93,7 @@ fn fused(
     v: &Tensor<4>,
     scale: f64,
     bias: Option<&Tensor<4>>,
+    rounded: bool,
 ) -> Option<Tensor<4>> {
     use crate::{flex, isa::Isa};
 
@@ -83,7 +110,7 @@ fn fused(
         .as_ref()
         .map(|bias| view(bias).broadcast([batch, heads, queries, keys]));
     let (q, k, v) = (view(&q), view(&k), view(&v));
-    let y = kernel::attend(Isa::active(), q, k, v, scale as f32, bias);
+    let y = kernel::attend(Isa::active(), rounded, q, k, v, scale as f32, bias);
     Some(flex::lift(y, [batch, queries, heads, width]).swap_dims(1, 2))
 }
 

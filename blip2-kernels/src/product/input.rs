@@ -1,6 +1,5 @@
 //! The input of a product, interleaved for tiles and in the format that the matrix asks for.
 
-use half::bf16;
 use rayon::prelude::*;
 
 use crate::isa::{
@@ -8,6 +7,7 @@ use crate::isa::{
     tile::{TILE_ROWS, TileKind},
     vectorized,
 };
+use crate::math;
 
 /// The steps that a tile takes at once, and the rows of its tiles: what the layout of an
 /// [`Input`] follows from.
@@ -161,7 +161,7 @@ fn floats(isa: Isa, kind: TileKind, x: &[f32], inputs: usize, first: usize, word
 }
 
 vectorized! {
-    fn interleave(x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
+    pub(crate) fn interleave(x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
         for (words, x) in words.chunks_exact_mut(rows).zip(x) {
             words[row] = x.to_bits();
         }
@@ -169,10 +169,14 @@ vectorized! {
 }
 
 vectorized! {
-    fn interleave_pairs(x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
-        for (words, pair) in words.chunks_exact_mut(rows).zip(x.chunks(2)) {
-            let bits = |x: f32| u32::from(bf16::from_f32(x).to_bits());
-            words[row] = bits(pair[0]) | bits(pair.get(1).copied().unwrap_or(0.0)) << 16;
+    pub(crate) fn interleave_pairs(x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
+        let (pairs, rest) = x.as_chunks::<2>();
+        for (words, &[low, high]) in words.chunks_exact_mut(rows).zip(pairs) {
+            words[row] = math::bf16_bits(low) | (math::bf16_bits(high) << 16);
+        }
+        // An odd one stands beside a zero.
+        if let (Some(words), Some(&last)) = (words.chunks_exact_mut(rows).nth(pairs.len()), rest.first()) {
+            words[row] = math::bf16_bits(last);
         }
     }
 }

@@ -9,6 +9,8 @@
 mod finish;
 mod input;
 
+pub(crate) use input::{interleave, interleave_pairs};
+
 use std::marker::PhantomData;
 
 use rayon::prelude::*;
@@ -230,5 +232,128 @@ impl<'a> Output<'a> {
                 .as_mut_ptr()
                 .copy_from_nonoverlapping(place, values.len())
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PackedFormat, random_values};
+
+    /// What the format makes of a row of input.
+    fn rounded(format: PackedFormat, x: &[f32]) -> Vec<f64> {
+        let wide = |x: f32| f64::from(x);
+        match format {
+            PackedFormat::Bf16 => x
+                .iter()
+                .map(|&x| wide(half::bf16::from_f32(x).to_f32()))
+                .collect(),
+            PackedFormat::Int8 | PackedFormat::Int4 => {
+                let low = x.iter().copied().fold(0f32, f32::min);
+                let scale = (x.iter().copied().fold(0f32, f32::max) - low) / 255.0;
+                let zero = (-low / scale).round_ties_even();
+                let integer = |x: f32| (x / scale + zero).round_ties_even().clamp(0.0, 255.0);
+                x.iter()
+                    .map(|&x| wide(scale) * wide(integer(x) - zero))
+                    .collect()
+            }
+            _ => x.iter().copied().map(wide).collect(),
+        }
+    }
+
+    /// Every format on every instruction set against 64 bits, over shapes with tails of every kind;
+    /// and each row alone against the same row among others, to the bit.
+    #[test]
+    fn every_format_agrees_with_64_bits_on_every_instruction_set() {
+        for (rows, outputs, inputs) in [
+            (1, 1, 1),
+            (3, 33, 31),
+            (13, 257, 130),
+            (12, 32, 1025),
+            (25, 97, 600),
+            (5, 300, 257),
+        ] {
+            let (w, x) = (
+                random_values(outputs * inputs, 1),
+                random_values(rows * inputs, 2),
+            );
+            let (bias, residual) = (random_values(outputs, 3), random_values(rows * outputs, 4));
+            for format in PackedFormat::ALL {
+                let matrix = PackedMatrix::pack(format, outputs, inputs, |output, row| {
+                    row.copy_from_slice(&w[output * inputs..][..inputs]);
+                });
+                let mut weights = vec![0.0; inputs];
+                for isa in Isa::available() {
+                    let epilogue = Epilogue {
+                        bias: Some(&bias),
+                        activation: Some(Activation::Relu),
+                        residual: Some(&residual),
+                    };
+                    let y = linear(isa, &x, &matrix, &epilogue);
+                    for (output, bias) in bias.iter().enumerate() {
+                        matrix.read_row(output, &mut weights);
+                        for (row, x) in x.chunks_exact(inputs).enumerate() {
+                            let x = rounded(format, x);
+                            let products = x.iter().zip(&weights).map(|(x, &w)| x * f64::from(w));
+                            let sum = products.sum::<f64>() + f64::from(*bias);
+                            let at = row * outputs + output;
+                            let expected = sum.max(0.0) + f64::from(residual[at]);
+                            let difference = (f64::from(y[at]) - expected).abs();
+                            // A value between two integers may be rounded either way.
+                            let tie = if format.kind().step() > 2 { 1e-2 } else { 0.0 };
+                            assert!(difference < 1e-4 + tie, "{isa} {format}: {difference}");
+                        }
+                    }
+                    let alone = Epilogue {
+                        residual: None,
+                        ..epilogue
+                    };
+                    let together = linear(isa, &x, &matrix, &alone);
+                    for (x, together) in x.chunks_exact(inputs).zip(together.chunks_exact(outputs))
+                    {
+                        assert_eq!(linear(isa, x, &matrix, &alone), together, "{isa} {format}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let (w, x) = (random_values(300 * 700, 1), random_values(20 * 700, 2));
+        for format in PackedFormat::ALL {
+            let matrix = PackedMatrix::pack(format, 300, 700, |output, row| {
+                row.copy_from_slice(&w[output * 700..][..700]);
+            });
+            let with = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                let run = || linear(Isa::active(), &x, &matrix, &Epilogue::default());
+                pool.build().unwrap().install(run)
+            };
+            assert_eq!(with(1), with(3), "{format}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        for format in PackedFormat::ALL {
+            let matrix = PackedMatrix::pack(format, 40, 300, |_, row| row.fill(1.0));
+            for isa in Isa::available() {
+                for place in [0, 150, 299] {
+                    let mut x = vec![1.0; 300];
+                    x[place] = f32::NAN;
+                    let y = linear(isa, &x, &matrix, &Epilogue::default());
+                    assert!(y.iter().all(|y| y.is_nan()), "{isa} {format}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_times_anything_is_nothing() {
+        let matrix = PackedMatrix::pack(PackedFormat::F32, 0, 3, |_, _| {});
+        assert!(linear(Isa::active(), &[1.0; 6], &matrix, &Epilogue::default()).is_empty());
+        let matrix = PackedMatrix::pack(PackedFormat::Int8, 3, 2, |_, row| row.fill(1.0));
+        assert!(linear(Isa::active(), &[], &matrix, &Epilogue::default()).is_empty());
     }
 }

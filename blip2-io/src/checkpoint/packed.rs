@@ -1,0 +1,283 @@
+//! Checkpoints in one file, their matrices packed for the kernels.
+//!
+//! A packed file is a safetensors file. A matrix is a tensor of bytes, as
+//! [`PackedMatrix`](blip2_kernels::PackedMatrix) lays them out; the header's metadata says which
+//! tensors are matrices, of what shape and in what format, and holds the small files of the
+//! checkpoint's folder. Matrices stand first and each begins at a multiple of 64 bytes, so that the
+//! mapped file is computed with as it is: it opens at once, and processes share its pages.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    path::{Path, PathBuf},
+};
+
+use blip2_kernels::{PackedFormat, Role, TensorRequest, WeightSource, packed_matrix};
+use burn::tensor::{DType, Device};
+use bytes::Bytes;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::PlannedTensor;
+use crate::IoError;
+
+/// The metadata's key of the list of matrices.
+const MATRICES: &str = "blip2.packed";
+/// What the keys of the folder's files begin with.
+const FILE: &str = "file:";
+
+/// What the metadata says of a matrix.
+#[derive(Debug, Serialize, Deserialize)]
+struct Described {
+    format: String,
+    shape: [usize; 2],
+}
+
+/// A matrix of a packed file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PackedEntry {
+    pub(super) format: PackedFormat,
+    pub(super) shape: [usize; 2],
+}
+
+impl PackedEntry {
+    /// Whether so many bytes of a tensor are this matrix; else what is wrong.
+    pub(super) fn check(&self, name: &str, dtype: DType, found: usize) -> Result<(), String> {
+        // Beyond any file, and far from where the size would overflow.
+        const LARGEST: usize = 1 << 40;
+        let [outputs, inputs] = self.shape;
+        if outputs > LARGEST || inputs > LARGEST || outputs.saturating_mul(inputs) > LARGEST {
+            return Err(format!(
+                "no file holds a matrix {name} of {outputs} × {inputs}"
+            ));
+        }
+        let expected = self.format.bytes(outputs, inputs);
+        if dtype == DType::U8 && expected == found {
+            return Ok(());
+        }
+        Err(format!(
+            "{name} should be the {expected} bytes of a packed {} matrix of {outputs} × {inputs}, \
+             but is {found} bytes of {dtype:?}",
+            self.format
+        ))
+    }
+}
+
+/// What a safetensors header says beside its tensors.
+type Metadata = Option<HashMap<String, String>>;
+
+/// The matrices that a header's metadata lists, by name; none in an ordinary file.
+pub(super) fn matrices(metadata: &Metadata) -> Result<BTreeMap<String, PackedEntry>, String> {
+    let Some(text) = metadata
+        .as_ref()
+        .and_then(|metadata| metadata.get(MATRICES))
+    else {
+        return Ok(BTreeMap::new());
+    };
+    let described: BTreeMap<String, Described> =
+        serde_json::from_str(text).map_err(|error| format!("its list of matrices: {error}"))?;
+    described
+        .into_iter()
+        .map(|(name, Described { format, shape })| match format.parse() {
+            Ok(format) => Ok((name, PackedEntry { format, shape })),
+            Err(error) => Err(format!("{name}: {error}")),
+        })
+        .collect()
+}
+
+/// The files of the folder that a packed file was made of, and the file itself as the one that holds
+/// the weights.
+pub(crate) fn unpacked_files(path: &Path, data: Bytes) -> Result<BTreeMap<String, Bytes>, IoError> {
+    let not_packed = || IoError::NotPacked {
+        path: path.to_path_buf(),
+    };
+    let (_, metadata) = SafeTensors::read_metadata(&data).map_err(|_| not_packed())?;
+    let mut files: BTreeMap<String, Bytes> = metadata
+        .metadata()
+        .iter()
+        .flatten()
+        .filter_map(|(key, text)| {
+            let name = key.strip_prefix(FILE)?;
+            Some((name.to_string(), Bytes::from(text.clone())))
+        })
+        .collect();
+    if files.is_empty() {
+        return Err(not_packed());
+    }
+    files.insert(super::SINGLE.to_string(), data);
+    Ok(files)
+}
+
+/// How one tensor is written.
+struct Plan<'t> {
+    tensor: &'t PlannedTensor,
+    kind: Kind,
+    bytes: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Matrix(PackedFormat),
+    Floats(DType),
+}
+
+/// Writes a packed file to `path`: `tensors` in their precisions, from `source`, and `files` by
+/// their names. One tensor is in memory at a time; the file appears under its name when it is whole.
+///
+/// # Errors
+///
+/// [`IoError::Write`], and [`IoError::NoTensor`] where the source lacks one.
+pub(crate) fn write(
+    path: &Path,
+    files: &BTreeMap<String, String>,
+    tensors: &[PlannedTensor],
+    source: &dyn WeightSource,
+    device: &Device,
+) -> Result<u64, IoError> {
+    let plans = plan(tensors, device);
+    let partial = partial(path);
+    let failed = |source| IoError::write(path, source);
+    let written = (|| {
+        let mut file = BufWriter::new(File::create(&partial).map_err(failed)?);
+        let header = header(&plans, files);
+        let mut len = header.len() as u64;
+        file.write_all(&header).map_err(failed)?;
+        for plan in &plans {
+            write_tensor(plan, source, device, &mut file)
+                .ok_or_else(|| IoError::NoTensor {
+                    path: path.to_path_buf(),
+                    tensor: plan.tensor.name.clone(),
+                })?
+                .map_err(failed)?;
+            len += plan.bytes as u64;
+        }
+        let file = file
+            .into_inner()
+            .map_err(|error| failed(error.into_error()))?;
+        file.sync_all().map_err(failed)?;
+        fs::rename(&partial, path).map_err(failed)?;
+        Ok(len)
+    })();
+    if written.is_err() {
+        // What is left of it is of no use to anyone, and may not even exist.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+fn partial(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
+}
+
+/// Every tensor once, matrices first, then wide numbers before narrow ones: each begins at a
+/// multiple of its own alignment.
+fn plan<'t>(tensors: &'t [PlannedTensor], device: &Device) -> Vec<Plan<'t>> {
+    let mut by_name: BTreeMap<&str, Plan<'t>> = BTreeMap::new();
+    for tensor in tensors {
+        let stored = tensor.stored.unwrap_or(DType::F32);
+        let elements: usize = tensor.shape.iter().product();
+        let (kind, bytes) = match (tensor.role, tensor.shape.as_slice()) {
+            (Role::Matrix | Role::Head, &[outputs, inputs]) => {
+                let format = tensor.precision.packed(stored, tensor.role);
+                (Kind::Matrix(format), format.bytes(outputs, inputs))
+            }
+            (role, _) => {
+                let held = if role.follows_precision() {
+                    tensor.precision.storage(stored, device)
+                } else {
+                    DType::F32
+                };
+                (Kind::Floats(held), elements * held.size())
+            }
+        };
+        let plan = Plan {
+            tensor,
+            kind,
+            bytes,
+        };
+        by_name.entry(&tensor.name).or_insert(plan);
+    }
+    let mut plans: Vec<_> = by_name.into_values().collect();
+    plans.sort_by_key(|plan| match plan.kind {
+        Kind::Matrix(_) => 0,
+        Kind::Floats(dtype) => 16 - dtype.size(),
+    });
+    plans
+}
+
+/// The header with its length before it, padded so that the first matrix begins at a multiple of 64.
+fn header(plans: &[Plan<'_>], files: &BTreeMap<String, String>) -> Vec<u8> {
+    let mut entries = Map::new();
+    let mut matrices = BTreeMap::new();
+    let mut at = 0;
+    for plan in plans {
+        let name = plan.tensor.name.clone();
+        let (dtype, shape) = match (plan.kind, plan.tensor.shape.as_slice()) {
+            (Kind::Matrix(format), &[outputs, inputs]) => {
+                let format = format.to_string();
+                let shape = [outputs, inputs];
+                matrices.insert(name.clone(), Described { format, shape });
+                ("U8", vec![plan.bytes])
+            }
+            (Kind::Floats(DType::F16), shape) => ("F16", shape.to_vec()),
+            (Kind::Floats(DType::BF16), shape) => ("BF16", shape.to_vec()),
+            (_, shape) => ("F32", shape.to_vec()),
+        };
+        let offsets = [at, at + plan.bytes];
+        entries.insert(
+            name,
+            json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets }),
+        );
+        at += plan.bytes;
+    }
+    let mut metadata = Map::new();
+    metadata.insert("format".into(), "pt".into());
+    metadata.insert(MATRICES.into(), json!(matrices).to_string().into());
+    for (name, text) in files {
+        metadata.insert(format!("{FILE}{name}"), text.as_str().into());
+    }
+    entries.insert("__metadata__".into(), Value::Object(metadata));
+    let mut text = Value::Object(entries).to_string().into_bytes();
+    let len = (text.len() + 8).next_multiple_of(64) - 8;
+    text.resize(len, b' ');
+    let mut header = (len as u64).to_le_bytes().to_vec();
+    header.append(&mut text);
+    header
+}
+
+/// Writes a tensor; `None` where the source lacks it.
+fn write_tensor(
+    plan: &Plan<'_>,
+    source: &dyn WeightSource,
+    device: &Device,
+    file: &mut impl Write,
+) -> Option<io::Result<()>> {
+    let request = TensorRequest {
+        name: &plan.tensor.name,
+        shape: &plan.tensor.shape,
+        role: plan.tensor.role,
+        precision: plan.tensor.precision,
+        device,
+        packs: matches!(plan.kind, Kind::Matrix(_)),
+    };
+    Some(match plan.kind {
+        Kind::Matrix(_) => file.write_all(packed_matrix(source, &request)?.bytes()),
+        Kind::Floats(held) => {
+            let data = source.tensor(&request)?.convert_dtype(held);
+            file.write_all(data.as_bytes())
+        }
+    })
+}
+
+impl IoError {
+    fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}
