@@ -57,7 +57,7 @@ fn prompt(blip2: &Blip2Pipeline) -> (ImageFeatures, PromptRows) {
     let row = [places, vec![50; PROMPT]].concat();
     let mask = vec![vec![true; row.len()]];
     let rows = PromptRows::new(vec![row], mask).unwrap();
-    (features.features().clone(), rows)
+    (features.features().unwrap().clone(), rows)
 }
 
 #[divan::bench(args = PRECISIONS)]

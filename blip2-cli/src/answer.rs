@@ -1,12 +1,15 @@
 //! `blip2 answer IMAGE "QUESTION"`.
 
-use blip2_core::open_image;
-
-use crate::{Failure, args::AnswerArgs, model};
+use crate::{
+    Failure,
+    args::AnswerArgs,
+    model,
+    shown::{self, Shown},
+};
 
 pub(crate) fn run(args: &AnswerArgs) -> Result<(), Failure> {
     let options = args.generation.options(args.template.clone())?;
-    let image = open_image(&args.image).map_err(Failure::work)?;
+    let image = Shown::open(&args.image, shown::frames(&args.model))?;
     let blip2 = model::open(&args.model)?;
     let answer = match (&args.prompt, &args.question) {
         (Some(prompt), _) => blip2.prompt_with(&image, prompt, &options),

@@ -43,7 +43,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct AnswerArgs {
-    /// The picture.
+    /// The picture; for a model of videos, a folder of frames or an animated GIF, PNG or WebP.
     pub(crate) image: PathBuf,
     /// The question, put into the model's prompt template.
     #[arg(required_unless_present = "prompt", conflicts_with = "prompt")]
@@ -65,7 +65,8 @@ pub(crate) struct AnswerArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CaptionArgs {
-    /// Pictures, folders of pictures, or glob patterns.
+    /// Pictures, folders of pictures, or glob patterns; for a model of videos, videos: folders of
+    /// frames or animated GIFs, PNGs or WebPs.
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
     /// A raw prompt for the caption to continue, such as "a photo of".

@@ -2,20 +2,31 @@
 
 use std::path::{Path, PathBuf};
 
-use blip2_core::{Answer, Blip2Pipeline, Options, open_image};
+use blip2_core::{Answer, Blip2Pipeline, Options};
 use serde_json::json;
 
-use crate::{Failure, args::CaptionArgs, model, pictures::expand};
+use crate::{
+    Failure,
+    args::CaptionArgs,
+    model,
+    pictures::expand,
+    shown::{self, Shown},
+};
 
 pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
     let options = args.generation.options(None)?;
-    let paths = expand(&args.images)?;
+    let frames = shown::frames(&args.model);
+    // A folder is one video, but many pictures.
+    let paths = match frames {
+        1 => expand(&args.images)?,
+        _ => args.images.clone(),
+    };
     let blip2 = model::open(&args.model)?;
     if let [path] = paths.as_slice()
         && !args.json
         && args.images == paths
     {
-        let image = open_image(path).map_err(Failure::work)?;
+        let image = Shown::open(path, frames)?;
         let answer = describe(&blip2, &[&image], args.prompt.as_deref(), &options)?;
         println!(
             "{}",
@@ -23,7 +34,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
         );
         return Ok(());
     }
-    let failed = describe_all(&blip2, &paths, args, &options)?;
+    let failed = describe_all(&blip2, &paths, frames, args, &options)?;
     if failed > 0 {
         return Err(Failure::Work(format!(
             "{failed} of {} pictures have no caption",
@@ -37,6 +48,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
 fn describe_all(
     blip2: &Blip2Pipeline,
     paths: &[PathBuf],
+    frames: usize,
     args: &CaptionArgs,
     options: &Options,
 ) -> Result<usize, Failure> {
@@ -45,11 +57,10 @@ fn describe_all(
     for chunk in paths.chunks(usize::from(args.batch)) {
         let mut opened = Vec::new();
         for path in chunk {
-            match open_image(path) {
+            match Shown::open(path, frames) {
                 Ok(image) => opened.push((path, image)),
-                Err(error) => {
+                Err(Failure::Work(error) | Failure::Usage(error)) => {
                     failed += 1;
-                    let error = error.to_string();
                     bar.suspend(|| println!("{}", json!({ "image": path, "error": error })));
                 }
             }
@@ -69,7 +80,7 @@ fn describe_all(
 
 fn describe(
     blip2: &Blip2Pipeline,
-    images: &[&image::RgbImage],
+    images: &[&Shown],
     prompt: Option<&str>,
     options: &Options,
 ) -> Result<Vec<Answer>, Failure> {

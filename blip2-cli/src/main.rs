@@ -19,6 +19,7 @@ mod model;
 mod pack;
 mod pictures;
 mod sheet;
+mod shown;
 mod verify;
 
 use std::{fmt::Display, process::ExitCode};

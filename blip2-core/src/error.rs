@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use blip2_io::{IoError, config::ConfigError, image::ImageError};
+use blip2_io::{IoError, config::ConfigError, image::ImageError, video::VideoError};
 use blip2_lm::{LmError, generate::GenerateError};
 use blip2_qformer::QFormerError;
 use blip2_vision::VisionError;
@@ -82,6 +82,35 @@ pub enum Blip2Error {
         /// The placeholder's token id.
         image_token: u32,
     },
+    /// A picture and a model whose Q-Formers do not go together.
+    #[error("the model cannot look at it so: {reason}")]
+    Instructions {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A prompt that the Q-Former has too few positions for.
+    #[error(
+        "the prompt has {tokens} tokens for the Q-Former, special ones included, but that has only \
+         {positions} positions; shorten the prompt"
+    )]
+    PromptTooLong {
+        /// Its tokens.
+        tokens: usize,
+        /// The Q-Former's positions.
+        positions: usize,
+    },
+    /// A picture where the model wants a video, a video where it wants a picture, or a video with
+    /// another number of frames.
+    #[error("{}", frames(*.found, *.expected))]
+    Frames {
+        /// The frames given; `None` for a picture.
+        found: Option<usize>,
+        /// The frames that the model looks at together; 1 for a picture.
+        expected: usize,
+    },
+    /// A video could not be read or sampled.
+    #[error(transparent)]
+    Video(#[from] VideoError),
     /// The checkpoint's configuration leaves out what a prompt needs.
     #[error("{what}; {remedy}")]
     Incomplete {
@@ -174,4 +203,21 @@ pub enum Blip2Error {
         /// Why.
         reason: String,
     },
+}
+
+fn frames(found: Option<usize>, expected: usize) -> String {
+    match (found, expected) {
+        (Some(found), 1) => format!(
+            "the model looks at single pictures, and was given a video of {found} frames; give it \
+             one of them"
+        ),
+        (Some(found), _) => format!(
+            "the model looks at {expected} frames of a video, and was given {found}; choose with \
+             `Video::sample({expected})`"
+        ),
+        (None, _) => format!(
+            "the model looks at {expected} frames of a video, and was given a picture; give it a \
+             `Video`"
+        ),
+    }
 }

@@ -8,7 +8,9 @@ use crate::Blip2Error;
 /// workspace.
 pub fn opened_with(kind: ModelKind) -> &'static str {
     match kind {
-        ModelKind::Blip2 => "Blip2Pipeline",
+        ModelKind::Blip2 | ModelKind::InstructBlip | ModelKind::InstructBlipVideo => {
+            "Blip2Pipeline"
+        }
         ModelKind::Blip2Retrieval => "Blip2Retrieval",
         ModelKind::Blip2Text => "TextEmbedder",
         ModelKind::Blip2Vision => "ImageEmbedder",
@@ -17,6 +19,13 @@ pub fn opened_with(kind: ModelKind) -> &'static str {
         _ => "nothing in this version",
     }
 }
+
+/// What a pipeline runs.
+pub(crate) const ANSWERING: [ModelKind; 3] = [
+    ModelKind::Blip2,
+    ModelKind::InstructBlip,
+    ModelKind::InstructBlipVideo,
+];
 
 /// Refuses folders of other kinds than these, whose weights would otherwise be missing one by one.
 /// The first is what is named as wanted.

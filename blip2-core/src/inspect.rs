@@ -16,6 +16,7 @@ use burn::tensor::Device;
 
 use crate::{
     Blip2Error, PrecisionPlan, default_device,
+    family::ANSWERING,
     memory::{MemoryPlan, Workload, belongs},
     model::{
         Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval, Blip2TextModelWithProjection,
@@ -42,7 +43,7 @@ pub struct Inspection {
     pub path: PathBuf,
     /// Which member of the family it holds, and so what it can do.
     pub kind: ModelKind,
-    /// `opt` or `t5`, if the model has a language model.
+    /// `opt`, `t5` or `llama`, if the model has a language model.
     pub language_model: Option<&'static str>,
     /// The model's parts.
     pub parts: Vec<Part>,
@@ -70,7 +71,7 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     let plan = WeightPlan::new(&checkpoint);
     let language_model = build(&folder, kind, &Weights::new(&plan, &device))?;
     let peak = match kind {
-        ModelKind::Blip2 => {
+        kind if ANSWERING.contains(&kind) => {
             let (config, precision) = (folder.config()?, PrecisionPlan::default());
             Some(MemoryPlan::on(
                 &config,
@@ -124,11 +125,12 @@ fn build(
         ModelKind::Blip2Vision => {
             Blip2VisionModelWithProjection::load(&folder.config()?, weights)?;
         }
-        ModelKind::Blip2 => {
+        kind if ANSWERING.contains(&kind) => {
             let config = folder.config()?;
             Blip2ForConditionalGeneration::load(&config, weights, Precision::AsStored)?;
             return Ok(Some(match config.text_config {
                 TextConfig::T5(_) => "t5",
+                TextConfig::Llama(_) => "llama",
                 _ => "opt",
             }));
         }

@@ -20,6 +20,7 @@
 //! | for | use |
 //! |---|---|
 //! | answers, captions, raw prompts, streams, batches | [`Blip2Pipeline`] |
+//! | videos (InstructBLIP-Video) | [`Blip2Pipeline::open_video`], [`Video`] |
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
 //! | constraints on the next token | [`Options::constraint`] |
@@ -67,7 +68,8 @@ use std::path::Path;
 pub use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, checkpoint,
     config::{self, Ability, Blip2Config, ModelKind, TextConfig},
-    image,
+    image, video,
+    video::Video,
 };
 pub use blip2_kernels::{Precision, Weights};
 pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_io::{CheckpointFolder, IoError, checkpoint::WeightPlan, config::ModelKind};
+use blip2_io::{CheckpointFolder, IoError, checkpoint::WeightPlan};
 use blip2_kernels::Weights;
 
 use crate::{
@@ -39,10 +39,13 @@ pub fn pack(
     path: impl AsRef<Path>,
 ) -> Result<u64, Blip2Error> {
     let folder = CheckpointFolder::open(folder)?;
-    family::expect(&folder, &[ModelKind::Blip2])?;
+    family::expect(&folder, &family::ANSWERING)?;
     let config = folder.config()?;
     // What is written must be readable again.
     folder.tokenizer()?;
+    if config.model_type.reads_instructions() {
+        folder.qformer_tokenizer()?;
+    }
     folder.image_processor()?;
     let checkpoint = folder.checkpoint()?;
     let device = default_device()?;

@@ -82,6 +82,26 @@ fn clips_tower() {
 }
 
 #[test]
+fn instructblip_with_t5() {
+    passes_everywhere("instructblip_t5", 40);
+}
+
+#[test]
+fn instructblip_with_llama() {
+    passes_everywhere("instructblip_llama", 40);
+}
+
+#[test]
+fn instructblip_video_with_t5() {
+    passes_everywhere("instructblipvideo_t5", 40);
+}
+
+#[test]
+fn instructblip_video_with_llama() {
+    passes_everywhere("instructblipvideo_llama", 40);
+}
+
+#[test]
 fn images() {
     let options = VerifyOptions::on("flex").unwrap();
     let reports = verify(fixture("images"), &options).unwrap();

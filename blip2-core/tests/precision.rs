@@ -18,7 +18,13 @@ fn run(name: &str, plan: impl Into<PrecisionPlan>) -> (Vec<f32>, Answer, String)
         .unwrap();
     let image = picture(0);
     let seen = blip2.look(&image).unwrap();
-    let features = seen.features().tensor().into_data().try_to_vec().unwrap();
+    let features = seen
+        .features()
+        .unwrap()
+        .tensor()
+        .into_data()
+        .try_to_vec()
+        .unwrap();
     let answer = seen.ask("how many cats?").unwrap();
     (features, answer, blip2.fingerprint().to_string())
 }

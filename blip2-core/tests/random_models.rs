@@ -137,7 +137,12 @@ fn pictures_may_be_seen_larger() {
     };
     let seen = |side| {
         let blip2 = load(side).unwrap();
-        let features = blip2.look(&picture(0)).unwrap().features().tensor();
+        let features = blip2
+            .look(&picture(0))
+            .unwrap()
+            .features()
+            .unwrap()
+            .tensor();
         features.into_data().try_to_vec::<f32>().unwrap()
     };
     assert_eq!(seen(None), seen(Some(28)), "its own size changes nothing");

@@ -38,6 +38,23 @@ impl Files {
         }
     }
 
+    /// The files of a folder in this one.
+    pub(crate) fn below(&self, folder: &str) -> Self {
+        match self {
+            Self::Disk(path) => Self::Disk(path.join(folder)),
+            Self::Memory { name, files } => Self::Memory {
+                name: name.join(folder),
+                files: files
+                    .iter()
+                    .filter_map(|(path, bytes)| {
+                        let name = path.strip_prefix(folder)?.strip_prefix('/')?;
+                        Some((name.to_string(), bytes.clone()))
+                    })
+                    .collect(),
+            },
+        }
+    }
+
     pub(crate) fn has(&self, file: &str) -> bool {
         match self {
             Self::Disk(folder) => folder.join(file).is_file(),

@@ -187,14 +187,14 @@ impl CheckpointFolder {
         }
     }
 
-    /// The configuration of a BLIP-2, whatever its head, checked.
+    /// The configuration of a BLIP-2, whatever its head, or of an InstructBLIP, checked.
     ///
     /// # Errors
     ///
     /// If `config.json` is missing, is no JSON, is of another or an unsupported model, or makes no
     /// sense.
     pub fn config(&self) -> Result<Blip2Config, IoError> {
-        self.expect("blip-2", "a BLIP-2")?;
+        self.expect(&["blip-2", "instructblip", "instructblipvideo"], "a BLIP-2")?;
         let config: Blip2Config = self.required_json(CONFIG, COMPLETE)?;
         self.checked(config, Blip2Config::validate)
     }
@@ -210,7 +210,7 @@ impl CheckpointFolder {
         struct Whole {
             vision_config: Option<ClipVisionConfig>,
         }
-        self.expect("clip_vision_model", "a CLIP vision tower")?;
+        self.expect(&["clip_vision_model"], "a CLIP vision tower")?;
         let whole: Whole = self.required_json(CONFIG, COMPLETE)?;
         let config = match whole.vision_config {
             Some(config) => config,
@@ -219,9 +219,9 @@ impl CheckpointFolder {
         self.checked(config, ClipVisionConfig::validate)
     }
 
-    fn expect(&self, model_type: &str, wanted: &'static str) -> Result<(), IoError> {
+    fn expect(&self, model_types: &[&str], wanted: &'static str) -> Result<(), IoError> {
         let found = self.kind()?;
-        if found.model_type() == model_type {
+        if model_types.contains(&found.model_type()) {
             return Ok(());
         }
         let path = self.files.path(CONFIG);
@@ -262,6 +262,15 @@ impl CheckpointFolder {
     /// If `tokenizer.json` is missing or damaged.
     pub fn tokenizer(&self) -> Result<Tokenizer, IoError> {
         tokenizer::load(&self.files)
+    }
+
+    /// The tokenizer by which InstructBLIP's Q-Former reads, in the folder `qformer_tokenizer`.
+    ///
+    /// # Errors
+    ///
+    /// As [`tokenizer`](Self::tokenizer).
+    pub fn qformer_tokenizer(&self) -> Result<Tokenizer, IoError> {
+        tokenizer::load(&self.files.below("qformer_tokenizer"))
     }
 
     /// How pictures are prepared: from the `image_processor` part of `processor_config.json`, else

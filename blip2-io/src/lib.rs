@@ -1,4 +1,5 @@
-//! Everything that BLIP-2 reads: checkpoint folders, weights, tokenizers and pictures.
+//! Everything that BLIP-2 reads: checkpoint folders, weights, tokenizers, pictures and
+//! videos.
 //!
 //! Use this crate to open a Hugging Face checkpoint from a program of your own, or for its image
 //! preprocessing, which equals Pillow's to the bit; to run BLIP-2, use `blip2-core`.
@@ -9,6 +10,7 @@
 //! | [`config`] | `config.json` and the small files beside it |
 //! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped |
 //! | [`Tokenizer`] | `tokenizer.json` and what belongs to it |
+//! | [`video`] | frames of videos, evenly chosen |
 //! | [`image`] | pictures, and what is done to them before a model sees them |
 //!
 //! ```
@@ -34,6 +36,7 @@ mod files;
 mod folder;
 pub mod image;
 mod tokenizer;
+pub mod video;
 
 pub use checkpoint::{Checkpoint, CheckpointWeights, LoadReport};
 pub use error::IoError;

@@ -4,7 +4,8 @@
 mod support;
 
 use blip2_io::config::{
-    Blip2Config, Blip2QFormerConfig, Blip2VisionConfig, OptConfig, T5Config, TextConfig,
+    Blip2Config, Blip2QFormerConfig, Blip2Variant, Blip2VisionConfig, LlamaConfig, OptConfig,
+    RopeType, T5Config, TextConfig,
 };
 use blip2_kernels::Activation;
 use serde_json::{Value, json};
@@ -47,13 +48,25 @@ fn every_key_of_every_fixture_is_held() {
         "blip2_t5_relu_tied",
         "blip2_itr",
         "blip2_itr_legacy",
+        "instructblip_t5",
+        "instructblip_llama",
     ] {
         let text = fixture(&format!("configs/{name}.json"));
         let config: Blip2Config = serde_json::from_str(&text).unwrap();
         config.validate().unwrap();
         let held = serde_json::to_value(&config).unwrap();
-        assert_holds(&serde_json::from_str(&text).unwrap(), &held, name);
-        assert_eq!(held["model_type"], "blip-2");
+        let mut file: Value = serde_json::from_str(&text).unwrap();
+        // InstructBLIP calls the same parts by names of its own.
+        for part in ["vision_config", "qformer_config"] {
+            file[part].as_object_mut().unwrap().remove("model_type");
+        }
+        assert_holds(&file, &held, name);
+        let model_type = name.split('_').next().unwrap().replace("blip2", "blip-2");
+        assert_eq!(held["model_type"], model_type);
+        assert_eq!(
+            config.model_type.reads_instructions(),
+            model_type == "instructblip"
+        );
         assert_eq!(held["vision_config"]["model_type"], "blip_2_vision_model");
         let again: Blip2Config = serde_json::from_value(held).unwrap();
         assert_eq!(again, config, "{name} read back");
@@ -289,4 +302,131 @@ fn opt_350m_projects_its_embeddings() {
     let null: OptConfig =
         serde_json::from_value(json!({ "word_embed_proj_dim": null, "hidden_size": 48 })).unwrap();
     assert_eq!(null.word_embed_proj_dim, 48);
+}
+
+fn llama(value: Value) -> LlamaConfig {
+    serde_json::from_value(value).unwrap()
+}
+
+/// `lmsys/vicuna-7b-v1.1`, the language model of the published InstructBLIP.
+#[test]
+fn the_published_vicuna() {
+    let config: TextConfig = serde_json::from_value(json!({
+        "_name_or_path": "lmsys/vicuna-7b-v1.1",
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_act": "silu",
+        "max_sequence_length": 2048,
+        "model_type": "llama",
+        "pad_token_id": 32000,
+        "rms_norm_eps": 1e-06,
+        "torch_dtype": "float16",
+        "vocab_size": 32001
+    }))
+    .unwrap();
+    config.validate().unwrap();
+    assert!(!config.is_encoder_decoder());
+    assert_eq!(config.eos_token_ids(), [2]);
+    assert_eq!(
+        (config.bos_token_id(), config.pad_token_id()),
+        (Some(1), Some(32000))
+    );
+    assert_eq!(config.hidden_size(), 4096);
+    let TextConfig::Llama(llama) = config else {
+        panic!("not LLaMA");
+    };
+    assert_eq!((llama.head_dim, llama.num_key_value_heads), (128, 32));
+    assert_eq!(llama.rope_parameters.rope_type, RopeType::Default);
+    assert_eq!(llama.rope_parameters.rope_theta, Some(1e4));
+    assert!(!llama.tie_word_embeddings && !llama.attention_bias && !llama.mlp_bias);
+}
+
+#[test]
+fn llama_reads_positions_in_every_spelling() {
+    let new = json!({ "rope_type": "linear", "factor": 4.0, "rope_theta": 500.0 });
+    let old = json!({ "type": "linear", "factor": 4.0 });
+    let both = json!({ "type": "linear", "rope_type": "linear", "factor": 4.0 });
+    let expected = llama(json!({ "rope_parameters": new }));
+    for scaling in [old, both] {
+        let found = llama(json!({ "rope_scaling": scaling, "rope_theta": 500.0 }));
+        assert_eq!(found, expected);
+    }
+    let outside = llama(json!({
+        "original_max_position_embeddings": 64,
+        "rope_parameters": { "rope_type": "yarn", "original_max_position_embeddings": 32 }
+    }));
+    let rope = outside.rope_parameters;
+    assert_eq!(rope.original_max_position_embeddings, Some(64));
+    let null = llama(json!({ "rope_scaling": null, "rope_theta": 7.0, "head_dim": null }));
+    assert_eq!(null.rope_parameters.rope_theta, Some(7.0));
+}
+
+#[test]
+fn faulty_llamas_name_the_key() {
+    let rope = |value: Value| json!({ "rope_parameters": value });
+    for (faulty, part) in [
+        (
+            json!({ "num_key_value_heads": 5 }),
+            "num_key_value_heads = 5",
+        ),
+        (json!({ "head_dim": 7 }), "head_dim = 7"),
+        (json!({ "hidden_size": 100 }), "hidden_size = 100"),
+        (rope(json!({ "rope_type": "linear" })), "factor = (none)"),
+        (
+            rope(json!({ "rope_type": "llama3", "factor": 8.0 })),
+            "low_freq_factor",
+        ),
+        (
+            rope(json!({ "rope_type": "dynamic", "factor": -1.0 })),
+            "factor = -1",
+        ),
+        (rope(json!({ "rope_theta": 0.0 })), "rope_theta = 0"),
+        (
+            rope(json!({ "rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0] })),
+            "must be 64 numbers",
+        ),
+        (
+            rope(json!({ "rope_type": "linear", "factor": 2.0, "partial_rotary_factor": 0.5 })),
+            "partial_rotary_factor = 0.5",
+        ),
+    ] {
+        let error = llama(faulty).validate().unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    let axial = json!({ "model_type": "llama", "rope_parameters": { "rope_type": "axial" } });
+    let error = serde_json::from_value::<TextConfig>(axial)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("`axial`") && error.contains("rope_parameters"),
+        "{error}"
+    );
+    assert!(
+        error.contains("`llama3`"),
+        "what is known is listed: {error}"
+    );
+}
+
+/// The published InstructBLIP-Video names its placeholder after videos.
+#[test]
+fn videos_have_a_placeholder_for_each_query_of_each_frame() {
+    let config: Blip2Config = serde_json::from_value(json!({
+        "model_type": "instructblipvideo",
+        "video_token_index": 50000,
+        "num_query_tokens": 32,
+        "qformer_config": { "model_type": "instructblipvideo_qformer" }
+    }))
+    .unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.model_type, Blip2Variant::InstructBlipVideo);
+    assert_eq!(
+        (config.model_type.num_frames(), config.num_placeholders()),
+        (4, 128)
+    );
+    assert_eq!(config.image_token_index, Some(50000));
+    assert!(config.qformer_config.use_qformer_text_input);
+
+    let by_class = json!({ "architectures": ["InstructBlipForConditionalGeneration"] });
+    let config: Blip2Config = serde_json::from_value(by_class).unwrap();
+    assert_eq!(config.model_type, Blip2Variant::InstructBlip);
+    assert_eq!(config.num_placeholders(), 32);
 }

@@ -170,11 +170,14 @@ fn a_whole_clip_has_its_tower_inside() {
 
 #[test]
 fn an_unknown_language_model() {
-    let text = r#"{ "model_type": "blip-2", "text_config": { "model_type": "llama" } }"#;
+    let text = r#"{ "model_type": "blip-2", "text_config": { "model_type": "gpt2" } }"#;
     let (_keep, folder) = open(&[("config.json", text)]);
     assert_says(
         folder.config(),
-        &["text_config: model_type = \"llama\"", "\"opt\", \"t5\""],
+        &[
+            "text_config: model_type = \"gpt2\"",
+            "\"opt\", \"t5\", \"llama\"",
+        ],
     );
 }
 

@@ -7,6 +7,7 @@ use burn::{module::Module, tensor::Tensor};
 use crate::{
     LmError,
     generate::{DecodeSession, Logits},
+    llama::{LlamaForCausalLm, LlamaSession},
     opt::{OptForCausalLm, OptSession},
     t5::{T5ForConditionalGeneration, T5Session},
 };
@@ -20,6 +21,8 @@ pub enum LanguageModel {
     Opt(OptForCausalLm),
     /// An encoder-decoder model.
     T5(T5ForConditionalGeneration),
+    /// A decoder-only model whose positions turn queries and keys.
+    Llama(LlamaForCausalLm),
 }
 
 impl LanguageModel {
@@ -34,6 +37,7 @@ impl LanguageModel {
             TextConfig::T5(config) => {
                 T5ForConditionalGeneration::load(config, weights).map(Self::T5)
             }
+            TextConfig::Llama(config) => LlamaForCausalLm::load(config, weights).map(Self::Llama),
             other => Err(LmError::Unsupported(format!("{other:?}"))),
         }
     }
@@ -43,6 +47,7 @@ impl LanguageModel {
         match self {
             Self::Opt(model) => model.vocab_size(),
             Self::T5(model) => model.vocab_size(),
+            Self::Llama(model) => model.vocab_size(),
         }
     }
 
@@ -57,6 +62,7 @@ impl LanguageModel {
         match self {
             Self::Opt(model) => model.embedding_dim(),
             Self::T5(model) => model.embedding_dim(),
+            Self::Llama(model) => model.embedding_dim(),
         }
     }
 
@@ -69,6 +75,7 @@ impl LanguageModel {
         match self {
             Self::Opt(model) => model.embed(ids),
             Self::T5(model) => model.embed(ids),
+            Self::Llama(model) => model.embed(ids),
         }
     }
 
@@ -96,6 +103,7 @@ impl LanguageModel {
                 let encoded = model.encode(inputs_embeds, attention_mask, false)?;
                 Ok(encoded.last_hidden_state)
             }
+            Self::Llama(model) => model.last_hidden_state(inputs_embeds, attention_mask),
         }
     }
 
@@ -130,6 +138,9 @@ impl LanguageModel {
                     .start(inputs_embeds, attention_mask, start, max_new_tokens)
                     .map(Session::T5)
             }
+            Self::Llama(model) => model
+                .start(inputs_embeds, attention_mask, max_new_tokens)
+                .map(Session::Llama),
         }
     }
 }
@@ -142,6 +153,8 @@ pub enum Session<'m> {
     Opt(OptSession<'m>),
     /// Of T5.
     T5(T5Session<'m>),
+    /// Of LLaMA.
+    Llama(LlamaSession<'m>),
 }
 
 impl DecodeSession for Session<'_> {
@@ -151,6 +164,7 @@ impl DecodeSession for Session<'_> {
         match self {
             Self::Opt(session) => session.vocab_size(),
             Self::T5(session) => session.vocab_size(),
+            Self::Llama(session) => session.vocab_size(),
         }
     }
 
@@ -158,6 +172,7 @@ impl DecodeSession for Session<'_> {
         match self {
             Self::Opt(session) => session.rows(),
             Self::T5(session) => session.rows(),
+            Self::Llama(session) => session.rows(),
         }
     }
 
@@ -165,6 +180,7 @@ impl DecodeSession for Session<'_> {
         match self {
             Self::Opt(session) => session.prefill(),
             Self::T5(session) => session.prefill(),
+            Self::Llama(session) => session.prefill(),
         }
     }
 
@@ -172,6 +188,7 @@ impl DecodeSession for Session<'_> {
         match self {
             Self::Opt(session) => session.step(parents, tokens),
             Self::T5(session) => session.step(parents, tokens),
+            Self::Llama(session) => session.step(parents, tokens),
         }
     }
 
@@ -179,6 +196,7 @@ impl DecodeSession for Session<'_> {
         match self {
             Self::Opt(session) => session.remaining_positions(),
             Self::T5(session) => session.remaining_positions(),
+            Self::Llama(session) => session.remaining_positions(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The language models of BLIP-2, OPT and T5 (Flan-T5), and one decoding engine for both: greedy
-//! search, beam search, sampling, constraints, streaming.
+//! The language models of BLIP-2 and InstructBLIP, OPT, T5 (Flan-T5) and LLaMA (Vicuna), and one
+//! decoding engine for all: greedy search, beam search, sampling, constraints, streaming.
 //!
 //! Use this crate alone to generate text from token ids or embeddings, or its engine
 //! ([`generate`]) for a model of your own; to ask questions about pictures, use `blip2-core`.
@@ -36,13 +36,16 @@
 //! There is no dropout, which only matters for training.
 
 mod batch;
+mod causal;
 mod error;
 pub mod generate;
 mod language_model;
+pub mod llama;
 pub mod opt;
 mod options;
 pub mod t5;
 
+pub use causal::CausalSession;
 pub use error::LmError;
 pub use generate::{
     DecodeSession, FinishReason, GenerateError, Generated, GenerationConfig, Generator, Logits,

@@ -3,7 +3,7 @@
 
 mod models_support;
 
-use blip2_io::config::{OptConfig, T5Config, TextConfig};
+use blip2_io::config::{LlamaConfig, OptConfig, RopeParameters, RopeType, T5Config, TextConfig};
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_lm::{
     DecodeSession, Generated, GenerationConfig, Generator, LanguageModel, Logits, Session,
@@ -43,6 +43,78 @@ fn t5() -> LanguageModel {
         is_gated_act: true,
         ..Default::default()
     }))
+}
+
+fn llama() -> LanguageModel {
+    load(TextConfig::Llama(llama_config()))
+}
+
+fn llama_config() -> LlamaConfig {
+    LlamaConfig {
+        vocab_size: VOCAB,
+        hidden_size: 24,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 6,
+        intermediate_size: 40,
+        max_position_embeddings: 32,
+        rope_parameters: RopeParameters {
+            rope_type: RopeType::Llama3,
+            rope_theta: Some(100.0),
+            factor: Some(4.0),
+            low_freq_factor: Some(1.0),
+            high_freq_factor: Some(3.0),
+            original_max_position_embeddings: Some(16),
+            ..Default::default()
+        },
+        ..Default::default()
+    }
+}
+
+/// The frequencies of these kinds depend on a text's length: each row's own, not the batch's.
+#[test]
+fn stretched_positions_follow_each_row() {
+    let dynamic = RopeParameters {
+        rope_type: RopeType::Dynamic,
+        factor: Some(2.0),
+        ..Default::default()
+    };
+    let long = RopeParameters {
+        rope_type: RopeType::LongRope,
+        short_factor: Some(vec![1.0; 3]),
+        long_factor: Some(vec![2.0, 3.0, 4.0]),
+        original_max_position_embeddings: Some(7),
+        ..Default::default()
+    };
+    for (rope_parameters, max_position_embeddings) in [(dynamic, 7), (long, 32)] {
+        let model = load(TextConfig::Llama(LlamaConfig {
+            rope_parameters,
+            max_position_embeddings,
+            ..llama_config()
+        }));
+        let (prompts, rows) = mixed(&model);
+        let config = GenerationConfig {
+            max_new_tokens: Some(6),
+            ..Default::default()
+        };
+        let batch = generate(&model, &prompts, &rows, &config);
+        for (prompt, batch) in prompts.iter().zip(&batch) {
+            let alone = generate(
+                &model,
+                std::slice::from_ref(prompt),
+                &[pad(prompt, &[])],
+                &config,
+            );
+            assert_eq!(alone[0][0].tokens, batch[0].tokens);
+            assert_close(
+                "logprobs",
+                &alone[0][0].logprobs,
+                &batch[0].logprobs,
+                ROUNDING,
+            );
+        }
+    }
 }
 
 fn load(config: TextConfig) -> LanguageModel {
@@ -90,6 +162,12 @@ fn whole(model: &LanguageModel, prompt: &[u32], answer: &[u32]) -> Vec<f32> {
             let embeds = model.embed(&[ids]).unwrap();
             model.forward(embeds, &[mask], false).unwrap().logits
         }
+        LanguageModel::Llama(model) => {
+            let ids = [prompt, answer].concat();
+            let mask = vec![true; ids.len()];
+            let embeds = model.embed(&[ids]).unwrap();
+            model.forward(embeds, &[mask], false).unwrap().logits
+        }
         LanguageModel::T5(model) => {
             let embeds = model.embed(&[prompt.to_vec()]).unwrap();
             let mask = vec![true; prompt.len()];
@@ -113,11 +191,11 @@ fn check(model: &LanguageModel, logits: &Logits, histories: &[(Vec<u32>, Vec<u32
     }
 }
 
-/// Prompts, and the same in one batch. Padding shifts nothing for OPT wherever it stands; T5 counts distances
-/// over it, so that it may stand at the end only.
+/// Prompts, and the same in one batch. Padding shifts nothing for OPT and LLaMA wherever it
+/// stands; T5 counts distances over it, so that it may stand at the end only.
 fn mixed(model: &LanguageModel) -> (Vec<Vec<u32>>, Vec<Row>) {
     let places: [&[usize]; 4] = match model {
-        LanguageModel::Opt(_) => [&[], &[0, 1, 2], &[3, 4], &[0, 5, 8]],
+        LanguageModel::Opt(_) | LanguageModel::Llama(_) => [&[], &[0, 1, 2], &[3, 4], &[0, 5, 8]],
         _ => [&[], &[6, 7, 8], &[7, 8], &[4, 5, 6, 7, 8]],
     };
     let row = |(salt, at): (usize, &&[usize])| {
@@ -130,7 +208,7 @@ fn mixed(model: &LanguageModel) -> (Vec<Vec<u32>>, Vec<Row>) {
 
 #[test]
 fn rows_change_places_fan_out_and_leave() {
-    for model in [opt(), t5()] {
+    for model in [opt(), t5(), llama()] {
         let (prompts, rows) = mixed(&model);
         // Room for fewer tokens than are fed, so that the caches grow.
         let mut session = start(&model, &rows, 2);
@@ -167,18 +245,23 @@ fn rows_change_places_fan_out_and_leave() {
 
 #[test]
 fn padding_at_the_end_of_a_prompt_is_passed_over() {
-    let model = opt();
+    for model in [opt(), llama()] {
+        padding_at_the_end(&model);
+    }
+}
+
+fn padding_at_the_end(model: &LanguageModel) {
     let prompt = ids(4, 1);
     let rows = [pad(&prompt, &[4, 5]), pad(&ids(6, 2), &[])];
-    let mut session = start(&model, &rows, 3);
+    let mut session = start(model, &rows, 3);
     let mut histories = vec![(prompt, vec![]), (ids(6, 2), vec![])];
-    check(&model, &session.prefill().unwrap(), &histories);
+    check(model, &session.prefill().unwrap(), &histories);
     for token in [7, 8] {
         histories
             .iter_mut()
             .for_each(|(_, answer)| answer.push(token));
         check(
-            &model,
+            model,
             &session.step(&[0, 1], &[token; 2]).unwrap(),
             &histories,
         );
@@ -205,7 +288,7 @@ fn generate(
 
 #[test]
 fn a_batch_of_mixed_lengths_equals_its_rows_alone() {
-    for model in [opt(), t5()] {
+    for model in [opt(), t5(), llama()] {
         let (prompts, rows) = mixed(&model);
         for num_beams in [1, 4] {
             let config = GenerationConfig {
@@ -213,7 +296,7 @@ fn a_batch_of_mixed_lengths_equals_its_rows_alone() {
                 num_beams,
                 num_return_sequences: num_beams,
                 // Some rows end early and leave the batch.
-                eos_token_id: (0..VOCAB as u32).step_by(9).collect(),
+                eos_token_id: (0..VOCAB as u32).step_by(4).collect(),
                 ..Default::default()
             };
             let batch = generate(&model, &prompts, &rows, &config);
@@ -241,10 +324,16 @@ fn a_batch_of_mixed_lengths_equals_its_rows_alone() {
 
 #[test]
 fn the_context_ends_a_generation() {
-    let model = opt();
+    for model in [opt(), llama()] {
+        context_ends(&model);
+    }
+    assert_eq!(t5_remaining(), None);
+}
+
+fn context_ends(model: &LanguageModel) {
     let prompts = [ids(30, 1), ids(27, 2)];
     let rows = [pad(&prompts[0], &[]), pad(&prompts[1], &[4, 5, 6])];
-    let mut session = start(&model, &rows, 1000);
+    let mut session = start(model, &rows, 1000);
     assert_eq!(session.remaining_positions(), Some(2));
     let config = GenerationConfig {
         max_new_tokens: Some(1000),
@@ -255,7 +344,6 @@ fn the_context_ends_a_generation() {
         .generate(&mut session, &prompts)
         .unwrap();
     assert_eq!(results[0][0].tokens.len(), 3, "the last one is not fed");
-    assert_eq!(t5_remaining(), None);
 }
 
 fn t5_remaining() -> Option<usize> {
@@ -265,7 +353,7 @@ fn t5_remaining() -> Option<usize> {
 
 #[test]
 fn one_model_serves_many_threads() {
-    for model in [opt(), t5()] {
+    for model in [opt(), t5(), llama()] {
         let (prompts, rows) = mixed(&model);
         let config = GenerationConfig {
             max_new_tokens: Some(6),

@@ -23,6 +23,18 @@ const T5: [&str; 4] = [
     "t5_untied_scaled",
     "t5_tied_unscaled",
 ];
+const LLAMA: [&str; 10] = [
+    "llama_plain",
+    "llama_grouped_biased",
+    "llama_tied_wide_heads",
+    "llama_linear",
+    "llama_llama3",
+    "llama_yarn",
+    "llama_yarn_exact",
+    "llama_longrope",
+    "llama_dynamic",
+    "llama_proportional",
+];
 const TOLERANCE: f32 = 1e-4;
 
 fn check_series<const D: usize>(
@@ -66,6 +78,36 @@ fn opt_equals_transformers() {
 }
 
 #[test]
+fn llama_equals_transformers() {
+    for name in LLAMA {
+        let fixture = Fixture::open(name);
+        let LanguageModel::Llama(model) = fixture.model() else {
+            panic!("{name}")
+        };
+        let mask = fixture.mask();
+        let embeds = model.embed(&fixture.ids("input_ids")).unwrap();
+        let output = model.forward(embeds.clone(), &mask, true).unwrap();
+        let visible = Some(mask.as_slice());
+        let hidden = check_series(&fixture, "hidden", output.hidden_states, visible);
+        let maps = check_series(&fixture, "attention", output.attentions, visible);
+        let logits = share(output.logits, fixture.golden("logits"), TOLERANCE, visible);
+        let counted = model
+            .forward_counting_padding(embeds, &mask, false)
+            .unwrap();
+        let golden = fixture.golden("logits_counting_padding");
+        let counted = share(counted.logits, golden, TOLERANCE, visible);
+        assert!(
+            logits <= 1.0 && counted <= 1.0,
+            "{name}: {logits} {counted}"
+        );
+        eprintln!(
+            "{name}: hidden {hidden:.3}, maps {maps:.3}, logits {logits:.3}, {counted:.3} of the \
+             tolerance"
+        );
+    }
+}
+
+#[test]
 fn t5_equals_transformers() {
     for name in T5 {
         let fixture = Fixture::open(name);
@@ -103,7 +145,7 @@ fn t5_equals_transformers() {
 
 #[test]
 fn greedy_and_beam_search_equal_transformers() {
-    for name in OPT.into_iter().chain(T5) {
+    for name in OPT.into_iter().chain(T5).chain(LLAMA) {
         let fixture = Fixture::open(name);
         let model = fixture.model();
         let ids = fixture.ids("input_ids");
@@ -181,7 +223,7 @@ impl WeightSource for Renamed<'_> {
 
 #[test]
 fn tied_tables_are_found_under_any_of_their_names() {
-    let cases: [(&str, &str, &[&str]); 2] = [
+    let cases: [(&str, &str, &[&str]); 3] = [
         (
             "t5_tied",
             "shared.weight",
@@ -194,6 +236,11 @@ fn tied_tables_are_found_under_any_of_their_names() {
         (
             "opt_post_norm",
             "model.decoder.embed_tokens.weight",
+            &["lm_head.weight"],
+        ),
+        (
+            "llama_tied_wide_heads",
+            "model.embed_tokens.weight",
             &["lm_head.weight"],
         ),
     ];
@@ -236,7 +283,13 @@ impl WeightSource for Rounded<'_> {
 
 #[test]
 fn narrow_weights_make_nothing_else_narrow() {
-    for name in ["opt_post_norm", "opt_untied", "t5_tied", "t5_untied"] {
+    for name in [
+        "opt_post_norm",
+        "opt_untied",
+        "t5_tied",
+        "t5_untied",
+        "llama_plain",
+    ] {
         let fixture = Fixture::open(name);
         let checkpoint = fixture.checkpoint();
         let source = Rounded(CheckpointWeights::new(&checkpoint), DType::F32);
@@ -265,6 +318,10 @@ fn logits_of(fixture: &Fixture, model: &LanguageModel, ids: &[Vec<u32>]) -> Vec<
             let answers = fixture.ids("decoder_input_ids");
             let output = model.forward(embeds, &fixture.mask(), &answers, false);
             floats(output.unwrap().logits)
+        }
+        LanguageModel::Llama(model) => {
+            let output = model.forward(embeds, &fixture.mask(), false).unwrap();
+            floats(output.logits)
         }
         _ => unreachable!(),
     }

@@ -40,11 +40,33 @@ impl QFormer {
     /// [`QFormerError::Config`] for a configuration that makes no sense. What the source of weights
     /// lacks is no error here: the source keeps that account.
     pub fn load(config: &Blip2QFormerConfig, weights: &Weights<'_>) -> Result<Self, QFormerError> {
+        Self::with_norm(config, weights, weights)
+    }
+
+    /// As [`load`](Self::load), from a checkpoint of InstructBLIP, which keeps the norm of the
+    /// input at `embeddings.layernorm`, beside the tables of
+    /// [`TextEmbeddings`](crate::TextEmbeddings).
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_instructed(
+        config: &Blip2QFormerConfig,
+        weights: &Weights<'_>,
+    ) -> Result<Self, QFormerError> {
+        Self::with_norm(config, weights, &weights.at("embeddings"))
+    }
+
+    fn with_norm(
+        config: &Blip2QFormerConfig,
+        weights: &Weights<'_>,
+        norm: &Weights<'_>,
+    ) -> Result<Self, QFormerError> {
         config.validate()?;
         let weights = weights.with_precision(Precision::F32);
         let layers = weights.at("encoder").at("layer");
         Ok(Self {
-            layernorm: weights.layer_norm("layernorm", config.hidden_size, config.layer_norm_eps),
+            layernorm: norm.layer_norm("layernorm", config.hidden_size, config.layer_norm_eps),
             layers: (0..config.num_hidden_layers)
                 .map(|n| Layer::load(config, n, &layers.at(&n.to_string())))
                 .collect(),

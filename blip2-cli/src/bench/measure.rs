@@ -187,10 +187,14 @@ fn encoder(args: &BenchArgs, blip2: &Blip2Pipeline) -> Result<Option<Times>, Fai
     };
     let image = picture();
     let seen = blip2.look(&image).map_err(Failure::work)?;
-    let features = seen.features().select(&vec![0; args.batch]);
+    // Of an InstructBLIP they depend on the question.
+    let Some(features) = seen.features() else {
+        return Ok(None);
+    };
+    let features = features.select(&vec![0; args.batch]);
     let placeholders = model
         .image_token()
-        .map_or_else(Vec::new, |token| vec![token; model.num_query_tokens()]);
+        .map_or_else(Vec::new, |token| vec![token; model.num_placeholders()]);
     let text = prompt_ids(blip2.config(), args.prompt_tokens);
     let row = [placeholders, text].concat();
     let mask = vec![vec![true; row.len()]; args.batch];

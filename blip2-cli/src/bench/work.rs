@@ -29,10 +29,14 @@ impl Operations {
     pub(super) fn new(config: &Blip2Config, image_size: usize, prompt_tokens: usize) -> Self {
         let vision = &config.vision_config;
         let patches = (image_size / vision.patch_size).pow(2);
+        let frames = config.model_type.num_frames() as f64;
         Self {
-            vision: of_vision(vision, patches),
-            qformer: of_qformer(config, patches + 1),
-            prompt: of_prompt(&config.text_config, config.num_query_tokens + prompt_tokens),
+            vision: frames * of_vision(vision, patches),
+            qformer: frames * of_qformer(config, patches + 1),
+            prompt: of_prompt(
+                &config.text_config,
+                config.num_placeholders() + prompt_tokens,
+            ),
         }
     }
 }
@@ -77,6 +81,14 @@ fn of_prompt(config: &TextConfig, seq: usize) -> f64 {
             let weights = config.d_model * (4 * inner + matrices * config.d_ff);
             config.num_layers as f64 * layer(seq, weights, seq, inner)
         }
+        TextConfig::Llama(config) => {
+            let queries = config.num_attention_heads * config.head_dim;
+            let keys = config.num_key_value_heads * config.head_dim;
+            let width = 2 * (queries + keys) + 3 * config.intermediate_size;
+            let weights = config.hidden_size * width;
+            config.num_hidden_layers as f64 * layer(seq, weights, seq, queries)
+                + layer(1, config.hidden_size * config.vocab_size, 0, 0)
+        }
         _ => 0.0,
     }
 }
@@ -89,7 +101,11 @@ pub(super) fn decoder_bytes(config: &TextConfig, plan: &MemoryPlan) -> u64 {
         let Some(name) = name.strip_prefix("language_model.") else {
             return false;
         };
-        let table = ["shared.", "model.decoder.embed_tokens."];
+        let table = [
+            "shared.",
+            "model.decoder.embed_tokens.",
+            "model.embed_tokens.",
+        ];
         if table.iter().any(|table| name.starts_with(table)) {
             return !own_head;
         }

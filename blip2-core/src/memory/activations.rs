@@ -7,7 +7,8 @@
 //! resident memory of each stage alone, over batches, picture sizes, prompt lengths and beams.
 
 use blip2_io::config::{
-    Blip2Config, Blip2QFormerConfig, Blip2VisionConfig, OptConfig, T5Config, TextConfig,
+    Blip2Config, Blip2QFormerConfig, Blip2VisionConfig, LlamaConfig, OptConfig, RopeType, T5Config,
+    TextConfig,
 };
 
 use super::Workload;
@@ -64,8 +65,8 @@ impl Products {
 
 /// Turning pictures into pixel values: the numbers of all, three times while they are brought
 /// together, and a copy of one picture on its way.
-pub(super) fn preprocess(work: &Workload, [height, width]: [usize; 2]) -> u64 {
-    3 * floats(&[work.batch, 3, height, width]) + floats(&[work.picture_pixels])
+pub(super) fn preprocess(batch: usize, picture_pixels: usize, [height, width]: [usize; 2]) -> u64 {
+    3 * floats(&[batch, 3, height, width]) + floats(&[picture_pixels])
 }
 
 /// The image encoder.
@@ -108,7 +109,15 @@ pub(super) fn qformer(
     let image = floats(&[batch, keys, vision.hidden_size]);
     let keys_values = 4 * floats(&[batch, keys, hidden_size]);
     let queries = config.num_query_tokens;
-    let attention = keys_values + products.scores(batch, num_attention_heads, queries, keys);
+    // A prompt that it reads has at most as many tokens as there are positions.
+    let own = match config.model_type.reads_instructions() {
+        true => queries + config.qformer_config.max_position_embeddings,
+        false => 0,
+    };
+    let attention = (keys_values + products.scores(batch, num_attention_heads, queries, keys)).max(
+        4 * floats(&[batch, own, hidden_size])
+            + products.scores(batch, num_attention_heads, own, own),
+    );
     let projection = 2 * doubles(&[hidden_size, config.text_config.hidden_size()]);
     image + attention.max(projection)
 }
@@ -126,10 +135,11 @@ pub(super) struct Text {
 
 /// The language model.
 pub(super) fn text(config: &Blip2Config, work: &Workload, products: Products) -> Text {
-    let seq = config.num_query_tokens.saturating_add(work.prompt_tokens);
+    let seq = config.num_placeholders().saturating_add(work.prompt_tokens);
     match &config.text_config {
         TextConfig::Opt(text) => opt(text, work, seq, products),
         TextConfig::T5(text) => t5(text, work, seq, products),
+        TextConfig::Llama(text) => llama(text, work, seq, products),
         _ => Text::default(),
     }
 }
@@ -139,30 +149,94 @@ fn logits(rows: usize, vocab: usize) -> u64 {
     3 * floats(&[rows, vocab])
 }
 
-fn opt(config: &OptConfig, work: &Workload, seq: usize, products: Products) -> Text {
-    let widened = products.widened;
-    let Workload {
-        batch,
-        new_tokens,
-        beams,
-        ..
-    } = *work;
-    let len = seq
-        .saturating_add(new_tokens.saturating_sub(1))
-        .min(config.max_position_embeddings.max(seq));
-    let rows = batch.saturating_mul(beams);
-    let buffer = |rows| floats(&[rows, len, config.hidden_size]);
-    let caches = |rows| caches(buffer(rows), config.num_hidden_layers);
+/// What the layers of a decoder-only model take.
+struct Decoder {
+    layers: usize,
+    heads: usize,
+    /// The width of queries, all heads together.
+    queries: usize,
+    /// The width of keys, all heads together.
+    keys: usize,
+    hidden: usize,
+    /// The width inside the MLP.
+    inner: usize,
+    gated: bool,
+    vocab: usize,
+    context: usize,
+}
 
-    let hidden = floats(&[batch, seq, config.hidden_size]);
-    let inner = floats(&[batch, seq, config.ffn_dim]);
-    let attention = 3 * hidden + products.scores(batch, config.num_attention_heads, seq, seq);
-    let layer = attention.max(products.mlp(hidden, inner));
-    Text {
-        prefill: caches(batch) + layer.max(widened) + logits(batch, config.vocab_size),
-        // While beams change places, one buffer exists twice.
-        decode: caches(rows) + buffer(rows).max(widened) + logits(rows, config.vocab_size),
-        caches: caches(rows),
+fn opt(config: &OptConfig, work: &Workload, seq: usize, products: Products) -> Text {
+    let decoder = Decoder {
+        layers: config.num_hidden_layers,
+        heads: config.num_attention_heads,
+        queries: config.hidden_size,
+        keys: config.hidden_size,
+        hidden: config.hidden_size,
+        inner: config.ffn_dim,
+        gated: false,
+        vocab: config.vocab_size,
+        context: config.max_position_embeddings,
+    };
+    decoder.text(work, seq, products)
+}
+
+fn llama(config: &LlamaConfig, work: &Workload, seq: usize, products: Products) -> Text {
+    let decoder = Decoder {
+        layers: config.num_hidden_layers,
+        heads: config.num_attention_heads,
+        queries: config.num_attention_heads * config.head_dim,
+        keys: config.num_key_value_heads * config.head_dim,
+        hidden: config.hidden_size,
+        inner: config.intermediate_size,
+        gated: true,
+        vocab: config.vocab_size,
+        context: match config.rope_parameters.rope_type {
+            RopeType::Dynamic => usize::MAX,
+            _ => config.max_position_embeddings,
+        },
+    };
+    let mut text = decoder.text(work, seq, products);
+    // Queries and keys are turned, and keys and values repeated for each head of a group.
+    text.prefill = text
+        .prefill
+        .saturating_add(4 * floats(&[work.batch, seq, decoder.queries]));
+    text
+}
+
+impl Decoder {
+    /// Prompts and later steps.
+    fn text(&self, work: &Workload, seq: usize, products: Products) -> Text {
+        let config = self;
+        let widened = products.widened;
+        let Workload {
+            batch,
+            new_tokens,
+            beams,
+            ..
+        } = *work;
+        let len = seq
+            .saturating_add(new_tokens.saturating_sub(1))
+            .min(config.context.max(seq));
+        let rows = batch.saturating_mul(beams);
+        let buffer = |rows| floats(&[rows, len, config.keys]);
+        let caches = |rows| caches(buffer(rows), config.layers);
+
+        let hidden = floats(&[batch, seq, config.hidden]);
+        let queries = floats(&[batch, seq, config.queries]);
+        let inner = floats(&[batch, seq, config.inner]);
+        let attention = 2 * hidden + queries + products.scores(batch, config.heads, seq, seq);
+        // A gate, before and after its activation, and what it is multiplied with.
+        let mlp = match config.gated {
+            true => 2 * hidden + 3 * inner,
+            false => products.mlp(hidden, inner),
+        };
+        let layer = attention.max(mlp);
+        Text {
+            prefill: caches(batch) + layer.max(widened) + logits(batch, config.vocab),
+            // While beams change places, one buffer exists twice.
+            decode: caches(rows) + buffer(rows).max(widened) + logits(rows, config.vocab),
+            caches: caches(rows),
+        }
     }
 }
 

@@ -145,13 +145,17 @@ impl MemoryPlan {
         let side = self.config.vision_config.image_size;
         let size = work.image_size.unwrap_or([side, side]);
         let vision = &self.config.vision_config;
+        // Of a video each frame is a picture.
+        let frames = work
+            .batch
+            .saturating_mul(self.config.model_type.num_frames());
         let text = activations::text(&self.config, work, self.products("language_model"));
         MemoryPrediction {
             process: PROCESS,
             weights: self.weights(None),
-            preprocess: activations::preprocess(work, size),
-            vision: activations::vision(vision, work.batch, size, self.products("vision_model")),
-            qformer: activations::qformer(&self.config, work.batch, size, self.products("qformer")),
+            preprocess: activations::preprocess(frames, work.picture_pixels, size),
+            vision: activations::vision(vision, frames, size, self.products("vision_model")),
+            qformer: activations::qformer(&self.config, frames, size, self.products("qformer")),
             prefill: text.prefill,
             decode: text.decode,
             caches: text.caches,

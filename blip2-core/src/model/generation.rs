@@ -3,7 +3,7 @@
 use blip2_io::config::{Blip2Config, TextConfig};
 use blip2_kernels::{Linear, Precision, Weights};
 use blip2_lm::{LanguageModel, Session};
-use blip2_qformer::{QFormer, QFormerInput, QueryTokens};
+use blip2_qformer::{QFormer, QFormerInput, QueryTokens, TextEmbeddings};
 use blip2_vision::{VisionModel, VisionOptions};
 use burn::{
     module::Module,
@@ -14,7 +14,12 @@ use super::PromptRows;
 use crate::{Blip2Error, PrecisionPlan};
 
 /// BLIP-2 for captioning and visual question answering (Li et al., 2023): a ViT, a Q-Former whose
-/// query tokens gather what the picture shows, a projection, and OPT or Flan-T5.
+/// query tokens gather what the picture shows, a projection, and a language model: OPT, Flan-T5 or
+/// LLaMA.
+///
+/// InstructBLIP (Dai et al., 2023) has the same parts, but its Q-Former reads the prompt too: see
+/// [`query_with`](Self::query_with). InstructBLIP for videos sees each frame alone, and the language
+/// model reads what was gathered of all of them.
 ///
 /// This is the model on tensors, each arrow of the data's journey a call of its own; most users
 /// want [`Blip2Pipeline`](crate::Blip2Pipeline), which stands on it.
@@ -23,9 +28,12 @@ pub struct Blip2ForConditionalGeneration {
     vision_model: VisionModel,
     query_tokens: QueryTokens,
     qformer: QFormer,
+    /// What the Q-Former reads prompts by, if it does.
+    text_embeddings: Option<TextEmbeddings>,
     language_projection: Linear,
     language_model: LanguageModel,
     num_query_tokens: usize,
+    num_frames: usize,
     #[module(skip)]
     image_token: Option<u32>,
     #[module(skip)]
@@ -92,11 +100,22 @@ impl Blip2ForConditionalGeneration {
         let text = weights.with_precision(precision.language_model);
         let query_width = config.qformer_config.hidden_size;
         config.validate()?;
+        let (qformer_config, at) = (&config.qformer_config, exact.at("qformer"));
+        let (qformer, text_embeddings) = if config.model_type.reads_instructions() {
+            let embeddings = TextEmbeddings::load(qformer_config, &at.at("embeddings"));
+            (
+                QFormer::load_instructed(qformer_config, &at)?,
+                Some(embeddings),
+            )
+        } else {
+            (QFormer::load(qformer_config, &at)?, None)
+        };
         let language_model = LanguageModel::load(&config.text_config, &text.at("language_model"))?;
         Ok(Self {
             vision_model: VisionModel::load(&config.vision_config, &vision.at("vision_model"))?,
             query_tokens: QueryTokens::load(config.num_query_tokens, query_width, &exact),
-            qformer: QFormer::load(&config.qformer_config, &exact.at("qformer"))?,
+            qformer,
+            text_embeddings,
             language_projection: exact.dense_linear(
                 "language_projection",
                 query_width,
@@ -105,6 +124,7 @@ impl Blip2ForConditionalGeneration {
             ),
             language_model,
             num_query_tokens: config.num_query_tokens,
+            num_frames: config.model_type.num_frames(),
             image_token: config.image_token_index,
             decoder_start: config.text_config.decoder_start_token_id(),
         })
@@ -130,12 +150,27 @@ impl Blip2ForConditionalGeneration {
         self.image_token
     }
 
-    /// How many positions a picture takes in a prompt.
+    /// How many queries look at a picture, or at each frame of a video.
     pub fn num_query_tokens(&self) -> usize {
         self.num_query_tokens
     }
 
-    /// Encodes pictures.
+    /// How many frames are looked at together: those of a video, or 1.
+    pub fn num_frames(&self) -> usize {
+        self.num_frames
+    }
+
+    /// How many positions a picture, or a video, takes in a prompt.
+    pub fn num_placeholders(&self) -> usize {
+        self.num_query_tokens * self.num_frames
+    }
+
+    /// Whether the Q-Former reads the prompt, as InstructBLIP's does.
+    pub fn reads_instructions(&self) -> bool {
+        self.text_embeddings.is_some()
+    }
+
+    /// Encodes pictures, or the frames of videos one after the other.
     ///
     /// # Shapes
     ///
@@ -168,21 +203,98 @@ impl Blip2ForConditionalGeneration {
     ///
     /// # Errors
     ///
-    /// If `image_embeds` has another width than the vision tower's.
+    /// If `image_embeds` has another width than the vision tower's, and
+    /// [`Blip2Error::Instructions`] for a Q-Former that reads the prompt.
     pub fn query(&self, image_embeds: Tensor<3>) -> Result<ImageFeatures, Blip2Error> {
+        if self.reads_instructions() {
+            let reason = "its Q-Former reads the prompt too; use `query_with`".into();
+            return Err(Blip2Error::Instructions { reason });
+        }
         let output = self.qformer.forward(self.query_input(image_embeds))?;
         Ok(self.project(output.last_hidden_state))
     }
 
-    /// Projects the queries' outputs into the language model's embedding space.
+    /// The Q-Former's input for encoded pictures and the prompts about them: every query attends to
+    /// every patch of its frame and to the prompt, which each frame is given.
     ///
     /// # Shapes
     ///
-    /// - query_output: `[batch, queries, q_hidden]`
-    /// - output: `[batch, queries, lm_hidden]`
+    /// - image_embeds: `[batch · frames, patches + 1, vision_hidden]`
+    /// - instructions: `[batch][seq]`, ids of the Q-Former's own tokenizer
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Instructions`] for a Q-Former that reads no prompt, and for another number of
+    /// prompts than of pictures; [`Blip2Error::QFormer`] for prompts with more tokens than the
+    /// Q-Former has positions, and for tokens that it does not have.
+    pub fn instructed_input(
+        &self,
+        image_embeds: Tensor<3>,
+        instructions: &PromptRows,
+    ) -> Result<QFormerInput, Blip2Error> {
+        let fault = |reason| Err(Blip2Error::Instructions { reason });
+        let Some(embeddings) = &self.text_embeddings else {
+            return fault("its Q-Former reads no prompt; use `query`".into());
+        };
+        let ([frames, ..], prompts) = (image_embeds.dims(), instructions.len());
+        if frames != prompts * self.num_frames {
+            let each = self.num_frames;
+            return fault(format!(
+                "{frames} frames for {prompts} prompts of {each} frames each"
+            ));
+        }
+        let device = image_embeds.device();
+        let [rows, length] = [frames, instructions.ids()[0].len()];
+        let (mut ids, mut mask) = (Vec::new(), Vec::new());
+        for (row, attend) in instructions.ids().iter().zip(instructions.mask()) {
+            for _ in 0..self.num_frames {
+                ids.push(row.clone());
+                mask.extend(std::iter::repeat_n(true, self.num_query_tokens));
+                mask.extend(attend);
+            }
+        }
+        let shape = [rows, self.num_query_tokens + length];
+        let mask = Tensor::from_data(TensorData::new(mask, shape), &device);
+        let text = embeddings.forward(&ids)?;
+        Ok(self.query_input(image_embeds).text(text).mask(mask))
+    }
+
+    /// As [`query`](Self::query), for a Q-Former that reads the prompts too: what the queries gather
+    /// is what the prompt asks for. Of a video the features of its frames follow one another.
+    ///
+    /// # Shapes
+    ///
+    /// - image_embeds: `[batch · frames, patches + 1, vision_hidden]`
+    /// - instructions: `[batch][seq]`, ids of the Q-Former's own tokenizer
+    /// - output: `[batch, frames · queries, lm_hidden]`
+    ///
+    /// # Errors
+    ///
+    /// As [`instructed_input`](Self::instructed_input).
+    pub fn query_with(
+        &self,
+        image_embeds: Tensor<3>,
+        instructions: &PromptRows,
+    ) -> Result<ImageFeatures, Blip2Error> {
+        let input = self.instructed_input(image_embeds, instructions)?;
+        let output = self.qformer.forward(input)?;
+        Ok(self.project(output.last_hidden_state))
+    }
+
+    /// Projects the queries' outputs into the language model's embedding space. Positions of text
+    /// behind the queries are left out, and a video's frames follow one another.
+    ///
+    /// # Shapes
+    ///
+    /// - query_output: `[batch · frames, queries (+ text), q_hidden]`
+    /// - output: `[batch, frames · queries, lm_hidden]`
     pub fn project(&self, query_output: Tensor<3>) -> ImageFeatures {
+        let queries = query_output.narrow(1, 0, self.num_query_tokens);
         // Summed exactly: all layers of the language model amplify this one's rounding.
-        ImageFeatures(self.language_projection.forward_exact(query_output))
+        let projected = self.language_projection.forward_exact(queries);
+        let [rows, queries, width] = projected.dims();
+        let shape = [rows / self.num_frames, queries * self.num_frames, width];
+        ImageFeatures(projected.reshape(shape))
     }
 
     /// The embeddings of prompts with their pictures, and their attention mask.
@@ -258,6 +370,7 @@ pub(crate) fn has_tied_head(config: &Blip2Config) -> bool {
     match &config.text_config {
         TextConfig::T5(text) => text.scale_decoder_outputs,
         TextConfig::Opt(text) => text.tie_word_embeddings,
+        TextConfig::Llama(text) => text.tie_word_embeddings,
         _ => false,
     }
 }

@@ -160,6 +160,7 @@ impl Blip2PipelineBuilder {
         let Parts {
             config,
             tokenizer,
+            reader,
             mut image_processor,
             prompts: overrides,
             origin,
@@ -178,7 +179,7 @@ impl Blip2PipelineBuilder {
         generation
             .stop_strings
             .extend(overrides.stop.iter().cloned());
-        let prompts = Prompts::new(&config, tokenizer, overrides, self.template)?;
+        let prompts = Prompts::new(&config, tokenizer, reader, overrides, self.template)?;
 
         let plan = origin.memory(&config, self.precision, &device)?;
         let memory = match self.memory_limit {

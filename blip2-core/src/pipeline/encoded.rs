@@ -3,25 +3,27 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use crate::{Blip2Error, model::ImageFeatures};
+use super::Looked;
+use crate::Blip2Error;
 
-/// What a model saw in a picture, detached from the model: a few dozen vectors that the language
-/// model reads in the picture's place.
+/// What a model saw in a picture or video, detached from the model: a few dozen vectors that the
+/// language model reads in the picture's place; of an InstructBLIP, whose Q-Former reads each
+/// question, the vector of every patch.
 ///
 /// Serialisable by serde. Only the model that made it can read it, so it carries that model's
 /// fingerprint, and [`recall`](crate::Blip2Pipeline::recall) refuses any other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncodedImage {
     fingerprint: String,
-    queries: usize,
-    width: usize,
+    /// Rows (frames), vectors of each, and their width.
+    shape: [usize; 3],
     values: Vec<f32>,
 }
 
 impl EncodedImage {
-    pub(super) fn new(fingerprint: &str, features: &ImageFeatures) -> Result<Self, Blip2Error> {
-        let tensor = features.tensor();
-        let [_, queries, width] = tensor.dims();
+    pub(super) fn new(fingerprint: &str, looked: &Looked) -> Result<Self, Blip2Error> {
+        let tensor = looked.tensor();
+        let shape = tensor.dims();
         let values =
             tensor
                 .into_data()
@@ -31,20 +33,19 @@ impl EncodedImage {
                 })?;
         Ok(Self {
             fingerprint: fingerprint.to_string(),
-            queries,
-            width,
+            shape,
             values,
         })
     }
 
-    /// The features on `device`, if they were made by the model of this fingerprint and have the
-    /// shape `[queries, width]` that it expects.
-    pub(super) fn features(
+    /// The vectors on `device`, if they were made by the model of this fingerprint and have the
+    /// shape that it expects.
+    pub(super) fn tensor(
         &self,
         fingerprint: &str,
-        [queries, width]: [usize; 2],
+        expected: [usize; 3],
         device: &Device,
-    ) -> Result<ImageFeatures, Blip2Error> {
+    ) -> Result<Tensor<3>, Blip2Error> {
         if self.fingerprint != fingerprint {
             return Err(Blip2Error::ForeignImage {
                 found: self.fingerprint.clone(),
@@ -52,20 +53,19 @@ impl EncodedImage {
             });
         }
         let damaged = |reason| Err(Blip2Error::DamagedImage { reason });
-        if [self.queries, self.width] != [queries, width] || self.values.len() != queries * width {
+        if self.shape != expected || self.values.len() != expected.iter().product::<usize>() {
             return damaged(format!(
-                "it states {} vectors of width {} and holds {} numbers, where the model has \
-                 {queries} vectors of width {width}",
-                self.queries,
-                self.width,
+                "it states vectors of the shape {:?} and holds {} numbers, where the model has \
+                 vectors of the shape {expected:?}",
+                self.shape,
                 self.values.len()
             ));
         }
         if let Some(position) = self.values.iter().position(|value| !value.is_finite()) {
             return damaged(format!("number {position} is {}", self.values[position]));
         }
-        let data = TensorData::new(self.values.clone(), [1, queries, width]);
-        Ok(ImageFeatures::new(Tensor::from_data(data, device)))
+        let data = TensorData::new(self.values.clone(), expected);
+        Ok(Tensor::from_data(data, device))
     }
 
     /// The fingerprint of the model that made it.

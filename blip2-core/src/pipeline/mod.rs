@@ -3,6 +3,7 @@
 mod answer;
 mod builder;
 mod encoded;
+mod looked;
 mod options;
 mod picture;
 mod prompts;
@@ -18,6 +19,7 @@ use blip2_io::{
     LoadReport,
     config::Blip2Config,
     image::{DecodeOptions, ImageProcessor, Size},
+    video::{Video, VideoOptions},
 };
 use blip2_lm::generate::GenerationConfig;
 use blip2_vision::VisionOptions;
@@ -39,10 +41,15 @@ use crate::{
     memory::{MemoryLimit, MemoryPlan},
     model::Blip2ForConditionalGeneration,
 };
+use looked::Looked;
 use prompts::{Prompt, Prompts};
 use source::Origin;
 
 /// A loaded BLIP-2 model that answers questions about pictures and describes them.
+///
+/// InstructBLIP runs in it too, and its version for videos, to which every method that takes a
+/// picture gives a [`Video`] instead; what they cannot do is told when it is asked for, by
+/// [`Blip2Error::Frames`].
 ///
 /// One pipeline serves many threads: it is `Send + Sync`, and all methods take `&self`.
 ///
@@ -80,8 +87,9 @@ pub struct Blip2Pipeline {
 }
 
 impl Blip2Pipeline {
-    /// Loads a Hugging Face checkpoint folder of a `Blip2ForConditionalGeneration`, on the default
-    /// CPU device and in the checkpoint's own precision.
+    /// Loads a Hugging Face checkpoint folder of a `Blip2ForConditionalGeneration`, an
+    /// `InstructBlipForConditionalGeneration` or an `InstructBlipVideoForConditionalGeneration`, on
+    /// the default CPU device and in the checkpoint's own precision.
     ///
     /// # Errors
     ///
@@ -129,7 +137,25 @@ impl Blip2Pipeline {
         Ok(blip2_io::image::decode_file(path, &self.decode)?)
     }
 
-    /// Answers a question about a picture.
+    /// Opens the frames of a video that the model looks at: of a folder of frames or an animated
+    /// GIF, PNG or WebP, evenly chosen as [`Video`] says, within the pipeline's limits.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Frames`] if the model looks at single pictures, and [`Blip2Error::Video`]
+    /// naming the file or folder and what is wrong with it.
+    pub fn open_video(&self, path: impl AsRef<std::path::Path>) -> Result<Video, Blip2Error> {
+        let frames = self.model.num_frames();
+        let options = VideoOptions::default().decode(self.decode);
+        let video = Video::open(path, frames, &options)?;
+        if frames == 1 {
+            let found = Some(video.len());
+            return Err(Blip2Error::Frames { found, expected: 1 });
+        }
+        Ok(video)
+    }
+
+    /// Answers a question about a picture, or about a video if that is what the model looks at.
     ///
     /// The question is put into the model's template; the answer is the text that the model adds.
     ///
@@ -296,18 +322,19 @@ impl Blip2Pipeline {
         options: &Options,
     ) -> Result<AnswerStream<'_>, Blip2Error> {
         let prompt = self.prompts.raw(prompt)?;
-        let (features, timings) = self.encode(&[image.into()])?;
-        self.start_stream(&features, prompt, options, timings)
+        let (looked, timings) = self.encode(&[image.into()])?;
+        self.start_stream(&looked, prompt, options, timings)
     }
 
-    /// Encodes a picture, to be asked many questions without being encoded again.
+    /// Encodes a picture or video, to be asked many questions without being encoded again. With
+    /// InstructBLIP that is the image encoder's part; its Q-Former reads each question.
     ///
     /// # Errors
     ///
     /// Whatever goes wrong with the picture.
     pub fn look<'a>(&self, image: impl Into<Picture<'a>>) -> Result<Seen<'_>, Blip2Error> {
-        let (features, timings) = self.encode(&[image.into()])?;
-        Ok(Seen::new(self, features, timings))
+        let (looked, timings) = self.encode(&[image.into()])?;
+        Ok(Seen::new(self, looked, timings))
     }
 
     /// Takes up a picture that was encoded before, perhaps by another process.
@@ -317,11 +344,9 @@ impl Blip2Pipeline {
     /// [`Blip2Error::ForeignImage`] if a model with other weights or preprocessing made it, and
     /// [`Blip2Error::DamagedImage`] if its numbers do not have the shape they should.
     pub fn recall(&self, encoded: &EncodedImage) -> Result<Seen<'_>, Blip2Error> {
-        let expected = self.fingerprint();
-        let width = self.model.language_model().embedding_dim();
-        let shape = [self.model.num_query_tokens(), width];
-        let features = encoded.features(expected, shape, &self.device)?;
-        Ok(Seen::new(self, features, Timings::default()))
+        let (expected, shape) = (self.fingerprint(), self.looked_shape());
+        let kept = encoded.tensor(expected, shape, &self.device)?;
+        Ok(Seen::new(self, self.looked(kept), Timings::default()))
     }
 
     /// The model on tensors.

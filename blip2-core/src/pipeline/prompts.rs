@@ -2,7 +2,7 @@
 
 use blip2_io::{
     Tokenizer,
-    config::{Blip2Config, PromptConfig, TextConfig},
+    config::{Blip2Config, Blip2QFormerConfig, Blip2Variant, PromptConfig, TextConfig},
 };
 use blip2_lm::generate::{BoxError, TokenDecoder};
 
@@ -12,18 +12,34 @@ use crate::{
     model::{PaddingSide, PromptRows},
 };
 
-/// The ids of a prompt's text, special tokens included and image placeholders not.
+/// A prompt, as each of its readers reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Prompt(pub(super) Vec<u32>);
+pub(crate) struct Prompt {
+    /// The language model's ids, special tokens included and image placeholders not.
+    text: Vec<u32>,
+    /// The Q-Former's ids, if it reads prompts; else nothing.
+    instruction: Vec<u32>,
+}
+
+/// How the Q-Former reads prompts (InstructBLIP).
+#[derive(Debug)]
+struct Reader {
+    tokenizer: Tokenizer,
+    pad_token: u32,
+    max_tokens: usize,
+}
 
 /// Everything that is particular to a checkpoint's prompts.
 #[derive(Debug)]
 pub(crate) struct Prompts {
     tokenizer: Tokenizer,
+    reader: Option<Reader>,
+    /// Whether the reference pads for the Q-Former on the side that its own tokenizer says.
+    reader_pads: bool,
     template: Template,
     caption_prompt: String,
     image_token: Option<u32>,
-    num_query_tokens: usize,
+    num_placeholders: usize,
     pad_token: u32,
     bos_token: Option<u32>,
     decoder_start: Option<u32>,
@@ -31,10 +47,12 @@ pub(crate) struct Prompts {
 }
 
 impl Prompts {
-    /// The prompts of a checkpoint: `overrides` over what its language model is used to.
+    /// The prompts of a checkpoint: `overrides` over what its language model is used to. `reader`
+    /// is the Q-Former's tokenizer, if it reads prompts.
     pub(super) fn new(
         config: &Blip2Config,
         tokenizer: Tokenizer,
+        reader: Option<Tokenizer>,
         overrides: PromptConfig,
         template: Option<Template>,
     ) -> Result<Self, Blip2Error> {
@@ -44,6 +62,16 @@ impl Prompts {
             TextConfig::T5(_) => (Template::FLAN_T5, PaddingSide::Right),
             _ => (Template::OPT, PaddingSide::Left),
         };
+        let (usual, usual_caption) = match config.model_type {
+            Blip2Variant::InstructBlip => (Template::INSTRUCTION, "A short image description:"),
+            Blip2Variant::InstructBlipVideo => {
+                (Template::INSTRUCTION, "A short video description:")
+            }
+            _ => (usual, ""),
+        };
+        let reader = reader
+            .map(|tokenizer| Reader::new(&config.qformer_config, tokenizer))
+            .transpose()?;
         let template = match template {
             Some(template) => template,
             None => overrides
@@ -58,13 +86,17 @@ impl Prompts {
             .unwrap_or_default();
         Ok(Self {
             template,
-            caption_prompt: overrides.caption_prompt.unwrap_or_default(),
+            caption_prompt: overrides
+                .caption_prompt
+                .unwrap_or_else(|| usual_caption.into()),
             image_token: config.image_token_index,
-            num_query_tokens: config.num_query_tokens,
+            num_placeholders: config.num_placeholders(),
             pad_token,
             bos_token: text.bos_token_id(),
             decoder_start: text.decoder_start_token_id(),
             side,
+            reader,
+            reader_pads: config.model_type == Blip2Variant::InstructBlipVideo,
             tokenizer,
         })
     }
@@ -86,7 +118,9 @@ impl Prompts {
         if question.trim().is_empty() {
             return Err(Blip2Error::EmptyQuestion);
         }
-        if let Some(token) = self.tokenizer.special_token_in(question) {
+        let own = self.tokenizer.special_token_in(question);
+        let readers = || self.reader.as_ref()?.tokenizer.special_token_in(question);
+        if let Some(token) = own.or_else(readers) {
             return Err(Blip2Error::SpecialToken { token });
         }
         self.raw(&template.unwrap_or(&self.template).render(question))
@@ -95,20 +129,35 @@ impl Prompts {
     /// A prompt as it is. Without text there is only the token that begins one, as in the
     /// reference's `generate` without `input_ids`.
     pub(super) fn raw(&self, prompt: &str) -> Result<Prompt, Blip2Error> {
-        if let (true, Some(bos)) = (prompt.is_empty(), self.bos_token) {
-            return Ok(Prompt(vec![bos]));
-        }
-        self.ids(self.tokenizer.encode(prompt)?)
+        let text = match (prompt.is_empty(), self.bos_token) {
+            (true, Some(bos)) => vec![bos],
+            _ => self.tokenizer.encode(prompt)?,
+        };
+        self.checked(text, prompt)
     }
 
-    /// A prompt of these ids.
+    /// A prompt of these ids; a Q-Former that reads prompts reads their text.
     pub(super) fn ids(&self, ids: Vec<u32>) -> Result<Prompt, Blip2Error> {
-        match self.image_token {
-            Some(image_token) if ids.contains(&image_token) => {
-                let token = self.tokenizer.id_to_token(image_token).unwrap_or_default();
-                Err(Blip2Error::PlaceholderInPrompt { token })
-            }
-            _ => Ok(Prompt(ids)),
+        let prompt = self.text(&ids)?;
+        self.checked(ids, &prompt)
+    }
+
+    fn checked(&self, text: Vec<u32>, prompt: &str) -> Result<Prompt, Blip2Error> {
+        if let Some(image_token) = self.image_token
+            && text.contains(&image_token)
+        {
+            let token = self.tokenizer.id_to_token(image_token).unwrap_or_default();
+            return Err(Blip2Error::PlaceholderInPrompt { token });
+        }
+        let instruction = self.instruction(prompt)?;
+        Ok(Prompt { text, instruction })
+    }
+
+    /// The ids that the Q-Former reads of a prompt; none if it reads none.
+    fn instruction(&self, prompt: &str) -> Result<Vec<u32>, Blip2Error> {
+        match &self.reader {
+            Some(reader) => reader.encode(prompt),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -117,16 +166,45 @@ impl Prompts {
         self.raw(&self.caption_prompt)
     }
 
+    /// The tokens of the longest prompt, image placeholders not counted.
+    pub(super) fn longest(prompts: &[Prompt]) -> usize {
+        let lengths = prompts.iter().map(|prompt| prompt.text.len());
+        lengths.max().unwrap_or(0)
+    }
+
     /// A batch of prompts with their image placeholders, padded to one length.
     pub(super) fn lay_out(&self, prompts: &[Prompt]) -> Result<PromptRows, Blip2Error> {
-        let texts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.0.clone()).collect();
+        let texts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
         PromptRows::lay_out(
             &texts,
             self.image_token,
-            self.num_query_tokens,
+            self.num_placeholders,
             self.pad_token,
             self.side,
         )
+    }
+
+    /// What the Q-Former reads of a batch of prompts, padded to one length; `None` if it reads
+    /// none.
+    pub(crate) fn instructions(
+        &self,
+        prompts: &[Prompt],
+    ) -> Result<Option<PromptRows>, Blip2Error> {
+        // Padding before a prompt would shift its positions, and so what it means.
+        self.padded_instructions(prompts, PaddingSide::Right)
+    }
+
+    fn padded_instructions(
+        &self,
+        prompts: &[Prompt],
+        side: PaddingSide,
+    ) -> Result<Option<PromptRows>, Blip2Error> {
+        let Some(reader) = &self.reader else {
+            return Ok(None);
+        };
+        let texts = prompts.iter().map(|prompt| prompt.instruction.clone());
+        let texts: Vec<_> = texts.collect();
+        PromptRows::lay_out(&texts, None, 0, reader.pad_token, side).map(Some)
     }
 
     /// Raw prompts with their image placeholders, laid out as `Blip2Processor` does. With a length,
@@ -136,12 +214,34 @@ impl Prompts {
         prompts: &[&str],
         max_length: Option<usize>,
     ) -> Result<PromptRows, Blip2Error> {
-        let room = max_length.map(|length| length.saturating_sub(self.num_query_tokens));
+        let room = max_length.map(|length| length.saturating_sub(self.num_placeholders));
         let texts = prompts.iter().map(|prompt| match room {
-            Some(room) => Ok(Prompt(self.tokenizer.encode_truncated(prompt, room)?)),
+            Some(room) => Ok(Prompt {
+                text: self.tokenizer.encode_truncated(prompt, room)?,
+                instruction: self.instruction(prompt)?,
+            }),
             None => self.raw(prompt),
         });
         self.lay_out(&texts.collect::<Result<Vec<_>, Blip2Error>>()?)
+    }
+
+    /// What the Q-Former reads of raw prompts, if it reads any, laid out as the reference does:
+    /// `InstructBlipProcessor` pads for the Q-Former on the language model's side, which makes a
+    /// row's result depend on its company; `InstructBlipVideoProcessor` on the Q-Former's own.
+    pub(crate) fn reference_instructions(
+        &self,
+        prompts: &[&str],
+    ) -> Result<Option<PromptRows>, Blip2Error> {
+        let prompts: Result<Vec<_>, _> = prompts.iter().map(|prompt| self.raw(prompt)).collect();
+        let tokenizer = match &self.reader {
+            Some(reader) if self.reader_pads => &reader.tokenizer,
+            _ => &self.tokenizer,
+        };
+        let side = match tokenizer.padding_side() {
+            blip2_io::PaddingSide::Left => PaddingSide::Left,
+            blip2_io::PaddingSide::Right => PaddingSide::Right,
+        };
+        self.padded_instructions(&prompts?, side)
     }
 
     /// Rows without a prompt.
@@ -157,6 +257,27 @@ impl Prompts {
     /// The decoder for streams and stop strings.
     pub(super) fn decoder(&self) -> &(dyn TokenDecoder + '_) {
         self
+    }
+}
+
+impl Reader {
+    fn new(config: &Blip2QFormerConfig, tokenizer: Tokenizer) -> Result<Self, Blip2Error> {
+        tokenizer.check_fits(config.vocab_size)?;
+        let pad_token = config.pad_token_id.or(tokenizer.pad_token_id());
+        Ok(Self {
+            tokenizer,
+            pad_token: pad_token.unwrap_or_default(),
+            max_tokens: config.max_position_embeddings,
+        })
+    }
+
+    fn encode(&self, prompt: &str) -> Result<Vec<u32>, Blip2Error> {
+        let ids = self.tokenizer.encode(prompt)?;
+        let (tokens, positions) = (ids.len(), self.max_tokens);
+        if tokens > positions {
+            return Err(Blip2Error::PromptTooLong { tokens, positions });
+        }
+        Ok(ids)
     }
 }
 

@@ -7,7 +7,10 @@ use blip2_lm::{
     generate::{DecodeSession, Generated, GenerationConfig, Generator, Logits, cut_at_stop_string},
 };
 
-use super::{Answer, Blip2Pipeline, Options, Picture, Prompt, Timings, picture::pixel_values};
+use super::{
+    Answer, Blip2Pipeline, Looked, Options, Picture, Prompt, Prompts, Timings,
+    picture::pixel_values,
+};
 use crate::{
     Blip2Error,
     memory::{MemoryPrediction, Workload},
@@ -27,15 +30,12 @@ impl Blip2Pipeline {
         }
         // What cannot be done is refused before the expensive part, not after it.
         let prepared = self.prepare(prompts, options)?;
-        let (features, timings) = self.encode(pictures)?;
-        self.generate(&features, prepared, timings)
+        let (looked, timings) = self.encode(pictures)?;
+        self.generate(&looked, prepared, timings)
     }
 
-    /// Pictures to what the language model reads in their place.
-    pub(super) fn encode(
-        &self,
-        pictures: &[Picture<'_>],
-    ) -> Result<(ImageFeatures, Timings), Blip2Error> {
+    /// Encodes pictures as far as that can be done without a prompt.
+    pub(super) fn encode(&self, pictures: &[Picture<'_>]) -> Result<(Looked, Timings), Blip2Error> {
         let work = Workload {
             batch: pictures.len(),
             picture_pixels: pictures.iter().map(Picture::pixels).max().unwrap_or(0),
@@ -46,7 +46,14 @@ impl Blip2Pipeline {
         let mut timings = Timings::default();
         let pixel_values = self.stage("preprocess", &mut timings.preprocess, || {
             let transparency = self.decode.transparency;
-            pixel_values(pictures, &self.processor, transparency, &self.device)
+            let frames = self.model.num_frames();
+            pixel_values(
+                pictures,
+                frames,
+                &self.processor,
+                transparency,
+                &self.device,
+            )
         })?;
         let image_embeds = self.stage("vision", &mut timings.vision, || {
             let output = self
@@ -55,24 +62,28 @@ impl Blip2Pipeline {
                 .forward(pixel_values, &self.vision)?;
             Ok(output.last_hidden_state)
         })?;
+        if self.model.reads_instructions() {
+            return Ok((self.looked(image_embeds), timings));
+        }
         let features = self.stage("qformer", &mut timings.qformer, || {
             self.model.query(image_embeds)
         })?;
-        Ok((features, timings))
+        Ok((Looked::Gathered(features), timings))
     }
 
-    /// Generates after prompts, one for each picture of `features`.
+    /// Generates after prompts, one for each picture that was looked at.
     pub(super) fn generate(
         &self,
-        features: &ImageFeatures,
+        looked: &Looked,
         prepared: Prepared<'_>,
         mut timings: Timings,
     ) -> Result<Vec<Answer>, Blip2Error> {
+        let features = self.features(looked, &prepared, &mut timings)?;
         let Started {
             mut session,
             histories,
             generator,
-        } = self.start(features, prepared)?;
+        } = self.start(&features, prepared)?;
         let generated = generator.generate(&mut session, &histories)?;
         timings.prefill = Some(session.prefill);
         timings.decode = Some(session.decode);
@@ -118,11 +129,7 @@ impl Blip2Pipeline {
         let config = generator.config();
         let work = Workload {
             batch: prompts.len(),
-            prompt_tokens: prompts
-                .iter()
-                .map(|prompt| prompt.0.len())
-                .max()
-                .unwrap_or(0),
+            prompt_tokens: Prompts::longest(prompts),
             new_tokens,
             beams: config.num_beams.max(config.num_return_sequences),
             ..Workload::default()
@@ -130,6 +137,7 @@ impl Blip2Pipeline {
         self.memory.check(&work, MemoryPrediction::text_peak)?;
         Ok(Prepared {
             rows,
+            instructions: self.prompts.instructions(prompts)?,
             histories,
             generator,
             new_tokens,
@@ -186,7 +194,7 @@ impl Blip2Pipeline {
     }
 
     /// Runs a stage inside a span and takes its time, the device's work included.
-    fn stage<T>(
+    pub(super) fn stage<T>(
         &self,
         name: &'static str,
         time: &mut Option<Duration>,
@@ -206,6 +214,8 @@ impl Blip2Pipeline {
 /// Prompts that are laid out: each row's history is what its lengths and penalties count.
 pub(super) struct Prepared<'p> {
     rows: PromptRows,
+    /// What a Q-Former that reads prompts reads.
+    pub(super) instructions: Option<PromptRows>,
     histories: Vec<Vec<u32>>,
     generator: Generator<'p>,
     new_tokens: usize,

@@ -1,28 +1,29 @@
 //! A picture that was looked at.
 
-use super::{Answer, AnswerStream, Blip2Pipeline, EncodedImage, Options, Prompt, Timings, one};
+use super::{
+    Answer, AnswerStream, Blip2Pipeline, EncodedImage, Looked, Options, Prompt, Timings, one,
+};
 use crate::{Blip2Error, model::ImageFeatures};
 
-/// A picture that was encoded once and can be asked many times: neither the image encoder nor the
-/// Q-Former runs again, as the answers' [`timings`](Answer::timings) show.
+/// A picture, or a video, that was encoded once and can be asked many times: neither the image
+/// encoder nor the Q-Former runs again, as the answers' [`timings`](Answer::timings) show.
+///
+/// With InstructBLIP the image encoder alone ran: the Q-Former reads the question, so it runs for
+/// each, and [`features`](Self::features) are not known yet.
 ///
 /// Made by [`Blip2Pipeline::look`] and [`Blip2Pipeline::recall`].
 #[derive(Debug, Clone)]
 pub struct Seen<'p> {
     pipeline: &'p Blip2Pipeline,
-    features: ImageFeatures,
+    looked: Looked,
     timings: Timings,
 }
 
 impl<'p> Seen<'p> {
-    pub(super) fn new(
-        pipeline: &'p Blip2Pipeline,
-        features: ImageFeatures,
-        timings: Timings,
-    ) -> Self {
+    pub(super) fn new(pipeline: &'p Blip2Pipeline, looked: Looked, timings: Timings) -> Self {
         Self {
             pipeline,
-            features,
+            looked,
             timings,
         }
     }
@@ -89,7 +90,7 @@ impl<'p> Seen<'p> {
     pub fn stream(&self, prompt: &str, options: &Options) -> Result<AnswerStream<'p>, Blip2Error> {
         let prompt = self.pipeline.prompts.raw(prompt)?;
         self.pipeline
-            .start_stream(&self.features, prompt, options, Timings::default())
+            .start_stream(&self.looked, prompt, options, Timings::default())
     }
 
     /// The picture as the model sees it, to be kept and taken up again by
@@ -99,12 +100,16 @@ impl<'p> Seen<'p> {
     ///
     /// If the features cannot be read from the device.
     pub fn encoded(&self) -> Result<EncodedImage, Blip2Error> {
-        EncodedImage::new(self.pipeline.fingerprint(), &self.features)
+        EncodedImage::new(self.pipeline.fingerprint(), &self.looked)
     }
 
-    /// The features that the language model reads in the picture's place.
-    pub fn features(&self) -> &ImageFeatures {
-        &self.features
+    /// The features that the language model reads in the picture's place; `None` where they
+    /// depend on the question, as with InstructBLIP.
+    pub fn features(&self) -> Option<&ImageFeatures> {
+        match &self.looked {
+            Looked::Gathered(features) => Some(features),
+            Looked::Encoded { .. } => None,
+        }
     }
 
     /// How long encoding took; nothing of it is in the answers' timings.
@@ -117,8 +122,8 @@ impl<'p> Seen<'p> {
             return Ok(Vec::new());
         }
         let prepared = self.pipeline.prepare(prompts, options)?;
-        let features = self.features.select(&vec![0; prompts.len()]);
+        let looked = self.looked.repeat(prompts.len());
         self.pipeline
-            .generate(&features, prepared, Timings::default())
+            .generate(&looked, prepared, Timings::default())
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Tokenizer,
-    config::{Blip2Config, ModelKind, PromptConfig},
+    config::{Blip2Config, PromptConfig},
     image::{ImageProcessorConfig, Size},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -30,6 +30,8 @@ pub(super) enum Source {
 pub(super) struct Parts {
     pub(super) config: Blip2Config,
     pub(super) tokenizer: Tokenizer,
+    /// The Q-Former's tokenizer, if it reads prompts.
+    pub(super) reader: Option<Tokenizer>,
     pub(super) image_processor: ImageProcessorConfig,
     pub(super) prompts: PromptConfig,
     pub(super) origin: Origin,
@@ -54,11 +56,13 @@ impl Source {
 
 impl Parts {
     fn of_folder(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
-        family::expect(folder, &[ModelKind::Blip2])?;
+        family::expect(folder, &family::ANSWERING)?;
         let config = folder.config()?;
+        let reads = config.model_type.reads_instructions();
         Ok(Self {
             config,
             tokenizer: folder.tokenizer()?,
+            reader: reads.then(|| folder.qformer_tokenizer()).transpose()?,
             image_processor: folder.image_processor()?,
             prompts: folder.prompts()?,
             origin: Origin::Checkpoint(folder.checkpoint()?),
@@ -67,9 +71,17 @@ impl Parts {
 
     fn of_config(config: Blip2Config, seed: u64) -> Result<Self, Blip2Error> {
         config.validate()?;
+        if config.model_type.reads_instructions() {
+            return Err(Blip2Error::Incomplete {
+                what: "there is no tokenizer of single bytes for a Q-Former that reads prompts"
+                    .into(),
+                remedy: "make a random model of a BLIP-2's configuration".into(),
+            });
+        }
         let side = u32::try_from(config.vision_config.image_size).unwrap_or(u32::MAX);
         Ok(Self {
             tokenizer: byte_tokenizer::tokenizer(&config)?,
+            reader: None,
             image_processor: ImageProcessorConfig {
                 size: Size {
                     height: side,

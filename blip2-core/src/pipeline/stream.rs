@@ -8,10 +8,10 @@ use blip2_lm::{
 };
 
 use super::{
-    Blip2Pipeline, Options, Prompt, Timings,
+    Blip2Pipeline, Looked, Options, Prompt, Timings,
     run::{Started, Timed},
 };
-use crate::{Blip2Error, model::ImageFeatures};
+use crate::Blip2Error;
 
 /// An iterator over the pieces of a growing text; never half a character.
 ///
@@ -75,16 +75,18 @@ impl fmt::Debug for AnswerStream<'_> {
 impl Blip2Pipeline {
     pub(super) fn start_stream(
         &self,
-        features: &ImageFeatures,
+        looked: &Looked,
         prompt: Prompt,
         options: &Options,
-        timings: Timings,
+        mut timings: Timings,
     ) -> Result<AnswerStream<'_>, Blip2Error> {
+        let prepared = self.prepare(&[prompt], options)?;
+        let features = self.features(looked, &prepared, &mut timings)?;
         let Started {
             session,
             histories,
             generator,
-        } = self.start(features, self.prepare(&[prompt], options)?)?;
+        } = self.start(&features, prepared)?;
         let history = histories.first().map_or(&[][..], Vec::as_slice);
         let stream = generator.stream(session, history)?;
         Ok(AnswerStream {

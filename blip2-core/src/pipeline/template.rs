@@ -25,6 +25,8 @@ impl Template {
     pub const OPT: &'static str = "Question: {} Answer:";
     /// The template for Flan-T5, from the BLIP-2 paper (section 4.1).
     pub const FLAN_T5: &'static str = "Question: {} Short answer:";
+    /// The template for InstructBLIP, which takes questions and instructions as they are.
+    pub const INSTRUCTION: &'static str = "{}";
 
     /// Puts the question, without surrounding white space, in its place.
     pub fn render(&self, question: &str) -> String {

@@ -142,7 +142,7 @@ impl ImageEmbedder {
             return Ok(Vec::new());
         }
         let transparency = self.decode.transparency;
-        let pixels = pixel_values(&pictures, &self.processor, transparency, &self.device)?;
+        let pixels = pixel_values(&pictures, 1, &self.processor, transparency, &self.device)?;
         of_images(&self.model.project(&self.model.encode(pixels)?)?)
     }
 

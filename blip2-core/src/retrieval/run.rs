@@ -13,7 +13,7 @@ impl Blip2Retrieval {
     pub(super) fn encoded(&self, pictures: &[Picture<'_>]) -> Result<EncodedImages, Blip2Error> {
         let _span = tracing::info_span!("stage", name = "vision").entered();
         let transparency = self.decode.transparency;
-        let pixels = pixel_values(pictures, &self.processor, transparency, &self.device)?;
+        let pixels = pixel_values(pictures, 1, &self.processor, transparency, &self.device)?;
         self.model.encode_images(pixels)
     }
 

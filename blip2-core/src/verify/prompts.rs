@@ -25,6 +25,21 @@ pub(super) fn verify(verifier: &mut Verifier<'_>) -> Result<(), VerifyError> {
         );
         verifier.report.push("inputs", outcome);
     }
+    if golden.tensor("qformer_input_ids").is_some() {
+        if let Some(expected) = verifier.rows()? {
+            let found = rows(verifier, &all, None);
+            verifier
+                .report
+                .push("input_ids", same(found.map(Some), expected));
+        }
+        let golden = super::stages::rows(golden, "qformer_input_ids", "qformer_attention_mask")?;
+        if let Some(expected) = golden {
+            let found = verifier.pipeline.prompts().reference_instructions(&all);
+            verifier
+                .report
+                .push("qformer_input_ids", same(found, expected));
+        }
+    }
     if let Some(expected) = golden.json("input_ids_single") {
         let found = rows(verifier, &second, None);
         verifier
@@ -52,6 +67,16 @@ fn rows(
         .pipeline
         .prompts()
         .reference_rows(prompts, max_length)
+}
+
+/// Rows and their masks against golden ones.
+fn same(found: Result<Option<PromptRows>, Blip2Error>, expected: PromptRows) -> Outcome {
+    match found {
+        Ok(found) => equal(&found, &Some(expected)),
+        Err(error) => Outcome::Failed {
+            error: error.to_string(),
+        },
+    }
 }
 
 fn compare(found: Result<PromptRows, Blip2Error>, ids: &Value, mask: Option<&Value>) -> Outcome {

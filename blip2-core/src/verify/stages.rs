@@ -76,7 +76,7 @@ pub(super) fn verify(
         ));
     };
     pixels(&mut verifier, folder, pixel_values, pipeline.processor())?;
-    let pixel_values = pixel_values.tensor(pipeline.device())?;
+    let pixel_values = frames(pixel_values).tensor(pipeline.device())?;
     let Some(image_embeds) = verifier.vision(pixel_values)? else {
         return Ok(());
     };
@@ -163,9 +163,16 @@ impl Verifier<'_> {
     }
 
     fn qformer(&mut self, image_embeds: Tensor<3>) -> Result<Option<ImageFeatures>, VerifyError> {
-        let input = self.model().query_input(image_embeds).keep_all();
-        let output = self.model().qformer().forward(input);
-        let Some(output) = self.run("qformer", output.map_err(Blip2Error::from)) else {
+        let model = self.model();
+        let input = if model.reads_instructions() {
+            let rows = rows(self.golden, "qformer_input_ids", "qformer_attention_mask")?;
+            let missing = || VerifyError::golden("there are no qformer_input_ids to read");
+            model.instructed_input(image_embeds, &rows.ok_or_else(missing)?)
+        } else {
+            Ok(model.query_input(image_embeds))
+        };
+        let output = input.and_then(|input| Ok(model.qformer().forward(input.keep_all())?));
+        let Some(output) = self.run("qformer", output) else {
             return Ok(None);
         };
         self.series("qformer.hidden", output.hidden_states);
@@ -252,7 +259,20 @@ impl Verifier<'_> {
                 };
                 if prefix.is_empty() {
                     self.series("lm.hidden", output.hidden_states);
-                    self.opt_losses(&output.logits)?;
+                    self.causal_losses(&output.logits)?;
+                }
+                self.tensor(&key, output.logits);
+            }
+            LanguageModel::Llama(model) => {
+                // `generate` counts positions by the mask, `forward` does not.
+                let output = model.forward_counting_padding(embeds, mask, true);
+                let key = format!("{prefix}logits");
+                let Some(output) = self.run(&key, output.map_err(Blip2Error::from)) else {
+                    return Ok(());
+                };
+                if prefix.is_empty() {
+                    self.series("lm.hidden", output.hidden_states);
+                    self.causal_losses(&output.logits)?;
                 }
                 self.tensor(&key, output.logits);
             }
@@ -266,9 +286,12 @@ impl Verifier<'_> {
                     let last = encoded.last_hidden_state.clone();
                     self.tensor("lm.encoder_last_hidden_state", last);
                 }
+                // Where only one of the two logits was recorded, they follow the given ids.
+                let given = "logits_decoder_input_ids";
+                let both = self.golden.tensor(given).is_some();
                 if let Some(ids) = self.golden.tensor("decoder_input_ids") {
                     let ids = unsigned(&ids.rows()?, 0);
-                    let key = format!("{prefix}logits_decoder_input_ids");
+                    let key = format!("{prefix}{}", if both { given } else { "logits" });
                     let logits = model.decode(&encoded, &ids).map_err(Blip2Error::from);
                     if let Some(logits) = self.run(&key, logits) {
                         self.tensor(&key, logits);
@@ -291,7 +314,9 @@ impl Verifier<'_> {
                     let logits = model.decode(&encoded, &shifted).map_err(Blip2Error::from);
                     if let Some(logits) = self.run("logits", logits) {
                         self.loss("loss", logits.clone(), &labels);
-                        self.tensor("logits", logits);
+                        if both {
+                            self.tensor("logits", logits);
+                        }
                     }
                 }
             }
@@ -302,7 +327,7 @@ impl Verifier<'_> {
 
     /// Each position's logits against the next label; labels shorter than the sequence belong to
     /// its end.
-    fn opt_losses(&mut self, logits: &Tensor<3>) -> Result<(), VerifyError> {
+    fn causal_losses(&mut self, logits: &Tensor<3>) -> Result<(), VerifyError> {
         let [batch, seq, _] = logits.dims();
         if let Some(labels) = self.golden.tensor("labels") {
             let next: Vec<Vec<i64>> = labels
@@ -360,6 +385,7 @@ pub(super) fn pixels(
         return Ok(());
     };
     let beside = folder.parent().unwrap_or(folder).join("images");
+    let golden = &frames(golden);
     let count = golden.shape.iter().skip(1).product::<usize>();
     let values = golden.floats()?;
     for (name, values) in names
@@ -380,6 +406,17 @@ pub(super) fn pixels(
         }
     }
     Ok(())
+}
+
+/// Pixel values with the frames of videos one after the other, `[batch · frames, 3, height, width]`.
+fn frames(golden: &GoldenTensor) -> GoldenTensor {
+    let mut golden = golden.clone();
+    if let [batch, frames, ref picture @ ..] = golden.shape[..]
+        && golden.shape.len() == 5
+    {
+        golden.shape = [&[batch * frames], picture].concat();
+    }
+    golden
 }
 
 /// The rows of golden ids and their golden mask, if both are there.

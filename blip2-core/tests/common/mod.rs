@@ -38,7 +38,8 @@ pub(crate) fn copy(name: &str) -> tempfile::TempDir {
 fn copy_files(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
-        if !entry.file_name().to_string_lossy().starts_with("golden") {
+        let is_golden = entry.file_name().to_string_lossy().starts_with("golden");
+        if !is_golden && entry.path().is_file() {
             std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }

@@ -16,6 +16,10 @@ pub enum ModelKind {
     Blip2Text,
     /// The picture half of retrieval: `Blip2VisionModelWithProjection`.
     Blip2Vision,
+    /// InstructBLIP, whose Q-Former reads the question: `InstructBlipForConditionalGeneration`.
+    InstructBlip,
+    /// InstructBLIP for videos: `InstructBlipVideoForConditionalGeneration`.
+    InstructBlipVideo,
     /// CLIP's vision tower alone: `CLIPVisionModel`.
     ClipVision,
     /// CLIP's vision tower with its projection: `CLIPVisionModelWithProjection`, or a whole
@@ -29,6 +33,8 @@ pub enum ModelKind {
 pub enum Ability {
     /// Answer questions about pictures, describe them, continue prompts about them.
     Answer,
+    /// Answer questions about videos, describe them, continue prompts about them.
+    AnswerVideo,
     /// Tell how well a picture and a text go together.
     Match,
     /// Put pictures into a space that they share with texts.
@@ -49,7 +55,7 @@ struct Member {
 }
 
 /// Everything that is recognised; a new member of the family is one more line.
-const MEMBERS: [Member; 6] = [
+const MEMBERS: [Member; 8] = [
     Member {
         kind: ModelKind::Blip2,
         model_types: &["blip-2"],
@@ -73,6 +79,18 @@ const MEMBERS: [Member; 6] = [
         model_types: &["blip-2"],
         classes: &["Blip2VisionModelWithProjection"],
         abilities: &[Ability::EmbedImage],
+    },
+    Member {
+        kind: ModelKind::InstructBlip,
+        model_types: &["instructblip"],
+        classes: &["InstructBlipForConditionalGeneration"],
+        abilities: &[Ability::Answer],
+    },
+    Member {
+        kind: ModelKind::InstructBlipVideo,
+        model_types: &["instructblipvideo"],
+        classes: &["InstructBlipVideoForConditionalGeneration"],
+        abilities: &[Ability::AnswerVideo],
     },
     Member {
         kind: ModelKind::ClipVision,
@@ -197,6 +215,7 @@ impl fmt::Display for Ability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Answer => "answer questions about pictures",
+            Self::AnswerVideo => "answer questions about videos",
             Self::Match => "match pictures with texts",
             Self::EmbedImage => "embed pictures",
             Self::EmbedText => "embed texts",
@@ -244,7 +263,7 @@ mod tests {
         assert_eq!(ModelKind::Blip2Text.describe(), "embed texts");
         assert_eq!(
             ModelKind::known_types(),
-            "`blip-2`, `clip_vision_model`, `clip`"
+            "`blip-2`, `instructblip`, `instructblipvideo`, `clip_vision_model`, `clip`"
         );
     }
 }

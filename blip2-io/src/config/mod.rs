@@ -19,10 +19,12 @@
 mod blip2;
 mod clip_vision;
 mod kind;
+mod llama;
 mod opt;
 mod processor;
 mod prompt;
 mod qformer;
+mod rope;
 mod t5;
 mod text;
 mod vision;
@@ -31,13 +33,15 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Deserializer};
 
-pub use blip2::Blip2Config;
+pub use blip2::{Blip2Config, Blip2Variant};
 pub use clip_vision::ClipVisionConfig;
 pub use kind::{Ability, ModelKind};
+pub use llama::LlamaConfig;
 pub use opt::OptConfig;
 pub use processor::ProcessorConfig;
 pub use prompt::PromptConfig;
 pub use qformer::Blip2QFormerConfig;
+pub use rope::{RopeParameters, RopeType};
 pub use t5::T5Config;
 pub use text::TextConfig;
 pub use vision::Blip2VisionConfig;

@@ -6,17 +6,20 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{ConfigError, OptConfig, T5Config};
+use super::{ConfigError, LlamaConfig, OptConfig, T5Config};
 
 /// The configuration of the language model, told apart by its `model_type`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "model_type", rename_all = "lowercase")]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // there is one for each model
 pub enum TextConfig {
     /// `opt`: a decoder-only model.
     Opt(OptConfig),
     /// `t5`: an encoder-decoder model, such as Flan-T5.
     T5(T5Config),
+    /// `llama`: a decoder-only model, such as Vicuna.
+    Llama(LlamaConfig),
 }
 
 impl Default for TextConfig {
@@ -33,8 +36,9 @@ impl<'de> Deserialize<'de> for TextConfig {
             Value::Null => keyed(value).map(Self::Opt),
             Value::String(name) if name == "opt" => keyed(value).map(Self::Opt),
             Value::String(name) if name == "t5" => keyed(value).map(Self::T5),
+            Value::String(name) if name == "llama" => keyed(value).map(Self::Llama),
             other => Err(D::Error::custom(format!(
-                "model_type = {other} is not supported; supported: \"opt\", \"t5\""
+                "model_type = {other} is not supported; supported: \"opt\", \"t5\", \"llama\""
             ))),
         }
     }
@@ -51,6 +55,7 @@ impl TextConfig {
         match self {
             Self::Opt(config) => config.vocab_size,
             Self::T5(config) => config.vocab_size,
+            Self::Llama(config) => config.vocab_size,
         }
     }
 
@@ -59,6 +64,7 @@ impl TextConfig {
         match self {
             Self::Opt(config) => config.hidden_size,
             Self::T5(config) => config.d_model,
+            Self::Llama(config) => config.hidden_size,
         }
     }
 
@@ -67,6 +73,7 @@ impl TextConfig {
         match self {
             Self::Opt(config) => &config.eos_token_id,
             Self::T5(config) => &config.eos_token_id,
+            Self::Llama(config) => &config.eos_token_id,
         }
     }
 
@@ -75,6 +82,7 @@ impl TextConfig {
         match self {
             Self::Opt(config) => config.pad_token_id,
             Self::T5(config) => config.pad_token_id,
+            Self::Llama(config) => config.pad_token_id,
         }
     }
 
@@ -83,13 +91,14 @@ impl TextConfig {
         match self {
             Self::Opt(config) => config.bos_token_id,
             Self::T5(config) => config.bos_token_id,
+            Self::Llama(config) => config.bos_token_id,
         }
     }
 
     /// The id that the decoder of an encoder-decoder starts from; `None` for decoder-only models.
     pub fn decoder_start_token_id(&self) -> Option<u32> {
         match self {
-            Self::Opt(_) => None,
+            Self::Opt(_) | Self::Llama(_) => None,
             Self::T5(config) => config.decoder_start_token_id,
         }
     }
@@ -108,6 +117,7 @@ impl TextConfig {
         match self {
             Self::Opt(config) => config.validate()?,
             Self::T5(config) => config.validate()?,
+            Self::Llama(config) => config.validate()?,
         }
         let vocab = self.vocab_size();
         let named = [

@@ -39,7 +39,7 @@ impl Default for ImageLimits {
 }
 
 impl ImageLimits {
-    fn check_dimensions(&self, width: u32, height: u32) -> Result<(), ImageError> {
+    pub(crate) fn check_dimensions(&self, width: u32, height: u32) -> Result<(), ImageError> {
         let pixels = u64::from(width) * u64::from(height);
         let (width, height) = (u64::from(width), u64::from(height));
         let limits = [

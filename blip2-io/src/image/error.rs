@@ -97,7 +97,7 @@ impl ImageError {
         }
     }
 
-    pub(super) fn decode(detail: impl ToString) -> Self {
+    pub(crate) fn decode(detail: impl ToString) -> Self {
         Self::Decode {
             detail: detail.to_string(),
         }

@@ -3,7 +3,8 @@
 mod layer;
 mod model;
 mod position;
-mod session;
 
 pub use model::{OptForCausalLm, OptOutput};
-pub use session::OptSession;
+
+/// A running decode of OPT: prompts, then one token at a time with a KV cache.
+pub type OptSession<'m> = crate::causal::CausalSession<'m, OptForCausalLm>;

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     LmError, LmOptions,
     batch::{check_embeds, check_mask, decoder_bias, ids_tensor, padding_bias},
+    causal::{CausalLm, Positions, check_context, positions_of},
     options::Kept,
 };
 
@@ -174,9 +175,9 @@ impl OptForCausalLm {
     ) -> Result<Tensor<3>, LmError> {
         let [_, seq] = self.check(&inputs_embeds, attention_mask)?;
         let device = inputs_embeds.device();
-        let positions = position::of_prompts(attention_mask, &device);
+        let positions = positions_of(attention_mask);
         let bias = decoder_bias(seq, padding_bias(attention_mask, &device), &device);
-        Ok(self.layers(inputs_embeds, positions, bias, &mut [], kept))
+        Ok(self.layers(inputs_embeds, &positions, bias, &mut [], kept))
     }
 
     /// A decode of up to `max_new_tokens` tokens after embedded prompts.
@@ -208,42 +209,26 @@ impl OptForCausalLm {
     fn check(&self, embeds: &Tensor<3>, mask: &[Vec<bool>]) -> Result<[usize; 2], LmError> {
         let shape = check_embeds("inputs_embeds", embeds, self.embedding_dim())?;
         check_mask(mask, shape)?;
-        let context = self.max_positions;
-        for (row, mask) in mask.iter().enumerate() {
-            let tokens = position::count(mask);
-            if tokens > context {
-                return Err(LmError::ContextTooLong {
-                    row,
-                    tokens,
-                    context,
-                });
-            }
-        }
+        check_context(mask, Some(self.max_positions))?;
         Ok(shape)
     }
 
-    /// Runs new positions through all layers; returns what the head reads. Caches, if there are
-    /// any, are one for each layer.
-    ///
-    /// # Shapes
-    ///
-    /// - inputs_embeds: `[batch, new, embedding_dim]`
-    /// - positions: `[batch, new]`, rows of the table of positions
-    /// - bias: `[batch or 1, 1, new, keys]`
-    /// - output: `[batch, new, embedding_dim]`
-    pub(super) fn layers(
+    /// As [`CausalLm::advance`], keeping what is asked for. Caches, if there are any, are one for
+    /// each layer.
+    fn layers(
         &self,
         inputs_embeds: Tensor<3>,
-        positions: Tensor<2, Int>,
+        positions: &Positions,
         bias: Option<Tensor<4>>,
         caches: &mut [KvCache],
         kept: &mut Kept,
     ) -> Tensor<3> {
+        let places = position::places(positions, &inputs_embeds.device());
         let embeds = match &self.project_in {
             Some(project) => project.forward(inputs_embeds),
             None => inputs_embeds,
         };
-        let mut hidden = embeds + self.embed_positions.forward(positions);
+        let mut hidden = embeds + self.embed_positions.forward(places);
         let mut caches = caches.iter_mut();
         for layer in &self.layers {
             hidden = layer.forward(hidden, bias.clone(), caches.next(), kept);
@@ -256,24 +241,42 @@ impl OptForCausalLm {
             None => hidden,
         }
     }
+}
 
-    /// The embeddings of tokens that were checked, `[rows, seq, embedding_dim]`.
-    pub(super) fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+impl CausalLm for OptForCausalLm {
+    fn vocab_size(&self) -> usize {
+        self.embed_tokens.rows()
+    }
+
+    fn context(&self) -> Option<usize> {
+        Some(self.max_positions)
+    }
+
+    fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         self.embed_tokens.forward(ids)
     }
 
-    /// The logits, `[batch, seq, vocab]`.
-    pub(super) fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
-        match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => self.embed_tokens.attend(hidden),
-        }
-    }
-
-    pub(super) fn caches(&self, rows: usize, capacity: usize, device: &Device) -> Vec<KvCache> {
+    fn caches(&self, rows: usize, capacity: usize, device: &Device) -> Vec<KvCache> {
         self.layers
             .iter()
             .map(|layer| layer.cache(rows, capacity, device))
             .collect()
+    }
+
+    fn advance(
+        &self,
+        inputs_embeds: Tensor<3>,
+        positions: &Positions,
+        bias: Option<Tensor<4>>,
+        caches: &mut [KvCache],
+    ) -> Tensor<3> {
+        self.layers(inputs_embeds, positions, bias, caches, &mut Kept::default())
+    }
+
+    fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => self.embed_tokens.attend(hidden),
+        }
     }
 }

@@ -2,47 +2,21 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::causal::Positions;
+
 /// Positions are looked up this far into their table: a relic of the padding id that the first
 /// implementation kept rows for.
 pub(super) const OFFSET: usize = 2;
 
-/// The number of positions in a row that count.
-pub(super) fn count(mask: &[bool]) -> usize {
-    mask.iter().filter(|&&counts| counts).count()
-}
-
-/// Where the positions of a batch are in their table, `[batch, seq]`.
-pub(super) fn of_prompts(mask: &[Vec<bool>], device: &Device) -> Tensor<2, Int> {
-    let seq = mask.first().map_or(0, Vec::len);
-    let places = mask.iter().flat_map(|row| places(row)).collect();
-    tensor(places, [mask.len(), seq], device)
-}
-
-/// Where the position after so many that count is in its table, for each row: `[rows, 1]`.
-pub(super) fn after(counts: &[usize], device: &Device) -> Tensor<2, Int> {
-    let places = counts.iter().map(|&count| count + OFFSET).collect();
-    tensor(places, [counts.len(), 1], device)
-}
-
-/// A row's places: positions count what the mask counts, so that padding, wherever it stands,
-/// shifts nothing.
-fn places(mask: &[bool]) -> Vec<usize> {
-    let mut next = OFFSET;
-    mask.iter()
-        .map(|&counts| {
-            if counts {
-                next += 1;
-                next - 1
-            } else {
-                OFFSET - 1
-            }
-        })
-        .collect()
-}
-
-fn tensor(places: Vec<usize>, shape: [usize; 2], device: &Device) -> Tensor<2, Int> {
-    let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();
-    Tensor::from_data(TensorData::new(places, shape), device)
+/// Where positions are in their table, `[batch, seq]`.
+pub(super) fn places(positions: &Positions, device: &Device) -> Tensor<2, Int> {
+    let seq = positions.first().map_or(0, Vec::len);
+    let place = |position: &Option<usize>| match position {
+        Some(position) => (position + OFFSET) as i64,
+        None => (OFFSET - 1) as i64,
+    };
+    let places: Vec<i64> = positions.iter().flatten().map(place).collect();
+    Tensor::from_data(TensorData::new(places, [positions.len(), seq]), device)
 }
 
 #[cfg(test)]
@@ -50,8 +24,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn padding_shifts_no_position() {
-        assert_eq!(places(&[true, true, false, false, true]), [2, 3, 1, 1, 4]);
-        assert_eq!(places(&[false, true, true]), [1, 2, 3]);
+    fn padding_has_a_place_of_its_own() {
+        let positions = vec![vec![Some(0), Some(1), None], vec![None, Some(0), Some(1)]];
+        let places = places(&positions, &Device::flex()).into_data();
+        let places: Vec<i64> = places.iter::<i64>().collect();
+        assert_eq!(places, [2, 3, 1, 1, 2, 3]);
     }
 }

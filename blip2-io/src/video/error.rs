@@ -1,0 +1,70 @@
+//! What can be wrong with a video.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::image::ImageError;
+
+/// Why a video could not be opened or sampled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VideoError {
+    /// There are no frames.
+    #[error("the video has no frames")]
+    Empty,
+    /// A folder without pictures.
+    #[error(
+        "the folder holds no picture (PNG, JPEG, GIF, WebP, BMP, TIFF or PNM); give a folder of \
+         frames"
+    )]
+    NoPictures,
+    /// Fewer frames than are wanted.
+    #[error("the video has {found} frames where {wanted} are wanted; give a longer one")]
+    TooFew {
+        /// Its frames.
+        found: usize,
+        /// The frames that were to be chosen.
+        wanted: usize,
+    },
+    /// A file that is no animation.
+    #[error(
+        "not an animated GIF, PNG or WebP; make a folder of frames of other videos: `ffmpeg -i \
+         VIDEO frames/%05d.png`"
+    )]
+    UnknownFormat,
+    /// The video is larger than the limits allow.
+    #[error("the video has more than {limit} {what}; raise VideoOptions::{option} if you trust it")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there may be.
+        limit: u64,
+        /// The option to raise.
+        option: &'static str,
+    },
+    /// A frame cannot be decoded, or is over a limit.
+    #[error(transparent)]
+    Frame(#[from] ImageError),
+    /// The file or folder could not be read.
+    #[error("{0}")]
+    Read(io::Error),
+    /// A file or folder holds no usable video.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<VideoError>,
+    },
+}
+
+impl VideoError {
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        Self::File {
+            path: path.to_path_buf(),
+            source: Box::new(self),
+        }
+    }
+}

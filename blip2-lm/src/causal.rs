@@ -1,0 +1,265 @@
+//! A running decode of any decoder-only model.
+
+use blip2_kernels::KvCache;
+use burn::tensor::{Device, Int, Tensor};
+
+use crate::{
+    LmError,
+    batch::{Step, decoder_bias, logits, padding_bias, rows_tensor},
+    generate::{DecodeSession, Logits},
+};
+
+/// The most positions that caches are allocated for at once where the context has no end.
+const UNBOUNDED: usize = 256;
+
+/// For each row the position of each of its places, counted from 0; `None` for padding.
+pub(crate) type Positions = Vec<Vec<Option<usize>>>;
+
+/// The positions of prompts: they count what the mask counts, so that padding, wherever it stands,
+/// shifts nothing.
+pub(crate) fn positions_of(mask: &[Vec<bool>]) -> Positions {
+    let row = |mask: &Vec<bool>| {
+        let mut next = 0;
+        let place = |&counts: &bool| {
+            counts.then(|| {
+                next += 1;
+                next - 1
+            })
+        };
+        mask.iter().map(place).collect()
+    };
+    mask.iter().map(row).collect()
+}
+
+/// The number of positions in a row that count.
+pub(crate) fn count(mask: &[bool]) -> usize {
+    mask.iter().filter(|&&counts| counts).count()
+}
+
+/// Refuses prompts that are longer than the context.
+pub(crate) fn check_context(mask: &[Vec<bool>], context: Option<usize>) -> Result<(), LmError> {
+    let Some(context) = context else {
+        return Ok(());
+    };
+    let lengths = mask.iter().map(|row| count(row));
+    match lengths.enumerate().find(|&(_, tokens)| tokens > context) {
+        Some((row, tokens)) => Err(LmError::ContextTooLong {
+            row,
+            tokens,
+            context,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// What a [`CausalSession`] needs of a decoder-only model.
+pub(crate) trait CausalLm {
+    /// The size of the vocabulary.
+    fn vocab_size(&self) -> usize;
+
+    /// How many positions the context holds; `None` for any number.
+    fn context(&self) -> Option<usize>;
+
+    /// The embeddings of tokens that were checked, `[rows, seq, embedding_dim]`.
+    fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3>;
+
+    /// A cache for each layer.
+    fn caches(&self, rows: usize, capacity: usize, device: &Device) -> Vec<KvCache>;
+
+    /// Runs new positions through all layers; returns what the head reads.
+    ///
+    /// # Shapes
+    ///
+    /// - inputs_embeds: `[batch, new, embedding_dim]`
+    /// - positions: `[batch][new]`
+    /// - bias: `[batch or 1, 1, new, keys]`
+    /// - output: `[batch, new, embedding_dim]`
+    fn advance(
+        &self,
+        inputs_embeds: Tensor<3>,
+        positions: &Positions,
+        bias: Option<Tensor<4>>,
+        caches: &mut [KvCache],
+    ) -> Tensor<3>;
+
+    /// The logits, `[batch, seq, vocab]`.
+    fn head(&self, hidden: Tensor<3>) -> Tensor<3>;
+}
+
+/// A running decode of a decoder-only model: prompts, then one token at a time with a KV cache.
+#[derive(Debug)]
+pub struct CausalSession<'m, M> {
+    model: &'m M,
+    /// Until the prompts have run: their embeddings and mask.
+    prompts: Option<(Tensor<3>, Vec<Vec<bool>>)>,
+    prompt_rows: usize,
+    /// The positions that count of the longest prompt.
+    longest: usize,
+    caches: Vec<KvCache>,
+    /// How many positions count, for each row of the last step.
+    counts: Vec<usize>,
+    /// What hides padding in the caches, `[rows, 1, 1, keys]`, where there is any.
+    padding: Option<Tensor<4>>,
+    device: Device,
+}
+
+#[allow(private_bounds)] // only this crate's own models run in it
+impl<'m, M: CausalLm> CausalSession<'m, M> {
+    /// The prompts were checked.
+    pub(crate) fn new(
+        model: &'m M,
+        embeds: Tensor<3>,
+        mask: Vec<Vec<bool>>,
+        max_new_tokens: usize,
+    ) -> Self {
+        let [rows, seq, _] = embeds.dims();
+        let device = embeds.device();
+        let counts: Vec<usize> = mask.iter().map(|row| count(row)).collect();
+        let shortest = counts.iter().copied().min().unwrap_or(0);
+        // The last token is not fed, and no row grows beyond the context. Without a context there
+        // is nothing to go by, and the caches grow as they are filled.
+        let room = match model.context() {
+            Some(context) => context.saturating_sub(shortest),
+            None => UNBOUNDED,
+        };
+        let fed = max_new_tokens.saturating_sub(1).min(room);
+        Self {
+            model,
+            caches: model.caches(rows, seq + fed, &device),
+            padding: padding_bias(&mask, &device),
+            prompts: Some((embeds, mask)),
+            prompt_rows: rows,
+            longest: counts.iter().copied().max().unwrap_or(0),
+            counts,
+            device,
+        }
+    }
+
+    /// Refuses rows whose context is full.
+    fn check_room(&self, parents: &[usize]) -> Result<(), LmError> {
+        let Some(context) = self.model.context() else {
+            return Ok(());
+        };
+        let counts = parents.iter().filter_map(|&parent| self.counts.get(parent));
+        match counts.enumerate().find(|&(_, &count)| count >= context) {
+            Some((row, count)) => Err(LmError::ContextTooLong {
+                row,
+                tokens: count + 1,
+                context,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The hidden state of each row's last position that counts, `[rows, 1, hidden]`.
+fn last(hidden: Tensor<3>, mask: &[Vec<bool>]) -> Tensor<3> {
+    let [rows, seq, width] = hidden.dims();
+    let last: Vec<usize> = mask
+        .iter()
+        .map(|row| row.iter().rposition(|&counts| counts).unwrap_or(0))
+        .collect();
+    if last.iter().all(|&position| position + 1 == seq) {
+        return hidden.narrow(1, seq - 1, 1);
+    }
+    let places: Vec<usize> = last
+        .iter()
+        .enumerate()
+        .map(|(row, position)| row * seq + position)
+        .collect();
+    let places = rows_tensor(&places, &hidden.device());
+    hidden
+        .reshape([rows * seq, width])
+        .select(0, places)
+        .reshape([rows, 1, width])
+}
+
+#[allow(private_bounds)]
+impl<M: CausalLm> DecodeSession for CausalSession<'_, M> {
+    type Error = LmError;
+
+    fn vocab_size(&self) -> usize {
+        self.model.vocab_size()
+    }
+
+    fn rows(&self) -> usize {
+        self.prompt_rows
+    }
+
+    fn prefill(&mut self) -> Result<Logits, LmError> {
+        let (embeds, mask) = self
+            .prompts
+            .take()
+            .ok_or(LmError::Order("the prompt has run already"))?;
+        let [_, seq, _] = embeds.dims();
+        let hidden = self.model.advance(
+            embeds,
+            &positions_of(&mask),
+            decoder_bias(seq, self.padding.clone(), &self.device),
+            &mut self.caches,
+        );
+        // The head is as large as many layers: only the last position needs it.
+        logits(self.model.head(last(hidden, &mask)))
+    }
+
+    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
+        if self.prompts.is_some() {
+            return Err(LmError::Order("the prompt has not run yet"));
+        }
+        let (rows, vocab) = (self.counts.len(), self.model.vocab_size());
+        let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &self.device)?;
+        self.check_room(parents)?;
+        if let Some(rows) = gather {
+            for cache in &mut self.caches {
+                cache.select(rows.clone());
+            }
+            self.padding = self.padding.take().map(|bias| bias.select(0, rows));
+            self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();
+        }
+        self.padding = self.padding.take().map(|bias| {
+            let seen = Tensor::zeros([parents.len(), 1, 1, 1], &self.device);
+            Tensor::cat(vec![bias, seen], 3)
+        });
+        let positions = self.counts.iter().map(|&count| vec![Some(count)]).collect();
+        let hidden = self.model.advance(
+            self.model.embed_checked(ids),
+            &positions,
+            self.padding.clone(),
+            &mut self.caches,
+        );
+        for count in &mut self.counts {
+            *count += 1;
+        }
+        logits(self.model.head(hidden))
+    }
+
+    fn remaining_positions(&self) -> Option<usize> {
+        let context = self.model.context()?;
+        Some(context.saturating_sub(self.longest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_shifts_no_position() {
+        let (t, f) = (true, false);
+        let rows = [vec![t, t, f, f, t], vec![f, f, t, t, t]];
+        let expected = [
+            [Some(0), Some(1), None, None, Some(2)],
+            [None, None, Some(0), Some(1), Some(2)],
+        ];
+        assert_eq!(positions_of(&rows), expected);
+    }
+
+    #[test]
+    fn prompts_beyond_the_context_are_refused() {
+        let rows = [vec![true, false, true], vec![true; 3]];
+        assert!(check_context(&rows, Some(3)).is_ok());
+        assert!(check_context(&rows, None).is_ok());
+        let error = check_context(&rows, Some(2)).unwrap_err().to_string();
+        assert!(error.contains("row 1 has 3"), "{error}");
+    }
+}
