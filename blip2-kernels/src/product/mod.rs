@@ -160,7 +160,7 @@ impl Job<'_> {
             if let Some(residual) = self.epilogue.residual {
                 for (n, other) in other.chunks_exact_mut(PANEL).take(rows).enumerate() {
                     let start = (row + n) * outputs + output;
-                    other[..width].copy_from_slice(&residual[start..start + width]);
+                    copy(&residual[start..start + width], &mut other[..width]);
                 }
                 finish::add(self.isa, sums, &other);
             }
@@ -168,6 +168,17 @@ impl Job<'_> {
         for (n, sums) in sums.chunks_exact(PANEL).enumerate() {
             self.y.store(row + n, output, &sums[..width]);
         }
+    }
+}
+
+/// Copies part of a row; a whole panel of it without a call.
+fn copy(from: &[f32], to: &mut [f32]) {
+    match (
+        <&[f32; PANEL]>::try_from(from),
+        <&mut [f32; PANEL]>::try_from(&mut *to),
+    ) {
+        (Ok(from), Ok(to)) => *to = *from,
+        _ => to.copy_from_slice(from),
     }
 }
 
