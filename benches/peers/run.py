@@ -19,13 +19,13 @@ OPT, T5 = "blip2-opt-2.7b", "blip2-flan-t5-xl"
 
 # name: what, our preset, our precision, our stage and field, the peer's work, peers, at least
 ROWS = {
-    "vit-f32": ("ViT-g, one image, f32", OPT, ["--vision-precision", "f32", "--lm-precision", "int4"],
+    "vit-f32": ("ViT-g, one image, f32", OPT, ["--vision-precision", "f32", "--lm-precision", "int8"],
                 ("vision", "seconds"), "vit", ["torch-f32", "openvino-f32", "onnxruntime-f32"], 1.1),
     "vit-bf16": ("ViT-g, one image, bf16", OPT,
-                 ["--vision-precision", "bf16", "--lm-precision", "int4"],
+                 ["--vision-precision", "bf16", "--lm-precision", "int8"],
                  ("vision", "seconds"), "vit", ["torch-bf16", "openvino-bf16"], 1.2),
     "vit-int8": ("ViT-g, one image, int8", OPT,
-                 ["--vision-precision", "int8", "--lm-precision", "int4"],
+                 ["--vision-precision", "int8", "--lm-precision", "int8"],
                  ("vision", "seconds"), "vit", ["onnxruntime-int8"], 1.4),
     "opt-bf16": ("OPT-2.7B decode, bf16", OPT, ["--precision", "bf16"],
                  ("decode", "seconds_per_token"), "opt-decode", ["torch-bf16"], 1.3),

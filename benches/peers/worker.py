@@ -40,7 +40,9 @@ def timed(run, scale=1.0):
 
 
 def dynamic_int8(model):
-    return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, torch.qint8)
+    # In place: beside a copy, a model in f32 would take more memory than most machines have.
+    return torch.ao.quantization.quantize_dynamic(
+        model, {torch.nn.Linear}, torch.qint8, inplace=True)
 
 
 def pixels(dtype=torch.float32):

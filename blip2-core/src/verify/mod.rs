@@ -95,11 +95,17 @@ impl VerifyOptions {
         self
     }
 
-    /// Holds the model's matrices in this precision; the goldens are of `f32`.
+    /// Holds the model's matrices in this precision. The goldens are of `f32`: in a precision that
+    /// rounds, how far each stage is from them is reported, not judged.
     #[must_use]
     pub fn precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
         self.precision = precision.into();
         self
+    }
+
+    fn rounds(&self) -> bool {
+        let exact = |precision| matches!(precision, Precision::F32 | Precision::AsStored);
+        !exact(self.precision.vision) || !exact(self.precision.language_model)
     }
 
     fn base(&self) -> Tolerance {
@@ -186,6 +192,7 @@ pub fn verify(
 fn verify_one(folder: &Path, options: &VerifyOptions) -> Result<Report, VerifyError> {
     let golden = Golden::open(folder)?;
     let mut report = Report::new(folder.display().to_string());
+    report.rounds = options.rounds();
     if golden.json("images").is_some() {
         images::verify(folder, &golden, options, &mut report)?;
     } else if golden.json("encode").is_some() {

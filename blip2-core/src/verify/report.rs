@@ -40,6 +40,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the stage could be run and gave numbers, be they the golden's or not.
+    pub fn ran(&self) -> bool {
+        match self {
+            Self::Tensor { max_abs, .. } => max_abs.is_finite(),
+            Self::Exact { .. } => true,
+            Self::Failed { .. } => false,
+        }
+    }
+
     /// Whether the stage is within its tolerance.
     pub fn passed(&self) -> bool {
         match self {
@@ -68,6 +77,9 @@ pub struct Unchecked {
 pub struct Report {
     /// What was verified.
     pub name: String,
+    /// Whether the model was held in a precision that rounds: the goldens are of `f32`, so that its
+    /// distances are reported, and it passes if every stage gives numbers.
+    pub rounds: bool,
     /// The comparisons, in the order in which data passes the stages.
     pub checks: Vec<Check>,
     /// The goldens that were not compared.
@@ -96,14 +108,42 @@ impl Report {
         });
     }
 
-    /// Whether every comparison passed and there was at least one.
+    /// Whether every comparison passed and there was at least one; of a model that is
+    /// [rounded](Report::rounds), whether every stage gave numbers.
     pub fn passed(&self) -> bool {
-        !self.checks.is_empty() && self.checks.iter().all(|check| check.outcome.passed())
+        !self.checks.is_empty() && self.checks.iter().all(|check| self.accepts(&check.outcome))
     }
 
     /// The first stage, in the order of the data, that diverges from its golden.
     pub fn first_divergence(&self) -> Option<&Check> {
-        self.checks.iter().find(|check| !check.outcome.passed())
+        self.checks
+            .iter()
+            .find(|check| !self.accepts(&check.outcome))
+    }
+
+    fn accepts(&self, outcome: &Outcome) -> bool {
+        outcome.passed() || (self.rounds && outcome.ran())
+    }
+
+    /// How far the logits are from those of `f32`, as a share of their largest value, if they were
+    /// compared.
+    pub fn logits_distance(&self) -> Option<f64> {
+        let logits = self.checks.iter().find(|check| check.stage == "logits")?;
+        match logits.outcome {
+            Outcome::Tensor { max_rel, .. } => Some(max_rel),
+            _ => None,
+        }
+    }
+
+    /// How many generations have the reference's tokens, and of how many.
+    pub fn equal_generations(&self) -> (usize, usize) {
+        let generations = || {
+            self.checks.iter().filter(|check| {
+                check.stage.starts_with("gen") && matches!(check.outcome, Outcome::Exact { .. })
+            })
+        };
+        let equal = generations().filter(|check| check.outcome.passed());
+        (equal.count(), generations().count())
     }
 }
 
@@ -124,7 +164,11 @@ impl fmt::Display for Report {
         )?;
         for Check { stage, outcome } in &self.checks {
             write!(f, "  {stage:width$}  ")?;
-            let verdict = if outcome.passed() { "ok" } else { "FAILED" };
+            let verdict = match (outcome.passed(), self.accepts(outcome)) {
+                (true, _) => "ok",
+                (false, true) => "rounded",
+                (false, false) => "FAILED",
+            };
             match outcome {
                 Outcome::Tensor {
                     max_abs,
@@ -166,6 +210,13 @@ impl fmt::Display for Report {
             .filter(|check| check.outcome.passed())
             .count();
         write!(f, "  {passed} of {} checks passed", self.checks.len())?;
+        if self.rounds {
+            let (equal, all) = self.equal_generations();
+            write!(f, " as if in f32; {equal} of {all} generations are equal")?;
+            if let Some(distance) = self.logits_distance() {
+                write!(f, ", logits are off by {distance:.1e} of the largest")?;
+            }
+        }
         if let Some(check) = self.first_divergence() {
             write!(f, "; the first stage that diverges is {}", check.stage)?;
         }
@@ -176,6 +227,30 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rounded_model_passes_if_it_gives_numbers() {
+        let mut report = Report::new("model");
+        report.rounds = true;
+        let tensor = |max_abs| Outcome::Tensor {
+            max_abs,
+            max_rel: 0.02,
+            tolerance: 1e-4,
+        };
+        let exact = |difference: Option<&str>| Outcome::Exact {
+            difference: difference.map(str::to_string),
+        };
+        report.push("logits", tensor(0.5));
+        report.push("gen.greedy", exact(None));
+        report.push("gen.beam3", exact(Some("3 is not 4")));
+        assert!(report.passed());
+        assert_eq!(report.logits_distance(), Some(0.02));
+        assert_eq!(report.equal_generations(), (1, 2));
+        assert!(report.to_string().contains("1 of 2 generations"));
+        report.push("vision", tensor(f64::INFINITY));
+        assert!(!report.passed());
+        assert_eq!(report.first_divergence().unwrap().stage, "vision");
+    }
 
     #[test]
     fn the_first_divergence_is_named_and_an_empty_report_does_not_pass() {

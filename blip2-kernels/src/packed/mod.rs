@@ -1,20 +1,4 @@
-//! Matrices laid out for the kernels: in panels of 32 outputs, in one of several number formats.
-//!
-//! A panel holds its outputs interleaved, so that a product with any number of rows reads it once
-//! from front to back. Its bytes, for a matrix `[outputs, inputs]` whose inputs are padded with
-//! zeros to whole steps:
-//!
-//! | format | a step | inputs | what stands behind the steps of a panel |
-//! |---|---|---|---|
-//! | `F32` | 32 × `f32` | 1 | |
-//! | `F16` | 32 × `f16` | 1 | |
-//! | `Bf16`, `Bf16Exact` | 32 × 2 × `bf16` | 2 | |
-//! | `Int8` | 32 × 4 × `i8` | 4 | 32 scales (`f32`), 32 sums of the integers (`i32`) |
-//! | `Int4` | 4 × 32 × 4 bytes, 32 scales (`f16`) | 32 | 32 scaled sums of the integers (`f32`) |
-//!
-//! In a step of `Int4`, byte `i` of output `o` in the `p`-th quarter holds input `8 p + i` in its
-//! low and input `8 p + 4 + i` in its high four bits, each 8 above its value. All numbers are
-//! little-endian, so that the bytes can be written to a file and mapped again.
+//! Matrices laid out for the kernels.
 
 mod format;
 mod memory;
@@ -28,9 +12,26 @@ pub use format::{PackedFormat, UnknownPackedFormat};
 
 use crate::isa::tile::{PANEL, TileKind};
 
-/// A matrix `[outputs, inputs]` in the layout and number format of the kernels.
+/// A matrix `[outputs, inputs]` in the layout and number format of the kernels: in panels of 32
+/// outputs. Cloning shares the bytes.
 ///
-/// Cloning shares the bytes.
+/// # Layout
+///
+/// A panel holds its outputs interleaved, so that a product with any number of rows reads it once
+/// from front to back. Its bytes, for a matrix `[outputs, inputs]` whose inputs are padded with
+/// zeros to whole steps:
+///
+/// | format | a step | inputs | what stands behind the steps of a panel |
+/// |---|---|---|---|
+/// | `F32` | 32 × `f32` | 1 | |
+/// | `F16` | 32 × `f16` | 1 | |
+/// | `Bf16`, `Bf16Exact` | 32 × 2 × `bf16` | 2 | |
+/// | `Int8` | 32 × 4 × `i8` | 4 | 32 scales (`f32`), 32 sums of the integers (`i32`) |
+/// | `Int4` | 4 × 32 × 4 bytes, 32 scales (`f16`) | 32 | 32 scaled sums of the integers (`f32`) |
+///
+/// In a step of `Int4`, byte `i` of output `o` in the `p`-th quarter holds input `8 p + i` in its
+/// low and input `8 p + 4 + i` in its high four bits, each 8 above its value. All numbers are
+/// little-endian, so that the bytes can be written to a file and mapped again.
 #[derive(Clone)]
 pub struct PackedMatrix {
     outputs: usize,
@@ -98,7 +99,7 @@ impl PackedMatrix {
         self.format
     }
 
-    /// The matrix as it is held and may be written to a file; see the [module](self) for its layout.
+    /// The matrix as it is held and may be written to a file; see [the layout](Self#layout).
     pub fn bytes(&self) -> &[u8] {
         (*self.bytes).as_ref()
     }
