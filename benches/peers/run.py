@@ -2,9 +2,10 @@
 
     python run.py --ours ../../target/release/blip2 --threads 1 2 [--rounds 3] [--only vit-bf16 …]
 
-Each side runs as a process of its own, A B A B, so that both meet the same machine; a ratio is the
-median of the ratios of neighbours. Install `requirements.txt` first. Nothing is downloaded: all
-models have published sizes and random weights.
+Each side runs as a process of its own, in turns, so that both meet the same machine: a round runs
+ours in one precision, then the peers that it is compared with, then ours in the next precision. A
+ratio is the median of the rounds' ratios. Install `requirements.txt` first. Nothing is downloaded:
+all models have published sizes and random weights.
 """
 
 import argparse
@@ -17,111 +18,145 @@ import sys
 HERE = pathlib.Path(__file__).parent
 OPT, T5 = "blip2-opt-2.7b", "blip2-flan-t5-xl"
 
-# name: what, our preset, our precision, our stage and field, the peer's work, peers, at least
-ROWS = {
-    "vit-f32": ("ViT-g, one image, f32", OPT, ["--vision-precision", "f32", "--lm-precision", "int8"],
-                ("vision", "seconds"), "vit", ["torch-f32", "openvino-f32", "onnxruntime-f32"], 1.1),
-    "vit-bf16": ("ViT-g, one image, bf16", OPT,
-                 ["--vision-precision", "bf16", "--lm-precision", "int8"],
-                 ("vision", "seconds"), "vit", ["torch-bf16", "openvino-bf16"], 1.2),
-    "vit-int8": ("ViT-g, one image, int8", OPT,
-                 ["--vision-precision", "int8", "--lm-precision", "int8"],
-                 ("vision", "seconds"), "vit", ["onnxruntime-int8"], 1.4),
-    "opt-bf16": ("OPT-2.7B decode, bf16", OPT, ["--precision", "bf16"],
-                 ("decode", "seconds_per_token"), "opt-decode", ["torch-bf16"], 1.3),
-    "opt-int8": ("OPT-2.7B decode, int8", OPT, ["--precision", "int8"],
-                 ("decode", "seconds_per_token"), "opt-decode",
-                 ["torch-int8", "ctranslate2-int8"], 1.25),
-    "opt-int4": ("OPT-2.7B decode, int4 against our int8", OPT, ["--precision", "int4"],
-                 ("decode", "seconds_per_token"), None, [["--precision", "int8"]], 1.5),
-    "t5-encoder-bf16": ("Flan-T5-XL encoder, bf16", T5, ["--precision", "bf16"],
-                        ("encoder", "seconds"), "t5-encoder", ["torch-bf16"], 1.3),
-    "t5-bf16": ("Flan-T5-XL decode, bf16", T5, ["--precision", "bf16"],
-                ("decode", "seconds_per_token"), "t5-decode", ["torch-bf16"], 1.3),
-    "t5-int8": ("Flan-T5-XL decode, int8", T5, ["--precision", "int8"],
-                ("decode", "seconds_per_token"), "t5-decode", ["torch-int8"], 1.25),
-    "caption-bf16": ("caption of 20 tokens, bf16", OPT, ["--precision", "bf16"],
-                     ("caption", "seconds"), "caption", ["transformers-bf16"], 1.4),
-    "caption-int8": ("caption of 20 tokens, int8 against bf16", OPT, ["--precision", "int8"],
-                     ("caption", "seconds"), "caption", ["transformers-bf16"], 3.0),
-    "caption-int4": ("caption of 20 tokens, int4 against bf16", OPT, ["--precision", "int4"],
-                     ("caption", "seconds"), "caption", ["transformers-bf16"], 4.0),
+# name: preset and precisions of a run of ours
+OURS = {
+    "opt-f32-vision": [OPT, "--vision-precision", "f32", "--lm-precision", "int8"],
+    "opt-bf16": [OPT, "--precision", "bf16"],
+    "opt-int8": [OPT, "--precision", "int8"],
+    "opt-int4": [OPT, "--precision", "int4"],
+    "t5-bf16": [T5, "--precision", "bf16"],
+    "t5-int8": [T5, "--precision", "int8"],
 }
+
+# name: what, our run, our stage and field, the peers as (peer, work) or as a run of ours, at least
+VISION, DECODE = ("vision", "seconds"), ("decode", "seconds_per_token")
+ENCODER, CAPTION = ("encoder", "seconds"), ("caption", "seconds")
+ROWS = {
+    "vit-f32": ("ViT-g, one image, f32", "opt-f32-vision", VISION,
+                [("torch-f32", "vit"), ("openvino-f32", "vit"), ("onnxruntime-f32", "vit")], 1.1),
+    "vit-bf16": ("ViT-g, one image, bf16", "opt-bf16", VISION,
+                 [("torch-bf16", "vit"), ("openvino-bf16", "vit")], 1.2),
+    "opt-bf16": ("OPT-2.7B decode, bf16", "opt-bf16", DECODE, [("torch-bf16", "opt-decode")], 1.3),
+    "caption-bf16": ("caption of 20 tokens, bf16", "opt-bf16", CAPTION,
+                     [("transformers-bf16", "caption")], 1.4),
+    "vit-int8": ("ViT-g, one image, int8", "opt-int8", VISION, [("onnxruntime-int8", "vit")], 1.4),
+    "opt-int8": ("OPT-2.7B decode, int8", "opt-int8", DECODE,
+                 [("torch-int8", "opt-decode"), ("ctranslate2-int8", "opt-decode")], 1.25),
+    "caption-int8": ("caption of 20 tokens, int8", "opt-int8", CAPTION,
+                     [("transformers-bf16", "caption")], 3.0),
+    "opt-int4": ("OPT-2.7B decode, int4", "opt-int4", DECODE, ["opt-int8"], 1.5),
+    "caption-int4": ("caption of 20 tokens, int4", "opt-int4", CAPTION,
+                     [("transformers-bf16", "caption")], 4.0),
+    "t5-encoder-bf16": ("Flan-T5-XL encoder, bf16", "t5-bf16", ENCODER,
+                        [("torch-bf16", "t5-encoder")], 1.3),
+    "t5-bf16": ("Flan-T5-XL decode, bf16", "t5-bf16", DECODE, [("torch-bf16", "t5-decode")], 1.3),
+    "t5-encoder-int8": ("Flan-T5-XL encoder, int8", "t5-int8", ENCODER,
+                        [("torch-int8", "t5-encoder")], 1.25),
+    "t5-int8": ("Flan-T5-XL decode, int8", "t5-int8", DECODE, [("torch-int8", "t5-decode")], 1.25),
+}
+
+
+class Round:
+    """One run of everything that the rows need, each thing once."""
+
+    def __init__(self, options, threads):
+        self.options, self.threads, self.kept = options, threads, {}
+
+    def ours(self, run):
+        preset, *precisions = OURS[run]
+        return self.once(run, [
+            self.options.ours, "bench", "--preset", preset, *precisions, "--threads",
+            str(self.threads), "--repeat", str(self.options.repeat), "--no-peaks", "--json"])
+
+    def theirs(self, peer, work):
+        found = self.once((peer, work), [
+            sys.executable, HERE / "worker.py", peer, work, "--threads", str(self.threads),
+            "--repeat", str(self.options.repeat), "--layers", str(self.options.layers)])
+        return statistics.median(found["seconds"])
+
+    def once(self, key, command):
+        if key not in self.kept:
+            self.kept[key] = last_json(command)
+            if "error" in self.kept[key]:
+                print(f"{key}, {self.threads} threads: {self.kept[key]['error']}", file=sys.stderr)
+        if "error" in self.kept[key]:
+            raise RuntimeError(self.kept[key]["error"])
+        return self.kept[key]
+
+    def seconds(self, name):
+        """Yields peer, its seconds and ours for each peer of a row."""
+        _, run, (stage, field), peers, _ = ROWS[name]
+        for peer in peers:
+            try:
+                own = self.ours(run)["stages"][stage][field]
+                if isinstance(peer, str):
+                    yield f"ours, {peer}", self.ours(peer)["stages"][stage][field], own
+                else:
+                    yield peer[0], self.theirs(*peer), own
+            except RuntimeError:
+                continue
 
 
 def last_json(command):
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        sys.stderr.write(done.stderr[-2000:])
-        raise RuntimeError(f"{' '.join(map(str, command))} failed")
+        return {"error": done.stderr[-1000:] or f"stopped with {done.returncode}"}
     start = done.stdout.rindex("\n{", 0) + 1 if "\n{" in done.stdout else done.stdout.index("{")
     return json.loads(done.stdout[start:])
 
 
-def ours(options, preset, precision, stage, threads):
-    found = last_json([
-        options.ours, "bench", "--preset", preset, *precision, "--threads", str(threads),
-        "--repeat", str(options.repeat), "--no-peaks", "--json"])
-    return found["stages"][stage[0]][stage[1]]
-
-
-def theirs(options, peer, work, threads):
-    found = last_json([
-        sys.executable, HERE / "worker.py", peer, work, "--threads", str(threads),
-        "--repeat", str(options.repeat), "--layers", str(options.layers)])
-    return statistics.median(found["seconds"])
-
-
-def row(options, name, threads):
-    what, preset, precision, stage, work, peers, target = ROWS[name]
-    found = []
-    for peer in peers:
-        pairs = []
-        for _ in range(options.rounds):
-            if work is None:
-                other = ours(options, preset, peer, stage, threads)
-            else:
-                other = theirs(options, peer, work, threads)
-            pairs.append((other, ours(options, preset, precision, stage, threads)))
-        ratio = statistics.median(other / own for other, own in pairs)
-        found.append({
-            "row": name, "what": what, "threads": threads,
-            "peer": peer if isinstance(peer, str) else "ours " + peer[-1],
+def summary(name, threads, rounds):
+    """One entry for each peer of a row, from the pairs of its rounds."""
+    what, *_, target = ROWS[name]
+    entries = []
+    for peer, pairs in rounds.items():
+        entries.append({
+            "row": name, "what": what, "threads": threads, "peer": peer, "target": target,
             "peer_seconds": statistics.median(other for other, _ in pairs),
             "our_seconds": statistics.median(own for _, own in pairs),
-            "ratio": ratio, "target": target, "pairs": pairs,
+            "ratio": statistics.median(other / own for other, own in pairs), "pairs": pairs,
         })
-    fastest = min(entry["ratio"] for entry in found)
-    for entry in found:
+    fastest = min((entry["ratio"] for entry in entries), default=0.0)
+    for entry in entries:
         entry["holds"] = fastest >= target
-        print(f"| {entry['what']} | {threads} | {entry['peer']} | {entry['peer_seconds']:.3f} s "
-              f"| {entry['our_seconds']:.3f} s | {entry['ratio']:.2f} × | {target} × "
+    return entries
+
+
+def table(entries):
+    print("| work | threads | peer | peer | ours | ratio | at least | holds |")
+    print("|---|---|---|---|---|---|---|---|")
+    for entry in entries:
+        print(f"| {entry['what']} | {entry['threads']} | {entry['peer']} "
+              f"| {entry['peer_seconds']:.3f} s | {entry['our_seconds']:.3f} s "
+              f"| {entry['ratio']:.2f} × | {entry['target']} × "
               f"| {'yes' if entry['holds'] else 'no'} |", flush=True)
-    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ours", required=True, help="the program `blip2`")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of runs")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="measurements in a run")
     parser.add_argument("--layers", type=int, default=39,
                         help="layers of the peers' image encoder, whose time is scaled to 39")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--output", help="a file for the figures as JSON")
     options = parser.parse_args()
-    print("| work | threads | peer | peer | ours | ratio | at least | holds |")
-    print("|---|---|---|---|---|---|---|---|")
-    found = []
-    for threads in options.threads:
-        for name in options.only:
-            try:
-                found += row(options, name, threads)
-            except (RuntimeError, KeyError, ValueError) as error:
-                print(f"| {ROWS[name][0]} | {threads} | failed: {error} |", flush=True)
-    if options.output:
-        pathlib.Path(options.output).write_text(json.dumps(found, indent=1))
+    found = {(threads, name): {} for threads in options.threads for name in options.only}
+    for _ in range(options.rounds):
+        for threads in options.threads:
+            this = Round(options, threads)
+            for name in options.only:
+                for peer, other, own in this.seconds(name):
+                    found[threads, name].setdefault(peer, []).append((other, own))
+                    print(f"{name}, {threads} threads, {peer}: {other:.3f} s, ours {own:.3f} s",
+                          file=sys.stderr, flush=True)
+        entries = [entry for (threads, name), rounds in found.items()
+                   for entry in summary(name, threads, rounds)]
+        if options.output:
+            pathlib.Path(options.output).write_text(json.dumps(entries, indent=1))
+    table(entries)
 
 
 main()
