@@ -19,12 +19,14 @@ use divan::{Bencher, black_box};
 const LAYERS: usize = 2;
 const PROMPT: usize = 40;
 
-const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
-const CASES: [(Preset, Precision); 4] = [
+const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int8];
+const CASES: [(Preset, Precision); 6] = [
     (Preset::Blip2Opt2_7b, Precision::F32),
     (Preset::Blip2Opt2_7b, Precision::Bf16),
+    (Preset::Blip2Opt2_7b, Precision::Int8),
     (Preset::Blip2FlanT5Xl, Precision::F32),
     (Preset::Blip2FlanT5Xl, Precision::Bf16),
+    (Preset::Blip2FlanT5Xl, Precision::Int8),
 ];
 
 fn main() {

@@ -48,6 +48,13 @@ impl Rows {
         let start = self.tensor.layout().start_offset();
         self.tensor.storage().get(start..).unwrap_or_default()
     }
+
+    /// A row of the last axis.
+    pub(crate) fn row(&self, batch: usize, head: usize, index: usize) -> &[f32] {
+        let [b, h, i] = self.strides;
+        let start = batch * b + head * h + index * i;
+        &self.data()[start..start + self.dims[3]]
+    }
 }
 
 /// The tensor as rows: as it lies, if its last axis is contiguous. `None` where it is not on plain

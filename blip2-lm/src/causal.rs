@@ -63,8 +63,8 @@ pub(crate) trait CausalLm {
     /// The embeddings of tokens that were checked, `[rows, seq, embedding_dim]`.
     fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3>;
 
-    /// A cache for each layer.
-    fn caches(&self, rows: usize, capacity: usize, device: &Device) -> Vec<KvCache>;
+    /// The number of layers, each of which has a cache.
+    fn layers(&self) -> usize;
 
     /// Runs new positions through all layers; returns what the head reads.
     ///
@@ -125,7 +125,7 @@ impl<'m, M: CausalLm> CausalSession<'m, M> {
         let fed = max_new_tokens.saturating_sub(1).min(room);
         Self {
             model,
-            caches: model.caches(rows, seq + fed, &device),
+            caches: vec![KvCache::new(rows, seq + fed); model.layers()],
             padding: padding_bias(&mask, &device),
             prompts: Some((embeds, mask)),
             prompt_rows: rows,
@@ -211,7 +211,7 @@ impl<M: CausalLm> DecodeSession for CausalSession<'_, M> {
         self.check_room(parents)?;
         if let Some(rows) = gather {
             for cache in &mut self.caches {
-                cache.select(rows.clone());
+                cache.select(parents);
             }
             self.padding = self.padding.take().map(|bias| bias.select(0, rows));
             self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();

@@ -33,6 +33,16 @@ fn caches(keys: u64, layers: usize) -> u64 {
     keys.saturating_mul(2 * layers as u64).min(TOO_MUCH)
 }
 
+/// The keys of a layer, in bytes.
+struct Keys {
+    /// While prompts are read.
+    prefill: u64,
+    /// At the last step.
+    decode: u64,
+    /// What exists twice while rows change places.
+    moved: u64,
+}
+
 /// How products are computed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Products {
@@ -50,6 +60,27 @@ impl Products {
             0
         } else {
             2 * floats(&[batch, heads, queries, keys])
+        }
+    }
+
+    /// The keys of a layer, `width` floats for each position: of `batch` prompts of `prompt`
+    /// positions, which `rows` rows continue by `later`.
+    fn keys(self, [batch, rows]: [usize; 2], [prompt, later]: [usize; 2], width: usize) -> Keys {
+        let whole = |rows| floats(&[rows, prompt.saturating_add(later), width]);
+        if self.packed {
+            // Rows share their prompt, and none is moved; room for later positions comes with them.
+            let prompts = floats(&[batch, prompt, width]);
+            Keys {
+                prefill: prompts,
+                decode: prompts + floats(&[rows, later, width]),
+                moved: 0,
+            }
+        } else {
+            Keys {
+                prefill: whole(batch),
+                decode: whole(rows),
+                moved: whole(rows),
+            }
         }
     }
 
@@ -196,7 +227,8 @@ fn llama(config: &LlamaConfig, work: &Workload, seq: usize, products: Products) 
         },
     };
     let mut text = decoder.text(work, seq, products);
-    // Queries and keys are turned, and keys and values repeated for each head of a group.
+    // Queries and keys are turned, and without kernels keys and values repeated for each head of a
+    // group.
     text.prefill = text
         .prefill
         .saturating_add(4 * floats(&[work.batch, seq, decoder.queries]));
@@ -218,8 +250,7 @@ impl Decoder {
             .saturating_add(new_tokens.saturating_sub(1))
             .min(config.context.max(seq));
         let rows = batch.saturating_mul(beams);
-        let buffer = |rows| floats(&[rows, len, config.keys]);
-        let caches = |rows| caches(buffer(rows), config.layers);
+        let keys = products.keys([batch, rows], [seq, len - seq], config.keys);
 
         let hidden = floats(&[batch, seq, config.hidden]);
         let queries = floats(&[batch, seq, config.queries]);
@@ -232,10 +263,13 @@ impl Decoder {
         };
         let layer = attention.max(mlp);
         Text {
-            prefill: caches(batch) + layer.max(widened) + logits(batch, config.vocab),
-            // While beams change places, one buffer exists twice.
-            decode: caches(rows) + buffer(rows).max(widened) + logits(rows, config.vocab),
-            caches: caches(rows),
+            prefill: caches(keys.prefill, config.layers)
+                + layer.max(widened)
+                + logits(batch, config.vocab),
+            decode: caches(keys.decode, config.layers)
+                + keys.moved.max(widened)
+                + logits(rows, config.vocab),
+            caches: caches(keys.decode, config.layers),
         }
     }
 }
@@ -250,9 +284,9 @@ fn t5(config: &T5Config, work: &Workload, seq: usize, products: Products) -> Tex
     } = *work;
     let rows = batch.saturating_mul(beams);
     let inner = config.num_heads * config.d_kv;
-    let source = |rows| floats(&[rows, seq, inner]);
-    let past = |rows| floats(&[rows, new_tokens, inner]);
-    let caches = |rows| caches(source(rows) + past(rows), config.num_decoder_layers);
+    let source = products.keys([batch, rows], [seq, 0], inner);
+    let past = products.keys([batch, rows], [0, new_tokens], inner);
+    let caches = |keys: u64| caches(keys, config.num_decoder_layers);
 
     let hidden = floats(&[batch, seq, config.d_model]);
     // Each pair's bias, and its place in the table.
@@ -261,13 +295,14 @@ fn t5(config: &T5Config, work: &Workload, seq: usize, products: Products) -> Tex
     // Two projections where the MLP is gated, of which one becomes their product.
     let mlp = 2 * hidden + 2 * floats(&[batch, seq, config.d_ff]);
     let encoder = positions + attention.max(mlp).max(widened);
-    let decoder = hidden + caches(batch) + widened + logits(batch, config.vocab_size);
+    let decoder =
+        hidden + caches(source.prefill + past.prefill) + widened + logits(batch, config.vocab_size);
     Text {
         prefill: encoder.max(decoder),
         decode: hidden
-            + caches(rows)
-            + source(rows).max(past(rows)).max(widened)
+            + caches(source.decode + past.decode)
+            + source.moved.max(past.moved).max(widened)
             + logits(rows, config.vocab_size),
-        caches: caches(rows),
+        caches: caches(source.decode + past.decode),
     }
 }

@@ -200,7 +200,7 @@ mod tests {
         );
 
         let many = Workload {
-            batch: 64,
+            batch: 256,
             beams: 5,
             ..one
         };

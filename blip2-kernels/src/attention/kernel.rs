@@ -3,7 +3,10 @@
 
 use rayon::prelude::*;
 
-use super::exact;
+use super::{
+    exact,
+    rows::{KeyRows, View},
+};
 use crate::{
     isa::{
         Isa, LANES,
@@ -13,35 +16,6 @@ use crate::{
     math,
     product::{interleave, interleave_pairs},
 };
-
-/// A tensor of rank 4 whose last axis is contiguous; the others may lie in any order, and an axis
-/// that is to be broadcast has a stride of 0.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct View<'a> {
-    pub(super) data: &'a [f32],
-    pub(super) dims: [usize; 4],
-    pub(super) strides: [usize; 3],
-}
-
-impl<'a> View<'a> {
-    /// The view with its axes of length 1 repeated as `dims` has them, but for the last.
-    pub(super) fn broadcast(mut self, dims: [usize; 4]) -> Self {
-        for axis in 0..3 {
-            if self.dims[axis] == 1 {
-                self.strides[axis] = 0;
-            }
-        }
-        self.dims = [dims[0], dims[1], dims[2], self.dims[3]];
-        self
-    }
-
-    /// A row of the last axis.
-    pub(super) fn row(&self, batch: usize, head: usize, index: usize) -> &'a [f32] {
-        let [b, h, i] = self.strides;
-        let start = batch * b + head * h + index * i;
-        &self.data[start..start + self.dims[3]]
-    }
-}
 
 /// Fewer queries than this read keys and values as they lie: interleaving them would cost as much.
 const FEW: usize = 4;
@@ -60,13 +34,12 @@ pub(super) fn attend(
     isa: Isa,
     rounded: bool,
     q: View<'_>,
-    k: View<'_>,
-    v: View<'_>,
+    [k, v]: [&dyn KeyRows; 2],
     scale: f32,
     bias: Option<View<'_>>,
 ) -> Vec<f32> {
     let [batch, heads, queries, depth] = q.dims;
-    let (keys, width) = (k.dims[2], v.dims[3]);
+    let ([_, groups, keys, _], width) = (k.dims(), v.dims()[3]);
     let kind = if rounded && isa >= Isa::Avx512Bf16 {
         TileKind::Bf16Dot
     } else {
@@ -83,9 +56,12 @@ pub(super) fn attend(
             bias,
             batch: index / heads,
             head: index % heads,
+            group: index % heads * groups / heads,
+            keys,
+            width,
         };
         if keys * width.max(depth) < SMALL {
-            return exact::attend([q, k, v], scale, bias, (head.batch, head.head));
+            return exact::attend(&head);
         }
         let mut y = vec![0.0; queries * width];
         if queries < FEW {
@@ -126,35 +102,46 @@ struct Scratch {
 }
 
 /// One head of one sequence.
-struct Head<'a> {
+pub(super) struct Head<'a> {
     isa: Isa,
     /// How products are computed.
     kind: TileKind,
     q: View<'a>,
-    k: View<'a>,
-    v: View<'a>,
-    scale: f32,
+    k: &'a dyn KeyRows,
+    v: &'a dyn KeyRows,
+    pub(super) scale: f32,
     bias: Option<View<'a>>,
     batch: usize,
     head: usize,
+    /// The head of keys and values.
+    group: usize,
+    keys: usize,
+    /// Of a value.
+    pub(super) width: usize,
 }
 
 impl Head<'_> {
-    fn keys(&self) -> impl Iterator<Item = &[f32]> {
-        (0..self.k.dims[2]).map(|n| self.k.row(self.batch, self.head, n))
+    pub(super) fn queries(&self) -> impl Iterator<Item = &[f32]> {
+        (0..self.q.dims[2]).map(|n| self.q.row(self.batch, self.head, n))
     }
 
-    fn values(&self) -> impl Iterator<Item = &[f32]> {
-        (0..self.k.dims[2]).map(|n| self.v.row(self.batch, self.head, n))
+    pub(super) fn keys(&self) -> impl Iterator<Item = &[f32]> {
+        (0..self.keys).map(|n| self.k.row(self.batch, self.group, n))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &[f32]> {
+        (0..self.keys).map(|n| self.v.row(self.batch, self.group, n))
+    }
+
+    /// What is added to a query's scores.
+    pub(super) fn bias(&self, query: usize) -> Option<&[f32]> {
+        Some(self.bias?.row(self.batch, self.head, query))
     }
 
     /// From scores to weights: scales them, adds the bias of the query, and takes the softmax.
     fn weights(&self, query: usize, scores: &mut [f32]) {
-        match self.bias {
-            Some(bias) => {
-                let bias = bias.row(self.batch, self.head, query);
-                scale_and_add(self.isa, scores, self.scale, bias);
-            }
+        match self.bias(query) {
+            Some(bias) => scale_and_add(self.isa, scores, self.scale, bias),
             None => scale_by(self.isa, scores, self.scale),
         }
         softmax(self.isa, scores);
@@ -162,9 +149,8 @@ impl Head<'_> {
 
     /// A query at a time.
     fn few(&self, scratch: &mut Scratch, y: &mut [f32]) {
-        let width = self.v.dims[3];
-        for (query, y) in y.chunks_exact_mut(width.max(1)).enumerate() {
-            let q = self.q.row(self.batch, self.head, query);
+        let results = y.chunks_exact_mut(self.width.max(1));
+        for ((query, q), y) in self.queries().enumerate().zip(results) {
             scratch.scores.clear();
             let scores = self.keys().map(|key| dot(self.isa, q, key));
             scratch.scores.extend(scores);
@@ -177,8 +163,7 @@ impl Head<'_> {
 
     /// A tile of queries at a time, with keys and values in panels.
     fn many(&self, scratch: &mut Scratch, y: &mut [f32]) {
-        let width = self.v.dims[3];
-        let (queries, keys) = (self.q.dims[2], self.k.dims[2]);
+        let (queries, keys, width) = (self.q.dims[2], self.keys, self.width);
         let padded = keys.next_multiple_of(PANEL);
         let (depth_steps, key_steps) = self.steps();
         self.pack(scratch);
@@ -219,7 +204,7 @@ impl Head<'_> {
     /// The steps of a product over the width of keys, and over keys.
     fn steps(&self) -> (usize, usize) {
         let step = self.kind.step();
-        (self.q.dims[3].div_ceil(step), self.k.dims[2].div_ceil(step))
+        (self.q.dims[3].div_ceil(step), self.keys.div_ceil(step))
     }
 
     fn interleave(&self, x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
@@ -233,7 +218,7 @@ impl Head<'_> {
     /// Keys as the matrix that makes scores of queries, values as the one that makes results of
     /// weights.
     fn pack(&self, scratch: &mut Scratch) {
-        let (width, keys) = (self.v.dims[3], self.k.dims[2]);
+        let (width, keys) = (self.width, self.keys);
         let (depth_steps, key_steps) = self.steps();
         let pairs = self.kind == TileKind::Bf16Dot;
         scratch.keys.clear();
@@ -416,10 +401,23 @@ mod tests {
             let bias = bias.broadcast([batch, heads, queries, keys]);
             for isa in Isa::available() {
                 for (rounded, tolerance) in [(false, 1e-6), (true, 6e-3)] {
-                    let y = attend(isa, rounded, q, k, v, 0.3, Some(bias));
+                    let y = attend(isa, rounded, q, [&k, &v], 0.3, Some(bias));
                     for index in 0..batch * heads {
                         let (b, h) = (index / heads, index % heads);
-                        let expected = exact::attend([q, k, v], 0.3, Some(bias), (b, h));
+                        let expected = exact::attend(&Head {
+                            isa,
+                            kind: TileKind::F32,
+                            q,
+                            k: &k,
+                            v: &v,
+                            scale: 0.3,
+                            bias: Some(bias),
+                            batch: b,
+                            head: h,
+                            group: h,
+                            keys,
+                            width,
+                        });
                         for (n, expected) in expected.iter().enumerate() {
                             let at = ((b * queries + n / width) * heads + h) * width + n % width;
                             let difference = (y[at] - expected).abs();
@@ -443,7 +441,7 @@ mod tests {
                 let q = view(&q, [1, 1, queries, 64]);
                 let bias = view(&bias, [1, 1, 1, 40]).broadcast([1, 1, queries, 40]);
                 let (k, v) = (view(&k, [1, 1, 40, 64]), view(&v, [1, 1, 40, 64]));
-                let y = attend(isa, false, q, k, v, 0.1, Some(bias));
+                let y = attend(isa, false, q, [&k, &v], 0.1, Some(bias));
                 assert!(y.iter().all(|y| (y - 1.0).abs() < 1e-5), "{isa}");
             }
         }

@@ -4,6 +4,11 @@
 mod exact;
 #[cfg(feature = "flex")]
 mod kernel;
+#[cfg(feature = "flex")]
+mod rows;
+
+#[cfg(feature = "flex")]
+pub(crate) use rows::KeyRows;
 
 use burn::tensor::{Bool, Tensor, activation};
 
@@ -31,7 +36,9 @@ pub struct Attended {
 /// # Shapes
 ///
 /// - q: `[batch, heads, queries, head_dim]`
-/// - k, v: `[batch, heads, keys, head_dim]`
+/// - k, v: `[batch, groups, keys, head_dim]`, where a head of keys serves `heads / groups` heads of
+///   queries that follow each other: as many groups as heads but in grouped-query attention
+///   (Ainslie et al., 2023)
 /// - bias: `[batch or 1, heads or 1, queries or 1, keys]`
 pub fn attention(
     q: Tensor<4>,
@@ -71,6 +78,8 @@ fn attend(
         return Attended { output, map: None };
     }
     let _ = rounded;
+    let [_, heads, _, _] = q.dims();
+    let (k, v) = (repeated(k, heads), repeated(v, heads));
     let scores = q.matmul(k.swap_dims(2, 3));
     let scores = if scale == 1.0 { scores } else { scores * scale };
     let scores = match bias {
@@ -95,32 +104,58 @@ fn fused(
     bias: Option<&Tensor<4>>,
     rounded: bool,
 ) -> Option<Tensor<4>> {
+    let (k, v) = (crate::flex::rows(k)?, crate::flex::rows(v)?);
+    attend_rows(q, [&view(&k), &view(&v)], scale, bias, rounded)
+}
+
+/// Attention to keys and values wherever they lie; `None` for queries or a bias that the kernel
+/// does not take.
+#[cfg(feature = "flex")]
+pub(crate) fn attend_rows(
+    q: &Tensor<4>,
+    keys_values: [&dyn KeyRows; 2],
+    scale: f64,
+    bias: Option<&Tensor<4>>,
+    rounded: bool,
+) -> Option<Tensor<4>> {
     use crate::{flex, isa::Isa};
 
-    let (q, k, v) = (flex::rows(q)?, flex::rows(k)?, flex::rows(v)?);
+    let q = flex::rows(q)?;
+    let ([batch, heads, queries, _], keys) = (q.dims, keys_values[0].dims()[2]);
     let bias = match bias {
         // A bias that is the same for all keys is not worth a kernel's attention.
-        Some(bias) if bias.dims()[3] == k.dims[2] => Some(flex::rows(bias)?),
+        Some(bias) if bias.dims()[3] == keys => Some(flex::rows(bias)?),
         Some(_) => return None,
         None => None,
     };
-    let ([batch, heads, queries, _], [_, _, keys, _]) = (q.dims, k.dims);
-    let width = v.dims[3];
+    let width = keys_values[1].dims()[3];
     let bias = bias
         .as_ref()
         .map(|bias| view(bias).broadcast([batch, heads, queries, keys]));
-    let (q, k, v) = (view(&q), view(&k), view(&v));
-    let y = kernel::attend(Isa::active(), rounded, q, k, v, scale as f32, bias);
+    let isa = Isa::active();
+    let y = kernel::attend(isa, rounded, view(&q), keys_values, scale as f32, bias);
     Some(flex::lift(y, [batch, queries, heads, width]).swap_dims(1, 2))
 }
 
 #[cfg(feature = "flex")]
-fn view(rows: &crate::flex::Rows) -> kernel::View<'_> {
-    kernel::View {
+fn view(rows: &crate::flex::Rows) -> rows::View<'_> {
+    rows::View {
         data: rows.data(),
         dims: rows.dims,
         strides: rows.strides,
     }
+}
+
+/// Each head repeated for its whole group: `[batch, groups, seq, head_dim]` to
+/// `[batch, heads, seq, head_dim]`.
+fn repeated(x: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [batch, groups, seq, head_dim] = x.dims();
+    if groups == heads {
+        return x;
+    }
+    x.reshape([batch, groups, 1, seq, head_dim])
+        .expand([batch, groups, heads / groups, seq, head_dim])
+        .reshape([batch, heads, seq, head_dim])
 }
 
 /// Splits the last axis into heads: `[batch, seq, heads · head_dim]` to

@@ -4,10 +4,7 @@ use blip2_io::config::LlamaConfig;
 use blip2_kernels::{
     Activation, KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads,
 };
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use burn::{module::Module, tensor::Tensor};
 
 use super::rotary::Turns;
 use crate::options::Kept;
@@ -50,15 +47,6 @@ impl DecoderLayer {
         let hidden = hidden_states + attended;
         let normed = self.post_attention_layernorm.forward(hidden.clone());
         hidden + self.mlp.forward(normed)
-    }
-
-    pub(super) fn cache(&self, rows: usize, capacity: usize, device: &Device) -> KvCache {
-        let Attention {
-            num_key_value_heads,
-            head_dim,
-            ..
-        } = self.self_attn;
-        KvCache::new(rows, num_key_value_heads, capacity, head_dim, device)
     }
 }
 
@@ -103,41 +91,17 @@ impl Attention {
         let k = split_heads(self.k_proj.forward(x.clone()), self.num_key_value_heads);
         let v = split_heads(self.v_proj.forward(x), self.num_key_value_heads);
         let (q, k) = (turns.apply(q), turns.apply(k));
-        let (k, v) = match cache {
-            Some(cache) => cache.append(k, v),
-            None => (k, v),
+        let (scale, keep_map) = ((self.head_dim as f64).powf(-0.5), kept.wants_maps());
+        let attended = match cache {
+            Some(cache) => {
+                cache.append(k, v);
+                cache.attend(q, scale, bias, keep_map)
+            }
+            None => attention(q, k, v, scale, bias, keep_map),
         };
-        let [batch, heads, new, dim] = q.dims();
-        let [_, groups, keys, _] = k.dims();
-        let scale = (dim as f64).powf(-0.5);
-        let keep = kept.wants_maps();
-        let attended = if new == 1 {
-            // The heads of a group are as good as several queries, and no key is copied.
-            let q = q.reshape([batch, groups, heads / groups, dim]);
-            attention(q, k, v, scale, bias, keep)
-        } else {
-            let (k, v) = (repeated(k, heads), repeated(v, heads));
-            attention(q, k, v, scale, bias, keep)
-        };
-        let map = attended
-            .map
-            .map(|map| map.reshape([batch, heads, new, keys]));
-        kept.attentions.extend(map);
-        let output = attended.output.reshape([batch, heads, new, dim]);
-        self.o_proj.forward(merge_heads(output))
+        kept.attentions.extend(attended.map);
+        self.o_proj.forward(merge_heads(attended.output))
     }
-}
-
-/// Each head repeated for its whole group: `[batch, groups, seq, head_dim]` to
-/// `[batch, heads, seq, head_dim]`.
-fn repeated(x: Tensor<4>, heads: usize) -> Tensor<4> {
-    let [batch, groups, seq, dim] = x.dims();
-    if groups == heads {
-        return x;
-    }
-    x.reshape([batch, groups, 1, seq, dim])
-        .expand([batch, groups, heads / groups, seq, dim])
-        .reshape([batch, heads, seq, dim])
 }
 
 /// The gated MLP (`LlamaMLP`; Shazeer, 2020).

@@ -4,7 +4,7 @@ use blip2_io::config::LlamaConfig;
 use blip2_kernels::{Embedding, KvCache, Linear, RmsNorm, Weights};
 use burn::{
     module::Module,
-    tensor::{Device, Int, Tensor},
+    tensor::{Int, Tensor},
 };
 
 use super::{LlamaSession, layer::DecoderLayer, rotary::Rotary};
@@ -255,11 +255,8 @@ impl CausalLm for LlamaForCausalLm {
         self.embed_tokens.forward(ids)
     }
 
-    fn caches(&self, rows: usize, capacity: usize, device: &Device) -> Vec<KvCache> {
-        self.layers
-            .iter()
-            .map(|layer| layer.cache(rows, capacity, device))
-            .collect()
+    fn layers(&self) -> usize {
+        self.layers.len()
     }
 
     fn advance(

@@ -6,7 +6,7 @@ use blip2_kernels::{
 };
 use burn::{
     module::{Module, Param},
-    tensor::{Device, Tensor},
+    tensor::Tensor,
 };
 
 use crate::options::Kept;
@@ -73,10 +73,6 @@ impl DecoderLayer {
             norm.forward(f(x.clone(), x))
         }
     }
-
-    pub(super) fn cache(&self, rows: usize, capacity: usize, device: &Device) -> KvCache {
-        self.self_attn.cache(rows, capacity, device)
-    }
 }
 
 /// A layer norm, with a scale of one and no offset where the configuration says that it has none.
@@ -131,19 +127,16 @@ impl Attention {
         let k = split_heads(self.k_proj.forward(x.clone()), self.num_heads);
         let v = split_heads(self.v_proj.forward(x), self.num_heads);
         let [_, _, _, head_dim] = q.dims();
-        let (k, v) = match cache {
-            Some(cache) => cache.append(k, v),
-            None => (k, v),
+        let (scale, keep_map) = ((head_dim as f64).powf(-0.5), kept.wants_maps());
+        let attended = match cache {
+            Some(cache) => {
+                cache.append(k, v);
+                cache.attend(q, scale, bias, keep_map)
+            }
+            None => attention(q, k, v, scale, bias, keep_map),
         };
-        let scale = (head_dim as f64).powf(-0.5);
-        let attended = attention(q, k, v, scale, bias, kept.wants_maps());
         kept.attentions.extend(attended.map);
         self.out_proj
             .forward_onto(merge_heads(attended.output), residual)
-    }
-
-    fn cache(&self, rows: usize, capacity: usize, device: &Device) -> KvCache {
-        let head_dim = self.q_proj.d_output() / self.num_heads;
-        KvCache::new(rows, self.num_heads, capacity, head_dim, device)
     }
 }

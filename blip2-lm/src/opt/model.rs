@@ -4,7 +4,7 @@ use blip2_io::config::OptConfig;
 use blip2_kernels::{Embedding, KvCache, LayerNorm, Linear, Weights};
 use burn::{
     module::Module,
-    tensor::{Device, Int, Tensor},
+    tensor::{Int, Tensor},
 };
 
 use super::{
@@ -256,11 +256,8 @@ impl CausalLm for OptForCausalLm {
         self.embed_tokens.forward(ids)
     }
 
-    fn caches(&self, rows: usize, capacity: usize, device: &Device) -> Vec<KvCache> {
-        self.layers
-            .iter()
-            .map(|layer| layer.cache(rows, capacity, device))
-            .collect()
+    fn layers(&self) -> usize {
+        self.layers.len()
     }
 
     fn advance(

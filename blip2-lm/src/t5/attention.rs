@@ -1,13 +1,8 @@
 //! T5's attention: no biases, and no division by the square root of the heads' width.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{
-    Attended, KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads,
-};
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use blip2_kernels::{KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads};
+use burn::{module::Module, tensor::Tensor};
 
 use crate::options::Kept;
 
@@ -52,11 +47,14 @@ impl Attention {
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
         let (k, v) = self.keys_values(normed.clone());
-        let keys_values = match cache {
-            Some(cache) => cache.append(k, v),
-            None => (k, v),
+        let q = self.queries(normed);
+        let attended = match cache {
+            Some(cache) => {
+                cache.append(k, v);
+                cache.attend(q, 1.0, Some(bias), kept.wants_maps())
+            }
+            None => attention(q, k, v, 1.0, Some(bias), kept.wants_maps()),
         };
-        let attended = self.attend(normed, keys_values, Some(bias), kept);
         kept.attentions.extend(attended.map);
         self.o
             .forward_onto(merge_heads(attended.output), hidden_states)
@@ -67,17 +65,16 @@ impl Attention {
     /// # Shapes
     ///
     /// - hidden_states and output: `[batch, new, d_model]`
-    /// - keys and values: `[batch, heads, source, d_kv]`
     /// - bias: `[batch, 1, 1, source]`
     pub(super) fn attend_source(
         &self,
         hidden_states: Tensor<3>,
-        keys_values: (Tensor<4>, Tensor<4>),
+        source: &KvCache,
         bias: Option<Tensor<4>>,
         kept: &mut Kept,
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
-        let attended = self.attend(normed, keys_values, bias, kept);
+        let attended = source.attend(self.queries(normed), 1.0, bias, kept.wants_maps());
         kept.cross_attentions.extend(attended.map);
         self.o
             .forward_onto(merge_heads(attended.output), hidden_states)
@@ -90,20 +87,7 @@ impl Attention {
         (k, v)
     }
 
-    fn attend(
-        &self,
-        normed: Tensor<3>,
-        (k, v): (Tensor<4>, Tensor<4>),
-        bias: Option<Tensor<4>>,
-        kept: &Kept,
-    ) -> Attended {
-        let q = split_heads(self.q.forward(normed), self.num_heads);
-        attention(q, k, v, 1.0, bias, kept.wants_maps())
-    }
-
-    /// An empty cache for `rows` sequences.
-    pub(super) fn cache(&self, rows: usize, capacity: usize, device: &Device) -> KvCache {
-        let head_dim = self.q.d_output() / self.num_heads;
-        KvCache::new(rows, self.num_heads, capacity, head_dim, device)
+    fn queries(&self, normed: Tensor<3>) -> Tensor<4> {
+        split_heads(self.q.forward(normed), self.num_heads)
     }
 }

@@ -182,7 +182,7 @@ impl T5ForConditionalGeneration {
             });
         }
         let embeds = self.embed(decoder_input_ids)?;
-        let mut states = self.decoder.start(source, None, &source.device());
+        let mut states = self.decoder.start(source, None);
         Ok(self.advance(embeds, &mut states, encoded.padding.clone(), kept))
     }
 
@@ -232,7 +232,7 @@ impl T5ForConditionalGeneration {
     /// The decoder's states before the first token of a decode.
     pub(super) fn states(&self, encoded: &T5Encoded, capacity: usize) -> Vec<LayerState> {
         let source = &encoded.last_hidden_state;
-        self.decoder.start(source, Some(capacity), &source.device())
+        self.decoder.start(source, Some(capacity))
     }
 
     /// The embeddings of tokens that were checked, `[rows, seq, d_model]`.

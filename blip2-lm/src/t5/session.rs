@@ -96,7 +96,7 @@ impl DecodeSession for T5Session<'_> {
         let Step { ids, gather } = Step::check(parents, tokens, self.running, vocab, &self.device)?;
         if let Some(rows) = gather {
             for state in &mut self.states {
-                state.select(&rows);
+                state.select(parents);
             }
             self.source_padding = self.source_padding.take().map(|bias| bias.select(0, rows));
             self.running = parents.len();

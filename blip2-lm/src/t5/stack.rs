@@ -2,10 +2,7 @@
 
 use blip2_io::config::T5Config;
 use blip2_kernels::{KvCache, RmsNorm, Weights, causal_bias};
-use burn::{
-    module::Module,
-    tensor::{Device, Int, Tensor},
-};
+use burn::{module::Module, tensor::Tensor};
 
 use crate::options::Kept;
 
@@ -105,18 +102,16 @@ struct DecoderLayer {
 /// those of the tokens so far.
 #[derive(Debug, Clone)]
 pub(super) struct LayerState {
-    source: (Tensor<4>, Tensor<4>),
+    source: KvCache,
     past: Option<KvCache>,
 }
 
 impl LayerState {
     /// Keeps the sequences `rows`, in that order.
-    pub(super) fn select(&mut self, rows: &Tensor<1, Int>) {
-        let (k, v) = &mut self.source;
-        *k = k.extract().select(0, rows.clone());
-        *v = v.extract().select(0, rows.clone());
+    pub(super) fn select(&mut self, rows: &[usize]) {
+        self.source.select(rows);
         if let Some(past) = &mut self.past {
-            past.select(rows.clone());
+            past.select(rows);
         }
     }
 }
@@ -142,16 +137,14 @@ impl Decoder {
     /// The layers' states before the first token, for an encoded source
     /// `[batch, source, d_model]`; with caches for `capacity` tokens, or without if the only step
     /// is a single one.
-    pub(super) fn start(
-        &self,
-        source: &Tensor<3>,
-        capacity: Option<usize>,
-        device: &Device,
-    ) -> Vec<LayerState> {
+    pub(super) fn start(&self, source: &Tensor<3>, capacity: Option<usize>) -> Vec<LayerState> {
         let [rows, ..] = source.dims();
-        let state = |layer: &DecoderLayer| LayerState {
-            source: layer.cross_attention.keys_values(source.clone()),
-            past: capacity.map(|capacity| layer.self_attention.cache(rows, capacity, device)),
+        let state = |layer: &DecoderLayer| {
+            let (keys, values) = layer.cross_attention.keys_values(source.clone());
+            LayerState {
+                source: KvCache::of(keys, values),
+                past: capacity.map(|capacity| KvCache::new(rows, capacity)),
+            }
         };
         self.layers.iter().map(state).collect()
     }
@@ -183,10 +176,11 @@ impl Decoder {
                 layer
                     .self_attention
                     .attend_self(hidden_states, bias.clone(), past, kept);
-            let (source, padding) = (state.source.clone(), source_padding.clone());
-            let attended = layer
-                .cross_attention
-                .attend_source(attended, source, padding, kept);
+            let padding = source_padding.clone();
+            let attended =
+                layer
+                    .cross_attention
+                    .attend_source(attended, &state.source, padding, kept);
             hidden_states = layer.feed_forward.forward(attended);
         }
         let normed = self.final_layer_norm.forward(hidden_states);
