@@ -10,7 +10,7 @@ use super::{
 use crate::{
     isa::{
         Isa, LANES,
-        tile::{self, PANEL, Sums, TILE_ROWS, TileKind},
+        tile::{self, NO_SUMS, PANEL, TILE_ROWS, TileKind},
         vectorized,
     },
     math,
@@ -167,7 +167,7 @@ impl Head<'_> {
         let padded = keys.next_multiple_of(PANEL);
         let (depth_steps, key_steps) = self.steps();
         self.pack(scratch);
-        let mut sums: Sums = [0.0; TILE_ROWS * PANEL];
+        let mut sums = NO_SUMS;
         for first in (0..queries).step_by(TILE_ROWS) {
             let rows = TILE_ROWS.min(queries - first);
             scratch.words.resize(rows * depth_steps.max(key_steps), 0);

@@ -35,8 +35,8 @@ enum Storage {
         rows: usize,
     },
     #[cfg(feature = "flex")]
-    Shared(SharedCache),
-    Direct(DirectCache),
+    Shared(Box<SharedCache>),
+    Direct(Box<DirectCache>),
 }
 
 impl KvCache {
@@ -95,7 +95,7 @@ impl KvCache {
         match &mut self.storage {
             Storage::Empty { .. } => {
                 if let Some(cache) = SharedCache::new(&keys, &values, self.capacity) {
-                    self.storage = Storage::Shared(cache);
+                    self.storage = Storage::Shared(Box::new(cache));
                     return;
                 }
             }
@@ -107,13 +107,17 @@ impl KvCache {
                 let device = keys.device();
                 let (held, held_values) = cache.tensors();
                 let (held, held_values) = (held.to_device(&device), held_values.to_device(&device));
-                self.storage = Storage::Direct(DirectCache::new(held, held_values, self.capacity));
+                self.storage =
+                    Storage::Direct(Box::new(DirectCache::new(held, held_values, self.capacity)));
             }
             Storage::Direct(_) => {}
         }
         match &mut self.storage {
             Storage::Direct(cache) => cache.append(keys, values),
-            _ => self.storage = Storage::Direct(DirectCache::new(keys, values, self.capacity)),
+            _ => {
+                self.storage =
+                    Storage::Direct(Box::new(DirectCache::new(keys, values, self.capacity)))
+            }
         }
     }
 
@@ -187,7 +191,7 @@ mod tests {
     /// A cache of tensors that kernels do not take.
     fn direct(keys: Tensor<4>, values: Tensor<4>, capacity: usize) -> KvCache {
         KvCache {
-            storage: Storage::Direct(DirectCache::new(keys, values, capacity)),
+            storage: Storage::Direct(Box::new(DirectCache::new(keys, values, capacity))),
             capacity,
         }
     }

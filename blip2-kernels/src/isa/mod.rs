@@ -146,6 +146,20 @@ macro_rules! vectorized {
 }
 pub(crate) use vectorized;
 
+/// Has a line of memory brought near before it is used; does nothing where there is no instruction
+/// for that.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(crate) fn prefetch(place: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has the instruction, and it is harmless with any address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+    }
+    let _ = place;
+}
+
 /// How many accumulators a sum is spread over, so that it can be vectorised.
 pub(crate) const LANES: usize = 16;
 

@@ -13,6 +13,8 @@
 //! | [`Int8`](TileKind::Int8) | 4 | four `u8` | 32 × 4 × `i8` |
 //! | [`Int4`](TileKind::Int4) | 32 | eight words of four `u8`, then a sum | see [`packed`](crate::packed) |
 
+use std::ops::{Deref, DerefMut};
+
 use super::{Isa, portable, vectorized};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -23,8 +25,33 @@ pub(crate) const PANEL: usize = 32;
 /// The most rows in a tile: 12 × 32 sums fill 24 of the 32 registers of AVX-512.
 pub(crate) const TILE_ROWS: usize = 12;
 
+/// What starts with a line of the cache: a vector that is stored across two lines and loaded again
+/// soon has to wait for both.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Aligned<T>(pub(crate) T);
+
+impl<T> Deref for Aligned<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
 /// The sums of a tile, `[row][output]`. Sums of [`TileKind::Int8`] are the bits of an `i32`.
-pub(crate) type Sums = [f32; TILE_ROWS * PANEL];
+pub(crate) type Sums = Aligned<[f32; TILE_ROWS * PANEL]>;
+
+/// Sums before the first tile.
+pub(crate) const NO_SUMS: Sums = Aligned([0.0; TILE_ROWS * PANEL]);
 
 /// What a tile multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

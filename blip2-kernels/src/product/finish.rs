@@ -1,145 +1,168 @@
-//! What happens to the sums of a tile: widening, bias, activation.
+//! What happens to the sums of a tile: widening, bias, activation, residual, and their way into the
+//! result.
 
-use super::input::Range;
+use super::{Output, input::Range};
 use crate::{
     activation::Activation,
     isa::{
-        Isa,
-        tile::{PANEL, TileKind},
+        tile::{Aligned, PANEL, TileKind},
         vectorized,
     },
     math,
 };
 
-/// Makes floats of a tile's sums: of integers, by their scales and those of the input's `ranges`.
-/// `behind` is what stands behind the steps of the panel.
-pub(super) fn widen(
-    isa: Isa,
-    kind: TileKind,
-    sums: &mut [[f32; PANEL]],
-    ranges: &[Range],
-    behind: &[u8],
-) {
-    match kind {
-        TileKind::Int8 => widen_int8(isa, sums, ranges, behind),
-        TileKind::Int4 => widen_int4(isa, sums, ranges, behind),
-        TileKind::F32 | TileKind::F32Wide | TileKind::F16 | TileKind::Bf16 | TileKind::Bf16Dot => {}
+/// All that follows a tile's sums.
+#[derive(Clone, Copy)]
+pub(super) struct Finish<'a> {
+    pub(super) kind: TileKind,
+    /// Of integers: how to widen each row.
+    pub(super) ranges: &'a [Range],
+    /// What stands behind the steps of the panel.
+    pub(super) behind: &'a [u8],
+    /// Whether the result holds the sums of earlier blocks.
+    pub(super) earlier: bool,
+    /// Of the last block: what follows the product.
+    pub(super) last: Option<Last<'a>>,
+    /// Where the results go: a panel's part of some rows.
+    pub(super) y: &'a Output<'a>,
+    pub(super) row: usize,
+    pub(super) output: usize,
+    pub(super) width: usize,
+}
+
+/// What follows a product, for the outputs of a panel.
+#[derive(Clone, Copy)]
+pub(super) struct Last<'a> {
+    pub(super) bias: Option<&'a [f32]>,
+    pub(super) activation: Option<Activation>,
+    /// Of all rows and outputs.
+    pub(super) residual: Option<&'a [f32]>,
+}
+
+vectorized! {
+    /// Finishes the rows of a tile, each in registers from its sums to the result: copies between
+    /// steps took a tenth of an encoder's product.
+    pub(super) fn finish(job: Finish<'_>, sums: &[[f32; PANEL]]) {
+        let scales = Scales::new(job.kind, job.behind);
+        let (bias, activation, residual) = match job.last {
+            Some(last) => (last.bias, last.activation, last.residual),
+            None => (None, None, None),
+        };
+        let bias = bias.map(padded);
+        for (n, sums) in sums.iter().enumerate() {
+            let mut values = Aligned(*sums);
+            scales.widen(job.kind, &mut values, job.ranges[n]);
+            if job.earlier {
+                add(&mut values, &job.y.load(job.row + n, job.output, job.width));
+            }
+            if let Some(bias) = &bias {
+                add(&mut values, bias);
+            }
+            if let Some(activation) = activation {
+                activate(job.kind, activation, &mut values);
+            }
+            if let Some(residual) = residual {
+                let start = (job.row + n) * job.y.outputs + job.output;
+                add(&mut values, &padded(&residual[start..start + job.width]));
+            }
+            job.y.store(job.row + n, job.output, job.width, &values);
+        }
+    }
+}
+
+/// What widens the sums of integers.
+struct Scales {
+    scales: Aligned<[f32; PANEL]>,
+    totals: Aligned<[u32; PANEL]>,
+}
+
+impl Scales {
+    #[inline(always)]
+    fn new(kind: TileKind, behind: &[u8]) -> Self {
+        let (mut scales, mut totals) = (Aligned([0.0; PANEL]), Aligned([0; PANEL]));
+        let words = behind.as_chunks::<4>().0;
+        let totals_at = match kind {
+            TileKind::Int8 => {
+                for (scale, word) in scales.iter_mut().zip(words) {
+                    *scale = f32::from_le_bytes(*word);
+                }
+                PANEL
+            }
+            TileKind::Int4 => 0,
+            _ => return Self { scales, totals },
+        };
+        for (total, word) in totals.iter_mut().zip(&words[totals_at..]) {
+            *total = u32::from_le_bytes(*word);
+        }
+        Self { scales, totals }
+    }
+
+    #[inline(always)]
+    fn widen(&self, kind: TileKind, sums: &mut [f32; PANEL], range: Range) {
+        match kind {
+            TileKind::Int8 => {
+                let scales = self.scales.iter().zip(self.totals.iter());
+                for (sum, (scale, &total)) in sums.iter_mut().zip(scales) {
+                    let shift = (range.zero as u32).wrapping_mul(total);
+                    let integer = sum.to_bits().wrapping_sub(shift) as i32;
+                    *sum = integer as f32 * (scale * range.scale);
+                }
+            }
+            TileKind::Int4 => {
+                for (sum, &total) in sums.iter_mut().zip(self.totals.iter()) {
+                    let shift = range.zero as f32 * f32::from_bits(total);
+                    *sum = (*sum - shift) * range.scale;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Some values of a panel, with zeros behind them.
+#[inline(always)]
+fn padded(values: &[f32]) -> Aligned<[f32; PANEL]> {
+    match values.try_into() {
+        Ok(whole) => Aligned(whole),
+        Err(_) => {
+            let mut padded = Aligned([0.0; PANEL]);
+            padded[..values.len()].copy_from_slice(values);
+            padded
+        }
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [f32; PANEL], other: &[f32; PANEL]) {
+    for (sum, other) in sums.iter_mut().zip(other) {
+        *sum += other;
     }
 }
 
 /// Applies the activation of a layer to its sums, in 64 bits where they were summed so.
-pub(super) fn activate_sums(isa: Isa, kind: TileKind, activation: Activation, sums: &mut [f32]) {
+#[inline(always)]
+fn activate(kind: TileKind, activation: Activation, sums: &mut [f32; PANEL]) {
     if kind == TileKind::F32Wide {
-        for sum in sums {
-            *sum = activation.exact(f64::from(*sum)) as f32;
-        }
-    } else {
-        activate(isa, activation, sums);
+        return each(sums, |x| activation.exact(f64::from(x)) as f32);
     }
-}
-
-vectorized! {
-    pub(super) fn add(sums: &mut [f32], other: &[f32]) {
-        for (sum, other) in sums.iter_mut().zip(other) {
-            *sum += other;
-        }
-    }
-}
-
-vectorized! {
-    /// Adds the bias of each output to all rows.
-    pub(super) fn add_to_rows(sums: &mut [[f32; PANEL]], bias: &[f32; PANEL]) {
-        for sums in sums {
-            for output in 0..PANEL {
-                sums[output] += bias[output];
-            }
-        }
-    }
-}
-
-vectorized! {
-    fn widen_int8(sums: &mut [[f32; PANEL]], ranges: &[Range], behind: &[u8]) {
-        let words = behind.as_chunks::<4>().0;
-        let (mut scales, mut totals) = ([0f32; PANEL], [0i32; PANEL]);
-        for output in 0..PANEL {
-            scales[output] = f32::from_le_bytes(words[output]);
-            totals[output] = i32::from_le_bytes(words[PANEL + output]);
-        }
-        for (sums, range) in sums.iter_mut().zip(ranges) {
-            for output in 0..PANEL {
-                let shift = range.zero.wrapping_mul(totals[output]);
-                let integer = (sums[output].to_bits() as i32).wrapping_sub(shift);
-                sums[output] = integer as f32 * (scales[output] * range.scale);
-            }
-        }
-    }
-}
-
-vectorized! {
-    fn widen_int4(sums: &mut [[f32; PANEL]], ranges: &[Range], behind: &[u8]) {
-        let words = behind.as_chunks::<4>().0;
-        let mut totals = [0f32; PANEL];
-        for output in 0..PANEL {
-            totals[output] = f32::from_le_bytes(words[output]);
-        }
-        for (sums, range) in sums.iter_mut().zip(ranges) {
-            for output in 0..PANEL {
-                let shift = range.zero as f32 * totals[output];
-                sums[output] = (sums[output] - shift) * range.scale;
-            }
-        }
-    }
-}
-
-/// Applies an activation function to every element.
-fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
     match activation {
-        Activation::Gelu => gelu(isa, x),
-        Activation::GeluTanh => gelu_tanh(isa, x),
-        Activation::QuickGelu => quick_gelu(isa, x),
-        Activation::Relu => relu(isa, x),
-        Activation::Silu => silu(isa, x),
+        Activation::Gelu => each(sums, |x| {
+            0.5 * x * (1.0 + math::erf(x * std::f32::consts::FRAC_1_SQRT_2))
+        }),
+        Activation::GeluTanh => each(sums, |x| {
+            const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+            let inner = SQRT_2_OVER_PI * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + math::tanh(inner))
+        }),
+        Activation::QuickGelu => each(sums, |x| x * math::sigmoid(1.702 * x)),
+        Activation::Relu => each(sums, |x| if x < 0.0 { 0.0 } else { x }),
+        Activation::Silu => each(sums, |x| x * math::sigmoid(x)),
     }
 }
 
-vectorized! {
-    fn gelu(x: &mut [f32]) {
-        for x in x {
-            *x = 0.5 * *x * (1.0 + math::erf(*x * std::f32::consts::FRAC_1_SQRT_2));
-        }
-    }
-}
-
-vectorized! {
-    fn gelu_tanh(x: &mut [f32]) {
-        const SQRT_2_OVER_PI: f32 = 0.797_884_6;
-        for x in x {
-            let inner = SQRT_2_OVER_PI * (*x + 0.044_715 * *x * *x * *x);
-            *x = 0.5 * *x * (1.0 + math::tanh(inner));
-        }
-    }
-}
-
-vectorized! {
-    fn quick_gelu(x: &mut [f32]) {
-        for x in x {
-            *x *= math::sigmoid(1.702 * *x);
-        }
-    }
-}
-
-vectorized! {
-    fn relu(x: &mut [f32]) {
-        for x in x {
-            *x = if *x < 0.0 { 0.0 } else { *x };
-        }
-    }
-}
-
-vectorized! {
-    fn silu(x: &mut [f32]) {
-        for x in x {
-            *x *= math::sigmoid(*x);
-        }
+#[inline(always)]
+fn each(values: &mut [f32; PANEL], f: impl Fn(f32) -> f32) {
+    for value in values {
+        *value = f(*value);
     }
 }

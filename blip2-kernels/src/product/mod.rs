@@ -11,16 +11,19 @@ mod input;
 
 pub(crate) use input::{interleave, interleave_pairs};
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range};
 
 use rayon::prelude::*;
 
-use self::input::{Blocking, Input};
+use self::{
+    finish::{Finish, Last},
+    input::{Blocking, Input},
+};
 use crate::{
     activation::Activation,
     isa::{
-        Isa,
-        tile::{self, PANEL, Sums, TILE_ROWS},
+        Isa, prefetch,
+        tile::{self, Aligned, NO_SUMS, PANEL, Sums},
     },
     packed::PackedMatrix,
 };
@@ -107,7 +110,7 @@ impl Job<'_> {
 
     /// Computes the outputs of the panels from `first` up to `end`.
     fn panels(&self, first: usize, end: usize) {
-        let mut sums: Sums = [0.0; TILE_ROWS * PANEL];
+        let mut sums = NO_SUMS;
         if self.blocking.tiles == 1 {
             // A decoder's product: the matrix is the work, and is read in its own order.
             for panel in first..end {
@@ -134,51 +137,49 @@ impl Job<'_> {
         let steps = &steps[first * kind.bytes()..(first + count) * kind.bytes()];
         let (row, rows) = self.blocking.tile_rows(tile);
         let input = self.input.tile(&self.blocking, block, tile);
-        tile::tile(self.isa, kind, rows, input, steps, sums);
-        let sums = &mut sums[..rows * PANEL];
-        let ranges = &self.input.ranges[row..row + rows];
-        finish::widen(self.isa, kind, sums.as_chunks_mut().0, ranges, behind);
-
         let output = panel * PANEL;
         let width = PANEL.min(outputs - output);
-        let mut other = [0.0; TILE_ROWS * PANEL];
-        if block > 0 {
-            for (n, earlier) in other.chunks_exact_mut(PANEL).take(rows).enumerate() {
-                self.y.load(row + n, output, &mut earlier[..width]);
-            }
-            finish::add(self.isa, sums, &other);
-        }
-        if block + 1 == self.blocking.blocks() {
-            if let Some(bias) = self.epilogue.bias {
-                let mut padded = [0.0; PANEL];
-                padded[..width].copy_from_slice(&bias[output..output + width]);
-                finish::add_to_rows(self.isa, sums.as_chunks_mut().0, &padded);
-            }
-            if let Some(activation) = self.epilogue.activation {
-                finish::activate_sums(self.isa, kind, activation, sums);
-            }
-            if let Some(residual) = self.epilogue.residual {
-                for (n, other) in other.chunks_exact_mut(PANEL).take(rows).enumerate() {
-                    let start = (row + n) * outputs + output;
-                    copy(&residual[start..start + width], &mut other[..width]);
-                }
-                finish::add(self.isa, sums, &other);
-            }
-        }
-        for (n, sums) in sums.chunks_exact(PANEL).enumerate() {
-            self.y.store(row + n, output, &sums[..width]);
-        }
-    }
-}
+        self.prefetch(row..row + rows, output..output + width);
+        tile::tile(self.isa, kind, rows, input, steps, sums);
 
-/// Copies part of a row; a whole panel of it without a call.
-fn copy(from: &[f32], to: &mut [f32]) {
-    match (
-        <&[f32; PANEL]>::try_from(from),
-        <&mut [f32; PANEL]>::try_from(&mut *to),
-    ) {
-        (Ok(from), Ok(to)) => *to = *from,
-        _ => to.copy_from_slice(from),
+        let Epilogue {
+            bias,
+            activation,
+            residual,
+        } = *self.epilogue;
+        let last = Last {
+            bias: bias.map(|bias| &bias[output..output + width]),
+            activation,
+            residual,
+        };
+        let job = Finish {
+            kind,
+            ranges: &self.input.ranges[row..row + rows],
+            behind,
+            earlier: block > 0,
+            last: (block + 1 == self.blocking.blocks()).then_some(last),
+            y: &self.y,
+            row,
+            output,
+            width,
+        };
+        finish::finish(self.isa, job, &sums.as_chunks().0[..rows]);
+    }
+
+    /// Has what a tile's sums will meet brought near while they are computed: rows lie too far
+    /// apart for the processor to foresee.
+    fn prefetch(&self, rows: Range<usize>, outputs: Range<usize>) {
+        const LINE: usize = 16;
+        for row in rows {
+            let residual = self.epilogue.residual;
+            let residual = residual.and_then(|all| all.get(row * self.matrix.outputs()..));
+            for output in outputs.clone().step_by(LINE) {
+                prefetch(self.y.place(row, output, 1));
+                if let Some(residual) = residual.and_then(|row| row.get(output)) {
+                    prefetch(residual);
+                }
+            }
+        }
     }
 }
 
@@ -211,6 +212,7 @@ impl<'a> Output<'a> {
     }
 
     /// Where the results of `row` from `output` on lie, of which there are `width`.
+    #[inline(always)]
     #[allow(unsafe_code)]
     fn place(&self, row: usize, output: usize, width: usize) -> *mut f32 {
         assert!(row < self.rows && output + width <= self.outputs);
@@ -218,31 +220,39 @@ impl<'a> Output<'a> {
         unsafe { self.start.add(row * self.outputs + output) }
     }
 
+    #[inline(always)]
     #[allow(unsafe_code)]
-    fn store(&self, row: usize, output: usize, values: &[f32]) {
-        let place = self.place(row, output, values.len());
+    fn store(&self, row: usize, output: usize, width: usize, values: &Aligned<[f32; PANEL]>) {
+        let place = self.place(row, output, width);
         // SAFETY: `place` is good for so many, and nobody else touches them: `Job` gives each
         // panel, and so each column, to one thread.
         unsafe {
-            match <&[f32; PANEL]>::try_from(values) {
-                // A whole panel is copied without a call.
-                Ok(values) => place.cast::<[f32; PANEL]>().write_unaligned(*values),
-                Err(_) => values.as_ptr().copy_to_nonoverlapping(place, values.len()),
+            if width == PANEL {
+                // A whole panel is written without a call.
+                place.cast::<[f32; PANEL]>().write_unaligned(values.0);
+            } else {
+                let values = &values[..width];
+                values.as_ptr().copy_to_nonoverlapping(place, width);
             }
         }
     }
 
     /// Reads what was stored for an earlier block.
+    #[inline(always)]
     #[allow(unsafe_code)]
-    fn load(&self, row: usize, output: usize, values: &mut [f32]) {
-        let place = self.place(row, output, values.len());
+    fn load(&self, row: usize, output: usize, width: usize) -> Aligned<[f32; PANEL]> {
+        let place = self.place(row, output, width);
         // SAFETY: as in `store`, and the memory is initialised: a block is loaded for the second
         // block of a panel at the earliest, when the same thread has stored the first.
         unsafe {
+            if width == PANEL {
+                return Aligned(place.cast::<[f32; PANEL]>().read_unaligned());
+            }
+            let mut values = Aligned([0.0; PANEL]);
+            let held = &mut values[..width];
+            held.as_mut_ptr().copy_from_nonoverlapping(place, width);
             values
-                .as_mut_ptr()
-                .copy_from_nonoverlapping(place, values.len())
-        };
+        }
     }
 }
 
