@@ -58,6 +58,24 @@ pub(crate) struct AnswerArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) generation: GenerationArgs,
+    /// Rank these answers, separated by commas, and print them with their shares, the likeliest
+    /// first.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "ANSWERS",
+        conflicts_with = "prompt"
+    )]
+    pub(crate) one_of: Vec<String>,
+    /// With --one-of, rank by the mean of the tokens' log-probabilities in place of their sum.
+    #[arg(long, requires = "one_of")]
+    pub(crate) length_normalized: bool,
+    /// Answer yes or no, whatever else the model would rather say.
+    #[arg(long, conflicts_with_all = ["prompt", "one_of", "number"])]
+    pub(crate) yes_no: bool,
+    /// Answer with a number, whatever else the model would rather say.
+    #[arg(long, conflicts_with_all = ["prompt", "one_of"])]
+    pub(crate) number: bool,
     /// Print the answer with its tokens, log-probabilities and timings as JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -61,6 +61,18 @@ pub enum Blip2Error {
         /// The template.
         template: String,
     },
+    /// Candidate answers that cannot be ranked or chosen from.
+    #[error("the candidate answers cannot be used: {reason}")]
+    Candidates {
+        /// What is wrong.
+        reason: String,
+    },
+    /// An answer that was cancelled before it had a value.
+    #[error("the answer ended at `{text}`, before it had a value; it was cancelled")]
+    Unfinished {
+        /// What there is of it.
+        text: String,
+    },
     /// Prompt rows that are no rectangle, or do not go with the pictures.
     #[error("the prompt rows do not fit: {reason}")]
     Rows {

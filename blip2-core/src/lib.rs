@@ -81,8 +81,8 @@ pub use family::opened_with;
 pub use pack::pack;
 pub use photo_index::PhotoIndex;
 pub use pipeline::{
-    Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Options, Picture,
-    Seen, Template, Timings,
+    Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Grammar, Options,
+    Picture, RankOptions, Ranked, Seen, Template, Timings, Typed, TypedAnswer,
 };
 pub use precision::PrecisionPlan;
 pub use preset::{Preset, UnknownPreset};

@@ -6,6 +6,9 @@ use blip2_core::{Answer, Blip2Pipeline, GenerationConfig, Options, open_image};
 use image::RgbImage;
 use indicatif::ProgressBar;
 
+/// The prompt that the demonstration models were trained with.
+pub(crate) const TEMPLATE: &str = "Question: {} Answer:";
+
 /// The test split: the folder `easy_vqa/data` of the package `easy-vqa` 1.0 on PyPI.
 pub(crate) struct TestSplit {
     /// Question, right answer, and the number of the picture.
@@ -40,29 +43,57 @@ impl TestSplit {
         batch: usize,
     ) -> Result<Vec<Answer>, Box<dyn Error>> {
         let options = Options::default()
-            .template("Question: {} Answer:".parse()?)
+            .template(TEMPLATE.parse()?)
             .generation(GenerationConfig {
                 max_new_tokens: Some(6),
                 ..Default::default()
             });
-        let bar = ProgressBar::new(self.questions.len() as u64);
-        let mut answers = Vec::with_capacity(self.questions.len());
-        for batch in self.questions.chunks(batch.max(1)) {
-            let pairs = batch
-                .iter()
-                .map(|(question, _, picture)| (&self.pictures[*picture], question));
-            answers.extend(blip2.answer_batch(pairs, &options)?);
+        let all: Vec<usize> = (0..self.questions.len()).collect();
+        self.batches(
+            &all,
+            batch,
+            |pairs| Ok(blip2.answer_batch(pairs, &options)?),
+        )
+    }
+
+    /// Runs `each` over the questions with these numbers, `batch` pairs of picture and question at
+    /// a time.
+    pub(crate) fn batches<T>(
+        &self,
+        questions: &[usize],
+        batch: usize,
+        each: impl Fn(Vec<(&RgbImage, &str)>) -> Result<Vec<T>, Box<dyn Error>>,
+    ) -> Result<Vec<T>, Box<dyn Error>> {
+        let bar = ProgressBar::new(questions.len() as u64);
+        let mut results = Vec::with_capacity(questions.len());
+        for batch in questions.chunks(batch.max(1)) {
+            let pairs = batch.iter().map(|&number| {
+                let (question, _, picture) = &self.questions[number];
+                (&self.pictures[*picture], question.as_str())
+            });
+            results.extend(each(pairs.collect())?);
             bar.inc(batch.len() as u64);
         }
         bar.finish_and_clear();
-        Ok(answers)
+        Ok(results)
     }
 
     /// How many answers are right.
     pub(crate) fn right(&self, answers: &[Answer]) -> usize {
-        let pairs = self.questions.iter().zip(answers);
+        self.count_right(answers.iter().map(|answer| answer.text.as_str()))
+    }
+
+    /// How many texts are the right answers.
+    pub(crate) fn count_right<'a>(&self, texts: impl Iterator<Item = &'a str>) -> usize {
+        let pairs = self.questions.iter().zip(texts);
         pairs
-            .filter(|((_, right, _), found)| *right == found.text)
+            .filter(|((_, right, _), found)| right == found)
             .count()
+    }
+
+    /// The right answer to each question.
+    #[allow(dead_code)] // not every example needs them
+    pub(crate) fn right_answers(&self) -> impl Iterator<Item = &str> {
+        self.questions.iter().map(|(_, right, _)| right.as_str())
     }
 }

@@ -2,16 +2,20 @@
 
 mod answer;
 mod builder;
+mod continuations;
 mod encoded;
+mod grammar;
 mod looked;
 mod options;
 mod picture;
 mod prompts;
+mod rank;
 mod run;
 mod seen;
 mod source;
 mod stream;
 mod template;
+mod typed;
 
 use std::sync::OnceLock;
 
@@ -29,12 +33,15 @@ pub use answer::{Answer, Timings};
 pub use builder::Blip2PipelineBuilder;
 pub(crate) use builder::IGNORABLE;
 pub use encoded::EncodedImage;
+pub use grammar::Grammar;
 pub use options::Options;
 pub use picture::Picture;
 pub(crate) use picture::pixel_values;
+pub use rank::{RankOptions, Ranked};
 pub use seen::Seen;
 pub use stream::AnswerStream;
 pub use template::Template;
+pub use typed::{Typed, TypedAnswer};
 
 use crate::{
     Blip2Error, PrecisionPlan,

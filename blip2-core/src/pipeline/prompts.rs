@@ -1,12 +1,14 @@
 //! From a question to token rows, and from generated tokens to text.
 
+use std::sync::OnceLock;
+
 use blip2_io::{
     Tokenizer,
     config::{Blip2Config, Blip2QFormerConfig, Blip2Variant, PromptConfig, TextConfig},
 };
 use blip2_lm::generate::{BoxError, TokenDecoder};
 
-use super::Template;
+use super::{Template, continuations::DigitToken};
 use crate::{
     Blip2Error,
     model::{PaddingSide, PromptRows},
@@ -32,7 +34,7 @@ struct Reader {
 /// Everything that is particular to a checkpoint's prompts.
 #[derive(Debug)]
 pub(crate) struct Prompts {
-    tokenizer: Tokenizer,
+    pub(super) tokenizer: Tokenizer,
     reader: Option<Reader>,
     /// Whether the reference pads for the Q-Former on the side that its own tokenizer says.
     reader_pads: bool,
@@ -44,6 +46,8 @@ pub(crate) struct Prompts {
     bos_token: Option<u32>,
     decoder_start: Option<u32>,
     side: PaddingSide,
+    /// See [`digits`](Self::digits).
+    pub(super) digits: OnceLock<Vec<DigitToken>>,
 }
 
 impl Prompts {
@@ -98,6 +102,7 @@ impl Prompts {
             reader,
             reader_pads: config.model_type == Blip2Variant::InstructBlipVideo,
             tokenizer,
+            digits: OnceLock::new(),
         })
     }
 
@@ -115,6 +120,15 @@ impl Prompts {
         question: &str,
         template: Option<&Template>,
     ) -> Result<Prompt, Blip2Error> {
+        self.raw(&self.rendered(question, template)?)
+    }
+
+    /// The text of a question in its template.
+    pub(super) fn rendered(
+        &self,
+        question: &str,
+        template: Option<&Template>,
+    ) -> Result<String, Blip2Error> {
         if question.trim().is_empty() {
             return Err(Blip2Error::EmptyQuestion);
         }
@@ -123,7 +137,7 @@ impl Prompts {
         if let Some(token) = own.or_else(readers) {
             return Err(Blip2Error::SpecialToken { token });
         }
-        self.raw(&template.unwrap_or(&self.template).render(question))
+        Ok(template.unwrap_or(&self.template).render(question))
     }
 
     /// A prompt as it is. Without text there is only the token that begins one, as in the

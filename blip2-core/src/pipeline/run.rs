@@ -163,7 +163,7 @@ impl Blip2Pipeline {
 
     /// The arguments of a call: its own or the pipeline's, with the checkpoint's end tokens where
     /// they name none.
-    fn generation(&self, options: &Options) -> GenerationConfig {
+    pub(super) fn generation(&self, options: &Options) -> GenerationConfig {
         let mut config = options
             .generation
             .clone()
@@ -179,6 +179,11 @@ impl Blip2Pipeline {
                 .clone_from(&self.generation.stop_strings);
         }
         config
+    }
+
+    /// The tokens that end an answer.
+    pub(super) fn end_tokens(&self, options: &Options) -> Vec<u32> {
+        self.generation(options).eos_token_id
     }
 
     /// The text of generated tokens.

@@ -117,6 +117,14 @@ impl<'p> Seen<'p> {
         self.timings
     }
 
+    pub(super) fn pipeline(&self) -> &'p Blip2Pipeline {
+        self.pipeline
+    }
+
+    pub(super) fn looked(&self) -> &Looked {
+        &self.looked
+    }
+
     fn generate(&self, prompts: &[Prompt], options: &Options) -> Result<Vec<Answer>, Blip2Error> {
         if prompts.is_empty() {
             return Ok(Vec::new());

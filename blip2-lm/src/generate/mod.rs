@@ -13,6 +13,7 @@
 //! * [`Stream`] yields text while it grows, never half a character.
 //! * [`TokenConstraint`] decides which tokens may come; [`TokenDecoder`] makes text of tokens, for
 //!   streams and stop strings; [`CancelToken`] stops a run from another thread.
+//! * [`score_continuations`] tells how likely given texts are, instead of writing one.
 //!
 //! A model in a few lines, which counts upwards from the last token of its prompt:
 //!
@@ -82,6 +83,7 @@ mod penalties;
 mod random;
 mod rules;
 mod run;
+mod score;
 mod session;
 mod stop;
 mod stream;
@@ -97,6 +99,7 @@ pub use early_stopping::EarlyStopping;
 pub use error::{BoxError, GenerateError};
 pub use generator::Generator;
 pub use output::{FinishReason, Generated};
+pub use score::score_continuations;
 pub use session::{DecodeSession, Logits};
 pub use stop::cut_at_stop_string;
 pub use stream::{Stream, StreamPiece, StreamToken};

@@ -1,0 +1,71 @@
+//! The tokens of given answers: what a prompt may be continued with.
+
+use super::prompts::Prompts;
+use crate::Blip2Error;
+
+/// A token whose text is nothing but digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DigitToken {
+    pub(super) id: u32,
+    pub(super) digits: String,
+    /// Whether it goes on with a number, rather than beginning a new one.
+    pub(super) continues: bool,
+}
+
+impl Prompts {
+    /// The tokens of `answer` as they follow a prompt of this text, without an end token.
+    ///
+    /// An encoder-decoder's answer stands alone. A decoder's goes on with the prompt, behind a
+    /// space if neither brings one: its tokens are those that the prompt's lack in both together.
+    /// Where a token would reach across the boundary, the answer is tokenised alone.
+    pub(super) fn continuation(&self, prompt: &str, answer: &str) -> Result<Vec<u32>, Blip2Error> {
+        let answer = answer.trim();
+        if self.decoder_start().is_some() {
+            return Ok(self.tokenizer.encode_with(answer, false)?);
+        }
+        let spaced = prompt.is_empty() || prompt.ends_with(char::is_whitespace);
+        let answer = match spaced {
+            true => answer.to_string(),
+            false => format!(" {answer}"),
+        };
+        let before = self.tokenizer.encode(prompt)?;
+        let whole = self.tokenizer.encode(&format!("{prompt}{answer}"))?;
+        Ok(match whole.strip_prefix(before.as_slice()) {
+            Some(rest) => rest.to_vec(),
+            None => self.tokenizer.encode_with(&answer, false)?,
+        })
+    }
+
+    /// A special token that a text spells out.
+    pub(super) fn special_token_in(&self, text: &str) -> Option<String> {
+        self.tokenizer.special_token_in(text)
+    }
+
+    /// The vocabulary's tokens of digits alone. Found when they are first needed.
+    pub(super) fn digits(&self) -> &[DigitToken] {
+        self.digits.get_or_init(|| self.find_digits())
+    }
+
+    fn find_digits(&self) -> Vec<DigitToken> {
+        let text = |ids: &[u32]| self.text(ids).unwrap_or_default().trim().to_string();
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let of_digits = (0..self.tokenizer.vocab_size() as u32).filter_map(|id| {
+            // Decoding all of a vocabulary would take a while; its entries tell most of it.
+            let entry = self.tokenizer.id_to_token(id)?;
+            entry.bytes().any(|b| b.is_ascii_digit()).then_some(())?;
+            let digits = text(&[id]);
+            is_digits(&digits).then_some((id, digits))
+        });
+        let tokens: Vec<(u32, String)> = of_digits.collect();
+        let Some((first, before)) = tokens.iter().find(|(_, digits)| digits.len() == 1).cloned()
+        else {
+            return Vec::new();
+        };
+        let token = |(id, digits): (u32, String)| DigitToken {
+            continues: text(&[first, id]) == format!("{before}{digits}"),
+            id,
+            digits,
+        };
+        tokens.into_iter().map(token).collect()
+    }
+}
