@@ -1,36 +1,36 @@
 //! `blip2 answer IMAGE "QUESTION"`.
 
-use blip2_core::{Blip2Pipeline, RankOptions};
+use blip2_core::RankOptions;
 use serde::Serialize;
 
 use crate::{
     Failure,
     args::AnswerArgs,
-    model,
+    family::Answerer,
     shown::{self, Shown},
 };
 
 pub(crate) fn run(args: &AnswerArgs) -> Result<(), Failure> {
     let options = args.generation.options(args.template.clone())?;
     let image = Shown::open(&args.image, shown::frames(&args.model))?;
-    let blip2 = model::open(&args.model)?;
+    let model = Answerer::open(&args.model)?;
+    if args.template.is_some() && !model.has_template() {
+        return Err(Failure::usage(
+            "BLIP-1 reads questions as they are and has no use for a --template",
+        ));
+    }
     let answer = match (&args.prompt, &args.question) {
-        (Some(prompt), _) => blip2.prompt_with(&image, prompt, &options),
+        (Some(prompt), _) => model.prompt(&image, prompt, &options),
         (None, Some(question)) if !args.one_of.is_empty() => {
-            return rank(args, &blip2, &image, question);
+            return rank(args, &model, &image, question);
         }
         (None, Some(question)) if args.yes_no => {
-            let typed = blip2.answer_as_with::<bool>(&image, question, &options);
-            typed.map(|typed| typed.answer)
+            model.answer_as::<bool>(&image, question, &options)
         }
-        (None, Some(question)) if args.number => {
-            let typed = blip2.answer_as_with::<u64>(&image, question, &options);
-            typed.map(|typed| typed.answer)
-        }
-        (None, Some(question)) => blip2.answer_with(&image, question, &options),
+        (None, Some(question)) if args.number => model.answer_as::<u64>(&image, question, &options),
+        (None, Some(question)) => model.answer(&image, question, &options),
         (None, None) => return Err(Failure::usage("give a question or --prompt")),
-    }
-    .map_err(Failure::work)?;
+    }?;
     if args.json {
         print_json(&answer)?;
     } else {
@@ -40,22 +40,14 @@ pub(crate) fn run(args: &AnswerArgs) -> Result<(), Failure> {
 }
 
 /// Prints the given answers, the likeliest first.
-fn rank(
-    args: &AnswerArgs,
-    blip2: &Blip2Pipeline,
-    image: &Shown,
-    question: &str,
-) -> Result<(), Failure> {
+fn rank(args: &AnswerArgs, model: &Answerer, image: &Shown, question: &str) -> Result<(), Failure> {
     let mut options = RankOptions::default().length_normalized(args.length_normalized);
     if let Some(template) = &args.template {
         options = options.template(template.clone());
     }
-    let ranked = blip2
-        .rank_batch([(image, question)], &args.one_of, &options)
-        .map_err(Failure::work)?;
-    for answer in ranked.iter().flatten() {
+    for answer in model.rank(image, question, &args.one_of, &options)? {
         if args.json {
-            print_json(answer)?;
+            print_json(&answer)?;
         } else {
             println!("{answer}\t{:.1} %", 100.0 * answer.share);
         }

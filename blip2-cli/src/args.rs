@@ -191,7 +191,8 @@ pub(crate) struct IndexSearchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RetrievalArgs {
-    /// A Hugging Face checkpoint folder of a Blip2ForImageTextRetrieval.
+    /// A Hugging Face checkpoint folder of a Blip2ForImageTextRetrieval; to match, also of a
+    /// BlipForImageTextRetrieval.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
     pub(crate) model: PathBuf,
     #[command(flatten)]

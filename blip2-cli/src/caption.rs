@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use blip2_core::{Answer, Blip2Pipeline, Options};
+use blip2_core::{Answer, Options};
 use serde_json::json;
 
 use crate::{
     Failure,
     args::CaptionArgs,
+    family::Captioner,
     model,
     pictures::expand,
     shown::{self, Shown},
@@ -21,20 +22,20 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
         1 => expand(&args.images)?,
         _ => args.images.clone(),
     };
-    let blip2 = model::open(&args.model)?;
+    let captioner = Captioner::open(&args.model)?;
     if let [path] = paths.as_slice()
         && !args.json
         && args.images == paths
     {
         let image = Shown::open(path, frames)?;
-        let answer = describe(&blip2, &[&image], args.prompt.as_deref(), &options)?;
+        let answer = captioner.describe(&[&image], args.prompt.as_deref(), &options)?;
         println!(
             "{}",
             answer.first().map_or("", |answer| answer.text.as_str())
         );
         return Ok(());
     }
-    let failed = describe_all(&blip2, &paths, frames, args, &options)?;
+    let failed = describe_all(&captioner, &paths, frames, args, &options)?;
     if failed > 0 {
         return Err(Failure::Work(format!(
             "{failed} of {} pictures have no caption",
@@ -46,7 +47,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
 
 /// Captions batch by batch, a JSON line for each picture; returns how many failed.
 fn describe_all(
-    blip2: &Blip2Pipeline,
+    captioner: &Captioner,
     paths: &[PathBuf],
     frames: usize,
     args: &CaptionArgs,
@@ -67,7 +68,7 @@ fn describe_all(
         }
         let images: Vec<_> = opened.iter().map(|(_, image)| image).collect();
         if !images.is_empty() {
-            let answers = describe(blip2, &images, args.prompt.as_deref(), options)?;
+            let answers = captioner.describe(&images, args.prompt.as_deref(), options)?;
             for ((path, _), answer) in opened.iter().zip(&answers) {
                 bar.suspend(|| println!("{}", line(path, answer)));
             }
@@ -76,19 +77,6 @@ fn describe_all(
     }
     bar.finish_and_clear();
     Ok(failed)
-}
-
-fn describe(
-    blip2: &Blip2Pipeline,
-    images: &[&Shown],
-    prompt: Option<&str>,
-    options: &Options,
-) -> Result<Vec<Answer>, Failure> {
-    match prompt {
-        None => blip2.caption_batch(images.iter().copied(), options),
-        Some(prompt) => blip2.prompt_batch(images.iter().map(|image| (*image, prompt)), options),
-    }
-    .map_err(Failure::work)
 }
 
 fn line(path: &Path, answer: &Answer) -> serde_json::Value {

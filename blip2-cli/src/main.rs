@@ -12,6 +12,7 @@ mod args;
 mod bench;
 mod caption;
 mod demo;
+mod family;
 mod index;
 mod inspect;
 mod match_texts;

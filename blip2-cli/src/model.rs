@@ -1,6 +1,10 @@
 //! Opening the model that a command asks for.
 
-use blip2_core::{Blip2Pipeline, Blip2Retrieval, Precision};
+use std::path::Path;
+
+use blip2_core::{
+    Blip2Pipeline, Blip2Retrieval, BlipBuilder, BlipMember, CheckpointFolder, ModelKind, Precision,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
@@ -28,6 +32,29 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
         .map_err(Failure::work);
     spinner.finish_and_clear();
     pipeline
+}
+
+/// Which member of the family `--model` holds, where that can be told without loading it. What is
+/// wrong with the folder is left to loading to tell.
+pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
+    let folder = CheckpointFolder::open(folder?).ok()?;
+    folder.kind().ok()
+}
+
+/// A BLIP-1 model.
+pub(crate) fn open_blip1<T: BlipMember>(
+    builder: BlipBuilder<T>,
+    args: &DeviceArgs,
+) -> Result<T, Failure> {
+    let device = device(args)?;
+    let spinner = spinner("loading the model");
+    let model = builder
+        .device(device)
+        .precision(args.precision.plan(Precision::AsStored))
+        .load()
+        .map_err(Failure::work);
+    spinner.finish_and_clear();
+    model
 }
 
 /// The retrieval pipeline of `--model`.

@@ -16,6 +16,9 @@ pub fn opened_with(kind: ModelKind) -> &'static str {
         ModelKind::Blip2Vision => "ImageEmbedder",
         ModelKind::ClipVision => "blip2_vision::ClipVisionModel",
         ModelKind::ClipVisionProjected => "blip2_vision::ClipVisionModelWithProjection",
+        ModelKind::BlipCaption => "BlipCaptioner",
+        ModelKind::BlipAnswer => "BlipAnswerer",
+        ModelKind::BlipRetrieval => "BlipRetrieval",
         _ => "nothing in this version",
     }
 }
@@ -37,10 +40,8 @@ pub(crate) fn expect(folder: &CheckpointFolder, wanted: &[ModelKind]) -> Result<
     Err(Blip2Error::WrongModel {
         path: folder.path().to_path_buf(),
         reason: format!(
-            "the checkpoint is a {found}, which can {}, and cannot {} as a {first} can; open it \
-             with `{}`",
+            "the checkpoint is a {found}, which can {}, not a {first}; open it with `{}`",
             found.describe(),
-            first.describe(),
             opened_with(found)
         ),
     })

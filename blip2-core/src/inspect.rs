@@ -20,7 +20,8 @@ use crate::{
     memory::{MemoryPlan, Workload, belongs},
     model::{
         Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval, Blip2TextModelWithProjection,
-        Blip2VisionModelWithProjection,
+        Blip2VisionModelWithProjection, BlipForConditionalGeneration, BlipForImageTextRetrieval,
+        BlipForQuestionAnswering,
     },
     opened_with, pipeline, retrieval,
 };
@@ -103,6 +104,8 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     })
 }
 
+const AS_STORED: Precision = Precision::AsStored;
+
 /// Builds the folder's model of what `weights` give; returns the name of its language model.
 fn build(
     folder: &CheckpointFolder,
@@ -127,12 +130,21 @@ fn build(
         }
         kind if ANSWERING.contains(&kind) => {
             let config = folder.config()?;
-            Blip2ForConditionalGeneration::load(&config, weights, Precision::AsStored)?;
+            Blip2ForConditionalGeneration::load(&config, weights, AS_STORED)?;
             return Ok(Some(match config.text_config {
                 TextConfig::T5(_) => "t5",
                 TextConfig::Llama(_) => "llama",
                 _ => "opt",
             }));
+        }
+        ModelKind::BlipCaption => {
+            BlipForConditionalGeneration::load(&folder.blip_config()?, weights, AS_STORED)?;
+        }
+        ModelKind::BlipAnswer => {
+            BlipForQuestionAnswering::load(&folder.blip_config()?, weights, AS_STORED)?;
+        }
+        ModelKind::BlipRetrieval => {
+            BlipForImageTextRetrieval::load(&folder.blip_config()?, weights, AS_STORED)?;
         }
         other => {
             return Err(Blip2Error::WrongModel {
@@ -170,6 +182,21 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
         ),
         ModelKind::Blip2Vision => (
             &["vision_model", "qformer", "vision_projection"],
+            &retrieval::IGNORABLE,
+        ),
+        ModelKind::BlipCaption => (&["vision_model", "text_decoder"], &retrieval::IGNORABLE),
+        ModelKind::BlipAnswer => (
+            &["vision_model", "text_encoder", "text_decoder"],
+            &retrieval::IGNORABLE,
+        ),
+        ModelKind::BlipRetrieval => (
+            &[
+                "vision_model",
+                "text_encoder",
+                "vision_proj",
+                "text_proj",
+                "itm_head",
+            ],
             &retrieval::IGNORABLE,
         ),
         _ => (

@@ -25,6 +25,7 @@
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
 //! | constraints on the next token | [`Options::constraint`] |
 //! | how well pictures and texts go together | [`Blip2Retrieval`] |
+//! | BLIP-1, the first model of the name | [`BlipAnswerer`], [`BlipCaptioner`], [`BlipRetrieval`] |
 //! | pictures found by a text or by another picture | [`PhotoIndex`] |
 //! | the model on tensors, stage by stage | [`model`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
@@ -48,6 +49,7 @@
 //! [`open_image`] decodes within limits that are checked before anything is allocated, and every
 //! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
 
+mod blip1;
 mod byte_tokenizer;
 mod device;
 mod error;
@@ -65,6 +67,7 @@ pub mod verify;
 
 use std::path::Path;
 
+pub use blip1::{BlipAnswerer, BlipBuilder, BlipCaptioner, BlipMember, BlipRetrieval};
 pub use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, checkpoint,
     config::{self, Ability, Blip2Config, ModelKind, TextConfig},

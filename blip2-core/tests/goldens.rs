@@ -102,6 +102,16 @@ fn instructblip_video_with_llama() {
 }
 
 #[test]
+fn blip1_of_every_kind() {
+    for (name, checks) in [("blip1_vqa", 16), ("blip1_caption", 16), ("blip1_itr", 10)] {
+        passes_everywhere(name, checks);
+        let options = VerifyOptions::on("flex").unwrap();
+        let report = verify(fixture(name), &options).unwrap().remove(0);
+        assert_eq!(report.unchecked, [], "{report}");
+    }
+}
+
+#[test]
 fn images() {
     let options = VerifyOptions::on("flex").unwrap();
     let reports = verify(fixture("images"), &options).unwrap();

@@ -13,6 +13,9 @@ fn every_member_is_recognised_and_fits_its_checkpoint() {
         ("blip2_opt", ModelKind::Blip2, 4),
         ("blip2_itr", ModelKind::Blip2Retrieval, 6),
         ("blip2_itr_legacy", ModelKind::Blip2Retrieval, 6),
+        ("blip1_caption", ModelKind::BlipCaption, 2),
+        ("blip1_vqa", ModelKind::BlipAnswer, 3),
+        ("blip1_itr", ModelKind::BlipRetrieval, 5),
         ("clip_vision", ModelKind::ClipVisionProjected, 2),
         ("clip_vision_plain", ModelKind::ClipVision, 1),
     ] {

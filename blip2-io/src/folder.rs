@@ -18,7 +18,8 @@ use crate::{
     Checkpoint, CheckpointWeights, IoError, Tokenizer,
     checkpoint::{PlannedTensor, packed},
     config::{
-        Blip2Config, ClipVisionConfig, ConfigError, ModelKind, ProcessorConfig, PromptConfig,
+        Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, ModelKind, ProcessorConfig,
+        PromptConfig,
     },
     files::Files,
     image::ImageProcessorConfig,
@@ -197,6 +198,17 @@ impl CheckpointFolder {
         self.expect(&["blip-2", "instructblip", "instructblipvideo"], "a BLIP-2")?;
         let config: Blip2Config = self.required_json(CONFIG, COMPLETE)?;
         self.checked(config, Blip2Config::validate)
+    }
+
+    /// The configuration of a BLIP-1.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError`] naming the file and the key, also for another kind of model.
+    pub fn blip_config(&self) -> Result<BlipConfig, IoError> {
+        self.expect(&["blip"], "a BLIP-1")?;
+        let config: BlipConfig = self.required_json(CONFIG, COMPLETE)?;
+        self.checked(config.joined(), BlipConfig::validate)
     }
 
     /// The configuration of CLIP's vision tower, checked: the file itself, or its `vision_config`

@@ -63,8 +63,8 @@ pub(crate) trait CausalLm {
     /// The embeddings of tokens that were checked, `[rows, seq, embedding_dim]`.
     fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3>;
 
-    /// The number of layers, each of which has a cache.
-    fn layers(&self) -> usize;
+    /// The number of caches.
+    fn caches(&self) -> usize;
 
     /// Runs new positions through all layers; returns what the head reads.
     ///
@@ -84,12 +84,55 @@ pub(crate) trait CausalLm {
 
     /// The logits, `[batch, seq, vocab]`.
     fn head(&self, hidden: Tensor<3>) -> Tensor<3>;
+
+    /// Whether a prompt that ends in padding goes on after its last column, and at position 1 (the
+    /// reference's `generate` takes padding to stand at 0), in place of after its last position
+    /// that counts.
+    fn continues_padding(&self) -> bool {
+        false
+    }
+}
+
+impl<M: CausalLm> CausalLm for &M {
+    fn vocab_size(&self) -> usize {
+        (**self).vocab_size()
+    }
+
+    fn context(&self) -> Option<usize> {
+        (**self).context()
+    }
+
+    fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        (**self).embed_checked(ids)
+    }
+
+    fn caches(&self) -> usize {
+        (**self).caches()
+    }
+
+    fn advance(
+        &self,
+        inputs_embeds: Tensor<3>,
+        positions: &Positions,
+        bias: Option<Tensor<4>>,
+        caches: &mut [KvCache],
+    ) -> Tensor<3> {
+        (**self).advance(inputs_embeds, positions, bias, caches)
+    }
+
+    fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
+        (**self).head(hidden)
+    }
+
+    fn continues_padding(&self) -> bool {
+        (**self).continues_padding()
+    }
 }
 
 /// A running decode of a decoder-only model: prompts, then one token at a time with a KV cache.
 #[derive(Debug)]
-pub struct CausalSession<'m, M> {
-    model: &'m M,
+pub struct CausalSession<M> {
+    model: M,
     /// Until the prompts have run: their embeddings and mask.
     prompts: Option<(Tensor<3>, Vec<Vec<bool>>)>,
     prompt_rows: usize,
@@ -104,17 +147,21 @@ pub struct CausalSession<'m, M> {
 }
 
 #[allow(private_bounds)] // only this crate's own models run in it
-impl<'m, M: CausalLm> CausalSession<'m, M> {
+impl<M: CausalLm> CausalSession<M> {
     /// The prompts were checked.
     pub(crate) fn new(
-        model: &'m M,
+        model: M,
         embeds: Tensor<3>,
         mask: Vec<Vec<bool>>,
         max_new_tokens: usize,
     ) -> Self {
         let [rows, seq, _] = embeds.dims();
         let device = embeds.device();
-        let counts: Vec<usize> = mask.iter().map(|row| count(row)).collect();
+        let next = |row: &Vec<bool>| match row.last() {
+            Some(false) if model.continues_padding() => 1,
+            _ => count(row),
+        };
+        let counts: Vec<usize> = mask.iter().map(next).collect();
         let shortest = counts.iter().copied().min().unwrap_or(0);
         // The last token is not fed, and no row grows beyond the context. Without a context there
         // is nothing to go by, and the caches grow as they are filled.
@@ -124,8 +171,8 @@ impl<'m, M: CausalLm> CausalSession<'m, M> {
         };
         let fed = max_new_tokens.saturating_sub(1).min(room);
         Self {
+            caches: vec![KvCache::new(rows, seq + fed); model.caches()],
             model,
-            caches: vec![KvCache::new(rows, seq + fed); model.layers()],
             padding: padding_bias(&mask, &device),
             prompts: Some((embeds, mask)),
             prompt_rows: rows,
@@ -175,7 +222,7 @@ fn last(hidden: Tensor<3>, mask: &[Vec<bool>]) -> Tensor<3> {
 }
 
 #[allow(private_bounds)]
-impl<M: CausalLm> DecodeSession for CausalSession<'_, M> {
+impl<M: CausalLm> DecodeSession for CausalSession<M> {
     type Error = LmError;
 
     fn vocab_size(&self) -> usize {
@@ -199,7 +246,11 @@ impl<M: CausalLm> DecodeSession for CausalSession<'_, M> {
             &mut self.caches,
         );
         // The head is as large as many layers: only the last position needs it.
-        logits(self.model.head(last(hidden, &mask)))
+        let last = match self.model.continues_padding() {
+            true => hidden.narrow(1, seq - 1, 1),
+            false => last(hidden, &mask),
+        };
+        logits(self.model.head(last))
     }
 
     fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {

@@ -1,5 +1,6 @@
-//! The language models of BLIP-2 and InstructBLIP, OPT, T5 (Flan-T5) and LLaMA (Vicuna), and one
-//! decoding engine for all: greedy search, beam search, sampling, constraints, streaming.
+//! The language models of BLIP-2 and InstructBLIP, OPT, T5 (Flan-T5) and LLaMA (Vicuna), BLIP-1's
+//! text model, and one decoding engine for all: greedy search, beam search, sampling, constraints,
+//! streaming.
 //!
 //! Use this crate alone to generate text from token ids or embeddings, or its engine
 //! ([`generate`]) for a model of your own; to ask questions about pictures, use `blip2-core`.
@@ -36,6 +37,7 @@
 //! There is no dropout, which only matters for training.
 
 mod batch;
+pub mod blip_text;
 mod causal;
 mod error;
 pub mod generate;

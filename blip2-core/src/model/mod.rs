@@ -1,5 +1,6 @@
 //! The models as one composes them from the parts, on tensors; the pipelines stand on these.
 
+mod blip1;
 mod embeds;
 mod features;
 mod generation;
@@ -7,6 +8,9 @@ mod halves;
 mod retrieval;
 mod rows;
 
+pub use blip1::{
+    BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering,
+};
 pub use blip2_lm::LanguageModel;
 pub use embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts};
 pub use features::VisionFeatures;

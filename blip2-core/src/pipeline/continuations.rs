@@ -1,5 +1,7 @@
 //! The tokens of given answers: what a prompt may be continued with.
 
+use blip2_io::Tokenizer;
+
 use super::prompts::Prompts;
 use crate::Blip2Error;
 
@@ -36,36 +38,34 @@ impl Prompts {
         })
     }
 
-    /// A special token that a text spells out.
-    pub(super) fn special_token_in(&self, text: &str) -> Option<String> {
-        self.tokenizer.special_token_in(text)
-    }
-
     /// The vocabulary's tokens of digits alone. Found when they are first needed.
     pub(super) fn digits(&self) -> &[DigitToken] {
-        self.digits.get_or_init(|| self.find_digits())
+        self.digits.get_or_init(|| digit_tokens(&self.tokenizer))
     }
+}
 
-    fn find_digits(&self) -> Vec<DigitToken> {
-        let text = |ids: &[u32]| self.text(ids).unwrap_or_default().trim().to_string();
-        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        let of_digits = (0..self.tokenizer.vocab_size() as u32).filter_map(|id| {
-            // Decoding all of a vocabulary would take a while; its entries tell most of it.
-            let entry = self.tokenizer.id_to_token(id)?;
-            entry.bytes().any(|b| b.is_ascii_digit()).then_some(())?;
-            let digits = text(&[id]);
-            is_digits(&digits).then_some((id, digits))
-        });
-        let tokens: Vec<(u32, String)> = of_digits.collect();
-        let Some((first, before)) = tokens.iter().find(|(_, digits)| digits.len() == 1).cloned()
-        else {
-            return Vec::new();
-        };
-        let token = |(id, digits): (u32, String)| DigitToken {
-            continues: text(&[first, id]) == format!("{before}{digits}"),
-            id,
-            digits,
-        };
-        tokens.into_iter().map(token).collect()
-    }
+/// A vocabulary's tokens of digits alone.
+pub(crate) fn digit_tokens(tokenizer: &Tokenizer) -> Vec<DigitToken> {
+    let text = |ids: &[u32]| {
+        let text = tokenizer.decode(ids, true).unwrap_or_default();
+        text.trim().to_string()
+    };
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let of_digits = (0..tokenizer.vocab_size() as u32).filter_map(|id| {
+        // Decoding all of a vocabulary would take a while; its entries tell most of it.
+        let entry = tokenizer.id_to_token(id)?;
+        entry.bytes().any(|b| b.is_ascii_digit()).then_some(())?;
+        let digits = text(&[id]);
+        is_digits(&digits).then_some((id, digits))
+    });
+    let tokens: Vec<(u32, String)> = of_digits.collect();
+    let Some((first, before)) = tokens.iter().find(|(_, digits)| digits.len() == 1).cloned() else {
+        return Vec::new();
+    };
+    let token = |(id, digits): (u32, String)| DigitToken {
+        continues: text(&[first, id]) == format!("{before}{digits}"),
+        id,
+        digits,
+    };
+    tokens.into_iter().map(token).collect()
 }

@@ -1,8 +1,8 @@
 //! What a typed answer may be, and the constraint that holds a decoder to it.
 
-use blip2_lm::generate::{NextTokens, Position, TokenConstraint};
+use blip2_lm::generate::{GenerationConfig, NextTokens, Position, TokenConstraint};
 
-use super::{continuations::DigitToken, prompts::Prompts};
+use super::{Options, continuations::DigitToken};
 use crate::Blip2Error;
 
 /// The texts that are answers of a type: some words, and numbers.
@@ -35,7 +35,7 @@ impl Grammar {
 }
 
 /// Lets through what can still become a text of a grammar.
-pub(super) struct Constraint {
+pub(crate) struct Constraint {
     /// For each prompt, the tokens of each text.
     paths: Vec<Vec<Vec<u32>>>,
     numbers: Option<Numbers>,
@@ -48,11 +48,13 @@ struct Numbers {
 }
 
 impl Constraint {
-    /// For prompts of these texts; `ends` are the tokens that end an answer.
-    pub(super) fn new(
-        prompts: &Prompts,
+    /// For `prompts`: `tokens` are those of a text as it follows a prompt, `digits` the vocabulary's
+    /// and `ends` the tokens that end an answer.
+    pub(crate) fn new<'d, P>(
         grammar: &Grammar,
-        texts: &[String],
+        prompts: &[P],
+        tokens: impl Fn(&P, &str) -> Result<Vec<u32>, Blip2Error>,
+        digits: impl FnOnce() -> &'d [DigitToken],
         ends: Vec<u32>,
     ) -> Result<Self, Blip2Error> {
         let fault = |reason: &str| {
@@ -62,29 +64,42 @@ impl Constraint {
         if grammar.texts.iter().any(|text| text.trim().is_empty()) {
             return fault("a grammar's text is empty");
         }
-        let tokens = match grammar.largest {
-            Some(_) => prompts.digits().to_vec(),
+        let digits = match grammar.largest {
+            Some(_) => digits().to_vec(),
             None => Vec::new(),
         };
-        if grammar.texts.is_empty() && tokens.is_empty() {
+        if grammar.texts.is_empty() && digits.is_empty() {
             return fault("the grammar has no text that the tokenizer can write");
         }
-        let paths = texts.iter().map(|prompt| {
-            let path = |text: &String| prompts.continuation(prompt, text);
+        let paths = prompts.iter().map(|prompt| {
+            let path = |text: &String| tokens(prompt, text);
             grammar.texts.iter().map(path).collect()
         });
         Ok(Self {
             paths: paths.collect::<Result<_, _>>()?,
-            numbers: grammar.largest.map(|largest| Numbers { tokens, largest }),
+            numbers: grammar.largest.map(|largest| Numbers {
+                tokens: digits,
+                largest,
+            }),
             ends,
         })
     }
 
     /// The most tokens that an answer takes, its end included.
-    pub(super) fn longest(&self) -> usize {
+    fn longest(&self) -> usize {
         let path = self.paths.iter().flatten().map(Vec::len).max().unwrap_or(0);
         let digits = self.numbers.as_ref().map_or(0, Numbers::most_digits);
         path.max(digits) + 1
+    }
+
+    /// Options that hold answers to this: of the arguments `generation` those that say how long an
+    /// answer may be give way.
+    pub(crate) fn hold(self, options: &Options, mut generation: GenerationConfig) -> Options {
+        generation.max_new_tokens = Some(self.longest());
+        generation.max_length = None;
+        generation.min_new_tokens = None;
+        generation.min_length = 0;
+        options.clone().generation(generation).constraint(self)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use blip2_lm::generate::{CancelToken, GenerationConfig, TokenConstraint};
+use blip2_lm::generate::{CancelToken, GenerationConfig, Generator, TokenConstraint, TokenDecoder};
 
 use super::Template;
+use crate::Blip2Error;
 
 /// Options of one call: how to generate, another template, a way to cancel, a constraint.
 ///
@@ -53,6 +54,39 @@ impl Options {
     pub fn constraint(mut self, constraint: impl TokenConstraint + 'static) -> Self {
         self.constraint = Some(Arc::new(constraint));
         self
+    }
+}
+
+impl Options {
+    /// A call's arguments: its own, with end tokens and stop strings of `usual` where they name
+    /// none, or else `usual`.
+    pub(crate) fn generation_over(&self, usual: &GenerationConfig) -> GenerationConfig {
+        let Some(own) = &self.generation else {
+            return usual.clone();
+        };
+        let mut config = own.clone();
+        if config.eos_token_id.is_empty() {
+            config.eos_token_id.clone_from(&usual.eos_token_id);
+        }
+        if config.stop_strings.is_empty() {
+            config.stop_strings.clone_from(&usual.stop_strings);
+        }
+        config
+    }
+
+    /// A generator by these arguments, and by the call's constraint and token to cancel it.
+    pub(crate) fn generator<'d>(
+        &self,
+        config: GenerationConfig,
+        decoder: &'d dyn TokenDecoder,
+    ) -> Result<Generator<'d>, Blip2Error> {
+        let generator = Generator::new(config)?
+            .token_decoder(decoder)
+            .cancel_token(self.cancel.clone());
+        Ok(match &self.constraint {
+            Some(constraint) => generator.constraint(constraint.clone()),
+            None => generator,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use blip2_io::Tokenizer;
 use blip2_lm::generate::{GenerationConfig, score_continuations};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,35 @@ impl RankOptions {
     pub fn template(mut self, template: Template) -> Self {
         self.template = Some(template);
         self
+    }
+}
+
+impl RankOptions {
+    /// The likeliest first, by the log-probabilities of each text's tokens.
+    pub(crate) fn rank(&self, texts: &[&str], logprobs: Vec<Vec<f32>>) -> Vec<Ranked> {
+        let scored = texts.iter().zip(logprobs).enumerate();
+        let mut ranked: Vec<Ranked> = scored
+            .map(|(index, (text, logprobs))| {
+                let sum: f32 = logprobs.iter().sum();
+                Ranked {
+                    text: text.to_string(),
+                    index,
+                    score: match self.length_normalized {
+                        true => sum / logprobs.len() as f32,
+                        false => sum,
+                    },
+                    share: 0.0,
+                    logprobs,
+                }
+            })
+            .collect();
+        sort(&mut ranked);
+        ranked
+    }
+
+    /// The token behind a candidate, where its end counts.
+    pub(crate) fn end(&self, ends: &[u32]) -> Option<u32> {
+        ends.first().copied().filter(|_| !self.open_ended)
     }
 }
 
@@ -144,29 +174,18 @@ impl Blip2Pipeline {
         options: &RankOptions,
     ) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
         let each = (TOGETHER / candidates.prompts.len().max(1)).max(1);
-        let mut scored: Vec<Vec<Ranked>> = vec![Vec::new(); candidates.prompts.len()];
+        let mut scored = vec![Vec::new(); candidates.prompts.len()];
         for start in (0..candidates.texts.len()).step_by(each) {
             let end = (start + each).min(candidates.texts.len());
             let logprobs = self.score(looked, candidates, start..end)?;
-            for (ranked, logprobs) in scored.iter_mut().zip(logprobs) {
-                for (index, logprobs) in (start..end).zip(logprobs) {
-                    let sum: f32 = logprobs.iter().sum();
-                    let score = match options.length_normalized {
-                        true => sum / logprobs.len() as f32,
-                        false => sum,
-                    };
-                    ranked.push(Ranked {
-                        text: candidates.texts[index].to_string(),
-                        index,
-                        score,
-                        share: 0.0,
-                        logprobs,
-                    });
-                }
+            for (all, logprobs) in scored.iter_mut().zip(logprobs) {
+                all.extend(logprobs);
             }
         }
-        scored.iter_mut().for_each(|ranked| sort(ranked));
-        Ok(scored)
+        let ranked = scored.into_iter();
+        Ok(ranked
+            .map(|logprobs| options.rank(&candidates.texts, logprobs))
+            .collect())
     }
 
     /// The log-probabilities of some of the candidates, for each prompt.
@@ -255,24 +274,9 @@ impl<'c> Candidates<'c> {
         texts: &'c [impl AsRef<str>],
         options: &RankOptions,
     ) -> Result<Self, Blip2Error> {
-        let fault = |reason| Err(Blip2Error::Candidates { reason });
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        if texts.is_empty() {
-            return fault("there are none".into());
-        }
         let all = &pipeline.prompts;
-        for (index, text) in texts.iter().enumerate() {
-            if text.trim().is_empty() {
-                return fault(format!("candidate {index} is empty"));
-            }
-            if let Some(token) = all.special_token_in(text) {
-                return fault(format!("`{text}` contains the special token `{token}`"));
-            }
-        }
-        let end = match options.open_ended {
-            true => None,
-            false => pipeline.end_tokens(&Options::default()).first().copied(),
-        };
+        let texts = check_candidates(texts, &all.tokenizer)?;
+        let end = options.end(&pipeline.end_tokens(&Options::default()));
         let (mut prompts, mut tokens) = (Vec::new(), Vec::new());
         for question in questions {
             let prompt = all.rendered(question.as_ref(), options.template.as_ref())?;
@@ -290,6 +294,27 @@ impl<'c> Candidates<'c> {
             tokens,
         })
     }
+}
+
+/// The texts of candidates, all of which can be scored.
+pub(crate) fn check_candidates<'c>(
+    texts: &'c [impl AsRef<str>],
+    tokenizer: &Tokenizer,
+) -> Result<Vec<&'c str>, Blip2Error> {
+    let fault = |reason| Err(Blip2Error::Candidates { reason });
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    if texts.is_empty() {
+        return fault("there are none".into());
+    }
+    for (index, text) in texts.iter().enumerate() {
+        if text.trim().is_empty() {
+            return fault(format!("candidate {index} is empty"));
+        }
+        if let Some(token) = tokenizer.special_token_in(text) {
+            return fault(format!("`{text}` contains the special token `{token}`"));
+        }
+    }
+    Ok(texts)
 }
 
 /// Puts the likeliest first, and says what share each has.

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use blip2_lm::{
-    Session,
+    LmError, Session,
     generate::{DecodeSession, Generated, GenerationConfig, Generator, Logits, cut_at_stop_string},
 };
+use burn::tensor::Device;
 
 use super::{
     Answer, Blip2Pipeline, Looked, Options, Picture, Prompt, Prompts, Timings,
@@ -84,23 +85,8 @@ impl Blip2Pipeline {
             histories,
             generator,
         } = self.start(&features, prepared)?;
-        let generated = generator.generate(&mut session, &histories)?;
-        timings.prefill = Some(session.prefill);
-        timings.decode = Some(session.decode);
-        let config = generator.config();
-        generated
-            .into_iter()
-            .map(|candidates| {
-                let mut candidates = candidates
-                    .into_iter()
-                    .map(|generated| self.finish(generated, &config.stop_strings, timings));
-                let mut best = candidates.next().ok_or_else(|| Blip2Error::Rows {
-                    reason: "a prompt has no result".into(),
-                })??;
-                best.alternatives = candidates.collect::<Result<_, _>>()?;
-                Ok(best)
-            })
-            .collect()
+        let text = |ids: &[u32]| self.prompts.text(ids);
+        decode(&generator, &mut session, &histories, text, timings)
     }
 
     /// Lays prompts out and checks that they can be generated after.
@@ -109,13 +95,7 @@ impl Blip2Pipeline {
         prompts: &[Prompt],
         options: &Options,
     ) -> Result<Prepared<'_>, Blip2Error> {
-        let config = self.generation(options);
-        let mut generator = Generator::new(config)?
-            .token_decoder(self.prompts.decoder())
-            .cancel_token(options.cancel.clone());
-        if let Some(constraint) = &options.constraint {
-            generator = generator.constraint(constraint.clone());
-        }
+        let generator = options.generator(self.generation(options), self.prompts.decoder())?;
         let rows = self.prompts.lay_out(prompts)?;
         let histories = match self.prompts.decoder_start() {
             // An encoder-decoder's history is its decoder's.
@@ -164,21 +144,7 @@ impl Blip2Pipeline {
     /// The arguments of a call: its own or the pipeline's, with the checkpoint's end tokens where
     /// they name none.
     pub(super) fn generation(&self, options: &Options) -> GenerationConfig {
-        let mut config = options
-            .generation
-            .clone()
-            .unwrap_or_else(|| self.generation.clone());
-        if config.eos_token_id.is_empty() {
-            config
-                .eos_token_id
-                .clone_from(&self.generation.eos_token_id);
-        }
-        if config.stop_strings.is_empty() {
-            config
-                .stop_strings
-                .clone_from(&self.generation.stop_strings);
-        }
-        config
+        options.generation_over(&self.generation)
     }
 
     /// The tokens that end an answer.
@@ -186,34 +152,60 @@ impl Blip2Pipeline {
         self.generation(options).eos_token_id
     }
 
-    /// The text of generated tokens.
-    fn finish(
-        &self,
-        generated: Generated,
-        stop_strings: &[String],
-        timings: Timings,
-    ) -> Result<Answer, Blip2Error> {
-        let text = self.prompts.text(generated.content())?;
-        let text = cut_at_stop_string(&text, stop_strings).trim().to_string();
-        Ok(Answer::new(text, generated, timings))
-    }
-
-    /// Runs a stage inside a span and takes its time, the device's work included.
+    /// Runs a stage on the pipeline's device.
     pub(super) fn stage<T>(
         &self,
         name: &'static str,
         time: &mut Option<Duration>,
         run: impl FnOnce() -> Result<T, Blip2Error>,
     ) -> Result<T, Blip2Error> {
-        let _span = tracing::info_span!("stage", name).entered();
-        let start = Instant::now();
-        let result = run()?;
-        // A GPU computes behind our back; without this its time would count for a later stage.
-        // Should it fail, the next read of a result reports that.
-        let _ = self.device.sync();
-        *time = Some(start.elapsed());
-        Ok(result)
+        stage(&self.device, name, time, run)
     }
+}
+
+/// Runs a stage inside a span and takes its time, the device's work included.
+pub(crate) fn stage<T>(
+    device: &Device,
+    name: &'static str,
+    time: &mut Option<Duration>,
+    run: impl FnOnce() -> Result<T, Blip2Error>,
+) -> Result<T, Blip2Error> {
+    let _span = tracing::info_span!("stage", name).entered();
+    let start = Instant::now();
+    let result = run()?;
+    // A GPU computes behind our back; without this its time would count for a later stage.
+    // Should it fail, the next read of a result reports that.
+    let _ = device.sync();
+    *time = Some(start.elapsed());
+    Ok(result)
+}
+
+/// Runs a decode to its end; `text` is that of tokens.
+pub(crate) fn decode<S: DecodeSession<Error = LmError>>(
+    generator: &Generator<'_>,
+    session: &mut Timed<S>,
+    histories: &[Vec<u32>],
+    text: impl Fn(&[u32]) -> Result<String, Blip2Error>,
+    mut timings: Timings,
+) -> Result<Vec<Answer>, Blip2Error> {
+    let generated = generator.generate(session, histories)?;
+    timings.prefill = Some(session.prefill);
+    timings.decode = Some(session.decode);
+    let stop_strings = &generator.config().stop_strings;
+    let finish = |generated: Generated| -> Result<Answer, Blip2Error> {
+        let text = text(generated.content())?;
+        let text = cut_at_stop_string(&text, stop_strings).trim().to_string();
+        Ok(Answer::new(text, generated, timings))
+    };
+    let best = |candidates: Vec<Generated>| {
+        let mut candidates = candidates.into_iter().map(finish);
+        let mut best = candidates.next().ok_or_else(|| Blip2Error::Rows {
+            reason: "a prompt has no result".into(),
+        })??;
+        best.alternatives = candidates.collect::<Result<_, _>>()?;
+        Ok(best)
+    };
+    generated.into_iter().map(best).collect()
 }
 
 /// Prompts that are laid out: each row's history is what its lengths and penalties count.
@@ -234,15 +226,15 @@ pub(super) struct Started<'p> {
 }
 
 /// A session that takes the time of its prefill and of its later steps.
-pub(super) struct Timed<S> {
+pub(crate) struct Timed<S> {
     session: S,
-    pub(super) prefill: Duration,
-    pub(super) decode: Duration,
+    prefill: Duration,
+    decode: Duration,
 }
 
 impl<S> Timed<S> {
     /// `before` is the time that preparing the prompt took already.
-    fn new(session: S, before: Duration) -> Self {
+    pub(crate) fn new(session: S, before: Duration) -> Self {
         Self {
             session,
             prefill: before,

@@ -1,7 +1,5 @@
 //! Answers of a type: yes or no, a number, one of a program's own values.
 
-use std::sync::Arc;
-
 use super::{
     Answer, Blip2Pipeline, Looked, Options, Picture, Prompt, Seen, Timings,
     grammar::{Constraint, Grammar},
@@ -168,14 +166,10 @@ impl Blip2Pipeline {
         let prompts = texts.iter().map(|text| self.prompts.raw(text));
         let prompts = prompts.collect::<Result<_, _>>()?;
         let ends = self.end_tokens(options);
-        let constraint = Constraint::new(&self.prompts, &T::grammar(), &texts, ends)?;
-        let mut generation = self.generation(options);
-        generation.max_new_tokens = Some(constraint.longest());
-        generation.max_length = None;
-        generation.min_new_tokens = None;
-        generation.min_length = 0;
-        let mut options = options.clone().generation(generation);
-        options.constraint = Some(Arc::new(constraint));
+        let tokens = |prompt: &String, text: &str| self.prompts.continuation(prompt, text);
+        let digits = || self.prompts.digits();
+        let constraint = Constraint::new(&T::grammar(), &texts, tokens, digits, ends)?;
+        let options = constraint.hold(options, self.generation(options));
         Ok((prompts, options))
     }
 
@@ -187,11 +181,19 @@ impl Blip2Pipeline {
         timings: Timings,
     ) -> Result<Vec<Typed<T>>, Blip2Error> {
         let prepared = self.prepare(prompts, options)?;
-        let answers = self.generate(looked, prepared, timings)?.into_iter();
-        let typed = answers.map(|answer| match T::parse(&answer.text) {
-            Some(value) => Ok(Typed { value, answer }),
-            None => Err(Blip2Error::Unfinished { text: answer.text }),
-        });
+        Typed::read(self.generate(looked, prepared, timings)?)
+    }
+}
+
+impl<T: TypedAnswer> Typed<T> {
+    /// The values of answers that were held to the type's grammar.
+    pub(crate) fn read(answers: Vec<Answer>) -> Result<Vec<Self>, Blip2Error> {
+        let typed = answers
+            .into_iter()
+            .map(|answer| match T::parse(&answer.text) {
+                Some(value) => Ok(Self { value, answer }),
+                None => Err(Blip2Error::Unfinished { text: answer.text }),
+            });
         typed.collect()
     }
 }

@@ -96,6 +96,14 @@ impl ImageEmbedding {
 }
 
 impl TextEmbedding {
+    /// Of texts in the space that they share with pictures, `[batch, dim]`.
+    pub(crate) fn of(projected: Tensor<2>) -> Result<Vec<Self>, Blip2Error> {
+        let [_, dim] = projected.dims();
+        let values = numbers(projected, "a text's embedding")?;
+        let vectors = values.chunks_exact(dim.max(1)).map(<[f32]>::to_vec);
+        Ok(vectors.map(|values| Self { values }).collect())
+    }
+
     /// The vector.
     pub fn vector(&self) -> &[f32] {
         &self.values
@@ -104,7 +112,7 @@ impl TextEmbedding {
 
 impl MatchScore {
     /// From the logits of "no match" and "match".
-    pub(super) fn new([no, yes]: [f32; 2]) -> Self {
+    pub(crate) fn new([no, yes]: [f32; 2]) -> Self {
         Self {
             probability: (1.0 / (1.0 + f64::from(no - yes).exp())) as f32,
             logit: yes,
@@ -138,15 +146,11 @@ pub(super) fn of_images(images: &ProjectedImages) -> Result<Vec<ImageEmbedding>,
 
 /// Embedded texts, off the device.
 pub(super) fn of_texts(texts: &ProjectedTexts) -> Result<Vec<TextEmbedding>, Blip2Error> {
-    let projected = texts.tensor();
-    let [_, dim] = projected.dims();
-    let values = numbers(projected, "a text's embedding")?;
-    let vectors = values.chunks_exact(dim).map(<[f32]>::to_vec);
-    Ok(vectors.map(|values| TextEmbedding { values }).collect())
+    TextEmbedding::of(texts.tensor())
 }
 
 /// The numbers of a tensor, all of them finite.
-pub(super) fn numbers<const D: usize>(
+pub(crate) fn numbers<const D: usize>(
     tensor: Tensor<D>,
     what: &'static str,
 ) -> Result<Vec<f32>, Blip2Error> {

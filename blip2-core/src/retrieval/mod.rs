@@ -26,7 +26,8 @@ use crate::{
     model::{Blip2ForImageTextRetrieval, PromptRows},
 };
 use builder::Source;
-use embedding::{numbers, of_images, of_texts};
+pub(crate) use embedding::numbers;
+use embedding::{of_images, of_texts};
 use texts::Texts;
 
 /// A loaded BLIP-2 of the first stage, which tells how well pictures and texts go together.

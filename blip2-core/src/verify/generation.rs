@@ -13,15 +13,15 @@ use crate::{
 
 /// A recorded generation.
 #[derive(Deserialize)]
-struct Case {
+pub(super) struct Case {
     #[serde(default)]
-    kwargs: Map<String, Value>,
+    pub(super) kwargs: Map<String, Value>,
     sequences: Vec<Vec<u32>>,
     #[serde(default)]
     sequences_scores: Vec<f64>,
     #[serde(default)]
     text: Option<Vec<String>>,
-    f64_agrees: Option<bool>,
+    pub(super) f64_agrees: Option<bool>,
 }
 
 pub(super) fn verify(
@@ -60,7 +60,7 @@ pub(super) fn verify(
     Ok(())
 }
 
-fn case(key: &str, value: &Value) -> Result<Case, VerifyError> {
+pub(super) fn case(key: &str, value: &Value) -> Result<Case, VerifyError> {
     Case::deserialize(value).map_err(|error| VerifyError::golden(format!("{key}: {error}")))
 }
 
@@ -153,43 +153,64 @@ fn differ(
     rows: &PromptRows,
     results: &[Generated],
 ) -> Option<String> {
-    if results.len() != case.sequences.len() {
-        let (found, expected) = (results.len(), case.sequences.len());
-        return Some(format!("{found} sequences instead of {expected}"));
-    }
     let prompts = verifier.pipeline.prompts();
     let pad = padding(verifier, case);
-    let histories = histories(verifier, rows);
-    let per_row = results.len() / histories.len().max(1);
-    for (n, (result, expected)) in results.iter().zip(&case.sequences).enumerate() {
-        let mut found = histories
-            .get(n / per_row.max(1))
-            .cloned()
-            .unwrap_or_default();
-        found.extend(&result.tokens);
-        // Finished rows are padded to the longest.
-        found.resize(found.len().max(expected.len()), pad);
-        if &found != expected {
-            return Some(format!("sequence {n} is {found:?} instead of {expected:?}"));
+    case.differs(
+        &histories(verifier, rows),
+        results,
+        pad,
+        verifier.scores,
+        |ids| prompts.text(ids),
+    )
+}
+
+impl Case {
+    /// How results, with the tokens before them, differ from what was recorded.
+    pub(super) fn differs(
+        &self,
+        histories: &[Vec<u32>],
+        results: &[Generated],
+        pad: u32,
+        scores: f64,
+        text: impl Fn(&[u32]) -> Result<String, Blip2Error>,
+    ) -> Option<String> {
+        if results.len() != self.sequences.len() {
+            let (found, expected) = (results.len(), self.sequences.len());
+            return Some(format!("{found} sequences instead of {expected}"));
         }
-        if let Some(expected) = case.sequences_scores.get(n) {
-            let found = result.score.map_or(f64::NAN, f64::from);
-            let difference = (found - expected).abs();
-            if difference.is_nan() || difference > verifier.scores {
-                return Some(format!(
-                    "sequence {n} has the score {found} instead of {expected}"
-                ));
+        let per_row = results.len() / histories.len().max(1);
+        for (n, (result, expected)) in results.iter().zip(&self.sequences).enumerate() {
+            let mut found = histories
+                .get(n / per_row.max(1))
+                .cloned()
+                .unwrap_or_default();
+            found.extend(&result.tokens);
+            // Finished rows are padded to the longest.
+            found.resize(found.len().max(expected.len()), pad);
+            if &found != expected {
+                return Some(format!("sequence {n} is {found:?} instead of {expected:?}"));
+            }
+            if let Some(expected) = self.sequences_scores.get(n) {
+                let found = result.score.map_or(f64::NAN, f64::from);
+                let difference = (found - expected).abs();
+                if difference.is_nan() || difference > scores {
+                    return Some(format!(
+                        "sequence {n} has the score {found} instead of {expected}"
+                    ));
+                }
+            }
+            if let Some(expected) = self.text.as_ref().and_then(|text| text.get(n)) {
+                match text(&found) {
+                    Ok(text) if &text == expected => {}
+                    Ok(text) => {
+                        return Some(format!("text {n} is {text:?} instead of {expected:?}"));
+                    }
+                    Err(error) => return Some(error.to_string()),
+                }
             }
         }
-        if let Some(expected) = case.text.as_ref().and_then(|text| text.get(n)) {
-            match prompts.text(&found) {
-                Ok(text) if &text == expected => {}
-                Ok(text) => return Some(format!("text {n} is {text:?} instead of {expected:?}")),
-                Err(error) => return Some(error.to_string()),
-            }
-        }
+        None
     }
-    None
 }
 
 /// What the reference pads finished sequences with: the padding token, but in a beam search the

@@ -14,6 +14,7 @@
 //! # Ok::<(), blip2_core::verify::VerifyError>(())
 //! ```
 
+mod blip1;
 mod clip;
 mod compare;
 mod features;
@@ -221,6 +222,9 @@ fn model(
     match folder.kind().map_err(Blip2Error::from)? {
         kind @ (ModelKind::ClipVision | ModelKind::ClipVisionProjected) => {
             clip::verify(&folder, kind, golden, options, report)
+        }
+        kind @ (ModelKind::BlipCaption | ModelKind::BlipAnswer | ModelKind::BlipRetrieval) => {
+            blip1::verify(&folder, kind, golden, options, report)
         }
         ModelKind::Blip2Retrieval => retrieval::verify(path, golden, options, report),
         _ => stages::verify(path, golden, options, report),

@@ -25,6 +25,12 @@ pub enum ModelKind {
     /// CLIP's vision tower with its projection: `CLIPVisionModelWithProjection`, or a whole
     /// `CLIPModel`, of which that is a part.
     ClipVisionProjected,
+    /// BLIP-1 that describes pictures: `BlipForConditionalGeneration`.
+    BlipCaption,
+    /// BLIP-1 that answers questions: `BlipForQuestionAnswering`.
+    BlipAnswer,
+    /// BLIP-1 that compares pictures with texts: `BlipForImageTextRetrieval`.
+    BlipRetrieval,
 }
 
 /// What a model can do.
@@ -35,6 +41,10 @@ pub enum Ability {
     Answer,
     /// Answer questions about videos, describe them, continue prompts about them.
     AnswerVideo,
+    /// Describe pictures, and no more.
+    Describe,
+    /// Answer questions about pictures, and no more.
+    AnswerQuestion,
     /// Tell how well a picture and a text go together.
     Match,
     /// Put pictures into a space that they share with texts.
@@ -55,7 +65,7 @@ struct Member {
 }
 
 /// Everything that is recognised; a new member of the family is one more line.
-const MEMBERS: [Member; 8] = [
+const MEMBERS: [Member; 11] = [
     Member {
         kind: ModelKind::Blip2,
         model_types: &["blip-2"],
@@ -103,6 +113,24 @@ const MEMBERS: [Member; 8] = [
         model_types: &["clip_vision_model", "clip"],
         classes: &["CLIPVisionModelWithProjection", "CLIPModel"],
         abilities: &[Ability::EncodeImage, Ability::EmbedImage],
+    },
+    Member {
+        kind: ModelKind::BlipCaption,
+        model_types: &["blip"],
+        classes: &["BlipForConditionalGeneration"],
+        abilities: &[Ability::Describe],
+    },
+    Member {
+        kind: ModelKind::BlipAnswer,
+        model_types: &["blip"],
+        classes: &["BlipForQuestionAnswering"],
+        abilities: &[Ability::AnswerQuestion],
+    },
+    Member {
+        kind: ModelKind::BlipRetrieval,
+        model_types: &["blip"],
+        classes: &["BlipForImageTextRetrieval"],
+        abilities: &[Ability::Match, Ability::EmbedImage, Ability::EmbedText],
     },
 ];
 
@@ -216,6 +244,8 @@ impl fmt::Display for Ability {
         f.write_str(match self {
             Self::Answer => "answer questions about pictures",
             Self::AnswerVideo => "answer questions about videos",
+            Self::Describe => "describe pictures",
+            Self::AnswerQuestion => "answer questions about pictures",
             Self::Match => "match pictures with texts",
             Self::EmbedImage => "embed pictures",
             Self::EmbedText => "embed texts",
@@ -263,7 +293,7 @@ mod tests {
         assert_eq!(ModelKind::Blip2Text.describe(), "embed texts");
         assert_eq!(
             ModelKind::known_types(),
-            "`blip-2`, `instructblip`, `instructblipvideo`, `clip_vision_model`, `clip`"
+            "`blip-2`, `instructblip`, `instructblipvideo`, `clip_vision_model`, `clip`, `blip`"
         );
     }
 }

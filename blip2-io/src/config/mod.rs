@@ -16,6 +16,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod blip1;
 mod blip2;
 mod clip_vision;
 mod kind;
@@ -33,6 +34,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Deserializer};
 
+pub use blip1::{BlipConfig, BlipTextConfig, BlipVisionConfig};
 pub use blip2::{Blip2Config, Blip2Variant};
 pub use clip_vision::ClipVisionConfig;
 pub use kind::{Ability, ModelKind};

@@ -255,7 +255,7 @@ impl CausalLm for LlamaForCausalLm {
         self.embed_tokens.forward(ids)
     }
 
-    fn layers(&self) -> usize {
+    fn caches(&self) -> usize {
         self.layers.len()
     }
 

@@ -256,7 +256,7 @@ impl CausalLm for OptForCausalLm {
         self.embed_tokens.forward(ids)
     }
 
-    fn layers(&self) -> usize {
+    fn caches(&self) -> usize {
         self.layers.len()
     }
 

@@ -1,0 +1,204 @@
+//! One command for every member of the family that can do what it asks for.
+
+use blip2_core::{
+    Answer, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
+    MatchScore, ModelKind, Options, RankOptions, Ranked, TypedAnswer,
+};
+use image::RgbImage;
+
+use crate::{
+    Failure,
+    args::{ModelArgs, RetrievalArgs},
+    model,
+    shown::Shown,
+};
+
+/// Refuses arguments that BLIP-1 has no use for.
+fn check_blip1(args: &ModelArgs) -> Result<(), Failure> {
+    match args.memory.memory_limit {
+        Some(_) => Err(Failure::usage(
+            "--memory-limit is not for BLIP-1, whose memory is not predicted",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A model that answers questions.
+pub(crate) enum Answerer {
+    Blip2(Box<Blip2Pipeline>),
+    Blip1(Box<BlipAnswerer>),
+}
+
+impl Answerer {
+    pub(crate) fn open(args: &ModelArgs) -> Result<Self, Failure> {
+        match (&args.model, model::kind(args.model.as_deref())) {
+            (Some(folder), Some(ModelKind::BlipAnswer)) => {
+                check_blip1(args)?;
+                let builder = BlipAnswerer::builder(folder);
+                let opened = model::open_blip1(builder, &args.device)?;
+                Ok(Self::Blip1(Box::new(opened)))
+            }
+            _ => Ok(Self::Blip2(Box::new(model::open(args)?))),
+        }
+    }
+
+    pub(crate) fn answer(
+        &self,
+        image: &Shown,
+        question: &str,
+        options: &Options,
+    ) -> Result<Answer, Failure> {
+        match self {
+            Self::Blip2(blip2) => blip2.answer_with(image, question, options),
+            Self::Blip1(blip) => blip.answer_with(image, question, options),
+        }
+        .map_err(Failure::work)
+    }
+
+    pub(crate) fn prompt(
+        &self,
+        image: &Shown,
+        prompt: &str,
+        options: &Options,
+    ) -> Result<Answer, Failure> {
+        match self {
+            Self::Blip2(blip2) => blip2
+                .prompt_with(image, prompt, options)
+                .map_err(Failure::work),
+            Self::Blip1(_) => Err(Failure::usage(
+                "BLIP-1 reads questions as they are: give a question in place of --prompt",
+            )),
+        }
+    }
+
+    pub(crate) fn answer_as<T: TypedAnswer>(
+        &self,
+        image: &Shown,
+        question: &str,
+        options: &Options,
+    ) -> Result<Answer, Failure> {
+        let pair = [(image, question)];
+        let typed = match self {
+            Self::Blip2(blip2) => blip2.answer_batch_as::<T, _, _>(pair, options),
+            Self::Blip1(blip) => blip.answer_batch_as::<T, _, _>(pair, options),
+        };
+        let typed = typed.map_err(Failure::work)?.into_iter().next();
+        let typed = typed.ok_or_else(|| Failure::Work("there is no answer".into()))?;
+        Ok(typed.answer)
+    }
+
+    pub(crate) fn rank(
+        &self,
+        image: &Shown,
+        question: &str,
+        candidates: &[String],
+        options: &RankOptions,
+    ) -> Result<Vec<Ranked>, Failure> {
+        let pair = [(image, question)];
+        let ranked = match self {
+            Self::Blip2(blip2) => blip2.rank_batch(pair, candidates, options),
+            Self::Blip1(blip) => blip.rank_batch(pair, candidates, options),
+        };
+        Ok(ranked
+            .map_err(Failure::work)?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// Whether questions are put into a template.
+    pub(crate) fn has_template(&self) -> bool {
+        matches!(self, Self::Blip2(_))
+    }
+}
+
+/// A model that describes pictures.
+pub(crate) enum Captioner {
+    Blip2(Box<Blip2Pipeline>),
+    Blip1(Box<BlipCaptioner>),
+}
+
+impl Captioner {
+    pub(crate) fn open(args: &ModelArgs) -> Result<Self, Failure> {
+        match (&args.model, model::kind(args.model.as_deref())) {
+            (Some(folder), Some(ModelKind::BlipCaption)) => {
+                check_blip1(args)?;
+                let builder = BlipCaptioner::builder(folder);
+                let opened = model::open_blip1(builder, &args.device)?;
+                Ok(Self::Blip1(Box::new(opened)))
+            }
+            _ => Ok(Self::Blip2(Box::new(model::open(args)?))),
+        }
+    }
+
+    /// Describes pictures, after a prompt if there is one.
+    pub(crate) fn describe(
+        &self,
+        images: &[&Shown],
+        prompt: Option<&str>,
+        options: &Options,
+    ) -> Result<Vec<Answer>, Failure> {
+        let pairs = |prompt| images.iter().map(move |image| (*image, prompt));
+        match (self, prompt) {
+            (Self::Blip2(blip2), None) => blip2.caption_batch(images.iter().copied(), options),
+            (Self::Blip2(blip2), Some(prompt)) => blip2.prompt_batch(pairs(prompt), options),
+            (Self::Blip1(blip), None) => blip.caption_batch(images.iter().copied(), options),
+            (Self::Blip1(blip), Some(prompt)) => blip.prompt_batch(pairs(prompt), options),
+        }
+        .map_err(Failure::work)
+    }
+}
+
+/// A model that compares pictures with texts.
+pub(crate) enum Matcher {
+    Blip2(Box<Blip2Retrieval>),
+    Blip1(Box<BlipRetrieval>),
+}
+
+impl Matcher {
+    pub(crate) fn open(args: &RetrievalArgs) -> Result<Self, Failure> {
+        match model::kind(Some(&args.model)) {
+            Some(ModelKind::BlipRetrieval) => {
+                let builder = BlipRetrieval::builder(&args.model);
+                let opened = model::open_blip1(builder, &args.device)?;
+                Ok(Self::Blip1(Box::new(opened)))
+            }
+            _ => Ok(Self::Blip2(Box::new(model::open_retrieval(args)?))),
+        }
+    }
+
+    /// How well each text describes the picture, and how similar they are.
+    pub(crate) fn compare(
+        &self,
+        image: &RgbImage,
+        texts: &[String],
+    ) -> Result<Vec<(MatchScore, f32)>, Failure> {
+        let compared = || -> Result<_, Blip2Error> {
+            let (scores, image, texts) = match self {
+                Self::Blip2(blip2) => {
+                    // Encoded once for all texts.
+                    let photo = blip2.encode(image)?;
+                    let scores = texts.iter().map(|text| blip2.match_encoded([&photo], text));
+                    let scores: Vec<_> = scores.collect::<Result<_, _>>()?;
+                    let scores = scores.into_iter().flatten().collect();
+                    (scores, photo.embedding, blip2.embed_text_batch(texts)?)
+                }
+                Self::Blip1(blip) => {
+                    let scores = blip.match_batch(texts.iter().map(|text| (image, text)))?;
+                    (
+                        scores,
+                        blip.embed_image(image)?,
+                        blip.embed_text_batch(texts)?,
+                    )
+                }
+            };
+            let scores: Vec<MatchScore> = scores;
+            scores
+                .into_iter()
+                .zip(&texts)
+                .map(|(score, text)| Ok((score, image.similarity(text)?)))
+                .collect()
+        };
+        compared().map_err(Failure::work)
+    }
+}

@@ -1,0 +1,169 @@
+//! The text model with an output head: a decoder.
+
+use blip2_io::config::BlipTextConfig;
+use blip2_kernels::{Activation, KvCache, LayerNorm, Linear, Role, Weights};
+use burn::{
+    module::{Module, Param},
+    tensor::{Int, Tensor},
+};
+
+use super::{
+    BlipTextSession,
+    model::{BlipTextModel, everywhere},
+};
+use crate::{
+    LmError,
+    batch::{decoder_bias, padding_bias},
+    causal::{CausalLm, CausalSession, Positions},
+};
+
+/// BLIP-1's text decoder (`BlipTextLMHeadModel`): each position sees those before it, and all of a
+/// source that was encoded: a picture, or a question about one.
+#[derive(Module, Debug)]
+pub struct BlipTextLmHeadModel {
+    bert: BlipTextModel,
+    dense: Linear,
+    layer_norm: LayerNorm,
+    bias: Param<Tensor<1>>,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl BlipTextLmHeadModel {
+    /// Builds the model from `bert` and `cls` below the cursor. The head is the table of words.
+    ///
+    /// # Errors
+    ///
+    /// For a configuration that makes no sense.
+    pub fn load(config: &BlipTextConfig, weights: &Weights<'_>) -> Result<Self, LmError> {
+        let hidden = config.hidden_size;
+        let head = weights.at("cls").at("predictions");
+        let transform = head.at("transform");
+        Ok(Self {
+            bert: BlipTextModel::load_with(config, &weights.at("bert"), true)?,
+            dense: transform.linear("dense", hidden, hidden, true),
+            layer_norm: transform.layer_norm("LayerNorm", hidden, config.layer_norm_eps),
+            bias: head.param("bias", [config.vocab_size], Role::Dense),
+            activation: config.hidden_act,
+        })
+    }
+
+    /// The size of the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        self.bert.vocab_size()
+    }
+
+    /// How many tokens a text may have, special ones included.
+    pub fn max_positions(&self) -> usize {
+        self.bert.max_positions()
+    }
+
+    /// The logits after every position, for scoring a given text. Positions count padding, as the
+    /// reference's `forward` has it.
+    ///
+    /// # Shapes
+    ///
+    /// - ids and attention_mask: `[batch][seq]`
+    /// - source: `[batch, source, encoder_hidden]`, all of which is seen
+    /// - output: `[batch, seq, vocab]`
+    ///
+    /// # Errors
+    ///
+    /// As [`BlipTextModel::encode`].
+    pub fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        attention_mask: &[Vec<bool>],
+        source: &Tensor<3>,
+    ) -> Result<Tensor<3>, LmError> {
+        let embeds = self.bert.embed(ids, attention_mask)?;
+        self.bert.check_source(source, ids.len())?;
+        let (device, [_, seq, _]) = (embeds.device(), embeds.dims());
+        let bias = decoder_bias(seq, padding_bias(attention_mask, &device), &device);
+        let positions = everywhere(ids);
+        let hidden = self
+            .bert
+            .run(embeds, &positions, bias, Some(source), &mut []);
+        Ok(self.logits(hidden))
+    }
+
+    /// A decode of up to `max_new_tokens` tokens after beginnings of texts. As in the reference a
+    /// row that ends in padding goes on after the padding, at position 1: rows of one length are
+    /// what makes sense.
+    ///
+    /// # Shapes
+    ///
+    /// - ids and attention_mask: `[batch][seq]`
+    /// - source: `[batch, source, encoder_hidden]`, all of which is seen
+    ///
+    /// # Errors
+    ///
+    /// As [`BlipTextModel::encode`].
+    pub fn start(
+        &self,
+        ids: &[Vec<u32>],
+        attention_mask: &[Vec<bool>],
+        source: Tensor<3>,
+        max_new_tokens: usize,
+    ) -> Result<BlipTextSession<'_>, LmError> {
+        let embeds = self.bert.embed(ids, attention_mask)?;
+        self.bert.check_source(&source, ids.len())?;
+        let reading = Reading {
+            model: self,
+            source,
+        };
+        let mask = attention_mask.to_vec();
+        Ok(CausalSession::new(reading, embeds, mask, max_new_tokens))
+    }
+
+    /// `BlipTextLMPredictionHead`.
+    fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let transformed = self.dense.forward_activated(hidden, self.activation);
+        let transformed = self.layer_norm.forward(transformed);
+        self.bert.attend(transformed) + self.bias.val().unsqueeze()
+    }
+}
+
+/// A decoder and what it reads.
+#[derive(Debug)]
+pub struct Reading<'m> {
+    model: &'m BlipTextLmHeadModel,
+    source: Tensor<3>,
+}
+
+impl CausalLm for Reading<'_> {
+    fn vocab_size(&self) -> usize {
+        self.model.vocab_size()
+    }
+
+    fn context(&self) -> Option<usize> {
+        Some(self.model.max_positions())
+    }
+
+    fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        self.model.bert.embed_checked(ids)
+    }
+
+    fn caches(&self) -> usize {
+        2 * self.model.bert.num_layers()
+    }
+
+    fn advance(
+        &self,
+        inputs_embeds: Tensor<3>,
+        positions: &Positions,
+        bias: Option<Tensor<4>>,
+        caches: &mut [KvCache],
+    ) -> Tensor<3> {
+        let bert = &self.model.bert;
+        bert.run(inputs_embeds, positions, bias, Some(&self.source), caches)
+    }
+
+    fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.model.logits(hidden)
+    }
+
+    fn continues_padding(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,198 @@
+//! The text model without an output head.
+
+use blip2_io::config::BlipTextConfig;
+use blip2_kernels::{Embedding, KvCache, LayerNorm, Precision, Weights};
+use burn::{
+    module::Module,
+    tensor::{Device, Int, Tensor, TensorData},
+};
+
+use super::layer::{Caches, Layer};
+use crate::{
+    LmError,
+    batch::{check_mask, ids_tensor, padding_bias},
+    causal::Positions,
+};
+
+/// BLIP-1's text model (`BlipTextModel` without its pooler): a text encoder that, given an encoded
+/// picture, looks at it in every layer.
+#[derive(Module, Debug)]
+pub struct BlipTextModel {
+    word_embeddings: Embedding,
+    position_embeddings: Embedding,
+    layer_norm: LayerNorm,
+    layers: Vec<Layer>,
+    encoder_hidden: usize,
+    hidden: usize,
+}
+
+impl BlipTextModel {
+    /// Builds the model from `embeddings` and `encoder` below the cursor. The tables of words and
+    /// positions are held in `f32`.
+    ///
+    /// # Errors
+    ///
+    /// For a configuration that makes no sense.
+    pub fn load(config: &BlipTextConfig, weights: &Weights<'_>) -> Result<Self, LmError> {
+        Self::load_with(config, weights, false)
+    }
+
+    /// `tied`: the table of words is an output head, too.
+    pub(super) fn load_with(
+        config: &BlipTextConfig,
+        weights: &Weights<'_>,
+        tied: bool,
+    ) -> Result<Self, LmError> {
+        config.validate()?;
+        let (hidden, vocab) = (config.hidden_size, config.vocab_size);
+        let tables = weights.at("embeddings");
+        let exact = tables.with_precision(Precision::F32);
+        let name = "word_embeddings";
+        Ok(Self {
+            word_embeddings: match tied {
+                true => tables.tied_embedding(name, vocab, hidden),
+                false => exact.embedding(name, vocab, hidden),
+            },
+            position_embeddings: exact.embedding(
+                "position_embeddings",
+                config.max_position_embeddings,
+                hidden,
+            ),
+            layer_norm: tables.layer_norm("LayerNorm", hidden, config.layer_norm_eps),
+            layers: (0..config.num_hidden_layers)
+                .map(|n| {
+                    let layers = weights.at("encoder").at("layer");
+                    Layer::load(config, &layers.at(&n.to_string()))
+                })
+                .collect(),
+            encoder_hidden: config.encoder_hidden_size,
+            hidden,
+        })
+    }
+
+    /// The size of the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        self.word_embeddings.rows()
+    }
+
+    /// The width of what the layers make of a token.
+    pub fn hidden_size(&self) -> usize {
+        self.hidden
+    }
+
+    /// How many tokens a text may have, special ones included.
+    pub fn max_positions(&self) -> usize {
+        self.position_embeddings.rows()
+    }
+
+    /// Encodes texts, each position seeing all others of its row, and all of the picture if there
+    /// is one.
+    ///
+    /// # Shapes
+    ///
+    /// - ids and attention_mask: `[batch][seq]`
+    /// - image_embeds: `[batch, patches + 1, encoder_hidden]`
+    /// - output: `[batch, seq, hidden]`
+    ///
+    /// # Errors
+    ///
+    /// [`LmError`] for shapes that do not go together, ids that the vocabulary does not have, and
+    /// texts with more tokens than positions.
+    pub fn encode(
+        &self,
+        ids: &[Vec<u32>],
+        attention_mask: &[Vec<bool>],
+        image_embeds: Option<&Tensor<3>>,
+    ) -> Result<Tensor<3>, LmError> {
+        let embeds = self.embed(ids, attention_mask)?;
+        let device = embeds.device();
+        if let Some(image) = image_embeds {
+            self.check_source(image, ids.len())?;
+        }
+        let bias = padding_bias(attention_mask, &device);
+        let positions = everywhere(ids);
+        Ok(self.run(embeds, &positions, bias, image_embeds, &mut []))
+    }
+
+    /// The word embeddings of checked rows.
+    pub(super) fn embed(&self, ids: &[Vec<u32>], mask: &[Vec<bool>]) -> Result<Tensor<3>, LmError> {
+        let ids_tensor = ids_tensor(ids, self.vocab_size(), &self.word_embeddings.device())?;
+        let shape @ [_, seq] = ids_tensor.dims();
+        check_mask(mask, shape)?;
+        let context = self.max_positions();
+        if seq > context {
+            return Err(LmError::ContextTooLong {
+                row: 0,
+                tokens: seq,
+                context,
+            });
+        }
+        Ok(self.embed_checked(ids_tensor))
+    }
+
+    pub(super) fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        self.word_embeddings.forward(ids)
+    }
+
+    /// The logits of hidden states, by the table of words.
+    pub(super) fn attend(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.word_embeddings.attend(hidden)
+    }
+
+    /// Refuses a source of another width, or for another number of rows.
+    pub(super) fn check_source(&self, source: &Tensor<3>, rows: usize) -> Result<(), LmError> {
+        let [batch, seq, width] = source.dims();
+        if batch != rows || seq == 0 || width != self.encoder_hidden {
+            return Err(LmError::Shape {
+                input: "encoder_hidden_states",
+                found: vec![batch, seq, width],
+                expected: format!("[{rows}, source, {}]", self.encoder_hidden),
+            });
+        }
+        Ok(())
+    }
+
+    /// Runs word embeddings through all layers. There are no caches, or two for each layer: its own
+    /// and its source's.
+    pub(super) fn run(
+        &self,
+        words: Tensor<3>,
+        positions: &Positions,
+        bias: Option<Tensor<4>>,
+        source: Option<&Tensor<3>>,
+        caches: &mut [KvCache],
+    ) -> Tensor<3> {
+        let places = places(positions, &words.device());
+        let embeds = words + self.position_embeddings.forward(places);
+        let mut hidden = self.layer_norm.forward(embeds);
+        let mut caches = caches.chunks_exact_mut(2);
+        for layer in &self.layers {
+            let caches = match caches.next() {
+                Some([own, source]) => Some(Caches { own, source }),
+                _ => None,
+            };
+            hidden = layer.forward(hidden, bias.clone(), source, caches);
+        }
+        hidden
+    }
+
+    pub(super) fn num_layers(&self) -> usize {
+        self.layers.len()
+    }
+}
+
+/// Where positions are in their table, `[batch, seq]`. Padding, which nothing sees, stands at the
+/// first place, as in the reference.
+fn places(positions: &Positions, device: &Device) -> Tensor<2, Int> {
+    let shape = [positions.len(), positions.first().map_or(0, Vec::len)];
+    let places = positions.iter().flatten();
+    let places: Vec<i64> = places.map(|place| place.unwrap_or(0) as i64).collect();
+    Tensor::from_data(TensorData::new(places, shape), device)
+}
+
+/// Positions that count padding, too, as the reference's do where it is told none.
+pub(super) fn everywhere(ids: &[Vec<u32>]) -> Positions {
+    ids.iter()
+        .map(|row| (0..row.len()).map(Some).collect())
+        .collect()
+}
