@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use blip2_core::{
     Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
-    generate::EarlyStopping,
+    generate::EarlyStopping, lavis::Architecture,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Write a checkpoint into one file, in another precision, that opens at once.
     Pack(PackArgs),
+    /// Write a checkpoint of LAVIS as a Hugging Face folder.
+    Convert(ConvertArgs),
     /// Compare a checkpoint's every stage with the goldens beside it.
     Verify(VerifyArgs),
     /// Measure a model stage by stage: time, memory, and how near that is to this machine's limits.
@@ -197,6 +199,32 @@ pub(crate) struct RetrievalArgs {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// LAVIS's file.
+    pub(crate) file: PathBuf,
+    /// Which model it is of, by LAVIS's name: blip2, blip2_opt, blip2_t5, blip2_t5_instruct or
+    /// blip2_vicuna_instruct.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) arch: Architecture,
+    /// The folder to write.
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
+    /// The image encoder's file, eva_vit_g.pth or clip_vit_L.pth, where LAVIS's has none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vision: Option<PathBuf>,
+    /// The Hugging Face folder of the frozen language model.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) language_model: Option<PathBuf>,
+    /// The Hugging Face folder of the Q-Former's tokenizer, bert-base-uncased, where it reads text.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) tokenizer: Option<PathBuf>,
+    /// A folder whose config.json says what the tensors do not: attention heads, activations,
+    /// epsilons. Without it, those of the published models.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

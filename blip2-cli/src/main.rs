@@ -11,6 +11,7 @@ mod answer;
 mod args;
 mod bench;
 mod caption;
+mod convert;
 mod demo;
 mod family;
 mod index;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         Command::Match(args) => match_texts::run(&args),
         Command::Index(args) => index::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),

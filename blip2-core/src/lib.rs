@@ -43,6 +43,7 @@
 //! | `vulkan` | GPUs through SPIR-V shaders; not for software drivers |
 //! | `metal` | Apple GPUs through Metal shaders |
 //! | `webgpu` | WebGPU |
+//! | `lavis` | LAVIS's checkpoints, which it writes as Hugging Face folders |
 //!
 //! # Pictures from strangers
 //!
@@ -68,6 +69,8 @@ pub mod verify;
 use std::path::Path;
 
 pub use blip1::{BlipAnswerer, BlipBuilder, BlipCaptioner, BlipMember, BlipRetrieval};
+#[cfg(feature = "lavis")]
+pub use blip2_io::lavis;
 pub use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, checkpoint,
     config::{self, Ability, Blip2Config, ModelKind, TextConfig},

@@ -100,6 +100,15 @@ pub enum IoError {
         /// Why.
         source: io::Error,
     },
+    /// A LAVIS checkpoint that cannot be read, or lacks a part.
+    #[cfg(feature = "lavis")]
+    #[error("{}: {reason}", .path.display())]
+    Lavis {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A tensor that was to be written is not there.
     #[error("{}: there is no tensor `{tensor}` to write; the checkpoint is not complete", .path.display())]
     NoTensor {
@@ -212,6 +221,13 @@ pub enum IoError {
 impl IoError {
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         Self::Read {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write {
             path: path.to_path_buf(),
             source,
         }

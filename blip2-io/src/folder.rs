@@ -14,6 +14,8 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
+#[cfg(feature = "lavis")]
+use crate::config::TextConfig;
 use crate::{
     Checkpoint, CheckpointWeights, IoError, Tokenizer,
     checkpoint::{PlannedTensor, packed},
@@ -198,6 +200,28 @@ impl CheckpointFolder {
         self.expect(&["blip-2", "instructblip", "instructblipvideo"], "a BLIP-2")?;
         let config: Blip2Config = self.required_json(CONFIG, COMPLETE)?;
         self.checked(config, Blip2Config::validate)
+    }
+
+    /// The configuration of a language model alone: the file itself, or its `text_config` where the
+    /// folder holds a whole BLIP-2.
+    #[cfg(feature = "lavis")]
+    pub(crate) fn text_config(&self) -> Result<TextConfig, IoError> {
+        #[derive(Deserialize)]
+        struct Whole {
+            text_config: Option<TextConfig>,
+        }
+        let whole: Whole = self.required_json(CONFIG, COMPLETE)?;
+        let config = match whole.text_config {
+            Some(config) => config,
+            None => self.required_json(CONFIG, COMPLETE)?,
+        };
+        self.checked(config, TextConfig::validate)
+    }
+
+    /// A small file as it is, if there is one of that name.
+    #[cfg(feature = "lavis")]
+    pub(crate) fn small_file(&self, name: &str) -> Result<Option<Bytes>, IoError> {
+        self.files.read(name)
     }
 
     /// The configuration of a BLIP-1.

@@ -11,6 +11,7 @@
 //! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped |
 //! | [`Tokenizer`] | `tokenizer.json` and what belongs to it |
 //! | [`video`] | frames of videos, evenly chosen |
+//! | `lavis` (with the feature of that name) | LAVIS's checkpoints, which it writes as folders |
 //! | [`image`] | pictures, and what is done to them before a model sees them |
 //!
 //! ```
@@ -26,7 +27,7 @@
 //! # Untrusted files
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
-//! out of its folder, and no format is read that can run code. Pictures are decoded within limits
+//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed. Pictures are decoded within limits
 //! that are checked first. Nothing is downloaded and nothing is printed.
 
 pub mod checkpoint;
@@ -35,6 +36,8 @@ mod error;
 mod files;
 mod folder;
 pub mod image;
+#[cfg(feature = "lavis")]
+pub mod lavis;
 mod tokenizer;
 pub mod video;
 

@@ -8,7 +8,8 @@ use crate::{
     tower::{Passed, Tower},
 };
 
-/// The vision tower (`Blip2VisionModel`; EVA, Fang et al., 2022).
+/// The vision tower (`Blip2VisionModel`; EVA, Fang et al., 2022), or CLIP's in its place, where the
+/// configuration says so.
 #[derive(Module, Debug)]
 pub struct VisionModel {
     tower: Tower,

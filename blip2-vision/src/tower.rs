@@ -1,6 +1,6 @@
 //! What the towers of BLIP-2 and of CLIP have in common: patches, positions and pre-norm layers.
 
-use blip2_io::config::{Blip2VisionConfig, ClipVisionConfig};
+use blip2_io::config::{Blip2VisionConfig, ClipVisionConfig, VisionFamily};
 use blip2_kernels::{Activation, LayerNorm, Weights};
 use burn::{module::Module, tensor::Tensor};
 
@@ -41,8 +41,11 @@ impl TowerConfig {
 impl From<&Blip2VisionConfig> for TowerConfig {
     fn from(config: &Blip2VisionConfig) -> Self {
         Self {
-            family: Family::Eva {
-                qkv_bias: config.qkv_bias,
+            family: match config.family {
+                VisionFamily::Eva => Family::Eva {
+                    qkv_bias: config.qkv_bias,
+                },
+                VisionFamily::Clip => Family::Clip,
             },
             hidden_size: config.hidden_size,
             intermediate_size: config.intermediate_size,

@@ -233,6 +233,27 @@ impl Checkpoint {
             .sum()
     }
 
+    /// Every tensor's name, format if weights have it, shape and bytes.
+    #[cfg(feature = "lavis")]
+    pub(crate) fn views(&self) -> impl Iterator<Item = (&str, Option<Dtype>, &[usize], Bytes)> {
+        self.tensors.iter().filter_map(|(name, entry)| {
+            let dtype = match entry.dtype {
+                DType::F64 => Some(Dtype::F64),
+                DType::F32 => Some(Dtype::F32),
+                DType::F16 => Some(Dtype::F16),
+                DType::BF16 => Some(Dtype::BF16),
+                _ => None,
+            };
+            let dtype = dtype.filter(|_| entry.packed.is_none());
+            Some((
+                name.as_str(),
+                dtype,
+                entry.shape.as_slice(),
+                self.bytes(entry)?,
+            ))
+        })
+    }
+
     /// The raw bytes of a tensor, a view into the map.
     fn bytes(&self, entry: &Entry) -> Option<Bytes> {
         let bytes = &self.shards.get(entry.shard)?.content.bytes;

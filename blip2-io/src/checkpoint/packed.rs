@@ -272,12 +272,3 @@ fn write_tensor(
         }
     })
 }
-
-impl IoError {
-    fn write(path: &Path, source: io::Error) -> Self {
-        Self::Write {
-            path: path.to_path_buf(),
-            source,
-        }
-    }
-}

@@ -46,7 +46,7 @@ pub use qformer::Blip2QFormerConfig;
 pub use rope::{RopeParameters, RopeType};
 pub use t5::T5Config;
 pub use text::TextConfig;
-pub use vision::Blip2VisionConfig;
+pub use vision::{Blip2VisionConfig, VisionFamily};
 
 /// A configuration value that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

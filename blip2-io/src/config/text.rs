@@ -50,6 +50,15 @@ fn keyed<T: DeserializeOwned, E: Error>(value: Value) -> Result<T, E> {
 }
 
 impl TextConfig {
+    /// The `model_type`.
+    pub fn model_type(&self) -> &'static str {
+        match self {
+            Self::Opt(_) => "opt",
+            Self::T5(_) => "t5",
+            Self::Llama(_) => "llama",
+        }
+    }
+
     /// The size of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         match self {

@@ -1,14 +1,17 @@
 //! The vision tower's configuration.
 
 use blip2_kernels::Activation;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ConfigError, check_epsilon, check_heads, check_positive};
 
 /// `Blip2VisionConfig`; the defaults are ViT-g, the tower of the published checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, tag = "model_type", rename = "blip_2_vision_model")]
+#[serde(default)]
 pub struct Blip2VisionConfig {
+    /// Which tower it is. Default EVA's.
+    #[serde(rename = "model_type")]
+    pub family: VisionFamily,
     /// The width of a token. Default 1408.
     pub hidden_size: usize,
     /// The width inside the MLP. Default 6144.
@@ -34,9 +37,43 @@ pub struct Blip2VisionConfig {
     pub qkv_bias: bool,
 }
 
+/// Which tower a BLIP-2 looks with, by the `model_type` of its `vision_config`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum VisionFamily {
+    /// EVA's ViT, whatever type the configuration names but CLIP's: one matrix for queries, keys
+    /// and values, and patches with a bias.
+    #[default]
+    Eva,
+    /// CLIP's (`clip_vision_model`), as LAVIS pairs ViT-L with BLIP-2: all positions pass the last
+    /// norm, unlike in CLIP itself. `transformers` cannot run it.
+    Clip,
+}
+
+const CLIP: &str = "clip_vision_model";
+
+impl Serialize for VisionFamily {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Eva => "blip_2_vision_model",
+            Self::Clip => CLIP,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for VisionFamily {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Option::<String>::deserialize(deserializer)?;
+        Ok(match name.as_deref() {
+            Some(CLIP) => Self::Clip,
+            _ => Self::Eva,
+        })
+    }
+}
+
 impl Default for Blip2VisionConfig {
     fn default() -> Self {
         Self {
+            family: VisionFamily::Eva,
             hidden_size: 1408,
             intermediate_size: 6144,
             num_hidden_layers: 39,

@@ -1,0 +1,163 @@
+//! The folder.
+
+use std::{borrow::Cow, cell::RefCell, collections::HashMap, fs, io, path::Path};
+
+use safetensors::{Dtype, SafeTensorError, View};
+use serde_json::json;
+
+use super::{Architecture, Files, Piece, Pieces};
+use crate::{IoError, config::Blip2Config};
+
+const WEIGHTS: &str = "model.safetensors";
+
+/// Refuses a folder that has something in it.
+pub(super) fn check_empty(folder: &Path) -> Result<(), IoError> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(IoError::write(folder, error)),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => {
+                let exists = io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "the folder is not empty; give another, or empty it",
+                );
+                Err(IoError::write(folder, exists))
+            }
+        },
+    }
+}
+
+/// The files that say what the weights are.
+pub(super) fn others(
+    config: &Blip2Config,
+    architecture: Architecture,
+    temperature: Option<f32>,
+    files: &mut Files,
+) {
+    let mut text = json!(config);
+    if architecture == Architecture::Retrieval
+        && let Some(object) = text.as_object_mut()
+    {
+        object.remove("text_config");
+    }
+    if let Some(temperature) = temperature {
+        text["itc_temperature"] = json!(temperature);
+    }
+    let side = config.vision_config.image_size;
+    let preprocessor = json!({
+        "image_processor_type": "BlipImageProcessor",
+        "do_convert_rgb": true,
+        "do_resize": true,
+        "size": { "height": side, "width": side },
+        "resample": 3,
+        "do_rescale": true,
+        "rescale_factor": 1.0 / 255.0,
+        "do_normalize": true,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+    });
+    let class = match architecture.is_instruct() {
+        true => "InstructBlipProcessor",
+        false => "Blip2Processor",
+    };
+    let processor = json!({
+        "processor_class": class,
+        "num_query_tokens": config.num_query_tokens,
+    });
+    for (name, value) in [
+        ("config.json", text),
+        ("preprocessor_config.json", preprocessor),
+        ("processor_config.json", processor),
+    ] {
+        files.insert(name.into(), format!("{value:#}\n").into_bytes());
+    }
+}
+
+/// Writes everything, the weights last: a folder without them is seen to be no checkpoint.
+pub(super) fn folder(path: &Path, pieces: Pieces, files: Files) -> Result<(), IoError> {
+    for (name, content) in files {
+        let file = path.join(name);
+        let written = match file.parent() {
+            Some(parent) => fs::create_dir_all(parent).and_then(|()| fs::write(&file, content)),
+            None => fs::write(&file, content),
+        };
+        written.map_err(|error| IoError::write(&file, error))?;
+    }
+    let (weights, partial) = (path.join(WEIGHTS), path.join("model.safetensors.partial"));
+    let written = safetensors(&partial, pieces);
+    let written = written.and_then(|()| {
+        let renamed = fs::rename(&partial, &weights);
+        renamed.map_err(|error| IoError::write(&weights, error))
+    });
+    if written.is_err() {
+        // What is left of it is of no use to anyone, and may not even exist.
+        let _ = fs::remove_file(&partial);
+    }
+    written
+}
+
+/// A piece that is read when it is written. The format's library has no way for that to fail, so a
+/// failure is put aside, and zeros are written until all is over.
+struct Written<'w> {
+    piece: Piece,
+    path: &'w Path,
+    failed: &'w RefCell<Option<IoError>>,
+}
+
+impl View for Written<'_> {
+    fn dtype(&self) -> Dtype {
+        self.piece.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.piece.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let zeros = || vec![0; self.piece.len()];
+        if self.failed.borrow().is_some() {
+            return Cow::Owned(zeros());
+        }
+        match self.piece.read(self.path) {
+            Ok(bytes) if bytes.len() == self.piece.len() => Cow::Owned(bytes),
+            Ok(_) => {
+                let short = io::Error::from(io::ErrorKind::UnexpectedEof);
+                self.failed.replace(Some(IoError::write(self.path, short)));
+                Cow::Owned(zeros())
+            }
+            Err(error) => {
+                self.failed.replace(Some(error));
+                Cow::Owned(zeros())
+            }
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        self.piece.len()
+    }
+}
+
+fn safetensors(path: &Path, pieces: Pieces) -> Result<(), IoError> {
+    let failed = RefCell::new(None);
+    let tensors = pieces.into_iter().map(|(name, piece)| {
+        let failed = &failed;
+        (
+            name,
+            Written {
+                piece,
+                path,
+                failed,
+            },
+        )
+    });
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let result = safetensors::serialize_to_file(tensors, Some(metadata), path);
+    if let Some(error) = failed.take() {
+        return Err(error);
+    }
+    result.map_err(|error| match error {
+        SafeTensorError::IoError(source) => IoError::write(path, source),
+        other => IoError::safetensors(path, other),
+    })
+}
