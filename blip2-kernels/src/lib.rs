@@ -48,6 +48,7 @@ mod embedding;
 mod flex;
 mod isa;
 mod linear;
+mod low_rank;
 mod math;
 mod matrix;
 mod norm;
@@ -66,12 +67,13 @@ pub use cache::KvCache;
 pub use embedding::Embedding;
 pub use isa::Isa;
 pub use linear::Linear;
+pub use low_rank::LowRank;
 pub use matrix::Matrix;
 pub use norm::{LayerNorm, RmsNorm};
 pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
 pub use precision::{Precision, UnknownPrecision};
 pub use random::RandomWeights;
-pub use weights::{Role, TensorRequest, WeightSource, Weights, packed_matrix, packs};
+pub use weights::{LowRankData, Role, TensorRequest, WeightSource, Weights, packed_matrix, packs};
 
 /// Numbers between −1 and 1 for tests.
 #[cfg(test)]

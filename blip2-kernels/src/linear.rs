@@ -5,7 +5,7 @@ use burn::{
     tensor::{DType, Tensor, module},
 };
 
-use crate::{Activation, Matrix, matrix::Then};
+use crate::{Activation, LowRank, Matrix, matrix::Then};
 
 /// `y = x · Wᵀ + b` with `W` stored `[out, in]`, as in a Hugging Face checkpoint.
 ///
@@ -16,12 +16,24 @@ use crate::{Activation, Matrix, matrix::Then};
 pub struct Linear {
     weight: Matrix,
     bias: Option<Param<Tensor<1>>>,
+    low_rank: Option<LowRank>,
 }
 
 impl Linear {
     /// A layer of `weight` `[out, in]` and an optional `bias` `[out]`.
     pub fn new(weight: Matrix, bias: Option<Param<Tensor<1>>>) -> Self {
-        Self { weight, bias }
+        Self {
+            weight,
+            bias,
+            low_rank: None,
+        }
+    }
+
+    /// The layer with an adapter, which is added to what its own matrix and bias make.
+    #[must_use]
+    pub fn with_low_rank(mut self, low_rank: LowRank) -> Self {
+        self.low_rank = Some(low_rank);
+        self
     }
 
     /// Applies the layer to the last axis.
@@ -64,7 +76,7 @@ impl Linear {
         let Some(weight) = self.weight.as_dense() else {
             return self.forward(input);
         };
-        if !input.device().supports_dtype(DType::F64) {
+        if self.low_rank.is_some() || !input.device().supports_dtype(DType::F64) {
             return self.forward(input);
         }
         let wide = |bias: &Param<Tensor<1>>| bias.val().cast(DType::F64);
@@ -98,6 +110,22 @@ impl Linear {
         residual: Option<Tensor<D>>,
     ) -> Tensor<D> {
         let bias = self.bias.as_ref().map(|bias| bias.val());
+        if let Some(low_rank) = &self.low_rank {
+            let then = Then {
+                bias,
+                activation: None,
+                residual: Some(low_rank.forward(input.clone())),
+            };
+            let output = self.weight.product(input, then);
+            let output = match activation {
+                Some(activation) => activation.forward(output),
+                None => output,
+            };
+            return match residual {
+                Some(residual) => residual + output,
+                None => output,
+            };
+        }
         let then = Then {
             bias,
             activation,

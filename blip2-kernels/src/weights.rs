@@ -12,7 +12,7 @@ use burn::{
     tensor::{DType, Device, Shape, Tensor, TensorData},
 };
 
-use crate::{Embedding, LayerNorm, Linear, Matrix, PackedMatrix, Precision, RmsNorm};
+use crate::{Embedding, LayerNorm, Linear, LowRank, Matrix, PackedMatrix, Precision, RmsNorm};
 
 /// What a tensor is for, which decides the format it is held in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,6 +92,23 @@ pub trait WeightSource {
         None
     }
 
+    /// Hears which parameter a tensor became: what trains a model knows its parameters by that.
+    fn made(&self, request: &TensorRequest<'_>, id: ParamId) {
+        let _ = (request, id);
+    }
+
+    /// Whether the tensor of this name will be trained, and so is wanted as a tensor of `f32`.
+    fn trains(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// What is to be added to the linear layer whose matrix is asked for, without changing it.
+    fn low_rank(&self, request: &TensorRequest<'_>) -> Option<LowRankData> {
+        let _ = request;
+        None
+    }
+
     /// Hears that the data of a tensor has been packed and will not be read again, so that pages of
     /// a mapped file can be given back: the model would else be in memory twice.
     fn release(&self, request: &TensorRequest<'_>) {
@@ -101,6 +118,19 @@ pub trait WeightSource {
     /// Whether a tensor of this name exists. Lets a model follow a checkpoint that stores an
     /// optional part (an untied head, a fused bias) without that counting as a fault.
     fn contains(&self, name: &str) -> bool;
+}
+
+/// The numbers of a [`LowRank`] adapter.
+#[derive(Debug, Clone)]
+pub struct LowRankData {
+    /// `[rank, in]`
+    pub a: TensorData,
+    /// `[out, rank]`
+    pub b: TensorData,
+    /// What their product is multiplied by.
+    pub scale: f64,
+    /// The part of the input's numbers that is left out while gradients are recorded.
+    pub dropout: f64,
 }
 
 /// A cursor into a source of weights: a prefix, a device and a precision.
@@ -200,7 +230,9 @@ impl<'a> Weights<'a> {
                 let (bytes, _, _) = data.into_parts();
                 let data = TensorData::from_bytes(bytes, held, dtype);
                 let tensor = Tensor::from_data(data, (self.device, dtype));
-                Param::initialized(ParamId::new(), tensor)
+                let id = ParamId::new();
+                self.source.made(&request, id);
+                Param::initialized(id, tensor)
             }
             None => self.uninitialized(held),
         }
@@ -223,6 +255,10 @@ impl<'a> Weights<'a> {
 
     fn matrix_as(&self, name: &str, outputs: usize, inputs: usize, role: Role) -> Matrix {
         let shape = [outputs, inputs];
+        if self.source.trains(&self.name(name)) {
+            // Trained in full precision, whatever the others are held in.
+            return Matrix::dense(self.with_precision(Precision::F32).param(name, shape, role));
+        }
         let packs = packs(self.device);
         let integers = matches!(self.precision, Precision::Int8 | Precision::Int4);
         if !packs && !integers {
@@ -249,10 +285,41 @@ impl<'a> Weights<'a> {
     /// The linear layer `name`: `name.weight` `[out, in]` and, if asked, `name.bias` `[out]`.
     pub fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
         let at = self.at(name);
-        Linear::new(
+        let linear = Linear::new(
             at.matrix("weight", d_output, d_input),
             bias.then(|| at.param("bias", [d_output], Role::Bias)),
-        )
+        );
+        match at.low_rank(d_input, d_output) {
+            Some(adapter) => linear.with_low_rank(adapter),
+            None => linear,
+        }
+    }
+
+    /// The adapter of the layer at this cursor, if the source has one.
+    fn low_rank(&self, inputs: usize, outputs: usize) -> Option<LowRank> {
+        let (name, shape) = (self.name("weight"), [outputs, inputs]);
+        let data = self.source.low_rank(&self.exactly(&name, &shape))?;
+        let param = |name: &str, data: TensorData| {
+            let (name, shape) = (self.name(name), data.shape().to_vec());
+            let id = ParamId::new();
+            self.source.made(&self.exactly(&name, &shape), id);
+            Param::initialized(id, Tensor::from_data(data, (self.device, DType::F32)))
+        };
+        let a = param("lora_A.weight", data.a);
+        let b = param("lora_B.weight", data.b);
+        Some(LowRank::new(a, b, data.scale, data.dropout))
+    }
+
+    /// A request of a tensor in `f32`.
+    fn exactly<'r>(&'r self, name: &'r str, shape: &'r [usize]) -> TensorRequest<'r> {
+        TensorRequest {
+            name,
+            shape,
+            role: Role::Dense,
+            precision: Precision::F32,
+            device: self.device,
+            packs: false,
+        }
     }
 
     /// As [`linear`](Self::linear), held as a tensor of `f32` whatever the precision and the device,

@@ -1,7 +1,7 @@
 //! What the Q-Former reads, and whether it goes together.
 
-use blip2_kernels::padding_bias;
-use burn::tensor::{Bool, DType, Tensor};
+use blip2_kernels::{MASKED, padding_bias};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
 use crate::{QFormerError, layer::Context};
 
@@ -22,6 +22,9 @@ pub struct QFormerInput {
     pub encoder_hidden_states: Option<Tensor<3>>,
     /// True where a position of the encoded picture counts, `[batch, keys]`; all do by default.
     pub encoder_attention_mask: Option<Tensor<2, Bool>>,
+    /// The text is being written: the queries see one another only, and each position of the text
+    /// sees the queries and the text up to itself.
+    pub writes: bool,
     /// Keep the hidden states of every layer.
     pub output_hidden_states: bool,
     /// Keep the attention maps of every layer.
@@ -67,6 +70,15 @@ impl QFormerInput {
     #[must_use]
     pub fn image_mask(mut self, encoder_attention_mask: Tensor<2, Bool>) -> Self {
         self.encoder_attention_mask = Some(encoder_attention_mask);
+        self
+    }
+
+    /// Writes the text instead of reading it (Li et al., 2023, figure 2, the multimodal causal
+    /// mask): the queries see one another only, and each position of the text sees the queries and
+    /// the text up to itself. Otherwise all see all.
+    #[must_use]
+    pub fn writing(mut self) -> Self {
+        self.writes = true;
         self
     }
 
@@ -117,6 +129,16 @@ impl QFormerInput {
             Some(mask) => Some(bias("attention_mask", mask, [batch, seq])?),
             None => None,
         };
+        let bias = match (self.writes, bias) {
+            (false, bias) => bias,
+            (true, padding) => {
+                let written = writing_bias(queries, seq, &embeds.device());
+                Some(match padding {
+                    Some(padding) => (written + padding).clamp_min(MASKED),
+                    None => written,
+                })
+            }
+        };
         let context = Context {
             queries,
             bias,
@@ -160,4 +182,13 @@ fn bias(
         });
     }
     Ok(padding_bias(mask))
+}
+
+/// The bias of a text that is being written after queries, `[1, 1, seq, seq]`.
+fn writing_bias(queries: usize, seq: usize, device: &Device) -> Tensor<4> {
+    let sees = |row: usize, column: usize| column < queries || (row >= queries && column <= row);
+    let bias = (0..seq)
+        .flat_map(|row| (0..seq).map(move |column| if sees(row, column) { 0.0 } else { MASKED }));
+    let data = TensorData::new(bias.collect::<Vec<f32>>(), [1, 1, seq, seq]);
+    Tensor::from_data(data, device)
 }

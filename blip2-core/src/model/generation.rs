@@ -38,6 +38,8 @@ pub struct Blip2ForConditionalGeneration {
     image_token: Option<u32>,
     #[module(skip)]
     decoder_start: Option<u32>,
+    #[module(skip)]
+    pad_token: Option<u32>,
 }
 
 /// What the language model is given of a picture.
@@ -127,6 +129,7 @@ impl Blip2ForConditionalGeneration {
             num_frames: config.model_type.num_frames(),
             image_token: config.image_token_index,
             decoder_start: config.text_config.decoder_start_token_id(),
+            pad_token: config.text_config.pad_token_id(),
         })
     }
 
@@ -148,6 +151,16 @@ impl Blip2ForConditionalGeneration {
     /// The id of the image placeholder, if the checkpoint uses placeholders.
     pub fn image_token(&self) -> Option<u32> {
         self.image_token
+    }
+
+    /// The token that an encoder-decoder's answers begin with; none of a decoder-only model.
+    pub fn decoder_start(&self) -> Option<u32> {
+        self.decoder_start
+    }
+
+    /// The token that fills shorter rows, if the configuration names one.
+    pub fn pad_token(&self) -> Option<u32> {
+        self.pad_token
     }
 
     /// How many queries look at a picture, or at each frame of a video.

@@ -107,6 +107,12 @@ impl WeightSource for CheckpointWeights<'_> {
 }
 
 impl Checkpoint {
+    /// A tensor's numbers as they are stored, a view into the map where that can be; of a packed
+    /// matrix in `f32`.
+    pub fn tensor(&self, name: &str) -> Option<TensorData> {
+        self.data(self.tensors.get(name)?)
+    }
+
     /// A matrix that is stored packed.
     fn packed(&self, entry: &Entry) -> Option<PackedMatrix> {
         let format = entry.packed?;

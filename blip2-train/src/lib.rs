@@ -1,0 +1,49 @@
+//! Trains BLIP-2: any part of it, or low-rank adapters (LoRA) on a base that stays as it is, even in
+//! 8 bits.
+//!
+//! To run a model, use `blip2-core`; this crate makes one. It works on the same types: a model is
+//! loaded through [`Training`], which knows each parameter by its Hugging Face name; [`AdamW`] moves
+//! what is trained, step after step; and what comes out is written as a checkpoint or an adapter
+//! that `transformers` and PEFT load.
+//!
+//! ```no_run
+//! use blip2_core::{CheckpointFolder, model::Blip2ForConditionalGeneration};
+//! use blip2_train::{
+//!     AdamW, LoraConfig, Training,
+//!     objective::{Batch, language_model_loss},
+//! };
+//!
+//! # fn train(batches: Vec<Batch>) -> Result<(), blip2_train::TrainError> {
+//! let folder = CheckpointFolder::open("models/blip2-opt-2.7b")?;
+//! let lora = LoraConfig::new(16, ["q_proj", "k_proj"]).alpha(32.0);
+//! let training = Training::of(&folder)?.lora(lora, 0)?;
+//! let mut trained = training.load()?;
+//! let mut optimizer = AdamW::default();
+//! for batch in &batches {
+//!     let loss = language_model_loss(trained.model(), batch)?;
+//!     let gradients = trained.gradients(loss)?;
+//!     optimizer.step(&mut trained, gradients.clipped(1.0), 1e-4)?;
+//! }
+//! trained.save_lora("adapters/mine")?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod gradients;
+mod lora;
+mod names;
+pub mod objective;
+mod optimizer;
+mod schedule;
+mod state;
+mod trained;
+
+pub use error::TrainError;
+pub use gradients::Gradients;
+pub use lora::{Lora, LoraConfig};
+pub use names::{Named, Names};
+pub use optimizer::AdamW;
+pub use schedule::Schedule;
+pub use state::Progress;
+pub use trained::{Trained, Training};
