@@ -35,6 +35,16 @@ impl TextEmbeddings {
         self.position_embeddings.lazy_shape()[0]
     }
 
+    /// The product of each vector with every word's, the logits of a head that is tied to the table.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, seq, vocab]`
+    pub fn attend(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.word_embeddings.attend(hidden)
+    }
+
     /// Embeds texts, whose positions count from 0.
     ///
     /// # Shapes

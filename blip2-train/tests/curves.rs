@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+mod common;
+
+use std::{collections::BTreeMap, fs};
 
 use blip2_core::{CheckpointFolder, model::PromptRows};
 use blip2_train::{
@@ -11,41 +13,9 @@ use blip2_train::{
     objective::{Batch, language_model_loss},
 };
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use common::{data, difference, floats, goldens, integers, models};
+use safetensors::SafeTensors;
 use serde_json::Value;
-
-fn models() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../blip2-core/tests/fixtures")
-}
-
-fn goldens(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
-}
-
-fn floats(view: &TensorView<'_>) -> Vec<f32> {
-    assert_eq!(view.dtype(), Dtype::F32);
-    let (bytes, _) = view.data().as_chunks::<4>();
-    bytes
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect()
-}
-
-fn data(view: &TensorView<'_>) -> TensorData {
-    TensorData::new(floats(view), view.shape().to_vec())
-}
-
-fn integers(view: &TensorView<'_>) -> Vec<Vec<i64>> {
-    assert_eq!(view.dtype(), Dtype::I64);
-    let (bytes, _) = view.data().as_chunks::<8>();
-    let flat: Vec<i64> = bytes
-        .iter()
-        .map(|bytes| i64::from_le_bytes(*bytes))
-        .collect();
-    flat.chunks(view.shape()[1]).map(<[i64]>::to_vec).collect()
-}
 
 /// The batch that the fixture's own goldens were made of.
 fn batch(model: &str) -> Batch {
@@ -66,17 +36,6 @@ fn batch(model: &str) -> Batch {
         instructions: None,
         labels: integers(&get("labels")),
     }
-}
-
-/// The largest difference, and how large the expected numbers are.
-fn difference(found: &[f32], expected: &[f32]) -> (f32, f32) {
-    assert_eq!(found.len(), expected.len());
-    let pairs = found.iter().zip(expected);
-    let largest = expected.iter().fold(0f32, |a, b| a.max(b.abs()));
-    (
-        pairs.fold(0f32, |most, (a, b)| most.max((a - b).abs())),
-        largest,
-    )
 }
 
 fn follows(model: &str, mode: &str) {

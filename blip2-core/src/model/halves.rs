@@ -75,8 +75,12 @@ impl Blip2VisionModelWithProjection {
     pub fn project(&self, images: &EncodedImages) -> Result<ProjectedImages, Blip2Error> {
         let queries = self.query_tokens.expand(images.count());
         let input = QFormerInput::new(queries).image(images.tensor());
-        let output = self.qformer.forward(input)?.last_hidden_state;
-        Ok(ProjectedImages::new(self.vision_projection.forward(output)))
+        Ok(self.projected(self.qformer.forward(input)?.last_hidden_state))
+    }
+
+    /// Queries as the Q-Former leaves them, `[batch, queries, q_hidden]`, in the shared space.
+    pub(super) fn projected(&self, queries: Tensor<3>) -> ProjectedImages {
+        ProjectedImages::new(self.vision_projection.forward(queries))
     }
 }
 

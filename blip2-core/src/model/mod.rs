@@ -5,6 +5,7 @@ mod embeds;
 mod features;
 mod generation;
 mod halves;
+mod pretraining;
 mod retrieval;
 mod rows;
 
@@ -17,5 +18,6 @@ pub use features::VisionFeatures;
 pub(crate) use generation::has_tied_head;
 pub use generation::{Blip2ForConditionalGeneration, ImageFeatures};
 pub use halves::{Blip2TextModelWithProjection, Blip2VisionModelWithProjection};
+pub use pretraining::{Blip2ForPretraining, Written};
 pub use retrieval::Blip2ForImageTextRetrieval;
 pub use rows::{PaddingSide, PromptRows};

@@ -2,7 +2,7 @@
 
 use blip2_io::config::Blip2Config;
 use blip2_kernels::{Linear, Precision, Weights};
-use blip2_qformer::QFormerInput;
+use blip2_qformer::{QFormerInput, TextEmbeddings};
 use burn::{module::Module, tensor::Tensor};
 
 use super::{
@@ -49,6 +49,11 @@ impl Blip2ForImageTextRetrieval {
     /// The half that reads pictures.
     pub fn vision(&self) -> &Blip2VisionModelWithProjection {
         &self.vision
+    }
+
+    /// The tables that texts are embedded with.
+    pub(super) fn text_embeddings(&self) -> &TextEmbeddings {
+        &self.head.embeddings
     }
 
     /// How many tokens a text may have, special ones included.

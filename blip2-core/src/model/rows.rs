@@ -86,6 +86,21 @@ impl PromptRows {
         Self::new(ids, mask)
     }
 
+    /// The rows at these places, in this order; any may come more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Rows`] for no places, and for one beyond the rows.
+    pub fn select(&self, places: &[usize]) -> Result<Self, Blip2Error> {
+        if let Some(place) = places.iter().find(|&&place| place >= self.len()) {
+            let reason = format!("there is no row {place} among {}", self.len());
+            return Err(Blip2Error::Rows { reason });
+        }
+        let ids = places.iter().map(|&place| self.ids[place].clone());
+        let mask = places.iter().map(|&place| self.mask[place].clone());
+        Self::new(ids.collect(), mask.collect())
+    }
+
     /// The token ids, `[batch][seq]`.
     pub fn ids(&self) -> &[Vec<u32>] {
         &self.ids

@@ -1,47 +1,56 @@
 //! Image-text contrast (ITC).
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData, activation::log_softmax};
 
-use super::cross_entropy;
 use crate::TrainError;
 
 /// The contrastive loss of pictures and their texts, row by row, against all others of the batch
-/// (Li et al., 2023, section 3.2): each picture must find its text and each text its picture, by the
-/// best of the picture's queries.
+/// (Li et al., 2023, section 3.2): each picture must find its text and each text its picture.
 ///
-/// `temperature` divides the cosines; LAVIS learns it from 0.07 on and smooths labels by 0.1.
+/// With `subjects`, pairs of one subject are each other's right answers too, all alike (as LAVIS does
+/// by the pictures' ids); without, all pairs differ. So much of the labels' weight as `smoothing`
+/// says is spread over all pairs.
 ///
 /// # Shapes
 ///
-/// - images: `[batch, queries, dim]`, of length 1
-/// - texts: `[batch, dim]`, of length 1
-/// - temperature and output: `[1]`
+/// - logits: `[images, texts]`, cosines divided by a temperature
+/// - output: `[1]`
 ///
 /// # Errors
 ///
-/// [`TrainError::Batch`] if there is not one text for each picture.
+/// [`TrainError::Batch`] if there is not one text, and one subject, for each picture.
 pub fn contrastive_loss(
-    images: Tensor<3>,
-    texts: Tensor<2>,
-    temperature: Tensor<1>,
+    logits: Tensor<2>,
+    subjects: &[u64],
     smoothing: f64,
 ) -> Result<Tensor<1>, TrainError> {
-    let ([batch, queries, dim], [count, _]) = (images.dims(), texts.dims());
-    if batch != count {
-        let reason = format!("{batch} pictures for {count} texts");
-        return Err(TrainError::Batch { reason });
+    let [images, texts] = logits.dims();
+    let fault = |reason| Err(TrainError::Batch { reason });
+    if images != texts {
+        return fault(format!("{images} pictures for {texts} texts"));
     }
-    let cosines = images
-        .reshape([batch * queries, dim])
-        .matmul(texts.transpose())
-        .reshape([batch, queries, count]);
-    let similarities: Tensor<2> = cosines.max_dim(1).squeeze_dim(1);
-    let of_images = similarities / temperature.unsqueeze();
-    let of_texts = of_images.clone().transpose();
-    let labels: Vec<Vec<i64>> = (0..batch as i64).map(|row| vec![row]).collect();
-    let loss = |similarities: Tensor<2>| {
-        let logits = similarities.reshape([batch, 1, batch]);
-        cross_entropy(logits, &labels, smoothing)
+    if !subjects.is_empty() && subjects.len() != images {
+        return fault(format!("{images} pictures for {} subjects", subjects.len()));
+    }
+    let same = |row: usize, column: usize| match subjects {
+        [] => row == column,
+        subjects => subjects[row] == subjects[column],
     };
-    Ok((loss(of_images)? + loss(of_texts)?) * 0.5)
+    let mut targets = Vec::with_capacity(images * images);
+    for row in 0..images {
+        let right = (0..images).filter(|&column| same(row, column)).count();
+        let each = (1.0 - smoothing) / right as f64;
+        let spread = smoothing / images as f64;
+        targets.extend((0..images).map(|column| {
+            let own = if same(row, column) { each } else { 0.0 };
+            (own + spread) as f32
+        }));
+    }
+    let device = logits.device();
+    let targets = Tensor::<2>::from_data(TensorData::new(targets, [images, images]), &device);
+    let loss = |logits: Tensor<2>| {
+        let found = log_softmax(logits, 1) * targets.clone();
+        found.sum_dim(1).mean().neg()
+    };
+    Ok((loss(logits.clone()) + loss(logits.transpose())) * 0.5)
 }

@@ -10,23 +10,29 @@ use super::cross_entropy;
 use crate::TrainError;
 
 /// For each pair of a batch another text and another picture that are easily taken for its own:
-/// drawn by how similar they are (Li et al., 2021).
+/// drawn by how similar they are (Li et al., 2021). There is none where all others show the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HardNegatives {
     /// For each text, the row of a picture that is not its own.
-    pub images: Vec<usize>,
+    pub images: Vec<Option<usize>>,
     /// For each picture, the row of a text that is not its own.
-    pub texts: Vec<usize>,
+    pub texts: Vec<Option<usize>>,
 }
 
 impl HardNegatives {
     /// Draws negatives by `similarities[image][text]`, which are logits: a softmax over all others
-    /// of the batch says how likely each is drawn. The same seed draws the same.
+    /// of the batch says how likely each is drawn. Pairs of one subject are no negatives of one
+    /// another; without `subjects` all differ. The same seed draws the same.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Batch`] for fewer than two pairs, or similarities that are no square.
-    pub fn mine(similarities: &[Vec<f32>], seed: u64) -> Result<Self, TrainError> {
+    /// [`TrainError::Batch`] for fewer than two pairs, similarities that are no square, and another
+    /// number of subjects.
+    pub fn mine(
+        similarities: &[Vec<f32>],
+        subjects: &[u64],
+        seed: u64,
+    ) -> Result<Self, TrainError> {
         let count = similarities.len();
         if count < 2 || similarities.iter().any(|row| row.len() != count) {
             let reason = format!(
@@ -34,14 +40,27 @@ impl HardNegatives {
             );
             return Err(TrainError::Batch { reason });
         }
+        if !subjects.is_empty() && subjects.len() != count {
+            let reason = format!("{} subjects for {count} pairs", subjects.len());
+            return Err(TrainError::Batch { reason });
+        }
+        let others = |own: usize| {
+            let differs = |other: &usize| match subjects {
+                [] => *other != own,
+                subjects => subjects[*other] != subjects[own],
+            };
+            (0..count).filter(differs).collect::<Vec<_>>()
+        };
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let images = (0..count).map(|text| {
-            let column: Vec<f32> = similarities.iter().map(|row| row[text]).collect();
-            draw(&column, text, &mut random)
+            let logit = |image: usize| similarities[image][text];
+            draw(&others(text), logit, &mut random)
         });
         let images = images.collect();
-        let texts = similarities.iter().enumerate();
-        let texts = texts.map(|(image, row)| draw(row, image, &mut random));
+        let texts = (0..count).map(|image| {
+            let logit = |text: usize| similarities[image][text];
+            draw(&others(image), logit, &mut random)
+        });
         Ok(Self {
             texts: texts.collect(),
             images,
@@ -49,23 +68,21 @@ impl HardNegatives {
     }
 }
 
-/// Draws one of all but `own`, each as likely as its softmax.
-fn draw(logits: &[f32], own: usize, random: &mut ChaCha8Rng) -> usize {
-    let others = || (0..logits.len()).filter(|&other| other != own);
-    let largest = others()
-        .map(|n| logits[n])
-        .fold(f32::NEG_INFINITY, f32::max);
-    let weight = |n: usize| f64::from(logits[n] - largest).exp();
-    let all: f64 = others().map(weight).sum();
+/// Draws one of these, each as likely as its softmax.
+fn draw(others: &[usize], logit: impl Fn(usize) -> f32, random: &mut ChaCha8Rng) -> Option<usize> {
+    let logits = || others.iter().map(|&other| logit(other));
+    let largest = logits().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |logit: f32| f64::from(logit - largest).exp();
+    let all: f64 = logits().map(weight).sum();
     let mut left = (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64 * all;
-    for other in others() {
-        left -= weight(other);
+    for &other in others {
+        left -= weight(logit(other));
         if left < 0.0 {
-            return other;
+            return Some(other);
         }
     }
     // Rounding, or logits that are no numbers: any other will do.
-    others().next_back().unwrap_or(own)
+    others.last().copied()
 }
 
 /// The loss of the verdicts on pairs, of which the first `matching` match and the others do not.
@@ -101,19 +118,25 @@ mod tests {
             vec![5.0, 9.0, -5.0],
             vec![-5.0, 0.0, 9.0],
         ];
+        let mine = |subjects: &[u64], seed| HardNegatives::mine(&similarities, subjects, seed);
         let mut close = 0;
         for seed in 0..200 {
-            let negatives = HardNegatives::mine(&similarities, seed).unwrap();
+            let negatives = mine(&[], seed).unwrap();
             for row in 0..3 {
-                assert!(negatives.images[row] != row && negatives.texts[row] != row);
+                assert_ne!(negatives.images[row], Some(row));
+                assert_ne!(negatives.texts[row], Some(row));
             }
-            close += usize::from(negatives.texts[0] == 1);
+            close += usize::from(negatives.texts[0] == Some(1));
+            let negatives = mine(&[7, 7, 8], seed).unwrap();
+            assert_eq!(negatives.texts[..2], [Some(2), Some(2)]);
         }
         assert!(close > 195, "{close}");
-        let same = |seed| HardNegatives::mine(&similarities, seed).unwrap();
-        assert_eq!(same(3), same(3));
-        assert!(HardNegatives::mine(&similarities[..1], 0).is_err());
+        assert_eq!(mine(&[], 3).unwrap(), mine(&[], 3).unwrap());
+        assert_eq!(mine(&[7, 7, 7], 0).unwrap().images, [None; 3]);
+        assert!(mine(&[7], 0).is_err());
+        assert!(HardNegatives::mine(&similarities[..1], &[], 0).is_err());
         let odd = vec![vec![f32::NAN; 2]; 2];
-        assert_eq!(HardNegatives::mine(&odd, 0).unwrap().texts, [1, 0]);
+        let negatives = HardNegatives::mine(&odd, &[], 0).unwrap();
+        assert_eq!(negatives.texts, [Some(1), Some(0)]);
     }
 }

@@ -1,0 +1,153 @@
+//! The three objectives of BLIP-2's first stage together.
+
+use blip2_core::model::{Blip2ForPretraining, EncodedImages, PromptRows};
+use burn::tensor::{Int, Tensor, TensorData};
+
+use super::{HardNegatives, IGNORED, contrastive_loss, cross_entropy, matching_loss};
+use crate::TrainError;
+
+/// Pictures and their texts, pair by pair.
+#[derive(Debug, Clone)]
+pub struct Pairs {
+    /// `[batch, 3, height, width]`
+    pub pixel_values: Tensor<4>,
+    /// The texts as they are read, each of which begins with a token that stands for the whole.
+    pub texts: PromptRows,
+    /// The token that a text begins with in place of that one where it is written (`[DEC]`).
+    pub writes: u32,
+    /// What each pair shows, if pairs of a batch may show the same: such are no negatives of one
+    /// another. All differ if it is empty.
+    pub subjects: Vec<u64>,
+}
+
+/// The losses of a batch of [`Pairs`], each `[1]`.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct FirstStageLosses {
+    /// Image-text contrast (ITC).
+    pub contrast: Tensor<1>,
+    /// Image-text matching (ITM).
+    pub matching: Tensor<1>,
+    /// Image-grounded text generation (ITG).
+    pub generation: Tensor<1>,
+}
+
+impl FirstStageLosses {
+    /// Their sum, which the first stage makes smaller.
+    pub fn sum(&self) -> Tensor<1> {
+        self.contrast.clone() + self.matching.clone() + self.generation.clone()
+    }
+}
+
+/// What labels are smoothed by, in the contrast and in the text, as LAVIS has it.
+pub const SMOOTHING: f64 = 0.1;
+
+/// All three losses of the first stage (Li et al., 2023, section 3.2; `Blip2Qformer.forward` of
+/// LAVIS). Hard negatives are mined in the batch: `seed` draws them.
+///
+/// # Errors
+///
+/// [`TrainError::Batch`] for pairs that do not go together or are fewer than two, and as the model's
+/// own stages.
+pub fn first_stage_losses(
+    model: &Blip2ForPretraining,
+    pairs: &Pairs,
+    seed: u64,
+) -> Result<FirstStageLosses, TrainError> {
+    let images = model
+        .retrieval()
+        .encode_images(pairs.pixel_values.clone())?;
+    let (contrast, generation, similarities) = contrast_and_generation(model, &images, pairs)?;
+    let negatives = HardNegatives::mine(&similarities, &pairs.subjects, seed)?;
+    Ok(FirstStageLosses {
+        matching: matching(model, &images, &pairs.texts, &negatives)?,
+        contrast,
+        generation,
+    })
+}
+
+/// The losses that need a single pass over the pictures: the queries do not see the text that is
+/// written, so they are those of the contrast too. The logits of the contrast come along, image by
+/// image.
+pub fn contrast_and_generation(
+    model: &Blip2ForPretraining,
+    images: &EncodedImages,
+    pairs: &Pairs,
+) -> Result<(Tensor<1>, Tensor<1>, Vec<Vec<f32>>), TrainError> {
+    let written = beginning_with(pairs.writes, &pairs.texts)?;
+    let output = model.write(images, &written)?;
+    let retrieval = model.retrieval();
+    let texts = retrieval.project_texts(&retrieval.encode_texts(&pairs.texts)?);
+    let similarities = output.images.similarity(&texts);
+    let logits = similarities.clone() / model.temperature().unsqueeze();
+    let contrast = contrastive_loss(logits.clone(), &pairs.subjects, SMOOTHING)?;
+    let generation = generation_loss(output.logits, &written)?;
+    let [_, count] = similarities.dims();
+    let flat: Vec<f32> = logits.into_data().iter::<f32>().collect();
+    Ok((
+        contrast,
+        generation,
+        flat.chunks(count).map(<[f32]>::to_vec).collect(),
+    ))
+}
+
+/// The matching loss of pairs that match, each text with another picture, and each picture with
+/// another text.
+///
+/// # Errors
+///
+/// As the model's own stages.
+pub fn matching(
+    model: &Blip2ForPretraining,
+    images: &EncodedImages,
+    texts: &PromptRows,
+    negatives: &HardNegatives,
+) -> Result<Tensor<1>, TrainError> {
+    let count = texts.len();
+    let (mut pictures, mut rows): (Vec<usize>, Vec<usize>) =
+        ((0..count).collect(), (0..count).collect());
+    for (text, image) in negatives.images.iter().enumerate() {
+        pictures.extend(image);
+        rows.extend(image.map(|_| text));
+    }
+    for (image, text) in negatives.texts.iter().enumerate() {
+        pictures.extend(text.map(|_| image));
+        rows.extend(text);
+    }
+    let device = images.tensor().device();
+    let places: Vec<i64> = pictures.iter().map(|&place| place as i64).collect();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [pictures.len()]), &device);
+    let pictures = EncodedImages::new(images.tensor().select(0, places));
+    let retrieval = model.retrieval();
+    let fused = retrieval.fuse(&pictures, &texts.select(&rows)?)?;
+    matching_loss(retrieval.match_logits(fused), count)
+}
+
+/// The loss of texts that were written, each position against the next token; padding does not
+/// count.
+fn generation_loss(logits: Tensor<3>, texts: &PromptRows) -> Result<Tensor<1>, TrainError> {
+    let rows = texts.ids().iter().zip(texts.mask());
+    let labels: Vec<Vec<i64>> = rows
+        .map(|(ids, mask)| {
+            let label =
+                |(&id, &counts): (&u32, &bool)| if counts { i64::from(id) } else { IGNORED };
+            ids.iter().zip(mask).map(label).skip(1).collect()
+        })
+        .collect();
+    let [_, seq, _] = logits.dims();
+    cross_entropy(
+        logits.narrow(1, 0, seq.saturating_sub(1)),
+        &labels,
+        SMOOTHING,
+    )
+}
+
+fn beginning_with(token: u32, texts: &PromptRows) -> Result<PromptRows, TrainError> {
+    let mut ids = texts.ids().to_vec();
+    for row in &mut ids {
+        if let Some(first) = row.first_mut() {
+            *first = token;
+        }
+    }
+    Ok(PromptRows::new(ids, texts.mask().to_vec())?)
+}
