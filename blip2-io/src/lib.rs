@@ -11,6 +11,7 @@
 //! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped |
 //! | [`Tokenizer`] | `tokenizer.json` and what belongs to it |
 //! | [`video`] | frames of videos, evenly chosen |
+//! | `dataset` (with the feature of that name) | pictures with questions or captions, and their batches |
 //! | `lavis` (with the feature of that name) | LAVIS's checkpoints, which it writes as folders |
 //! | [`image`] | pictures, and what is done to them before a model sees them |
 //!
@@ -32,6 +33,8 @@
 
 pub mod checkpoint;
 pub mod config;
+#[cfg(feature = "dataset")]
+pub mod dataset;
 mod error;
 mod files;
 mod folder;

@@ -90,7 +90,7 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    pub(super) fn in_file(self, path: &Path) -> Self {
+    pub(crate) fn in_file(self, path: &Path) -> Self {
         Self::File {
             path: path.to_path_buf(),
             source: Box::new(self),

@@ -1,0 +1,363 @@
+//! Batches of a data set, made by worker threads.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::{self, JoinHandle},
+};
+
+use super::{
+    Augmentation, BrokenRecord, Dataset, DatasetError, OnBroken, depends_on_position,
+    order::{shuffle, stream},
+};
+use crate::image::{DecodeOptions, ImageProcessor, PixelValues};
+
+/// Makes batches of a data set: decodes, augments and preprocesses pictures in worker threads.
+///
+/// What a batch holds follows from the data set, the settings, the epoch and the batch's number
+/// alone, whatever the number of workers.
+#[derive(Debug, Clone)]
+pub struct Loader {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Clone)]
+struct Inner {
+    dataset: Dataset,
+    processor: ImageProcessor,
+    decode: DecodeOptions,
+    augmentation: Augmentation,
+    on_broken: OnBroken,
+    batch: usize,
+    workers: usize,
+    seed: Option<u64>,
+    per_picture: Option<usize>,
+}
+
+/// Some examples, and their pictures as the model sees them.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LoadedBatch {
+    /// `[pictures, 3, height, width]`
+    pub pixel_values: PixelValues,
+    /// The pictures' numbers in the data set.
+    pub pictures: Vec<usize>,
+    /// The examples' numbers in the data set, each with its picture's row in `pixel_values`.
+    pub examples: Vec<(usize, usize)>,
+    /// What was left out because its picture cannot be decoded.
+    pub broken: Vec<BrokenRecord>,
+}
+
+impl Loader {
+    /// Makes batches of 32 examples, in the data set's order.
+    pub fn new(dataset: Dataset, processor: ImageProcessor) -> Self {
+        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let inner = Inner {
+            dataset,
+            processor,
+            decode: DecodeOptions::default(),
+            augmentation: Augmentation::default(),
+            on_broken: OnBroken::Fail,
+            batch: 32,
+            workers,
+            seed: None,
+            per_picture: None,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.inner));
+        self
+    }
+
+    /// How many examples a batch has, at least 1; with [`by_picture`](Self::by_picture), pictures.
+    #[must_use]
+    pub fn batch(self, batch: usize) -> Self {
+        self.with(|inner| inner.batch = batch.max(1))
+    }
+
+    /// How many threads decode, at least 1. Default: as many as there are cores.
+    #[must_use]
+    pub fn workers(self, workers: usize) -> Self {
+        self.with(|inner| inner.workers = workers.max(1))
+    }
+
+    /// Another order in each epoch, and other augmentation, that follow from this seed.
+    #[must_use]
+    pub fn shuffled(self, seed: u64) -> Self {
+        self.with(|inner| inner.seed = Some(seed))
+    }
+
+    /// Each epoch shows each picture once, with up to `examples` of its examples, drawn at random if
+    /// the order is: the image encoder, which costs most, then runs once for several questions.
+    #[must_use]
+    pub fn by_picture(self, examples: usize) -> Self {
+        self.with(|inner| inner.per_picture = Some(examples.max(1)))
+    }
+
+    /// Changes pictures at random. The numbers are those of [`shuffled`](Self::shuffled), or of
+    /// seed 0.
+    #[must_use]
+    pub fn augmented(self, augmentation: Augmentation) -> Self {
+        self.with(|inner| inner.augmentation = augmentation)
+    }
+
+    /// What becomes of pictures that cannot be decoded. Default: the batch fails.
+    #[must_use]
+    pub fn on_broken(self, on_broken: OnBroken) -> Self {
+        self.with(|inner| inner.on_broken = on_broken)
+    }
+
+    /// How pictures are decoded.
+    #[must_use]
+    pub fn decode(self, options: DecodeOptions) -> Self {
+        self.with(|inner| inner.decode = options)
+    }
+
+    /// What batches are made of.
+    pub fn dataset(&self) -> &Dataset {
+        &self.inner.dataset
+    }
+
+    /// How many batches an epoch has.
+    pub fn batches(&self) -> usize {
+        self.inner.units(0).len().div_ceil(self.inner.batch)
+    }
+
+    /// An epoch's batches.
+    pub fn epoch(&self, epoch: u64) -> Epoch {
+        self.epoch_from(epoch, 0)
+    }
+
+    /// An epoch's batches from number `first` on: going on where a process ended.
+    pub fn epoch_from(&self, epoch: u64, first: usize) -> Epoch {
+        Epoch::new(Arc::clone(&self.inner), epoch, first)
+    }
+}
+
+/// Examples that share a picture.
+type Unit = Vec<usize>;
+
+impl Inner {
+    /// What an epoch shows, in its order.
+    fn units(&self, epoch: u64) -> Vec<Unit> {
+        let examples = self.dataset.examples();
+        let mut random = stream(self.seed.unwrap_or(0), epoch, 0);
+        let mut units: Vec<Unit> = match self.per_picture {
+            None => (0..examples.len()).map(|example| vec![example]).collect(),
+            Some(most) => {
+                let mut by_picture = vec![Vec::new(); self.dataset.pictures().len()];
+                for (number, example) in examples.iter().enumerate() {
+                    by_picture[example.picture].push(number);
+                }
+                by_picture.retain(|own| !own.is_empty());
+                for own in &mut by_picture {
+                    if self.seed.is_some() {
+                        shuffle(own, &mut random);
+                    }
+                    own.truncate(most);
+                }
+                by_picture
+            }
+        };
+        if self.seed.is_some() {
+            shuffle(&mut units, &mut random);
+        }
+        units
+    }
+
+    fn load(&self, epoch: u64, units: &[Unit]) -> Result<LoadedBatch, DatasetError> {
+        let (mut pixels, mut pictures) = (Vec::new(), Vec::new());
+        let (mut shown, mut broken) = (Vec::new(), Vec::new());
+        for unit in units {
+            let Some(&first) = unit.first() else { continue };
+            let all = self.dataset.examples();
+            let picture = all[first].picture;
+            let file = &self.dataset.pictures()[picture];
+            let image = match file.open(&self.decode) {
+                Ok(image) => image,
+                Err(error) => {
+                    broken.push(BrokenRecord {
+                        file: file.path(),
+                        place: format!("example {}", all[first].id),
+                        reason: error.to_string(),
+                    });
+                    continue;
+                }
+            };
+            let image = match self.augmentation.is_none() {
+                true => image,
+                false => {
+                    let mut random = stream(self.seed.unwrap_or(0), epoch, 1 + first as u64);
+                    let fixed = |&number: &usize| {
+                        let example = &all[number];
+                        let mut texts = example.question.iter().chain(&example.answers);
+                        texts.any(|text| depends_on_position(text))
+                    };
+                    let moves = !unit.iter().any(fixed);
+                    self.augmentation.apply(image, moves, &mut random)
+                }
+            };
+            let row = pixels.len();
+            pixels.push(self.processor.process(&image)?);
+            pictures.push(picture);
+            shown.extend(unit.iter().map(|&example| (example, row)));
+        }
+        if !broken.is_empty() && (self.on_broken == OnBroken::Fail || pixels.is_empty()) {
+            return Err(DatasetError::Broken { records: broken });
+        }
+        Ok(LoadedBatch {
+            pixel_values: PixelValues::stack(pixels)?,
+            pictures,
+            examples: shown,
+            broken,
+        })
+    }
+}
+
+/// The batches of an epoch, in order.
+#[derive(Debug)]
+pub struct Epoch {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+    next: usize,
+    end: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inner: Arc<Inner>,
+    epoch: u64,
+    units: Vec<Unit>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The next batch that nobody makes yet.
+    next: usize,
+    /// Batches below this one were taken.
+    taken: usize,
+    ready: BTreeMap<usize, Result<LoadedBatch, DatasetError>>,
+    stopped: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that can panic runs under the lock.
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// So many batches are made ahead for each worker.
+    const AHEAD: usize = 2;
+
+    fn work(&self) {
+        let size = self.inner.batch;
+        let ahead = Self::AHEAD * self.inner.workers;
+        loop {
+            let mut state = self.lock();
+            while !state.stopped && state.next >= state.taken + ahead {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(|poisoned| poisoned.into_inner());
+            }
+            let number = state.next;
+            let Some(units) = self
+                .units
+                .chunks(size)
+                .nth(number)
+                .filter(|_| !state.stopped)
+            else {
+                return;
+            };
+            state.next += 1;
+            drop(state);
+            // A decoder that panics must not leave whoever waits for the batch waiting.
+            let made = std::panic::AssertUnwindSafe(|| self.inner.load(self.epoch, units));
+            let batch = std::panic::catch_unwind(made).unwrap_or(Err(DatasetError::Worker));
+            self.lock().ready.insert(number, batch);
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl Epoch {
+    fn new(inner: Arc<Inner>, epoch: u64, first: usize) -> Self {
+        let units = inner.units(epoch);
+        let end = units.len().div_ceil(inner.batch);
+        let first = first.min(end);
+        let state = State {
+            next: first,
+            taken: first,
+            ..State::default()
+        };
+        let workers = inner.workers.min(end - first);
+        let shared = Arc::new(Shared {
+            inner,
+            epoch,
+            units,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
+        let workers = (0..workers).map(|_| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.work())
+        });
+        Self {
+            workers: workers.collect(),
+            shared,
+            next: first,
+            end,
+        }
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<LoadedBatch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next == self.end {
+            return None;
+        }
+        let mut state = self.shared.lock();
+        let batch = loop {
+            match state.ready.remove(&self.next) {
+                Some(batch) => break batch,
+                None => {
+                    let waited = self.shared.changed.wait(state);
+                    state = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+                }
+            }
+        };
+        self.next += 1;
+        state.taken = self.next;
+        drop(state);
+        self.shared.changed.notify_all();
+        Some(batch)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.end - self.next;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Epoch {}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_all();
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Data sets of pictures with questions or captions, and their loading.
+//!
+//! | reader | of |
+//! |---|---|
+//! | [`Dataset::json_lines`] | a file with a record a line (`question`, `answer`, `image` or `pid`), which is IconQA's layout too |
+//! | [`Dataset::iconqa_test`] | a folder of items, each with `data.json` and `image.png` |
+//! | [`Dataset::vqa_v2`] | VQAv2's questions and annotations, with ten people's answers |
+//! | [`Dataset::coco_captions`] | COCO's captions |
+//! | [`Dataset::easy_vqa`] | the wheel of `easy-vqa`, or its folder |
+//!
+//! A record that is broken is reported with its place, and fails the whole or is left out, as
+//! [`OnBroken`] says. [`Loader`] makes batches of what was read, with worker threads, in an order that
+//! follows from a seed alone.
+//!
+//! ```no_run
+//! use blip2_io::{
+//!     dataset::{Dataset, Loader, OnBroken},
+//!     image::{ImageProcessor, ImageProcessorConfig},
+//! };
+//!
+//! let data = Dataset::json_lines("train.jsonl", "pictures", OnBroken::Skip)?;
+//! for record in data.broken() {
+//!     eprintln!("{record}");
+//! }
+//! let processor = ImageProcessor::new(ImageProcessorConfig::default())?;
+//! let loader = Loader::new(data, processor).batch(16).shuffled(0);
+//! for batch in loader.epoch(0) {
+//!     let batch = batch?;
+//!     assert_eq!(batch.pixel_values.shape()[0], batch.pictures.len());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod augment;
+mod coco;
+mod easy_vqa;
+mod error;
+mod json_lines;
+mod loader;
+mod order;
+mod picture;
+mod read;
+mod vqa_v2;
+
+use std::path::PathBuf;
+
+pub use augment::{Augmentation, Crop, depends_on_position};
+pub use easy_vqa::Split;
+pub use error::{BrokenRecord, DatasetError};
+pub use loader::{Epoch, LoadedBatch, Loader};
+pub use picture::PictureFile;
+
+/// A picture with a question about it and its answers, or with captions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Example {
+    /// What the data set calls it.
+    pub id: String,
+    /// The picture: its number in [`Dataset::pictures`].
+    pub picture: usize,
+    /// The question; none for captions.
+    pub question: Option<String>,
+    /// The answers that people gave, or the captions that they wrote. None in a test set that does
+    /// not tell them.
+    pub answers: Vec<String>,
+}
+
+/// What becomes of a broken record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBroken {
+    /// All broken records are listed in an error.
+    #[default]
+    Fail,
+    /// It is left out, and kept in [`Dataset::broken`].
+    Skip,
+}
+
+/// Examples and their pictures.
+#[derive(Debug, Clone, Default)]
+pub struct Dataset {
+    examples: Vec<Example>,
+    pictures: Vec<PictureFile>,
+    broken: Vec<BrokenRecord>,
+}
+
+impl Dataset {
+    /// A data set of one's own: each example's `picture` is a place in `pictures`.
+    ///
+    /// # Errors
+    ///
+    /// [`DatasetError::Broken`] listing the examples whose picture is none.
+    pub fn new(
+        pictures: Vec<PictureFile>,
+        examples: impl IntoIterator<Item = (usize, Option<String>, Vec<String>)>,
+    ) -> Result<Self, DatasetError> {
+        let mut collector = read::Collector::new(PathBuf::from("examples"));
+        collector.pictures = pictures;
+        for (number, (picture, question, answers)) in examples.into_iter().enumerate() {
+            let example = Example {
+                id: number.to_string(),
+                picture,
+                question,
+                answers,
+            };
+            match picture < collector.pictures.len() {
+                true => collector.examples.push(example),
+                false => collector.broken(
+                    format!("example {number}"),
+                    format!("there is no picture {picture}"),
+                ),
+            }
+        }
+        collector.finish(OnBroken::Fail)
+    }
+
+    /// All examples, in the data set's order.
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
+    /// The pictures that examples are about.
+    pub fn pictures(&self) -> &[PictureFile] {
+        &self.pictures
+    }
+
+    /// The records that were left out.
+    pub fn broken(&self) -> &[BrokenRecord] {
+        &self.broken
+    }
+
+    /// How many examples there are.
+    pub fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.examples.is_empty()
+    }
+
+    /// The examples for which `keep` says so.
+    #[must_use]
+    pub fn filtered(mut self, keep: impl FnMut(&Example) -> bool) -> Self {
+        self.examples.retain(keep);
+        self
+    }
+
+    /// The first `count` examples, as for a quick evaluation.
+    #[must_use]
+    pub fn first(mut self, count: usize) -> Self {
+        self.examples.truncate(count);
+        self
+    }
+}

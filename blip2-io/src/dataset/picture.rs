@@ -1,0 +1,126 @@
+//! Where a picture is.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use image::RgbImage;
+use zip::ZipArchive;
+
+use super::DatasetError;
+use crate::image::{DecodeOptions, decode_bytes, decode_file};
+
+/// A picture in a file, or in an archive of many.
+#[derive(Debug, Clone)]
+pub enum PictureFile {
+    /// A file of its own.
+    File(PathBuf),
+    /// A member of a zip archive, as a wheel is.
+    Member {
+        /// The archive.
+        archive: Archive,
+        /// The member's name.
+        name: String,
+    },
+}
+
+/// An open zip archive, read by one thread at a time.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    path: PathBuf,
+    zip: Arc<Mutex<ZipArchive<File>>>,
+}
+
+impl From<PathBuf> for PictureFile {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl PictureFile {
+    /// What errors call it.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Member { archive, name } => archive.path.join(name),
+        }
+    }
+
+    /// Decodes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_file`], naming the file.
+    pub fn open(&self, options: &DecodeOptions) -> Result<RgbImage, DatasetError> {
+        match self {
+            Self::File(path) => Ok(decode_file(path, options)?),
+            Self::Member { archive, name } => {
+                let bytes = archive.read(name, options.limits.max_file_bytes)?;
+                decode_bytes(&bytes, options)
+                    .map_err(|error| DatasetError::Image(error.in_file(&self.path())))
+            }
+        }
+    }
+}
+
+impl Archive {
+    pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
+        let file = File::open(path).map_err(|source| DatasetError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let zip = ZipArchive::new(file).map_err(|error| fault(path, error))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            zip: Arc::new(Mutex::new(zip)),
+        })
+    }
+
+    /// The names of its members, as far as they are texts.
+    pub(super) fn names(&self) -> Vec<String> {
+        let zip = self.lock();
+        zip.file_names()
+            .filter_map(Result::ok)
+            .map(Into::into)
+            .collect()
+    }
+
+    /// A member's bytes, of which there may be `limit`.
+    pub(super) fn read(&self, name: &str, limit: u64) -> Result<Vec<u8>, DatasetError> {
+        let mut zip = self.lock();
+        let mut member = zip
+            .by_name(name)
+            .map_err(|error| fault(&self.path.join(name), error))?;
+        let mut bytes = Vec::new();
+        let read = member
+            .by_ref()
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes);
+        read.map_err(|source| DatasetError::Read {
+            path: self.path.join(name),
+            source,
+        })?;
+        if bytes.len() as u64 > limit {
+            let reason = format!("it unpacks to more than {limit} bytes");
+            return Err(fault(&self.path.join(name), reason));
+        }
+        Ok(bytes)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, ZipArchive<File>> {
+        // A reader that panicked leaves the directory of the archive as it was.
+        self.zip
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+fn fault(path: &Path, reason: impl ToString) -> DatasetError {
+    DatasetError::Format {
+        path: path.to_path_buf(),
+        reason: reason.to_string(),
+    }
+}

@@ -1,0 +1,123 @@
+//! What all readers share.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{BrokenRecord, Dataset, DatasetError, Example, OnBroken, PictureFile};
+
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
+    fs::read(path).map_err(|source| DatasetError::Read {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, DatasetError> {
+    parsed(path, &bytes(path)?)
+}
+
+pub(super) fn parsed<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, DatasetError> {
+    serde_json::from_slice(text).map_err(|error| DatasetError::Format {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
+    })
+}
+
+/// A data set in the making.
+pub(super) struct Collector {
+    file: PathBuf,
+    pub(super) examples: Vec<Example>,
+    pub(super) pictures: Vec<PictureFile>,
+    places: HashMap<PathBuf, Option<usize>>,
+    broken: Vec<BrokenRecord>,
+}
+
+impl Collector {
+    pub(super) fn new(file: PathBuf) -> Self {
+        Self {
+            file,
+            examples: Vec::new(),
+            pictures: Vec::new(),
+            places: HashMap::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    pub(super) fn broken(&mut self, place: String, reason: String) {
+        let file = self.file.clone();
+        self.broken.push(BrokenRecord {
+            file,
+            place,
+            reason,
+        });
+    }
+
+    /// Adds an example whose picture is in one of these files, the first that there is.
+    pub(super) fn add(
+        &mut self,
+        place: String,
+        id: String,
+        pictures: &[PathBuf],
+        question: Option<String>,
+        answers: Vec<String>,
+    ) {
+        let Some(picture) = pictures.iter().find_map(|path| self.picture(path)) else {
+            let names: Vec<_> = pictures
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            let reason = format!("there is no picture {}", names.join(" or "));
+            return self.broken(place, reason);
+        };
+        if question
+            .as_deref()
+            .is_some_and(|text| text.trim().is_empty())
+        {
+            return self.broken(place, "the question is empty".into());
+        }
+        self.examples.push(Example {
+            id,
+            picture,
+            question,
+            answers,
+        });
+    }
+
+    /// The number of the picture in a file, if there is such a file.
+    fn picture(&mut self, path: &Path) -> Option<usize> {
+        if let Some(known) = self.places.get(path) {
+            return *known;
+        }
+        let place = path.is_file().then(|| {
+            self.pictures.push(path.to_path_buf().into());
+            self.pictures.len() - 1
+        });
+        self.places.insert(path.to_path_buf(), place);
+        place
+    }
+
+    pub(super) fn finish(self, on_broken: OnBroken) -> Result<Dataset, DatasetError> {
+        if on_broken == OnBroken::Fail && !self.broken.is_empty() {
+            let records = self.broken;
+            return Err(DatasetError::Broken { records });
+        }
+        if self.examples.is_empty() {
+            return Err(match self.broken.is_empty() {
+                true => DatasetError::Empty { path: self.file },
+                false => DatasetError::Broken {
+                    records: self.broken,
+                },
+            });
+        }
+        Ok(Dataset {
+            examples: self.examples,
+            pictures: self.pictures,
+            broken: self.broken,
+        })
+    }
+}
