@@ -46,6 +46,12 @@ pub enum Blip2Error {
         /// The token.
         token: String,
     },
+    /// A checkpoint that does not say what ends an answer.
+    #[error(
+        "neither the configuration nor the tokenizer names an end token, which every answer is \
+         trained to end with; give `eos_token_id` in generation_config.json"
+    )]
+    NoEndToken,
     /// A prompt that holds the image placeholder, which only the library may place.
     #[error(
         "the prompt contains the image placeholder `{token}`; leave it out, the picture is put in \

@@ -88,8 +88,9 @@ pub use family::opened_with;
 pub use pack::pack;
 pub use photo_index::PhotoIndex;
 pub use pipeline::{
-    Answer, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Grammar, Options,
-    Picture, RankOptions, Ranked, Seen, Template, Timings, Typed, TypedAnswer,
+    Answer, AnswerRows, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Grammar,
+    LabeledRows, Options, Picture, RankOptions, Ranked, Seen, Template, Timings, Typed,
+    TypedAnswer,
 };
 pub use precision::PrecisionPlan;
 pub use preset::{Preset, UnknownPreset};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use blip2_core::Blip2Error;
-use blip2_io::IoError;
+use blip2_io::{IoError, dataset::DatasetError};
 use blip2_lm::LmError;
 
 /// Everything that can go wrong while a model is trained.
@@ -22,6 +22,9 @@ pub enum TrainError {
     /// The language model refused its input.
     #[error(transparent)]
     Lm(#[from] LmError),
+    /// The data could not be read.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
     /// Nothing would be trained.
     #[error("nothing would be trained: {reason}")]
     NothingTrains {
@@ -73,6 +76,18 @@ pub enum TrainError {
 }
 
 impl TrainError {
+    /// The same, of a certain step.
+    pub(crate) fn at(self, at: usize) -> Self {
+        match self {
+            Self::NotFinite { what, value, .. } => Self::NotFinite {
+                what,
+                value,
+                step: at,
+            },
+            other => other,
+        }
+    }
+
     pub(crate) fn file(path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         Self::File { path, source }

@@ -20,7 +20,7 @@
 //! let mut trained = training.load()?;
 //! let mut optimizer = AdamW::default();
 //! for batch in &batches {
-//!     let loss = language_model_loss(trained.model(), batch)?;
+//!     let loss = language_model_loss(trained.model(), batch, 0.0)?;
 //!     let gradients = trained.gradients(loss)?;
 //!     optimizer.step(&mut trained, gradients.clipped(1.0), 1e-4)?;
 //! }
@@ -30,20 +30,26 @@
 //! ```
 
 mod error;
+mod fresh;
 mod gradients;
 mod lora;
 mod names;
 pub mod objective;
 mod optimizer;
+mod run;
 mod schedule;
 mod state;
 mod trained;
 
 pub use error::TrainError;
+pub use fresh::FreshWeights;
 pub use gradients::Gradients;
 pub use lora::{Lora, LoraConfig};
 pub use names::{Named, Names};
 pub use optimizer::AdamW;
+pub use run::{
+    At, Average, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Watch, train,
+};
 pub use schedule::Schedule;
 pub use state::Progress;
 pub use trained::{Trained, Training};

@@ -15,7 +15,7 @@ use burn::{
     tensor::{DType, Device, Tensor, TensorData},
 };
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{AdamW, TrainError, Trained, lora::floats};
@@ -23,8 +23,12 @@ use crate::{AdamW, TrainError, Trained, lora::floats};
 const TRAINED: &str = "trained.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const PROGRESS: &str = "progress.json";
+/// What the names of further sets of tensors end with.
+const KEPT_SET: &str = "kept.safetensors";
 /// What the names of states begin with; the step's number follows.
 const STATE: &str = "step-";
+/// What the names of states begin with that are not whole.
+const WRITING: &str = "writing-";
 /// How many states are kept: the last may be what a fault of the disk spoilt.
 const KEPT: usize = 2;
 
@@ -37,6 +41,46 @@ pub struct Progress {
     /// score so far.
     #[serde(default)]
     pub notes: Value,
+    /// Tensors that it wants to know, by a name of each set.
+    #[serde(skip)]
+    tensors: BTreeMap<String, BTreeMap<String, TensorData>>,
+}
+
+impl Progress {
+    /// So many steps, and notes.
+    ///
+    /// # Errors
+    ///
+    /// For notes that JSON cannot hold.
+    pub fn new(step: usize, notes: &impl Serialize) -> Result<Self, TrainError> {
+        let notes = serde_json::to_value(notes)
+            .map_err(|error| TrainError::state(Path::new(PROGRESS), error))?;
+        let tensors = BTreeMap::new();
+        Ok(Self {
+            step,
+            notes,
+            tensors,
+        })
+    }
+
+    /// Keeps a set of tensors beside the notes, under a file's name.
+    pub fn keep(&mut self, name: &str, tensors: BTreeMap<String, TensorData>) {
+        self.tensors.insert(name.to_string(), tensors);
+    }
+
+    /// A set of tensors that was kept; empty if there is none.
+    pub fn tensors(&self, name: &str) -> BTreeMap<String, TensorData> {
+        self.tensors.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The notes, as what they were.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::State`] if they were something else.
+    pub fn notes<T: DeserializeOwned>(&self, folder: &Path) -> Result<T, TrainError> {
+        serde_json::from_value(self.notes.clone()).map_err(|error| TrainError::state(folder, error))
+    }
 }
 
 impl<M: Module> Trained<M> {
@@ -54,7 +98,7 @@ impl<M: Module> Trained<M> {
         folder: impl AsRef<Path>,
     ) -> Result<PathBuf, TrainError> {
         let folder = folder.as_ref();
-        let writing = folder.join(format!("writing-{}", std::process::id()));
+        let writing = folder.join(format!("{WRITING}{}", std::process::id()));
         let whole = folder.join(format!("{STATE}{:09}", progress.step));
         if writing.exists() {
             fs::remove_dir_all(&writing).map_err(|error| TrainError::file(&writing, error))?;
@@ -67,6 +111,10 @@ impl<M: Module> Trained<M> {
         let moments = moments.iter().map(|(name, data)| (name.clone(), data));
         let steps = HashMap::from([("steps".to_string(), optimizer.steps.to_string())]);
         write_tensors(&writing.join(OPTIMIZER), moments, Some(steps))?;
+        for (set, tensors) in &progress.tensors {
+            let tensors = tensors.iter().map(|(name, data)| (name.clone(), data));
+            write_tensors(&writing.join(format!("{set}.{KEPT_SET}")), tensors, None)?;
+        }
         let text = serde_json::to_vec_pretty(progress)
             .map_err(|error| TrainError::state(&writing, error))?;
         write_file(&writing.join(PROGRESS), &text)?;
@@ -78,6 +126,7 @@ impl<M: Module> Trained<M> {
         for (_, old) in states.iter().rev().skip(KEPT) {
             fs::remove_dir_all(old).map_err(|error| TrainError::file(old, error))?;
         }
+        clear_abandoned(folder);
         Ok(whole)
     }
 
@@ -97,8 +146,9 @@ impl<M: Module> Trained<M> {
         };
         let path = state.join(PROGRESS);
         let text = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
-        let progress: Progress =
+        let mut progress: Progress =
             serde_json::from_slice(&text).map_err(|error| TrainError::state(&path, error))?;
+        progress.tensors = kept_sets(&state)?;
         let path = state.join(OPTIMIZER);
         let (moments, metadata) = read_tensors(&path)?;
         let steps = metadata.get("steps").and_then(|steps| steps.parse().ok());
@@ -110,6 +160,31 @@ impl<M: Module> Trained<M> {
         optimizer.steps = steps;
         Ok(Some(progress))
     }
+}
+
+/// Removes what processes left that were killed while they wrote. That it stays costs space alone.
+fn clear_abandoned(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        if entry.file_name().to_string_lossy().starts_with(WRITING) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The sets of tensors that a state keeps besides.
+fn kept_sets(state: &Path) -> Result<BTreeMap<String, BTreeMap<String, TensorData>>, TrainError> {
+    let mut sets = BTreeMap::new();
+    let failed = |error| TrainError::file(state, error);
+    for entry in fs::read_dir(state).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let set = name.and_then(|name| name.strip_suffix(KEPT_SET)?.strip_suffix('.'));
+        if let Some(set) = set {
+            sets.insert(set.to_string(), read_tensors(&path)?.0);
+        }
+    }
+    Ok(sets)
 }
 
 /// The states below a folder with their steps, in that order.
@@ -368,6 +443,19 @@ pub(crate) fn save_model(
     }
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     save_tensors(&folder.join("model.safetensors"), all, metadata)
+}
+
+/// Writes a checkpoint that is no other's: all of these tensors.
+pub(crate) fn save_fresh(
+    values: &BTreeMap<String, TensorData>,
+    config: &Value,
+    folder: &Path,
+) -> Result<(), TrainError> {
+    fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
+    let values = values.iter().map(|(name, data)| (name.clone(), data));
+    write_tensors(&folder.join("model.safetensors"), values, None)?;
+    let path = folder.join("config.json");
+    write_file(&path, format!("{config:#}\n").as_bytes())
 }
 
 /// Copies everything but weights, folders in it included.

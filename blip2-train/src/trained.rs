@@ -295,6 +295,17 @@ impl<M: Module> Trained<M> {
         self.model = self.model.clone().map(&mut update);
     }
 
+    /// The same with these numbers in the places of trained parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::State`] for numbers that are not those of all trained parameters.
+    pub fn with_values(&self, values: &BTreeMap<String, TensorData>) -> Result<Self, TrainError> {
+        let mut other = self.clone();
+        other.restore(values, Path::new("values"))?;
+        Ok(other)
+    }
+
     /// The trained parameters' numbers, in the shapes of a checkpoint.
     pub fn values(&self) -> BTreeMap<String, TensorData> {
         let mut values = Values {
@@ -361,6 +372,30 @@ impl<M: Module> Trained<M> {
         let adapters = adapters.filter(|(name, _)| name.contains(".lora_"));
         let base = self.source.display().to_string();
         lora::save(folder.as_ref(), config, &adapters.collect(), &base)
+    }
+
+    /// Writes the weights and the configuration of a model that was trained from scratch; its
+    /// tokenizer and its processor are for its maker to put beside them.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be written.
+    pub fn save_fresh(
+        &self,
+        config: &Blip2Config,
+        folder: impl AsRef<Path>,
+    ) -> Result<(), TrainError> {
+        let folder = folder.as_ref();
+        let all: BTreeSet<String> = self.names.iter().map(|named| named.name.clone()).collect();
+        let mut values = Values {
+            names: &self.names,
+            trained: &all,
+            found: BTreeMap::new(),
+        };
+        self.model.visit(&mut values);
+        let config =
+            serde_json::to_value(config).map_err(|error| TrainError::state(folder, error))?;
+        crate::state::save_fresh(&values.found, &config, folder)
     }
 
     /// Writes a Hugging Face folder of the whole model: the checkpoint that it was loaded from with

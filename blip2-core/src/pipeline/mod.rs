@@ -1,6 +1,7 @@
 //! The pipeline: pictures and text in, answers out.
 
 mod answer;
+mod answer_rows;
 mod builder;
 mod continuations;
 mod encoded;
@@ -30,6 +31,7 @@ use blip2_vision::VisionOptions;
 use burn::tensor::Device;
 
 pub use answer::{Answer, Timings};
+pub use answer_rows::{AnswerRows, LabeledRows};
 pub use builder::Blip2PipelineBuilder;
 pub(crate) use builder::IGNORABLE;
 pub(crate) use continuations::{DigitToken, digit_tokens};

@@ -23,6 +23,14 @@ pub(crate) struct Prompt {
     instruction: Vec<u32>,
 }
 
+impl Prompt {
+    /// The prompt with tokens behind it, which the Q-Former does not read.
+    pub(super) fn followed_by(mut self, tokens: &[u32]) -> Self {
+        self.text.extend(tokens);
+        self
+    }
+}
+
 /// How the Q-Former reads prompts (InstructBLIP).
 #[derive(Debug)]
 struct Reader {
@@ -173,6 +181,11 @@ impl Prompts {
             Some(reader) => reader.encode(prompt),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The text that a caption continues.
+    pub(super) fn caption_prompt(&self) -> &str {
+        &self.caption_prompt
     }
 
     /// What a caption continues.

@@ -1,0 +1,162 @@
+//! What is seen of a training.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{TrainError, state::write_file};
+
+/// A step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// Its number, from 0.
+    pub step: usize,
+    /// How often all data were seen before.
+    pub epoch: u64,
+    /// The learning rate.
+    pub lr: f64,
+    /// The loss.
+    pub loss: f64,
+    /// The parts of the loss, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, f64>,
+    /// The norm of all gradients together, before they are clipped.
+    pub grad_norm: f64,
+    /// How long the training took until then.
+    pub seconds: f64,
+}
+
+/// An evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Score {
+    /// After how many steps.
+    pub step: usize,
+    /// The score, more being better.
+    pub value: f64,
+}
+
+/// All that was seen.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Each step.
+    pub records: Vec<Record>,
+    /// Each evaluation.
+    pub scores: Vec<Score>,
+}
+
+const STEPS: &str = "metrics.jsonl";
+const SCORES: &str = "scores.jsonl";
+const TABLE: &str = "metrics.csv";
+const CURVE: &str = "curve.svg";
+
+impl Metrics {
+    /// Writes `metrics.jsonl` and `metrics.csv` (a row for each step), `scores.jsonl` (for each
+    /// evaluation), and `curve.svg`.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be written.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), TrainError> {
+        let folder = folder.as_ref();
+        fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
+        write_file(
+            &folder.join(STEPS),
+            lines(&self.records, folder)?.as_bytes(),
+        )?;
+        write_file(
+            &folder.join(SCORES),
+            lines(&self.scores, folder)?.as_bytes(),
+        )?;
+        write_file(&folder.join(TABLE), self.csv().as_bytes())?;
+        match self.curve_svg() {
+            Some(svg) => write_file(&folder.join(CURVE), svg.as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads what was seen of the first `steps` steps.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or is none of these.
+    pub fn load(folder: impl AsRef<Path>, steps: usize) -> Result<Self, TrainError> {
+        let folder = folder.as_ref();
+        let mut records: Vec<Record> = read(&folder.join(STEPS))?;
+        let mut scores: Vec<Score> = read(&folder.join(SCORES))?;
+        records.retain(|record| record.step < steps);
+        scores.retain(|score| score.step <= steps);
+        Ok(Self { records, scores })
+    }
+
+    pub(super) fn spent(&self) -> Duration {
+        let seconds = self.records.last().map_or(0.0, |record| record.seconds);
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    }
+
+    /// A table of the steps, with a column for each part of the loss, and for the score where there
+    /// was one.
+    pub fn csv(&self) -> String {
+        let mut parts: Vec<&str> = self
+            .records
+            .iter()
+            .flat_map(|record| record.parts.keys().map(String::as_str))
+            .collect();
+        parts.sort_unstable();
+        parts.dedup();
+        let mut text = String::from("step,epoch,lr,loss,grad_norm,seconds");
+        for name in &parts {
+            text.push(',');
+            text.push_str(name);
+        }
+        text.push_str(",score\n");
+        let scores: BTreeMap<usize, f64> = self
+            .scores
+            .iter()
+            .map(|score| (score.step, score.value))
+            .collect();
+        for record in &self.records {
+            let Record {
+                step,
+                epoch,
+                lr,
+                loss,
+                grad_norm,
+                seconds,
+                ..
+            } = record;
+            text.push_str(&format!(
+                "{step},{epoch},{lr:e},{loss},{grad_norm},{seconds:.3}"
+            ));
+            for name in &parts {
+                let part = record.parts.get(*name).map(f64::to_string);
+                text.push(',');
+                text.push_str(&part.unwrap_or_default());
+            }
+            let score = scores.get(&(step + 1)).map(f64::to_string);
+            text.push(',');
+            text.push_str(&score.unwrap_or_default());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn lines<T: Serialize>(rows: &[T], folder: &Path) -> Result<String, TrainError> {
+    let mut text = String::new();
+    for row in rows {
+        let line = serde_json::to_string(row).map_err(|error| TrainError::state(folder, error))?;
+        text.push_str(&line);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {
+    let text = fs::read_to_string(path).map_err(|error| TrainError::file(path, error))?;
+    let rows = text.lines().map(serde_json::from_str);
+    rows.collect::<Result<_, _>>()
+        .map_err(|error| TrainError::state(path, error))
+}
