@@ -56,6 +56,8 @@ mod packed;
 mod precision;
 mod product;
 mod random;
+#[cfg(feature = "autodiff")]
+mod recorded;
 mod weights;
 
 pub use activation::Activation;

@@ -107,6 +107,10 @@ impl Matrix {
         if let Some(y) = self.kernel(&x, &then) {
             return y;
         }
+        #[cfg(feature = "autodiff")]
+        if let Some(y) = self.recorded(&x, &then) {
+            return y;
+        }
         let weight = self.to_tensor(&x.device());
         let y = product(x, weight, then.bias);
         let y = match then.activation {
@@ -116,6 +120,16 @@ impl Matrix {
         match then.residual {
             Some(residual) => residual + y,
             None => y,
+        }
+    }
+
+    /// The product as one operation that records its gradient, where gradients are recorded.
+    #[cfg(feature = "autodiff")]
+    fn recorded<const D: usize>(&self, x: &Tensor<D>, then: &Then<D>) -> Option<Tensor<D>> {
+        match (&self.dense, &self.packed) {
+            (Some(dense), _) => crate::recorded::linear(x, &dense.val(), then),
+            (_, Some(packed)) => crate::recorded::packed(x, packed, then),
+            _ => None,
         }
     }
 

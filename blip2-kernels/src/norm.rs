@@ -29,6 +29,12 @@ impl LayerNorm {
         if let Some(output) = kernel::normalized(&input, &self.weight, Some(&self.bias), self.eps) {
             return output;
         }
+        #[cfg(feature = "autodiff")]
+        if let Some(output) =
+            crate::recorded::layer_norm(&input, &self.weight.val(), &self.bias.val(), self.eps)
+        {
+            return output;
+        }
         module::layer_norm(input, self.weight.val(), Some(self.bias.val()), self.eps)
     }
 }

@@ -77,6 +77,11 @@ fn attend(
     if !keep_map && let Some(output) = fused(&q, &k, &v, scale, bias.as_ref(), rounded) {
         return Attended { output, map: None };
     }
+    #[cfg(feature = "autodiff")]
+    if !keep_map && let Some(output) = crate::recorded::attention(&q, &k, &v, scale, bias.as_ref())
+    {
+        return Attended { output, map: None };
+    }
     let _ = rounded;
     let [_, heads, _, _] = q.dims();
     let (k, v) = (repeated(k, heads), repeated(v, heads));
