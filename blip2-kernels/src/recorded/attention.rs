@@ -1,12 +1,17 @@
 //! Attention and its gradient.
 
 use burn::tensor::Tensor;
+use burn_backend::TensorMetadata;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::{Step, absent, any_recorded, lifted, operand, record, slice, tensor};
+use super::{
+    Step, absent, any_recorded, lifted, operand, record_as_they_lie, rows_contiguous,
+    small::{Panels, Rows, View, multiply},
+    tensor,
+};
 use crate::{
-    isa::{Isa, vectorized},
+    isa::{Isa, LANES, vectorized},
     math,
 };
 
@@ -24,34 +29,31 @@ pub(crate) fn attention(
     }
     let [batch, heads, queries, _] = q.dims();
     let [_, groups, keys, _] = k.dims();
-    let width = v.dims()[3];
     let wants = bias.is_some_and(|bias| bias.device().is_autodiff() && bias.is_tracked());
     if groups != heads || wants {
         return None;
     }
-    let (bias_dims, bias) = match bias {
-        Some(bias) if bias.dims()[3] == keys => (bias.dims(), operand(bias)?),
+    let bias = match bias {
+        Some(bias) if bias.dims()[3] == keys => operand(bias)?,
         Some(_) => return None,
-        None => ([0; 4], absent()),
+        None => absent(),
     };
     let operands = [operand(q)?, operand(k)?, operand(v)?, bias];
-    let output = record(operands, |[q, k, v, bias]| {
+    let output = record_as_they_lie(operands, |operands| {
+        let [q, k, v, bias] = operands.map(rows_contiguous);
         let step = Attention {
             q,
             k,
             v,
             bias,
-            bias_dims,
             dims: [batch, heads, queries, keys],
             scale: scale as f32,
         };
-        let mut output = vec![0f32; batch * heads * queries * width];
+        let width = step.v.shape()[3];
+        let output = Heads::new([batch, queries, heads, width]);
         let isa = Isa::active();
-        output
-            .par_chunks_mut((queries * width).max(1))
-            .enumerate()
-            .for_each(|(head, output)| forward(isa, step.head(head), output));
-        (tensor(output, [batch, heads, queries, width]), step)
+        let output = output.filled(|head| forward(isa, step.head(head)));
+        (output, step)
     });
     Some(lifted(output))
 }
@@ -62,56 +64,61 @@ struct Attention {
     k: FlexTensor,
     v: FlexTensor,
     bias: FlexTensor,
-    bias_dims: [usize; 4],
     /// batch, heads, queries, keys
     dims: [usize; 4],
     scale: f32,
 }
 
-/// One head's operands, each contiguous.
+/// One head's operands.
 #[derive(Clone, Copy)]
 struct Head<'a> {
-    q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
-    /// Rows of biases, one for each query, one for all, or none.
-    bias: &'a [f32],
+    q: View<'a>,
+    k: View<'a>,
+    v: View<'a>,
+    /// Rows of biases, one for each query; nothing where there is no bias.
+    bias: View<'a>,
     queries: usize,
     keys: usize,
+    /// Of queries and keys, and of values.
+    widths: [usize; 2],
     scale: f32,
+}
+
+/// A head of a tensor `[batch, heads, rows, width]` whose last axis is contiguous. Axes of size 1 are
+/// as large as one wants.
+fn head_of(tensor: &FlexTensor, batch: usize, head: usize) -> View<'_> {
+    let (shape, layout) = (tensor.shape(), tensor.layout());
+    let step = |axis: usize| match shape[axis] {
+        1 => 0,
+        _ => layout.strides()[axis].unsigned_abs(),
+    };
+    let start = layout.start_offset() + batch * step(0) + head * step(1);
+    View {
+        data: tensor.storage::<f32>().get(start..).unwrap_or_default(),
+        strides: [step(2), 1],
+    }
 }
 
 impl Attention {
     /// The head of this number, counted over the whole batch.
     fn head(&self, number: usize) -> Head<'_> {
         let [_, heads, queries, keys] = self.dims;
-        let part = |tensor: &'_ FlexTensor, count: usize| {
-            let all = slice(tensor).len();
-            let size = all / count.max(1);
-            (number * size, size)
-        };
-        let count = self.dims[0] * heads;
-        let of = |tensor| {
-            let (start, size) = part(tensor, count);
-            start..start + size
-        };
-        let [b, h, rows, _] = self.bias_dims;
-        let bias = match slice(&self.bias) {
-            [] => &[],
-            bias => {
-                let (batch, head) = (number / heads, number % heads);
-                let place = (batch.min(b - 1)) * h + head.min(h - 1);
-                let size = rows * keys;
-                &bias[place * size..(place + 1) * size]
-            }
+        let (batch, head) = (number / heads, number % heads);
+        let bias = match self.bias.shape().num_elements() {
+            0 => View {
+                data: &[],
+                strides: [0, 1],
+            },
+            _ => head_of(&self.bias, batch, head),
         };
         Head {
-            q: &slice(&self.q)[of(&self.q)],
-            k: &slice(&self.k)[of(&self.k)],
-            v: &slice(&self.v)[of(&self.v)],
+            q: head_of(&self.q, batch, head),
+            k: head_of(&self.k, batch, head),
+            v: head_of(&self.v, batch, head),
             bias,
             queries,
             keys,
+            widths: [self.q.shape()[3], self.v.shape()[3]],
             scale: self.scale,
         }
     }
@@ -120,146 +127,164 @@ impl Attention {
 impl Step<4> for Attention {
     fn gradients(self, gradient: FlexTensor, _: [bool; 4]) -> [Option<FlexTensor>; 4] {
         let [batch, heads, queries, keys] = self.dims;
-        let count = batch * heads;
-        let sizes = [&self.q, &self.k, &self.v].map(|tensor| slice(tensor).len());
-        let [mut of_q, mut of_k, mut of_v] = sizes.map(|size| vec![0f32; size]);
-        let [q, k, v] = sizes.map(|size| (size / count.max(1)).max(1));
-        let out = (slice(&gradient).len() / count.max(1)).max(1);
+        let gradient = rows_contiguous(gradient);
+        let [width, out] = [self.q.shape()[3], self.v.shape()[3]];
         let isa = Isa::active();
-        of_q.par_chunks_mut(q)
-            .zip(of_k.par_chunks_mut(k))
-            .zip(of_v.par_chunks_mut(v))
-            .zip(slice(&gradient).par_chunks(out))
-            .enumerate()
-            .for_each(|(head, (((q, k), v), gradient))| {
-                backward(isa, self.head(head), gradient, q, k, v);
-            });
-        let shaped = |values: Vec<f32>, rows: usize| {
-            let width = values.len() / (count * rows).max(1);
-            Some(tensor(values, [batch, heads, rows, width]))
-        };
+        let found: Vec<[Rows; 3]> = (0..batch * heads)
+            .into_par_iter()
+            .map(|head| {
+                let gradient = head_of(&gradient, head / heads, head % heads);
+                backward(isa, self.head(head), gradient)
+            })
+            .collect();
+        let [mut of_q, mut of_k, mut of_v] = [
+            Heads::new([batch, queries, heads, width]),
+            Heads::new([batch, keys, heads, width]),
+            Heads::new([batch, keys, heads, out]),
+        ];
+        for (head, [q, k, v]) in found.iter().enumerate() {
+            of_q.put(head, q);
+            of_k.put(head, k);
+            of_v.put(head, v);
+        }
         [
-            shaped(of_q, queries),
-            shaped(of_k, keys),
-            shaped(of_v, keys),
+            Some(of_q.tensor()),
+            Some(of_k.tensor()),
+            Some(of_v.tensor()),
             None,
         ]
     }
 }
 
-/// `[rows, width]` to `[width, rows]`.
-#[inline(always)]
-fn transposed(values: &[f32], rows: usize) -> Vec<f32> {
-    let width = values.len() / rows.max(1);
-    let mut turned = vec![0f32; values.len()];
-    for (row, values) in values.chunks_exact(width.max(1)).enumerate() {
-        for (column, &value) in values.iter().enumerate() {
-            turned[column * rows + row] = value;
-        }
-    }
-    turned
+/// A tensor in the making, `[batch, rows, heads, width]`: the way it lies before heads are split.
+struct Heads {
+    values: Vec<f32>,
+    dims: [usize; 4],
 }
 
-/// The sum of rows, each times its factor.
-#[inline(always)]
-fn combined(factors: &[f32], rows: &[f32], sum: &mut [f32]) {
-    for (&factor, row) in factors.iter().zip(rows.chunks_exact(sum.len().max(1))) {
-        for (sum, &value) in sum.iter_mut().zip(row) {
-            *sum += factor * value;
-        }
+impl Heads {
+    fn new(dims: [usize; 4]) -> Self {
+        let values = vec![0f32; dims.iter().product()];
+        Self { values, dims }
     }
-}
 
-/// A query's map: how much it looks at each key.
-#[inline(always)]
-fn looked(head: &Head<'_>, keys: &[f32], query: usize, map: &mut [f32]) {
-    let width = head.q.len() / head.queries.max(1);
-    map.fill(0.0);
-    combined(&head.q[query * width..(query + 1) * width], keys, map);
-    let bias = match head.bias.len() {
-        0 => None,
-        all if all == head.keys => Some(head.bias),
-        _ => Some(&head.bias[query * head.keys..(query + 1) * head.keys]),
-    };
-    match bias {
-        Some(bias) => {
-            for (score, bias) in map.iter_mut().zip(bias) {
-                *score = *score * head.scale + bias;
-            }
-        }
-        None => {
-            for score in map.iter_mut() {
-                *score *= head.scale;
-            }
+    /// Puts a head in its place.
+    fn put(&mut self, number: usize, head: &Rows) {
+        let [_, rows, heads, width] = self.dims;
+        let (batch, column) = (number / heads, number % heads);
+        for row in 0..rows {
+            let start = ((batch * rows + row) * heads + column) * width;
+            self.values[start..start + width].copy_from_slice(head.row(row));
         }
     }
-    let largest = map.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-    for score in map.iter_mut() {
-        *score = math::exp(*score - largest);
+
+    /// Computes all heads and puts them in their places.
+    fn filled(mut self, head: impl Fn(usize) -> Rows + Sync + Send) -> FlexTensor {
+        let [batch, _, heads, _] = self.dims;
+        let found: Vec<Rows> = (0..batch * heads).into_par_iter().map(head).collect();
+        for (number, head) in found.iter().enumerate() {
+            self.put(number, head);
+        }
+        self.tensor()
     }
-    let sum: f32 = sum(map);
-    let share = 1.0 / sum;
-    for score in map.iter_mut() {
-        *score *= share;
+
+    /// The tensor `[batch, heads, rows, width]`.
+    fn tensor(self) -> FlexTensor {
+        tensor(self.values, self.dims).permute(&[0, 2, 1, 3])
     }
 }
 
-/// A sum in several lanes, which the compiler may keep in one register.
-#[inline(always)]
-fn sum(values: &[f32]) -> f32 {
-    let mut lanes = [0f32; 16];
-    let (whole, rest) = values.as_chunks::<16>();
-    for values in whole {
-        for (lane, value) in lanes.iter_mut().zip(values) {
-            *lane += value;
-        }
+/// The maps of a head, `[queries, keys]`.
+fn maps(isa: Isa, head: &Head<'_>, operand: &mut Panels) -> Rows {
+    let ([width, _], queries, keys) = (head.widths, head.queries, head.keys);
+    let turned = operand.fill(head.k.turned(), width, keys);
+    let mut map = multiply(isa, head.q, turned, [queries, keys]);
+    for query in 0..queries {
+        let bias = head.bias.data.get(query * head.bias.strides[0]..);
+        let bias = bias.and_then(|bias| bias.get(..keys)).unwrap_or_default();
+        look(isa, map.row_mut(query), bias, head.scale);
     }
-    lanes.iter().sum::<f32>() + rest.iter().sum::<f32>()
+    map
 }
 
-vectorized! {
-    fn forward(head: Head<'_>, output: &mut [f32]) {
-        let keys = transposed(head.k, head.keys);
-        let mut map = vec![0f32; head.keys];
-        let width = output.len() / head.queries.max(1);
-        for (query, output) in output.chunks_exact_mut(width.max(1)).enumerate() {
-            looked(&head, &keys, query, &mut map);
-            combined(&map, head.v, output);
-        }
+fn forward(isa: Isa, head: Head<'_>) -> Rows {
+    let mut operand = Panels::default();
+    let map = maps(isa, &head, &mut operand);
+    let values = operand.fill(head.v, head.keys, head.widths[1]);
+    multiply(isa, map.view(), values, [head.queries, head.widths[1]])
+}
+
+/// The gradients of queries, keys and values.
+fn backward(isa: Isa, head: Head<'_>, gradient: View<'_>) -> [Rows; 3] {
+    let ([width, out], queries, keys) = (head.widths, head.queries, head.keys);
+    let mut operand = Panels::default();
+    let map = maps(isa, &head, &mut operand);
+    let values = operand.fill(head.v.turned(), out, keys);
+    let mut slope = multiply(isa, gradient, values, [queries, keys]);
+    for query in 0..queries {
+        slopes(isa, slope.row_mut(query), map.row(query), head.scale);
     }
+    let of_q = operand.fill(head.k, keys, width);
+    let of_q = multiply(isa, slope.view(), of_q, [queries, width]);
+    let of_k = operand.fill(head.q, queries, width);
+    let of_k = multiply(isa, slope.view().turned(), of_k, [keys, width]);
+    let of_v = operand.fill(gradient, queries, out);
+    let of_v = multiply(isa, map.view().turned(), of_v, [keys, out]);
+    [of_q, of_k, of_v]
 }
 
 vectorized! {
-    fn backward(head: Head<'_>, gradient: &[f32], of_q: &mut [f32], of_k: &mut [f32], of_v: &mut [f32]) {
-        let (keys, values) = (transposed(head.k, head.keys), transposed(head.v, head.keys));
-        let width = (of_q.len() / head.queries.max(1)).max(1);
-        let out = (gradient.len() / head.queries.max(1)).max(1);
-        let (mut map, mut slope) = (vec![0f32; head.keys], vec![0f32; head.keys]);
-        for query in 0..head.queries {
-            looked(&head, &keys, query, &mut map);
-            let gradient = &gradient[query * out..(query + 1) * out];
-            slope.fill(0.0);
-            combined(gradient, &values, &mut slope);
-            let mut mean = [0f32; 16];
-            for (place, (slope, share)) in slope.iter().zip(&map).enumerate() {
-                mean[place % 16] += slope * share;
+    /// Turns a query's scores into its map: how much it looks at each key.
+    fn look(scores: &mut [f32], bias: &[f32], scale: f32) {
+        for score in scores.iter_mut() {
+            *score *= scale;
+        }
+        for (score, bias) in scores.iter_mut().zip(bias) {
+            *score += bias;
+        }
+        let mut lanes = [f32::NEG_INFINITY; LANES];
+        let (whole, rest) = scores.as_chunks::<LANES>();
+        for scores in whole {
+            for lane in 0..LANES {
+                lanes[lane] = lanes[lane].max(scores[lane]);
             }
-            let mean: f32 = mean.iter().sum();
-            for (slope, share) in slope.iter_mut().zip(&map) {
-                *slope = share * (*slope - mean) * head.scale;
+        }
+        let largest = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        let mut lanes = [0f32; LANES];
+        let (whole, rest) = scores.as_chunks_mut::<LANES>();
+        for scores in whole {
+            for lane in 0..LANES {
+                scores[lane] = math::exp(scores[lane] - largest);
+                lanes[lane] += scores[lane];
             }
-            let own = &head.q[query * width..(query + 1) * width];
-            combined(&slope, head.k, &mut of_q[query * width..(query + 1) * width]);
-            for (factor, row) in slope.iter().zip(of_k.chunks_exact_mut(width)) {
-                for (sum, value) in row.iter_mut().zip(own) {
-                    *sum += factor * value;
-                }
+        }
+        let mut sum: f32 = lanes.iter().sum();
+        for score in rest {
+            *score = math::exp(*score - largest);
+            sum += *score;
+        }
+        let share = 1.0 / sum;
+        for score in scores.iter_mut() {
+            *score *= share;
+        }
+    }
+}
+
+vectorized! {
+    /// Turns the gradients of a query's map into those of its scores.
+    fn slopes(gradients: &mut [f32], map: &[f32], scale: f32) {
+        let mut lanes = [0f32; LANES];
+        let (whole, rest) = gradients.as_chunks::<LANES>();
+        let (shares, other_shares) = map.as_chunks::<LANES>();
+        for (gradients, shares) in whole.iter().zip(shares) {
+            for lane in 0..LANES {
+                lanes[lane] += gradients[lane] * shares[lane];
             }
-            for (factor, row) in map.iter().zip(of_v.chunks_exact_mut(out)) {
-                for (sum, value) in row.iter_mut().zip(gradient) {
-                    *sum += factor * value;
-                }
-            }
+        }
+        let rest = rest.iter().zip(other_shares).map(|(gradient, share)| gradient * share);
+        let mean = lanes.iter().sum::<f32>() + rest.sum::<f32>();
+        for (gradient, share) in gradients.iter_mut().zip(map) {
+            *gradient = share * (*gradient - mean) * scale;
         }
     }
 }

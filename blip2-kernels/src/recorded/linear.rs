@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     Operand, Step, absent, any_recorded, contiguous, lifted, lowered, operand, plain, record,
-    slice, tensor,
+    slice, tensor, values,
 };
 use crate::{
     Activation, PackedMatrix,
@@ -143,10 +143,6 @@ fn layer<const D: usize>(
 /// Elements that a thread takes at once.
 const PART: usize = 1 << 14;
 
-fn values(tensor: FlexTensor) -> Vec<f32> {
-    slice(&contiguous(tensor)).to_vec()
-}
-
 #[derive(Debug, Clone)]
 struct Layer {
     /// `[rows, in]`
@@ -161,6 +157,7 @@ struct Layer {
 impl Step<4> for Layer {
     fn gradients(self, gradient: FlexTensor, wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
         let [of_x, of_weight, of_bias, of_residual] = wanted;
+        let gradient = contiguous(gradient);
         let shape = gradient.layout().shape().clone();
         let rows = self.x.layout().shape()[0];
         let outputs = slice(&gradient).len() / rows.max(1);
@@ -169,12 +166,12 @@ impl Step<4> for Layer {
         let inner = match &self.kept {
             None => gradient.reshape([rows, outputs].into()),
             Some((activation, kept)) => {
-                let mut values = slice(&gradient).to_vec();
-                values
+                let mut slopes = values(gradient);
+                slopes
                     .par_chunks_mut(PART)
                     .zip(slice(kept).par_chunks(PART))
                     .for_each(|(gradient, kept)| slope(isa, *activation, gradient, kept));
-                tensor(values, [rows, outputs])
+                tensor(slopes, [rows, outputs])
             }
         };
         let bias = of_bias.then(|| {

@@ -11,6 +11,7 @@
 mod attention;
 mod linear;
 mod norm;
+mod small;
 
 use std::{fmt::Debug, marker::PhantomData};
 
@@ -35,7 +36,7 @@ type Operand = <Recorder as BackendTypes>::FloatTensorPrimitive;
 
 /// How an operation's gradient passes to its operands; what it keeps for that.
 trait Step<const N: usize>: Clone + Debug + Send + 'static {
-    /// The gradients of the operands that want one, contiguous, for the result's.
+    /// The gradients of the operands that want one for the result's, which may lie in any way.
     fn gradients(self, gradient: FlexTensor, wanted: [bool; N]) -> [Option<FlexTensor>; N];
 }
 
@@ -51,7 +52,7 @@ impl<S: Step<N>, const N: usize> Backward<Flex, N> for Back<S> {
     type State = S;
 
     fn backward(self, ops: Ops<S, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
-        let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
+        let gradient = gradients.consume::<Flex>(&ops.node);
         let wanted = ops.parents.each_ref().map(Option::is_some);
         let found = ops.state.gradients(gradient, wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(found) {
@@ -67,8 +68,16 @@ fn record<S: Step<N>, const N: usize>(
     operands: [Operand; N],
     forward: impl FnOnce([FlexTensor; N]) -> (FlexTensor, S),
 ) -> Operand {
+    record_as_they_lie(operands, |values| forward(values.map(contiguous)))
+}
+
+/// Computes with the operands' values, and records the step back.
+fn record_as_they_lie<S: Step<N>, const N: usize>(
+    operands: [Operand; N],
+    forward: impl FnOnce([FlexTensor; N]) -> (FlexTensor, S),
+) -> Operand {
     let guards = operands.each_ref().map(Operand::node);
-    let values = operands.map(|operand| contiguous(operand.into_primitive()));
+    let values = operands.map(Operand::into_primitive);
     let (output, step) = forward(values);
     let prepared = Back::<S>(PhantomData).prepare::<NoCheckpointing>(guards);
     match prepared.compute_bound().stateful() {
@@ -108,8 +117,28 @@ fn contiguous(tensor: FlexTensor) -> FlexTensor {
     }
 }
 
+/// A tensor whose last axis is contiguous.
+fn rows_contiguous(tensor: FlexTensor) -> FlexTensor {
+    let layout = tensor.layout();
+    match layout.inner_stride() == 1 && layout.has_positive_strides() {
+        true => tensor,
+        false => tensor.to_contiguous(),
+    }
+}
+
 fn slice(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
+}
+
+/// A contiguous tensor's elements, without a copy where nobody else has them.
+fn values(tensor: FlexTensor) -> Vec<f32> {
+    let (shape, dtype) = (tensor.layout().shape().clone(), DType::F32);
+    let data = tensor.into_data();
+    debug_assert_eq!(
+        (data.dtype(), data.shape().num_elements()),
+        (dtype, shape.num_elements())
+    );
+    data.try_into_vec::<f32>().unwrap_or_default()
 }
 
 fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {

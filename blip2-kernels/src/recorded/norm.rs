@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
-use super::{Step, any_recorded, lifted, operand, record, slice, tensor};
+use super::{Step, any_recorded, contiguous, lifted, operand, record, slice, tensor, values};
 use crate::isa::{Isa, LANES, vectorized};
 
 /// Rows that a thread takes at once.
@@ -57,7 +57,7 @@ impl Step<3> for Norm {
         let shape = self.input.layout().shape().clone();
         let (input, weight) = (slice(&self.input), slice(&self.weight));
         let width = weight.len().max(1);
-        let mut of_input = slice(&gradient).to_vec();
+        let mut of_input = values(contiguous(gradient));
         let isa = Isa::active();
         let of_weight = of_input
             .par_chunks_mut(ROWS * width)
