@@ -285,11 +285,16 @@ impl<'a> Weights<'a> {
     /// The linear layer `name`: `name.weight` `[out, in]` and, if asked, `name.bias` `[out]`.
     pub fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
         let at = self.at(name);
-        let linear = Linear::new(
+        at.adapted(Linear::new(
             at.matrix("weight", d_output, d_input),
             bias.then(|| at.param("bias", [d_output], Role::Bias)),
-        );
-        match at.low_rank(d_input, d_output) {
+        ))
+    }
+
+    /// A layer of one's own making, whose name the cursor has: with its adapter, if the source has
+    /// one for it.
+    pub fn adapted(&self, linear: Linear) -> Linear {
+        match self.low_rank(linear.d_input(), linear.d_output()) {
             Some(adapter) => linear.with_low_rank(adapter),
             None => linear,
         }
@@ -326,20 +331,20 @@ impl<'a> Weights<'a> {
     /// for [`Linear::forward_exact`].
     pub fn dense_linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
         let at = self.at(name);
-        Linear::new(
+        at.adapted(Linear::new(
             Matrix::dense(at.param("weight", [d_output, d_input], Role::Dense)),
             bias.then(|| at.param("bias", [d_output], Role::Bias)),
-        )
+        ))
     }
 
     /// As [`linear`](Self::linear), for the output head of a language model, which may be held in
     /// a wider format, see [`Precision::for_head`].
     pub fn head(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
         let at = self.at(name);
-        Linear::new(
+        at.adapted(Linear::new(
             at.matrix_as("weight", d_output, d_input, Role::Head),
             bias.then(|| at.param("bias", [d_output], Role::Bias)),
-        )
+        ))
     }
 
     /// The embedding table `name`: `name.weight` `[rows, dim]`.

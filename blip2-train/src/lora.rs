@@ -9,7 +9,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 use safetensors::{SafeTensors, tensor::TensorView};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::TrainError;
@@ -25,13 +25,51 @@ pub struct LoraConfig {
     /// The rank of the adapters.
     pub r: usize,
     /// What an adapter adds is multiplied by `lora_alpha / r`.
+    #[serde(default = "usual_alpha")]
     pub lora_alpha: f64,
     /// The part of the input's numbers that is left out in training.
     #[serde(default)]
     pub lora_dropout: f64,
-    /// The layers: whole names, or the last part of names, as in `q_proj`.
+    /// The layers: whole names, or the last parts of names, as in `q_proj`.
+    #[serde(deserialize_with = "one_or_many")]
     pub target_modules: Vec<String>,
+    /// What an adapter adds is multiplied by `lora_alpha / √r` (Kalajdzievski, 2023).
+    #[serde(default)]
+    pub use_rslora: bool,
 }
+
+/// PEFT's own default.
+fn usual_alpha() -> f64 {
+    8.0
+}
+
+/// PEFT writes a pattern as a text alone.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Targets {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Targets::deserialize(deserializer)? {
+        Targets::One(one) => vec![one],
+        Targets::Many(many) => many,
+    })
+}
+
+/// What of PEFT's adapters is not understood here, and would be if it were passed over: a key of
+/// `adapter_config.json` with any other value than its usual one.
+const USUAL: [(&str, &[&str]); 9] = [
+    ("peft_type", &["\"LORA\""]),
+    ("bias", &["\"none\""]),
+    ("use_dora", &["false"]),
+    ("fan_in_fan_out", &["false"]),
+    ("lora_bias", &["false"]),
+    ("modules_to_save", &["null", "[]"]),
+    ("rank_pattern", &["null", "{}"]),
+    ("alpha_pattern", &["null", "{}"]),
+    ("layer_replication", &["null", "[]"]),
+];
 
 /// Adapters of a model: new ones, or saved ones.
 #[derive(Debug, Clone)]
@@ -63,7 +101,14 @@ impl LoraConfig {
             lora_alpha: r as f64,
             lora_dropout: 0.0,
             target_modules: target_modules.into_iter().map(Into::into).collect(),
+            use_rslora: false,
         }
+    }
+
+    /// What an adapter adds is multiplied by this.
+    pub fn scale(&self) -> f64 {
+        let rank = self.r as f64;
+        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
     /// Multiplies what adapters add by `alpha / r`.
@@ -147,8 +192,17 @@ impl Lora {
         let folder = folder.as_ref();
         let path = folder.join(CONFIG);
         let text = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
-        let config: LoraConfig =
+        let keys: Value =
             serde_json::from_slice(&text).map_err(|error| TrainError::state(&path, error))?;
+        for (key, usual) in USUAL {
+            let unusual = keys.get(key).map(Value::to_string);
+            if let Some(value) = unusual.filter(|value| !usual.contains(&value.as_str())) {
+                let reason = format!("`{key}` is {value}, which is not supported");
+                return Err(TrainError::state(&path, reason));
+            }
+        }
+        let config: LoraConfig =
+            serde_json::from_value(keys).map_err(|error| TrainError::state(&path, error))?;
         config.validate()?;
         let path = folder.join(WEIGHTS);
         let bytes = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
@@ -186,6 +240,11 @@ impl Lora {
         &self.config
     }
 
+    /// Whether the adapters are new ones, for the layers that their configuration names.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self.start, Start::Fresh { .. })
+    }
+
     /// The layers of saved adapters, for which the model must have a place.
     pub(crate) fn saved_layers(&self) -> impl Iterator<Item = &str> {
         let saved = match &self.start {
@@ -199,7 +258,7 @@ impl Lora {
 
     /// What the factor of all adapters is.
     pub(crate) fn scale(&self) -> f64 {
-        self.config.lora_alpha / self.config.r as f64
+        self.config.scale()
     }
 
     /// The adapter of a layer, if it is adapted and of this shape.
@@ -286,7 +345,6 @@ pub(crate) fn save(
         "fan_in_fan_out": false,
         "init_lora_weights": true,
         "modules_to_save": null,
-        "use_rslora": false,
         "use_dora": false,
     });
     for (key, value) in json!(config).as_object().into_iter().flatten() {

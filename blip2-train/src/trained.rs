@@ -220,7 +220,8 @@ impl<M: Module> Trained<M> {
             .filter_map(|name| name.strip_suffix(".lora_A.weight"))
             .collect();
         if let Some(lora) = lora {
-            for target in &lora.config().target_modules {
+            let targets = lora.config().target_modules.iter();
+            for target in targets.filter(|_| lora.is_fresh()) {
                 let matches = |layer: &&str| layer.ends_with(target.as_str());
                 if !layers.iter().any(matches) {
                     return nothing(format!("no linear layer is called `{target}`"));
@@ -406,10 +407,7 @@ impl<M: Module> Trained<M> {
     /// If the checkpoint cannot be read again, or the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), TrainError> {
         let checkpoint = Checkpoint::open(&self.source)?;
-        let scale = self
-            .lora
-            .as_ref()
-            .map_or(0.0, |c| c.lora_alpha / c.r as f64);
+        let scale = self.lora.as_ref().map_or(0.0, LoraConfig::scale);
         crate::state::save_model(
             &self.source,
             &checkpoint,

@@ -7,38 +7,12 @@ mod common;
 
 use std::{collections::BTreeMap, fs};
 
-use blip2_core::{CheckpointFolder, model::PromptRows};
-use blip2_train::{
-    AdamW, Lora, LoraConfig, Training,
-    objective::{Batch, language_model_loss},
-};
-use burn::tensor::{Device, Tensor, TensorData};
-use common::{data, difference, floats, goldens, integers, models};
+use blip2_core::CheckpointFolder;
+use blip2_train::{AdamW, Lora, LoraConfig, Training, objective::language_model_loss};
+use burn::tensor::TensorData;
+use common::{batch, data, difference, floats, goldens, models};
 use safetensors::SafeTensors;
 use serde_json::Value;
-
-/// The batch that the fixture's own goldens were made of.
-fn batch(model: &str) -> Batch {
-    let bytes = fs::read(models().join(model).join("golden.safetensors")).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let get = |name: &str| tensors.tensor(name).unwrap();
-    let ids = integers(&get("input_ids")).into_iter();
-    let mask = integers(&get("attention_mask")).into_iter();
-    let pixel_values = get("pixel_values");
-    Batch {
-        pictures: (0..pixel_values.shape()[0]).collect(),
-        pixel_values: Tensor::from_data(data(&pixel_values), &Device::flex()),
-        rows: PromptRows::new(
-            ids.map(|row| row.into_iter().map(|id| id as u32).collect())
-                .collect(),
-            mask.map(|row| row.into_iter().map(|bit| bit != 0).collect())
-                .collect(),
-        )
-        .unwrap(),
-        instructions: None,
-        labels: integers(&get("labels")),
-    }
-}
 
 fn follows(model: &str, mode: &str) {
     let folder = goldens(&format!("{model}__{mode}"));

@@ -78,7 +78,8 @@ impl Attention {
             Family::Eva { qkv_bias: biased } => {
                 let kernel = weights.at("qkv").matrix("weight", 3 * hidden, hidden);
                 let bias = biased.then(|| qkv_bias(hidden, weights));
-                (Inputs::Fused(Linear::new(kernel, bias)), "projection")
+                let qkv = weights.at("qkv").adapted(Linear::new(kernel, bias));
+                (Inputs::Fused(qkv), "projection")
             }
             Family::Clip => {
                 let apart = Apart {

@@ -1,11 +1,13 @@
 //! Goldens, read.
 
-#![allow(dead_code)] // not every test needs all
+#![allow(dead_code, clippy::unwrap_used)] // not every test needs all
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use burn::tensor::TensorData;
-use safetensors::{Dtype, tensor::TensorView};
+use blip2_core::model::PromptRows;
+use blip2_train::objective::Batch;
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 /// The models that the other crates are tested with.
 pub(crate) fn models() -> PathBuf {
@@ -51,4 +53,27 @@ pub(crate) fn difference(found: &[f32], expected: &[f32]) -> (f32, f32) {
         pairs.fold(0f32, |most, (a, b)| most.max((a - b).abs())),
         largest,
     )
+}
+
+/// The batch that the fixture's own goldens were made of.
+pub(crate) fn batch(model: &str) -> Batch {
+    let bytes = fs::read(models().join(model).join("golden.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let get = |name: &str| tensors.tensor(name).unwrap();
+    let ids = integers(&get("input_ids")).into_iter();
+    let mask = integers(&get("attention_mask")).into_iter();
+    let pixel_values = get("pixel_values");
+    Batch {
+        pictures: (0..pixel_values.shape()[0]).collect(),
+        pixel_values: Tensor::from_data(data(&pixel_values), &Device::flex()),
+        rows: PromptRows::new(
+            ids.map(|row| row.into_iter().map(|id| id as u32).collect())
+                .collect(),
+            mask.map(|row| row.into_iter().map(|bit| bit != 0).collect())
+                .collect(),
+        )
+        .unwrap(),
+        instructions: None,
+        labels: integers(&get("labels")),
+    }
 }

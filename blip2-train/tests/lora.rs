@@ -1,0 +1,277 @@
+//! Adapters: those of PEFT here, ours there, over a base of 8 bits, merged; and states to go on from.
+//! `make_peft.py` beside the fixtures made PEFT's.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::{fs, path::Path};
+
+use blip2_core::{CheckpointFolder, Precision, model::Blip2ForConditionalGeneration};
+use blip2_lm::LanguageModel;
+use blip2_train::{
+    AdamW, Lora, LoraConfig, Progress, Trained, Training,
+    objective::{Batch, language_model_loss},
+};
+use burn::tensor::Tensor;
+use common::{batch, difference, floats, goldens, models};
+use safetensors::SafeTensors;
+
+type Model = Blip2ForConditionalGeneration;
+
+fn training(model: &str) -> Training {
+    Training::of(&CheckpointFolder::open(models().join(model)).unwrap()).unwrap()
+}
+
+fn loss(model: &Model, batch: &Batch) -> Tensor<1> {
+    language_model_loss(model, batch, 0.0).unwrap()
+}
+
+/// The logits of a decoder-only model, plain.
+fn logits(model: &Model, batch: &Batch) -> Vec<f32> {
+    let embeds = model.encode_image(batch.pixel_values.clone()).unwrap();
+    let features = model.query(embeds).unwrap();
+    let (embeds, mask) = model.inputs_embeds(&features, &batch.rows).unwrap();
+    let LanguageModel::Opt(opt) = model.language_model() else {
+        panic!("the model is of another kind")
+    };
+    let logits = opt.forward(embeds, &mask, false).unwrap().logits;
+    logits.inner().into_data().try_into_vec().unwrap()
+}
+
+fn tensors(path: &Path) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    let bytes = fs::read(path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let all = tensors.iter();
+    let mut all: Vec<_> = all
+        .map(|(name, view)| (name.to_string(), view.shape().to_vec(), floats(&view)))
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+fn steps(
+    trained: &mut Trained<Model>,
+    optimizer: &mut AdamW,
+    batch: &Batch,
+    count: usize,
+) -> Vec<f32> {
+    let mut losses = Vec::new();
+    for _ in 0..count {
+        let loss = loss(trained.model(), batch);
+        losses.push(loss.clone().into_scalar::<f32>());
+        let gradients = trained.gradients(loss).unwrap();
+        optimizer
+            .step(trained, gradients.clipped(1.0), 2e-3)
+            .unwrap();
+    }
+    losses
+}
+
+#[test]
+fn adapters_of_peft_give_its_numbers_and_are_written_as_it_does() {
+    for model in ["blip2_opt", "blip2_t5"] {
+        let folder = goldens("peft").join(model);
+        let lora = Lora::load(&folder).unwrap();
+        let trained = training(model).adapters(lora).load().unwrap();
+        let batch = batch(model);
+        let golden = tensors(&folder.join("golden.safetensors"));
+        let found = loss(trained.model(), &batch).into_scalar::<f32>();
+        assert!(
+            (found - golden[1].2[0]).abs() < 1e-4 * golden[1].2[0],
+            "{model}: {found}"
+        );
+        if model == "blip2_opt" {
+            let (most, largest) = difference(&logits(trained.model(), &batch), &golden[0].2);
+            assert!(
+                most < 1e-4 * (largest / 10.0).max(1.0),
+                "{model}: {most} of {largest}"
+            );
+        }
+        let written = tempfile::tempdir().unwrap();
+        trained.save_lora(written.path()).unwrap();
+        let file = "adapter_model.safetensors";
+        assert_eq!(
+            tensors(&written.path().join(file)),
+            tensors(&folder.join(file)),
+            "{model}"
+        );
+        let again = Lora::load(written.path()).unwrap();
+        let mut theirs = Lora::load(&folder).unwrap().config().clone();
+        let mut ours = again.config().clone();
+        ours.target_modules.sort();
+        theirs.target_modules.sort();
+        assert_eq!(ours, theirs);
+    }
+}
+
+#[test]
+fn what_peft_may_do_and_we_do_not_is_refused() {
+    let folder = goldens("peft").join("blip2_opt");
+    let copy = tempfile::tempdir().unwrap();
+    let config = fs::read_to_string(folder.join("adapter_config.json")).unwrap();
+    fs::copy(
+        folder.join("adapter_model.safetensors"),
+        copy.path().join("adapter_model.safetensors"),
+    )
+    .unwrap();
+    for (from, to) in [
+        ("\"use_dora\": false", "\"use_dora\": true"),
+        ("\"bias\": \"none\"", "\"bias\": \"all\""),
+        ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q\": 2}"),
+        ("\"LORA\"", "\"IA3\""),
+    ] {
+        assert!(config.contains(from), "{from}");
+        fs::write(
+            copy.path().join("adapter_config.json"),
+            config.replace(from, to),
+        )
+        .unwrap();
+        let error = Lora::load(copy.path()).unwrap_err().to_string();
+        assert!(error.contains("not supported"), "{error}");
+    }
+    // Adapters of another model.
+    let other = Lora::load(goldens("peft").join("blip2_t5")).unwrap();
+    let error = training("blip2_opt")
+        .adapters(other)
+        .load()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("there is no layer `language_model.decoder.block"),
+        "{error}"
+    );
+    let error = training("blip2_opt")
+        .part("qformer.encodr")
+        .load()
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`qformer.encodr`"), "{error}");
+}
+
+#[test]
+fn adapters_train_over_packed_weights_and_come_back_the_same() {
+    let batch = batch("blip2_opt");
+    for precision in [
+        Precision::F32,
+        Precision::Bf16,
+        Precision::Int8,
+        Precision::Int4,
+    ] {
+        let lora = LoraConfig::new(4, ["q_proj", "k_proj", "v_proj"]).alpha(8.0);
+        let training = || training("blip2_opt").precision(precision);
+        let mut trained = training().lora(lora, 7).unwrap().load().unwrap();
+        let before = logits(trained.model(), &batch);
+        let losses = steps(&mut trained, &mut AdamW::default(), &batch, 6);
+        assert!(losses[5] < losses[0] - 0.1, "{precision}: {losses:?}");
+        let after = logits(trained.model(), &batch);
+        assert!(difference(&before, &after).0 > 1e-2);
+
+        let folder = tempfile::tempdir().unwrap();
+        trained.save_lora(folder.path()).unwrap();
+        let again = training()
+            .adapters(Lora::load(folder.path()).unwrap())
+            .load()
+            .unwrap();
+        assert_eq!(logits(again.model(), &batch), after, "{precision}");
+        // Without gradients, by the kernels for inference.
+        let plain = logits(&again.into_model(), &batch);
+        let (most, largest) = difference(&plain, &after);
+        assert!(most < 1e-4 * largest, "{precision}: {most} of {largest}");
+    }
+}
+
+#[test]
+fn merged_adapters_give_the_same_numbers() {
+    let batch = batch("blip2_opt");
+    let lora = LoraConfig::new(
+        4,
+        [
+            "q_proj",
+            "fc1",
+            "qformer.encoder.layer.0.attention.attention.query",
+        ],
+    );
+    let mut trained = training("blip2_opt").lora(lora, 3).unwrap().load().unwrap();
+    steps(&mut trained, &mut AdamW::default(), &batch, 4);
+    let apart = logits(trained.model(), &batch);
+    let folder = tempfile::tempdir().unwrap();
+    trained.save(folder.path()).unwrap();
+    let merged = Training::of(&CheckpointFolder::open(folder.path()).unwrap()).unwrap();
+    let merged = merged.bridge().load().unwrap().into_model();
+    let (most, largest) = difference(&logits(&merged, &batch), &apart);
+    assert!(
+        most < 1e-4 * (largest / 10.0).max(1.0),
+        "{most} of {largest}"
+    );
+    // What was not trained is as it was, to the bit.
+    let of = |path: &Path| tensors(&path.join("model.safetensors"));
+    let (old, new) = (of(&models().join("blip2_opt")), of(folder.path()));
+    let changed: Vec<_> = old
+        .iter()
+        .zip(&new)
+        .filter(|(a, b)| a != b)
+        .map(|(a, _)| &a.0)
+        .collect();
+    assert_eq!(old.len(), new.len());
+    assert!(
+        changed.iter().all(|name| {
+            name.contains("q_proj")
+                || name.contains("fc1")
+                || name.contains("layer.0.attention.attention.query")
+        }),
+        "{changed:?}"
+    );
+    assert!(!changed.is_empty());
+}
+
+#[test]
+fn a_state_goes_on_as_if_nothing_had_happened() {
+    let batch = batch("blip2_opt");
+    let load = || training("blip2_opt").bridge().load().unwrap();
+    let (mut whole, mut optimizer) = (load(), AdamW::default());
+    let losses = steps(&mut whole, &mut optimizer, &batch, 6);
+
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, mut optimizer) = (load(), AdamW::default());
+    assert_eq!(first.resume(&mut optimizer, folder.path()).unwrap(), None);
+    steps(&mut first, &mut optimizer, &batch, 3);
+    let progress = Progress::new(3, &"notes").unwrap();
+    first
+        .save_state(&optimizer, &progress, folder.path())
+        .unwrap();
+    // What a process left that was killed in writing.
+    fs::create_dir(folder.path().join("writing-1")).unwrap();
+
+    let (mut second, mut optimizer) = (load(), AdamW::default());
+    let found = second
+        .resume(&mut optimizer, folder.path())
+        .unwrap()
+        .unwrap();
+    assert_eq!(found, progress);
+    assert_eq!(steps(&mut second, &mut optimizer, &batch, 3), losses[3..]);
+
+    // Another training's state is refused, and old states go.
+    let mut other = training("blip2_opt")
+        .part("query_tokens")
+        .part("language_model")
+        .load()
+        .unwrap();
+    let error = other
+        .resume(&mut AdamW::default(), folder.path())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("another training"), "{error}");
+    for step in 4..7 {
+        let progress = Progress::new(step, &()).unwrap();
+        second
+            .save_state(&optimizer, &progress, folder.path())
+            .unwrap();
+    }
+    let mut names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["step-000000005", "step-000000006"]);
+}
