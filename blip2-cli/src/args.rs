@@ -39,6 +39,10 @@ pub(crate) enum Command {
     Convert(ConvertArgs),
     /// Compare a checkpoint's every stage with the goldens beside it.
     Verify(VerifyArgs),
+    /// Fine-tune a model: parts of it, or low-rank adapters.
+    Train(TrainArgs),
+    /// Score a model's answers or captions on a data set.
+    Eval(EvalArgs),
     /// Measure a model stage by stage: time, memory, and how near that is to this machine's limits.
     Bench(BenchArgs),
 }
@@ -225,6 +229,29 @@ pub(crate) struct ConvertArgs {
     /// epsilons. Without it, those of the published models.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The file that says how; without it, a commented one is printed to begin with.
+    pub(crate) config: Option<PathBuf>,
+    /// Load everything and show what would be trained, and what it takes, without training.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// The file whose [validation] says what is evaluated, and how.
+    pub(crate) config: PathBuf,
+    /// A Hugging Face checkpoint folder in place of the file's model.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) model: Option<PathBuf>,
+    /// Write the answers here, a JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) answers: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
 }
 
 #[derive(Debug, Args)]

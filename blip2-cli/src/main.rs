@@ -1,5 +1,5 @@
-//! `blip2`: ask questions about pictures, caption folders of them, search them, inspect, verify and
-//! measure checkpoints.
+//! `blip2`: ask questions about pictures, caption folders of them, search them, inspect, verify,
+//! measure and train checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
 //! the work is done, 1 when it failed, and 2 for a command line that makes no sense.
@@ -22,6 +22,7 @@ mod pack;
 mod pictures;
 mod sheet;
 mod shown;
+mod train;
 mod verify;
 
 use std::{fmt::Display, process::ExitCode};
@@ -72,6 +73,8 @@ fn main() -> ExitCode {
         Command::Convert(args) => convert::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Eval(args) => train::eval(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match done {

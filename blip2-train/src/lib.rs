@@ -29,7 +29,9 @@
 //! # }
 //! ```
 
+mod answering;
 mod error;
+mod evaluate;
 mod fresh;
 mod gradients;
 mod lora;
@@ -41,7 +43,9 @@ mod schedule;
 mod state;
 mod trained;
 
+pub use answering::{Answering, Validation};
 pub use error::TrainError;
+pub use evaluate::{Evaluation, Scoring, answer_all};
 pub use fresh::FreshWeights;
 pub use gradients::Gradients;
 pub use lora::{Lora, LoraConfig};

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::OnceLock};
 
 use blip2_io::{
-    CheckpointFolder,
+    CheckpointFolder, LoadReport,
     config::Blip2Config,
     image::{DecodeOptions, ImageProcessor, Size},
 };
@@ -19,6 +19,7 @@ use crate::{
     Blip2Error, PrecisionPlan, default_device,
     device::is_host,
     memory::{MemoryLimit, MemoryPrediction, Workload},
+    model::Blip2ForConditionalGeneration,
 };
 
 /// Tensors that checkpoints hold without the model reading them: duplicates of tied weights, and
@@ -56,6 +57,7 @@ pub struct Blip2PipelineBuilder {
     decode: DecodeOptions,
     memory_limit: Option<u64>,
     image_size: Option<u32>,
+    model: Option<Box<Blip2ForConditionalGeneration>>,
 }
 
 impl Blip2PipelineBuilder {
@@ -81,6 +83,7 @@ impl Blip2PipelineBuilder {
             decode: DecodeOptions::default(),
             memory_limit: None,
             image_size: None,
+            model: None,
         }
     }
 
@@ -141,6 +144,14 @@ impl Blip2PipelineBuilder {
         self
     }
 
+    /// Runs this model, such as one that is being trained, in place of the folder's weights; of the
+    /// folder the configuration, the tokenizer and the processor are read. The precision is then
+    /// the model's own.
+    pub fn model(mut self, model: Blip2ForConditionalGeneration) -> Self {
+        self.model = Some(Box::new(model));
+        self
+    }
+
     /// Loads the model.
     ///
     /// # Errors
@@ -191,9 +202,13 @@ impl Blip2PipelineBuilder {
             image_size: Some([size.height as usize, size.width as usize]),
             ..Workload::default()
         };
-        memory.check(&work, MemoryPrediction::peak)?;
-
-        let (model, report) = origin.load(&config, self.precision, &device)?;
+        let (model, report) = match self.model {
+            Some(model) => (*model, LoadReport::default()),
+            None => {
+                memory.check(&work, MemoryPrediction::peak)?;
+                origin.load(&config, self.precision, &device)?
+            }
+        };
         if !report.unused.is_empty() {
             tracing::warn!(unused = ?report.unused, "the checkpoint holds tensors that BLIP-2 does not read");
         }

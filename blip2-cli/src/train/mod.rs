@@ -1,0 +1,154 @@
+//! `blip2 train CONFIG` and `blip2 eval`.
+
+mod config;
+mod eval;
+mod show;
+
+use std::path::Path;
+
+use blip2_core::{CheckpointFolder, GenerationConfig, Precision, PrecisionPlan};
+use blip2_io::{
+    dataset::{Dataset, Loader},
+    image::ImageProcessor,
+};
+use blip2_train::{AdamW, Answering, Lora, Recipe, Training, Validation, train};
+
+use crate::{Failure, args::TrainArgs, model::spinner};
+use config::{Config, EXAMPLE};
+
+pub(crate) use eval::run as eval;
+
+pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
+    let Some(path) = &args.config else {
+        print!("{EXAMPLE}");
+        return Ok(());
+    };
+    let config = Config::read(path)?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let data = read(&config.data, base)?;
+    let validation = match &config.validation {
+        None => None,
+        Some(own) => {
+            let data = read(&own.data, base)?;
+            Some(Validation {
+                data: match own.first {
+                    Some(first) => data.first(first),
+                    None => data,
+                },
+                scoring: own.score,
+                generation: GenerationConfig {
+                    max_new_tokens: Some(own.max_new_tokens),
+                    num_beams: own.beams,
+                    ..GenerationConfig::default()
+                },
+                batch: own.batch,
+            })
+        }
+    };
+
+    let folder = CheckpointFolder::open(base.join(&config.model)).map_err(Failure::work)?;
+    let recipe = &config.recipe;
+    let processor = ImageProcessor::new(folder.image_processor().map_err(Failure::work)?);
+    let mut loader = Loader::new(data.clone(), processor.map_err(Failure::work)?)
+        .batch(recipe.batch)
+        .shuffled(recipe.seed)
+        .augmented(recipe.augmentation)
+        .on_broken(config.data.on_broken());
+    if let Some(workers) = recipe.workers {
+        loader = loader.workers(workers);
+    }
+    if let Some(examples) = recipe.questions_per_picture {
+        loader = loader.by_picture(examples);
+    }
+    let per_epoch = loader.batches() / recipe.accumulate.max(1);
+    let steps = recipe.steps(per_epoch);
+    let out = base.join(&config.out);
+    let own = Recipe {
+        accumulate: recipe.accumulate,
+        clip: Some(recipe.clip).filter(|clip| *clip != 0.0),
+        ema: recipe.ema,
+        evaluate_every: recipe.evaluate_every,
+        patience: recipe.patience,
+        states: Some(out.join("states")),
+        save_every: recipe.save_every,
+        seed: recipe.seed,
+        ..Recipe::new(steps, recipe.schedule(steps, per_epoch))
+    };
+
+    let spinner = spinner("loading");
+    let trained = training(&config, base, &folder)?
+        .load()
+        .map_err(Failure::work);
+    spinner.finish_and_clear();
+    let trained = trained?;
+    show::plan(&config, &folder, &trained, &data, steps)?;
+    if args.dry_run {
+        return Ok(());
+    }
+    let template = config.train.template.as_deref().map(str::parse).transpose();
+    let template = template.map_err(Failure::work)?;
+    let mut objective = Answering::new(&folder, data, template)
+        .map_err(Failure::work)?
+        .smoothing(recipe.label_smoothing);
+    if let Some(validation) = validation {
+        objective = objective.validated(validation);
+    }
+    let optimizer = AdamW::default()
+        .betas(recipe.betas)
+        .weight_decay(recipe.weight_decay)
+        .layer_decay(recipe.layer_decay);
+    let mut bar = show::Bar::new(steps)?;
+    let outcome = train(trained, optimizer, &loader, &own, &mut objective, &mut bar);
+    bar.finish();
+    let outcome = outcome.map_err(Failure::work)?;
+
+    outcome.metrics.save(&out).map_err(Failure::work)?;
+    if config.lora.is_some() {
+        let adapter = out.join("adapter");
+        outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
+        eprintln!("wrote {}", adapter.display());
+    }
+    let model = out.join("model");
+    outcome.trained.save(&model).map_err(Failure::work)?;
+    eprintln!("wrote {}", model.display());
+    show::outcome(&outcome);
+    Ok(())
+}
+
+/// What of the model is trained.
+fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<Training, Failure> {
+    let wanted = &config.train;
+    let both = PrecisionPlan::from(wanted.precision.map_or(Precision::F32, |name| name.0));
+    let plan = PrecisionPlan {
+        vision: wanted.vision_precision.map_or(both.vision, |name| name.0),
+        language_model: wanted
+            .lm_precision
+            .map_or(both.language_model, |name| name.0),
+    };
+    let mut training = Training::of(folder).map_err(Failure::work)?.precision(plan);
+    for part in &wanted.parts {
+        training = training.part(part);
+    }
+    Ok(match &config.lora {
+        None => training,
+        Some(lora) => match &lora.start {
+            Some(start) => training.adapters(Lora::load(base.join(start)).map_err(Failure::work)?),
+            None => training
+                .lora(lora.config(), config.recipe.seed)
+                .map_err(Failure::work)?,
+        },
+    })
+}
+
+/// Reads a data set, and says what of it was left out.
+fn read(data: &config::DataConfig, base: &Path) -> Result<Dataset, Failure> {
+    const SHOWN: usize = 10;
+    let data = data.read(base).map_err(Failure::work)?;
+    for record in data.broken().iter().take(SHOWN) {
+        eprintln!("left out: {record}");
+    }
+    if data.broken().len() > SHOWN {
+        eprintln!("left out: {} more", data.broken().len() - SHOWN);
+    }
+    Ok(data)
+}

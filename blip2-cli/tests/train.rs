@@ -1,0 +1,231 @@
+//! `blip2 train` and `blip2 eval`, from the file to the folders; killed, and going on.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use image::{Rgb, RgbImage};
+use serde_json::Value;
+
+fn blip2() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blip2"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    blip2().args(arguments).output().unwrap()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn model() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("demo")
+}
+
+/// A folder of pictures in eight colours with a question about each.
+fn data(folder: &Path) {
+    let names = [
+        "red", "blue", "green", "yellow", "gray", "teal", "black", "brown",
+    ];
+    let mut lines = String::new();
+    for (number, name) in names.iter().enumerate() {
+        let level = |bit: usize| if number >> bit & 1 == 1 { 220 } else { 30 };
+        let picture = RgbImage::from_pixel(64, 64, Rgb([level(0), level(1), level(2)]));
+        let at = folder.join(format!("pictures/{number}"));
+        fs::create_dir_all(&at).unwrap();
+        picture.save(at.join("image.png")).unwrap();
+        lines += &format!(
+            "{{\"question\": \"what color is this?\", \"answer\": \"{name}\", \"pid\": {number}}}\n"
+        );
+    }
+    fs::write(
+        folder.join("train.jsonl"),
+        lines + "{\"question\": \"?\"}\n",
+    )
+    .unwrap();
+}
+
+fn config(folder: &Path, out: &str, more: &str) -> PathBuf {
+    let text = format!(
+        r#"model = "{}"
+out = "{out}"
+[data]
+kind = "json-lines"
+file = "train.jsonl"
+pictures = "pictures"
+on_broken = "skip"
+[validation]
+score = "exact-match"
+[validation.data]
+kind = "json-lines"
+file = "train.jsonl"
+pictures = "pictures"
+on_broken = "skip"
+{more}"#,
+        model().display()
+    );
+    let path = folder.join(format!("{out}.toml"));
+    fs::write(&path, text).unwrap();
+    path
+}
+
+const RECIPE: &str = "[train]
+parts = [\"qformer\", \"query_tokens\", \"language_projection\"]
+[recipe]
+steps = 30
+batch = 4
+lr = 1e-3
+warmup = 5
+save_every = 3
+evaluate_every = 10
+ema = 0.8
+[recipe.augmentation]
+shift = 2
+";
+
+fn losses(folder: &Path) -> Vec<(u64, f64)> {
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let rows = text.lines().map(|line| {
+        let row: Value = serde_json::from_str(line).unwrap();
+        (row["step"].as_u64().unwrap(), row["loss"].as_f64().unwrap())
+    });
+    rows.collect()
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_along_the_same_curve() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let whole = config(folder.path(), "whole", RECIPE);
+    let output = run(&["train", whole.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", errors(&output));
+    assert!(errors(&output).contains("left out"), "{}", errors(&output));
+    let expected = losses(&folder.path().join("whole"));
+    assert_eq!(expected.len(), 30);
+    assert!(expected[29].1 < expected[0].1);
+
+    let killed = config(folder.path(), "killed", RECIPE);
+    let states = folder.path().join("killed/states");
+    let mut kills = 0;
+    for milliseconds in [120, 250, 380, 510] {
+        let mut child = blip2()
+            .arg("train")
+            .arg(&killed)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // From when there is a state to be spoilt.
+        let started = Instant::now();
+        while !states.exists() && started.elapsed() < Duration::from_secs(60) {
+            thread::sleep(Duration::from_millis(2));
+        }
+        thread::sleep(Duration::from_millis(milliseconds));
+        kills += usize::from(child.try_wait().unwrap().is_none());
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "the training was always faster than its end");
+    let output = run(&["train", killed.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("going on after"),
+        "{}",
+        errors(&output)
+    );
+    assert_eq!(losses(&folder.path().join("killed")), expected);
+    for file in ["model/model.safetensors", "states/metrics.csv", "curve.svg"] {
+        assert!(folder.path().join("killed").join(file).exists(), "{file}");
+    }
+    let weights =
+        |out: &str| fs::read(folder.path().join(out).join("model/model.safetensors")).unwrap();
+    assert!(weights("whole") == weights("killed"));
+}
+
+#[test]
+fn adapters_over_8_bits_are_written_and_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let more = "[train]
+precision = \"int8\"
+[lora]
+rank = 8
+alpha = 16
+targets = [\"q_proj\", \"v_proj\", \"query\", \"value\", \"fc1\", \"fc2\"]
+[recipe]
+steps = 60
+batch = 8
+lr = 3e-3
+warmup = 5
+";
+    let path = config(folder.path(), "lora", more);
+    let path = path.to_str().unwrap();
+    let dry = run(&["train", path, "--dry-run"]);
+    assert!(dry.status.success(), "{}", errors(&dry));
+    assert!(errors(&dry).contains("(adapters)"), "{}", errors(&dry));
+    assert!(!folder.path().join("lora").exists());
+
+    let output = run(&["train", path]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let out = folder.path().join("lora");
+    assert!(out.join("adapter/adapter_model.safetensors").exists());
+    let answers = folder.path().join("answers.jsonl");
+    let merged = out.join("model");
+    let eval = |model: &Path| {
+        let arguments = [
+            "eval",
+            path,
+            "--model",
+            model.to_str().unwrap(),
+            "--answers",
+            answers.to_str().unwrap(),
+        ];
+        let output = run(&arguments);
+        assert!(output.status.success(), "{}", errors(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = eval(&merged);
+    assert!(
+        text.starts_with("exact match 1.0000 of 8 examples"),
+        "{text}"
+    );
+    assert_eq!(fs::read_to_string(&answers).unwrap().lines().count(), 8);
+    assert!(!eval(&model()).starts_with("exact match 1.0000"));
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let example = run(&["train"]);
+    assert!(example.status.success());
+    assert!(String::from_utf8_lossy(&example.stdout).contains("[recipe]"));
+
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    for (more, part) in [
+        (
+            "[recipe]\nlearning_rate = 1",
+            "unknown field `learning_rate`",
+        ),
+        (
+            "[train]\nprecision = \"int7\"\nparts = [\"qformer\"]",
+            "int7",
+        ),
+        ("[train]\nparts = [\"qfromer\"]", "qfromer"),
+        ("", "nothing would be trained"),
+    ] {
+        let path = config(folder.path(), "bad", more);
+        let output = run(&["train", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(errors(&output).contains(part), "{}", errors(&output));
+    }
+    let output = run(&["train", "no-such-file.toml"]);
+    assert!(errors(&output).contains("no-such-file.toml"));
+}

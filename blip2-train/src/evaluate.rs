@@ -1,0 +1,165 @@
+//! How good a model is on a data set.
+
+use std::fmt;
+
+use blip2_core::{
+    Blip2Pipeline, GenerationConfig, Options,
+    scores::{bleu, caption_words, cider_d, exact_match, vqa_accuracy},
+};
+use blip2_io::{dataset::Dataset, image::DecodeOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// A score of answers or captions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Scoring {
+    /// The part of answers that equal the right one, or one of them, to the letter.
+    ExactMatch,
+    /// VQAv2's accuracy against several people's answers.
+    Vqa,
+    /// CIDEr-D of captions.
+    CiderD,
+    /// BLEU of captions, with runs of up to four words.
+    Bleu4,
+}
+
+impl fmt::Display for Scoring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ExactMatch => "exact match",
+            Self::Vqa => "VQA accuracy",
+            Self::CiderD => "CIDEr-D",
+            Self::Bleu4 => "BLEU-4",
+        })
+    }
+}
+
+/// What a model answered, and how good that is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The score of all together.
+    pub score: f64,
+    /// The score of each answer.
+    pub each: Vec<f64>,
+    /// The answer, or caption, to each example, in the data set's order.
+    pub answers: Vec<String>,
+}
+
+impl Scoring {
+    /// Scores answers, or captions, to the examples of a data set.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Batch`] for another number of answers than of examples, and for examples of
+    /// which nobody knows the right answer.
+    pub fn of(self, data: &Dataset, answers: Vec<String>) -> Result<Evaluation, TrainError> {
+        let fault = |reason| Err(TrainError::Batch { reason });
+        if answers.len() != data.len() {
+            return fault(format!(
+                "{} answers to {} examples",
+                answers.len(),
+                data.len()
+            ));
+        }
+        if let Some(example) = data
+            .examples()
+            .iter()
+            .find(|example| example.answers.is_empty())
+        {
+            return fault(format!(
+                "nobody knows the right answer to example {}",
+                example.id
+            ));
+        }
+        let pairs = || answers.iter().zip(data.examples());
+        let (score, each) = match self {
+            Self::ExactMatch => mean(pairs().map(|(answer, example)| {
+                let right = |right: &String| exact_match(answer, right);
+                f64::from(u8::from(example.answers.iter().any(right)))
+            })),
+            Self::Vqa => {
+                mean(pairs().map(|(answer, example)| vqa_accuracy(answer, &example.answers)))
+            }
+            Self::CiderD | Self::Bleu4 => {
+                let captions: Vec<String> =
+                    answers.iter().map(|text| caption_words(text)).collect();
+                let references: Vec<Vec<String>> = data
+                    .examples()
+                    .iter()
+                    .map(|example| {
+                        example
+                            .answers
+                            .iter()
+                            .map(|text| caption_words(text))
+                            .collect()
+                    })
+                    .collect();
+                let scores = match self {
+                    Self::Bleu4 => bleu(4, &captions, &references),
+                    _ => cider_d(&captions, &references),
+                };
+                (scores.corpus, scores.each)
+            }
+        };
+        Ok(Evaluation {
+            score,
+            each,
+            answers,
+        })
+    }
+}
+
+fn mean(each: impl Iterator<Item = f64>) -> (f64, Vec<f64>) {
+    let each: Vec<f64> = each.collect();
+    let count = each.len().max(1) as f64;
+    (each.iter().sum::<f64>() / count, each)
+}
+
+/// Answers all questions of a data set, and describes the pictures of examples without a question,
+/// `batch` at a time. `done` hears how many were answered.
+///
+/// # Errors
+///
+/// For pictures that cannot be decoded, and whatever goes wrong with the model.
+pub fn answer_all(
+    blip2: &Blip2Pipeline,
+    data: &Dataset,
+    generation: &GenerationConfig,
+    batch: usize,
+    mut done: impl FnMut(usize),
+) -> Result<Vec<String>, TrainError> {
+    let options = Options::default().generation(generation.clone());
+    let mut answers = vec![String::new(); data.len()];
+    let numbers: Vec<usize> = (0..data.len()).collect();
+    let asks = |number: &usize| data.examples()[*number].question.is_some();
+    let (asked, described): (Vec<usize>, Vec<usize>) = numbers.into_iter().partition(asks);
+    let mut answered = 0;
+    for (numbers, asks) in [(asked, true), (described, false)] {
+        for part in numbers.chunks(batch.max(1)) {
+            let pictures = part.iter().map(|&number| {
+                let file = &data.pictures()[data.examples()[number].picture];
+                file.open(&DecodeOptions::default())
+            });
+            let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
+            let found = if asks {
+                let pairs = part.iter().zip(&pictures).map(|(&number, picture)| {
+                    let question = data.examples()[number].question.as_deref();
+                    (picture, question.unwrap_or_default())
+                });
+                blip2.answer_batch(pairs, &options)?
+            } else {
+                blip2.caption_batch(&pictures, &options)?
+            };
+            for (&number, answer) in part.iter().zip(found) {
+                answers[number] = answer.text;
+            }
+            answered += part.len();
+            done(answered);
+        }
+    }
+    Ok(answers)
+}
