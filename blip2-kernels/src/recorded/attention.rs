@@ -50,10 +50,18 @@ pub(crate) fn attention(
             scale: scale as f32,
         };
         let width = step.v.shape()[3];
-        let output = Heads::new([batch, queries, heads, width]);
+        let mut output = Heads::new([batch, queries, heads, width]);
         let isa = Isa::active();
-        let output = output.filled(|head| forward(isa, step.head(head)));
-        (output, step)
+        output.slabs().enumerate().for_each(|(batch, slab)| {
+            let heads_of = (0..heads).into_par_iter();
+            let found: Vec<Rows> = heads_of
+                .map(|head| forward(isa, step.head(batch, head)))
+                .collect();
+            for (head, rows) in found.iter().enumerate() {
+                put(slab, heads, head, rows);
+            }
+        });
+        (output.tensor(), step)
     });
     Some(lifted(output))
 }
@@ -100,10 +108,8 @@ fn head_of(tensor: &FlexTensor, batch: usize, head: usize) -> View<'_> {
 }
 
 impl Attention {
-    /// The head of this number, counted over the whole batch.
-    fn head(&self, number: usize) -> Head<'_> {
-        let [_, heads, queries, keys] = self.dims;
-        let (batch, head) = (number / heads, number % heads);
+    fn head(&self, batch: usize, head: usize) -> Head<'_> {
+        let [_, _, queries, keys] = self.dims;
         let bias = match self.bias.shape().num_elements() {
             0 => View {
                 data: &[],
@@ -130,23 +136,26 @@ impl Step<4> for Attention {
         let gradient = rows_contiguous(gradient);
         let [width, out] = [self.q.shape()[3], self.v.shape()[3]];
         let isa = Isa::active();
-        let found: Vec<[Rows; 3]> = (0..batch * heads)
-            .into_par_iter()
-            .map(|head| {
-                let gradient = head_of(&gradient, head / heads, head % heads);
-                backward(isa, self.head(head), gradient)
-            })
-            .collect();
         let [mut of_q, mut of_k, mut of_v] = [
             Heads::new([batch, queries, heads, width]),
             Heads::new([batch, keys, heads, width]),
             Heads::new([batch, keys, heads, out]),
         ];
-        for (head, [q, k, v]) in found.iter().enumerate() {
-            of_q.put(head, q);
-            of_k.put(head, k);
-            of_v.put(head, v);
-        }
+        let slabs = of_q.slabs().zip(of_k.slabs()).zip(of_v.slabs());
+        slabs.enumerate().for_each(|(batch, ((q, k), v))| {
+            let found: Vec<[Rows; 3]> = (0..heads)
+                .into_par_iter()
+                .map(|head| {
+                    let gradient = head_of(&gradient, batch, head);
+                    backward(isa, self.head(batch, head), gradient)
+                })
+                .collect();
+            for (head, [of_q, of_k, of_v]) in found.iter().enumerate() {
+                put(q, heads, head, of_q);
+                put(k, heads, head, of_k);
+                put(v, heads, head, of_v);
+            }
+        });
         [
             Some(of_q.tensor()),
             Some(of_k.tensor()),
@@ -168,29 +177,24 @@ impl Heads {
         Self { values, dims }
     }
 
-    /// Puts a head in its place.
-    fn put(&mut self, number: usize, head: &Rows) {
-        let [_, rows, heads, width] = self.dims;
-        let (batch, column) = (number / heads, number % heads);
-        for row in 0..rows {
-            let start = ((batch * rows + row) * heads + column) * width;
-            self.values[start..start + width].copy_from_slice(head.row(row));
-        }
-    }
-
-    /// Computes all heads and puts them in their places.
-    fn filled(mut self, head: impl Fn(usize) -> Rows + Sync + Send) -> FlexTensor {
-        let [batch, _, heads, _] = self.dims;
-        let found: Vec<Rows> = (0..batch * heads).into_par_iter().map(head).collect();
-        for (number, head) in found.iter().enumerate() {
-            self.put(number, head);
-        }
-        self.tensor()
+    /// What belongs to each batch.
+    fn slabs(&mut self) -> impl IndexedParallelIterator<Item = &mut [f32]> {
+        let size = self.dims[1..].iter().product::<usize>().max(1);
+        self.values.par_chunks_mut(size)
     }
 
     /// The tensor `[batch, heads, rows, width]`.
     fn tensor(self) -> FlexTensor {
         tensor(self.values, self.dims).permute(&[0, 2, 1, 3])
+    }
+}
+
+/// Puts a head in its place of a slab.
+fn put(slab: &mut [f32], heads: usize, head: usize, rows: &Rows) {
+    let width = rows.width();
+    let places = slab.chunks_exact_mut((heads * width).max(1));
+    for (row, place) in places.enumerate() {
+        place[head * width..(head + 1) * width].copy_from_slice(rows.row(row));
     }
 }
 

@@ -76,6 +76,10 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
     pub(super) fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.width..][..self.width]
     }

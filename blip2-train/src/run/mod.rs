@@ -218,6 +218,7 @@ impl<M: Module> Run<'_, M> {
         while self.optimizer.steps() < last {
             let mut gathered = Gathered::default();
             let (epoch, first) = (self.notes.epoch, self.notes.batch);
+            let before = self.optimizer.steps();
             for batch in loader.epoch_from(epoch, first) {
                 self.gather(&mut gathered, &batch?, objective)?;
                 self.notes.batch += 1;
@@ -244,8 +245,11 @@ impl<M: Module> Run<'_, M> {
                     return Ok(false);
                 }
             }
-            if gathered.batches == 0 && self.notes.batch == 0 {
-                let reason = "the data set has no batch".into();
+            if first == 0 && self.optimizer.steps() == before {
+                let reason = format!(
+                    "an epoch has {} batches, and a step takes {}",
+                    self.notes.batch, self.recipe.accumulate
+                );
                 return Err(TrainError::Batch { reason });
             }
             // What is left of an epoch is too little for a step.

@@ -1,0 +1,320 @@
+//! The loop on a model of one layer: what accumulates, averages, ends early, and is told.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{fs, path::Path};
+
+use blip2_io::{
+    dataset::{Dataset, LoadedBatch, Loader, PictureFile},
+    image::{ImageProcessor, ImageProcessorConfig, Size},
+};
+use blip2_kernels::{Linear, RandomWeights};
+use blip2_train::{
+    AdamW, At, Losses, Metrics, Objective, Outcome, Recipe, Record, Schedule, Score, TrainError,
+    Trained, Watch, train,
+};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use image::{Rgb, RgbImage};
+
+/// Guesses a picture's mean level by its pixels.
+#[derive(Module, Debug)]
+struct Tiny {
+    layer: Linear,
+}
+
+const PIXELS: usize = 3 * 4 * 4;
+
+fn tiny() -> Trained<Tiny> {
+    let all = |_: &str| true;
+    let source = RandomWeights::new(1, 0.1);
+    Trained::build(&source, &Device::flex(), [&all, &all], None, |weights| {
+        let layer = weights.linear("layer", PIXELS, 1, true);
+        Ok(Tiny { layer })
+    })
+    .unwrap()
+}
+
+fn loader(folder: &Path, batch: usize) -> Loader {
+    let pictures = (0..8u8).map(|level| {
+        let path = folder.join(format!("{level}.png"));
+        RgbImage::from_fn(4, 4, |x, _| Rgb([level * 30, x as u8 * 9, 100]))
+            .save(&path)
+            .unwrap();
+        PictureFile::File(path)
+    });
+    let examples = (0..8).map(|n| (n, None, vec![n.to_string()]));
+    let data = Dataset::new(pictures.collect(), examples).unwrap();
+    let size = Size {
+        height: 4,
+        width: 4,
+    };
+    let config = ImageProcessorConfig {
+        size,
+        ..Default::default()
+    };
+    let processor = ImageProcessor::new(config).unwrap();
+    Loader::new(data, processor).batch(batch).shuffled(5)
+}
+
+/// The mean square of what a guess is off.
+fn loss(model: &Tiny, batch: &LoadedBatch, _: At) -> Result<Losses, TrainError> {
+    let pixels = batch.pixel_values.clone().tensor(&Device::flex());
+    let [count, ..] = pixels.dims();
+    let guess = model.layer.forward(pixels.reshape([count, PIXELS]));
+    let right: Vec<f32> = batch
+        .examples
+        .iter()
+        .map(|(n, _)| *n as f32 / 8.0)
+        .collect();
+    let right = Tensor::<1>::from_floats(&right[..], &Device::flex()).reshape([count, 1]);
+    let square = (guess - right).square().mean();
+    Ok(Losses {
+        parts: vec![("square", square.clone())],
+        total: square,
+    })
+}
+
+fn run(batch: usize, recipe: &Recipe) -> Outcome<Tiny> {
+    let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), batch);
+    train(
+        tiny(),
+        AdamW::default(),
+        &loader,
+        recipe,
+        &mut loss,
+        &mut (),
+    )
+    .unwrap()
+}
+
+fn constant(steps: usize) -> Recipe {
+    Recipe::new(steps, Schedule::Constant { lr: 0.01 })
+}
+
+fn weights(trained: &Trained<Tiny>) -> Vec<f32> {
+    trained.values()["layer.weight"]
+        .clone()
+        .try_into_vec()
+        .unwrap()
+}
+
+fn furthest(a: &[f32], b: &[f32]) -> f32 {
+    a.iter()
+        .zip(b)
+        .fold(0f32, |most, (a, b)| most.max((a - b).abs()))
+}
+
+#[test]
+fn several_batches_make_the_step_of_one_as_large() {
+    let whole = run(4, &constant(6));
+    let parts = run(
+        2,
+        &Recipe {
+            accumulate: 2,
+            ..constant(6)
+        },
+    );
+    let difference = furthest(&weights(&whole.trained), &weights(&parts.trained));
+    assert!(difference < 1e-5, "{difference}");
+    for (a, b) in whole.metrics.records.iter().zip(&parts.metrics.records) {
+        assert!((a.loss - b.loss).abs() < 1e-5);
+        assert!((a.grad_norm / b.grad_norm - 1.0).abs() < 1e-3);
+    }
+    let records = &whole.metrics.records;
+    assert_eq!(
+        (records.len(), records[5].epoch, records[5].step),
+        (6, 2, 5)
+    );
+    assert!(records[5].loss < records[0].loss);
+    let csv = whole.metrics.csv();
+    assert!(
+        csv.starts_with("step,epoch,lr,loss,grad_norm,seconds,square,score\n"),
+        "{csv}"
+    );
+    assert_eq!(csv.lines().count(), 7);
+    assert!(whole.metrics.curve_svg().unwrap().contains("<svg"));
+    assert!(Metrics::default().curve_svg().is_none());
+}
+
+#[test]
+fn an_average_follows_slowly() {
+    let plain = run(4, &constant(5));
+    let average = run(
+        4,
+        &Recipe {
+            ema: Some(0.9),
+            ..constant(5)
+        },
+    );
+    // By hand: the first decays are (1 + n) / (10 + n).
+    let mut expected = Vec::new();
+    for step in 0..5 {
+        let now = weights(&run(4, &constant(step + 1)).trained);
+        if step == 0 {
+            expected = now;
+            continue;
+        }
+        let decay = (1.0 + step as f32) / (10.0 + step as f32);
+        for (own, now) in expected.iter_mut().zip(now) {
+            *own = decay * *own + (1.0 - decay) * now;
+        }
+    }
+    assert!(furthest(&weights(&average.trained), &expected) < 1e-6);
+    assert!(furthest(&weights(&plain.trained), &expected) > 1e-4);
+}
+
+/// A score that rises twice and then falls.
+struct Falling(Vec<f64>);
+
+impl Objective<Tiny> for Falling {
+    fn losses(&mut self, model: &Tiny, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
+        loss(model, batch, at)
+    }
+
+    fn score(&mut self, _: &Tiny) -> Result<Option<f64>, TrainError> {
+        Ok(self.0.pop())
+    }
+}
+
+#[derive(Default)]
+struct Heard(Vec<usize>, Vec<Score>);
+
+impl Watch for Heard {
+    fn stepped(&mut self, record: &Record) {
+        self.0.push(record.step);
+    }
+
+    fn scored(&mut self, score: &Score) {
+        self.1.push(*score);
+    }
+}
+
+#[test]
+fn without_progress_it_ends_early_and_keeps_the_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), 4);
+    let recipe = Recipe {
+        evaluate_every: 2,
+        patience: Some(2),
+        ..constant(100)
+    };
+    let mut heard = Heard::default();
+    let mut scores = Falling(vec![0.9, 0.4, 0.3, 0.5, 0.2]);
+    let outcome = train(
+        tiny(),
+        AdamW::default(),
+        &loader,
+        &recipe,
+        &mut scores,
+        &mut heard,
+    )
+    .unwrap();
+    assert!(outcome.stopped_early);
+    let best = outcome.best.unwrap();
+    assert_eq!((best.step, best.value), (4, 0.5));
+    assert_eq!(heard.0.len(), 8);
+    assert_eq!(heard.1.len(), 4);
+    assert_eq!(
+        weights(&outcome.trained),
+        weights(&run(4, &constant(4)).trained)
+    );
+    assert!(
+        outcome
+            .metrics
+            .csv()
+            .lines()
+            .nth(4)
+            .unwrap()
+            .ends_with(",0.5")
+    );
+}
+
+#[test]
+fn a_state_keeps_the_average_and_the_best() {
+    let (folder, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let loader = loader(folder.path(), 3);
+    let recipe = |steps| Recipe {
+        states: Some(states.path().to_path_buf()),
+        ema: Some(0.8),
+        evaluate_every: 2,
+        save_every: 4,
+        ..constant(steps)
+    };
+    let mut score = Falling(vec![0.1, 0.2, 0.3, 0.4, 0.9, 0.5]);
+    let go = |steps, score: &mut Falling| {
+        train(
+            tiny(),
+            AdamW::default(),
+            &loader,
+            &recipe(steps),
+            score,
+            &mut (),
+        )
+        .unwrap()
+    };
+    let first = go(4, &mut score);
+    assert_eq!(first.best.unwrap().value, 0.9);
+    let second = go(12, &mut score);
+    assert_eq!(second.best, first.best);
+    assert_eq!(weights(&second.trained), weights(&first.trained));
+    assert_eq!(second.metrics.records.len(), 12);
+    assert_eq!(second.metrics.scores.len(), 6);
+    let lines = fs::read_to_string(states.path().join("scores.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 6);
+}
+
+#[test]
+fn what_is_no_number_is_told_with_its_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), 4);
+    let mut broken = |model: &Tiny, batch: &LoadedBatch, at: At| {
+        let factor = if at.step == 3 { f32::NAN } else { 1.0 };
+        Ok(Losses::from(loss(model, batch, at)?.total * factor))
+    };
+    let error = train(
+        tiny(),
+        AdamW::default(),
+        &loader,
+        &constant(9),
+        &mut broken,
+        &mut (),
+    );
+    assert!(matches!(error, Err(TrainError::NotFinite { step: 3, .. })));
+    for recipe in [
+        Recipe {
+            accumulate: 0,
+            ..constant(1)
+        },
+        Recipe {
+            ema: Some(1.0),
+            ..constant(1)
+        },
+        Recipe {
+            clip: Some(-1.0),
+            ..constant(1)
+        },
+        Recipe {
+            patience: Some(0),
+            ..constant(1)
+        },
+        Recipe {
+            // More batches than an epoch has never make a step.
+            accumulate: 9,
+            ..constant(1)
+        },
+    ] {
+        let refused = train(
+            tiny(),
+            AdamW::default(),
+            &loader,
+            &recipe,
+            &mut loss,
+            &mut (),
+        );
+        assert!(refused.is_err(), "{recipe:?}");
+    }
+}
