@@ -242,7 +242,7 @@ pub(crate) struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// The file whose [validation] says what is evaluated, and how.
+    /// The file whose table `validation` says what is evaluated, and how.
     pub(crate) config: PathBuf,
     /// A Hugging Face checkpoint folder in place of the file's model.
     #[arg(long, value_name = "FOLDER")]

@@ -57,3 +57,7 @@ pub use run::{
 pub use schedule::Schedule;
 pub use state::Progress;
 pub use trained::{Trained, Training};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;
