@@ -6,7 +6,7 @@
 //!
 //! ```sh
 //! pip download --no-deps easy-vqa
-//! cargo run --release --example train_easy_vqa -- easy_vqa-1.0-py3-none-any.whl
+//! cargo run --release --example train_easy_vqa
 //! ```
 //!
 //! Killed at any moment, the next run goes on where the last state was saved.
@@ -47,12 +47,13 @@ use easy_vqa_captions::{captioned, right_answers};
 #[derive(Parser)]
 struct Arguments {
     /// The wheel, or the folder `easy_vqa/data` in it.
+    #[arg(default_value = "easy_vqa-1.0-py3-none-any.whl")]
     data: PathBuf,
     /// Where the model is written; beside it, states to go on from.
     #[arg(long, default_value = "easy-vqa-trained")]
     out: PathBuf,
     /// Steps of the first stage, of 64 pictures with their captions each.
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 3000)]
     first: usize,
     /// Steps of the second stage, of 32 pictures with up to four questions each.
     #[arg(long, default_value_t = 3000)]
@@ -76,6 +77,12 @@ const WIDTH: usize = 96;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
+    if !arguments.data.exists() {
+        let file = arguments.data.display();
+        return Err(
+            format!("{file} is not there: `pip download --no-deps easy-vqa` brings it").into(),
+        );
+    }
     let like = CheckpointFolder::open(&arguments.like)?;
     let config = configuration(&like)?;
     let data = Dataset::easy_vqa(&arguments.data, Split::Train, OnBroken::Fail)?;

@@ -48,3 +48,85 @@ impl LowRank {
         input * mask / kept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Activation, Linear, Matrix, PackedFormat, PackedMatrix, random_values};
+    use burn::tensor::{Device, TensorData, Tolerance};
+
+    fn tensor<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+        let values = random_values(shape.iter().product(), seed);
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    fn adapter(dropout: f64) -> LowRank {
+        let [a, b] = [tensor([3, 7], 1), tensor([5, 3], 2)].map(Param::from_tensor);
+        LowRank::new(a, b, 0.5, dropout)
+    }
+
+    fn layer(packed: bool) -> Linear {
+        let weight = tensor([5, 7], 3);
+        let matrix = if packed {
+            let values = weight.into_data().try_into_vec::<f32>().unwrap();
+            Matrix::packed(PackedMatrix::pack(
+                PackedFormat::F32,
+                5,
+                7,
+                |output, row| {
+                    row.copy_from_slice(&values[7 * output..7 * (output + 1)]);
+                },
+            ))
+        } else {
+            Matrix::dense(Param::from_tensor(weight))
+        };
+        Linear::new(matrix, Some(Param::from_tensor(tensor([5], 4))))
+    }
+
+    #[test]
+    fn an_adapted_layer_is_the_layer_of_the_merged_matrix() {
+        let (x, residual) = (tensor([2, 4, 7], 5), tensor([2, 4, 5], 6));
+        let merged = tensor([5, 7], 3) + tensor([5, 3], 2).matmul(tensor([3, 7], 1)) * 0.5;
+        let bias = Some(Param::from_tensor(tensor([5], 4)));
+        let merged = Linear::new(Matrix::dense(Param::from_tensor(merged)), bias);
+        let near = |own: Tensor<3>, other: Tensor<3>| {
+            let tolerance = Tolerance::absolute(1e-5);
+            own.into_data()
+                .assert_approx_eq::<f32>(&other.into_data(), tolerance);
+        };
+        for packed in [false, true] {
+            // Dropout is for training alone.
+            let own = layer(packed).with_low_rank(adapter(0.5));
+            near(own.forward(x.clone()), merged.forward(x.clone()));
+            near(
+                own.forward_activated(x.clone(), Activation::Gelu),
+                merged.forward_activated(x.clone(), Activation::Gelu),
+            );
+            near(
+                own.forward_onto(x.clone(), residual.clone()),
+                merged.forward_onto(x.clone(), residual.clone()),
+            );
+        }
+    }
+
+    #[test]
+    fn dropout_leaves_inputs_out_and_keeps_the_mean() {
+        let device = Device::flex();
+        device.seed(3);
+        let low_rank = adapter(0.25);
+        let trained = LowRank {
+            a: Param::from_tensor(low_rank.a.val().autodiff().require_grad()),
+            ..low_rank.clone()
+        };
+        let x = Tensor::<2>::ones([20_000, 7], &device);
+        let mean = |y: Tensor<2>| y.mean_dim(0).into_data().try_into_vec::<f32>().unwrap();
+        let plain = mean(low_rank.forward(x.clone()));
+        let dropped = trained.forward(x).inner();
+        let first = dropped.clone().narrow(0, 0, 1);
+        let second = dropped.clone().narrow(0, 1, 1);
+        assert!((first - second).abs().max().into_scalar::<f32>() > 1e-3);
+        for (dropped, plain) in mean(dropped).iter().zip(plain) {
+            assert!((dropped - plain).abs() < 0.02, "{dropped} {plain}");
+        }
+    }
+}

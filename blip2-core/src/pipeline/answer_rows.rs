@@ -4,7 +4,10 @@ use blip2_io::{CheckpointFolder, config::TextConfig};
 use blip2_lm::GenerationConfig;
 
 use super::{Template, prompts::Prompts};
-use crate::{Blip2Error, model::PromptRows};
+use crate::{
+    Blip2Error,
+    model::{PaddingSide, PromptRows},
+};
 
 /// Lays questions and answers, or captions, out as a checkpoint's language model is trained on them:
 /// in the prompts and with the end token that [`Blip2Pipeline`](crate::Blip2Pipeline) will use.
@@ -146,13 +149,15 @@ impl AnswerRows {
             .zip(&answers)
             .map(|(prompt, answer)| prompt.followed_by(answer))
             .collect();
-        let rows = self.prompts.lay_out(&whole)?;
-        // Padding stands on the left: answers end their rows.
-        let labels = rows.ids().iter().zip(&answers).map(|(row, answer)| {
-            let before = std::iter::repeat_n(IGNORED, row.len() - answer.len());
-            before
-                .chain(answer.iter().map(|&id| i64::from(id)))
-                .collect()
+        // Nothing sees what stands behind it, so padding there changes nothing, as in LAVIS; before the
+        // text it would move LLaMA's positions away from the picture's.
+        let rows = self.prompts.padded(&whole, PaddingSide::Right)?;
+        let labels = rows.mask().iter().zip(&answers).map(|(mask, answer)| {
+            let end = mask.iter().filter(|counts| **counts).count();
+            let before = std::iter::repeat_n(IGNORED, end - answer.len());
+            let behind = std::iter::repeat_n(IGNORED, mask.len() - end);
+            let answer = answer.iter().map(|&id| i64::from(id));
+            before.chain(answer).chain(behind).collect()
         });
         Ok(LabeledRows {
             labels: labels.collect(),

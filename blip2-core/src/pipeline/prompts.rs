@@ -201,13 +201,22 @@ impl Prompts {
 
     /// A batch of prompts with their image placeholders, padded to one length.
     pub(super) fn lay_out(&self, prompts: &[Prompt]) -> Result<PromptRows, Blip2Error> {
+        self.padded(prompts, self.side)
+    }
+
+    /// As [`lay_out`](Self::lay_out), with padding on a side of one's choice.
+    pub(super) fn padded(
+        &self,
+        prompts: &[Prompt],
+        side: PaddingSide,
+    ) -> Result<PromptRows, Blip2Error> {
         let texts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
         PromptRows::lay_out(
             &texts,
             self.image_token,
             self.num_placeholders,
             self.pad_token,
-            self.side,
+            side,
         )
     }
 

@@ -55,25 +55,36 @@ pub(crate) fn difference(found: &[f32], expected: &[f32]) -> (f32, f32) {
     )
 }
 
-/// The batch that the fixture's own goldens were made of.
+/// The batch that the fixture's own goldens were made of; of a video its frames follow one another.
 pub(crate) fn batch(model: &str) -> Batch {
     let bytes = fs::read(models().join(model).join("golden.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let get = |name: &str| tensors.tensor(name).unwrap();
-    let ids = integers(&get("input_ids")).into_iter();
-    let mask = integers(&get("attention_mask")).into_iter();
-    let pixel_values = get("pixel_values");
-    Batch {
-        pictures: (0..pixel_values.shape()[0]).collect(),
-        pixel_values: Tensor::from_data(data(&pixel_values), &Device::flex()),
-        rows: PromptRows::new(
+    let rows = |prefix: &str| {
+        let ids = integers(&get(&format!("{prefix}input_ids"))).into_iter();
+        let mask = integers(&get(&format!("{prefix}attention_mask"))).into_iter();
+        PromptRows::new(
             ids.map(|row| row.into_iter().map(|id| id as u32).collect())
                 .collect(),
             mask.map(|row| row.into_iter().map(|bit| bit != 0).collect())
                 .collect(),
         )
-        .unwrap(),
-        instructions: None,
+        .unwrap()
+    };
+    let pixel_values = get("pixel_values");
+    let shape = pixel_values.shape();
+    let size: [usize; 3] = shape[shape.len() - 3..].try_into().unwrap();
+    let frames: usize = shape[..shape.len() - 3].iter().product();
+    let instructed = tensors.tensor("qformer_input_ids").is_ok();
+    let rows_of = rows("");
+    Batch {
+        pictures: (0..rows_of.len()).collect(),
+        pixel_values: Tensor::from_data(
+            TensorData::new(floats(&pixel_values), [frames, size[0], size[1], size[2]]),
+            &Device::flex(),
+        ),
+        rows: rows_of,
+        instructions: instructed.then(|| rows("qformer_")),
         labels: integers(&get("labels")),
     }
 }
