@@ -56,6 +56,7 @@ mod packed;
 mod precision;
 mod product;
 mod random;
+pub mod recompute;
 #[cfg(feature = "autodiff")]
 mod recorded;
 mod weights;

@@ -45,6 +45,11 @@ impl Kept {
         self.options.output_attentions
     }
 
+    /// Whether nothing is kept at all.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.options.output_attentions && !self.options.output_hidden_states
+    }
+
     /// Offers hidden states.
     pub(crate) fn hidden(&mut self, hidden_states: &Tensor<3>) {
         if self.options.output_hidden_states {

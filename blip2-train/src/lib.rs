@@ -44,6 +44,7 @@ mod state;
 mod trained;
 
 pub use answering::{Answering, Validation};
+pub use blip2_kernels::recompute::Recompute;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Scoring, answer_all};
 pub use fresh::FreshWeights;

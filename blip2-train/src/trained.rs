@@ -9,7 +9,7 @@ use blip2_core::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Precision, PrecisionPlan,
     config::Blip2Config, model::Blip2ForConditionalGeneration,
 };
-use blip2_kernels::{WeightSource, Weights};
+use blip2_kernels::{WeightSource, Weights, recompute::Recompute};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Device, Tensor, TensorData},
@@ -267,23 +267,36 @@ impl<M: Module> Trained<M> {
     /// [`TrainError::NotFinite`] for a loss that is no number, and
     /// [`TrainError::NothingTrains`] for one that depends on nothing that is trained.
     pub fn gradients(&self, loss: Tensor<1>) -> Result<Gradients, TrainError> {
-        let value = loss.clone().into_scalar::<f32>();
-        if !value.is_finite() {
-            let (what, step) = ("the loss".to_string(), 0);
-            return Err(TrainError::NotFinite { what, value, step });
-        }
-        if !loss.is_tracked() {
-            let reason = "the loss depends on no trained parameter".into();
-            return Err(TrainError::NothingTrains { reason });
-        }
-        let gradients = loss.backward();
+        check_loss(&loss)?;
+        Ok(self.collected(&loss.backward()))
+    }
+
+    /// The gradients of a loss that was computed while layers were forgotten; they are computed again
+    /// now, see [`Recompute`].
+    ///
+    /// # Errors
+    ///
+    /// As [`gradients`](Self::gradients).
+    pub fn recomputed_gradients(
+        &self,
+        loss: Tensor<1>,
+        forgotten: Recompute,
+    ) -> Result<Gradients, TrainError> {
+        check_loss(&loss)?;
+        let parts = forgotten.backward(loss);
+        let parts = parts.iter().map(|part| self.collected(part));
+        Ok(parts.reduce(Gradients::plus).unwrap_or_default())
+    }
+
+    /// What of Burn's gradients is of trained parameters.
+    fn collected(&self, from: &burn::tensor::Gradients) -> Gradients {
         let mut collector = Collector {
             names: &self.names,
-            from: &gradients,
+            from,
             found: Gradients::default(),
         };
         self.model.visit(&mut collector);
-        Ok(collector.found)
+        collector.found
     }
 
     /// Puts what `change` makes of a trained parameter's numbers in its place.
@@ -416,6 +429,19 @@ impl<M: Module> Trained<M> {
             folder.as_ref(),
         )
     }
+}
+
+fn check_loss(loss: &Tensor<1>) -> Result<(), TrainError> {
+    let value = loss.clone().into_scalar::<f32>();
+    if !value.is_finite() {
+        let (what, step) = ("the loss".to_string(), 0);
+        return Err(TrainError::NotFinite { what, value, step });
+    }
+    if !loss.is_tracked() {
+        let reason = "the loss depends on no trained parameter".into();
+        return Err(TrainError::NothingTrains { reason });
+    }
+    Ok(())
 }
 
 /// Switches gradients of trained parameters on.

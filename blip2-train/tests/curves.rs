@@ -8,7 +8,7 @@ mod common;
 use std::{collections::BTreeMap, fs};
 
 use blip2_core::CheckpointFolder;
-use blip2_train::{AdamW, Lora, LoraConfig, Training, objective::language_model_loss};
+use blip2_train::{AdamW, Lora, LoraConfig, Recompute, Training, objective::language_model_loss};
 use burn::tensor::TensorData;
 use common::{batch, data, difference, floats, goldens, models};
 use safetensors::SafeTensors;
@@ -158,4 +158,58 @@ fn t5_with_adapters() {
 #[test]
 fn t5_with_adapters_and_the_bridge() {
     follows("blip2_t5", "lora_qk_plus_qformer");
+}
+
+/// Layers that are forgotten and computed again give the gradients of those that are remembered.
+#[test]
+fn recomputed_gradients_are_the_same() {
+    for (model, lora) in [
+        ("blip2_opt", "q_proj"),
+        ("blip2_t5", "wi_0"),
+        ("instructblip_llama", "up_proj"),
+        ("instructblipvideo_t5", "q"),
+    ] {
+        let checkpoint = CheckpointFolder::open(models().join(model)).unwrap();
+        let load = |dropout| {
+            let training = Training::of(&checkpoint)
+                .unwrap()
+                .bridge()
+                .part("vision_model");
+            let lora = LoraConfig::new(2, [lora]).dropout(dropout);
+            training.lora(lora, 0).unwrap().load().unwrap()
+        };
+        let batch = batch(model);
+        let trained = load(0.0);
+        let run = || language_model_loss(trained.model(), &batch, 0.0).unwrap();
+        let expected = trained.gradients(run()).unwrap();
+        let (loss, forgotten) = Recompute::during(5, run);
+        assert!(!format!("{forgotten:?}").contains("(0 layers"), "{model}");
+        let found = trained.recomputed_gradients(loss, forgotten).unwrap();
+        assert!(found.names().eq(expected.names()), "{model}");
+        for name in expected.names() {
+            let [own, other] = [&found, &expected].map(|all| all.get(name).unwrap().clone());
+            let largest = other.clone().abs().max().into_scalar::<f32>();
+            let most = (own - other).abs().max().into_scalar::<f32>();
+            assert!(
+                most <= 2e-4 * largest.max(0.1),
+                "{model} {name}: {most} of {largest}"
+            );
+        }
+        // With dropout the same is dropped again: another time gives the same, and another seed
+        // does not.
+        let mut trained = load(0.5);
+        let first = trained.gradients(language_model_loss(trained.model(), &batch, 0.0).unwrap());
+        AdamW::default()
+            .step(&mut trained, first.unwrap(), 0.01)
+            .unwrap();
+        let norm = |seed| {
+            let run = || language_model_loss(trained.model(), &batch, 0.0).unwrap();
+            let (loss, forgotten) = Recompute::during(seed, run);
+            trained
+                .recomputed_gradients(loss, forgotten)
+                .unwrap()
+                .norm()
+        };
+        assert_eq!(norm(5), norm(5), "{model}");
+    }
 }

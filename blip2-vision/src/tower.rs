@@ -1,7 +1,7 @@
 //! What the towers of BLIP-2 and of CLIP have in common: patches, positions and pre-norm layers.
 
 use blip2_io::config::{Blip2VisionConfig, ClipVisionConfig, VisionFamily};
-use blip2_kernels::{Activation, LayerNorm, Weights};
+use blip2_kernels::{Activation, LayerNorm, Weights, recompute};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{VisionError, VisionOptions, embeddings::Embeddings, encoder::EncoderLayer};
@@ -125,7 +125,13 @@ impl Tower {
             if options.output_hidden_states {
                 hidden_states.push(hidden.clone());
             }
-            let (output, map) = layer.forward(hidden, options.output_attentions);
+            if !options.output_attentions {
+                hidden = recompute::layer(layer, hidden, |layer, hidden| {
+                    layer.forward(hidden, false).0
+                });
+                continue;
+            }
+            let (output, map) = layer.forward(hidden, true);
             hidden = output;
             attentions.extend(map);
         }

@@ -67,6 +67,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
         accumulate: recipe.accumulate,
         clip: Some(recipe.clip).filter(|clip| *clip != 0.0),
         ema: recipe.ema,
+        recompute: recipe.recompute,
         evaluate_every: recipe.evaluate_every,
         patience: recipe.patience,
         states: Some(out.join("states")),

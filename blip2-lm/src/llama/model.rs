@@ -1,7 +1,7 @@
 //! LLaMA as a whole.
 
 use blip2_io::config::LlamaConfig;
-use blip2_kernels::{Embedding, KvCache, Linear, RmsNorm, Weights};
+use blip2_kernels::{Embedding, KvCache, Linear, RmsNorm, Weights, recompute};
 use burn::{
     module::Module,
     tensor::{Int, Tensor},
@@ -236,7 +236,13 @@ impl LlamaForCausalLm {
         let mut hidden = inputs_embeds;
         let mut caches = caches.iter_mut();
         for layer in &self.layers {
-            hidden = layer.forward(hidden, &turns, bias.clone(), caches.next(), kept);
+            let (turns, bias) = (turns.clone(), bias.clone());
+            hidden = match caches.next() {
+                None if kept.is_idle() => recompute::layer(layer, hidden, move |layer, hidden| {
+                    layer.forward(hidden, &turns, bias.clone(), None, &mut Kept::default())
+                }),
+                cache => layer.forward(hidden, &turns, bias, cache, kept),
+            };
         }
         self.norm.forward(hidden)
     }

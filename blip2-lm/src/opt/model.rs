@@ -1,7 +1,7 @@
 //! OPT as a whole.
 
 use blip2_io::config::OptConfig;
-use blip2_kernels::{Embedding, KvCache, LayerNorm, Linear, Weights};
+use blip2_kernels::{Embedding, KvCache, LayerNorm, Linear, Weights, recompute};
 use burn::{
     module::Module,
     tensor::{Int, Tensor},
@@ -231,7 +231,13 @@ impl OptForCausalLm {
         let mut hidden = embeds + self.embed_positions.forward(places);
         let mut caches = caches.iter_mut();
         for layer in &self.layers {
-            hidden = layer.forward(hidden, bias.clone(), caches.next(), kept);
+            let bias = bias.clone();
+            hidden = match caches.next() {
+                None if kept.is_idle() => recompute::layer(layer, hidden, move |layer, hidden| {
+                    layer.forward(hidden, bias.clone(), None, &mut Kept::default())
+                }),
+                cache => layer.forward(hidden, bias, cache, kept),
+            };
         }
         if let Some(norm) = &self.final_layer_norm {
             hidden = norm.forward(hidden);

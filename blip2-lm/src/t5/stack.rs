@@ -1,7 +1,7 @@
 //! The encoder's and the decoder's stacks of layers.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{KvCache, RmsNorm, Weights, causal_bias};
+use blip2_kernels::{KvCache, RmsNorm, Weights, causal_bias, recompute};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::options::Kept;
@@ -20,6 +20,14 @@ pub(super) struct Encoder {
 struct EncoderLayer {
     self_attention: Attention,
     feed_forward: FeedForward,
+}
+
+impl EncoderLayer {
+    fn forward(&self, hidden_states: Tensor<3>, bias: Tensor<4>, kept: &mut Kept) -> Tensor<3> {
+        let attention = &self.self_attention;
+        let attended = attention.attend_self(hidden_states, bias, None, kept);
+        self.feed_forward.forward(attended)
+    }
 }
 
 /// The weights of part `part` of layer `layer`.
@@ -69,13 +77,18 @@ impl Encoder {
             Some(padding) => bias + padding,
             None => bias,
         };
+        // Positions that are trained want a gradient of every layer.
+        let forgets = kept.is_idle() && !bias.device().is_autodiff();
         for layer in &self.layers {
+            let bias = bias.clone();
+            if forgets {
+                hidden_states = recompute::layer(layer, hidden_states, move |layer, hidden| {
+                    layer.forward(hidden, bias.clone(), &mut Kept::default())
+                });
+                continue;
+            }
             kept.hidden(&hidden_states);
-            let attended =
-                layer
-                    .self_attention
-                    .attend_self(hidden_states, bias.clone(), None, kept);
-            hidden_states = layer.feed_forward.forward(attended);
+            hidden_states = layer.forward(hidden_states, bias, kept);
         }
         let normed = self.final_layer_norm.forward(hidden_states);
         kept.hidden(&normed);

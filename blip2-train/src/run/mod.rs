@@ -12,6 +12,7 @@ use std::{
 };
 
 use blip2_io::dataset::{LoadedBatch, Loader};
+use blip2_kernels::recompute::Recompute;
 use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
@@ -271,17 +272,25 @@ impl<M: Module> Run<'_, M> {
             epoch: self.notes.epoch,
             seed: mixed(self.recipe.seed, step as u64, gathered.batches as u64),
         };
-        // Dropout draws from the device.
-        Device::flex().seed(at.seed);
-        let losses = objective.losses(self.trained.model(), batch, at)?;
+        let model = self.trained.model();
+        let (losses, forgotten) = if self.recipe.recompute {
+            let run = || objective.losses(model, batch, at);
+            let (losses, forgotten) = Recompute::during(at.seed, run);
+            (losses?, Some(forgotten))
+        } else {
+            // Dropout draws from the device.
+            Device::flex().seed(at.seed);
+            (objective.losses(model, batch, at)?, None)
+        };
         gathered.loss += f64::from(losses.total.clone().into_scalar::<f32>());
         for (name, part) in losses.parts {
             *gathered.parts.entry(name).or_default() += f64::from(part.into_scalar::<f32>());
         }
-        let gradients = self
-            .trained
-            .gradients(losses.total)
-            .map_err(|error| error.at(step))?;
+        let gradients = match forgotten {
+            Some(forgotten) => self.trained.recomputed_gradients(losses.total, forgotten),
+            None => self.trained.gradients(losses.total),
+        };
+        let gradients = gradients.map_err(|error| error.at(step))?;
         gathered.gradients = Some(match gathered.gradients.take() {
             Some(sum) => sum.plus(gradients),
             None => gradients,

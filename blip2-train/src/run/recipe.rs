@@ -18,6 +18,10 @@ pub struct Recipe {
     /// The decay of an exponential moving average of what is trained, which is then evaluated and
     /// kept. Default none.
     pub ema: Option<f64>,
+    /// Whether the insides of the image encoder's and the language model's layers are computed again
+    /// for their gradients instead of being remembered: less memory, more time (gradient
+    /// checkpointing). Default no.
+    pub recompute: bool,
     /// Every how many steps the model is evaluated; 0 is at the end only, as by default.
     pub evaluate_every: usize,
     /// After how many evaluations without a better score the training ends. Default never.
@@ -39,6 +43,7 @@ impl Recipe {
             accumulate: 1,
             clip: Some(1.0),
             ema: None,
+            recompute: false,
             evaluate_every: 0,
             patience: None,
             states: None,

@@ -1,0 +1,175 @@
+//! Layers that are computed a second time for their gradients, instead of being remembered.
+
+use burn::{module::Module, tensor::Tensor};
+
+/// Runs a layer of a stack. While [`Recompute`] is on, the layer's inside is forgotten and computed
+/// again when its gradient is wanted: of a stack only the inputs of its layers are kept, for a third
+/// more arithmetic (Chen et al., 2016).
+///
+/// `run` must do the same each time, whatever the layer's parameters are held in; what it uses
+/// besides may not want gradients.
+pub fn layer<L>(
+    layer: &L,
+    input: Tensor<3>,
+    run: impl Fn(&L, Tensor<3>) -> Tensor<3> + 'static,
+) -> Tensor<3>
+where
+    L: Module + 'static,
+{
+    #[cfg(feature = "autodiff")]
+    if tape::is_on() && tape::wants_gradients(layer, &input) {
+        return tape::forgotten(layer, input, run);
+    }
+    run(layer, input)
+}
+
+#[cfg(feature = "autodiff")]
+pub use tape::Recompute;
+
+#[cfg(feature = "autodiff")]
+mod tape {
+    use std::cell::RefCell;
+
+    use burn::{
+        module::{Module, ModuleMapper, ModuleVisitor, Param},
+        tensor::{Device, Gradients, Tensor},
+    };
+
+    thread_local! {
+        static TAPE: RefCell<Option<Vec<Segment>>> = const { RefCell::new(None) };
+    }
+
+    /// What was forgotten, and is computed again.
+    struct Segment {
+        input: Tensor<3>,
+        /// Its result, as a new beginning.
+        output: Tensor<3>,
+        again: Box<dyn Fn(Tensor<3>) -> Tensor<3>>,
+        /// What random numbers follow from in it.
+        seed: u64,
+    }
+
+    /// Layers of stacks that were forgotten while something ran.
+    pub struct Recompute {
+        segments: Vec<Segment>,
+    }
+
+    impl std::fmt::Debug for Recompute {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "Recompute({} layers)", self.segments.len())
+        }
+    }
+
+    impl Recompute {
+        /// Runs something, forgetting the insides of [layers](super::layer) on this thread. Random
+        /// numbers on the CPU follow from `seed`, so that dropout drops the same again.
+        pub fn during<R>(seed: u64, run: impl FnOnce() -> R) -> (R, Self) {
+            Device::flex().seed(seed);
+            TAPE.with_borrow_mut(|tape| *tape = Some(Vec::new()));
+            // Off again, whatever happens.
+            struct Off;
+            impl Drop for Off {
+                fn drop(&mut self) {
+                    TAPE.with_borrow_mut(|tape| *tape = None);
+                }
+            }
+            let off = Off;
+            let result = run();
+            let segments = TAPE.with_borrow_mut(Option::take).unwrap_or_default();
+            drop(off);
+            (result, Self { segments })
+        }
+
+        /// The gradients of a loss that was computed meanwhile, in several parts, of which each
+        /// parameter's gradient is the sum.
+        pub fn backward(self, loss: Tensor<1>) -> Vec<Gradients> {
+            let mut found = vec![loss.backward()];
+            for segment in self.segments.into_iter().rev() {
+                let parts = found.iter().filter_map(|part| segment.output.grad(part));
+                let Some(gradient) = parts.reduce(|sum, part| sum + part) else {
+                    continue;
+                };
+                let input = plain(segment.input.clone()).autodiff().require_grad();
+                Device::flex().seed(segment.seed);
+                let output = (segment.again)(input.clone());
+                let part = (output * Tensor::from_inner(gradient)).sum().backward();
+                let gradient = input.grad(&part);
+                found.push(part);
+                if let Some(gradient) = gradient
+                    && is_tracked(&segment.input)
+                {
+                    let along = segment.input * Tensor::from_inner(gradient);
+                    found.push(along.sum().backward());
+                }
+            }
+            found
+        }
+    }
+
+    pub(super) fn is_on() -> bool {
+        TAPE.with_borrow(Option::is_some)
+    }
+
+    /// Whether a layer's gradients, or its input's, will be wanted.
+    pub(super) fn wants_gradients<L: Module>(layer: &L, input: &Tensor<3>) -> bool {
+        struct Any(bool);
+        impl ModuleVisitor for Any {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0 |= param.val().is_require_grad();
+            }
+        }
+        let mut any = Any(is_tracked(input));
+        layer.visit(&mut any);
+        any.0
+    }
+
+    pub(super) fn forgotten<L: Module + 'static>(
+        layer: &L,
+        input: Tensor<3>,
+        run: impl Fn(&L, Tensor<3>) -> Tensor<3> + 'static,
+    ) -> Tensor<3> {
+        let count = TAPE.with_borrow(|tape| tape.as_ref().map_or(0, Vec::len)) as u64;
+        let seed = (count + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Device::flex().seed(seed);
+        let unrecorded = layer.clone().map(&mut Stop);
+        let output = run(&unrecorded, plain(input.clone()));
+        let output = output.autodiff().require_grad();
+        let layer = layer.clone();
+        let segment = Segment {
+            input,
+            output: output.clone(),
+            again: Box::new(move |input| run(&layer, input)),
+            seed,
+        };
+        TAPE.with_borrow_mut(|tape| {
+            if let Some(tape) = tape {
+                tape.push(segment);
+            }
+        });
+        output
+    }
+
+    fn is_tracked(tensor: &Tensor<3>) -> bool {
+        tensor.device().is_autodiff() && tensor.is_tracked()
+    }
+
+    fn plain(tensor: Tensor<3>) -> Tensor<3> {
+        match tensor.device().is_autodiff() {
+            true => tensor.inner(),
+            false => tensor,
+        }
+    }
+
+    /// Switches gradients off.
+    struct Stop;
+
+    impl ModuleMapper for Stop {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            let value = param.val();
+            if !value.device().is_autodiff() {
+                return param;
+            }
+            Param::initialized(param.id, value.inner())
+        }
+    }
+}
