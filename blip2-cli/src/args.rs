@@ -238,6 +238,10 @@ pub(crate) struct TrainArgs {
     /// Load everything and show what would be trained, and what it takes, without training.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Show the training in the whole terminal.
+    #[cfg(feature = "dashboard")]
+    #[arg(long)]
+    pub(crate) dashboard: bool,
 }
 
 #[derive(Debug, Args)]

@@ -63,8 +63,8 @@ mod weights;
 
 pub use activation::Activation;
 pub use attention::{
-    Attended, MASKED, attention, causal_bias, merge_heads, padding_bias, rounded_attention,
-    split_heads,
+    Attended, MASKED, attention, causal_bias, joint_attention, merge_heads, padding_bias,
+    rounded_attention, split_heads,
 };
 pub use cache::KvCache;
 pub use embedding::Embedding;

@@ -294,10 +294,19 @@ fn save_tensors<V: View>(
         SafeTensorError::IoError(source) => TrainError::file(path, source),
         other => TrainError::state(path, other),
     })?;
-    File::open(&partial)
-        .and_then(|file| file.sync_all())
+    as_others(&partial)
+        .and_then(|()| File::open(&partial)?.sync_all())
         .and_then(|()| fs::rename(&partial, path))
         .map_err(|error| TrainError::file(path, error))
+}
+
+/// Lets those read a file who may read what this process writes: safetensors makes files that only
+/// their owner may.
+fn as_others(path: &Path) -> io::Result<()> {
+    let probe = partial(path);
+    let permissions = File::create(&probe)?.metadata()?.permissions();
+    fs::remove_file(&probe)?;
+    fs::set_permissions(path, permissions)
 }
 
 /// What a file of tensors holds: these, and its header's texts.

@@ -1,8 +1,8 @@
 //! The transformer's layers.
 
 use blip2_kernels::{
-    Activation, LayerNorm, Linear, Role, Weights, attention, merge_heads, rounded_attention,
-    split_heads,
+    Activation, Attended, LayerNorm, Linear, Role, Weights, attention, joint_attention,
+    merge_heads, rounded_attention, split_heads,
 };
 use burn::{
     module::{Module, Param},
@@ -106,37 +106,30 @@ impl Attention {
     ) -> (Tensor<3>, Option<Tensor<4>>) {
         let [_, _, hidden] = normed.dims();
         let heads = self.num_heads;
-        let attention = if self.inputs.rounds_activations() {
-            rounded_attention
-        } else {
-            attention
-        };
-        let [q, k, v] = self.inputs.forward(normed, heads);
         let scale = ((hidden / heads) as f64).powf(-0.5);
-        let attended = attention(q, k, v, scale, None, keep_map);
+        let attended = self.inputs.attend(normed, heads, scale, keep_map);
         let merged = merge_heads(attended.output);
         (self.projection.forward_onto(merged, residual), attended.map)
     }
 }
 
 impl Inputs {
-    /// Whether the products round what they are given, as those of narrow matrices may.
-    fn rounds_activations(&self) -> bool {
-        match self {
-            Self::Fused(qkv) => qkv.rounds_activations(),
-            Self::Apart(apart) => apart.q_proj.rounds_activations(),
-        }
-    }
-
-    /// Queries, keys and values, each `[batch, heads, seq, head_dim]`.
-    fn forward(&self, hidden_states: Tensor<3>, heads: usize) -> [Tensor<4>; 3] {
+    /// The attention of the layer's input to itself.
+    fn attend(&self, input: Tensor<3>, heads: usize, scale: f64, keep_map: bool) -> Attended {
         match self {
             Self::Fused(qkv) => {
-                let qkv = split_heads(qkv.forward(hidden_states), 3 * heads);
-                [0, 1, 2].map(|n| qkv.clone().narrow(1, n * heads, heads))
+                let rounded = qkv.rounds_activations();
+                let qkv = split_heads(qkv.forward(input), 3 * heads);
+                joint_attention(qkv, scale, keep_map, rounded)
             }
-            Self::Apart(apart) => [&apart.q_proj, &apart.k_proj, &apart.v_proj]
-                .map(|linear| split_heads(linear.forward(hidden_states.clone()), heads)),
+            Self::Apart(apart) => {
+                let [q, k, v] = [&apart.q_proj, &apart.k_proj, &apart.v_proj]
+                    .map(|linear| split_heads(linear.forward(input.clone()), heads));
+                match apart.q_proj.rounds_activations() {
+                    true => rounded_attention(q, k, v, scale, None, keep_map),
+                    false => attention(q, k, v, scale, None, keep_map),
+                }
+            }
         }
     }
 }

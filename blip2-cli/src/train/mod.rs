@@ -1,6 +1,8 @@
 //! `blip2 train CONFIG` and `blip2 eval`.
 
 mod config;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod eval;
 mod show;
 
@@ -11,7 +13,7 @@ use blip2_io::{
     dataset::{Dataset, Loader},
     image::ImageProcessor,
 };
-use blip2_train::{AdamW, Answering, Lora, Recipe, Training, Validation, train};
+use blip2_train::{AdamW, Answering, Lora, Recipe, Training, Validation, Watch, train};
 
 use crate::{Failure, args::TrainArgs, model::spinner};
 use config::{Config, EXAMPLE};
@@ -98,9 +100,16 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
         .betas(recipe.betas)
         .weight_decay(recipe.weight_decay)
         .layer_decay(recipe.layer_decay);
-    let mut bar = show::Bar::new(steps)?;
-    let outcome = train(trained, optimizer, &loader, &own, &mut objective, &mut bar);
-    bar.finish();
+    let mut watch = watch(args, steps)?;
+    let outcome = train(
+        trained,
+        optimizer,
+        &loader,
+        &own,
+        &mut objective,
+        &mut watch,
+    );
+    drop(watch);
     let outcome = outcome.map_err(Failure::work)?;
 
     outcome.metrics.save(&out).map_err(Failure::work)?;
@@ -114,6 +123,16 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     eprintln!("wrote {}", model.display());
     show::outcome(&outcome);
     Ok(())
+}
+
+/// How the training is shown.
+fn watch(args: &TrainArgs, steps: usize) -> Result<Box<dyn Watch>, Failure> {
+    #[cfg(feature = "dashboard")]
+    if args.dashboard {
+        return Ok(Box::new(dashboard::Dashboard::new(steps)?));
+    }
+    let _ = args;
+    Ok(Box::new(show::Bar::new(steps)?))
 }
 
 /// What of the model is trained.

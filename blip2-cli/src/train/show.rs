@@ -113,8 +113,10 @@ impl Bar {
         bar.set_style(ProgressStyle::with_template(style).map_err(Failure::work)?);
         Ok(Self(bar))
     }
+}
 
-    pub(super) fn finish(&self) {
+impl Drop for Bar {
+    fn drop(&mut self) {
         self.0.finish_and_clear();
     }
 }

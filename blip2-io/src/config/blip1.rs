@@ -4,7 +4,8 @@ use blip2_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blip2VisionConfig, ConfigError, check_epsilon, check_heads, check_positive, one_or_many,
+    Blip2VisionConfig, ConfigError, check_epsilon, check_heads, check_positive, one_if_single,
+    one_or_many,
 };
 
 /// `BlipConfig`: the first BLIP, an image encoder and a BERT that looks at what it encoded.
@@ -100,6 +101,7 @@ pub struct BlipTextConfig {
     pub bos_token_id: Option<u32>,
     /// What configurations call the end token; texts end with `sep_token_id`. Default 2.
     #[serde(deserialize_with = "one_or_many")]
+    #[serde(serialize_with = "one_if_single")]
     pub eos_token_id: Vec<u32>,
     /// The padding token. Default 0.
     pub pad_token_id: Option<u32>,

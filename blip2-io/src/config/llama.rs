@@ -3,7 +3,10 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ConfigError, RopeParameters, check_epsilon, check_heads, check_positive, one_or_many};
+use super::{
+    ConfigError, RopeParameters, check_epsilon, check_heads, check_positive, one_if_single,
+    one_or_many,
+};
 
 /// `LlamaConfig`; the defaults are LLaMA-7B.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,6 +39,7 @@ pub struct LlamaConfig {
     /// The id that begins a text. Default 1.
     pub bos_token_id: Option<u32>,
     /// The ids that end a text. Default 2.
+    #[serde(serialize_with = "one_if_single")]
     pub eos_token_id: Vec<u32>,
     /// In how many slices the matrices were multiplied while pretraining, which changes nothing
     /// but the order of sums. Default 1.

@@ -32,7 +32,7 @@ mod vision;
 
 use std::fmt::Display;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serializer};
 
 pub use blip1::{BlipConfig, BlipTextConfig, BlipVisionConfig};
 pub use blip2::{Blip2Config, Blip2Variant};
@@ -114,6 +114,14 @@ fn check_heads(
         return Err(ConfigError::value(part, key, width, reason));
     }
     Ok(())
+}
+
+/// Writes a single id as a number, as configurations mostly have it.
+fn one_if_single<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::Error> {
+    match ids {
+        [id] => serializer.serialize_u32(*id),
+        ids => serializer.collect_seq(ids),
+    }
 }
 
 /// An id, a list of ids, or null for none.

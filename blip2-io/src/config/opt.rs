@@ -3,7 +3,7 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ConfigError, check_heads, check_positive, one_or_many};
+use super::{ConfigError, check_heads, check_positive, one_if_single, one_or_many};
 
 /// `OPTConfig`; the defaults are OPT-125M.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -40,6 +40,7 @@ pub struct OptConfig {
     /// The id that begins a text. Default 2.
     pub bos_token_id: Option<u32>,
     /// The ids that end a text. Default 2.
+    #[serde(serialize_with = "one_if_single")]
     pub eos_token_id: Vec<u32>,
     /// Whether the linear layers have a bias. Default true.
     pub enable_bias: bool,

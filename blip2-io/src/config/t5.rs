@@ -3,7 +3,7 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{ConfigError, check_epsilon, check_positive, one_or_many};
+use super::{ConfigError, check_epsilon, check_positive, one_if_single, one_or_many};
 
 /// `T5Config`; the defaults are T5 small.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,6 +42,7 @@ pub struct T5Config {
     /// The id that stands for a missing prompt. Default none.
     pub bos_token_id: Option<u32>,
     /// The ids that end a text. Default 1.
+    #[serde(serialize_with = "one_if_single")]
     pub eos_token_id: Vec<u32>,
     /// The id that the decoder starts from. Default: `pad_token_id`.
     pub decoder_start_token_id: Option<u32>,

@@ -64,6 +64,22 @@ pub fn rounded_attention(
     attend(q, k, v, scale, bias, keep_map, true)
 }
 
+/// As [`attention`], of queries, keys and values whose heads follow one another, as a layer gives
+/// them that computes all three at once. With `rounded` as [`rounded_attention`].
+///
+/// # Shapes
+///
+/// - qkv: `[batch, 3 · heads, seq, head_dim]`
+pub fn joint_attention(qkv: Tensor<4>, scale: f64, keep_map: bool, rounded: bool) -> Attended {
+    #[cfg(feature = "autodiff")]
+    if !keep_map && let Some(output) = crate::recorded::joint_attention(&qkv, scale) {
+        return Attended { output, map: None };
+    }
+    let heads = qkv.dims()[1] / 3;
+    let [q, k, v] = [0, 1, 2].map(|part| qkv.clone().narrow(1, part * heads, heads));
+    attend(q, k, v, scale, None, keep_map, rounded)
+}
+
 fn attend(
     q: Tensor<4>,
     k: Tensor<4>,

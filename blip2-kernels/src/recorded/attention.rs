@@ -1,5 +1,7 @@
 //! Attention and its gradient.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use burn_backend::TensorMetadata;
 use burn_flex::FlexTensor;
@@ -15,8 +17,8 @@ use crate::{
     math,
 };
 
-/// `softmax(q · kᵀ · scale + bias) · v`, with as many heads of keys as of queries. Maps are not kept:
-/// they are computed again for the gradient. A bias that wants a gradient is declined.
+/// `softmax(q · kᵀ · scale + bias) · v`, with as many heads of keys as of queries. A bias that wants a
+/// gradient is declined.
 pub(crate) fn attention(
     q: &Tensor<4>,
     k: &Tensor<4>,
@@ -41,29 +43,68 @@ pub(crate) fn attention(
     let operands = [operand(q)?, operand(k)?, operand(v)?, bias];
     let output = record_as_they_lie(operands, |operands| {
         let [q, k, v, bias] = operands.map(rows_contiguous);
-        let step = Attention {
+        let mut step = Attention {
             q,
             k,
             v,
             bias,
             dims: [batch, heads, queries, keys],
             scale: scale as f32,
+            first: [0; 3],
+            maps: Arc::default(),
         };
-        let width = step.v.shape()[3];
-        let mut output = Heads::new([batch, queries, heads, width]);
-        let isa = Isa::active();
-        output.slabs().enumerate().for_each(|(batch, slab)| {
-            let heads_of = (0..heads).into_par_iter();
-            let found: Vec<Rows> = heads_of
-                .map(|head| forward(isa, step.head(batch, head)))
-                .collect();
-            for (head, rows) in found.iter().enumerate() {
-                put(slab, heads, head, rows);
-            }
-        });
-        (output.tensor(), step)
+        let output = step.forward();
+        (output, step)
     });
     Some(lifted(output))
+}
+
+/// The same, of queries, keys and values whose heads follow one another in one tensor
+/// `[batch, 3 · heads, seq, head_dim]`: their gradients come as one, too.
+pub(crate) fn joint_attention(qkv: &Tensor<4>, scale: f64) -> Option<Tensor<4>> {
+    if !any_recorded([qkv.device()]) {
+        return None;
+    }
+    let [batch, all, seq, _] = qkv.dims();
+    let heads = all / 3;
+    let output = record_as_they_lie([operand(qkv)?], |[qkv]| {
+        let qkv = rows_contiguous(qkv);
+        let mut step = Attention {
+            q: qkv.clone(),
+            k: qkv.clone(),
+            v: qkv,
+            bias: tensor(Vec::new(), [0]),
+            dims: [batch, heads, seq, seq],
+            scale: scale as f32,
+            first: [0, heads, 2 * heads],
+            maps: Arc::default(),
+        };
+        let output = step.forward();
+        (output, Joint(step))
+    });
+    Some(lifted(output))
+}
+
+/// Attention whose operands are one.
+#[derive(Debug, Clone)]
+struct Joint(Attention);
+
+impl Step<1> for Joint {
+    fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
+        let [batch, heads, seq, _] = self.0.dims;
+        let width = self.0.q.shape()[3];
+        let gradient = rows_contiguous(gradient);
+        let mut all = Heads::new([batch, seq, 3 * heads, width]);
+        let slabs = all.slabs().enumerate();
+        slabs.for_each(|(batch, slab)| {
+            for (head, parts) in self.0.slopes(&gradient, batch).iter().enumerate() {
+                for (part, rows) in parts.iter().enumerate() {
+                    put(slab, 3 * heads, part * heads + head, rows);
+                }
+            }
+        });
+        [Some(all.tensor())]
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +116,10 @@ struct Attention {
     /// batch, heads, queries, keys
     dims: [usize; 4],
     scale: f32,
+    /// Where the heads of queries, keys and values begin in their tensors.
+    first: [usize; 3],
+    /// How much each query looks at each key, for each head of each picture.
+    maps: Arc<Vec<Vec<Rows>>>,
 }
 
 /// One head's operands.
@@ -108,6 +153,38 @@ fn head_of(tensor: &FlexTensor, batch: usize, head: usize) -> View<'_> {
 }
 
 impl Attention {
+    /// The result, `[batch, heads, queries, width]`; keeps the maps.
+    fn forward(&mut self) -> FlexTensor {
+        let [batch, heads, queries, _] = self.dims;
+        let mut output = Heads::new([batch, queries, heads, self.v.shape()[3]]);
+        let isa = Isa::active();
+        let slabs = output.slabs().enumerate();
+        let maps = slabs.map(|(batch, slab)| {
+            let heads_of = (0..heads).into_par_iter();
+            let found: Vec<[Rows; 2]> = heads_of
+                .map(|head| forward(isa, self.head(batch, head)))
+                .collect();
+            let placed = found.into_iter().enumerate().map(|(head, [map, rows])| {
+                put(slab, heads, head, &rows);
+                map
+            });
+            placed.collect()
+        });
+        self.maps = Arc::new(maps.collect());
+        output.tensor()
+    }
+
+    /// For each head of a picture the gradients of queries, keys and values.
+    fn slopes(&self, gradient: &FlexTensor, batch: usize) -> Vec<[Rows; 3]> {
+        let isa = Isa::active();
+        let heads = self.maps[batch].par_iter().enumerate();
+        let slope = heads.map(|(head, map)| {
+            let gradient = head_of(gradient, batch, head);
+            backward(isa, self.head(batch, head), map, gradient)
+        });
+        slope.collect()
+    }
+
     fn head(&self, batch: usize, head: usize) -> Head<'_> {
         let [_, _, queries, keys] = self.dims;
         let bias = match self.bias.shape().num_elements() {
@@ -117,10 +194,11 @@ impl Attention {
             },
             _ => head_of(&self.bias, batch, head),
         };
+        let [q, k, v] = self.first;
         Head {
-            q: head_of(&self.q, batch, head),
-            k: head_of(&self.k, batch, head),
-            v: head_of(&self.v, batch, head),
+            q: head_of(&self.q, batch, q + head),
+            k: head_of(&self.k, batch, k + head),
+            v: head_of(&self.v, batch, v + head),
             bias,
             queries,
             keys,
@@ -135,7 +213,6 @@ impl Step<4> for Attention {
         let [batch, heads, queries, keys] = self.dims;
         let gradient = rows_contiguous(gradient);
         let [width, out] = [self.q.shape()[3], self.v.shape()[3]];
-        let isa = Isa::active();
         let [mut of_q, mut of_k, mut of_v] = [
             Heads::new([batch, queries, heads, width]),
             Heads::new([batch, keys, heads, width]),
@@ -143,14 +220,7 @@ impl Step<4> for Attention {
         ];
         let slabs = of_q.slabs().zip(of_k.slabs()).zip(of_v.slabs());
         slabs.enumerate().for_each(|(batch, ((q, k), v))| {
-            let found: Vec<[Rows; 3]> = (0..heads)
-                .into_par_iter()
-                .map(|head| {
-                    let gradient = head_of(&gradient, batch, head);
-                    backward(isa, self.head(batch, head), gradient)
-                })
-                .collect();
-            for (head, [of_q, of_k, of_v]) in found.iter().enumerate() {
+            for (head, [of_q, of_k, of_v]) in self.slopes(&gradient, batch).iter().enumerate() {
                 put(q, heads, head, of_q);
                 put(k, heads, head, of_k);
                 put(v, heads, head, of_v);
@@ -198,8 +268,8 @@ fn put(slab: &mut [f32], heads: usize, head: usize, rows: &Rows) {
     }
 }
 
-/// The maps of a head, `[queries, keys]`.
-fn maps(isa: Isa, head: &Head<'_>, operand: &mut Panels) -> Rows {
+/// A head's map, `[queries, keys]`.
+fn map(isa: Isa, head: &Head<'_>, operand: &mut Panels) -> Rows {
     let ([width, _], queries, keys) = (head.widths, head.queries, head.keys);
     let turned = operand.fill(head.k.turned(), width, keys);
     let mut map = multiply(isa, head.q, turned, [queries, keys]);
@@ -211,18 +281,19 @@ fn maps(isa: Isa, head: &Head<'_>, operand: &mut Panels) -> Rows {
     map
 }
 
-fn forward(isa: Isa, head: Head<'_>) -> Rows {
+/// A head's map and result.
+fn forward(isa: Isa, head: Head<'_>) -> [Rows; 2] {
     let mut operand = Panels::default();
-    let map = maps(isa, &head, &mut operand);
+    let map = map(isa, &head, &mut operand);
     let values = operand.fill(head.v, head.keys, head.widths[1]);
-    multiply(isa, map.view(), values, [head.queries, head.widths[1]])
+    let output = multiply(isa, map.view(), values, [head.queries, head.widths[1]]);
+    [map, output]
 }
 
 /// The gradients of queries, keys and values.
-fn backward(isa: Isa, head: Head<'_>, gradient: View<'_>) -> [Rows; 3] {
+fn backward(isa: Isa, head: Head<'_>, map: &Rows, gradient: View<'_>) -> [Rows; 3] {
     let ([width, out], queries, keys) = (head.widths, head.queries, head.keys);
     let mut operand = Panels::default();
-    let map = maps(isa, &head, &mut operand);
     let values = operand.fill(head.v.turned(), out, keys);
     let mut slope = multiply(isa, gradient, values, [queries, keys]);
     for query in 0..queries {

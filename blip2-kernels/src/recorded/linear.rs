@@ -100,32 +100,27 @@ fn layer<const D: usize>(
             }
         };
         let (offsets, residuals) = (slice(&bias), slice(&residual));
-        let mut kept = Vec::new();
-        if activation.is_some() {
-            kept.resize(sums.len(), 0.0);
-        }
         let part = PART.div_ceil(outputs.max(1)).max(1) * outputs.max(1);
         let residuals_of = |index: usize| {
             let start = (index * part).min(residuals.len());
             &residuals[start..(start + part).min(residuals.len())]
         };
-        if kept.is_empty() {
+        let mut kept = Vec::new();
+        if let Some(activation) = activation {
+            sums.par_chunks_mut(part)
+                .for_each(|sums| finish(isa, sums, offsets, &[]));
+            kept = sums.par_iter().copied().collect();
+            sums.par_chunks_mut(part)
+                .enumerate()
+                .for_each(|(index, sums)| {
+                    activate(isa, activation, sums);
+                    finish(isa, sums, &[], residuals_of(index));
+                });
+        } else {
             sums.par_chunks_mut(part)
                 .enumerate()
                 .for_each(|(index, sums)| {
                     finish(isa, sums, offsets, residuals_of(index));
-                });
-        } else {
-            sums.par_chunks_mut(part)
-                .zip(kept.par_chunks_mut(part))
-                .enumerate()
-                .for_each(|(index, (sums, kept))| {
-                    finish(isa, sums, offsets, &[]);
-                    kept.copy_from_slice(sums);
-                    if let Some(activation) = activation {
-                        activate(isa, activation, sums);
-                    }
-                    finish(isa, sums, &[], residuals_of(index));
                 });
         }
         let kept = activation.map(|activation| (activation, tensor(kept, [rows, outputs])));

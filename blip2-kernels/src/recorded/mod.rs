@@ -25,7 +25,7 @@ use burn_autodiff::{
 use burn_backend::{AutodiffBackend, BackendTypes};
 use burn_flex::{Flex, FlexTensor};
 
-pub(crate) use attention::attention;
+pub(crate) use attention::{attention, joint_attention};
 pub(crate) use linear::{linear, packed};
 pub(crate) use norm::layer_norm;
 

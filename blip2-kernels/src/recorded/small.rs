@@ -39,7 +39,7 @@ impl Panels {
     pub(super) fn fill(&mut self, view: View<'_>, inner: usize, columns: usize) -> &Self {
         let count = columns.div_ceil(PANEL);
         self.inner = inner;
-        self.bytes.clear();
+        // What was there is written over.
         self.bytes.resize(count * inner * PANEL * BYTES, 0);
         let [down, along] = view.strides;
         let panels = self.bytes.chunks_exact_mut((inner * PANEL * BYTES).max(1));
@@ -47,6 +47,9 @@ impl Panels {
             let (numbers, _) = panel.as_chunks_mut::<BYTES>();
             let first = number * PANEL;
             let width = PANEL.min(columns - first);
+            for row in numbers.chunks_exact_mut(PANEL) {
+                row[width..].fill([0; BYTES]);
+            }
             if along == 1 {
                 for (row, to) in numbers.chunks_exact_mut(PANEL).enumerate() {
                     let from = &view.data[row * down + first..][..width];

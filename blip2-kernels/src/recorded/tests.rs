@@ -205,6 +205,25 @@ fn attention_has_burns_gradient() {
     }
 }
 
+#[test]
+fn joint_attention_is_attention_of_its_parts() {
+    for ([batch, heads, seq, width], scale) in [([1, 1, 1, 1], 1.0), ([2, 3, 13, 24], 0.3)] {
+        let [own, other] = twice(&random([batch, 3 * heads, seq, width], 1));
+        let along = random([batch, heads, seq, width], 5);
+        let y = joint_attention(&own, scale).unwrap();
+        let [q, k, v] = [0, 1, 2].map(|part| other.clone().narrow(1, part * heads, heads));
+        let expected = attention(&q, &k, &v, scale, None).unwrap();
+        near(y.clone().inner(), expected.clone().inner(), "attention");
+        let found = (y * Tensor::from_inner(along.clone())).sum().backward();
+        let expected = (expected * Tensor::from_inner(along)).sum().backward();
+        near(
+            own.grad(&found).unwrap(),
+            other.grad(&expected).unwrap(),
+            "all",
+        );
+    }
+}
+
 /// What wants no gradient gets none, and nothing is recorded where nothing wants one.
 #[test]
 fn plain_tensors_are_declined() {

@@ -106,6 +106,20 @@ pub trait Watch {
 /// Nobody watches.
 impl Watch for () {}
 
+impl<W: Watch + ?Sized> Watch for Box<W> {
+    fn stepped(&mut self, record: &Record) {
+        (**self).stepped(record);
+    }
+
+    fn scored(&mut self, score: &Score) {
+        (**self).scored(score);
+    }
+
+    fn resumed(&mut self, step: usize) {
+        (**self).resumed(step);
+    }
+}
+
 /// How a training ended.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
