@@ -174,10 +174,18 @@ fn adapters_train_over_packed_weights_and_come_back_the_same() {
             .load()
             .unwrap();
         assert_eq!(logits(again.model(), &batch), after, "{precision}");
-        // Without gradients, by the kernels for inference.
+        // Without gradients, by the kernels for inference, whose attention rounds its operands to
+        // brain floats where the layers' matrices do (`rounded_attention`).
+        let tolerance = match precision {
+            Precision::F32 => 1e-4,
+            _ => 2e-3,
+        };
         let plain = logits(&again.into_model(), &batch);
         let (most, largest) = difference(&plain, &after);
-        assert!(most < 1e-4 * largest, "{precision}: {most} of {largest}");
+        assert!(
+            most < tolerance * largest,
+            "{precision}: {most} of {largest}"
+        );
     }
 }
 
