@@ -59,6 +59,7 @@ mod random;
 pub mod recompute;
 #[cfg(feature = "autodiff")]
 mod recorded;
+mod threads;
 mod weights;
 
 pub use activation::Activation;

@@ -3,6 +3,8 @@
 
 use std::arch::x86_64::*;
 
+#[cfg(feature = "autodiff")]
+use super::plain::{Parts, Place};
 use super::{
     Isa,
     tile::{PANEL, Sums, TileKind},
@@ -13,6 +15,12 @@ macro_rules! for_rows {
     ($rows:expr, $tile:ident $arguments:tt, $($n:literal)*) => {
         match $rows {
             $($n => $tile::<$n> $arguments,)*
+            _ => unreachable!("a tile has 1 to 12 rows"),
+        }
+    };
+    ($rows:expr, $tile:ident $arguments:tt, $more:literal; $($n:literal)*) => {
+        match $rows {
+            $($n => $tile::<$n, $more> $arguments,)*
             _ => unreachable!("a tile has 1 to 12 rows"),
         }
     };
@@ -59,6 +67,80 @@ pub(super) fn tile(
         }
     }
     true
+}
+
+/// The product of operands as they lie.
+///
+/// # Safety
+///
+/// The processor has AVX-512 F, the operands reach as far as their dimensions, of which the first is
+/// 1 to 12 and the last 1 to 32; `c` has memory for the result, initialised if it is added to.
+#[cfg(feature = "autodiff")]
+pub(super) unsafe fn plain(parts: &Parts<'_>, c: Place, add: bool) {
+    let rows = parts.dims[0];
+    // SAFETY: by the caller's word.
+    unsafe {
+        if parts.dims[2] > 16 {
+            for_rows!(rows, plain_tile(parts, c, add), 2; 1 2 3 4 5 6 7 8 9 10 11 12)
+        } else {
+            for_rows!(rows, plain_tile(parts, c, add), 1; 1 2 3 4 5 6 7 8 9 10 11 12)
+        }
+    }
+}
+
+/// The same for a number of rows and of vectors in a row of the result.
+#[cfg(feature = "autodiff")]
+#[target_feature(enable = "avx512f")]
+unsafe fn plain_tile<const ROWS: usize, const VECTORS: usize>(
+    parts: &Parts<'_>,
+    c: Place,
+    add: bool,
+) {
+    let [_, steps, width] = parts.dims;
+    let [row_step, step] = parts.a.strides;
+    let b_step = parts.b.strides[0];
+    let (mut a, mut b) = (parts.a.data.as_ptr(), parts.b.data.as_ptr());
+    let masks: [__mmask16; VECTORS] = std::array::from_fn(|vector| {
+        let left = width.saturating_sub(16 * vector).min(16);
+        ((1u32 << left) - 1) as __mmask16
+    });
+    let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+    // SAFETY: masks leave out what is beyond the width; else by the caller's word. Behind the last
+    // step pointers only wrap, and are not read.
+    unsafe {
+        for _ in 0..steps {
+            let mut w = [_mm512_setzero_ps(); VECTORS];
+            for (vector, w) in w.iter_mut().enumerate() {
+                *w = _mm512_maskz_loadu_ps(masks[vector], b.wrapping_add(16 * vector));
+            }
+            // A processor adds one or two strides to an address for nothing.
+            let mut base = a;
+            for (rows, sums) in sums.chunks_mut(3).enumerate() {
+                if rows > 0 {
+                    base = base.wrapping_add(3 * row_step);
+                }
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = _mm512_set1_ps(*base.wrapping_add(row * row_step));
+                    for (sum, w) in sums.iter_mut().zip(w) {
+                        *sum = _mm512_fmadd_ps(x, w, *sum);
+                    }
+                }
+            }
+            a = a.wrapping_add(step);
+            b = b.wrapping_add(b_step);
+        }
+        for (row, sums) in sums.into_iter().enumerate() {
+            let to = c.start.wrapping_add(row * c.stride);
+            for (vector, sum) in sums.into_iter().enumerate() {
+                let (to, mask) = (to.wrapping_add(16 * vector), masks[vector]);
+                let sum = match add {
+                    true => _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, to)),
+                    false => sum,
+                };
+                _mm512_mask_storeu_ps(to, mask, sum);
+            }
+        }
+    }
 }
 
 type Pair<T> = [T; 2];

@@ -7,6 +7,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(feature = "autodiff")]
+pub(crate) mod plain;
 mod portable;
 pub(crate) mod tile;
 

@@ -3,12 +3,16 @@
 mod format;
 mod memory;
 mod pack;
+#[cfg(feature = "autodiff")]
+mod passing;
 mod quantize;
 mod unpack;
 
 use std::{fmt, sync::Arc};
 
 pub use format::{PackedFormat, UnknownPackedFormat};
+#[cfg(feature = "autodiff")]
+pub(crate) use passing::Panels;
 
 use crate::isa::tile::{PANEL, TileKind};
 
@@ -37,6 +41,8 @@ pub struct PackedMatrix {
     outputs: usize,
     inputs: usize,
     format: PackedFormat,
+    /// How its tiles are multiplied.
+    kind: TileKind,
     bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
 }
 
@@ -80,6 +86,7 @@ impl PackedMatrix {
             outputs,
             inputs,
             format,
+            kind: kind(format, outputs * inputs),
             bytes,
         })
     }
@@ -105,17 +112,8 @@ impl PackedMatrix {
     }
 
     /// How its tiles are multiplied.
-    ///
-    /// Matrices too small for their arithmetic to show are summed in 64 bits: the models that have
-    /// them, made to test others, are random, and their layers amplify rounding as those of no
-    /// trained model do.
     pub(crate) fn kind(&self) -> TileKind {
-        const SMALL: usize = 1 << 16;
-        if self.format == PackedFormat::F32 && self.outputs * self.inputs <= SMALL {
-            TileKind::F32Wide
-        } else {
-            self.format.kind()
-        }
+        self.kind
     }
 
     /// The number of panels, of which the last may have fewer outputs than the others.
@@ -128,6 +126,19 @@ impl PackedMatrix {
         let size = self.format.panel_bytes(self.inputs);
         let panel = &self.bytes()[index * size..(index + 1) * size];
         panel.split_at(self.format.steps_bytes(self.inputs))
+    }
+}
+
+/// How the tiles of a matrix that is kept are multiplied.
+///
+/// Matrices too small for their arithmetic to show are summed in 64 bits: the models that have
+/// them, made to test others, are random, and their layers amplify rounding as those of no
+/// trained model do.
+fn kind(format: PackedFormat, elements: usize) -> TileKind {
+    const SMALL: usize = 1 << 16;
+    match format {
+        PackedFormat::F32 if elements <= SMALL => TileKind::F32Wide,
+        _ => format.kind(),
     }
 }
 

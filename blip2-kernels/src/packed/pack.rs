@@ -79,6 +79,7 @@ impl PackedMatrix {
             outputs,
             inputs,
             format,
+            kind: super::kind(format, outputs * inputs),
             bytes,
         }
     }

@@ -1,7 +1,12 @@
 //! What happens to the sums of a tile: widening, bias, activation, residual, and their way into the
 //! result.
 
-use super::{Output, input::Range};
+#[cfg(feature = "autodiff")]
+use std::mem::MaybeUninit;
+
+#[cfg(feature = "autodiff")]
+use super::Epilogue;
+use super::{input::Range, output::Output};
 use crate::{
     activation::Activation,
     isa::{
@@ -34,6 +39,8 @@ pub(super) struct Finish<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Last<'a> {
     pub(super) bias: Option<&'a [f32]>,
+    /// Where to put what the activation finds.
+    pub(super) kept: Option<&'a Output<'a>>,
     pub(super) activation: Option<Activation>,
     /// Of all rows and outputs.
     pub(super) residual: Option<&'a [f32]>,
@@ -44,9 +51,9 @@ vectorized! {
     /// steps took a tenth of an encoder's product.
     pub(super) fn finish(job: Finish<'_>, sums: &[[f32; PANEL]]) {
         let scales = Scales::new(job.kind, job.behind);
-        let (bias, activation, residual) = match job.last {
-            Some(last) => (last.bias, last.activation, last.residual),
-            None => (None, None, None),
+        let (bias, kept, activation, residual) = match job.last {
+            Some(last) => (last.bias, last.kept, last.activation, last.residual),
+            None => (None, None, None, None),
         };
         let bias = bias.map(padded);
         for (n, sums) in sums.iter().enumerate() {
@@ -58,6 +65,9 @@ vectorized! {
             if let Some(bias) = &bias {
                 add(&mut values, bias);
             }
+            if let Some(kept) = kept {
+                kept.store(job.row + n, job.output, job.width, &values);
+            }
             if let Some(activation) = activation {
                 activate(job.kind, activation, &mut values);
             }
@@ -66,6 +76,42 @@ vectorized! {
                 add(&mut values, &padded(&residual[start..start + job.width]));
             }
             job.y.store(job.row + n, job.output, job.width, &values);
+        }
+    }
+}
+
+#[cfg(feature = "autodiff")]
+vectorized! {
+    /// Finishes whole rows in place, and puts aside what the activation finds.
+    pub(super) fn finish_rows(
+        values: &mut [f32],
+        kept: Option<&mut [MaybeUninit<f32>]>,
+        epilogue: &Epilogue<'_>,
+    ) {
+        let Epilogue { bias, activation, residual } = *epilogue;
+        if let Some(bias) = bias {
+            for row in values.chunks_exact_mut(bias.len().max(1)) {
+                for (value, bias) in row.iter_mut().zip(bias) {
+                    *value += bias;
+                }
+            }
+        }
+        if let Some(kept) = kept {
+            kept.write_copy_of_slice(values);
+        }
+        if let Some(activation) = activation {
+            let (whole, rest) = values.as_chunks_mut::<PANEL>();
+            for values in whole {
+                activate(TileKind::F32, activation, values);
+            }
+            let mut last = padded(rest);
+            activate(TileKind::F32, activation, &mut last);
+            rest.copy_from_slice(&last[..rest.len()]);
+        }
+        if let Some(residual) = residual {
+            for (value, residual) in values.iter_mut().zip(residual) {
+                *value += residual;
+            }
         }
     }
 }

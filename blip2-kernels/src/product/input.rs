@@ -1,13 +1,11 @@
 //! The input of a product, interleaved for tiles and in the format that the matrix asks for.
 
-use rayon::prelude::*;
-
 use crate::isa::{
     Isa, LANES,
     tile::{TILE_ROWS, TileKind},
     vectorized,
 };
-use crate::math;
+use crate::{math, threads};
 
 /// The steps that a tile takes at once, and the rows of its tiles: what the layout of an
 /// [`Input`] follows from.
@@ -80,8 +78,14 @@ pub(super) struct Range {
 }
 
 impl Input {
-    /// Interleaves `x` `[rows, inputs]`.
-    pub(super) fn new(isa: Isa, blocking: &Blocking, x: &[f32], inputs: usize) -> Self {
+    /// Interleaves `x` `[rows, inputs]`, the work of which is `shared` out if it is worth that.
+    pub(super) fn new(
+        isa: Isa,
+        blocking: &Blocking,
+        x: &[f32],
+        inputs: usize,
+        shared: bool,
+    ) -> Self {
         let words_of_row = blocking.steps * blocking.kind.words();
         let mut words = vec![0; words_of_row * blocking.rows];
         let mut ranges = vec![
@@ -116,11 +120,11 @@ impl Input {
                 tiles.push((tile, stretch, ranges));
                 rest = behind;
             }
-            each(tiles, |(tile, stretch, ranges)| {
+            each(shared, tiles, |(tile, stretch, ranges)| {
                 integers(isa, blocking, rows(tile), inputs, stretch, ranges);
             });
         } else {
-            each(stretches, |(block, tile, stretch)| {
+            each(shared, stretches, |(block, tile, stretch)| {
                 let (first, _) = blocking.block_steps(block);
                 floats(isa, blocking.kind, rows(tile), inputs, first, stretch);
             });
@@ -139,11 +143,10 @@ impl Input {
 }
 
 /// Few items, as a decoder has, are not worth waking threads.
-fn each<T: Send>(items: Vec<T>, f: impl Fn(T) + Send + Sync) {
-    if items.len() < 4 {
-        items.into_iter().for_each(f);
-    } else {
-        items.into_par_iter().for_each(f);
+fn each<T: Send>(shared: bool, items: Vec<T>, f: impl Fn(T) + Send + Sync) {
+    match shared && items.len() >= 4 {
+        true => threads::each(items, f),
+        false => items.into_iter().for_each(f),
     }
 }
 

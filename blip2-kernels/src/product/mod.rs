@@ -1,20 +1,28 @@
 //! Products of activations with packed matrices.
 //!
 //! [`linear`] is the whole of a linear layer in one pass over the matrix: product, bias, activation
-//! and residual. The matrix is shared out by panels among the threads of the current `rayon` pool.
+//! and residual. The matrix is shared out by panels, or many rows of a small one by rows, among the
+//! threads of the current `rayon` pool.
 //! Each element of the result is summed in an order that depends on the matrix alone, so that a
 //! row's result is the same to the bit whether it stands alone or in a batch, and for any number of
 //! threads.
 
 mod finish;
 mod input;
+mod output;
+#[cfg(feature = "autodiff")]
+mod passing;
 
 pub(crate) use input::{interleave, interleave_pairs};
+#[cfg(feature = "autodiff")]
+pub(crate) use {
+    output::{filled, filled_in_parts},
+    passing::{Passing, linear_keeping, outer},
+};
 
-use std::{marker::PhantomData, ops::Range};
+use std::ops::Range;
 
-use rayon::prelude::*;
-
+pub(crate) use self::output::Output;
 use self::{
     finish::{Finish, Last},
     input::{Blocking, Input},
@@ -23,9 +31,10 @@ use crate::{
     activation::Activation,
     isa::{
         Isa, prefetch,
-        tile::{self, Aligned, NO_SUMS, PANEL, Sums},
+        tile::{self, NO_SUMS, PANEL, Sums, TILE_ROWS},
     },
     packed::PackedMatrix,
+    threads,
 };
 
 /// What follows a product: `residual + activation(x · Wᵀ + bias)`.
@@ -49,6 +58,19 @@ pub(crate) fn linear(
     matrix: &PackedMatrix,
     epilogue: &Epilogue<'_>,
 ) -> Vec<f32> {
+    let mut y = Vec::new();
+    compute(isa, x, matrix, epilogue, [Some(&mut y), None]);
+    y
+}
+
+/// Fills the result, and what the activation found where that is asked for.
+fn compute(
+    isa: Isa,
+    x: &[f32],
+    matrix: &PackedMatrix,
+    epilogue: &Epilogue<'_>,
+    mut results: [Option<&mut Vec<f32>>; 2],
+) {
     let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
     let rows = x.len().checked_div(inputs).unwrap_or(0);
     assert_eq!(x.len(), rows * inputs, "whole rows of {inputs} inputs");
@@ -58,56 +80,99 @@ pub(crate) fn linear(
     if let Some(residual) = epilogue.residual {
         assert_eq!(residual.len(), rows * outputs, "a residual for each result");
     }
-    let mut y = Vec::with_capacity(rows * outputs);
-    if rows > 0 && outputs > 0 {
-        let blocking = Blocking::new(matrix.kind(), rows, inputs);
-        let job = Job {
+    if rows == 0 || outputs == 0 {
+        return;
+    }
+    let [y, kept] = results.each_mut().map(|result| {
+        result.as_deref_mut().map(|result| {
+            result.reserve_exact(rows * outputs);
+            Output::new(result.spare_capacity_mut(), rows, outputs)
+        })
+    });
+    if let Some(y) = &y {
+        let work = Work {
             isa,
             matrix,
             epilogue,
-            input: Input::new(isa, &blocking, x, inputs),
-            blocking,
-            y: Output::new(&mut y, rows, outputs),
+            x,
+            y,
+            kept: kept.as_ref(),
         };
-        job.run();
-        // SAFETY: there is room for as many, and the job has stored each: it passes all panels for
+        work.run(rows);
+    }
+    for result in results.into_iter().flatten() {
+        // SAFETY: there is room for as many, and the work has stored each: it passes all panels for
         // all rows, and a panel's part of a row is stored whole.
         #[allow(unsafe_code)]
         unsafe {
-            y.set_len(rows * outputs);
+            result.set_len(rows * outputs);
         }
     }
-    y
 }
 
-/// A product whose input is ready.
-struct Job<'a> {
+/// What is to be computed.
+#[derive(Clone, Copy)]
+struct Work<'a> {
     isa: Isa,
     matrix: &'a PackedMatrix,
     epilogue: &'a Epilogue<'a>,
-    blocking: Blocking,
-    input: Input,
-    y: Output<'a>,
+    x: &'a [f32],
+    y: &'a Output<'a>,
+    /// What activations found.
+    kept: Option<&'a Output<'a>>,
 }
 
-impl Job<'_> {
-    fn run(&self) {
+impl Work<'_> {
+    /// Shares the work out: by panels of the matrix, each of which then is read once. Of a matrix
+    /// that stays in the cache, many rows are shared out instead: a share's input is then in the
+    /// cache too, from its interleaving to its result.
+    fn run(self, rows: usize) {
+        const CACHED: usize = 1 << 19;
+        const SHARE: usize = 8 * TILE_ROWS;
+        let shares = rows.div_ceil(SHARE);
+        let threads = rayon::current_num_threads();
+        if shares >= 2 * threads && self.matrix.bytes().len() <= CACHED {
+            let share = |n: usize| n * rows / shares;
+            return threads::each(0..shares, |n| {
+                self.job(share(n)..share(n + 1), false)
+                    .panels(0, self.matrix.panels());
+            });
+        }
+        let job = self.job(0..rows, true);
         let panels = self.matrix.panels();
         // A few shares for each thread, so that one which is held up does not hold up all.
-        let threads = rayon::current_num_threads();
-        let share = if threads == 1 {
-            panels
-        } else {
-            panels.div_ceil(4 * threads)
+        let share = match threads {
+            1 => panels,
+            _ => panels.div_ceil(4 * threads),
         };
-        if share >= panels {
-            return self.panels(0, panels);
-        }
-        (0..panels.div_ceil(share)).into_par_iter().for_each(|n| {
-            self.panels(n * share, ((n + 1) * share).min(panels));
+        threads::each(0..panels.div_ceil(share), |n| {
+            job.panels(n * share, ((n + 1) * share).min(panels));
         });
     }
 
+    fn job(&self, rows: Range<usize>, shared: bool) -> Job<'_> {
+        let inputs = self.matrix.inputs();
+        let blocking = Blocking::new(self.matrix.kind(), rows.len(), inputs);
+        let x = &self.x[rows.start * inputs..rows.end * inputs];
+        Job {
+            work: *self,
+            input: Input::new(self.isa, &blocking, x, inputs, shared),
+            blocking,
+            first: rows.start,
+        }
+    }
+}
+
+/// A product of some rows, whose input is ready.
+struct Job<'a> {
+    work: Work<'a>,
+    blocking: Blocking,
+    input: Input,
+    /// The first of the rows.
+    first: usize,
+}
+
+impl Job<'_> {
     /// Computes the outputs of the panels from `first` up to `end`.
     fn panels(&self, first: usize, end: usize) {
         let mut sums = NO_SUMS;
@@ -131,127 +196,68 @@ impl Job<'_> {
     }
 
     fn tile(&self, panel: usize, block: usize, tile: usize, sums: &mut Sums) {
-        let (kind, outputs) = (self.blocking.kind, self.matrix.outputs());
-        let (steps, behind) = self.matrix.panel(panel);
+        let Work {
+            isa,
+            matrix,
+            y,
+            kept,
+            ..
+        } = self.work;
+        let (kind, outputs) = (self.blocking.kind, matrix.outputs());
+        let (steps, behind) = matrix.panel(panel);
         let (first, count) = self.blocking.block_steps(block);
         let steps = &steps[first * kind.bytes()..(first + count) * kind.bytes()];
-        let (row, rows) = self.blocking.tile_rows(tile);
+        let (own, rows) = self.blocking.tile_rows(tile);
         let input = self.input.tile(&self.blocking, block, tile);
-        let output = panel * PANEL;
+        let (row, output) = (self.first + own, panel * PANEL);
         let width = PANEL.min(outputs - output);
         self.prefetch(row..row + rows, output..output + width);
-        tile::tile(self.isa, kind, rows, input, steps, sums);
+        tile::tile(isa, kind, rows, input, steps, sums);
 
         let Epilogue {
             bias,
             activation,
             residual,
-        } = *self.epilogue;
+        } = *self.work.epilogue;
         let last = Last {
             bias: bias.map(|bias| &bias[output..output + width]),
+            kept,
             activation,
             residual,
         };
         let job = Finish {
             kind,
-            ranges: &self.input.ranges[row..row + rows],
+            ranges: &self.input.ranges[own..own + rows],
             behind,
             earlier: block > 0,
             last: (block + 1 == self.blocking.blocks()).then_some(last),
-            y: &self.y,
+            y,
             row,
             output,
             width,
         };
-        finish::finish(self.isa, job, &sums.as_chunks().0[..rows]);
+        finish::finish(isa, job, &sums.as_chunks().0[..rows]);
     }
 
     /// Has what a tile's sums will meet brought near while they are computed: rows lie too far
     /// apart for the processor to foresee.
     fn prefetch(&self, rows: Range<usize>, outputs: Range<usize>) {
         const LINE: usize = 16;
+        let Work {
+            matrix,
+            epilogue,
+            y,
+            ..
+        } = self.work;
         for row in rows {
-            let residual = self.epilogue.residual;
-            let residual = residual.and_then(|all| all.get(row * self.matrix.outputs()..));
+            let residual = epilogue.residual;
+            let residual = residual.and_then(|all| all.get(row * matrix.outputs()..));
             for output in outputs.clone().step_by(LINE) {
-                prefetch(self.y.place(row, output, 1));
+                prefetch(y.place(row, output, 1));
                 if let Some(residual) = residual.and_then(|row| row.get(output)) {
                     prefetch(residual);
                 }
             }
-        }
-    }
-}
-
-/// The result, of which each thread writes columns of its own.
-///
-/// Its memory is not cleared before: that alone would take a twentieth of an encoder's product.
-struct Output<'a> {
-    start: *mut f32,
-    rows: usize,
-    outputs: usize,
-    buffer: PhantomData<&'a mut [f32]>,
-}
-
-// SAFETY: it stands for the exclusive borrow of a vector of floats, which may go to other threads;
-// its memory is only touched through `load` and `store`, whose callers keep to columns of their own.
-#[allow(unsafe_code)]
-unsafe impl Sync for Output<'_> {}
-
-impl<'a> Output<'a> {
-    /// Writes to the spare room of `y`.
-    fn new(y: &'a mut Vec<f32>, rows: usize, outputs: usize) -> Self {
-        let spare = y.spare_capacity_mut();
-        assert!(spare.len() >= rows * outputs);
-        Self {
-            start: spare.as_mut_ptr().cast(),
-            rows,
-            outputs,
-            buffer: PhantomData,
-        }
-    }
-
-    /// Where the results of `row` from `output` on lie, of which there are `width`.
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    fn place(&self, row: usize, output: usize, width: usize) -> *mut f32 {
-        assert!(row < self.rows && output + width <= self.outputs);
-        // SAFETY: by the comparisons above and in `new`, this is inside the vector's memory.
-        unsafe { self.start.add(row * self.outputs + output) }
-    }
-
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    fn store(&self, row: usize, output: usize, width: usize, values: &Aligned<[f32; PANEL]>) {
-        let place = self.place(row, output, width);
-        // SAFETY: `place` is good for so many, and nobody else touches them: `Job` gives each
-        // panel, and so each column, to one thread.
-        unsafe {
-            if width == PANEL {
-                // A whole panel is written without a call.
-                place.cast::<[f32; PANEL]>().write_unaligned(values.0);
-            } else {
-                let values = &values[..width];
-                values.as_ptr().copy_to_nonoverlapping(place, width);
-            }
-        }
-    }
-
-    /// Reads what was stored for an earlier block.
-    #[inline(always)]
-    #[allow(unsafe_code)]
-    fn load(&self, row: usize, output: usize, width: usize) -> Aligned<[f32; PANEL]> {
-        let place = self.place(row, output, width);
-        // SAFETY: as in `store`, and the memory is initialised: a block is loaded for the second
-        // block of a panel at the earliest, when the same thread has stored the first.
-        unsafe {
-            if width == PANEL {
-                return Aligned(place.cast::<[f32; PANEL]>().read_unaligned());
-            }
-            let mut values = Aligned([0.0; PANEL]);
-            let held = &mut values[..width];
-            held.as_mut_ptr().copy_from_nonoverlapping(place, width);
-            values
         }
     }
 }

@@ -1,20 +1,19 @@
 //! Attention and its gradient.
 
-use std::sync::Arc;
+use std::{mem::MaybeUninit, sync::Arc};
 
 use burn::tensor::Tensor;
 use burn_backend::TensorMetadata;
 use burn_flex::FlexTensor;
-use rayon::prelude::*;
 
 use super::{
-    Step, absent, any_recorded, lifted, operand, record_as_they_lie, rows_contiguous,
-    small::{Panels, Rows, View, multiply},
-    tensor,
+    Step, absent, any_recorded, lifted, operand, record_as_they_lie, rows_contiguous, tensor,
 };
 use crate::{
-    isa::{Isa, LANES, vectorized},
+    isa::{Isa, LANES, plain::View, vectorized},
     math,
+    product::{Output, filled, filled_in_parts},
+    threads,
 };
 
 /// `softmax(q · kᵀ · scale + bias) · v`, with as many heads of keys as of queries. A bias that wants a
@@ -94,16 +93,14 @@ impl Step<1> for Joint {
         let [batch, heads, seq, _] = self.0.dims;
         let width = self.0.q.shape()[3];
         let gradient = rows_contiguous(gradient);
-        let mut all = Heads::new([batch, seq, 3 * heads, width]);
-        let slabs = all.slabs().enumerate();
-        slabs.for_each(|(batch, slab)| {
-            for (head, parts) in self.0.slopes(&gradient, batch).iter().enumerate() {
-                for (part, rows) in parts.iter().enumerate() {
-                    put(slab, 3 * heads, part * heads + head, rows);
-                }
-            }
+        let all = filled([batch * seq, 3 * heads * width], |all| {
+            let parts = [0, 1, 2].map(|part| Part {
+                output: all,
+                first: part * heads * width,
+            });
+            self.0.slopes(&gradient, parts);
         });
-        [Some(all.tensor())]
+        [Some(heads_of(all, [batch, seq, 3 * heads, width]))]
     }
 }
 
@@ -118,8 +115,8 @@ struct Attention {
     scale: f32,
     /// Where the heads of queries, keys and values begin in their tensors.
     first: [usize; 3],
-    /// How much each query looks at each key, for each head of each picture.
-    maps: Arc<Vec<Vec<Rows>>>,
+    /// How much each query looks at each key, `[batch, heads, queries, keys]`.
+    maps: Arc<Vec<f32>>,
 }
 
 /// One head's operands.
@@ -152,37 +149,64 @@ fn head_of(tensor: &FlexTensor, batch: usize, head: usize) -> View<'_> {
     }
 }
 
+/// Where gradients of all heads go, head by head.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    output: &'a Output<'a>,
+    /// The column of the first head.
+    first: usize,
+}
+
+/// Buffers that a thread uses for one head after another.
+#[derive(Default)]
+struct Scratch {
+    turned: Vec<f32>,
+    slopes: Vec<f32>,
+}
+
 impl Attention {
     /// The result, `[batch, heads, queries, width]`; keeps the maps.
     fn forward(&mut self) -> FlexTensor {
-        let [batch, heads, queries, _] = self.dims;
-        let mut output = Heads::new([batch, queries, heads, self.v.shape()[3]]);
+        let [batch, heads, queries, keys] = self.dims;
+        let width = self.v.shape()[3];
         let isa = Isa::active();
-        let slabs = output.slabs().enumerate();
-        let maps = slabs.map(|(batch, slab)| {
-            let heads_of = (0..heads).into_par_iter();
-            let found: Vec<[Rows; 2]> = heads_of
-                .map(|head| forward(isa, self.head(batch, head)))
-                .collect();
-            let placed = found.into_iter().enumerate().map(|(head, [map, rows])| {
-                put(slab, heads, head, &rows);
-                map
+        let mut maps = Vec::new();
+        let output = filled([batch * queries, heads * width], |output| {
+            let (count, size) = (batch * heads, queries * keys);
+            maps = filled_in_parts([count * size, size], 0..count, |index, map| {
+                let (batch, number) = (index / heads, index % heads);
+                let place = [batch * queries, number * width];
+                forward(isa, &self.head(batch, number), map, output, place)
             });
-            placed.collect()
         });
-        self.maps = Arc::new(maps.collect());
-        output.tensor()
+        self.maps = Arc::new(maps);
+        heads_of(output, [batch, queries, heads, width])
     }
 
-    /// For each head of a picture the gradients of queries, keys and values.
-    fn slopes(&self, gradient: &FlexTensor, batch: usize) -> Vec<[Rows; 3]> {
+    /// Puts the gradients of queries, keys and values, `[batch · rows, heads · width]`, in their
+    /// places.
+    fn slopes(&self, gradient: &FlexTensor, parts: [Part<'_>; 3]) {
+        let [batch, heads, queries, keys] = self.dims;
         let isa = Isa::active();
-        let heads = self.maps[batch].par_iter().enumerate();
-        let slope = heads.map(|(head, map)| {
-            let gradient = head_of(gradient, batch, head);
-            backward(isa, self.head(batch, head), map, gradient)
-        });
-        slope.collect()
+        let run = |scratch: &mut Scratch, index: usize| {
+            let (batch, number) = (index / heads, index % heads);
+            let head = self.head(batch, number);
+            let size = queries * keys;
+            let map = View::rows(&self.maps[index * size..(index + 1) * size], keys);
+            let gradient = head_of(gradient, batch, number);
+            let [width, out] = head.widths;
+            let [of_q, of_k, of_v] = parts;
+            let places = [
+                (of_q, queries, width),
+                (of_k, keys, width),
+                (of_v, keys, out),
+            ];
+            let places = places.map(|(part, rows, width)| {
+                (part.output, [batch * rows, part.first + number * width])
+            });
+            backward(isa, scratch, &head, map, gradient, places);
+        };
+        threads::each_with(0..batch * heads, Scratch::default, run);
     }
 
     fn head(&self, batch: usize, head: usize) -> Head<'_> {
@@ -213,99 +237,101 @@ impl Step<4> for Attention {
         let [batch, heads, queries, keys] = self.dims;
         let gradient = rows_contiguous(gradient);
         let [width, out] = [self.q.shape()[3], self.v.shape()[3]];
-        let [mut of_q, mut of_k, mut of_v] = [
-            Heads::new([batch, queries, heads, width]),
-            Heads::new([batch, keys, heads, width]),
-            Heads::new([batch, keys, heads, out]),
-        ];
-        let slabs = of_q.slabs().zip(of_k.slabs()).zip(of_v.slabs());
-        slabs.enumerate().for_each(|(batch, ((q, k), v))| {
-            for (head, [of_q, of_k, of_v]) in self.slopes(&gradient, batch).iter().enumerate() {
-                put(q, heads, head, of_q);
-                put(k, heads, head, of_k);
-                put(v, heads, head, of_v);
-            }
+        let (mut of_k, mut of_v) = (Vec::new(), Vec::new());
+        let of_q = filled([batch * queries, heads * width], |of_q| {
+            of_k = filled([batch * keys, heads * width], |of_k| {
+                of_v = filled([batch * keys, heads * out], |of_v| {
+                    let parts = [of_q, of_k, of_v].map(|output| Part { output, first: 0 });
+                    self.slopes(&gradient, parts);
+                });
+            });
         });
         [
-            Some(of_q.tensor()),
-            Some(of_k.tensor()),
-            Some(of_v.tensor()),
+            Some(heads_of(of_q, [batch, queries, heads, width])),
+            Some(heads_of(of_k, [batch, keys, heads, width])),
+            Some(heads_of(of_v, [batch, keys, heads, out])),
             None,
         ]
     }
 }
 
-/// A tensor in the making, `[batch, rows, heads, width]`: the way it lies before heads are split.
-struct Heads {
-    values: Vec<f32>,
-    dims: [usize; 4],
+/// The tensor `[batch, heads, rows, width]` of what lies as `[batch, rows, heads, width]`: the way it
+/// does before heads are split.
+fn heads_of(values: Vec<f32>, dims: [usize; 4]) -> FlexTensor {
+    tensor(values, dims).permute(&[0, 2, 1, 3])
 }
 
-impl Heads {
-    fn new(dims: [usize; 4]) -> Self {
-        let values = vec![0f32; dims.iter().product()];
-        Self { values, dims }
-    }
-
-    /// What belongs to each batch.
-    fn slabs(&mut self) -> impl IndexedParallelIterator<Item = &mut [f32]> {
-        let size = self.dims[1..].iter().product::<usize>().max(1);
-        self.values.par_chunks_mut(size)
-    }
-
-    /// The tensor `[batch, heads, rows, width]`.
-    fn tensor(self) -> FlexTensor {
-        tensor(self.values, self.dims).permute(&[0, 2, 1, 3])
-    }
-}
-
-/// Puts a head in its place of a slab.
-fn put(slab: &mut [f32], heads: usize, head: usize, rows: &Rows) {
-    let width = rows.width();
-    let places = slab.chunks_exact_mut((heads * width).max(1));
-    for (row, place) in places.enumerate() {
-        place[head * width..(head + 1) * width].copy_from_slice(rows.row(row));
-    }
-}
-
-/// A head's map, `[queries, keys]`.
-fn map(isa: Isa, head: &Head<'_>, operand: &mut Panels) -> Rows {
-    let ([width, _], queries, keys) = (head.widths, head.queries, head.keys);
-    let turned = operand.fill(head.k.turned(), width, keys);
-    let mut map = multiply(isa, head.q, turned, [queries, keys]);
-    for query in 0..queries {
+/// A head's map, and its result into its place.
+fn forward<'m>(
+    isa: Isa,
+    head: &Head<'_>,
+    map: &'m mut [MaybeUninit<f32>],
+    output: &Output<'_>,
+    place: [usize; 2],
+) -> &'m mut [f32] {
+    let ([width, out], queries, keys) = (head.widths, head.queries, head.keys);
+    let mut turned = Vec::new();
+    turn(isa, &head.k, [keys, width], &mut turned);
+    let scores = Output::new(map, queries, keys);
+    let operands = [head.q, View::rows(&turned, keys)];
+    scores.multiply(isa, operands, [queries, width, keys], [0, 0], false);
+    let map = scores.whole();
+    for (query, scores) in map.chunks_exact_mut(keys.max(1)).enumerate() {
         let bias = head.bias.data.get(query * head.bias.strides[0]..);
         let bias = bias.and_then(|bias| bias.get(..keys)).unwrap_or_default();
-        look(isa, map.row_mut(query), bias, head.scale);
+        look(isa, scores, bias, head.scale);
     }
+    let operands = [View::rows(map, keys), head.v];
+    output.multiply(isa, operands, [queries, keys, out], place, false);
     map
 }
 
-/// A head's map and result.
-fn forward(isa: Isa, head: Head<'_>) -> [Rows; 2] {
-    let mut operand = Panels::default();
-    let map = map(isa, &head, &mut operand);
-    let values = operand.fill(head.v, head.keys, head.widths[1]);
-    let output = multiply(isa, map.view(), values, [head.queries, head.widths[1]]);
-    [map, output]
+/// The gradients of a head's queries, keys and values, into their places.
+fn backward(
+    isa: Isa,
+    scratch: &mut Scratch,
+    head: &Head<'_>,
+    map: View<'_>,
+    gradient: View<'_>,
+    [of_q, of_k, of_v]: [(&Output<'_>, [usize; 2]); 3],
+) {
+    let ([width, out], queries, keys) = (head.widths, head.queries, head.keys);
+    let Scratch {
+        turned,
+        slopes: slope,
+    } = scratch;
+    turn(isa, &head.v, [keys, out], turned);
+    slope.resize(queries * keys, 0.0);
+    let operands = [gradient, View::rows(turned, keys)];
+    Output::filled(slope, keys).multiply(isa, operands, [queries, out, keys], [0, 0], false);
+    let rows = slope
+        .chunks_exact_mut(keys.max(1))
+        .zip(map.data.chunks_exact(keys.max(1)));
+    for (slope, map) in rows {
+        slopes(isa, slope, map, head.scale);
+    }
+    let slope = View::rows(slope, keys);
+    let put = |(output, place): (&Output<'_>, _), operands, dims| {
+        output.multiply(isa, operands, dims, place, false);
+    };
+    put(of_q, [slope, head.k], [queries, keys, width]);
+    put(of_k, [slope.turned(), head.q], [keys, queries, width]);
+    put(of_v, [map.turned(), gradient], [keys, queries, out]);
 }
 
-/// The gradients of queries, keys and values.
-fn backward(isa: Isa, head: Head<'_>, map: &Rows, gradient: View<'_>) -> [Rows; 3] {
-    let ([width, out], queries, keys) = (head.widths, head.queries, head.keys);
-    let mut operand = Panels::default();
-    let values = operand.fill(head.v.turned(), out, keys);
-    let mut slope = multiply(isa, gradient, values, [queries, keys]);
-    for query in 0..queries {
-        slopes(isa, slope.row_mut(query), map.row(query), head.scale);
+vectorized! {
+    /// A matrix `[rows, columns]`, turned.
+    fn turn(matrix: &View<'_>, dims: [usize; 2], turned: &mut Vec<f32>) {
+        let [rows, columns] = dims;
+        let [down, along] = matrix.strides;
+        // What was there is written over.
+        turned.resize(rows * columns, 0.0);
+        for (column, to) in turned.chunks_exact_mut(rows.max(1)).enumerate() {
+            for (row, to) in to.iter_mut().enumerate() {
+                *to = matrix.data[row * down + column * along];
+            }
+        }
     }
-    let of_q = operand.fill(head.k, keys, width);
-    let of_q = multiply(isa, slope.view(), of_q, [queries, width]);
-    let of_k = operand.fill(head.q, queries, width);
-    let of_k = multiply(isa, slope.view().turned(), of_k, [keys, width]);
-    let of_v = operand.fill(gradient, queries, out);
-    let of_v = multiply(isa, map.view().turned(), of_v, [keys, out]);
-    [of_q, of_k, of_v]
 }
 
 vectorized! {

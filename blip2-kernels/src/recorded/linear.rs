@@ -1,20 +1,18 @@
 //! A linear layer with its bias, activation and residual, and its gradient.
 
-use burn::tensor::{Device, Tensor};
-use burn_flex::FlexTensor;
-use rayon::prelude::*;
-
 use super::{
-    Operand, Step, absent, any_recorded, contiguous, lifted, lowered, operand, plain, record,
-    slice, tensor, values,
+    Operand, Step, absent, any_recorded, contiguous, lifted, operand, record, slice, tensor, values,
 };
 use crate::{
     Activation, PackedMatrix,
     isa::{Isa, vectorized},
     math,
     matrix::Then,
-    product,
+    product::{self, Epilogue, Passing},
+    threads,
 };
+use burn::tensor::{Device, Tensor};
+use burn_flex::FlexTensor;
 
 /// What multiplies the input.
 #[derive(Debug, Clone)]
@@ -89,40 +87,28 @@ fn layer<const D: usize>(
     let operands = [operand(x)?, weight, bias, residual];
     let output = record(operands, |[x, weight, bias, residual]| {
         let x = x.reshape([rows, inputs].into());
-        let isa = Isa::active();
-        let mut sums = match &kind {
+        let some = |tensor: &FlexTensor| tensor.layout().shape().num_elements() > 0;
+        let then = Epilogue {
+            bias: some(&bias).then(|| slice(&bias)),
+            activation,
+            residual: some(&residual).then(|| slice(&residual)),
+        };
+        let (isa, keep) = (Isa::active(), activation.is_some());
+        let [y, kept] = match &kind {
             Weight::Dense => {
-                let product = plain::<2>(x.clone()).matmul(plain::<2>(weight.clone()).transpose());
-                lowered(product).map_or_else(Vec::new, values)
+                let matrix = Passing {
+                    weight: slice(&weight),
+                    turned: false,
+                    outputs,
+                    inputs,
+                };
+                matrix.linear(isa, slice(&x), &then, keep)
             }
-            Weight::Packed(packed) => {
-                product::linear(isa, slice(&x), packed, &product::Epilogue::default())
+            Weight::Packed(packed) if keep => {
+                product::linear_keeping(isa, slice(&x), packed, &then)
             }
+            Weight::Packed(packed) => [product::linear(isa, slice(&x), packed, &then), Vec::new()],
         };
-        let (offsets, residuals) = (slice(&bias), slice(&residual));
-        let part = PART.div_ceil(outputs.max(1)).max(1) * outputs.max(1);
-        let residuals_of = |index: usize| {
-            let start = (index * part).min(residuals.len());
-            &residuals[start..(start + part).min(residuals.len())]
-        };
-        let mut kept = Vec::new();
-        if let Some(activation) = activation {
-            sums.par_chunks_mut(part)
-                .for_each(|sums| finish(isa, sums, offsets, &[]));
-            kept = sums.par_iter().copied().collect();
-            sums.par_chunks_mut(part)
-                .enumerate()
-                .for_each(|(index, sums)| {
-                    activate(isa, activation, sums);
-                    finish(isa, sums, &[], residuals_of(index));
-                });
-        } else {
-            sums.par_chunks_mut(part)
-                .enumerate()
-                .for_each(|(index, sums)| {
-                    finish(isa, sums, offsets, residuals_of(index));
-                });
-        }
         let kept = activation.map(|activation| (activation, tensor(kept, [rows, outputs])));
         let step = Layer {
             x,
@@ -130,7 +116,7 @@ fn layer<const D: usize>(
             kind,
             kept,
         };
-        (tensor(sums, shape), step)
+        (tensor(y, shape), step)
     });
     Some(lifted(output))
 }
@@ -162,90 +148,54 @@ impl Step<4> for Layer {
             None => gradient.reshape([rows, outputs].into()),
             Some((activation, kept)) => {
                 let mut slopes = values(gradient);
-                slopes
-                    .par_chunks_mut(PART)
-                    .zip(slice(kept).par_chunks(PART))
-                    .for_each(|(gradient, kept)| slope(isa, *activation, gradient, kept));
+                let parts = slopes.chunks_mut(PART).zip(slice(kept).chunks(PART));
+                threads::each(parts, |(gradient, kept)| {
+                    slope(isa, *activation, gradient, kept)
+                });
                 tensor(slopes, [rows, outputs])
             }
         };
-        let bias = of_bias.then(|| {
-            let part = PART.div_ceil(outputs.max(1)).max(1) * outputs.max(1);
-            let sums = slice(&inner).par_chunks(part).map(|rows| {
-                let mut sums = vec![0f32; outputs];
-                for row in rows.chunks_exact(outputs.max(1)) {
-                    for (sum, value) in sums.iter_mut().zip(row) {
-                        *sum += value;
-                    }
-                }
-                sums
-            });
-            let sums = sums.reduce(
-                || vec![0f32; outputs],
-                |mut sums, others| {
-                    for (sum, other) in sums.iter_mut().zip(others) {
-                        *sum += other;
-                    }
-                    sums
-                },
-            );
-            tensor(sums, [outputs])
-        });
-        let weight = match (&self.kind, of_weight) {
-            (Weight::Dense, true) => {
-                let left = plain::<2>(inner.clone()).transpose();
-                lowered(left.matmul(plain::<2>(self.x.clone())))
-            }
-            _ => None,
+        let inputs = self.x.layout().shape()[1];
+        let of_weight = of_weight && matches!(self.kind, Weight::Dense);
+        let (weight, bias) = if of_weight || of_bias {
+            // A bias alone is summed as with a matrix of no columns.
+            let (x, inputs) = match of_weight {
+                true => (slice(&self.x), inputs),
+                false => (&[] as &[f32], 0),
+            };
+            let [products, sums] = product::outer(isa, slice(&inner), x, [outputs, inputs]);
+            (
+                of_weight.then(|| tensor(products, [outputs, inputs])),
+                of_bias.then(|| tensor(sums, [outputs])),
+            )
+        } else {
+            (None, None)
         };
         let x = of_x.then(|| {
-            let inputs = self.x.layout().shape()[1];
+            let held;
             let weight = match &self.kind {
-                Weight::Dense => self.weight.clone(),
+                Weight::Dense => slice(&self.weight),
                 Weight::Packed(packed) => {
                     let mut values = vec![0f32; outputs * inputs];
-                    values
-                        .par_chunks_mut(inputs.max(1))
-                        .enumerate()
-                        .for_each(|(output, row)| packed.read_row(output, row));
-                    tensor(values, [outputs, inputs])
+                    let rows = values.chunks_mut(inputs.max(1)).enumerate();
+                    threads::each(rows, |(output, row)| packed.read_row(output, row));
+                    held = values;
+                    &held
                 }
             };
+            let matrix = Passing {
+                weight,
+                turned: true,
+                outputs: inputs,
+                inputs: outputs,
+            };
+            let [x, _] = matrix.linear(isa, slice(&inner), &Epilogue::default(), false);
             let mut shape = shape.clone();
             let last = shape.num_dims() - 1;
             shape[last] = inputs;
-            let product = plain::<2>(inner.clone()).matmul(plain::<2>(weight));
-            lowered(product).map(|tensor| tensor.reshape(shape))
+            tensor(x, [rows, inputs]).reshape(shape)
         });
-        [x.flatten(), weight, bias, residual]
-    }
-}
-
-vectorized! {
-    /// Adds a bias to each row, and a residual.
-    fn finish(values: &mut [f32], bias: &[f32], residual: &[f32]) {
-        if !bias.is_empty() {
-            for row in values.chunks_exact_mut(bias.len()) {
-                for (value, bias) in row.iter_mut().zip(bias) {
-                    *value += bias;
-                }
-            }
-        }
-        for (value, residual) in values.iter_mut().zip(residual) {
-            *value += residual;
-        }
-    }
-}
-
-vectorized! {
-    fn activate(activation: Activation, values: &mut [f32]) {
-        match activation {
-            Activation::Gelu => each(values, |x| 0.5 * x * (1.0 + math::erf(x * FRAC_1_SQRT_2))),
-            Activation::GeluTanh => each(values, |x| x * math::sigmoid(2.0 * tanh_argument(x))),
-            Activation::QuickGelu => each(values, |x| x * math::sigmoid(1.702 * x)),
-            Activation::Relu => each(values, |x| x.max(0.0)),
-            Activation::Silu => each(values, |x| x * math::sigmoid(x)),
-        }
+        [x, weight, bias, residual]
     }
 }
 
@@ -285,13 +235,6 @@ const CUBIC: f32 = 0.044_715;
 #[inline(always)]
 fn tanh_argument(x: f32) -> f32 {
     SQRT_2_PI * (x + CUBIC * x * x * x)
-}
-
-#[inline(always)]
-fn each(values: &mut [f32], function: impl Fn(f32) -> f32) {
-    for value in values {
-        *value = function(*value);
-    }
 }
 
 #[inline(always)]

@@ -11,7 +11,6 @@
 mod attention;
 mod linear;
 mod norm;
-mod small;
 
 use std::{fmt::Debug, marker::PhantomData};
 
@@ -149,16 +148,6 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
 
 fn lifted<const D: usize>(operand: Operand) -> Tensor<D> {
     Tensor::from_primitive::<Recorder>(operand)
-}
-
-/// A plain tensor for Burn's own operations.
-fn plain<const D: usize>(tensor: FlexTensor) -> Tensor<D> {
-    Tensor::from_primitive::<Flex>(tensor)
-}
-
-/// What Burn's own operations made of plain tensors, contiguous.
-fn lowered<const D: usize>(tensor: Tensor<D>) -> Option<FlexTensor> {
-    tensor.try_into_primitive::<Flex>().ok().map(contiguous)
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
-use rayon::prelude::*;
 
-use super::{Step, any_recorded, contiguous, lifted, operand, record, slice, tensor, values};
-use crate::isa::{Isa, LANES, vectorized};
+use super::{Step, any_recorded, contiguous, lifted, operand, record, slice, tensor};
+use crate::{
+    isa::{Isa, LANES, vectorized},
+    product::filled_in_parts,
+};
 
 /// Rows that a thread takes at once.
 const ROWS: usize = 64;
@@ -23,17 +25,17 @@ pub(crate) fn layer_norm<const D: usize>(
     let shape = input.dims();
     let operands = [operand(input)?, operand(weight)?, operand(bias)?];
     let output = record(operands, |[input, weight, bias]| {
-        let width = slice(&weight).len().max(1);
-        let mut output = slice(&input).to_vec();
-        let rows = output.len() / width;
-        let mut moments = vec![[0f32; 2]; rows];
+        let (values, scales) = (slice(&input), slice(&weight));
+        let width = scales.len().max(1);
+        let mut moments = vec![[0f32; 2]; values.len() / width];
+        let shares = values.chunks(ROWS * width).zip(moments.chunks_mut(ROWS));
         let isa = Isa::active();
-        output
-            .par_chunks_mut(ROWS * width)
-            .zip(moments.par_chunks_mut(ROWS))
-            .for_each(|(rows, moments)| {
-                forward(isa, rows, moments, slice(&weight), slice(&bias), eps)
-            });
+        let size = [values.len(), ROWS * width];
+        let output = filled_in_parts(size, shares, |(rows, moments), output| {
+            let output = output.write_copy_of_slice(rows);
+            forward(isa, output, moments, scales, slice(&bias), eps);
+            output
+        });
         let step = Norm {
             input,
             weight,
@@ -57,27 +59,29 @@ impl Step<3> for Norm {
         let shape = self.input.layout().shape().clone();
         let (input, weight) = (slice(&self.input), slice(&self.weight));
         let width = weight.len().max(1);
-        let mut of_input = values(contiguous(gradient));
+        let gradient = contiguous(gradient);
         let isa = Isa::active();
-        let of_weight = of_input
-            .par_chunks_mut(ROWS * width)
-            .zip(input.par_chunks(ROWS * width))
-            .zip(self.moments.par_chunks(ROWS))
-            .map(|((gradients, input), moments)| {
-                let mut sums = vec![0f32; 2 * width];
-                backward(isa, gradients, input, moments, weight, &mut sums);
-                sums
-            })
-            .reduce(
-                || vec![0f32; 2 * width],
-                |mut sums, others| {
-                    for (sum, other) in sums.iter_mut().zip(others) {
-                        *sum += other;
-                    }
-                    sums
-                },
-            );
-        let (scales, offsets) = of_weight.split_at(width);
+        // A sum for each share: all of them are added in one order, whoever was first.
+        let mut sums = vec![0f32; self.moments.len().div_ceil(ROWS) * 2 * width];
+        let shares = slice(&gradient)
+            .chunks(ROWS * width)
+            .zip(input.chunks(ROWS * width))
+            .zip(self.moments.chunks(ROWS))
+            .zip(sums.chunks_mut(2 * width));
+        let size = [input.len(), ROWS * width];
+        let of_input = filled_in_parts(size, shares, |share, output| {
+            let (((gradients, input), moments), sums) = share;
+            let output = output.write_copy_of_slice(gradients);
+            backward(isa, output, input, moments, weight, sums);
+            output
+        });
+        let mut total = vec![0f32; 2 * width];
+        for sums in sums.chunks_exact(2 * width) {
+            for (total, sum) in total.iter_mut().zip(sums) {
+                *total += sum;
+            }
+        }
+        let (scales, offsets) = total.split_at(width);
         [
             Some(tensor(of_input, [self.moments.len() * width]).reshape(shape)),
             Some(tensor(scales.to_vec(), [width])),
@@ -120,21 +124,34 @@ vectorized! {
 vectorized! {
     /// Turns the gradients of results into those of inputs, and adds those of the scales and of the
     /// offsets up.
-    fn backward(gradients: &mut [f32], input: &[f32], moments: &[[f32; 2]], weight: &[f32], sums: &mut [f32]) {
+    fn backward(
+        gradients: &mut [f32],
+        input: &[f32],
+        moments: &[[f32; 2]],
+        weight: &[f32],
+        sums: &mut [f32],
+    ) {
         let width = weight.len().max(1);
         let (scales, offsets) = sums.split_at_mut(width);
         let rows = gradients.chunks_exact_mut(width).zip(input.chunks_exact(width));
         for ((gradient, input), &[mean, scale]) in rows.zip(moments) {
             let (mut plain, mut along) = ([0f32; LANES], [0f32; LANES]);
-            for place in 0..width {
-                let normal = (input[place] - mean) * scale;
-                let own = gradient[place];
-                scales[place] += own * normal;
-                offsets[place] += own;
-                let weighted = own * weight[place];
-                gradient[place] = weighted;
-                plain[place % LANES] += weighted;
-                along[place % LANES] += weighted * normal;
+            let all = gradient
+                .chunks_mut(LANES)
+                .zip(input.chunks(LANES))
+                .zip(weight.chunks(LANES))
+                .zip(scales.chunks_mut(LANES).zip(offsets.chunks_mut(LANES)));
+            for (((gradient, input), weight), (scales, offsets)) in all {
+                let places = gradient.iter_mut().zip(input).zip(weight);
+                let sums = scales.iter_mut().zip(offsets).zip(&mut plain).zip(&mut along);
+                for (((own, input), weight), (((of_scale, of_offset), plain), along)) in places.zip(sums) {
+                    let normal = (input - mean) * scale;
+                    *of_scale += *own * normal;
+                    *of_offset += *own;
+                    *own *= weight;
+                    *plain += *own;
+                    *along += *own * normal;
+                }
             }
             let plain = plain.iter().sum::<f32>() / width as f32;
             let along = along.iter().sum::<f32>() / width as f32;

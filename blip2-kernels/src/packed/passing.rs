@@ -1,0 +1,142 @@
+//! Matrices of `f32` that are packed for a product or two, as those of a training step are.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{PackedFormat, PackedMatrix};
+use crate::isa::tile::{PANEL, TileKind};
+
+/// A matrix in panels of 32 outputs: of each input, the weights of a panel's outputs follow one
+/// another.
+#[derive(Debug)]
+pub(crate) struct Panels {
+    values: Vec<f32>,
+    /// Where the first panel begins: with a line of the cache.
+    start: usize,
+    outputs: usize,
+    inputs: usize,
+}
+
+impl Panels {
+    /// The matrix `weight` `[outputs, inputs]`.
+    pub(crate) fn of(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
+        /// So many inputs of a panel's outputs at a time that they stay near.
+        const NEAR: usize = 16;
+        Self::filled([outputs, inputs], |first, panel| {
+            let width = PANEL.min(outputs - first);
+            for (part, steps) in panel.chunks_mut(NEAR * PANEL).enumerate() {
+                let count = steps.len() / PANEL;
+                for output in 0..width {
+                    let start = (first + output) * inputs + part * NEAR;
+                    let from = &weight[start..start + count];
+                    for (step, w) in steps.chunks_exact_mut(PANEL).zip(from) {
+                        step[output] = *w;
+                    }
+                }
+            }
+        })
+    }
+
+    /// The matrix `weight` `[inputs, outputs]`, turned.
+    pub(crate) fn of_turned(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
+        Self::filled([outputs, inputs], |first, panel| {
+            let width = PANEL.min(outputs - first);
+            for (input, step) in panel.chunks_exact_mut(PANEL).enumerate() {
+                step[..width].copy_from_slice(&weight[input * outputs + first..][..width]);
+            }
+        })
+    }
+
+    /// `fill` is given each panel's first output, and zeros.
+    fn filled(
+        [outputs, inputs]: [usize; 2],
+        fill: impl Fn(usize, &mut [f32]) + Send + Sync,
+    ) -> Self {
+        /// Smaller matrices are packed sooner than other threads are woken.
+        const LARGE: usize = 1 << 18;
+        const LINE: usize = 16;
+        let size = inputs * PANEL;
+        let len = outputs.div_ceil(PANEL) * size;
+        let mut values = vec![0f32; len + LINE];
+        let start = values.as_ptr().align_offset(64).min(LINE);
+        let panels = &mut values[start..start + len];
+        if len < LARGE {
+            let panels = panels.chunks_exact_mut(size.max(1)).enumerate();
+            panels.for_each(|(panel, values)| fill(panel * PANEL, values));
+        } else {
+            let panels = panels.par_chunks_exact_mut(size).enumerate();
+            panels.for_each(|(panel, values)| fill(panel * PANEL, values));
+        }
+        Self {
+            values,
+            start,
+            outputs,
+            inputs,
+        }
+    }
+
+    /// Each panel, from its first output on.
+    pub(crate) fn panels(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let size = (self.inputs * PANEL).max(1);
+        let panels = self.values().chunks_exact(size).enumerate();
+        panels.map(|(panel, values)| (panel * PANEL, values))
+    }
+
+    fn values(&self) -> &[f32] {
+        let len = self.outputs.div_ceil(PANEL) * self.inputs * PANEL;
+        &self.values[self.start..self.start + len]
+    }
+}
+
+impl AsRef<[u8]> for Panels {
+    fn as_ref(&self) -> &[u8] {
+        let values = self.values();
+        // SAFETY: any float is four bytes, which may lie anywhere.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values))
+        }
+    }
+}
+
+#[cfg(target_endian = "little")]
+impl From<Panels> for PackedMatrix {
+    /// As it is, summed in 32 bits however small it is.
+    fn from(panels: Panels) -> Self {
+        Self {
+            outputs: panels.outputs,
+            inputs: panels.inputs,
+            format: PackedFormat::F32,
+            kind: TileKind::F32,
+            bytes: Arc::new(panels),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random_values;
+
+    #[test]
+    fn rows_are_those_of_the_matrix_either_way() {
+        for [outputs, inputs] in [[1, 1], [33, 31], [64, 40], [5, 130], [700, 400]] {
+            let weight = random_values(outputs * inputs, 1);
+            let turned: Vec<f32> = (0..outputs * inputs)
+                .map(|n| weight[n % outputs * inputs + n / outputs])
+                .collect();
+            for panels in [
+                Panels::of(&weight, [outputs, inputs]),
+                Panels::of_turned(&turned, [outputs, inputs]),
+            ] {
+                let matrix = PackedMatrix::from(panels);
+                let mut row = vec![0.0; inputs];
+                for (output, expected) in weight.chunks_exact(inputs).enumerate() {
+                    matrix.read_row(output, &mut row);
+                    assert_eq!(row, expected);
+                }
+            }
+        }
+    }
+}
