@@ -59,13 +59,15 @@ mod random;
 pub mod recompute;
 #[cfg(feature = "autodiff")]
 mod recorded;
+#[cfg(feature = "autodiff")]
+mod recycle;
 mod threads;
 mod weights;
 
 pub use activation::Activation;
 pub use attention::{
-    Attended, MASKED, attention, causal_bias, joint_attention, merge_heads, padding_bias,
-    rounded_attention, split_heads,
+    Attended, MASKED, attention, attention_to_sources, causal_bias, joint_attention, merge_heads,
+    padding_bias, rounded_attention, split_heads,
 };
 pub use cache::KvCache;
 pub use embedding::Embedding;
@@ -77,6 +79,8 @@ pub use norm::{LayerNorm, RmsNorm};
 pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
 pub use precision::{Precision, UnknownPrecision};
 pub use random::RandomWeights;
+#[cfg(feature = "autodiff")]
+pub use recycle::Recycling;
 pub use weights::{LowRankData, Role, TensorRequest, WeightSource, Weights, packed_matrix, packs};
 
 /// Numbers between −1 and 1 for tests.

@@ -67,7 +67,7 @@ impl Linear {
     }
 
     /// As [`forward`](Linear::forward), but summed in 64 bits where the device has them and the
-    /// weights are held as a tensor.
+    /// weights are held as a tensor that is not trained.
     ///
     /// For a layer whose rounding all later layers amplify and which is too small a part of the
     /// work for its cost to show: the patch embedding sums hundreds of products for each output,
@@ -76,11 +76,15 @@ impl Linear {
         let Some(weight) = self.weight.as_dense() else {
             return self.forward(input);
         };
-        if self.low_rank.is_some() || !input.device().supports_dtype(DType::F64) {
+        let weight = weight.val();
+        // What changes with every step is not worth exact sums.
+        let trains = weight.device().is_autodiff() && weight.is_tracked();
+        let exact = input.device().supports_dtype(DType::F64);
+        if trains || self.low_rank.is_some() || !exact {
             return self.forward(input);
         }
         let wide = |bias: &Param<Tensor<1>>| bias.val().cast(DType::F64);
-        let weight = weight.val().cast(DType::F64).transpose();
+        let weight = weight.cast(DType::F64).transpose();
         module::linear(input.cast(DType::F64), weight, self.bias.as_ref().map(wide))
             .cast(DType::F32)
     }

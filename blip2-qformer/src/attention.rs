@@ -1,6 +1,8 @@
 //! BERT's attention block, for self- and cross-attention.
 
-use blip2_kernels::{LayerNorm, Linear, Weights, attention, merge_heads, split_heads};
+use blip2_kernels::{
+    LayerNorm, Linear, Weights, attention, attention_to_sources, merge_heads, split_heads,
+};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::Blip2QFormerConfig;
@@ -38,13 +40,15 @@ impl Attention {
     /// # Shapes
     ///
     /// - hidden_states: `[batch, seq, hidden]`
-    /// - source: `[batch, keys, source_dim]`; `hidden_states` itself for self-attention
+    /// - source: `[batch, keys, source_dim]`; `hidden_states` itself for self-attention. With
+    ///   `sources`, `[sources, keys, source_dim]`, of which row `i` looks at `sources[i]`
     /// - bias: `[batch, 1, 1, keys]`
     /// - output: `[batch, seq, hidden]`, and the map `[batch, heads, seq, keys]` if it is kept
     pub(crate) fn forward(
         &self,
         hidden_states: Tensor<3>,
         source: Tensor<3>,
+        sources: Option<&[usize]>,
         bias: Option<Tensor<4>>,
         keep_map: bool,
     ) -> (Tensor<3>, Option<Tensor<4>>) {
@@ -53,7 +57,11 @@ impl Attention {
         let k = heads(self.key.forward(source.clone()));
         let v = heads(self.value.forward(source));
         let [_, _, _, head_dim] = q.dims();
-        let attended = attention(q, k, v, (head_dim as f64).powf(-0.5), bias, keep_map);
+        let scale = (head_dim as f64).powf(-0.5);
+        let attended = match sources {
+            Some(sources) => attention_to_sources(q, k, v, sources, scale, bias, keep_map),
+            None => attention(q, k, v, scale, bias, keep_map),
+        };
         let merged = merge_heads(attended.output);
         let added = self.dense.forward_onto(merged, hidden_states);
         (self.layer_norm.forward(added), attended.map)

@@ -28,6 +28,19 @@ pub enum QFormerError {
          text alone"
     )]
     NoImage,
+    /// Rows that do not each look at one of the pictures.
+    #[error(
+        "{rows} rows cannot look at the pictures {pictures:?} of {held}; give each row the place of \
+         one of them"
+    )]
+    Pictures {
+        /// How many rows there are.
+        rows: usize,
+        /// The pictures that they were to look at.
+        pictures: Vec<usize>,
+        /// How many pictures there are.
+        held: usize,
+    },
     /// Text for a Q-Former that has no branch for it.
     #[error(
         "text_embeds were given, but this Q-Former has no text branch (use_qformer_text_input is \

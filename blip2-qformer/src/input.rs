@@ -20,6 +20,9 @@ pub struct QFormerInput {
     pub attention_mask: Option<Tensor<2, Bool>>,
     /// The encoded picture, `[batch, keys, encoder_hidden]`. Only queries look at it.
     pub encoder_hidden_states: Option<Tensor<3>>,
+    /// Where several rows look at one picture: for each row, which of the encoded pictures,
+    /// `[pictures, keys, encoder_hidden]`, it looks at. Each its own by default.
+    pub pictures: Option<Vec<usize>>,
     /// True where a position of the encoded picture counts, `[batch, keys]`; all do by default.
     pub encoder_attention_mask: Option<Tensor<2, Bool>>,
     /// The text is being written: the queries see one another only, and each position of the text
@@ -50,6 +53,14 @@ impl QFormerInput {
     pub fn image(mut self, encoder_hidden_states: Tensor<3>) -> Self {
         self.encoder_hidden_states = Some(encoder_hidden_states);
         self
+    }
+
+    /// Lets several rows look at one picture: row `i` at the picture `pictures[i]` of
+    /// `[pictures, keys, encoder_hidden]`. What a picture shows them is computed once.
+    #[must_use]
+    pub fn images(mut self, encoder_hidden_states: Tensor<3>, pictures: &[usize]) -> Self {
+        self.pictures = Some(pictures.to_vec());
+        self.image(encoder_hidden_states)
     }
 
     /// Puts embedded text, `[batch, text, hidden]`, behind the queries.
@@ -114,7 +125,15 @@ impl QFormerInput {
         let image = match self.encoder_hidden_states {
             Some(image) => {
                 let name = "encoder_hidden_states";
-                Some(checked(name, image, batch, encoder_hidden)?)
+                let held = match &self.pictures {
+                    Some(pictures) => {
+                        let [held, ..] = image.dims();
+                        check_pictures(pictures, batch, held)?;
+                        held
+                    }
+                    None => batch,
+                };
+                Some(checked(name, image, held, encoder_hidden)?)
             }
             None => None,
         };
@@ -143,6 +162,7 @@ impl QFormerInput {
             queries,
             bias,
             image,
+            pictures: self.pictures,
             image_bias,
             keep_maps: self.output_attentions,
         };
@@ -166,6 +186,18 @@ fn checked(
         });
     }
     Ok(tensor.cast(DType::F32))
+}
+
+/// Refuses rows that look at no picture, or at one that is not there.
+fn check_pictures(pictures: &[usize], batch: usize, held: usize) -> Result<(), QFormerError> {
+    match pictures.len() == batch && pictures.iter().all(|&picture| picture < held) {
+        true => Ok(()),
+        false => Err(QFormerError::Pictures {
+            rows: batch,
+            pictures: pictures.to_vec(),
+            held,
+        }),
+    }
 }
 
 fn bias(

@@ -22,8 +22,10 @@ pub(crate) struct Context {
     pub(crate) queries: usize,
     /// Hides padding of queries and text, `[batch, 1, 1, seq]`.
     pub(crate) bias: Option<Tensor<4>>,
-    /// The encoded picture, `[batch, keys, encoder_hidden]`.
+    /// The encoded pictures, `[pictures, keys, encoder_hidden]`.
     pub(crate) image: Option<Tensor<3>>,
+    /// Which of them each row looks at; each its own if nothing is said.
+    pub(crate) pictures: Option<Vec<usize>>,
     /// Hides padding of the encoded picture, `[batch, 1, 1, keys]`.
     pub(crate) image_bias: Option<Tensor<4>>,
     /// Whether attention maps are kept.
@@ -63,7 +65,7 @@ impl Layer {
         let (bias, keep) = (context.bias.clone(), context.keep_maps);
         let (attended, own) =
             self.attention
-                .forward(hidden_states.clone(), hidden_states, bias, keep);
+                .forward(hidden_states.clone(), hidden_states, None, bias, keep);
         let [_, seq, _] = attended.dims();
         let text = (seq > context.queries)
             .then(|| {
@@ -88,7 +90,8 @@ impl Layer {
         if let Some(crossattention) = &self.crossattention {
             let image = context.image.clone().ok_or(QFormerError::NoImage)?;
             let bias = context.image_bias.clone();
-            (queries, maps.cross) = crossattention.forward(queries, image, bias, keep);
+            let pictures = context.pictures.as_deref();
+            (queries, maps.cross) = crossattention.forward(queries, image, pictures, bias, keep);
         }
         let queries = self.query_mlp.forward(queries);
         let output = match text {

@@ -9,7 +9,7 @@ use blip2_core::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Precision, PrecisionPlan,
     config::Blip2Config, model::Blip2ForConditionalGeneration,
 };
-use blip2_kernels::{WeightSource, Weights, recompute::Recompute};
+use blip2_kernels::{Recycling, WeightSource, Weights, recompute::Recompute};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Device, Tensor, TensorData},
@@ -40,6 +40,8 @@ pub struct Trained<M> {
     trained: BTreeSet<String>,
     lora: Option<LoraConfig>,
     source: PathBuf,
+    /// Steps use one another's memory again.
+    _recycling: Recycling,
 }
 
 impl Training {
@@ -198,6 +200,7 @@ impl<M: Module> Trained<M> {
             trained,
             lora: lora.map(|lora| lora.config().clone()),
             source: PathBuf::new(),
+            _recycling: Recycling::begin(),
         })
     }
 

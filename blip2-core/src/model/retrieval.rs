@@ -113,12 +113,33 @@ impl Blip2ForImageTextRetrieval {
             let reason = format!("{} pictures for {} texts", images.count(), texts.len());
             return Err(Blip2Error::Rows { reason });
         }
-        let queries = self.vision.query_tokens.expand(images.count());
+        let pictures: Vec<usize> = (0..images.count()).collect();
+        self.fuse_with(images, &pictures, texts)
+    }
+
+    /// Reads texts together with pictures, of which several texts may share one: text `i` with the
+    /// picture `pictures[i]`. What a picture shows to the queries' attention is computed once.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[texts, queries + text, q_hidden]`, queries first
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::QFormer`] for texts that do not each have one of the pictures, and as
+    /// [`encode_texts`](Self::encode_texts).
+    pub fn fuse_with(
+        &self,
+        images: &EncodedImages,
+        pictures: &[usize],
+        texts: &PromptRows,
+    ) -> Result<Tensor<3>, Blip2Error> {
+        let queries = self.vision.query_tokens.expand(texts.len());
         let count = self.vision.query_tokens.count();
         let input = QFormerInput::new(queries)
             .text(self.head.embeddings.forward(texts.ids())?)
             .mask(mask(texts, count, &images.tensor().device()))
-            .image(images.tensor());
+            .images(images.tensor(), pictures);
         Ok(self.vision.qformer.forward(input)?.last_hidden_state)
     }
 

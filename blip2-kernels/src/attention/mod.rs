@@ -10,7 +10,7 @@ mod rows;
 #[cfg(feature = "flex")]
 pub(crate) use rows::KeyRows;
 
-use burn::tensor::{Bool, Tensor, activation};
+use burn::tensor::{Bool, Int, Tensor, TensorData, activation};
 
 /// What is added to the score of a position that must not be attended to.
 ///
@@ -64,6 +64,56 @@ pub fn rounded_attention(
     attend(q, k, v, scale, bias, keep_map, true)
 }
 
+/// As [`attention`], where several rows of queries look at the same keys and values: row `i` at row
+/// `sources[i]`.
+///
+/// # Shapes
+///
+/// - q: `[batch, heads, queries, head_dim]`, with a source for each row
+/// - k, v: `[sources, groups, keys, head_dim]`
+/// - bias: `[batch or 1, heads or 1, queries or 1, keys]`
+///
+/// # Panics
+///
+/// If there is no source for each row of queries, or no keys for a source.
+pub fn attention_to_sources(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    sources: &[usize],
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    keep_map: bool,
+) -> Attended {
+    let ([rows, ..], [held, ..]) = (q.dims(), k.dims());
+    assert!(
+        sources.len() == rows && sources.iter().all(|&source| source < held),
+        "{rows} rows of queries look at {sources:?} of {held}"
+    );
+    #[cfg(feature = "flex")]
+    if !keep_map && let (Some(k), Some(v)) = (crate::flex::rows(&k), crate::flex::rows(&v)) {
+        let of = |rows| rows::Sources {
+            rows: view(rows),
+            sources,
+        };
+        if let Some(output) = attend_rows(&q, [&of(&k), &of(&v)], scale, bias.as_ref(), false) {
+            return Attended { output, map: None };
+        }
+    }
+    #[cfg(feature = "autodiff")]
+    if !keep_map
+        && let Some(output) =
+            crate::recorded::attention(&q, &k, &v, Some(sources), scale, bias.as_ref())
+    {
+        return Attended { output, map: None };
+    }
+    let places: Vec<i64> = sources.iter().map(|&source| source as i64).collect();
+    let places = TensorData::new(places, [sources.len()]);
+    let places = Tensor::<1, Int>::from_data(places, &k.device());
+    let (k, v) = (k.select(0, places.clone()), v.select(0, places));
+    attend(q, k, v, scale, bias, keep_map, false)
+}
+
 /// As [`attention`], of queries, keys and values whose heads follow one another, as a layer gives
 /// them that computes all three at once. With `rounded` as [`rounded_attention`].
 ///
@@ -94,7 +144,8 @@ fn attend(
         return Attended { output, map: None };
     }
     #[cfg(feature = "autodiff")]
-    if !keep_map && let Some(output) = crate::recorded::attention(&q, &k, &v, scale, bias.as_ref())
+    if !keep_map
+        && let Some(output) = crate::recorded::attention(&q, &k, &v, None, scale, bias.as_ref())
     {
         return Attended { output, map: None };
     }
@@ -271,6 +322,37 @@ mod tests {
             .try_to_vec::<f32>()
             .unwrap();
         assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+    }
+
+    /// On the kernels' backend, where gradients are recorded, and by Burn's operations.
+    #[test]
+    fn rows_look_at_their_sources() {
+        let device = Device::flex();
+        let q = random([4, 3, 5, 8], &device);
+        let (k, v) = (random([3, 3, 6, 8], &device), random([3, 3, 6, 8], &device));
+        let sources = [2, 0, 2, 2];
+        let all = |x: &Tensor<4>| {
+            let rows = sources.map(|source| x.clone().narrow(0, source, 1));
+            Tensor::cat(rows.to_vec(), 0)
+        };
+        let expected = attention(q.clone(), all(&k), all(&v), 0.3, None, true);
+        for keep_map in [false, true] {
+            for [q, k, v] in [
+                [q.clone(), k.clone(), v.clone()],
+                [q.clone(), k.clone(), v.clone()].map(|x| x.autodiff().require_grad()),
+            ] {
+                let found = attention_to_sources(q, k, v, &sources, 0.3, None, keep_map);
+                let near = |a: Tensor<4>, b: Tensor<4>| {
+                    let tolerance = Tolerance::absolute(1e-5);
+                    a.into_data()
+                        .assert_approx_eq::<f32>(&b.into_data(), tolerance);
+                };
+                near(found.output, expected.output.clone());
+                if let (Some(map), Some(expected)) = (found.map, expected.map.clone()) {
+                    near(map, expected);
+                }
+            }
+        }
     }
 
     #[test]

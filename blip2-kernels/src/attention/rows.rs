@@ -47,3 +47,21 @@ impl KeyRows for View<'_> {
         View::row(self, batch, head, position)
     }
 }
+
+/// Keys or values of which several rows of queries see the same.
+pub(super) struct Sources<'a> {
+    pub(super) rows: View<'a>,
+    /// For each row of queries, the row that it sees.
+    pub(super) sources: &'a [usize],
+}
+
+impl KeyRows for Sources<'_> {
+    fn dims(&self) -> [usize; 4] {
+        let [_, heads, keys, width] = self.rows.dims;
+        [self.sources.len(), heads, keys, width]
+    }
+
+    fn row(&self, batch: usize, head: usize, position: usize) -> &[f32] {
+        self.rows.row(self.sources[batch], head, position)
+    }
+}

@@ -2,9 +2,6 @@
 //! result.
 
 #[cfg(feature = "autodiff")]
-use std::mem::MaybeUninit;
-
-#[cfg(feature = "autodiff")]
 use super::Epilogue;
 use super::{input::Range, output::Output};
 use crate::{
@@ -85,7 +82,7 @@ vectorized! {
     /// Finishes whole rows in place, and puts aside what the activation finds.
     pub(super) fn finish_rows(
         values: &mut [f32],
-        kept: Option<&mut [MaybeUninit<f32>]>,
+        kept: Option<&mut [f32]>,
         epilogue: &Epilogue<'_>,
     ) {
         let Epilogue { bias, activation, residual } = *epilogue;
@@ -97,7 +94,7 @@ vectorized! {
             }
         }
         if let Some(kept) = kept {
-            kept.write_copy_of_slice(values);
+            kept.copy_from_slice(values);
         }
         if let Some(activation) = activation {
             let (whole, rest) = values.as_chunks_mut::<PANEL>();

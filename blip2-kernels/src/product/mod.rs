@@ -7,22 +7,26 @@
 //! row's result is the same to the bit whether it stands alone or in a batch, and for any number of
 //! threads.
 
+#[cfg(feature = "autodiff")]
+mod backward;
 mod finish;
 mod input;
 mod output;
 #[cfg(feature = "autodiff")]
 mod passing;
+#[cfg(feature = "autodiff")]
+mod slope;
 
 pub(crate) use input::{interleave, interleave_pairs};
+pub(crate) use output::Output;
 #[cfg(feature = "autodiff")]
 pub(crate) use {
-    output::{filled, filled_in_parts},
-    passing::{Passing, linear_keeping, outer},
+    backward::Backward,
+    passing::{Passing, linear_keeping},
 };
 
 use std::ops::Range;
 
-pub(crate) use self::output::Output;
 use self::{
     finish::{Finish, Last},
     input::{Blocking, Input},
@@ -58,21 +62,31 @@ pub(crate) fn linear(
     matrix: &PackedMatrix,
     epilogue: &Epilogue<'_>,
 ) -> Vec<f32> {
-    let mut y = Vec::new();
-    compute(isa, x, matrix, epilogue, [Some(&mut y), None]);
+    let rows = x.len().checked_div(matrix.inputs()).unwrap_or(0);
+    let len = rows * matrix.outputs();
+    let mut y = Vec::with_capacity(len);
+    let output = Output::new(y.spare_capacity_mut(), rows, matrix.outputs());
+    compute(isa, x, matrix, epilogue, rows, [&output; 2], false);
+    // SAFETY: there is room for as many, and the product has stored each: it passes all panels for
+    // all rows, and a panel's part of a row is stored whole.
+    #[allow(unsafe_code)]
+    unsafe {
+        y.set_len(len);
+    }
     y
 }
 
-/// Fills the result, and what the activation found where that is asked for.
+/// Fills the result, and if it is to be kept what the activation found.
 fn compute(
     isa: Isa,
     x: &[f32],
     matrix: &PackedMatrix,
     epilogue: &Epilogue<'_>,
-    mut results: [Option<&mut Vec<f32>>; 2],
+    rows: usize,
+    [y, kept]: [&Output<'_>; 2],
+    keep: bool,
 ) {
     let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
-    let rows = x.len().checked_div(inputs).unwrap_or(0);
     assert_eq!(x.len(), rows * inputs, "whole rows of {inputs} inputs");
     if let Some(bias) = epilogue.bias {
         assert_eq!(bias.len(), outputs, "a bias for each output");
@@ -80,33 +94,16 @@ fn compute(
     if let Some(residual) = epilogue.residual {
         assert_eq!(residual.len(), rows * outputs, "a residual for each result");
     }
-    if rows == 0 || outputs == 0 {
-        return;
-    }
-    let [y, kept] = results.each_mut().map(|result| {
-        result.as_deref_mut().map(|result| {
-            result.reserve_exact(rows * outputs);
-            Output::new(result.spare_capacity_mut(), rows, outputs)
-        })
-    });
-    if let Some(y) = &y {
+    if rows > 0 && outputs > 0 {
         let work = Work {
             isa,
             matrix,
             epilogue,
             x,
             y,
-            kept: kept.as_ref(),
+            kept: keep.then_some(kept),
         };
         work.run(rows);
-    }
-    for result in results.into_iter().flatten() {
-        // SAFETY: there is room for as many, and the work has stored each: it passes all panels for
-        // all rows, and a panel's part of a row is stored whole.
-        #[allow(unsafe_code)]
-        unsafe {
-            result.set_len(rows * outputs);
-        }
     }
 }
 

@@ -4,15 +4,9 @@ use std::{marker::PhantomData, mem::MaybeUninit};
 
 use crate::isa::tile::{Aligned, PANEL};
 #[cfg(feature = "autodiff")]
-use {
-    crate::{
-        isa::{
-            Isa,
-            plain::{self, Place, View},
-        },
-        threads,
-    },
-    std::sync::atomic::{AtomicUsize, Ordering},
+use crate::isa::{
+    Isa,
+    plain::{self, Place, View},
 };
 
 /// The result, of which each thread writes rows or columns of its own.
@@ -23,9 +17,6 @@ pub(crate) struct Output<'a> {
     rows: usize,
     pub(super) outputs: usize,
     memory: PhantomData<&'a mut [f32]>,
-    /// How many numbers products have put there.
-    #[cfg(feature = "autodiff")]
-    put: AtomicUsize,
 }
 
 // SAFETY: it stands for an exclusive borrow of floats, which may go to other threads;
@@ -42,8 +33,6 @@ impl<'a> Output<'a> {
             rows,
             outputs,
             memory: PhantomData,
-            #[cfg(feature = "autodiff")]
-            put: AtomicUsize::new(0),
         }
     }
 
@@ -55,8 +44,6 @@ impl<'a> Output<'a> {
             rows: values.len().checked_div(outputs).unwrap_or(0),
             outputs,
             memory: PhantomData,
-            #[cfg(feature = "autodiff")]
-            put: AtomicUsize::new(0),
         }
     }
 
@@ -135,63 +122,17 @@ impl<'a> Output<'a> {
         // SAFETY: both corners are inside the memory, and nobody else touches what is between, as in
         // `store`; what is added to was put there before.
         unsafe { plain::multiply(isa, operands, dims, place, add) };
-        if !add {
-            self.put.fetch_add(rows * columns, Ordering::Relaxed);
-        }
     }
 
-    /// The whole, when [products](Self::multiply) have put all of it there.
+    /// Puts zeros at a row and a column.
     #[cfg(feature = "autodiff")]
-    #[allow(unsafe_code)]
-    pub(crate) fn whole(self) -> &'a mut [f32] {
-        let len = self.rows * self.outputs;
-        assert_eq!(self.put.into_inner(), len, "each number is put there, once");
-        // SAFETY: this is the memory that was borrowed for `'a`, all of it initialised, and nobody
-        // else has it any more.
-        unsafe { std::slice::from_raw_parts_mut(self.start, len) }
+    pub(crate) fn clear(&self, place: [usize; 2], [rows, columns]: [usize; 2]) {
+        // The sum of nothing.
+        let nothing = View {
+            data: &[],
+            strides: [1, 1],
+        };
+        let isa = Isa::Portable;
+        self.multiply(isa, [nothing; 2], [rows, 0, columns], place, false);
     }
-}
-
-/// Rows of a width, all of which `fill` has to put there by [`Output::multiply`]. Their memory is not
-/// cleared before.
-#[cfg(feature = "autodiff")]
-pub(crate) fn filled([rows, width]: [usize; 2], fill: impl FnOnce(&Output<'_>)) -> Vec<f32> {
-    let len = rows * width;
-    let mut values = Vec::with_capacity(len);
-    let output = Output::new(values.spare_capacity_mut(), rows, width);
-    fill(&output);
-    let whole = output.whole().len();
-    // SAFETY: they are in their places.
-    #[allow(unsafe_code)]
-    unsafe {
-        values.set_len(whole);
-    }
-    values
-}
-
-/// So many numbers in parts of `size`, the last of which may have fewer, side by side: `fill` is given
-/// what it makes a part of and its memory, which is not cleared before, and gives it back with all
-/// numbers in it.
-#[cfg(feature = "autodiff")]
-pub(crate) fn filled_in_parts<T: Send>(
-    [len, size]: [usize; 2],
-    from: impl IntoIterator<Item = T>,
-    fill: impl Fn(T, &mut [MaybeUninit<f32>]) -> &mut [f32] + Send + Sync,
-) -> Vec<f32> {
-    let size = size.max(1);
-    let mut values = Vec::with_capacity(len);
-    let memory = values.spare_capacity_mut()[..len].chunks_mut(size);
-    let parts: Vec<_> = from.into_iter().zip(memory).collect();
-    assert_eq!(parts.len(), len.div_ceil(size), "something for each part");
-    threads::each(parts, |(from, memory)| {
-        let expected = memory.as_ptr_range();
-        let filled = fill(from, memory).as_ptr_range();
-        assert_eq!(filled, expected.start.cast()..expected.end.cast());
-    });
-    // SAFETY: each part has come back initialised.
-    #[allow(unsafe_code)]
-    unsafe {
-        values.set_len(len);
-    }
-    values
 }

@@ -1,6 +1,6 @@
 //! Attention and its gradient.
 
-use std::{mem::MaybeUninit, sync::Arc};
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use burn_backend::TensorMetadata;
@@ -12,16 +12,19 @@ use super::{
 use crate::{
     isa::{Isa, LANES, plain::View, vectorized},
     math,
-    product::{Output, filled, filled_in_parts},
+    product::Output,
+    recycle::Floats,
     threads,
 };
 
-/// `softmax(q · kᵀ · scale + bias) · v`, with as many heads of keys as of queries. A bias that wants a
-/// gradient is declined.
+/// `softmax(q · kᵀ · scale + bias) · v`, with as many heads of keys as of queries. With `sources`, row
+/// `i` of the queries looks at row `sources[i]` of keys and values. A bias that wants a gradient is
+/// declined.
 pub(crate) fn attention(
     q: &Tensor<4>,
     k: &Tensor<4>,
     v: &Tensor<4>,
+    sources: Option<&[usize]>,
     scale: f64,
     bias: Option<&Tensor<4>>,
 ) -> Option<Tensor<4>> {
@@ -29,7 +32,7 @@ pub(crate) fn attention(
         return None;
     }
     let [batch, heads, queries, _] = q.dims();
-    let [_, groups, keys, _] = k.dims();
+    let [held, groups, keys, _] = k.dims();
     let wants = bias.is_some_and(|bias| bias.device().is_autodiff() && bias.is_tracked());
     if groups != heads || wants {
         return None;
@@ -48,9 +51,10 @@ pub(crate) fn attention(
             v,
             bias,
             dims: [batch, heads, queries, keys],
+            looking: Looking::new(held, sources),
             scale: scale as f32,
             first: [0; 3],
-            maps: Arc::default(),
+            maps: Arc::new(Floats::any(0)),
         };
         let output = step.forward();
         (output, step)
@@ -74,9 +78,10 @@ pub(crate) fn joint_attention(qkv: &Tensor<4>, scale: f64) -> Option<Tensor<4>> 
             v: qkv,
             bias: tensor(Vec::new(), [0]),
             dims: [batch, heads, seq, seq],
+            looking: Looking::new(batch, None),
             scale: scale as f32,
             first: [0, heads, 2 * heads],
-            maps: Arc::default(),
+            maps: Arc::new(Floats::any(0)),
         };
         let output = step.forward();
         (output, Joint(step))
@@ -93,13 +98,13 @@ impl Step<1> for Joint {
         let [batch, heads, seq, _] = self.0.dims;
         let width = self.0.q.shape()[3];
         let gradient = rows_contiguous(gradient);
-        let all = filled([batch * seq, 3 * heads * width], |all| {
-            let parts = [0, 1, 2].map(|part| Part {
-                output: all,
-                first: part * heads * width,
-            });
-            self.0.slopes(&gradient, parts);
+        let mut all = Floats::any(batch * seq * 3 * heads * width);
+        let output = &Output::filled(&mut all, 3 * heads * width);
+        let parts = [0, 1, 2].map(|part| Part {
+            output,
+            first: part * heads * width,
         });
+        self.0.slopes(&gradient, parts);
         [Some(heads_of(all, [batch, seq, 3 * heads, width]))]
     }
 }
@@ -112,11 +117,33 @@ struct Attention {
     bias: FlexTensor,
     /// batch, heads, queries, keys
     dims: [usize; 4],
+    looking: Looking,
     scale: f32,
     /// Where the heads of queries, keys and values begin in their tensors.
     first: [usize; 3],
     /// How much each query looks at each key, `[batch, heads, queries, keys]`.
-    maps: Arc<Vec<f32>>,
+    maps: Arc<Floats>,
+}
+
+/// Which rows of queries look at which of keys and values.
+#[derive(Debug, Clone)]
+struct Looking {
+    /// Of each row of queries.
+    sources: Vec<usize>,
+    /// Of each row of keys.
+    rows: Vec<Vec<usize>>,
+}
+
+impl Looking {
+    /// Each at its own of `held` rows, where nothing else is said.
+    fn new(held: usize, sources: Option<&[usize]>) -> Self {
+        let sources = sources.map_or_else(|| (0..held).collect(), <[usize]>::to_vec);
+        let mut rows = vec![Vec::new(); held];
+        for (row, &source) in sources.iter().enumerate() {
+            rows[source].push(row);
+        }
+        Self { sources, rows }
+    }
 }
 
 /// One head's operands.
@@ -170,43 +197,69 @@ impl Attention {
         let [batch, heads, queries, keys] = self.dims;
         let width = self.v.shape()[3];
         let isa = Isa::active();
-        let mut maps = Vec::new();
-        let output = filled([batch * queries, heads * width], |output| {
-            let (count, size) = (batch * heads, queries * keys);
-            maps = filled_in_parts([count * size, size], 0..count, |index, map| {
-                let (batch, number) = (index / heads, index % heads);
-                let place = [batch * queries, number * width];
-                forward(isa, &self.head(batch, number), map, output, place)
-            });
+        let mut values = Floats::any(batch * queries * heads * width);
+        let mut maps = Floats::any(batch * heads * queries * keys);
+        let output = &Output::filled(&mut values, heads * width);
+        let tasks = maps.chunks_mut((queries * keys).max(1)).enumerate();
+        threads::each_with(tasks, Scratch::default, |scratch, (index, map)| {
+            let (batch, number) = (index / heads, index % heads);
+            let place = [batch * queries, number * width];
+            forward(
+                isa,
+                scratch,
+                &self.head(batch, number),
+                map,
+                (output, place),
+            );
         });
         self.maps = Arc::new(maps);
-        heads_of(output, [batch, queries, heads, width])
+        heads_of(values, [batch, queries, heads, width])
     }
 
     /// Puts the gradients of queries, keys and values, `[batch · rows, heads · width]`, in their
     /// places.
-    fn slopes(&self, gradient: &FlexTensor, parts: [Part<'_>; 3]) {
-        let [batch, heads, queries, keys] = self.dims;
+    fn slopes(&self, gradient: &FlexTensor, [of_q, of_k, of_v]: [Part<'_>; 3]) {
+        let [_, heads, queries, keys] = self.dims;
         let isa = Isa::active();
         let run = |scratch: &mut Scratch, index: usize| {
-            let (batch, number) = (index / heads, index % heads);
-            let head = self.head(batch, number);
-            let size = queries * keys;
-            let map = View::rows(&self.maps[index * size..(index + 1) * size], keys);
-            let gradient = head_of(gradient, batch, number);
-            let [width, out] = head.widths;
-            let [of_q, of_k, of_v] = parts;
+            let (source, number) = (index / heads, index % heads);
+            let place = |part: Part<'_>, batch: usize, rows: usize, width: usize| {
+                [batch * rows, part.first + number * width]
+            };
+            let [width, out] = [self.q.shape()[3], self.v.shape()[3]];
             let places = [
-                (of_q, queries, width),
-                (of_k, keys, width),
-                (of_v, keys, out),
+                place(of_k, source, keys, width),
+                place(of_v, source, keys, out),
             ];
-            let places = places.map(|(part, rows, width)| {
-                (part.output, [batch * rows, part.first + number * width])
-            });
-            backward(isa, scratch, &head, map, gradient, places);
+            let rows = &self.looking.rows[source];
+            if rows.is_empty() {
+                for ((part, place), width) in [of_k, of_v].iter().zip(places).zip([width, out]) {
+                    part.output.clear(place, [keys, width]);
+                }
+            }
+            for (nth, &batch) in rows.iter().enumerate() {
+                let head = self.head(batch, number);
+                if nth == 0 {
+                    turn(isa, &head.v, [keys, out], &mut scratch.turned);
+                }
+                let (size, index) = (queries * keys, batch * heads + number);
+                let job = Backward {
+                    isa,
+                    head: &head,
+                    map: View::rows(&self.maps[index * size..(index + 1) * size], keys),
+                    gradient: head_of(gradient, batch, number),
+                    add: nth > 0,
+                };
+                let [k, v] = places;
+                job.run(
+                    scratch,
+                    (of_q.output, place(of_q, batch, queries, width)),
+                    [(of_k.output, k), (of_v.output, v)],
+                );
+            }
         };
-        threads::each_with(0..batch * heads, Scratch::default, run);
+        let tasks = 0..self.looking.rows.len() * heads;
+        threads::each_with(tasks, Scratch::default, run);
     }
 
     fn head(&self, batch: usize, head: usize) -> Head<'_> {
@@ -219,10 +272,11 @@ impl Attention {
             _ => head_of(&self.bias, batch, head),
         };
         let [q, k, v] = self.first;
+        let source = self.looking.sources[batch];
         Head {
             q: head_of(&self.q, batch, q + head),
-            k: head_of(&self.k, batch, k + head),
-            v: head_of(&self.v, batch, v + head),
+            k: head_of(&self.k, source, k + head),
+            v: head_of(&self.v, source, v + head),
             bias,
             queries,
             keys,
@@ -237,19 +291,24 @@ impl Step<4> for Attention {
         let [batch, heads, queries, keys] = self.dims;
         let gradient = rows_contiguous(gradient);
         let [width, out] = [self.q.shape()[3], self.v.shape()[3]];
-        let (mut of_k, mut of_v) = (Vec::new(), Vec::new());
-        let of_q = filled([batch * queries, heads * width], |of_q| {
-            of_k = filled([batch * keys, heads * width], |of_k| {
-                of_v = filled([batch * keys, heads * out], |of_v| {
-                    let parts = [of_q, of_k, of_v].map(|output| Part { output, first: 0 });
-                    self.slopes(&gradient, parts);
-                });
-            });
-        });
+        let held = self.looking.rows.len();
+        let [mut of_q, mut of_k, mut of_v] = [
+            batch * queries * heads * width,
+            held * keys * heads * width,
+            held * keys * heads * out,
+        ]
+        .map(Floats::any);
+        let outputs = [
+            Output::filled(&mut of_q, heads * width),
+            Output::filled(&mut of_k, heads * width),
+            Output::filled(&mut of_v, heads * out),
+        ];
+        let parts = outputs.each_ref().map(|output| Part { output, first: 0 });
+        self.slopes(&gradient, parts);
         [
             Some(heads_of(of_q, [batch, queries, heads, width])),
-            Some(heads_of(of_k, [batch, keys, heads, width])),
-            Some(heads_of(of_v, [batch, keys, heads, out])),
+            Some(heads_of(of_k, [held, keys, heads, width])),
+            Some(heads_of(of_v, [held, keys, heads, out])),
             None,
         ]
     }
@@ -257,25 +316,22 @@ impl Step<4> for Attention {
 
 /// The tensor `[batch, heads, rows, width]` of what lies as `[batch, rows, heads, width]`: the way it
 /// does before heads are split.
-fn heads_of(values: Vec<f32>, dims: [usize; 4]) -> FlexTensor {
+fn heads_of(values: Floats, dims: [usize; 4]) -> FlexTensor {
     tensor(values, dims).permute(&[0, 2, 1, 3])
 }
 
 /// A head's map, and its result into its place.
-fn forward<'m>(
+fn forward(
     isa: Isa,
+    scratch: &mut Scratch,
     head: &Head<'_>,
-    map: &'m mut [MaybeUninit<f32>],
-    output: &Output<'_>,
-    place: [usize; 2],
-) -> &'m mut [f32] {
+    map: &mut [f32],
+    (output, place): Target<'_>,
+) {
     let ([width, out], queries, keys) = (head.widths, head.queries, head.keys);
-    let mut turned = Vec::new();
-    turn(isa, &head.k, [keys, width], &mut turned);
-    let scores = Output::new(map, queries, keys);
-    let operands = [head.q, View::rows(&turned, keys)];
-    scores.multiply(isa, operands, [queries, width, keys], [0, 0], false);
-    let map = scores.whole();
+    turn(isa, &head.k, [keys, width], &mut scratch.turned);
+    let operands = [head.q, View::rows(&scratch.turned, keys)];
+    Output::filled(map, keys).multiply(isa, operands, [queries, width, keys], [0, 0], false);
     for (query, scores) in map.chunks_exact_mut(keys.max(1)).enumerate() {
         let bias = head.bias.data.get(query * head.bias.strides[0]..);
         let bias = bias.and_then(|bias| bias.get(..keys)).unwrap_or_default();
@@ -283,40 +339,52 @@ fn forward<'m>(
     }
     let operands = [View::rows(map, keys), head.v];
     output.multiply(isa, operands, [queries, keys, out], place, false);
-    map
 }
 
-/// The gradients of a head's queries, keys and values, into their places.
-fn backward(
+/// The way back through a head.
+struct Backward<'a> {
     isa: Isa,
-    scratch: &mut Scratch,
-    head: &Head<'_>,
-    map: View<'_>,
-    gradient: View<'_>,
-    [of_q, of_k, of_v]: [(&Output<'_>, [usize; 2]); 3],
-) {
-    let ([width, out], queries, keys) = (head.widths, head.queries, head.keys);
-    let Scratch {
-        turned,
-        slopes: slope,
-    } = scratch;
-    turn(isa, &head.v, [keys, out], turned);
-    slope.resize(queries * keys, 0.0);
-    let operands = [gradient, View::rows(turned, keys)];
-    Output::filled(slope, keys).multiply(isa, operands, [queries, out, keys], [0, 0], false);
-    let rows = slope
-        .chunks_exact_mut(keys.max(1))
-        .zip(map.data.chunks_exact(keys.max(1)));
-    for (slope, map) in rows {
-        slopes(isa, slope, map, head.scale);
+    head: &'a Head<'a>,
+    map: View<'a>,
+    /// Of the result.
+    gradient: View<'a>,
+    /// Whether gradients of keys and values are added to others.
+    add: bool,
+}
+
+/// Where a gradient goes.
+type Target<'a> = (&'a Output<'a>, [usize; 2]);
+
+impl Backward<'_> {
+    /// Puts the gradients into their places. The values are there, turned.
+    fn run(&self, scratch: &mut Scratch, of_q: Target<'_>, [of_k, of_v]: [Target<'_>; 2]) {
+        let Self {
+            isa,
+            head,
+            map,
+            gradient,
+            add,
+        } = *self;
+        let ([width, out], queries, keys) = (head.widths, head.queries, head.keys);
+        let slope = &mut scratch.slopes;
+        slope.resize(queries * keys, 0.0);
+        let operands = [gradient, View::rows(&scratch.turned, keys)];
+        Output::filled(slope, keys).multiply(isa, operands, [queries, out, keys], [0, 0], false);
+        let size = keys.max(1);
+        for (slope, map) in slope
+            .chunks_exact_mut(size)
+            .zip(map.data.chunks_exact(size))
+        {
+            slopes(isa, slope, map, head.scale);
+        }
+        let slope = View::rows(slope, keys);
+        let put = |(output, place): Target<'_>, operands, dims, add| {
+            output.multiply(isa, operands, dims, place, add);
+        };
+        put(of_q, [slope, head.k], [queries, keys, width], false);
+        put(of_k, [slope.turned(), head.q], [keys, queries, width], add);
+        put(of_v, [map.turned(), gradient], [keys, queries, out], add);
     }
-    let slope = View::rows(slope, keys);
-    let put = |(output, place): (&Output<'_>, _), operands, dims| {
-        output.multiply(isa, operands, dims, place, false);
-    };
-    put(of_q, [slope, head.k], [queries, keys, width]);
-    put(of_k, [slope.turned(), head.q], [keys, queries, width]);
-    put(of_v, [map.turned(), gradient], [keys, queries, out]);
 }
 
 vectorized! {

@@ -1,18 +1,21 @@
 //! A linear layer with its bias, activation and residual, and its gradient.
 
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+use burn_flex::FlexTensor;
+
 use super::{
-    Operand, Step, absent, any_recorded, contiguous, lifted, operand, record, slice, tensor, values,
+    Operand, Step, absent, any_recorded, contiguous, lifted, operand, record, slice, tensor,
 };
 use crate::{
     Activation, PackedMatrix,
-    isa::{Isa, vectorized},
-    math,
+    isa::Isa,
     matrix::Then,
-    product::{self, Epilogue, Passing},
+    product::{self, Backward, Epilogue, Passing},
+    recycle::Floats,
     threads,
 };
-use burn::tensor::{Device, Tensor};
-use burn_flex::FlexTensor;
 
 /// What multiplies the input.
 #[derive(Debug, Clone)]
@@ -104,12 +107,9 @@ fn layer<const D: usize>(
                 };
                 matrix.linear(isa, slice(&x), &then, keep)
             }
-            Weight::Packed(packed) if keep => {
-                product::linear_keeping(isa, slice(&x), packed, &then)
-            }
-            Weight::Packed(packed) => [product::linear(isa, slice(&x), packed, &then), Vec::new()],
+            Weight::Packed(packed) => product::linear_keeping(isa, slice(&x), packed, &then, keep),
         };
-        let kept = activation.map(|activation| (activation, tensor(kept, [rows, outputs])));
+        let kept = activation.map(|activation| (activation, Arc::new(kept)));
         let step = Layer {
             x,
             weight,
@@ -121,9 +121,6 @@ fn layer<const D: usize>(
     Some(lifted(output))
 }
 
-/// Elements that a thread takes at once.
-const PART: usize = 1 << 14;
-
 #[derive(Debug, Clone)]
 struct Layer {
     /// `[rows, in]`
@@ -132,7 +129,7 @@ struct Layer {
     weight: FlexTensor,
     kind: Weight,
     /// What the activation was applied to, `[rows, out]`.
-    kept: Option<(Activation, FlexTensor)>,
+    kept: Option<(Activation, Arc<Floats>)>,
 }
 
 impl Step<4> for Layer {
@@ -143,103 +140,39 @@ impl Step<4> for Layer {
         let rows = self.x.layout().shape()[0];
         let outputs = slice(&gradient).len() / rows.max(1);
         let residual = of_residual.then(|| gradient.clone());
-        let isa = Isa::active();
-        let inner = match &self.kept {
-            None => gradient.reshape([rows, outputs].into()),
-            Some((activation, kept)) => {
-                let mut slopes = values(gradient);
-                let parts = slopes.chunks_mut(PART).zip(slice(kept).chunks(PART));
-                threads::each(parts, |(gradient, kept)| {
-                    slope(isa, *activation, gradient, kept)
-                });
-                tensor(slopes, [rows, outputs])
+        let inputs = self.x.layout().shape()[1];
+        let unpacked;
+        let weight = match &self.kind {
+            _ if !of_x => None,
+            Weight::Dense => Some(slice(&self.weight)),
+            Weight::Packed(packed) => {
+                let mut values = vec![0f32; outputs * inputs];
+                let rows = values.chunks_mut(inputs.max(1)).enumerate();
+                threads::each(rows, |(output, row)| packed.read_row(output, row));
+                unpacked = values;
+                Some(unpacked.as_slice())
             }
         };
-        let inputs = self.x.layout().shape()[1];
-        let of_weight = of_weight && matches!(self.kind, Weight::Dense);
-        let (weight, bias) = if of_weight || of_bias {
-            // A bias alone is summed as with a matrix of no columns.
-            let (x, inputs) = match of_weight {
-                true => (slice(&self.x), inputs),
-                false => (&[] as &[f32], 0),
-            };
-            let [products, sums] = product::outer(isa, slice(&inner), x, [outputs, inputs]);
-            (
-                of_weight.then(|| tensor(products, [outputs, inputs])),
-                of_bias.then(|| tensor(sums, [outputs])),
-            )
-        } else {
-            (None, None)
+        let kept = self.kept.as_ref();
+        let backward = Backward {
+            isa: Isa::active(),
+            gradient: slice(&gradient),
+            kept: kept.map(|(activation, kept)| (*activation, &***kept)),
+            x: slice(&self.x),
+            weight,
+            inputs,
+            outputs,
+            wants: [of_weight && matches!(self.kind, Weight::Dense), of_bias],
         };
-        let x = of_x.then(|| {
-            let held;
-            let weight = match &self.kind {
-                Weight::Dense => slice(&self.weight),
-                Weight::Packed(packed) => {
-                    let mut values = vec![0f32; outputs * inputs];
-                    let rows = values.chunks_mut(inputs.max(1)).enumerate();
-                    threads::each(rows, |(output, row)| packed.read_row(output, row));
-                    held = values;
-                    &held
-                }
-            };
-            let matrix = Passing {
-                weight,
-                turned: true,
-                outputs: inputs,
-                inputs: outputs,
-            };
-            let [x, _] = matrix.linear(isa, slice(&inner), &Epilogue::default(), false);
-            let mut shape = shape.clone();
+        let found = backward.run();
+        let x = found.x.map(|x| {
+            let mut shape = shape;
             let last = shape.num_dims() - 1;
             shape[last] = inputs;
             tensor(x, [rows, inputs]).reshape(shape)
         });
+        let weight = found.weight.map(|values| tensor(values, [outputs, inputs]));
+        let bias = found.bias.map(|values| tensor(values, [outputs]));
         [x, weight, bias, residual]
-    }
-}
-
-vectorized! {
-    /// Multiplies gradients by the activation's slope.
-    fn slope(activation: Activation, gradient: &mut [f32], inputs: &[f32]) {
-        match activation {
-            Activation::Gelu => both(gradient, inputs, |x| {
-                let density = FRAC_1_SQRT_TAU * math::exp(-0.5 * x * x);
-                0.5 * (1.0 + math::erf(x * FRAC_1_SQRT_2)) + x * density
-            }),
-            Activation::GeluTanh => both(gradient, inputs, |x| {
-                let share = math::sigmoid(2.0 * tanh_argument(x));
-                let inner = SQRT_2_PI * (1.0 + 3.0 * CUBIC * x * x);
-                share + 2.0 * x * share * (1.0 - share) * inner
-            }),
-            Activation::QuickGelu => both(gradient, inputs, |x| {
-                let share = math::sigmoid(1.702 * x);
-                share + 1.702 * x * share * (1.0 - share)
-            }),
-            Activation::Relu => both(gradient, inputs, |x| if x > 0.0 { 1.0 } else { 0.0 }),
-            Activation::Silu => both(gradient, inputs, |x| {
-                let share = math::sigmoid(x);
-                share + x * share * (1.0 - share)
-            }),
-        }
-    }
-}
-
-const FRAC_1_SQRT_2: f32 = std::f32::consts::FRAC_1_SQRT_2;
-/// 1 / √(2π)
-const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
-/// √(2 / π)
-const SQRT_2_PI: f32 = 0.797_884_6;
-const CUBIC: f32 = 0.044_715;
-
-#[inline(always)]
-fn tanh_argument(x: f32) -> f32 {
-    SQRT_2_PI * (x + CUBIC * x * x * x)
-}
-
-#[inline(always)]
-fn both(gradient: &mut [f32], inputs: &[f32], slope: impl Fn(f32) -> f32) {
-    for (gradient, &input) in gradient.iter_mut().zip(inputs) {
-        *gradient *= slope(input);
     }
 }

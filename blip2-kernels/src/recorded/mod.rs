@@ -24,6 +24,8 @@ use burn_autodiff::{
 use burn_backend::{AutodiffBackend, BackendTypes};
 use burn_flex::{Flex, FlexTensor};
 
+use crate::recycle::Floats;
+
 pub(crate) use attention::{attention, joint_attention};
 pub(crate) use linear::{linear, packed};
 pub(crate) use norm::layer_norm;
@@ -129,21 +131,9 @@ fn slice(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
 }
 
-/// A contiguous tensor's elements, without a copy where nobody else has them.
-fn values(tensor: FlexTensor) -> Vec<f32> {
-    let (shape, dtype) = (tensor.layout().shape().clone(), DType::F32);
-    let data = tensor.into_data();
-    debug_assert_eq!(
-        (data.dtype(), data.shape().num_elements()),
-        (dtype, shape.num_elements())
-    );
-    data.try_into_vec::<f32>().unwrap_or_default()
-}
-
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
-    use burn::tensor::{Bytes, Shape};
-    let layout = burn_flex::Layout::contiguous(Shape::from(shape));
-    FlexTensor::new(Bytes::from_elems(values), layout, DType::F32)
+fn tensor<const D: usize>(values: impl Into<Floats>, shape: [usize; D]) -> FlexTensor {
+    let layout = burn_flex::Layout::contiguous(burn::tensor::Shape::from(shape));
+    FlexTensor::new(values.into().into_bytes(), layout, DType::F32)
 }
 
 fn lifted<const D: usize>(operand: Operand) -> Tensor<D> {

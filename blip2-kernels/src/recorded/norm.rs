@@ -6,7 +6,8 @@ use burn_flex::FlexTensor;
 use super::{Step, any_recorded, contiguous, lifted, operand, record, slice, tensor};
 use crate::{
     isa::{Isa, LANES, vectorized},
-    product::filled_in_parts,
+    recycle::Floats,
+    threads,
 };
 
 /// Rows that a thread takes at once.
@@ -28,13 +29,15 @@ pub(crate) fn layer_norm<const D: usize>(
         let (values, scales) = (slice(&input), slice(&weight));
         let width = scales.len().max(1);
         let mut moments = vec![[0f32; 2]; values.len() / width];
-        let shares = values.chunks(ROWS * width).zip(moments.chunks_mut(ROWS));
+        let mut output = Floats::any(values.len());
+        let shares = values
+            .chunks(ROWS * width)
+            .zip(moments.chunks_mut(ROWS))
+            .zip(output.chunks_mut(ROWS * width));
         let isa = Isa::active();
-        let size = [values.len(), ROWS * width];
-        let output = filled_in_parts(size, shares, |(rows, moments), output| {
-            let output = output.write_copy_of_slice(rows);
+        threads::each(shares, |((rows, moments), output)| {
+            output.copy_from_slice(rows);
             forward(isa, output, moments, scales, slice(&bias), eps);
-            output
         });
         let step = Norm {
             input,
@@ -63,17 +66,16 @@ impl Step<3> for Norm {
         let isa = Isa::active();
         // A sum for each share: all of them are added in one order, whoever was first.
         let mut sums = vec![0f32; self.moments.len().div_ceil(ROWS) * 2 * width];
+        let mut of_input = Floats::any(input.len());
         let shares = slice(&gradient)
             .chunks(ROWS * width)
             .zip(input.chunks(ROWS * width))
             .zip(self.moments.chunks(ROWS))
-            .zip(sums.chunks_mut(2 * width));
-        let size = [input.len(), ROWS * width];
-        let of_input = filled_in_parts(size, shares, |share, output| {
-            let (((gradients, input), moments), sums) = share;
-            let output = output.write_copy_of_slice(gradients);
+            .zip(sums.chunks_mut(2 * width))
+            .zip(of_input.chunks_mut(ROWS * width));
+        threads::each(shares, |((((gradients, input), moments), sums), output)| {
+            output.copy_from_slice(gradients);
             backward(isa, output, input, moments, weight, sums);
-            output
         });
         let mut total = vec![0f32; 2 * width];
         for sums in sums.chunks_exact(2 * width) {

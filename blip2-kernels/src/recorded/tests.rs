@@ -176,7 +176,7 @@ fn attention_has_burns_gradient() {
             let [k, other_k] = twice(&random([batch, heads, keys, width], 2));
             let [v, other_v] = twice(&random([batch, heads, keys, out], 3));
             let along = random([batch, heads, queries, out], 5);
-            let y = attention(&q, &k, &v, 0.7, bias.as_ref()).unwrap();
+            let y = attention(&q, &k, &v, None, 0.7, bias.as_ref()).unwrap();
             let scores = other_q.clone().matmul(other_k.clone().swap_dims(2, 3)) * 0.7;
             let scores = match bias {
                 Some(bias) => scores + Tensor::from_inner(bias),
@@ -205,6 +205,34 @@ fn attention_has_burns_gradient() {
     }
 }
 
+/// Keys that several rows look at have the sum of their gradients; those that none does have none.
+#[test]
+fn gradients_of_shared_keys_are_summed() {
+    let sources = [2, 0, 2];
+    let [q, other_q] = twice(&random([3, 2, 5, 8], 1));
+    let [k, other_k] = twice(&random([3, 2, 7, 8], 2));
+    let [v, other_v] = twice(&random([3, 2, 7, 4], 3));
+    let along = random([3, 2, 5, 4], 5);
+    let y = attention(&q, &k, &v, Some(&sources), 0.7, None).unwrap();
+    let all = |x: &Tensor<4>| {
+        let rows = sources.map(|source| x.clone().narrow(0, source, 1));
+        Tensor::cat(rows.to_vec(), 0)
+    };
+    let (all_k, all_v) = (all(&other_k), all(&other_v));
+    let expected = attention(&other_q, &all_k, &all_v, None, 0.7, None).unwrap();
+    near(y.clone().inner(), expected.clone().inner(), "attention");
+    let found = (y * Tensor::from_inner(along.clone())).sum().backward();
+    let expected = (expected * Tensor::from_inner(along)).sum().backward();
+    for (own, other, what) in [
+        (q, other_q, "queries"),
+        (k, other_k, "keys"),
+        (v, other_v, "values"),
+    ] {
+        let other = other.grad(&expected).unwrap();
+        near(own.grad(&found).unwrap(), other, what);
+    }
+}
+
 #[test]
 fn joint_attention_is_attention_of_its_parts() {
     for ([batch, heads, seq, width], scale) in [([1, 1, 1, 1], 1.0), ([2, 3, 13, 24], 0.3)] {
@@ -212,7 +240,7 @@ fn joint_attention_is_attention_of_its_parts() {
         let along = random([batch, heads, seq, width], 5);
         let y = joint_attention(&own, scale).unwrap();
         let [q, k, v] = [0, 1, 2].map(|part| other.clone().narrow(1, part * heads, heads));
-        let expected = attention(&q, &k, &v, scale, None).unwrap();
+        let expected = attention(&q, &k, &v, None, scale, None).unwrap();
         near(y.clone().inner(), expected.clone().inner(), "attention");
         let found = (y * Tensor::from_inner(along.clone())).sum().backward();
         let expected = (expected * Tensor::from_inner(along)).sum().backward();

@@ -137,8 +137,7 @@ impl LlamaForCausalLm {
         attention_mask: &[Vec<bool>],
         options: impl Into<LmOptions>,
     ) -> Result<LlamaOutput, LmError> {
-        let row = |mask: &Vec<bool>| (0..mask.len()).map(Some).collect();
-        let positions = attention_mask.iter().map(row).collect();
+        let positions = all_positions(attention_mask);
         self.run(inputs_embeds, attention_mask, &positions, options.into())
     }
 
@@ -177,6 +176,36 @@ impl LlamaForCausalLm {
         let positions = positions_of(attention_mask);
         let mut kept = Kept::default();
         self.read(inputs_embeds, attention_mask, &positions, &mut kept)
+    }
+
+    /// As [`last_hidden_state`](Self::last_hidden_state), with the positions of
+    /// [`forward_counting_padding`](Self::forward_counting_padding).
+    ///
+    /// # Errors
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn last_hidden_state_counting_padding(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+    ) -> Result<Tensor<3>, LmError> {
+        let positions = all_positions(attention_mask);
+        let mut kept = Kept::default();
+        self.read(inputs_embeds, attention_mask, &positions, &mut kept)
+    }
+
+    /// The logits of what the head reads: of [`last_hidden_state`](Self::last_hidden_state), or of
+    /// such positions of it as are of interest.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[batch, seq, embedding_dim]`
+    /// - output: `[batch, seq, vocab]`
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => self.embed_tokens.attend(hidden),
+        }
     }
 
     /// A decode of up to `max_new_tokens` tokens after embedded prompts.
@@ -248,6 +277,12 @@ impl LlamaForCausalLm {
     }
 }
 
+/// The positions of rows whose padding counts too.
+fn all_positions(attention_mask: &[Vec<bool>]) -> Positions {
+    let row = |mask: &Vec<bool>| (0..mask.len()).map(Some).collect();
+    attention_mask.iter().map(row).collect()
+}
+
 impl CausalLm for LlamaForCausalLm {
     fn vocab_size(&self) -> usize {
         self.embed_tokens.rows()
@@ -276,9 +311,6 @@ impl CausalLm for LlamaForCausalLm {
     }
 
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
-        match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => self.embed_tokens.attend(hidden),
-        }
+        self.logits(hidden)
     }
 }

@@ -180,6 +180,20 @@ impl OptForCausalLm {
         Ok(self.layers(inputs_embeds, &positions, bias, &mut [], kept))
     }
 
+    /// The logits of what the head reads: of [`last_hidden_state`](Self::last_hidden_state), or of
+    /// such positions of it as are of interest.
+    ///
+    /// # Shapes
+    ///
+    /// - hidden: `[batch, seq, embedding_dim]`
+    /// - output: `[batch, seq, vocab]`
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        match &self.lm_head {
+            Some(head) => head.forward(hidden),
+            None => self.embed_tokens.attend(hidden),
+        }
+    }
+
     /// A decode of up to `max_new_tokens` tokens after embedded prompts.
     ///
     /// # Shapes
@@ -277,9 +291,6 @@ impl CausalLm for OptForCausalLm {
     }
 
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
-        match &self.lm_head {
-            Some(head) => head.forward(hidden),
-            None => self.embed_tokens.attend(hidden),
-        }
+        self.logits(hidden)
     }
 }

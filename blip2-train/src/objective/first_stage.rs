@@ -1,7 +1,7 @@
 //! The three objectives of BLIP-2's first stage together.
 
 use blip2_core::model::{Blip2ForPretraining, EncodedImages, PromptRows};
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::{HardNegatives, IGNORED, contrastive_loss, cross_entropy, matching_loss};
 use crate::TrainError;
@@ -114,12 +114,8 @@ pub fn matching(
         pictures.extend(text.map(|_| image));
         rows.extend(text);
     }
-    let device = images.tensor().device();
-    let places: Vec<i64> = pictures.iter().map(|&place| place as i64).collect();
-    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [pictures.len()]), &device);
-    let pictures = EncodedImages::new(images.tensor().select(0, places));
     let retrieval = model.retrieval();
-    let fused = retrieval.fuse(&pictures, &texts.select(&rows)?)?;
+    let fused = retrieval.fuse_with(images, &pictures, &texts.select(&rows)?)?;
     matching_loss(retrieval.match_logits(fused), count)
 }
 

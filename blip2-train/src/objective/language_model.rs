@@ -7,7 +7,7 @@ use blip2_core::{
 use blip2_lm::LanguageModel;
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::{IGNORED, cross_entropy};
+use super::cross_entropy;
 use crate::TrainError;
 
 /// Pictures, prompts about them, and what is to be written.
@@ -57,17 +57,14 @@ pub fn language_model_loss(
     let image_embeds = model.encode_image(batch.pixel_values.clone())?;
     let features = features(model, image_embeds, batch)?;
     let (embeds, mask) = model.inputs_embeds(&features, &batch.rows)?;
-    let added = embeds.dims()[1] - batch.rows.ids()[0].len();
     match model.language_model() {
-        LanguageModel::Opt(opt) => next_token_loss(
-            opt.forward(embeds, &mask, false)?.logits,
-            &batch.labels,
-            added,
-            smoothing,
-        ),
+        LanguageModel::Opt(opt) => {
+            let hidden = opt.last_hidden_state(embeds, &mask)?;
+            next_token_loss(hidden, |hidden| opt.logits(hidden), batch, smoothing)
+        }
         LanguageModel::Llama(llama) => {
-            let output = llama.forward_counting_padding(embeds, &mask, false)?;
-            next_token_loss(output.logits, &batch.labels, added, smoothing)
+            let hidden = llama.last_hidden_state_counting_padding(embeds, &mask)?;
+            next_token_loss(hidden, |hidden| llama.logits(hidden), batch, smoothing)
         }
         LanguageModel::T5(t5) => {
             let encoded = t5.encode(embeds, &mask, false)?;
@@ -104,23 +101,41 @@ fn features(
     Ok(model.query_with(image_embeds.select(0, places), instructions)?)
 }
 
-/// Each position's logits against the next position's label. Where features were put before the
-/// text, `added` places stand before the labels.
+/// Each position's logits against the next position's label, of the positions that count alone: a
+/// vocabulary is wide. Where features were put before the text, places stand before the labels.
 fn next_token_loss(
-    logits: Tensor<3>,
-    labels: &[Vec<i64>],
-    added: usize,
+    hidden: Tensor<3>,
+    logits: impl Fn(Tensor<3>) -> Tensor<3>,
+    batch: &Batch,
     smoothing: f64,
 ) -> Result<Tensor<1>, TrainError> {
-    let [_, seq, _] = logits.dims();
-    let next: Vec<Vec<i64>> = labels
-        .iter()
-        .map(|row| {
-            let before = std::iter::repeat_n(IGNORED, added);
-            before.chain(row.iter().copied()).skip(1).collect()
-        })
-        .collect();
-    cross_entropy(logits.narrow(1, 0, seq.saturating_sub(1)), &next, smoothing)
+    let [rows, seq, width] = hidden.dims();
+    let reads = batch.rows.ids()[0].len();
+    let fits = |labels: &Vec<i64>| labels.len() == reads;
+    if batch.labels.len() != rows || !batch.labels.iter().all(fits) {
+        let reason = format!("the labels are no [{rows}, {reads}] as the rows are");
+        return Err(TrainError::Batch { reason });
+    }
+    let added = seq - reads;
+    let labels = batch.labels.iter().enumerate().flat_map(|(row, labels)| {
+        let places = labels.iter().enumerate();
+        places.map(move |(place, &label)| (row * seq + added + place, label))
+    });
+    // The first place of a row follows on none.
+    let counts = |(place, label): &(usize, i64)| *label >= 0 && place % seq > 0;
+    let (before, labels): (Vec<i64>, Vec<i64>) = labels
+        .filter(counts)
+        .map(|(place, label)| (place as i64 - 1, label))
+        .unzip();
+    let count = before.len();
+    if count == 0 {
+        let reason = "every label is ignored".into();
+        return Err(TrainError::Batch { reason });
+    }
+    let before = Tensor::<1, Int>::from_data(TensorData::new(before, [count]), &hidden.device());
+    let hidden = hidden.reshape([rows * seq, width]).select(0, before);
+    let logits = logits(hidden.reshape([1, count, width]));
+    cross_entropy(logits, &[labels], smoothing)
 }
 
 /// What the decoder reads while it writes the labels.
