@@ -52,6 +52,8 @@ mod low_rank;
 mod math;
 mod matrix;
 mod norm;
+#[cfg(feature = "autodiff")]
+mod optimizer;
 mod packed;
 mod precision;
 mod product;
@@ -79,9 +81,13 @@ pub use norm::{LayerNorm, RmsNorm};
 pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
 pub use precision::{Precision, UnknownPrecision};
 pub use random::RandomWeights;
-#[cfg(feature = "autodiff")]
-pub use recycle::Recycling;
 pub use weights::{LowRankData, Role, TensorRequest, WeightSource, Weights, packed_matrix, packs};
+#[cfg(feature = "autodiff")]
+pub use {
+    optimizer::{AdamWStep, sum_of_squares},
+    recycle::Recycling,
+    threads::in_pool,
+};
 
 /// Numbers between −1 and 1 for tests.
 #[cfg(test)]

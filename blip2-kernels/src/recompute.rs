@@ -26,6 +26,12 @@ where
 #[cfg(feature = "autodiff")]
 pub use tape::Recompute;
 
+/// Whether layers of this thread are being forgotten.
+#[cfg(feature = "autodiff")]
+pub(crate) fn is_forgetting() -> bool {
+    tape::is_on()
+}
+
 #[cfg(feature = "autodiff")]
 mod tape {
     use std::cell::RefCell;

@@ -115,15 +115,20 @@ impl Pool {
 /// Fewer numbers than these are not worth a pool.
 const SMALL: usize = 1 << 14;
 
-/// So many numbers that those of nearly as many fit, too.
+/// The numbers in a line of the cache.
+const LINE: usize = 16;
+
+/// So many numbers that those of nearly as many fit, too, from the beginning of a line on.
 fn class(len: usize) -> usize {
-    len.next_multiple_of(len.next_power_of_two() / 8)
+    len.next_multiple_of(len.next_power_of_two() / 8) + LINE
 }
 
 /// Numbers in memory that may have been used before.
 #[derive(Debug)]
 pub(crate) struct Floats {
     values: Vec<f32>,
+    /// Where those that count begin.
+    start: usize,
     len: usize,
     pooled: bool,
 }
@@ -138,8 +143,10 @@ impl Floats {
                 let found = pool.take(size, &mut too_much);
                 drop(pool);
                 drop(too_much);
+                let values = found.unwrap_or_else(|| vec![0.0; size]);
                 return Self {
-                    values: found.unwrap_or_else(|| vec![0.0; size]),
+                    start: values.as_ptr().align_offset(4 * LINE).min(LINE),
+                    values,
                     len,
                     pooled: true,
                 };
@@ -163,6 +170,7 @@ impl From<Vec<f32>> for Floats {
     fn from(values: Vec<f32>) -> Self {
         Self {
             len: values.len(),
+            start: 0,
             values,
             pooled: false,
         }
@@ -173,13 +181,13 @@ impl Deref for Floats {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.values[..self.len]
+        &self.values[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Floats {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.values[..self.len]
+        &mut self.values[self.start..self.start + self.len]
     }
 }
 

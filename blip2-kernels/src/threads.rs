@@ -29,3 +29,16 @@ pub(crate) fn each_with<T: Send, S>(
         _ => all.into_par_iter().for_each_init(scratch, run),
     }
 }
+
+/// Runs something on one of the current `rayon` pool's threads: what it shares out then wakes the
+/// others alone, and the caller need not be woken in the end of each.
+///
+/// What is bound to the calling thread, as is what [`Recompute`](crate::recompute::Recompute)
+/// remembers, stays there.
+#[cfg(feature = "autodiff")]
+pub fn in_pool<R: Send>(run: impl FnOnce() -> R + Send) -> R {
+    if rayon::current_num_threads() == 1 || crate::recompute::is_forgetting() {
+        return run();
+    }
+    rayon::scope(|_| run())
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use blip2_kernels::sum_of_squares;
 use burn::{
     module::{ModuleVisitor, Param},
     tensor::Tensor,
@@ -28,10 +29,7 @@ impl Gradients {
 
     /// The length of all gradients together, as one vector.
     pub fn norm(&self) -> f64 {
-        let squares = self.by_name.values().map(|gradient| {
-            let square = gradient.clone().square().sum();
-            f64::from(square.into_scalar::<f32>())
-        });
+        let squares = self.by_name.values().map(sum_of_squares);
         squares.sum::<f64>().sqrt()
     }
 
@@ -50,9 +48,10 @@ impl Gradients {
     /// Multiplied by a factor.
     #[must_use]
     pub fn scaled(mut self, factor: f64) -> Self {
-        for gradient in self.by_name.values_mut() {
-            *gradient = gradient.clone() * factor;
-        }
+        let scaled = self.by_name.into_iter();
+        self.by_name = scaled
+            .map(|(name, gradient)| (name, gradient * factor))
+            .collect();
         self
     }
 

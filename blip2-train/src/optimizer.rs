@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use blip2_kernels::AdamWStep;
 use burn::{
     module::Module,
-    optim::{AdamW as Rule, AdamWConfig, AdamWState, Optimizer},
+    optim::{AdamW as Rule, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer},
     tensor::Tensor,
 };
 
@@ -13,8 +14,7 @@ use crate::{Gradients, Named, TrainError, Trained};
 /// AdamW (Loshchilov and Hutter, 2019) with the groups that BLIP-2's recipes make: no weight decay of
 /// biases and norms, and smaller rates for the image encoder's first layers.
 ///
-/// Burn's own rule does the arithmetic; this knows each parameter's state by its name, so that it
-/// outlives the process.
+/// This knows each parameter's state by its name, so that it outlives the process.
 #[derive(Clone)]
 pub struct AdamW {
     betas: [f32; 2],
@@ -95,16 +95,20 @@ impl AdamW {
         lr: f64,
     ) -> Result<(), TrainError> {
         gradients.check(self.steps)?;
-        let (decaying, plain) = (self.rule(self.weight_decay), self.rule(0.0));
         let depth = trained.vision_layers();
         let mut gradients = gradients.by_name;
         trained.update(|named, value| {
             let gradient = gradients.remove(&named.name)?;
             let decays = self.decay_all || named.decays();
-            let rule = if decays { &decaying } else { &plain };
-            let lr = lr * self.factor(named, depth);
+            let step = AdamWStep {
+                lr: lr * self.factor(named, depth),
+                betas: self.betas,
+                eps: self.eps,
+                weight_decay: if decays { self.weight_decay } else { 0.0 },
+                time: 0,
+            };
             let state = self.states.remove(&named.name);
-            let (moved, state) = rule.step(lr, value, gradient, state);
+            let (moved, state) = moved(step, value, gradient, state);
             if let Some(state) = state {
                 self.states.insert(named.name.clone(), state);
             }
@@ -112,15 +116,6 @@ impl AdamW {
         });
         self.steps += 1;
         Ok(())
-    }
-
-    fn rule(&self, weight_decay: f32) -> Rule {
-        AdamWConfig::new()
-            .with_beta_1(self.betas[0])
-            .with_beta_2(self.betas[1])
-            .with_epsilon(self.eps)
-            .with_weight_decay(weight_decay)
-            .build()
     }
 
     /// The factor on a parameter's rate: of the image encoder's embeddings the smallest.
@@ -139,6 +134,42 @@ impl AdamW {
         let below = (depth + 1).saturating_sub(layer);
         self.layer_decay
             .powi(i32::try_from(below).unwrap_or(i32::MAX))
+    }
+}
+
+/// A parameter after a step: in one pass where there is a kernel for it, else by Burn's own rule.
+fn moved(
+    step: AdamWStep,
+    value: Row,
+    gradient: Row,
+    state: Option<AdamWState<1>>,
+) -> (Row, Option<AdamWState<1>>) {
+    let (time, moments) = match state {
+        Some(AdamWState { momentum }) => {
+            let moments = [momentum.moment_1, momentum.moment_2];
+            (momentum.time, Some(moments))
+        }
+        None => (0, None),
+    };
+    let state = |time, [first, second]: [Row; 2]| {
+        AdamWState::new(AdaptiveMomentumState::new(time, first, second))
+    };
+    let step = AdamWStep {
+        time: time + 1,
+        ..step
+    };
+    match step.apply(&value, &gradient, moments) {
+        Ok((moved, moments)) => (moved, Some(state(step.time, moments))),
+        Err(moments) => {
+            let rule: Rule = AdamWConfig::new()
+                .with_beta_1(step.betas[0])
+                .with_beta_2(step.betas[1])
+                .with_epsilon(step.eps)
+                .with_weight_decay(step.weight_decay)
+                .build();
+            let before = moments.map(|moments| state(time, moments));
+            rule.step(step.lr, value, gradient, before)
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use blip2_core::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Precision, PrecisionPlan,
     config::Blip2Config, model::Blip2ForConditionalGeneration,
 };
-use blip2_kernels::{Recycling, WeightSource, Weights, recompute::Recompute};
+use blip2_kernels::{Recycling, WeightSource, Weights, in_pool, recompute::Recompute};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Device, Tensor, TensorData},
@@ -271,7 +271,7 @@ impl<M: Module> Trained<M> {
     /// [`TrainError::NothingTrains`] for one that depends on nothing that is trained.
     pub fn gradients(&self, loss: Tensor<1>) -> Result<Gradients, TrainError> {
         check_loss(&loss)?;
-        Ok(self.collected(&loss.backward()))
+        Ok(self.collected(&in_pool(|| loss.backward())))
     }
 
     /// The gradients of a loss that was computed while layers were forgotten; they are computed again

@@ -18,9 +18,9 @@ macro_rules! for_rows {
             _ => unreachable!("a tile has 1 to 12 rows"),
         }
     };
-    ($rows:expr, $tile:ident $arguments:tt, $more:literal; $($n:literal)*) => {
+    ($rows:expr, $tile:ident $arguments:tt, $vectors:literal, $whole:literal; $($n:literal)*) => {
         match $rows {
-            $($n => $tile::<$n, $more> $arguments,)*
+            $($n => $tile::<$n, $vectors, $whole> $arguments,)*
             _ => unreachable!("a tile has 1 to 12 rows"),
         }
     };
@@ -80,18 +80,21 @@ pub(super) unsafe fn plain(parts: &Parts<'_>, c: Place, add: bool) {
     let rows = parts.dims[0];
     // SAFETY: by the caller's word.
     unsafe {
-        if parts.dims[2] > 16 {
-            for_rows!(rows, plain_tile(parts, c, add), 2; 1 2 3 4 5 6 7 8 9 10 11 12)
-        } else {
-            for_rows!(rows, plain_tile(parts, c, add), 1; 1 2 3 4 5 6 7 8 9 10 11 12)
+        match parts.dims[2] {
+            32 => for_rows!(rows, plain_tile(parts, c, add), 2, true; 1 2 3 4 5 6 7 8 9 10 11 12),
+            17.. => {
+                for_rows!(rows, plain_tile(parts, c, add), 2, false; 1 2 3 4 5 6 7 8 9 10 11 12)
+            }
+            _ => for_rows!(rows, plain_tile(parts, c, add), 1, false; 1 2 3 4 5 6 7 8 9 10 11 12),
         }
     }
 }
 
-/// The same for a number of rows and of vectors in a row of the result.
+/// The same for a number of rows and of vectors in a row of the result, which are whole or not: a
+/// masked load takes a place among the multiplications.
 #[cfg(feature = "autodiff")]
 #[target_feature(enable = "avx512f")]
-unsafe fn plain_tile<const ROWS: usize, const VECTORS: usize>(
+unsafe fn plain_tile<const ROWS: usize, const VECTORS: usize, const WHOLE: bool>(
     parts: &Parts<'_>,
     c: Place,
     add: bool,
@@ -111,7 +114,11 @@ unsafe fn plain_tile<const ROWS: usize, const VECTORS: usize>(
         for _ in 0..steps {
             let mut w = [_mm512_setzero_ps(); VECTORS];
             for (vector, w) in w.iter_mut().enumerate() {
-                *w = _mm512_maskz_loadu_ps(masks[vector], b.wrapping_add(16 * vector));
+                let from = b.wrapping_add(16 * vector);
+                *w = match WHOLE {
+                    true => _mm512_loadu_ps(from),
+                    false => _mm512_maskz_loadu_ps(masks[vector], from),
+                };
             }
             // A processor adds one or two strides to an address for nothing.
             let mut base = a;

@@ -226,17 +226,25 @@ impl Backward<'_> {
     }
 }
 
-vectorized! {
-    /// The sum of parts, in their order.
-    fn total(parts: &[f32], size: usize) -> Vec<f32> {
-        let (first, others) = parts.split_at(size);
-        let mut total = first.to_vec();
+/// The sum of parts, in their order.
+fn total(isa: Isa, parts: &[f32], size: usize) -> Vec<f32> {
+    /// Numbers that a thread takes at once.
+    const SHARE: usize = 1 << 13;
+    let (first, others) = parts.split_at(size);
+    let mut total = first.to_vec();
+    threads::each(total.chunks_mut(SHARE).enumerate(), |(share, total)| {
         for part in others.chunks_exact(size.max(1)) {
-            for (total, part) in total.iter_mut().zip(part) {
-                *total += part;
-            }
+            add(isa, total, &part[share * SHARE..]);
         }
-        total
+    });
+    total
+}
+
+vectorized! {
+    fn add(to: &mut [f32], from: &[f32]) {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to += from;
+        }
     }
 }
 

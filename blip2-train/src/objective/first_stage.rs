@@ -1,6 +1,7 @@
 //! The three objectives of BLIP-2's first stage together.
 
 use blip2_core::model::{Blip2ForPretraining, EncodedImages, PromptRows};
+use blip2_kernels::in_pool;
 use burn::tensor::Tensor;
 
 use super::{HardNegatives, IGNORED, contrastive_loss, cross_entropy, matching_loss};
@@ -54,15 +55,17 @@ pub fn first_stage_losses(
     pairs: &Pairs,
     seed: u64,
 ) -> Result<FirstStageLosses, TrainError> {
-    let images = model
-        .retrieval()
-        .encode_images(pairs.pixel_values.clone())?;
-    let (contrast, generation, similarities) = contrast_and_generation(model, &images, pairs)?;
-    let negatives = HardNegatives::mine(&similarities, &pairs.subjects, seed)?;
-    Ok(FirstStageLosses {
-        matching: matching(model, &images, &pairs.texts, &negatives)?,
-        contrast,
-        generation,
+    in_pool(|| {
+        let images = model
+            .retrieval()
+            .encode_images(pairs.pixel_values.clone())?;
+        let (contrast, generation, similarities) = contrast_and_generation(model, &images, pairs)?;
+        let negatives = HardNegatives::mine(&similarities, &pairs.subjects, seed)?;
+        Ok(FirstStageLosses {
+            matching: matching(model, &images, &pairs.texts, &negatives)?,
+            contrast,
+            generation,
+        })
     })
 }
 

@@ -4,6 +4,7 @@ use blip2_core::{
     LabeledRows,
     model::{Blip2ForConditionalGeneration, ImageFeatures, PromptRows},
 };
+use blip2_kernels::in_pool;
 use blip2_lm::LanguageModel;
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -50,6 +51,14 @@ impl Batch {
 /// [`TrainError::Batch`] for parts of a batch that do not go together, and as the model's own
 /// stages.
 pub fn language_model_loss(
+    model: &Blip2ForConditionalGeneration,
+    batch: &Batch,
+    smoothing: f64,
+) -> Result<Tensor<1>, TrainError> {
+    in_pool(|| loss(model, batch, smoothing))
+}
+
+fn loss(
     model: &Blip2ForConditionalGeneration,
     batch: &Batch,
     smoothing: f64,
