@@ -32,8 +32,9 @@
 //! On the plain `flex` backend (feature `flex`), matrices are held packed and multiplied by this
 //! crate's kernels: AVX-512 with VNNI and BF16, AVX2, or portable Rust, chosen at run time and
 //! narrowed by the environment variable `BLIP2_ISA`. They run on the threads of the current `rayon`
-//! pool. On every other backend, and where gradients are recorded, the layers are Burn's own
-//! operations.
+//! pool. Where gradients are recorded on `flex` (feature `autodiff`), linear layers, layer norm and
+//! attention are an operation each, whose gradients have kernels, too. On every other backend the
+//! layers are Burn's own operations.
 //!
 //! # Panics
 //!

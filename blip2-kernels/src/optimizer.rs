@@ -29,33 +29,29 @@ pub struct AdamWStep {
 }
 
 impl AdamWStep {
-    /// The moved parameter and its moments, which are zero before the first step. `Err` gives the
-    /// moments back where the tensors are not on plain `flex`.
+    /// The moved parameter; its moments, which are none before the first step, move too. `None`, with
+    /// the moments as they were, where the tensors are not on plain `flex`.
     ///
     /// # Shapes
     ///
     /// - all: `[numbers]`
-    #[allow(clippy::type_complexity)]
     pub fn apply(
         &self,
         parameter: &Tensor<1>,
         gradient: &Tensor<1>,
-        moments: Option<[Tensor<1>; 2]>,
-    ) -> Result<(Tensor<1>, [Tensor<1>; 2]), Option<[Tensor<1>; 2]>> {
-        let served =
-            |tensor: &Tensor<1>| tensor.dtype() == DType::F32 && flex::serves(&tensor.device());
-        let all = moments.iter().flatten().chain([parameter, gradient]);
+        moments: &mut Option<[Tensor<1>; 2]>,
+    ) -> Option<Tensor<1>> {
         let dims = parameter.dims();
-        if !all
-            .into_iter()
-            .all(|tensor| served(tensor) && tensor.dims() == dims)
-        {
-            return Err(moments);
-        }
-        let (Some(before), Some(gradient)) = (flex::lower(parameter), flex::lower(gradient)) else {
-            return Err(moments);
+        let served = |tensor: &Tensor<1>| {
+            let plain = tensor.dtype() == DType::F32 && flex::serves(&tensor.device());
+            plain && tensor.dims() == dims
         };
-        let held = moments.map(|moments| moments.map(owned));
+        let moments_served = moments.as_ref().is_none_or(|all| all.iter().all(served));
+        if !(served(parameter) && served(gradient) && moments_served) {
+            return None;
+        }
+        let (before, gradient) = (flex::lower(parameter)?, flex::lower(gradient)?);
+        let held = moments.take().map(|moments| moments.map(owned));
         let mut held = match held {
             Some([Some(first), Some(second)]) => [first, second],
             _ => [0, 1].map(|_| tensor(vec![0.0; dims[0]])),
@@ -73,7 +69,8 @@ impl AdamWStep {
             moved(isa, rates, after, gradient, first, second);
         });
         let lift = |tensor| Tensor::from_primitive::<Flex>(tensor);
-        Ok((lift(tensor(after)), held.map(lift)))
+        *moments = Some(held.map(lift));
+        Some(lift(tensor(after)))
     }
 
     fn rates(&self) -> Rates {
@@ -199,8 +196,7 @@ mod tests {
                 weight_decay: 0.05,
                 time,
             };
-            let found = step.apply(&own, &gradient, moments.take()).unwrap();
-            (own, moments) = (found.0, Some(found.1));
+            own = step.apply(&own, &gradient, &mut moments).unwrap();
             (other, state) = rule.step(1e-2, other, gradient, state);
             own.to_data()
                 .assert_approx_eq::<f32>(&other.to_data(), Tolerance::absolute(1e-6));
@@ -213,7 +209,8 @@ mod tests {
             weight_decay: 0.0,
             time: 1,
         };
-        assert!(step.apply(&recorded, &other, moments).is_err());
+        assert!(step.apply(&recorded, &other, &mut moments).is_none());
+        assert!(moments.is_some());
     }
 
     #[test]

@@ -144,7 +144,7 @@ fn moved(
     gradient: Row,
     state: Option<AdamWState<1>>,
 ) -> (Row, Option<AdamWState<1>>) {
-    let (time, moments) = match state {
+    let (time, mut moments) = match state {
         Some(AdamWState { momentum }) => {
             let moments = [momentum.moment_1, momentum.moment_2];
             (momentum.time, Some(moments))
@@ -158,19 +158,17 @@ fn moved(
         time: time + 1,
         ..step
     };
-    match step.apply(&value, &gradient, moments) {
-        Ok((moved, moments)) => (moved, Some(state(step.time, moments))),
-        Err(moments) => {
-            let rule: Rule = AdamWConfig::new()
-                .with_beta_1(step.betas[0])
-                .with_beta_2(step.betas[1])
-                .with_epsilon(step.eps)
-                .with_weight_decay(step.weight_decay)
-                .build();
-            let before = moments.map(|moments| state(time, moments));
-            rule.step(step.lr, value, gradient, before)
-        }
+    if let Some(moved) = step.apply(&value, &gradient, &mut moments) {
+        return (moved, moments.map(|moments| state(step.time, moments)));
     }
+    let rule: Rule = AdamWConfig::new()
+        .with_beta_1(step.betas[0])
+        .with_beta_2(step.betas[1])
+        .with_epsilon(step.eps)
+        .with_weight_decay(step.weight_decay)
+        .build();
+    let before = moments.map(|moments| state(time, moments));
+    rule.step(step.lr, value, gradient, before)
 }
 
 impl std::fmt::Debug for AdamW {
