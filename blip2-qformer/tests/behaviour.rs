@@ -268,3 +268,27 @@ fn a_configuration_that_makes_no_sense_is_refused() {
     let error = small_model(&config, &device).unwrap_err().to_string();
     assert!(error.contains("cross_attention_frequency = 0"), "{error}");
 }
+
+#[test]
+fn rows_that_share_a_picture_see_what_they_would_see_of_their_own() {
+    let device = Device::flex();
+    let model = small_model(&small(false), &device).unwrap();
+    let random = |shape| Tensor::<3>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+    let (queries, images) = (random([4, 5, 12]), random([2, 7, 8]));
+    let pictures = [1, 0, 1, 1];
+    let own = pictures.map(|picture| images.clone().narrow(0, picture, 1));
+    let own = QFormerInput::new(queries.clone()).image(Tensor::cat(own.to_vec(), 0));
+    let shared = QFormerInput::new(queries.clone()).images(images.clone(), &pictures);
+    assert_eq!(
+        run(&model, own).into_data(),
+        run(&model, shared).into_data(),
+        "to the bit"
+    );
+
+    for wrong in [vec![0, 1], vec![0, 1, 2, 0]] {
+        let input = QFormerInput::new(queries.clone()).images(images.clone(), &wrong);
+        let error = model.forward(input).unwrap_err();
+        let named = matches!(&error, QFormerError::Pictures { pictures, held: 2, rows: 4 } if *pictures == wrong);
+        assert!(named, "{error}");
+    }
+}
