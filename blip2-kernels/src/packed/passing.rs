@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::{PackedFormat, PackedMatrix};
-use crate::isa::tile::{PANEL, TileKind};
+use crate::{
+    isa::tile::{PANEL, TileKind},
+    threads,
+};
 
 /// A matrix in panels of 32 outputs: of each input, the weights of a panel's outputs follow one
 /// another.
@@ -65,8 +66,8 @@ impl Panels {
             let panels = panels.chunks_exact_mut(size.max(1)).enumerate();
             panels.for_each(|(panel, values)| fill(panel * PANEL, values));
         } else {
-            let panels = panels.par_chunks_exact_mut(size).enumerate();
-            panels.for_each(|(panel, values)| fill(panel * PANEL, values));
+            let panels = panels.chunks_exact_mut(size).enumerate();
+            threads::each(panels, |(panel, values)| fill(panel * PANEL, values));
         }
         Self {
             values,

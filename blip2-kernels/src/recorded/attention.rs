@@ -51,7 +51,7 @@ pub(crate) fn attention(
             v,
             bias,
             dims: [batch, heads, queries, keys],
-            looking: Looking::new(held, sources),
+            looking: Looking::new([batch, held], sources),
             scale: scale as f32,
             first: [0; 3],
             maps: Arc::new(Floats::any(0)),
@@ -78,7 +78,7 @@ pub(crate) fn joint_attention(qkv: &Tensor<4>, scale: f64) -> Option<Tensor<4>> 
             v: qkv,
             bias: tensor(Vec::new(), [0]),
             dims: [batch, heads, seq, seq],
-            looking: Looking::new(batch, None),
+            looking: Looking::new([batch, batch], None),
             scale: scale as f32,
             first: [0, heads, 2 * heads],
             maps: Arc::new(Floats::any(0)),
@@ -135,9 +135,10 @@ struct Looking {
 }
 
 impl Looking {
-    /// Each at its own of `held` rows, where nothing else is said.
-    fn new(held: usize, sources: Option<&[usize]>) -> Self {
-        let sources = sources.map_or_else(|| (0..held).collect(), <[usize]>::to_vec);
+    /// Each of `batch` rows at its own of `held`, or all at the only one, where nothing else is said.
+    fn new([batch, held]: [usize; 2], sources: Option<&[usize]>) -> Self {
+        let own = || (0..batch).map(|row| if held == 1 { 0 } else { row });
+        let sources = sources.map_or_else(|| own().collect(), <[usize]>::to_vec);
         let mut rows = vec![Vec::new(); held];
         for (row, &source) in sources.iter().enumerate() {
             rows[source].push(row);

@@ -213,6 +213,14 @@ fn gradients_of_shared_keys_are_summed() {
     let [k, other_k] = twice(&random([3, 2, 7, 8], 2));
     let [v, other_v] = twice(&random([3, 2, 7, 4], 3));
     let along = random([3, 2, 5, 4], 5);
+    let first = |x: &Tensor<4>| x.clone().narrow(0, 0, 1);
+    let alone = attention(&q, &first(&k), &first(&v), None, 0.7, None).unwrap();
+    let named = attention(&q, &k, &v, Some(&[0; 3]), 0.7, None).unwrap();
+    near(
+        alone.inner(),
+        named.inner(),
+        "keys of one row are all rows'",
+    );
     let y = attention(&q, &k, &v, Some(&sources), 0.7, None).unwrap();
     let all = |x: &Tensor<4>| {
         let rows = sources.map(|source| x.clone().narrow(0, source, 1));
