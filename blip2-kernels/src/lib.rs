@@ -52,6 +52,7 @@ mod linear;
 mod low_rank;
 mod math;
 mod matrix;
+mod mlp;
 mod norm;
 #[cfg(feature = "autodiff")]
 mod optimizer;
@@ -78,6 +79,7 @@ pub use isa::Isa;
 pub use linear::Linear;
 pub use low_rank::LowRank;
 pub use matrix::Matrix;
+pub use mlp::mlp;
 pub use norm::{LayerNorm, RmsNorm};
 pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
 pub use precision::{Precision, UnknownPrecision};

@@ -7,6 +7,9 @@ use burn::{
 
 use crate::{Activation, LowRank, Matrix, matrix::Then};
 
+/// The rows that are summed in 64 bits at a time.
+const EXACT_ROWS: usize = 1024;
+
 /// `y = x · Wᵀ + b` with `W` stored `[out, in]`, as in a Hugging Face checkpoint.
 ///
 /// How `W` is held is this type's own business: models call [`forward`](Linear::forward) and its
@@ -83,10 +86,21 @@ impl Linear {
         if trains || self.low_rank.is_some() || !exact {
             return self.forward(input);
         }
-        let wide = |bias: &Param<Tensor<1>>| bias.val().cast(DType::F64);
+        let bias = self.bias.as_ref();
+        let bias = bias.map(|bias| bias.val().cast(DType::F64));
         let weight = weight.cast(DType::F64).transpose();
-        module::linear(input.cast(DType::F64), weight, self.bias.as_ref().map(wide))
-            .cast(DType::F32)
+        let mut shape = input.dims();
+        let (width, rows) = (shape[D - 1], shape[..D - 1].iter().product::<usize>());
+        shape[D - 1] = self.d_output();
+        let input = input.reshape([rows, width]);
+        // Some rows at a time, so that not all are there in 64 bits.
+        let blocks = rows.div_ceil(EXACT_ROWS).max(1);
+        let blocks = (0..blocks).map(|n| n * rows / blocks..(n + 1) * rows / blocks);
+        let outputs = blocks.map(|block| {
+            let input = input.clone().slice([block]).cast(DType::F64);
+            module::linear::<2>(input, weight.clone(), bias.clone()).cast(DType::F32)
+        });
+        Tensor::cat(outputs.collect(), 0).reshape(shape)
     }
 
     /// Whether the kernels round this layer's input for its product, see
@@ -95,6 +109,14 @@ impl Linear {
         use crate::PackedFormat::{Bf16, Int4, Int8};
         let format = self.weight.as_packed().map(crate::PackedMatrix::format);
         matches!(format, Some(Bf16 | Int8 | Int4))
+    }
+
+    /// The packed matrix and the bias, if they are all there is.
+    #[cfg(feature = "flex")]
+    pub(crate) fn as_packed(&self) -> Option<(&crate::PackedMatrix, Option<Tensor<1>>)> {
+        let packed = self.weight.as_packed()?;
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        self.low_rank.is_none().then_some((packed, bias))
     }
 
     /// The width of the input.

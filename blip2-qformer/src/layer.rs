@@ -1,6 +1,6 @@
 //! A layer of the Q-Former.
 
-use blip2_kernels::{Activation, LayerNorm, Linear, Weights};
+use blip2_kernels::{Activation, LayerNorm, Linear, Weights, mlp};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{Blip2QFormerConfig, QFormerError, attention::Attention};
@@ -132,10 +132,13 @@ impl FeedForward {
     }
 
     fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
-        let inner = self
-            .intermediate
-            .forward_activated(hidden_states.clone(), self.activation);
-        self.layer_norm
-            .forward(self.output.forward_onto(inner, hidden_states))
+        let layers = [&self.intermediate, &self.output];
+        let output = mlp(
+            hidden_states.clone(),
+            layers,
+            self.activation,
+            hidden_states,
+        );
+        self.layer_norm.forward(output)
     }
 }

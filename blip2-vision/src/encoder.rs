@@ -2,7 +2,7 @@
 
 use blip2_kernels::{
     Activation, Attended, LayerNorm, Linear, Role, Weights, attention, joint_attention,
-    merge_heads, rounded_attention, split_heads,
+    merge_heads, mlp, rounded_attention, split_heads,
 };
 use burn::{
     module::{Module, Param},
@@ -168,7 +168,6 @@ impl Mlp {
 
     /// The perceptron of `normed`, added to `residual`.
     fn forward(&self, normed: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let inner = self.fc1.forward_activated(normed, self.activation);
-        self.fc2.forward_onto(inner, residual)
+        mlp(normed, [&self.fc1, &self.fc2], self.activation, residual)
     }
 }

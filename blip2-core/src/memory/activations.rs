@@ -1,7 +1,8 @@
 //! What each stage takes beside the weights, at its peak.
 //!
 //! These are counts of the tensors that are alive together. Where matrices are packed, the kernels
-//! never write scores down, apply activations in place, and round a product's input once. Burn's
+//! never write scores down, apply activations in place, round a product's input once, and have what is
+//! inside an MLP for some rows at a time. Burn's
 //! own operations write a new tensor each, copy heads that were split to multiply them, and have
 //! scores twice while they are scaled or normalised. Both were checked against the peak of the
 //! resident memory of each stage alone, over batches, picture sizes, prompt lengths and beams.
@@ -15,6 +16,9 @@ use super::Workload;
 
 /// More than any machine has, and so little that sums of such numbers do not overflow.
 const TOO_MUCH: u64 = 1 << 56;
+
+/// The rows that kernels take through an MLP at a time, and that are summed in 64 bits at a time.
+const ROWS_AT_ONCE: usize = 1024;
 
 /// The bytes of a tensor of `f32`.
 fn floats(dims: &[usize]) -> u64 {
@@ -51,6 +55,8 @@ pub(super) struct Products {
     /// What the largest narrow matrix takes while it is widened for a product, where there are no
     /// kernels for it.
     pub(super) widened: u64,
+    /// The threads that share the work out.
+    pub(super) threads: usize,
 }
 
 impl Products {
@@ -60,6 +66,20 @@ impl Products {
             0
         } else {
             2 * floats(&[batch, heads, queries, keys])
+        }
+    }
+
+    /// Attention of pictures to themselves, with the residual stream, queries, keys and values as one
+    /// product, and what is made of them.
+    fn of_pictures(self, batch: usize, heads: usize, seq: usize, width: usize) -> u64 {
+        let hidden = floats(&[batch, seq, width]);
+        if self.packed {
+            // Each thread lays out a head's keys and values for itself, in columns by the 32.
+            let depth = (width / heads.max(1)).next_multiple_of(32);
+            let at_once = self.threads.min(batch.saturating_mul(heads));
+            6 * hidden + floats(&[at_once, 2, seq, depth])
+        } else {
+            7 * hidden + self.scores(batch, heads, seq, seq)
         }
     }
 
@@ -84,20 +104,22 @@ impl Products {
         }
     }
 
-    /// An MLP over `hidden` bytes, `inner` inside, beside the residual stream.
-    fn mlp(self, hidden: u64, inner: u64) -> u64 {
+    /// An MLP over `rows` rows, `inner` wide inside, with the residual stream.
+    fn mlp(self, rows: usize, hidden: usize, inner: usize) -> u64 {
         if self.packed {
-            3 * hidden + inner + inner / 2
+            // Input and result of both products of a block of rows, each input as the kernels have it.
+            let block = rows.min(ROWS_AT_ONCE);
+            3 * floats(&[rows, hidden]) + floats(&[block, hidden]) + 2 * floats(&[block, inner])
         } else {
-            2 * hidden + 2 * inner
+            2 * floats(&[rows, hidden]) + 2 * floats(&[rows, inner])
         }
     }
 }
 
-/// Turning pictures into pixel values: the numbers of all, three times while they are brought
-/// together, and a copy of one picture on its way.
+/// Turning pictures into pixel values: the numbers of all, twice while they are brought together,
+/// and a copy of one picture on its way.
 pub(super) fn preprocess(batch: usize, picture_pixels: usize, [height, width]: [usize; 2]) -> u64 {
-    3 * floats(&[batch, 3, height, width]) + floats(&[picture_pixels])
+    2 * floats(&[batch, 3, height, width]) + floats(&[picture_pixels])
 }
 
 /// The image encoder.
@@ -110,17 +132,26 @@ pub(super) fn vision(
     let patches = (height / config.patch_size) * (width / config.patch_size);
     let seq = patches + 1;
     let kernel = 3 * config.patch_size * config.patch_size;
-    let hidden = floats(&[batch, seq, config.hidden_size]);
-    let inner = floats(&[batch, seq, config.intermediate_size]);
-    // The patches as they are and widened, the exact product, and the kernel widened.
-    let embeddings = floats(&[batch, patches, kernel])
-        + doubles(&[batch, patches, kernel])
-        + doubles(&[batch, patches, config.hidden_size])
+    // The patches, their embeddings in pieces and together, and of a piece both widened, as is the
+    // kernel.
+    let rows = batch.saturating_mul(patches);
+    let piece = rows.min(ROWS_AT_ONCE);
+    let embeddings = floats(&[rows, kernel])
+        + 2 * floats(&[rows, config.hidden_size])
+        + doubles(&[piece, kernel])
+        + doubles(&[piece, config.hidden_size])
         + 2 * doubles(&[kernel, config.hidden_size]);
-    // The stream, queries, keys and values as one product, and what is made of them.
-    let attention = 7 * hidden + products.scores(batch, config.num_attention_heads, seq, seq);
-    let layer = attention.max(products.mlp(hidden, inner));
-    embeddings.max(layer + products.widened)
+    let heads = config.num_attention_heads;
+    let attention = products.of_pictures(batch, heads, seq, config.hidden_size);
+    let rows = batch.saturating_mul(seq);
+    let mlp = products.mlp(rows, config.hidden_size, config.intermediate_size);
+    let layer = attention.max(mlp) + products.widened;
+    // Positions of another size than the model's own are made once and kept.
+    let positions = match [height, width] == [config.image_size; 2] {
+        true => 0,
+        false => floats(&[seq, config.hidden_size]),
+    };
+    positions + embeddings.max(layer)
 }
 
 /// The Q-Former and the projection into the language model.
@@ -259,7 +290,7 @@ impl Decoder {
         // A gate, before and after its activation, and what it is multiplied with.
         let mlp = match config.gated {
             true => 2 * hidden + 3 * inner,
-            false => products.mlp(hidden, inner),
+            false => products.mlp(batch.saturating_mul(seq), config.hidden, config.inner),
         };
         let layer = attention.max(mlp);
         Text {
@@ -293,7 +324,10 @@ fn t5(config: &T5Config, work: &Workload, seq: usize, products: Products) -> Tex
     let positions = floats(&[config.num_heads, seq, seq]) + doubles(&[seq, seq]);
     let attention = 3 * hidden + products.scores(batch, config.num_heads, seq, seq);
     // Two projections where the MLP is gated, of which one becomes their product.
-    let mlp = 2 * hidden + 2 * floats(&[batch, seq, config.d_ff]);
+    let mlp = match config.is_gated_act {
+        true => 2 * hidden + 2 * floats(&[batch, seq, config.d_ff]),
+        false => products.mlp(batch.saturating_mul(seq), config.d_model, config.d_ff),
+    };
     let encoder = positions + attention.max(mlp).max(widened);
     let decoder =
         hidden + caches(source.prefill + past.prefill) + widened + logits(batch, config.vocab_size);

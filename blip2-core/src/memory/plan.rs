@@ -136,6 +136,7 @@ impl MemoryPlan {
         Products {
             packed,
             widened: widened.unwrap_or(0),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
 

@@ -14,11 +14,13 @@ mod input;
 mod output;
 #[cfg(feature = "autodiff")]
 mod passing;
+mod perceptron;
 #[cfg(feature = "autodiff")]
 mod slope;
 
 pub(crate) use input::{interleave, interleave_pairs};
 pub(crate) use output::Output;
+pub(crate) use perceptron::perceptron;
 #[cfg(feature = "autodiff")]
 pub(crate) use {
     backward::Backward,

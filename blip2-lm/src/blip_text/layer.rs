@@ -2,7 +2,8 @@
 
 use blip2_io::config::BlipTextConfig;
 use blip2_kernels::{
-    Activation, Attended, KvCache, LayerNorm, Linear, Weights, attention, merge_heads, split_heads,
+    Activation, Attended, KvCache, LayerNorm, Linear, Weights, attention, merge_heads, mlp,
+    split_heads,
 };
 use burn::{module::Module, tensor::Tensor};
 
@@ -65,11 +66,9 @@ impl Layer {
         if let Some(source) = source {
             attended = self.crossattention.cross(attended, source, encoded);
         }
-        let inner = self
-            .intermediate
-            .forward_activated(attended.clone(), self.activation);
-        self.layer_norm
-            .forward(self.output.forward_onto(inner, attended))
+        let layers = [&self.intermediate, &self.output];
+        let output = mlp(attended.clone(), layers, self.activation, attended);
+        self.layer_norm.forward(output)
     }
 }
 

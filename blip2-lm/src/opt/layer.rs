@@ -2,7 +2,7 @@
 
 use blip2_io::config::OptConfig;
 use blip2_kernels::{
-    Activation, KvCache, LayerNorm, Linear, Weights, attention, merge_heads, split_heads,
+    Activation, KvCache, LayerNorm, Linear, Weights, attention, merge_heads, mlp, split_heads,
 };
 use burn::{
     module::{Module, Param},
@@ -54,8 +54,7 @@ impl DecoderLayer {
         let attend = |x, residual| self.self_attn.forward(x, residual, bias, cache, kept);
         let hidden = self.sublayer(hidden_states, &self.self_attn_layer_norm, attend);
         self.sublayer(hidden, &self.final_layer_norm, |x, residual| {
-            let inner = self.fc1.forward_activated(x, self.activation);
-            self.fc2.forward_onto(inner, residual)
+            mlp(x, [&self.fc1, &self.fc2], self.activation, residual)
         })
     }
 

@@ -1,7 +1,7 @@
 //! T5's MLP.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{Activation, Linear, RmsNorm, Weights};
+use blip2_kernels::{Activation, Linear, RmsNorm, Weights, mlp};
 use burn::{module::Module, tensor::Tensor};
 
 /// The MLP with its norm and residual, gated or not (`T5LayerFF`).
@@ -40,11 +40,11 @@ impl FeedForward {
     /// - hidden_states and output: `[batch, seq, d_model]`
     pub(super) fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
-        let inner = self.wi.forward_activated(normed.clone(), self.activation);
-        let inner = match &self.gate {
-            Some(gate) => inner * gate.forward(normed),
-            None => inner,
+        let Some(gate) = &self.gate else {
+            return mlp(normed, [&self.wi, &self.wo], self.activation, hidden_states);
         };
-        self.wo.forward_onto(inner, hidden_states)
+        let inner = self.wi.forward_activated(normed.clone(), self.activation);
+        self.wo
+            .forward_onto(inner * gate.forward(normed), hidden_states)
     }
 }
