@@ -53,7 +53,7 @@ struct Arguments {
     #[arg(long, default_value = "easy-vqa-trained")]
     out: PathBuf,
     /// Steps of the first stage, of 64 pictures with their captions each.
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 4000)]
     first: usize,
     /// Steps of the second stage, of 32 pictures with up to four questions each.
     #[arg(long, default_value_t = 3000)]
@@ -120,7 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A BLIP-2 of 1.5 million parameters.
+/// A BLIP-2 of 1.3 million parameters.
 fn configuration(like: &CheckpointFolder) -> Result<Blip2Config, Box<dyn Error>> {
     let text = fs::read(like.path().join("config.json"))?;
     let mut config: serde_json::Value = serde_json::from_slice(&text)?;
@@ -277,6 +277,7 @@ fn recipe(arguments: &Arguments, steps: usize, stage: &str) -> Recipe {
         steps,
     };
     Recipe {
+        ema: Some(0.998),
         states: Some(states(&arguments.out, stage)),
         save_every: 100,
         seed: arguments.seed,
