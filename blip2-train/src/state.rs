@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -360,16 +360,16 @@ struct Saved<'s> {
 impl Saved<'_> {
     /// Its numbers after training.
     fn numbers(&self) -> Option<TensorData> {
-        if let Some(data) = self.values.get(&self.name) {
-            return Some(data.clone());
-        }
-        let stored = self.checkpoint.tensor(&self.name)?;
+        let base = match self.values.get(&self.name) {
+            Some(data) => data.clone(),
+            None => self.checkpoint.tensor(&self.name)?,
+        };
         let Some([a, b]) = adapter(&self.name, self.values) else {
-            return Some(stored);
+            return Some(base);
         };
         let device = Device::flex();
         let tensor = |data: TensorData| Tensor::<2>::from_data(data, (&device, DType::F32));
-        let base = tensor(stored.convert_dtype(DType::F32));
+        let base = tensor(base.convert_dtype(DType::F32));
         let change = tensor(b.clone()).matmul(tensor(a.clone())) * self.scale;
         Some((base + change).into_data())
     }
@@ -449,6 +449,21 @@ pub(crate) fn save_model(
             scale,
         };
         all.push((name.to_string(), saved));
+    }
+    // What the checkpoint did not have: the first stage's head.
+    let known: BTreeSet<&str> = checkpoint.names().collect();
+    for (name, data) in values {
+        if !known.contains(name.as_str()) && !name.contains(".lora_") {
+            let saved = Saved {
+                checkpoint,
+                name: name.clone(),
+                shape: data.shape().to_vec(),
+                dtype: Dtype::F32,
+                values,
+                scale,
+            };
+            all.push((name.clone(), saved));
+        }
     }
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     save_tensors(&folder.join("model.safetensors"), all, metadata)

@@ -233,6 +233,26 @@ fn merged_adapters_give_the_same_numbers() {
     assert!(!changed.is_empty());
 }
 
+/// A layer may be trained and have an adapter: both are in what is written.
+#[test]
+fn adapters_of_trained_layers_are_merged_too() {
+    let batch = batch("blip2_opt");
+    let lora = LoraConfig::new(4, ["query", "value"]);
+    let training_of_both = training("blip2_opt").bridge().lora(lora, 3).unwrap();
+    let mut trained = training_of_both.load().unwrap();
+    steps(&mut trained, &mut AdamW::default(), &batch, 4);
+    let apart = logits(trained.model(), &batch);
+    let folder = tempfile::tempdir().unwrap();
+    trained.save(folder.path()).unwrap();
+    let merged = Training::of(&CheckpointFolder::open(folder.path()).unwrap()).unwrap();
+    let merged = merged.bridge().load().unwrap().into_model();
+    let (most, largest) = difference(&logits(&merged, &batch), &apart);
+    assert!(
+        most < 1e-4 * (largest / 10.0).max(1.0),
+        "{most} of {largest}"
+    );
+}
+
 #[test]
 fn a_state_goes_on_as_if_nothing_had_happened() {
     let batch = batch("blip2_opt");
