@@ -201,6 +201,74 @@ warmup = 5
     assert!(!eval(&model()).starts_with("exact match 1.0000"));
 }
 
+/// A model of retrieval, trained on captions and evaluated by how pictures and texts find each other.
+#[test]
+fn the_first_stage_is_trained_and_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let captions = fs::read_to_string(folder.path().join("train.jsonl")).unwrap();
+    let captions = captions.replace(
+        "\"question\": \"what color is this?\", \"answer\"",
+        "\"caption\"",
+    );
+    fs::write(folder.path().join("train.jsonl"), captions).unwrap();
+    let model =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../blip2-core/tests/fixtures/blip2_itr");
+    let write = |objective: &str, score: &str| {
+        let recipe = RECIPE
+            .replace("language_projection", "vision_model\", \"embeddings")
+            .replace("[train]", &format!("[train]\nobjective = \"{objective}\""));
+        let path = config(folder.path(), "seeing", &recipe);
+        let found = fs::read_to_string(&path).unwrap();
+        let found = found
+            .replace(text(&self::model()), text(&model))
+            .replace("exact-match", score);
+        fs::write(&path, found).unwrap();
+        path
+    };
+    let path = write("first-stage", "recall@1");
+    let output = run(&["train", path.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let lines = fs::read_to_string(folder.path().join("seeing/metrics.jsonl")).unwrap();
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    for part in ["itc", "itm", "itg"] {
+        assert!(
+            last[part].as_f64().is_some() || last["parts"][part].as_f64().is_some(),
+            "{last}"
+        );
+    }
+
+    let trained = folder.path().join("seeing/model");
+    let eval = [
+        "eval",
+        path.to_str().unwrap(),
+        "--model",
+        trained.to_str().unwrap(),
+    ];
+    let output = run(&eval);
+    assert!(output.status.success(), "{}", errors(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.starts_with("recall@1 of pictures "), "{said}");
+    let output = run(&[&eval[..], &["--answers", "x.jsonl"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+
+    for (objective, score, part) in [
+        ("first-stage", "vqa", "recall@1"),
+        ("first-stage", "recall@0", "above 0"),
+        ("answers", "recall@1", "recall"),
+        ("first-stage", "cider", "recall@5"),
+    ] {
+        let path = write(objective, score);
+        let output = run(&["train", path.to_str().unwrap()]);
+        assert!(!output.status.success());
+        assert!(errors(&output).contains(part), "{}", errors(&output));
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
 #[test]
 fn what_makes_no_sense_is_refused() {
     let example = run(&["train"]);

@@ -96,7 +96,7 @@ pub use precision::PrecisionPlan;
 pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{
     Blip2Retrieval, Blip2RetrievalBuilder, EncodedPhoto, ImageEmbedder, ImageEmbedding, MatchScore,
-    TextEmbedder, TextEmbedding,
+    TextEmbedder, TextEmbedding, TextRows,
 };
 
 /// Decodes a picture file within the default limits, as

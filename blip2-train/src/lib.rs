@@ -32,6 +32,7 @@
 mod answering;
 mod error;
 mod evaluate;
+mod first_stage;
 mod fresh;
 mod gradients;
 mod lora;
@@ -42,11 +43,13 @@ mod run;
 mod schedule;
 mod state;
 mod trained;
+mod training;
 
 pub use answering::{Answering, Validation};
 pub use blip2_kernels::recompute::Recompute;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Scoring, answer_all};
+pub use first_stage::{FirstStage, Recall};
 pub use fresh::FreshWeights;
 pub use gradients::Gradients;
 pub use lora::{Lora, LoraConfig};
@@ -57,7 +60,8 @@ pub use run::{
 };
 pub use schedule::Schedule;
 pub use state::Progress;
-pub use trained::{Trained, Training};
+pub use trained::Trained;
+pub use training::Training;
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -5,10 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use blip2_core::{
-    Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Precision, PrecisionPlan,
-    config::Blip2Config, model::Blip2ForConditionalGeneration,
-};
+use blip2_core::{Checkpoint, config::Blip2Config};
 use blip2_kernels::{Recycling, WeightSource, Weights, in_pool, recompute::Recompute};
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
@@ -19,18 +16,6 @@ use crate::{
     Gradients, Lora, LoraConfig, Named, Names, TrainError, gradients::Collector, lora,
     optimizer::Row,
 };
-
-/// What of a checkpoint is to be trained.
-#[derive(Debug, Clone)]
-#[must_use = "nothing is loaded before `load`"]
-pub struct Training {
-    folder: CheckpointFolder,
-    config: Blip2Config,
-    device: Device,
-    precision: PrecisionPlan,
-    parts: Vec<String>,
-    lora: Option<Lora>,
-}
 
 /// A model, its parameters by name, and which of them are trained.
 #[derive(Debug, Clone)]
@@ -43,127 +28,6 @@ pub struct Trained<M> {
     /// Steps use one another's memory again.
     _recycling: Recycling,
 }
-
-impl Training {
-    /// Trains a checkpoint of BLIP-2 or InstructBLIP. What of it is said by
-    /// [`part`](Self::part), [`bridge`](Self::bridge) and [`lora`](Self::lora).
-    ///
-    /// # Errors
-    ///
-    /// For a folder that cannot be read, or of another model.
-    pub fn of(folder: &CheckpointFolder) -> Result<Self, TrainError> {
-        Ok(Self {
-            folder: folder.clone(),
-            config: folder.config()?,
-            device: Device::flex(),
-            precision: Precision::F32.into(),
-            parts: Vec::new(),
-            lora: None,
-        })
-    }
-
-    /// Trains the parameters whose names begin with `part`, such as `qformer`, `query_tokens`,
-    /// `language_projection`, `language_model` or `vision_model.encoder.layers.11`.
-    pub fn part(mut self, part: impl Into<String>) -> Self {
-        self.parts.push(part.into());
-        self
-    }
-
-    /// Trains what the paper trains: the Q-Former, its queries and the projection, between an image
-    /// encoder and a language model that stay as they are.
-    pub fn bridge(self) -> Self {
-        self.part("qformer")
-            .part("query_tokens")
-            .part("language_projection")
-    }
-
-    /// Trains new adapters; see [`Lora::fresh`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Lora::fresh`].
-    pub fn lora(self, config: LoraConfig, seed: u64) -> Result<Self, TrainError> {
-        Ok(self.adapters(Lora::fresh(config, seed)?))
-    }
-
-    /// Trains these adapters.
-    pub fn adapters(mut self, lora: Lora) -> Self {
-        self.lora = Some(lora);
-        self
-    }
-
-    /// Holds what is not trained in this precision: adapters can be trained over 8 or 4 bits. What
-    /// is trained is always held in `f32`. Default `f32`.
-    pub fn precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
-        self.precision = precision.into();
-        self
-    }
-
-    /// Computes on this device. Default: `flex`.
-    pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
-        self
-    }
-
-    /// The checkpoint's configuration.
-    pub fn config(&self) -> &Blip2Config {
-        &self.config
-    }
-
-    /// Loads the model.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::NothingTrains`] naming a part or a layer that the model does not have, and as
-    /// loading for inference.
-    pub fn load(self) -> Result<Trained<Blip2ForConditionalGeneration>, TrainError> {
-        self.precision.check(&self.device)?;
-        let checkpoint = self.folder.checkpoint()?;
-        let weights = CheckpointWeights::new(&checkpoint);
-        let full = |precision| matches!(precision, Precision::F32 | Precision::AsStored);
-        // Gradients pass through the language model whatever of it is trained, unless that is the
-        // image encoder's business alone; a packed matrix would be unpacked at every step.
-        let dense = |name: &str| {
-            self.trains(name)
-                || name.starts_with("language_model.") && full(self.precision.language_model)
-        };
-        let trains = |name: &str| self.trains(name);
-        let built = Trained::build(
-            &weights,
-            &self.device,
-            [&trains, &dense],
-            self.lora.as_ref(),
-            |weights| {
-                let model =
-                    Blip2ForConditionalGeneration::load(&self.config, weights, self.precision);
-                model.map_err(TrainError::from)
-            },
-        )?;
-        let _: LoadReport = weights.finish(&IGNORABLE)?;
-        built.check(&self.parts, self.lora.as_ref())?;
-        Ok(Trained {
-            source: self.folder.path().to_path_buf(),
-            ..built
-        })
-    }
-
-    fn trains(&self, name: &str) -> bool {
-        self.parts.iter().any(|part| {
-            let rest = name.strip_prefix(part.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
-    }
-}
-
-/// Duplicates of tied weights, and buffers of old versions, as inference passes over them.
-const IGNORABLE: [&str; 6] = [
-    "EncDecAttention.relative_attention_bias.weight",
-    "encoder.embed_tokens.weight",
-    "decoder.embed_tokens.weight",
-    "lm_head.weight",
-    "position_ids",
-    "embed_positions.weights",
-];
 
 impl<M: Module> Trained<M> {
     /// Builds any model so that it can be trained: `build` is given the weights, of which it makes
@@ -204,8 +68,19 @@ impl<M: Module> Trained<M> {
         })
     }
 
-    /// Refuses parts and layers that matched nothing: a name that was misspelt would else train
-    /// less than was meant.
+    /// The same, known to be made of the checkpoint in `source`. Parts and layers that matched nothing
+    /// are refused: a name that was misspelt would else train less than was meant.
+    pub(crate) fn of_checkpoint(
+        self,
+        source: &Path,
+        parts: &[String],
+        lora: Option<&Lora>,
+    ) -> Result<Self, TrainError> {
+        self.check(parts, lora)?;
+        let source = source.to_path_buf();
+        Ok(Self { source, ..self })
+    }
+
     fn check(&self, parts: &[String], lora: Option<&Lora>) -> Result<(), TrainError> {
         let nothing = |reason: String| Err(TrainError::NothingTrains { reason });
         for part in parts {

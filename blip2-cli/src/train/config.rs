@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use blip2_core::Precision;
 use blip2_io::dataset::{Augmentation, Dataset, DatasetError, OnBroken, Split};
 use blip2_train::{LoraConfig, Schedule, Scoring};
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer, value::Error as ValueError},
+};
 
 use crate::Failure;
 
@@ -119,7 +122,7 @@ impl DataConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ValidationConfig {
     pub(crate) data: DataConfig,
-    pub(crate) score: Scoring,
+    pub(crate) score: ScoreName,
     #[serde(default = "usual_tokens")]
     pub(crate) max_new_tokens: usize,
     #[serde(default = "one")]
@@ -132,11 +135,49 @@ pub(crate) struct ValidationConfig {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct TrainConfig {
+    pub(crate) objective: ObjectiveName,
     pub(crate) parts: Vec<String>,
     pub(crate) precision: Option<PrecisionName>,
     pub(crate) vision_precision: Option<PrecisionName>,
     pub(crate) lm_precision: Option<PrecisionName>,
     pub(crate) template: Option<String>,
+}
+
+/// What a model is trained for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ObjectiveName {
+    /// The language model's answers and captions.
+    #[default]
+    Answers,
+    /// Contrast, matching and generation, of a checkpoint of retrieval.
+    FirstStage,
+}
+
+/// How a model is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum ScoreName {
+    /// Its answers or captions.
+    Answers(Scoring),
+    /// Pictures and texts that find each other among the first so many.
+    Recall(usize),
+}
+
+impl TryFrom<String> for ScoreName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if let Some(k) = name.strip_prefix("recall@") {
+            let k = k.parse().ok().filter(|&k: &usize| k > 0);
+            let k = k.ok_or_else(|| format!("`{name}` is not `recall@` and a number above 0"))?;
+            return Ok(Self::Recall(k));
+        }
+        let scoring = Scoring::deserialize(name.as_str().into_deserializer());
+        scoring
+            .map(Self::Answers)
+            .map_err(|error: ValueError| format!("{error}, or `recall@1`, `recall@5`, …"))
+    }
 }
 
 /// A precision by its name.

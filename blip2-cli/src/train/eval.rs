@@ -2,12 +2,16 @@
 
 use std::{fs, io::Write, path::Path};
 
-use blip2_core::{Blip2Pipeline, GenerationConfig, Precision};
+use blip2_core::{Blip2Pipeline, Blip2Retrieval, CheckpointFolder, Precision, TextRows};
+use blip2_io::{dataset::Dataset, image::ImageProcessor};
 use blip2_train::answer_all;
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::{config::Config, read};
+use super::{
+    config::{Config, ScoreName, ValidationConfig},
+    objectives::{generation, recall, validation_data},
+};
 use crate::{Failure, args::EvalArgs, model::device};
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
@@ -17,13 +21,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         let text = "the file has no [validation], which says what is evaluated".to_string();
         return Err(Failure::Usage(text));
     };
-    let mut data = read(&validation.data, base)?;
-    if let Some(first) = validation.first {
-        data = data.first(first);
-    }
+    let data = validation_data(validation, base)?;
     let model = match &args.model {
         Some(model) => model.clone(),
         None => base.join(&config.model),
+    };
+    let ScoreName::Answers(scoring) = validation.score else {
+        return recalled(args, validation, &model, &data);
     };
     let mut builder = Blip2Pipeline::builder(&model)
         .device(device(&args.device)?)
@@ -32,11 +36,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         builder = builder.template(template.parse().map_err(Failure::work)?);
     }
     let blip2 = builder.load().map_err(Failure::work)?;
-    let generation = GenerationConfig {
-        max_new_tokens: Some(validation.max_new_tokens),
-        num_beams: validation.beams,
-        ..GenerationConfig::default()
-    };
+    let generation = generation(validation);
     let bar = ProgressBar::new(data.len() as u64);
     let answers = answer_all(&blip2, &data, &generation, validation.batch, |done| {
         bar.set_position(done as u64);
@@ -65,12 +65,40 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         );
         return Ok(());
     }
-    let found = validation.score.of(&data, answers).map_err(Failure::work)?;
+    let found = scoring.of(&data, answers).map_err(Failure::work)?;
     println!(
-        "{} {:.4} of {} examples",
-        validation.score,
+        "{scoring} {:.4} of {} examples",
         found.score,
         found.each.len()
     );
+    Ok(())
+}
+
+/// How pictures and texts find each other, by a model of retrieval.
+fn recalled(
+    args: &EvalArgs,
+    validation: &ValidationConfig,
+    model: &Path,
+    data: &Dataset,
+) -> Result<(), Failure> {
+    if args.answers.is_some() {
+        let text = "recall has no answers to be written".to_string();
+        return Err(Failure::Usage(text));
+    }
+    let recall = recall(validation)?;
+    let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
+    let plan = args.device.precision.plan(Precision::AsStored);
+    let blip2 = Blip2Retrieval::builder_from(folder.clone())
+        .device(device(&args.device)?)
+        .precision(plan.vision)
+        .load()
+        .map_err(Failure::work)?;
+    let texts = TextRows::of(&folder).map_err(Failure::work)?;
+    let processor = folder.image_processor().map_err(Failure::work)?;
+    let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
+    let found = recall.of(blip2.model(), &texts, &processor, data, blip2.device());
+    let [of_pictures, of_texts] = found.map_err(Failure::work)?;
+    let k = recall.k;
+    println!("recall@{k} of pictures {of_pictures:.4}, of texts {of_texts:.4}");
     Ok(())
 }

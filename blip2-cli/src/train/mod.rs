@@ -4,19 +4,21 @@ mod config;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod eval;
+mod objectives;
 mod show;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use blip2_core::{CheckpointFolder, GenerationConfig, Precision, PrecisionPlan};
+use blip2_core::{CheckpointFolder, Precision, PrecisionPlan};
 use blip2_io::{
     dataset::{Dataset, Loader},
     image::ImageProcessor,
 };
-use blip2_train::{AdamW, Answering, Lora, Recipe, Training, Validation, Watch, train};
+use blip2_train::{AdamW, Lora, Objective, Recipe, TrainError, Trained, Training, Watch, train};
+use burn::module::Module;
 
 use crate::{Failure, args::TrainArgs, model::spinner};
-use config::{Config, EXAMPLE};
+use config::{Config, EXAMPLE, ObjectiveName};
 
 pub(crate) use eval::run as eval;
 
@@ -27,102 +29,118 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     };
     let config = Config::read(path)?;
     let base = path.parent().unwrap_or(Path::new(""));
-    let data = read(&config.data, base)?;
-    let validation = match &config.validation {
-        None => None,
-        Some(own) => {
-            let data = read(&own.data, base)?;
-            Some(Validation {
-                data: match own.first {
-                    Some(first) => data.first(first),
-                    None => data,
-                },
-                scoring: own.score,
-                generation: GenerationConfig {
-                    max_new_tokens: Some(own.max_new_tokens),
-                    num_beams: own.beams,
-                    ..GenerationConfig::default()
-                },
-                batch: own.batch,
-            })
-        }
-    };
-
     let folder = CheckpointFolder::open(base.join(&config.model)).map_err(Failure::work)?;
-    let recipe = &config.recipe;
-    let processor = ImageProcessor::new(folder.image_processor().map_err(Failure::work)?);
-    let mut loader = Loader::new(data.clone(), processor.map_err(Failure::work)?)
-        .batch(recipe.batch)
-        .shuffled(recipe.seed)
-        .augmented(recipe.augmentation)
-        .on_broken(config.data.on_broken());
-    if let Some(workers) = recipe.workers {
-        loader = loader.workers(workers);
-    }
-    if let Some(examples) = recipe.questions_per_picture {
-        loader = loader.by_picture(examples);
-    }
-    let per_epoch = loader.batches() / recipe.accumulate.max(1);
-    let steps = recipe.steps(per_epoch);
-    let out = base.join(&config.out);
-    let own = Recipe {
-        accumulate: recipe.accumulate,
-        clip: Some(recipe.clip).filter(|clip| *clip != 0.0),
-        ema: recipe.ema,
-        recompute: recipe.recompute,
-        evaluate_every: recipe.evaluate_every,
-        patience: recipe.patience,
-        states: Some(out.join("states")),
-        save_every: recipe.save_every,
-        seed: recipe.seed,
-        ..Recipe::new(steps, recipe.schedule(steps, per_epoch))
+    let data = read(&config.data, base)?;
+    let job = Job {
+        args,
+        config: &config,
+        out: base.join(&config.out),
+        folder: &folder,
+        data: &data,
     };
+    let training = training(&config, base, &folder)?;
+    match config.train.objective {
+        ObjectiveName::Answers => {
+            let objective = objectives::answers(&config, base, &folder, &data)?;
+            job.run(loaded(|| training.load())?, objective)
+        }
+        ObjectiveName::FirstStage => {
+            let objective = objectives::first_stage(&config, base, &folder, &data)?;
+            let seed = config.recipe.seed;
+            job.run(loaded(|| training.load_first_stage(seed))?, objective)
+        }
+    }
+}
 
+/// What is trained on what, and where it is written.
+struct Job<'j> {
+    args: &'j TrainArgs,
+    config: &'j Config,
+    out: PathBuf,
+    folder: &'j CheckpointFolder,
+    data: &'j Dataset,
+}
+
+impl Job<'_> {
+    fn run<M: Module>(
+        &self,
+        trained: Trained<M>,
+        mut objective: impl Objective<M>,
+    ) -> Result<(), Failure> {
+        let loader = self.loader()?;
+        let recipe = &self.config.recipe;
+        let per_epoch = loader.batches() / recipe.accumulate.max(1);
+        let steps = recipe.steps(per_epoch);
+        let own = Recipe {
+            accumulate: recipe.accumulate,
+            clip: Some(recipe.clip).filter(|clip| *clip != 0.0),
+            ema: recipe.ema,
+            recompute: recipe.recompute,
+            evaluate_every: recipe.evaluate_every,
+            patience: recipe.patience,
+            states: Some(self.out.join("states")),
+            save_every: recipe.save_every,
+            seed: recipe.seed,
+            ..Recipe::new(steps, recipe.schedule(steps, per_epoch))
+        };
+        show::plan(self.config, self.folder, &trained, self.data, steps)?;
+        if self.args.dry_run {
+            return Ok(());
+        }
+        let optimizer = AdamW::default()
+            .betas(recipe.betas)
+            .weight_decay(recipe.weight_decay)
+            .layer_decay(recipe.layer_decay);
+        let mut watch = watch(self.args, steps)?;
+        let outcome = train(
+            trained,
+            optimizer,
+            &loader,
+            &own,
+            &mut objective,
+            &mut watch,
+        );
+        drop(watch);
+        let outcome = outcome.map_err(Failure::work)?;
+
+        outcome.metrics.save(&self.out).map_err(Failure::work)?;
+        if self.config.lora.is_some() {
+            let adapter = self.out.join("adapter");
+            outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
+            eprintln!("wrote {}", adapter.display());
+        }
+        let model = self.out.join("model");
+        outcome.trained.save(&model).map_err(Failure::work)?;
+        eprintln!("wrote {}", model.display());
+        show::outcome(&outcome);
+        Ok(())
+    }
+
+    fn loader(&self) -> Result<Loader, Failure> {
+        let recipe = &self.config.recipe;
+        let processor = self.folder.image_processor().map_err(Failure::work)?;
+        let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
+        let mut loader = Loader::new(self.data.clone(), processor)
+            .batch(recipe.batch)
+            .shuffled(recipe.seed)
+            .augmented(recipe.augmentation)
+            .on_broken(self.config.data.on_broken());
+        if let Some(workers) = recipe.workers {
+            loader = loader.workers(workers);
+        }
+        if let Some(examples) = recipe.questions_per_picture {
+            loader = loader.by_picture(examples);
+        }
+        Ok(loader)
+    }
+}
+
+/// The model, while a spinner turns.
+fn loaded<M>(load: impl FnOnce() -> Result<Trained<M>, TrainError>) -> Result<Trained<M>, Failure> {
     let spinner = spinner("loading");
-    let trained = training(&config, base, &folder)?
-        .load()
-        .map_err(Failure::work);
+    let trained = load().map_err(Failure::work);
     spinner.finish_and_clear();
-    let trained = trained?;
-    show::plan(&config, &folder, &trained, &data, steps)?;
-    if args.dry_run {
-        return Ok(());
-    }
-    let template = config.train.template.as_deref().map(str::parse).transpose();
-    let template = template.map_err(Failure::work)?;
-    let mut objective = Answering::new(&folder, data, template)
-        .map_err(Failure::work)?
-        .smoothing(recipe.label_smoothing);
-    if let Some(validation) = validation {
-        objective = objective.validated(validation);
-    }
-    let optimizer = AdamW::default()
-        .betas(recipe.betas)
-        .weight_decay(recipe.weight_decay)
-        .layer_decay(recipe.layer_decay);
-    let mut watch = watch(args, steps)?;
-    let outcome = train(
-        trained,
-        optimizer,
-        &loader,
-        &own,
-        &mut objective,
-        &mut watch,
-    );
-    drop(watch);
-    let outcome = outcome.map_err(Failure::work)?;
-
-    outcome.metrics.save(&out).map_err(Failure::work)?;
-    if config.lora.is_some() {
-        let adapter = out.join("adapter");
-        outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
-        eprintln!("wrote {}", adapter.display());
-    }
-    let model = out.join("model");
-    outcome.trained.save(&model).map_err(Failure::work)?;
-    eprintln!("wrote {}", model.display());
-    show::outcome(&outcome);
-    Ok(())
+    trained
 }
 
 /// How the training is shown.

@@ -1,18 +1,19 @@
 //! What a person sees of a training.
 
-use blip2_core::{CheckpointFolder, model::Blip2ForConditionalGeneration};
+use blip2_core::CheckpointFolder;
 use blip2_io::dataset::Dataset;
 use blip2_train::{Named, Outcome, Record, Score, Trained, Watch};
+use burn::module::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::config::Config;
 use crate::Failure;
 
 /// What will be trained, on what, and what it takes.
-pub(super) fn plan(
+pub(super) fn plan<M: Module>(
     config: &Config,
     folder: &CheckpointFolder,
-    trained: &Trained<Blip2ForConditionalGeneration>,
+    trained: &Trained<M>,
     data: &Dataset,
     steps: usize,
 ) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use blip2_io::{
 use blip2_kernels::{Precision, Weights};
 use burn::tensor::Device;
 
-use super::{Blip2Retrieval, ImageEmbedder, TextEmbedder, Texts};
+use super::{Blip2Retrieval, ImageEmbedder, TextEmbedder, TextRows};
 use crate::{
     Blip2Error, device_by_name, device_names, family,
     model::{
@@ -18,8 +18,17 @@ use crate::{
     },
 };
 
-/// Tensors that checkpoints hold without the model reading them: buffers of old versions.
-pub(crate) const IGNORABLE: [&str; 1] = ["position_ids"];
+/// Tensors that checkpoints hold without the model reading them: buffers of old versions, and what the
+/// first stage trains beside retrieval.
+pub(crate) const IGNORABLE: [&str; 7] = [
+    "position_ids",
+    "temp",
+    "cls.predictions.bias",
+    "cls.predictions.transform.dense.weight",
+    "cls.predictions.transform.dense.bias",
+    "cls.predictions.transform.LayerNorm.weight",
+    "cls.predictions.transform.LayerNorm.bias",
+];
 
 /// Settings of a [`Blip2Retrieval`]; made by [`Blip2Retrieval::builder`].
 ///
@@ -89,7 +98,7 @@ impl Blip2RetrievalBuilder {
         let _span = tracing::info_span!("stage", name = "load").entered();
         let (folder, device) = self.open(&[ModelKind::Blip2Retrieval])?;
         let config = folder.config()?;
-        let texts = Texts::new(&config, folder.tokenizer()?)?;
+        let texts = TextRows::new(&config, folder.tokenizer()?)?;
         let processor = ImageProcessor::new(folder.image_processor()?)?;
 
         let checkpoint = folder.checkpoint()?;
@@ -123,7 +132,7 @@ impl Blip2RetrievalBuilder {
         let _span = tracing::info_span!("stage", name = "load").entered();
         let (folder, device) = self.open(&[ModelKind::Blip2Text, ModelKind::Blip2Retrieval])?;
         let config = folder.config()?;
-        let texts = Texts::new(&config, folder.tokenizer()?)?;
+        let texts = TextRows::new(&config, folder.tokenizer()?)?;
         let checkpoint = folder.checkpoint()?;
         let source = CheckpointWeights::new(&checkpoint);
         let model = Blip2TextModelWithProjection::load(&config, &Weights::new(&source, &device))?;

@@ -6,7 +6,7 @@ use blip2_io::image::{DecodeOptions, ImageProcessor};
 use burn::tensor::Device;
 
 use super::{
-    Blip2Retrieval, ImageEmbedding, TextEmbedding, Texts,
+    Blip2Retrieval, ImageEmbedding, TextEmbedding, TextRows,
     embedding::{of_images, of_texts},
     one,
 };
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub struct TextEmbedder {
     pub(super) model: Blip2TextModelWithProjection,
-    pub(super) texts: Texts,
+    pub(super) texts: TextRows,
 }
 
 impl TextEmbedder {

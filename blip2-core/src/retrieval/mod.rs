@@ -4,7 +4,7 @@ mod builder;
 mod embedding;
 mod halves;
 mod run;
-mod texts;
+mod text_rows;
 
 use std::{path::Path, sync::OnceLock};
 
@@ -20,6 +20,7 @@ pub use builder::Blip2RetrievalBuilder;
 pub(crate) use builder::IGNORABLE;
 pub use embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding};
 pub use halves::{ImageEmbedder, TextEmbedder};
+pub use text_rows::TextRows;
 
 use crate::{
     Blip2Error, Picture,
@@ -28,7 +29,6 @@ use crate::{
 use builder::Source;
 pub(crate) use embedding::numbers;
 use embedding::{of_images, of_texts};
-use texts::Texts;
 
 /// A loaded BLIP-2 of the first stage, which tells how well pictures and texts go together.
 ///
@@ -61,7 +61,7 @@ use texts::Texts;
 pub struct Blip2Retrieval {
     model: Blip2ForImageTextRetrieval,
     config: Blip2Config,
-    texts: Texts,
+    texts: TextRows,
     processor: ImageProcessor,
     decode: DecodeOptions,
     device: Device,

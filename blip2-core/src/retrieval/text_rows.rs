@@ -1,22 +1,46 @@
 //! From texts to token rows.
 
-use blip2_io::{Tokenizer, config::Blip2Config};
+use blip2_io::{
+    CheckpointFolder, Tokenizer,
+    config::{Blip2Config, ModelKind},
+};
 use blip2_qformer::QFormerError;
 
 use crate::{
-    Blip2Error,
+    Blip2Error, family,
     model::{PaddingSide, PromptRows},
 };
 
-/// Everything that is particular to how a checkpoint reads texts.
+/// Lays texts out as a checkpoint of retrieval reads them: between `[CLS]` and `[SEP]`, padded behind to
+/// one length.
+///
+/// ```no_run
+/// use blip2_core::{CheckpointFolder, TextRows};
+///
+/// let texts = TextRows::of(&CheckpointFolder::open("models/blip2-itm-vit-g")?)?;
+/// let rows = texts.rows(&["a dog", "a woman and her dog on the beach"])?;
+/// assert_eq!(rows.len(), 2);
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
 #[derive(Debug)]
-pub(super) struct Texts {
+pub struct TextRows {
     tokenizer: Tokenizer,
     pad_token: u32,
     max_tokens: usize,
 }
 
-impl Texts {
+impl TextRows {
+    /// The rows of a checkpoint of retrieval.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::WrongModel`] for a folder of another kind, and if the folder's configuration or
+    /// tokenizer cannot be read or the two do not go together.
+    pub fn of(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
+        family::expect(folder, &[ModelKind::Blip2Retrieval, ModelKind::Blip2Text])?;
+        Self::new(&folder.config()?, folder.tokenizer()?)
+    }
+
     pub(super) fn new(config: &Blip2Config, tokenizer: Tokenizer) -> Result<Self, Blip2Error> {
         let qformer = &config.qformer_config;
         tokenizer.check_fits(qformer.vocab_size)?;
@@ -30,26 +54,62 @@ impl Texts {
 
     /// A batch of texts, padded behind to one length. Positions count from a text's beginning, so
     /// padding there changes nothing.
-    pub(super) fn rows<T: AsRef<str>>(&self, texts: &[T]) -> Result<PromptRows, Blip2Error> {
-        let ids: Vec<_> = texts
-            .iter()
-            .map(|text| self.ids(text.as_ref()))
-            .collect::<Result<_, _>>()?;
-        PromptRows::lay_out(&ids, None, 0, self.pad_token, PaddingSide::Right)
+    ///
+    /// # Errors
+    ///
+    /// For an empty text, one that spells out a special token or has more tokens than the Q-Former
+    /// has positions.
+    pub fn rows<T: AsRef<str>>(&self, texts: &[T]) -> Result<PromptRows, Blip2Error> {
+        self.laid_out(texts, |text| {
+            let ids = self.tokenizer.encode(text)?;
+            if ids.len() > self.max_tokens {
+                let (tokens, positions) = (ids.len(), self.max_tokens);
+                return Err(QFormerError::TextTooLong { tokens, positions }.into());
+            }
+            Ok(ids)
+        })
     }
 
-    fn ids(&self, text: &str) -> Result<Vec<u32>, Blip2Error> {
-        if text.trim().is_empty() {
-            return Err(Blip2Error::EmptyText);
-        }
-        if let Some(token) = self.tokenizer.special_token_in(text) {
-            return Err(Blip2Error::SpecialTokenInText { token });
-        }
-        let ids = self.tokenizer.encode(text)?;
-        if ids.len() > self.max_tokens {
-            let (tokens, positions) = (ids.len(), self.max_tokens);
-            return Err(QFormerError::TextTooLong { tokens, positions }.into());
-        }
-        Ok(ids)
+    /// The same, of texts that are cut at their ends where they have more than `max_tokens` tokens,
+    /// `[CLS]` and `[SEP]` included.
+    ///
+    /// # Errors
+    ///
+    /// For an empty text, one that spells out a special token, or no room for more than `[CLS]` and
+    /// `[SEP]`.
+    pub fn rows_cut<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        max_tokens: usize,
+    ) -> Result<PromptRows, Blip2Error> {
+        let most = max_tokens.min(self.max_tokens);
+        self.laid_out(texts, |text| {
+            Ok(self.tokenizer.encode_truncated(text, most)?)
+        })
+    }
+
+    /// The token that a text begins with in place of `[CLS]` where it is written (`[DEC]`), if the
+    /// tokenizer has it.
+    pub fn begins_written(&self) -> Option<u32> {
+        self.tokenizer.token_to_id("[DEC]")
+    }
+
+    fn laid_out<T: AsRef<str>>(
+        &self,
+        texts: &[T],
+        ids: impl Fn(&str) -> Result<Vec<u32>, Blip2Error>,
+    ) -> Result<PromptRows, Blip2Error> {
+        let checked = |text: &T| {
+            let text = text.as_ref();
+            if text.trim().is_empty() {
+                return Err(Blip2Error::EmptyText);
+            }
+            match self.tokenizer.special_token_in(text) {
+                Some(token) => Err(Blip2Error::SpecialTokenInText { token }),
+                None => ids(text),
+            }
+        };
+        let ids: Vec<_> = texts.iter().map(checked).collect::<Result<_, _>>()?;
+        PromptRows::lay_out(&ids, None, 0, self.pad_token, PaddingSide::Right)
     }
 }

@@ -48,8 +48,7 @@ pub const SMOOTHING: f64 = 0.1;
 ///
 /// # Errors
 ///
-/// [`TrainError::Batch`] for pairs that do not go together or are fewer than two, and as the model's
-/// own stages.
+/// [`TrainError::Batch`] for pairs that do not go together, and as the model's own stages.
 pub fn first_stage_losses(
     model: &Blip2ForPretraining,
     pairs: &Pairs,

@@ -10,7 +10,8 @@ use super::cross_entropy;
 use crate::TrainError;
 
 /// For each pair of a batch another text and another picture that are easily taken for its own:
-/// drawn by how similar they are (Li et al., 2021). There is none where all others show the same.
+/// drawn by how similar they are (Li et al., 2021). There is none where all others show the same, or
+/// there are no others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HardNegatives {
     /// For each text, the row of a picture that is not its own.
@@ -26,17 +27,17 @@ impl HardNegatives {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Batch`] for fewer than two pairs, similarities that are no square, and another
-    /// number of subjects.
+    /// [`TrainError::Batch`] for no pair at all, similarities that are no square, and another number of
+    /// subjects.
     pub fn mine(
         similarities: &[Vec<f32>],
         subjects: &[u64],
         seed: u64,
     ) -> Result<Self, TrainError> {
         let count = similarities.len();
-        if count < 2 || similarities.iter().any(|row| row.len() != count) {
+        if count == 0 || similarities.iter().any(|row| row.len() != count) {
             let reason = format!(
-                "negatives are drawn from a square of at least two pairs, not from {count} rows"
+                "negatives are drawn from a square of similarities, not from {count} rows"
             );
             return Err(TrainError::Batch { reason });
         }
@@ -134,6 +135,8 @@ mod tests {
         assert_eq!(mine(&[], 3).unwrap(), mine(&[], 3).unwrap());
         assert_eq!(mine(&[7, 7, 7], 0).unwrap().images, [None; 3]);
         assert!(mine(&[7], 0).is_err());
+        let alone = HardNegatives::mine(&[vec![1.0]], &[], 0).unwrap();
+        assert_eq!((alone.images, alone.texts), (vec![None], vec![None]));
         assert!(HardNegatives::mine(&similarities[..1], &[], 0).is_err());
         let odd = vec![vec![f32::NAN; 2]; 2];
         let negatives = HardNegatives::mine(&odd, &[], 0).unwrap();

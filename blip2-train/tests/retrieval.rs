@@ -1,0 +1,129 @@
+//! A small model of retrieval learns captions in the first stage, is written, and is opened again.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::path::Path;
+
+use blip2_core::{Blip2Retrieval, CheckpointFolder, TextRows};
+use blip2_io::{
+    dataset::{Dataset, Loader, PictureFile},
+    image::ImageProcessor,
+};
+use blip2_train::{AdamW, FirstStage, Recall, Recipe, Schedule, TrainError, Training, train};
+use image::{Rgb, RgbImage};
+
+const COLORS: [(&str, [u8; 3]); 4] = [
+    ("red", [230, 20, 20]),
+    ("blue", [20, 20, 230]),
+    ("rice", [235, 235, 225]),
+    ("park", [30, 160, 40]),
+];
+
+fn folder() -> CheckpointFolder {
+    CheckpointFolder::open(common::models().join("blip2_itr")).unwrap()
+}
+
+/// Two pictures of each colour, with a caption or two.
+fn captioned(at: &Path) -> Dataset {
+    let (mut pictures, mut examples) = (Vec::new(), Vec::new());
+    for (number, (name, color)) in COLORS.iter().enumerate() {
+        for shade in [0u8, 12] {
+            let path = at.join(format!("{number}-{shade}.png"));
+            let color = color.map(|level| level.saturating_sub(shade));
+            RgbImage::from_pixel(32, 32, Rgb(color))
+                .save(&path)
+                .unwrap();
+            let captions = match shade {
+                0 => vec![format!("{name} {name}")],
+                _ => vec![format!("{name} {name}"), name.to_string()],
+            };
+            examples.push((pictures.len(), None, captions));
+            pictures.push(PictureFile::File(path));
+        }
+    }
+    Dataset::new(pictures, examples).unwrap()
+}
+
+#[test]
+fn pictures_and_captions_learn_to_find_each_other() {
+    let place = tempfile::tempdir().unwrap();
+    let data = captioned(place.path());
+    let folder = folder();
+    let training = Training::of(&folder).unwrap();
+    let training = training.queries().part("vision_model");
+    let trained = training.load_first_stage(0).unwrap();
+    let processor = ImageProcessor::new(folder.image_processor().unwrap()).unwrap();
+    let loader = Loader::new(data.clone(), processor.clone())
+        .batch(7) // the last has a single pair
+        .shuffled(1);
+    let recall = Recall { k: 2, batch: 3 };
+    let objective = FirstStage::new(&folder, data.clone()).unwrap();
+    let mut objective = objective.validated(data.clone(), recall).unwrap();
+    let recipe = Recipe {
+        evaluate_every: 40,
+        seed: 3,
+        ..Recipe::new(240, Schedule::Constant { lr: 2e-3 })
+    };
+    let optimizer = AdamW::default();
+    let outcome = train(
+        trained,
+        optimizer,
+        &loader,
+        &recipe,
+        &mut objective,
+        &mut (),
+    )
+    .unwrap();
+    let records = &outcome.metrics.records;
+    let (first, last) = (&records[0], &records[238]);
+    assert!(last.loss < 0.7 * first.loss, "{first:?} {last:?}");
+    for part in ["itc", "itm", "itg"] {
+        assert!(last.parts.contains_key(part), "{part}");
+    }
+    // Of each colour there are two pictures, and three texts that say the same.
+    let best = outcome.best.unwrap().value;
+    assert!(best > 0.9, "{best}");
+
+    let out = place.path().join("model");
+    outcome.trained.save(&out).unwrap();
+    let saved = CheckpointFolder::open(&out).unwrap();
+    let blip2 = Blip2Retrieval::from_pretrained(&out).unwrap();
+    assert!(blip2.load_report().unused.is_empty());
+    let texts = TextRows::of(&saved).unwrap();
+    let found = recall.of(blip2.model(), &texts, &processor, &data, blip2.device());
+    let [of_pictures, of_texts] = found.unwrap();
+    assert!(((of_pictures + of_texts) / 2.0 - best).abs() < 1e-9);
+
+    // The next training goes on with the head that this one made.
+    let again = Training::of(&saved).unwrap().queries();
+    let again = again.load_first_stage(1).unwrap();
+    let (ours, theirs) = (outcome.trained.values(), again.values());
+    for name in ["temp", "cls.predictions.transform.dense.weight"] {
+        assert_eq!(ours[name], theirs[name], "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = folder();
+    let training = || Training::of(&folder).unwrap();
+    let reason = |error: TrainError| error.to_string();
+    let error = reason(training().load_first_stage(0).unwrap_err());
+    assert!(error.contains("nothing would be trained"), "{error}");
+    let error = reason(training().part("qfromer").load_first_stage(0).unwrap_err());
+    assert!(error.contains("qfromer"), "{error}");
+
+    let other = CheckpointFolder::open(common::models().join("blip2_opt")).unwrap();
+    let error = Training::of(&other).unwrap().queries().load_first_stage(0);
+    let error = reason(error.unwrap_err());
+    assert!(error.contains("Blip2Pipeline"), "{error}");
+
+    let path = place.path().join("a.png");
+    RgbImage::new(32, 32).save(&path).unwrap();
+    let data = Dataset::new(vec![PictureFile::File(path)], [(0, None, Vec::new())]).unwrap();
+    let error = reason(FirstStage::new(&folder, data).unwrap_err());
+    assert!(error.contains("no caption"), "{error}");
+}
