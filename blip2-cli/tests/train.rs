@@ -287,6 +287,7 @@ fn what_makes_no_sense_is_refused() {
             "int7",
         ),
         ("[train]\nparts = [\"qfromer\"]", "qfromer"),
+        ("[train]\nparts = [\"qformer\"]\ndevice = \"tpu\"", "tpu"),
         ("", "nothing would be trained"),
     ] {
         let path = config(folder.path(), "bad", more);

@@ -156,7 +156,7 @@ impl<M: Module> Trained<M> {
         let path = state.join(TRAINED);
         let (values, _) = read_tensors(&path)?;
         self.restore(&values, &path)?;
-        optimizer.states = states_of(moments);
+        optimizer.states = states_of(moments, self.device());
         optimizer.steps = steps;
         Ok(Some(progress))
     }
@@ -227,7 +227,10 @@ fn moments(optimizer: &AdamW) -> BTreeMap<String, TensorData> {
     found
 }
 
-fn states_of(mut moments: BTreeMap<String, TensorData>) -> BTreeMap<String, AdamWState<1>> {
+fn states_of(
+    mut moments: BTreeMap<String, TensorData>,
+    device: &Device,
+) -> BTreeMap<String, AdamWState<1>> {
     let names: Vec<String> = moments
         .keys()
         .filter_map(|key| key.strip_suffix("|t").map(str::to_string))
@@ -238,12 +241,11 @@ fn states_of(mut moments: BTreeMap<String, TensorData>) -> BTreeMap<String, Adam
         let (Some(m), Some(v), Some(t)) = (take("m"), take("v"), take("t")) else {
             continue;
         };
-        let device = Device::flex();
         let time = t.iter::<f32>().next().unwrap_or(0.0) as usize;
         let momentum = AdaptiveMomentumState {
             time,
-            moment_1: Tensor::from_data(m, &device),
-            moment_2: Tensor::from_data(v, &device),
+            moment_1: Tensor::from_data(m, device),
+            moment_2: Tensor::from_data(v, device),
             max_moment_2: None,
         };
         states.insert(name, AdamWState::new(momentum));

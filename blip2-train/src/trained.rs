@@ -25,6 +25,7 @@ pub struct Trained<M> {
     trained: BTreeSet<String>,
     lora: Option<LoraConfig>,
     source: PathBuf,
+    device: Device,
     /// Steps use one another's memory again.
     _recycling: Recycling,
 }
@@ -64,6 +65,7 @@ impl<M: Module> Trained<M> {
             trained,
             lora: lora.map(|lora| lora.config().clone()),
             source: PathBuf::new(),
+            device: device.clone(),
             _recycling: Recycling::begin(),
         })
     }
@@ -125,6 +127,11 @@ impl<M: Module> Trained<M> {
     /// The model as it is, without gradients.
     pub fn into_model(self) -> M {
         self.model.map(&mut Stop)
+    }
+
+    /// The device that it was built on.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// All parameters that are tensors of Burn.

@@ -141,6 +141,7 @@ pub(crate) struct TrainConfig {
     pub(crate) vision_precision: Option<PrecisionName>,
     pub(crate) lm_precision: Option<PrecisionName>,
     pub(crate) template: Option<String>,
+    pub(crate) device: Option<String>,
 }
 
 /// What a model is trained for.

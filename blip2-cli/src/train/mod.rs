@@ -9,7 +9,7 @@ mod show;
 
 use std::path::{Path, PathBuf};
 
-use blip2_core::{CheckpointFolder, Precision, PrecisionPlan};
+use blip2_core::{CheckpointFolder, Device, Precision, PrecisionPlan, device_by_name};
 use blip2_io::{
     dataset::{Dataset, Loader},
     image::ImageProcessor,
@@ -163,7 +163,10 @@ fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<T
             .lm_precision
             .map_or(both.language_model, |name| name.0),
     };
-    let mut training = Training::of(folder).map_err(Failure::work)?.precision(plan);
+    let mut training = Training::of(folder)
+        .map_err(Failure::work)?
+        .precision(plan)
+        .device(device(config)?);
     for part in &wanted.parts {
         training = training.part(part);
     }
@@ -176,6 +179,12 @@ fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<T
                 .map_err(Failure::work)?,
         },
     })
+}
+
+/// Where it is computed.
+fn device(config: &Config) -> Result<Device, Failure> {
+    let name = config.train.device.as_deref().unwrap_or("flex");
+    device_by_name(name).map_err(Failure::work)
 }
 
 /// Reads a data set, and says what of it was left out.

@@ -8,7 +8,7 @@ use blip2_train::{Answering, FirstStage, Recall, Validation};
 
 use super::{
     config::{Config, ScoreName, ValidationConfig},
-    read,
+    device, read,
 };
 use crate::Failure;
 
@@ -23,6 +23,7 @@ pub(super) fn answers(
     let template = template.map_err(Failure::work)?;
     let objective = Answering::new(folder, data.clone(), template)
         .map_err(Failure::work)?
+        .device(device(config)?)
         .smoothing(config.recipe.label_smoothing);
     let Some(own) = &config.validation else {
         return Ok(objective);
@@ -58,6 +59,7 @@ pub(super) fn first_stage(
         }
     }
     let objective = FirstStage::new(folder, data.clone()).map_err(Failure::work)?;
+    let objective = objective.device(device(config)?);
     let Some(own) = &config.validation else {
         return Ok(objective);
     };

@@ -36,9 +36,8 @@ impl HardNegatives {
     ) -> Result<Self, TrainError> {
         let count = similarities.len();
         if count == 0 || similarities.iter().any(|row| row.len() != count) {
-            let reason = format!(
-                "negatives are drawn from a square of similarities, not from {count} rows"
-            );
+            let reason =
+                format!("negatives are drawn from a square of similarities, not from {count} rows");
             return Err(TrainError::Batch { reason });
         }
         if !subjects.is_empty() && subjects.len() != count {

@@ -15,7 +15,7 @@ use blip2_io::dataset::{LoadedBatch, Loader};
 use blip2_kernels::recompute::Recompute;
 use burn::{
     module::Module,
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Tensor, TensorData},
 };
 use serde::{Deserialize, Serialize};
 
@@ -293,7 +293,7 @@ impl<M: Module> Run<'_, M> {
             (losses?, Some(forgotten))
         } else {
             // Dropout draws from the device.
-            Device::flex().seed(at.seed);
+            self.trained.device().seed(at.seed);
             (objective.losses(model, batch, at)?, None)
         };
         gathered.loss += f64::from(losses.total.clone().into_scalar::<f32>());

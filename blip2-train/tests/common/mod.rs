@@ -57,6 +57,11 @@ pub(crate) fn difference(found: &[f32], expected: &[f32]) -> (f32, f32) {
 
 /// The batch that the fixture's own goldens were made of; of a video its frames follow one another.
 pub(crate) fn batch(model: &str) -> Batch {
+    batch_on(model, &Device::flex())
+}
+
+/// The same on another device.
+pub(crate) fn batch_on(model: &str, device: &Device) -> Batch {
     let bytes = fs::read(models().join(model).join("golden.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let get = |name: &str| tensors.tensor(name).unwrap();
@@ -81,7 +86,7 @@ pub(crate) fn batch(model: &str) -> Batch {
         pictures: (0..rows_of.len()).collect(),
         pixel_values: Tensor::from_data(
             TensorData::new(floats(&pixel_values), [frames, size[0], size[1], size[2]]),
-            &Device::flex(),
+            device,
         ),
         rows: rows_of,
         instructions: instructed.then(|| rows("qformer_")),
