@@ -130,7 +130,6 @@ mod tests {
             let found = x.grad(&gradients).unwrap().into_data();
             let found = found.try_to_vec::<f32>().unwrap();
             for (x, found) in points.into_iter().zip(found) {
-                let x = f64::from(x);
                 let slope = (function.exact(x + 1e-5) - function.exact(x - 1e-5)) / 2e-5;
                 let off = (f64::from(found) - slope).abs();
                 assert!(off < 1e-6, "{function} at {x}: {found} is not {slope}");
