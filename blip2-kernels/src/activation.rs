@@ -55,7 +55,7 @@ impl Activation {
     /// Applies the function to every element.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            // The gradient that Burn gives its own is that of the approximation by a tangent.
+            // The gradient that Burn gives its own is that of the approximation by tanh.
             Self::Gelu if x.device().is_autodiff() => {
                 let errors = (x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf();
                 x * (errors + 1.0) * 0.5

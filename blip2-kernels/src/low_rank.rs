@@ -39,8 +39,18 @@ impl LowRank {
         output.reshape(shape)
     }
 
+    /// Whether this is a step of training: a layer that is forgotten has no gradients yet, and must
+    /// be what it will be when it is computed again.
+    fn trains(&self) -> bool {
+        #[cfg(feature = "autodiff")]
+        if crate::recompute::is_forgetting() {
+            return true;
+        }
+        self.a.val().is_autodiff()
+    }
+
     fn dropped(&self, input: Tensor<2>) -> Tensor<2> {
-        if self.dropout == 0.0 || !self.a.val().is_autodiff() {
+        if self.dropout == 0.0 || !self.trains() {
             return input;
         }
         let kept = 1.0 - self.dropout;

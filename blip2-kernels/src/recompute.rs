@@ -42,7 +42,22 @@ mod tape {
     };
 
     thread_local! {
-        static TAPE: RefCell<Option<Vec<Segment>>> = const { RefCell::new(None) };
+        static TAPE: RefCell<Option<Tape>> = const { RefCell::new(None) };
+    }
+
+    /// What was forgotten so far.
+    struct Tape {
+        /// What random numbers follow from.
+        seed: u64,
+        segments: Vec<Segment>,
+    }
+
+    impl Tape {
+        /// What the next layer's random numbers follow from.
+        fn next_seed(&self) -> u64 {
+            let count = self.segments.len() as u64 + 1;
+            self.seed.rotate_left(17) ^ count.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        }
     }
 
     /// What was forgotten, and is computed again.
@@ -68,10 +83,11 @@ mod tape {
 
     impl Recompute {
         /// Runs something, forgetting the insides of [layers](super::layer) on this thread. Random
-        /// numbers on the CPU follow from `seed`, so that dropout drops the same again.
-        pub fn during<R>(seed: u64, run: impl FnOnce() -> R) -> (R, Self) {
-            Device::flex().seed(seed);
-            TAPE.with_borrow_mut(|tape| *tape = Some(Vec::new()));
+        /// numbers of `device` follow from `seed`, so that dropout drops the same again.
+        pub fn during<R>(device: &Device, seed: u64, run: impl FnOnce() -> R) -> (R, Self) {
+            device.seed(seed);
+            let segments = Vec::new();
+            TAPE.with_borrow_mut(|tape| *tape = Some(Tape { seed, segments }));
             // Off again, whatever happens.
             struct Off;
             impl Drop for Off {
@@ -81,8 +97,9 @@ mod tape {
             }
             let off = Off;
             let result = run();
-            let segments = TAPE.with_borrow_mut(Option::take).unwrap_or_default();
+            let tape = TAPE.with_borrow_mut(Option::take);
             drop(off);
+            let segments = tape.map_or_else(Vec::new, |tape| tape.segments);
             (result, Self { segments })
         }
 
@@ -96,7 +113,7 @@ mod tape {
                     continue;
                 };
                 let input = plain(segment.input.clone()).autodiff().require_grad();
-                Device::flex().seed(segment.seed);
+                input.device().seed(segment.seed);
                 let output = (segment.again)(input.clone());
                 let part = (output * Tensor::from_inner(gradient)).sum().backward();
                 let gradient = input.grad(&part);
@@ -134,9 +151,8 @@ mod tape {
         input: Tensor<3>,
         run: impl Fn(&L, Tensor<3>) -> Tensor<3> + 'static,
     ) -> Tensor<3> {
-        let count = TAPE.with_borrow(|tape| tape.as_ref().map_or(0, Vec::len)) as u64;
-        let seed = (count + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Device::flex().seed(seed);
+        let seed = TAPE.with_borrow(|tape| tape.as_ref().map_or(0, Tape::next_seed));
+        input.device().seed(seed);
         let unrecorded = layer.clone().map(&mut Stop);
         let output = run(&unrecorded, plain(input.clone()));
         let output = output.autodiff().require_grad();
@@ -149,7 +165,7 @@ mod tape {
         };
         TAPE.with_borrow_mut(|tape| {
             if let Some(tape) = tape {
-                tape.push(segment);
+                tape.segments.push(segment);
             }
         });
         output

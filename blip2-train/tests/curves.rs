@@ -8,7 +8,9 @@ mod common;
 use std::{collections::BTreeMap, fs};
 
 use blip2_core::{CheckpointFolder, device_by_name, device_names};
-use blip2_train::{AdamW, Lora, LoraConfig, Recompute, Training, objective::language_model_loss};
+use blip2_train::{
+    AdamW, Lora, LoraConfig, Recompute, Trained, Training, objective::language_model_loss,
+};
 use burn::tensor::TensorData;
 use common::{batch, batch_on, data, difference, floats, goldens, models};
 use safetensors::SafeTensors;
@@ -199,7 +201,7 @@ fn recomputed_gradients_are_the_same() {
         let trained = load(0.0);
         let run = || language_model_loss(trained.model(), &batch, 0.0).unwrap();
         let expected = trained.gradients(run()).unwrap();
-        let (loss, forgotten) = Recompute::during(5, run);
+        let (loss, forgotten) = Recompute::during(trained.device(), 5, run);
         assert!(!format!("{forgotten:?}").contains("(0 layers"), "{model}");
         let found = trained.recomputed_gradients(loss, forgotten).unwrap();
         assert!(found.names().eq(expected.names()), "{model}");
@@ -212,21 +214,46 @@ fn recomputed_gradients_are_the_same() {
                 "{model} {name}: {most} of {largest}"
             );
         }
-        // With dropout the same is dropped again: another time gives the same, and another seed
-        // does not.
+        // With dropout the same is dropped again, and another seed drops something else.
         let mut trained = load(0.5);
         let first = trained.gradients(language_model_loss(trained.model(), &batch, 0.0).unwrap());
         AdamW::default()
             .step(&mut trained, first.unwrap(), 0.01)
             .unwrap();
-        let norm = |seed| {
+        let forgetting = |trained: &Trained<_>, seed| {
             let run = || language_model_loss(trained.model(), &batch, 0.0).unwrap();
-            let (loss, forgotten) = Recompute::during(seed, run);
-            trained
-                .recomputed_gradients(loss, forgotten)
-                .unwrap()
-                .norm()
+            Recompute::during(trained.device(), seed, run)
         };
-        assert_eq!(norm(5), norm(5), "{model}");
+        let gradients = |seed| {
+            let (loss, forgotten) = forgetting(&trained, seed);
+            trained.recomputed_gradients(loss, forgotten).unwrap()
+        };
+        let found = gradients(5);
+        assert_eq!(found.norm(), gradients(5).norm(), "{model}");
+        assert_ne!(found.norm(), gradients(6).norm(), "{model}");
+        // They are the slope of the loss that was computed: along them it rises by their square.
+        let reach = 5e-5 / found.norm();
+        let along = |part: f64| {
+            let mut values = trained.values();
+            for (name, value) in &mut values {
+                let Some(gradient) = found.get(name) else {
+                    continue;
+                };
+                let shape = value.shape().clone();
+                let steps = gradient.clone().into_data().try_into_vec::<f32>().unwrap();
+                let old = value.clone().try_into_vec::<f32>().unwrap();
+                let new = old.iter().zip(steps);
+                let new = new.map(|(x, step)| x + (part * reach) as f32 * step);
+                *value = TensorData::new(new.collect::<Vec<f32>>(), shape);
+            }
+            let moved = trained.with_values(&values).unwrap();
+            f64::from(forgetting(&moved, 5).0.into_scalar::<f32>())
+        };
+        let slope = (along(1.0) - along(-1.0)) / (2.0 * reach);
+        let expected = found.norm().powi(2);
+        assert!(
+            (slope / expected - 1.0).abs() < 0.01,
+            "{model}: a slope of {slope} where the gradients say {expected}"
+        );
     }
 }

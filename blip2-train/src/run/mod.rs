@@ -286,14 +286,14 @@ impl<M: Module> Run<'_, M> {
             epoch: self.notes.epoch,
             seed: mixed(self.recipe.seed, step as u64, gathered.batches as u64),
         };
-        let model = self.trained.model();
+        let (model, device) = (self.trained.model(), self.trained.device());
         let (losses, forgotten) = if self.recipe.recompute {
             let run = || objective.losses(model, batch, at);
-            let (losses, forgotten) = Recompute::during(at.seed, run);
+            let (losses, forgotten) = Recompute::during(device, at.seed, run);
             (losses?, Some(forgotten))
         } else {
             // Dropout draws from the device.
-            self.trained.device().seed(at.seed);
+            device.seed(at.seed);
             (objective.losses(model, batch, at)?, None)
         };
         gathered.loss += f64::from(losses.total.clone().into_scalar::<f32>());
