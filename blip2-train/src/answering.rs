@@ -77,7 +77,7 @@ impl Answering {
         self
     }
 
-    /// Computes on this device. Default: `flex`.
+    /// Computes on this device, which must be the model's. Default: `flex`.
     #[must_use]
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;

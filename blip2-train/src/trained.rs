@@ -126,7 +126,7 @@ impl<M: Module> Trained<M> {
 
     /// The model as it is, without gradients.
     pub fn into_model(self) -> M {
-        self.model.map(&mut Stop)
+        without_gradients(self.model)
     }
 
     /// The device that it was built on.
@@ -344,6 +344,11 @@ impl ModuleMapper for Start<'_> {
             None => param,
         }
     }
+}
+
+/// The model as it is, of which nothing is recorded.
+pub(crate) fn without_gradients<M: Module>(model: M) -> M {
+    model.map(&mut Stop)
 }
 
 /// Switches all gradients off.

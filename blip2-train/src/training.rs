@@ -1,9 +1,10 @@
 //! What of a checkpoint is trained, and how it is held.
 
 use blip2_core::{
-    Blip2Config, CheckpointFolder, CheckpointWeights, LoadReport, Precision, PrecisionPlan,
-    TextRows,
+    Blip2Config, Blip2Error, CheckpointFolder, CheckpointWeights, LoadReport, ModelKind, Precision,
+    PrecisionPlan,
     model::{Blip2ForConditionalGeneration, Blip2ForPretraining},
+    opened_with,
 };
 use blip2_kernels::{PackedMatrix, TensorRequest, WeightSource};
 use burn::tensor::{Device, TensorData};
@@ -85,7 +86,8 @@ impl Training {
         self
     }
 
-    /// Computes on this device. Default: `flex`.
+    /// Computes on this device, which is to be the objective's too
+    /// ([`Answering::device`](crate::Answering::device)). Default: `flex`.
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
         self
@@ -131,14 +133,23 @@ impl Training {
 
     /// Loads a model of retrieval with the head that writes, for the first stage. The head and the
     /// contrast's temperature are the checkpoint's where it holds them, as one does that was trained
-    /// here; else they begin anew, by random numbers that follow from `seed`. They always train.
+    /// here; else they begin anew, by random numbers that follow from `seed`. They always train. Of
+    /// the [precision](Self::precision) only the image encoder's counts; all else is held in `f32`.
     ///
     /// # Errors
     ///
     /// As [`load`](Self::load), and for a checkpoint of another kind.
     pub fn load_first_stage(self, seed: u64) -> Result<Trained<Blip2ForPretraining>, TrainError> {
         self.precision.check(&self.device)?;
-        TextRows::of(&self.folder)?;
+        let (kind, wanted) = (self.folder.kind()?, ModelKind::Blip2Retrieval);
+        if kind != wanted {
+            let reason = format!(
+                "the first stage trains a {wanted}, and this is a {kind}, which `{}` opens",
+                opened_with(kind)
+            );
+            let path = self.folder.path().to_path_buf();
+            return Err(Blip2Error::WrongModel { path, reason }.into());
+        }
         if self.parts.is_empty() && self.lora.is_none() {
             let reason = "neither a part nor an adapter was named".into();
             return Err(TrainError::NothingTrains { reason });

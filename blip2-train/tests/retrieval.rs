@@ -82,7 +82,7 @@ fn pictures_and_captions_learn_to_find_each_other() {
     for part in ["itc", "itm", "itg"] {
         assert!(last.parts.contains_key(part), "{part}");
     }
-    // Of each colour there are two pictures, and three texts that say the same.
+    // Of each colour there are two pictures that look alike, and three texts.
     let best = outcome.best.unwrap().value;
     assert!(best > 0.9, "{best}");
 
@@ -123,7 +123,45 @@ fn what_cannot_be_trained_is_refused() {
 
     let path = place.path().join("a.png");
     RgbImage::new(32, 32).save(&path).unwrap();
-    let data = Dataset::new(vec![PictureFile::File(path)], [(0, None, Vec::new())]).unwrap();
-    let error = reason(FirstStage::new(&folder, data).unwrap_err());
-    assert!(error.contains("no caption"), "{error}");
+    let text = |text: &str| vec![text.to_string()];
+    for (question, captions, part) in [
+        (None, Vec::new(), "no caption"),
+        (None, text(" "), "empty"),
+        (None, text("a [SEP] b"), "[SEP]"),
+        (Some("what is it?".to_string()), text("red"), "question"),
+    ] {
+        let picture = vec![PictureFile::File(path.clone())];
+        let data = Dataset::new(picture, [(0, question, captions)]).unwrap();
+        let error = reason(FirstStage::new(&folder, data).unwrap_err());
+        assert!(
+            error.contains(part) && error.contains("example 0"),
+            "{error}"
+        );
+    }
+}
+
+/// Recall is counted batch by batch, and passes over pictures that cannot be decoded.
+#[test]
+fn recall_is_of_all_whatever_the_batch() {
+    let place = tempfile::tempdir().unwrap();
+    let data = captioned(place.path());
+    let folder = folder();
+    let blip2 = Blip2Retrieval::from_pretrained(folder.path()).unwrap();
+    let processor = ImageProcessor::new(folder.image_processor().unwrap()).unwrap();
+    let texts = TextRows::of(&folder).unwrap();
+    let recall = |k, batch| {
+        let recall = Recall { k, batch };
+        let device = blip2.device();
+        recall.of(blip2.model(), &texts, &processor, &data, device)
+    };
+    assert_eq!(recall(12, 5).unwrap(), [1.0; 2]);
+    let [by_text, by_picture] = recall(2, 100).unwrap();
+    assert!(by_text < 1.0 && by_picture < 1.0);
+    for batch in [1, 5] {
+        let found = recall(2, batch).unwrap();
+        assert!((found[0] - by_text).abs() < 1e-9, "{found:?}");
+        assert!((found[1] - by_picture).abs() < 1e-9, "{found:?}");
+    }
+    std::fs::write(place.path().join("3-12.png"), "no picture").unwrap();
+    assert_eq!(recall(12, 3).unwrap(), [1.0; 2]);
 }

@@ -108,6 +108,11 @@ impl Job<'_> {
             let adapter = self.out.join("adapter");
             outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
             eprintln!("wrote {}", adapter.display());
+            let parts = self.config.train.objective == ObjectiveName::FirstStage
+                || !self.config.train.parts.is_empty();
+            if parts {
+                eprintln!("      (the adapters alone: what else was trained is in `model`)");
+            }
         }
         let model = self.out.join("model");
         outcome.trained.save(&model).map_err(Failure::work)?;

@@ -52,6 +52,10 @@ pub(super) fn first_stage(
         ("template", wanted.template.is_some()),
         ("lm_precision", wanted.lm_precision.is_some()),
         ("label_smoothing", config.recipe.label_smoothing != 0.0),
+        (
+            "questions_per_picture",
+            config.recipe.questions_per_picture.is_some(),
+        ),
     ] {
         if is_there {
             let text = format!("`{key}` is for answers; the first stage has no use for it");

@@ -50,6 +50,24 @@ impl EncodedTexts {
 }
 
 impl ProjectedImages {
+    /// All pictures of these, one after another; `None` for nothing.
+    pub fn cat(parts: Vec<Self>) -> Option<Self> {
+        let parts: Vec<_> = parts.into_iter().map(|part| part.0).collect();
+        (!parts.is_empty()).then(|| Self(Tensor::cat(parts, 0)))
+    }
+
+    /// The number of pictures.
+    pub fn count(&self) -> usize {
+        self.0.dims()[0]
+    }
+
+    /// At most `count` pictures from the one at `first` on.
+    #[must_use]
+    pub fn part(&self, first: usize, count: usize) -> Self {
+        let end = first.saturating_add(count).min(self.count());
+        Self(self.0.clone().slice_dim(0, first.min(end)..end))
+    }
+
     /// Scales projected queries, `[batch, queries, dim]`, to length 1.
     pub(super) fn new(projected: Tensor<3>) -> Self {
         Self(unit(projected))
@@ -79,6 +97,24 @@ impl ProjectedImages {
 }
 
 impl ProjectedTexts {
+    /// All texts of these, one after another; `None` for nothing.
+    pub fn cat(parts: Vec<Self>) -> Option<Self> {
+        let parts: Vec<_> = parts.into_iter().map(|part| part.0).collect();
+        (!parts.is_empty()).then(|| Self(Tensor::cat(parts, 0)))
+    }
+
+    /// The number of texts.
+    pub fn count(&self) -> usize {
+        self.0.dims()[0]
+    }
+
+    /// At most `count` texts from the one at `first` on.
+    #[must_use]
+    pub fn part(&self, first: usize, count: usize) -> Self {
+        let end = first.saturating_add(count).min(self.count());
+        Self(self.0.clone().slice_dim(0, first.min(end)..end))
+    }
+
     /// Scales projected texts, `[batch, dim]`, to length 1.
     pub(super) fn new(projected: Tensor<2>) -> Self {
         Self(unit(projected))

@@ -18,9 +18,11 @@ use crate::{
     },
 };
 
-/// Tensors that checkpoints hold without the model reading them: buffers of old versions, and what the
-/// first stage trains beside retrieval.
-pub(crate) const IGNORABLE: [&str; 7] = [
+/// Tensors that checkpoints hold without the model reading them: buffers of old versions.
+pub(crate) const IGNORABLE: [&str; 1] = ["position_ids"];
+
+/// The same of a model of retrieval, and what the first stage trains beside it.
+pub(crate) const IGNORABLE_OF_BOTH: [&str; 7] = [
     "position_ids",
     "temp",
     "cls.predictions.bias",
@@ -105,7 +107,7 @@ impl Blip2RetrievalBuilder {
         let source = CheckpointWeights::new(&checkpoint);
         let weights = Weights::new(&source, &device).with_precision(self.precision);
         let model = Blip2ForImageTextRetrieval::load(&config, &weights)?;
-        let report = source.finish(&IGNORABLE)?;
+        let report = source.finish(&IGNORABLE_OF_BOTH)?;
         if !report.unused.is_empty() {
             tracing::warn!(unused = ?report.unused, "the checkpoint holds tensors that retrieval does not read");
         }

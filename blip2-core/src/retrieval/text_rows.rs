@@ -75,8 +75,7 @@ impl TextRows {
     ///
     /// # Errors
     ///
-    /// For an empty text, one that spells out a special token, or no room for more than `[CLS]` and
-    /// `[SEP]`.
+    /// For an empty text, one that spells out a special token, or no room for `[CLS]` and `[SEP]`.
     pub fn rows_cut<T: AsRef<str>>(
         &self,
         texts: &[T],
