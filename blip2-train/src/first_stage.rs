@@ -2,25 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use blip2_core::{
-    Blip2Error, CheckpointFolder, TextRows,
-    model::{Blip2ForImageTextRetrieval, Blip2ForPretraining, ProjectedImages, ProjectedTexts},
-    scores::recall_at,
-};
+use blip2_core::{Blip2Error, CheckpointFolder, TextRows, model::Blip2ForPretraining};
 use blip2_io::{
-    dataset::{Dataset, LoadedBatch, Loader, OnBroken},
+    dataset::{Dataset, LoadedBatch},
     image::ImageProcessor,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
-    At, Losses, Objective, TrainError,
+    At, Losses, Objective, Recall, TrainError,
     objective::{Pairs, first_stage_losses},
+    recall::{MAX_TOKENS, check},
     trained::without_gradients,
 };
-
-/// The tokens of a text that is trained on (`max_txt_len` of LAVIS).
-const MAX_TOKENS: usize = 32;
 
 /// The three losses of the first stage on a data set's captions (contrast, matching, generation), and
 /// how well texts and pictures of another one find each other.
@@ -35,15 +29,6 @@ pub struct FirstStage {
     data: Dataset,
     device: Device,
     validation: Option<(Dataset, Recall)>,
-}
-
-/// How texts and pictures that find each other are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recall {
-    /// How many candidates of each count as found.
-    pub k: usize,
-    /// How many pictures, and how many texts, are encoded together.
-    pub batch: usize,
 }
 
 impl FirstStage {
@@ -154,130 +139,6 @@ impl Objective<Blip2ForPretraining> for FirstStage {
         )?;
         Ok(Some((of_pictures + of_texts) / 2.0))
     }
-}
-
-impl Recall {
-    /// The parts of texts that find their picture among all, and of pictures that find one of their
-    /// texts, by the similarity of their embeddings: between 0 and 1. Every caption of an example is
-    /// a text. Pictures that cannot be decoded are left out, with their texts.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Batch`] for an example that has no caption, a question, or a caption that cannot be
-    /// read; [`TrainError::Data`] if no picture can be decoded.
-    pub fn of(
-        self,
-        model: &Blip2ForImageTextRetrieval,
-        texts: &TextRows,
-        processor: &ImageProcessor,
-        data: &Dataset,
-        device: &Device,
-    ) -> Result<[f64; 2], TrainError> {
-        check(data, texts)?;
-        let (images, pictures) = self.images(model, processor, data, device)?;
-        let place: BTreeMap<usize, usize> = pictures.into_iter().zip(0..).collect();
-        let (mut captions, mut picture_of) = (Vec::new(), Vec::new());
-        let mut texts_of = vec![Vec::new(); place.len()];
-        for example in data.examples() {
-            let Some(&own) = place.get(&example.picture) else {
-                continue;
-            };
-            for caption in &example.answers {
-                texts_of[own].push(captions.len());
-                captions.push(caption.as_str());
-                picture_of.push(vec![own]);
-            }
-        }
-        let texts = self.texts(model, texts, &captions)?;
-        let (Some(images), Some(texts)) = (images, texts) else {
-            return Ok([0.0; 2]);
-        };
-
-        // Of all similarities there are never more than those of a batch.
-        let by_text = self.found(&picture_of, |first, count| {
-            images.similarity(&texts.part(first, count)).transpose()
-        })?;
-        let by_picture = self.found(&texts_of, |first, count| {
-            images.part(first, count).similarity(&texts)
-        })?;
-        Ok([by_text, by_picture])
-    }
-
-    /// All pictures that can be decoded, and their numbers in the data set.
-    fn images(
-        self,
-        model: &Blip2ForImageTextRetrieval,
-        processor: &ImageProcessor,
-        data: &Dataset,
-        device: &Device,
-    ) -> Result<(Option<ProjectedImages>, Vec<usize>), TrainError> {
-        let loader = Loader::new(data.clone(), processor.clone());
-        let loader = loader.batch(self.batch).by_picture(usize::MAX);
-        let (mut images, mut pictures) = (Vec::new(), Vec::new());
-        for batch in loader.on_broken(OnBroken::Skip).epoch(0) {
-            let batch = batch?;
-            let encoded = model.encode_images(batch.pixel_values.tensor(device))?;
-            images.push(model.project_images(&encoded)?);
-            pictures.extend(batch.pictures);
-        }
-        Ok((ProjectedImages::cat(images), pictures))
-    }
-
-    fn texts(
-        self,
-        model: &Blip2ForImageTextRetrieval,
-        texts: &TextRows,
-        captions: &[&str],
-    ) -> Result<Option<ProjectedTexts>, TrainError> {
-        let mut projected = Vec::new();
-        for part in captions.chunks(self.batch.max(1)) {
-            let rows = texts.rows_cut(part, MAX_TOKENS)?;
-            projected.push(model.project_texts(&model.encode_texts(&rows)?));
-        }
-        Ok(ProjectedTexts::cat(projected))
-    }
-
-    /// The part of queries that find one of what is `right` for them; `similarities` gives the rows of
-    /// so many queries from one on.
-    fn found(
-        self,
-        right: &[Vec<usize>],
-        similarities: impl Fn(usize, usize) -> Tensor<2>,
-    ) -> Result<f64, TrainError> {
-        let batch = self.batch.max(1);
-        let mut found = 0.0;
-        for (number, right) in right.chunks(batch).enumerate() {
-            let rows = similarities(number * batch, right.len());
-            let [_, candidates] = rows.dims();
-            let rows: Vec<f32> = rows.into_data().iter().collect();
-            let rows: Vec<Vec<f32>> = rows.chunks(candidates).map(<[f32]>::to_vec).collect();
-            let recall = recall_at(self.k, &rows, right).map_err(|error| TrainError::Batch {
-                reason: error.to_string(),
-            })?;
-            found += recall * right.len() as f64;
-        }
-        Ok(found / right.len().max(1) as f64)
-    }
-}
-
-/// Refuses examples that no pairs can be made of, by their ids: training would end in the midst else.
-fn check(data: &Dataset, texts: &TextRows) -> Result<(), TrainError> {
-    for example in data.examples() {
-        let fault = |what: String| {
-            let reason = format!("example {} {what}", example.id);
-            Err(TrainError::Batch { reason })
-        };
-        if example.question.is_some() {
-            return fault("is a question: the first stage is trained on captions".into());
-        }
-        if example.answers.is_empty() {
-            return fault("has no caption to train on".into());
-        }
-        if let Err(error) = texts.rows_cut(&example.answers, MAX_TOKENS) {
-            return fault(format!("has a caption that cannot be read: {error}"));
-        }
-    }
-    Ok(())
 }
 
 /// Which pairs show the same: those of one picture, those of the same tokens, and whatever that joins.

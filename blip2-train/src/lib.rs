@@ -39,6 +39,7 @@ mod lora;
 mod names;
 pub mod objective;
 mod optimizer;
+mod recall;
 mod run;
 mod schedule;
 mod state;
@@ -49,12 +50,13 @@ pub use answering::{Answering, Validation};
 pub use blip2_kernels::recompute::Recompute;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Scoring, answer_all};
-pub use first_stage::{FirstStage, Recall};
+pub use first_stage::FirstStage;
 pub use fresh::FreshWeights;
 pub use gradients::Gradients;
 pub use lora::{Lora, LoraConfig};
 pub use names::{Named, Names};
 pub use optimizer::AdamW;
+pub use recall::Recall;
 pub use run::{
     At, Average, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Watch, train,
 };

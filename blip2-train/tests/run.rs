@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use blip2_io::{
-    dataset::{Dataset, LoadedBatch, Loader, PictureFile},
+    dataset::{BrokenRecord, Dataset, LoadedBatch, Loader, OnBroken, PictureFile},
     image::{ImageProcessor, ImageProcessorConfig, Size},
 };
 use blip2_kernels::{Linear, RandomWeights};
@@ -316,5 +316,35 @@ fn what_is_no_number_is_told_with_its_step() {
             &mut (),
         );
         assert!(refused.is_err(), "{recipe:?}");
+    }
+}
+
+/// Pictures that cannot be decoded are told once and left out, a batch of them included.
+#[test]
+fn what_is_broken_is_left_out_where_that_is_asked() {
+    #[derive(Default)]
+    struct Told(Vec<String>);
+    impl Watch for Told {
+        fn left_out(&mut self, record: &BrokenRecord) {
+            self.0.push(record.to_string());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (batch, per_epoch) in [(1, 6), (3, 3)] {
+        let loader = loader(folder.path(), batch);
+        for level in [2, 5] {
+            fs::write(folder.path().join(format!("{level}.png")), "no picture").unwrap();
+        }
+        let run = |loader: &Loader, told: &mut Told| {
+            let recipe = constant(2 * per_epoch);
+            train(tiny(), AdamW::default(), loader, &recipe, &mut loss, told)
+        };
+        let mut told = Told::default();
+        assert!(run(&loader, &mut told).is_err());
+        let loader = loader.on_broken(OnBroken::Skip);
+        let outcome = run(&loader, &mut told).unwrap();
+        assert_eq!(outcome.metrics.records.len(), 2 * per_epoch);
+        assert_eq!(told.0.len(), 2, "{:?}", told.0);
+        assert!(told.0.iter().any(|text| text.contains("2.png")));
     }
 }

@@ -1,7 +1,7 @@
 //! What a person sees of a training.
 
 use blip2_core::CheckpointFolder;
-use blip2_io::dataset::Dataset;
+use blip2_io::dataset::{BrokenRecord, Dataset};
 use blip2_train::{Named, Outcome, Record, Score, Trained, Watch};
 use burn::module::Module;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -134,6 +134,10 @@ impl Watch for Bar {
         self.0.set_message(format!(
             "loss {loss:.4}, rate {lr:.1e}, gradient {grad_norm:.2}"
         ));
+    }
+
+    fn left_out(&mut self, record: &BrokenRecord) {
+        self.0.suspend(|| eprintln!("left out: {record}"));
     }
 
     fn scored(&mut self, score: &Score) {

@@ -106,10 +106,16 @@ impl Loader {
         self.with(|inner| inner.augmentation = augmentation)
     }
 
-    /// What becomes of pictures that cannot be decoded. Default: the batch fails.
+    /// What becomes of pictures that cannot be decoded. Default: the batch fails. A batch of which no
+    /// picture can be decoded fails in either case.
     #[must_use]
     pub fn on_broken(self, on_broken: OnBroken) -> Self {
         self.with(|inner| inner.on_broken = on_broken)
+    }
+
+    /// Whether pictures that cannot be decoded are left out.
+    pub fn leaves_out_broken(&self) -> bool {
+        self.inner.on_broken == OnBroken::Skip
     }
 
     /// How pictures are decoded.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use blip2_io::dataset::{LoadedBatch, Loader};
+use blip2_io::dataset::{BrokenRecord, DatasetError, LoadedBatch, Loader};
 use blip2_kernels::recompute::Recompute;
 use burn::{
     module::Module,
@@ -92,6 +92,11 @@ pub trait Watch {
         let _ = record;
     }
 
+    /// A picture cannot be decoded and is left out; told in the first epoch.
+    fn left_out(&mut self, record: &BrokenRecord) {
+        let _ = record;
+    }
+
     /// The model was evaluated.
     fn scored(&mut self, score: &Score) {
         let _ = score;
@@ -109,6 +114,10 @@ impl Watch for () {}
 impl<W: Watch + ?Sized> Watch for Box<W> {
     fn stepped(&mut self, record: &Record) {
         (**self).stepped(record);
+    }
+
+    fn left_out(&mut self, record: &BrokenRecord) {
+        (**self).left_out(record);
     }
 
     fn scored(&mut self, score: &Score) {
@@ -221,6 +230,27 @@ impl<M: Module> Run<'_, M> {
         Ok(())
     }
 
+    /// A batch, unless nothing is left of it where what is broken is to be left out.
+    fn whole(
+        &self,
+        batch: Result<LoadedBatch, DatasetError>,
+        loader: &Loader,
+        watch: &mut impl Watch,
+    ) -> Result<Option<LoadedBatch>, TrainError> {
+        let (batch, broken) = match batch {
+            Ok(batch) => {
+                let broken = batch.broken.clone();
+                (Some(batch), broken)
+            }
+            Err(DatasetError::Broken { records }) if loader.leaves_out_broken() => (None, records),
+            Err(error) => return Err(error.into()),
+        };
+        if self.notes.epoch == 0 {
+            broken.iter().for_each(|record| watch.left_out(record));
+        }
+        Ok(batch)
+    }
+
     /// Makes steps until the end; true if it came early.
     fn steps(
         &mut self,
@@ -235,8 +265,11 @@ impl<M: Module> Run<'_, M> {
             let (epoch, first) = (self.notes.epoch, self.notes.batch);
             let before = self.optimizer.steps();
             for batch in loader.epoch_from(epoch, first) {
-                self.gather(&mut gathered, &batch?, objective)?;
                 self.notes.batch += 1;
+                let Some(batch) = self.whole(batch, loader, watch)? else {
+                    continue;
+                };
+                self.gather(&mut gathered, &batch, objective)?;
                 if gathered.batches < self.recipe.accumulate {
                     continue;
                 }
