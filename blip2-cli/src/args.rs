@@ -235,7 +235,8 @@ pub(crate) struct ConvertArgs {
 pub(crate) struct TrainArgs {
     /// The file that says how; without it, a commented one is printed to begin with.
     pub(crate) config: Option<PathBuf>,
-    /// Load everything and show what would be trained, and what it takes, without training.
+    /// Load everything, try a step that is kept nowhere, and show what would be trained and what it
+    /// takes.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Show the training in the whole terminal.

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 
 use blip2_core::{CheckpointFolder, Device, Precision, PrecisionPlan, device_by_name};
 use blip2_io::{
-    dataset::{Dataset, Loader},
+    dataset::{Dataset, LoadedBatch, Loader},
     image::ImageProcessor,
 };
-use blip2_train::{AdamW, Lora, Objective, Recipe, TrainError, Trained, Training, Watch, train};
+use blip2_train::{
+    AdamW, At, Lora, Objective, Recipe, TrainError, Trained, Training, Watch, train,
+};
 use burn::module::Module;
 
 use crate::{Failure, args::TrainArgs, model::spinner};
@@ -84,13 +86,13 @@ impl Job<'_> {
             ..Recipe::new(steps, recipe.schedule(steps, per_epoch))
         };
         show::plan(self.config, self.folder, &trained, self.data, steps)?;
-        if self.args.dry_run {
-            return Ok(());
-        }
         let optimizer = AdamW::default()
             .betas(recipe.betas)
             .weight_decay(recipe.weight_decay)
             .layer_decay(recipe.layer_decay);
+        if self.args.dry_run {
+            return tried(trained, optimizer, &loader, own, objective);
+        }
         let mut watch = watch(self.args, steps)?;
         let outcome = train(
             trained,
@@ -138,6 +140,28 @@ impl Job<'_> {
         }
         Ok(loader)
     }
+}
+
+/// Makes a single step that is kept nowhere, and shows what it took.
+fn tried<M: Module>(
+    trained: Trained<M>,
+    optimizer: AdamW,
+    loader: &Loader,
+    recipe: Recipe,
+    mut objective: impl Objective<M>,
+) -> Result<(), Failure> {
+    let spinner = spinner("trying a step");
+    let recipe = Recipe {
+        steps: 1,
+        states: None,
+        ..recipe
+    };
+    // Without its score, which might take longer than many steps.
+    let mut losses = |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
+    let outcome = train(trained, optimizer, loader, &recipe, &mut losses, &mut ());
+    spinner.finish_and_clear();
+    show::tried(&outcome.map_err(Failure::work)?);
+    Ok(())
 }
 
 /// The model, while a spinner turns.

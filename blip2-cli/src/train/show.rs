@@ -1,6 +1,6 @@
 //! What a person sees of a training.
 
-use blip2_core::CheckpointFolder;
+use blip2_core::{CheckpointFolder, memory::machine::peak_resident};
 use blip2_io::dataset::{BrokenRecord, Dataset};
 use blip2_train::{Named, Outcome, Record, Score, Trained, Watch};
 use burn::module::Module;
@@ -73,6 +73,22 @@ pub(super) fn plan<M: Module>(
         resident().unwrap_or(0) as f64 / 1e9
     );
     Ok(())
+}
+
+/// What a step took that was tried.
+pub(super) fn tried<M>(outcome: &Outcome<M>) {
+    if let Some(record) = outcome.metrics.records.last() {
+        eprintln!(
+            "a step    {:.2} s, loss {:.4}, gradient {:.2}",
+            record.seconds, record.loss, record.grad_norm
+        );
+    }
+    if let Some(bytes) = peak_resident() {
+        eprintln!(
+            "          {:.2} GB at the most, from loading to its end",
+            bytes as f64 / 1e9
+        );
+    }
 }
 
 /// Bytes of this process in memory.
