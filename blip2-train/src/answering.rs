@@ -4,7 +4,7 @@ use blip2_core::{
     AnswerRows, Blip2Pipeline, CheckpointFolder, GenerationConfig, LabeledRows, Template,
     model::Blip2ForConditionalGeneration,
 };
-use blip2_io::dataset::{Dataset, LoadedBatch};
+use blip2_io::dataset::{Dataset, Example, LoadedBatch};
 use burn::tensor::Device;
 
 use crate::{
@@ -93,12 +93,10 @@ impl Answering {
 
     fn rows(&self, batch: &LoadedBatch, seed: u64) -> Result<LabeledRows, TrainError> {
         let examples = batch.examples.iter().enumerate().map(|(row, (number, _))| {
-            let example = &self.data.examples()[*number];
-            let draw = seed.rotate_left(row as u32 % 64) as usize;
-            let answer = example.answers[draw % example.answers.len()].as_str();
-            (example.question.as_deref(), answer)
+            let example = example(&self.data, *number)?;
+            Ok((example.question.as_deref(), drawn(example, row, seed)?))
         });
-        let examples: Vec<_> = examples.collect();
+        let examples: Vec<_> = examples.collect::<Result<_, TrainError>>()?;
         let questions = examples
             .iter()
             .filter(|(question, _)| question.is_some())
@@ -116,6 +114,24 @@ impl Answering {
             .map(|(question, answer)| (question.unwrap_or_default(), answer));
         Ok(self.rows.questions(&pairs.collect::<Vec<_>>())?)
     }
+}
+
+/// An example of a batch.
+pub(crate) fn example(data: &Dataset, number: usize) -> Result<&Example, TrainError> {
+    let found = data.examples().get(number);
+    found.ok_or_else(|| TrainError::Batch {
+        reason: format!("it is of another data set: this one has no example number {number}"),
+    })
+}
+
+/// One of an example's answers, or captions, for a row of a batch.
+pub(crate) fn drawn(example: &Example, row: usize, seed: u64) -> Result<&str, TrainError> {
+    let draw = seed.rotate_left(row as u32 % 64) as usize;
+    let place = draw.checked_rem(example.answers.len());
+    let found = place.and_then(|place| example.answers.get(place));
+    found.map(String::as_str).ok_or_else(|| TrainError::Batch {
+        reason: format!("example {} has no answer to train on", example.id),
+    })
 }
 
 impl Objective<Blip2ForConditionalGeneration> for Answering {

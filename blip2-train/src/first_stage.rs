@@ -11,6 +11,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
     At, Losses, Objective, Recall, TrainError,
+    answering::{drawn, example},
     objective::{Pairs, first_stage_losses},
     recall::{MAX_TOKENS, check},
     trained::without_gradients,
@@ -76,21 +77,18 @@ impl FirstStage {
 
     /// Pictures and captions, pair by pair.
     fn pairs(&self, batch: &LoadedBatch, seed: u64) -> Result<Pairs, TrainError> {
-        let examples = batch.examples.iter().enumerate();
-        let captions: Vec<&str> = examples
-            .map(|(row, &(number, _))| {
-                let captions = &self.data.examples()[number].answers;
-                let draw = seed.rotate_left(row as u32 % 64) as usize;
-                captions[draw % captions.len()].as_str()
-            })
-            .collect();
+        let (mut pictures, mut captions) = (Vec::new(), Vec::new());
+        for (row, &(number, _)) in batch.examples.iter().enumerate() {
+            let example = example(&self.data, number)?;
+            pictures.push(example.picture);
+            captions.push(drawn(example, row, seed)?);
+        }
         let texts = self.texts.rows_cut(&captions, MAX_TOKENS)?;
         let mut subjects = Subjects::default();
-        let shown: Vec<usize> = batch
-            .examples
-            .iter()
+        let shown: Vec<usize> = pictures
+            .into_iter()
             .zip(texts.ids())
-            .map(|(&(number, _), ids)| subjects.of(self.data.examples()[number].picture, ids))
+            .map(|(picture, ids)| subjects.of(picture, ids))
             .collect();
         let places: Vec<i64> = batch.examples.iter().map(|&(_, at)| at as i64).collect();
         let count = places.len();

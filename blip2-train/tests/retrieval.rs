@@ -167,3 +167,26 @@ fn recall_is_of_all_whatever_the_batch() {
         assert_eq!(recall(12, batch).unwrap(), [1.0; 2]);
     }
 }
+
+#[test]
+fn batches_of_another_data_set_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, folder) = (captioned(place.path()), folder());
+    let training = Training::of(&folder).unwrap().queries();
+    let trained = training.load_first_stage(0).unwrap();
+    let processor = ImageProcessor::new(folder.image_processor().unwrap()).unwrap();
+    let loader = Loader::new(data.clone(), processor).batch(8);
+    let mut objective = FirstStage::new(&folder, data.first(3)).unwrap();
+    let recipe = Recipe::new(1, Schedule::Constant { lr: 1e-3 });
+    let optimizer = AdamW::default();
+    let error = train(
+        trained,
+        optimizer,
+        &loader,
+        &recipe,
+        &mut objective,
+        &mut (),
+    );
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("another data set"), "{error}");
+}
