@@ -173,7 +173,7 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
                 "text_projection",
                 "itm_head",
             ],
-            &retrieval::IGNORABLE_OF_BOTH,
+            &retrieval::IGNORABLE_BESIDE_RETRIEVAL,
         ),
         ModelKind::Blip2Text => (
             &["embeddings", "qformer", "text_projection"],

@@ -128,7 +128,7 @@ impl Objective<Blip2ForPretraining> for FirstStage {
             return Ok(None);
         };
         let model = without_gradients(model.clone());
-        let [of_pictures, of_texts] = recall.of(
+        let [of_pictures, of_texts] = recall.of_checked(
             model.retrieval(),
             &self.texts,
             &self.processor,

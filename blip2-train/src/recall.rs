@@ -45,6 +45,18 @@ impl Recall {
         device: &Device,
     ) -> Result<[f64; 2], TrainError> {
         check(data, texts)?;
+        self.of_checked(model, texts, processor, data, device)
+    }
+
+    /// The same of examples that were checked before.
+    pub(crate) fn of_checked(
+        self,
+        model: &Blip2ForImageTextRetrieval,
+        texts: &TextRows,
+        processor: &ImageProcessor,
+        data: &Dataset,
+        device: &Device,
+    ) -> Result<[f64; 2], TrainError> {
         let (images, pictures) = self.images(model, processor, data, device)?;
         let place: BTreeMap<usize, usize> = pictures.into_iter().zip(0..).collect();
         let (mut captions, mut picture_of) = (Vec::new(), Vec::new());

@@ -50,6 +50,21 @@ fn tensors(path: &Path) -> Vec<(String, Vec<usize>, Vec<f32>)> {
     all
 }
 
+/// Saves the model, which then gives the same logits as it does with its adapters apart.
+fn saved_the_same(trained: &Trained<Model>, batch: &Batch) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    trained.save(folder.path()).unwrap();
+    let merged = Training::of(&CheckpointFolder::open(folder.path()).unwrap()).unwrap();
+    let merged = merged.bridge().load().unwrap().into_model();
+    let apart = logits(trained.model(), batch);
+    let (most, largest) = difference(&logits(&merged, batch), &apart);
+    assert!(
+        most < 1e-4 * (largest / 10.0).max(1.0),
+        "{most} of {largest}"
+    );
+    folder
+}
+
 fn steps(
     trained: &mut Trained<Model>,
     optimizer: &mut AdamW,
@@ -202,16 +217,7 @@ fn merged_adapters_give_the_same_numbers() {
     );
     let mut trained = training("blip2_opt").lora(lora, 3).unwrap().load().unwrap();
     steps(&mut trained, &mut AdamW::default(), &batch, 4);
-    let apart = logits(trained.model(), &batch);
-    let folder = tempfile::tempdir().unwrap();
-    trained.save(folder.path()).unwrap();
-    let merged = Training::of(&CheckpointFolder::open(folder.path()).unwrap()).unwrap();
-    let merged = merged.bridge().load().unwrap().into_model();
-    let (most, largest) = difference(&logits(&merged, &batch), &apart);
-    assert!(
-        most < 1e-4 * (largest / 10.0).max(1.0),
-        "{most} of {largest}"
-    );
+    let folder = saved_the_same(&trained, &batch);
     // What was not trained is as it was, to the bit.
     let of = |path: &Path| tensors(&path.join("model.safetensors"));
     let (old, new) = (of(&models().join("blip2_opt")), of(folder.path()));
@@ -241,16 +247,7 @@ fn adapters_of_trained_layers_are_merged_too() {
     let training_of_both = training("blip2_opt").bridge().lora(lora, 3).unwrap();
     let mut trained = training_of_both.load().unwrap();
     steps(&mut trained, &mut AdamW::default(), &batch, 4);
-    let apart = logits(trained.model(), &batch);
-    let folder = tempfile::tempdir().unwrap();
-    trained.save(folder.path()).unwrap();
-    let merged = Training::of(&CheckpointFolder::open(folder.path()).unwrap()).unwrap();
-    let merged = merged.bridge().load().unwrap().into_model();
-    let (most, largest) = difference(&logits(&merged, &batch), &apart);
-    assert!(
-        most < 1e-4 * (largest / 10.0).max(1.0),
-        "{most} of {largest}"
-    );
+    saved_the_same(&trained, &batch);
 }
 
 #[test]

@@ -52,8 +52,7 @@ impl EncodedTexts {
 impl ProjectedImages {
     /// All pictures of these, one after another; `None` for nothing.
     pub fn cat(parts: Vec<Self>) -> Option<Self> {
-        let parts: Vec<_> = parts.into_iter().map(|part| part.0).collect();
-        (!parts.is_empty()).then(|| Self(Tensor::cat(parts, 0)))
+        joined(parts.into_iter().map(|part| part.0).collect()).map(Self)
     }
 
     /// The number of pictures.
@@ -64,8 +63,7 @@ impl ProjectedImages {
     /// At most `count` pictures from the one at `first` on.
     #[must_use]
     pub fn part(&self, first: usize, count: usize) -> Self {
-        let end = first.saturating_add(count).min(self.count());
-        Self(self.0.clone().slice_dim(0, first.min(end)..end))
+        Self(some_of(&self.0, first, count))
     }
 
     /// Scales projected queries, `[batch, queries, dim]`, to length 1.
@@ -99,8 +97,7 @@ impl ProjectedImages {
 impl ProjectedTexts {
     /// All texts of these, one after another; `None` for nothing.
     pub fn cat(parts: Vec<Self>) -> Option<Self> {
-        let parts: Vec<_> = parts.into_iter().map(|part| part.0).collect();
-        (!parts.is_empty()).then(|| Self(Tensor::cat(parts, 0)))
+        joined(parts.into_iter().map(|part| part.0).collect()).map(Self)
     }
 
     /// The number of texts.
@@ -111,8 +108,7 @@ impl ProjectedTexts {
     /// At most `count` texts from the one at `first` on.
     #[must_use]
     pub fn part(&self, first: usize, count: usize) -> Self {
-        let end = first.saturating_add(count).min(self.count());
-        Self(self.0.clone().slice_dim(0, first.min(end)..end))
+        Self(some_of(&self.0, first, count))
     }
 
     /// Scales projected texts, `[batch, dim]`, to length 1.
@@ -124,6 +120,17 @@ impl ProjectedTexts {
     pub fn tensor(&self) -> Tensor<2> {
         self.0.clone()
     }
+}
+
+/// All of these along the first axis.
+fn joined<const D: usize>(parts: Vec<Tensor<D>>) -> Option<Tensor<D>> {
+    (!parts.is_empty()).then(|| Tensor::cat(parts, 0))
+}
+
+/// At most `count` along the first axis, from `first` on.
+fn some_of<const D: usize>(all: &Tensor<D>, first: usize, count: usize) -> Tensor<D> {
+    let end = first.saturating_add(count).min(all.dims()[0]);
+    all.clone().slice_dim(0, first.min(end)..end)
 }
 
 /// Vectors along the last axis scaled to length 1, as `torch.nn.functional.normalize` does.
@@ -151,5 +158,17 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
+    }
+
+    #[test]
+    fn parts_are_cut_and_joined_again() {
+        let texts = Tensor::from_floats([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], &Device::flex());
+        let texts = ProjectedTexts::new(texts);
+        let parts = vec![texts.part(0, 2), texts.part(2, usize::MAX)];
+        assert_eq!([parts[0].count(), parts[1].count()], [2, 1]);
+        assert_eq!([texts.part(1, 0).count(), texts.part(9, 4).count()], [0, 0]);
+        let joined = ProjectedTexts::cat(parts).unwrap();
+        assert_eq!(joined.tensor().into_data(), texts.tensor().into_data());
+        assert!(ProjectedTexts::cat(Vec::new()).is_none());
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) const IGNORABLE: [&str; 1] = ["position_ids"];
 
 /// The same of a model of retrieval, and what the first stage trains beside it.
-pub(crate) const IGNORABLE_OF_BOTH: [&str; 7] = [
+pub(crate) const IGNORABLE_BESIDE_RETRIEVAL: [&str; 7] = [
     "position_ids",
     "temp",
     "cls.predictions.bias",
@@ -107,7 +107,7 @@ impl Blip2RetrievalBuilder {
         let source = CheckpointWeights::new(&checkpoint);
         let weights = Weights::new(&source, &device).with_precision(self.precision);
         let model = Blip2ForImageTextRetrieval::load(&config, &weights)?;
-        let report = source.finish(&IGNORABLE_OF_BOTH)?;
+        let report = source.finish(&IGNORABLE_BESIDE_RETRIEVAL)?;
         if !report.unused.is_empty() {
             tracing::warn!(unused = ?report.unused, "the checkpoint holds tensors that retrieval does not read");
         }

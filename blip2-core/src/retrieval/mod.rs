@@ -17,7 +17,7 @@ use blip2_kernels::Precision;
 use burn::tensor::Device;
 
 pub use builder::Blip2RetrievalBuilder;
-pub(crate) use builder::{IGNORABLE, IGNORABLE_OF_BOTH};
+pub(crate) use builder::{IGNORABLE, IGNORABLE_BESIDE_RETRIEVAL};
 pub use embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding};
 pub use halves::{ImageEmbedder, TextEmbedder};
 pub use text_rows::TextRows;
