@@ -41,56 +41,59 @@
 //! Layers follow Burn's idiom: a tensor whose width does not fit a layer panics. The crates above
 //! check shapes where user input enters and return errors.
 
-mod activation;
-mod attention;
-mod cache;
-mod embedding;
-#[cfg(feature = "flex")]
-mod flex;
-mod isa;
-mod linear;
-mod low_rank;
-mod math;
+#[cfg(feature = "autodiff")]
+mod autodiff;
+mod kernel;
+mod layer;
 mod matrix;
-mod mlp;
-mod norm;
-#[cfg(feature = "autodiff")]
-mod optimizer;
-mod packed;
-mod precision;
-mod product;
-mod random;
-pub mod recompute;
-#[cfg(feature = "autodiff")]
-mod recorded;
-#[cfg(feature = "autodiff")]
-mod recycle;
-mod threads;
+mod seam;
 mod weights;
 
-pub use activation::Activation;
-pub use attention::{
-    Attended, MASKED, attention, attention_to_sources, causal_bias, joint_attention, merge_heads,
-    padding_bias, rounded_attention, split_heads,
+pub use kernel::{activation::Activation, isa::Isa};
+pub use layer::{
+    attention::{
+        MASKED, attention, attention_to_sources, causal_bias, joint_attention, merge_heads,
+        padding_bias, rounded_attention, split_heads,
+    },
+    cache::KvCache,
+    embedding::Embedding,
+    linear::Linear,
+    low_rank::LowRank,
+    mlp::mlp,
+    norm::{LayerNorm, RmsNorm},
 };
-pub use cache::KvCache;
-pub use embedding::Embedding;
-pub use isa::Isa;
-pub use linear::Linear;
-pub use low_rank::LowRank;
-pub use matrix::Matrix;
-pub use mlp::mlp;
-pub use norm::{LayerNorm, RmsNorm};
-pub use packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize};
-pub use precision::{Precision, UnknownPrecision};
-pub use random::RandomWeights;
-pub use weights::{LowRankData, Role, TensorRequest, WeightSource, Weights, packed_matrix, packs};
+pub use matrix::{
+    Matrix,
+    packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize},
+};
+pub use seam::{
+    attention::{Attended, Attention, Rounding},
+    packs,
+};
+pub use weights::{
+    cursor::Weights,
+    observer::{LowRankData, WeightObserver},
+    precision::{Precision, UnknownPrecision},
+    random::RandomWeights,
+    request::TensorRequest,
+    role::Role,
+    source::{WeightSource, packed_matrix},
+};
 #[cfg(feature = "autodiff")]
 pub use {
-    optimizer::{AdamWStep, sum_of_squares},
-    recycle::Recycling,
-    threads::in_pool,
+    autodiff::{
+        optimizer::{AdamWStep, sum_of_squares},
+        pool::in_pool,
+    },
+    kernel::buffers::Recycling,
 };
+
+/// Gradient checkpointing: layers that are computed again in the backward pass, instead of being kept.
+pub mod recompute {
+    #[cfg(feature = "autodiff")]
+    pub use crate::autodiff::recompute::Recompute;
+    pub use crate::seam::checkpointed as layer;
+}
 
 /// Numbers between −1 and 1 for tests.
 #[cfg(test)]

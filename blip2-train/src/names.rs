@@ -2,8 +2,8 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use blip2_kernels::{LowRankData, PackedMatrix, Role, TensorRequest, WeightSource};
-use burn::{module::ParamId, tensor::TensorData};
+use blip2_kernels::{LowRankData, Role, TensorRequest, WeightObserver};
+use burn::module::ParamId;
 
 use crate::Lora;
 
@@ -52,23 +52,16 @@ impl Names {
     }
 }
 
-/// A source of weights that remembers what became of them, keeps trained ones as tensors, and adds
-/// adapters.
+/// Remembers what became of a model's weights, keeps trained ones as tensors, and adds adapters.
 pub(crate) struct Remembering<'s> {
-    source: &'s dyn WeightSource,
     trains: &'s dyn Fn(&str) -> bool,
     lora: Option<&'s Lora>,
     names: RefCell<Names>,
 }
 
 impl<'s> Remembering<'s> {
-    pub(crate) fn new(
-        source: &'s dyn WeightSource,
-        trains: &'s dyn Fn(&str) -> bool,
-        lora: Option<&'s Lora>,
-    ) -> Self {
+    pub(crate) fn new(trains: &'s dyn Fn(&str) -> bool, lora: Option<&'s Lora>) -> Self {
         Self {
-            source,
             trains,
             lora,
             names: RefCell::default(),
@@ -80,15 +73,7 @@ impl<'s> Remembering<'s> {
     }
 }
 
-impl WeightSource for Remembering<'_> {
-    fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
-        self.source.tensor(request)
-    }
-
-    fn packed(&self, request: &TensorRequest<'_>) -> Option<PackedMatrix> {
-        self.source.packed(request)
-    }
-
+impl WeightObserver for Remembering<'_> {
     fn made(&self, request: &TensorRequest<'_>, id: ParamId) {
         let named = Named {
             name: request.name.to_string(),
@@ -108,13 +93,5 @@ impl WeightSource for Remembering<'_> {
         };
         let layer = request.name.strip_suffix(".weight")?;
         self.lora?.data(layer, [outputs, inputs])
-    }
-
-    fn release(&self, request: &TensorRequest<'_>) {
-        self.source.release(request);
-    }
-
-    fn contains(&self, name: &str) -> bool {
-        self.source.contains(name)
     }
 }

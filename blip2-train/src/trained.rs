@@ -45,8 +45,9 @@ impl<M: Module> Trained<M> {
         lora: Option<&Lora>,
         build: impl FnOnce(&Weights<'_>) -> Result<M, TrainError>,
     ) -> Result<Self, TrainError> {
-        let remembering = crate::names::Remembering::new(source, dense, lora);
-        let model = build(&Weights::new(&remembering, device))?;
+        let remembering = crate::names::Remembering::new(dense, lora);
+        let weights = Weights::new(source, device).observed_by(&remembering);
+        let model = build(&weights)?;
         let names = remembering.into_names();
         let moves = |named: &&Named| named.is_lora() || trains(&named.name);
         let trained: BTreeSet<String> = names

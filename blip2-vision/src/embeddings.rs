@@ -56,7 +56,7 @@ impl Embeddings {
                 Role::Dense,
             ),
             patch_embedding: Linear::new(
-                Matrix::dense(kernel.param_as(
+                Matrix::Dense(kernel.param_as(
                     "weight",
                     &[hidden, 3, patch, patch],
                     [hidden, 3 * patch * patch],

@@ -1,0 +1,169 @@
+//! A linear layer with its bias, activation and residual, and its gradient.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+
+use super::{
+    Operand, Step, absent, any_recorded, contiguous, lifted, operand, record, slice, tensor,
+};
+use crate::{
+    kernel::{
+        activation::Activation,
+        buffers::Floats,
+        isa::Isa,
+        product::{
+            backward::Backward,
+            epilogue::{Epilogue, SliceEpilogue},
+            transient::{TransientMatrix, linear_keeping},
+        },
+        threads,
+    },
+    matrix::{Matrix, packed::PackedMatrix},
+};
+
+/// What multiplies the input.
+#[derive(Debug, Clone)]
+enum Weight {
+    /// A tensor, which may want a gradient.
+    Dense,
+    /// A packed matrix, which stays as it is.
+    Packed(PackedMatrix),
+}
+
+/// `residual + activation(x · Wᵀ + bias)`; `None` where nothing is recorded, or not on `flex`.
+pub(crate) fn linear<const D: usize>(
+    x: &Tensor<D>,
+    matrix: &Matrix,
+    epilogue: &Epilogue<Tensor<1>, Tensor<D>>,
+) -> Option<Tensor<D>> {
+    let Epilogue {
+        bias,
+        activation,
+        residual,
+    } = epilogue;
+    let (activation, outputs) = (*activation, matrix.outputs());
+    let (weight, kind, device) = match matrix {
+        Matrix::Dense(weight) => {
+            let weight = weight.val();
+            (operand(&weight)?, Weight::Dense, Some(weight.device()))
+        }
+        Matrix::Packed(packed) => (absent(), Weight::Packed(packed.clone()), None),
+    };
+    let devices = [
+        Some(x.device()),
+        device,
+        bias.as_ref().map(Tensor::device),
+        residual.as_ref().map(Tensor::device),
+    ];
+    if !any_recorded(devices.into_iter().flatten()) {
+        return None;
+    }
+    let mut shape = x.dims();
+    let inputs = shape[D - 1];
+    let rows = shape[..D - 1].iter().product::<usize>();
+    shape[D - 1] = outputs;
+    let operands = [operand(x)?, weight, optional(bias)?, optional(residual)?];
+    let output = record(operands, |[x, weight, bias, residual]| {
+        let x = x.reshape([rows, inputs].into());
+        let epilogue = SliceEpilogue {
+            bias: present(&bias),
+            activation,
+            residual: present(&residual),
+        };
+        let (isa, keep) = (Isa::active(), activation.is_some());
+        let [y, kept] = match &kind {
+            Weight::Dense => {
+                let matrix = TransientMatrix {
+                    weight: slice(&weight),
+                    transposed: false,
+                    outputs,
+                    inputs,
+                };
+                matrix.linear(isa, slice(&x), &epilogue, keep)
+            }
+            Weight::Packed(packed) => {
+                linear_keeping(isa, slice(&x), packed.panels(), &epilogue, keep)
+            }
+        };
+        let kept = activation.map(|activation| (activation, Arc::new(kept)));
+        let step = Layer {
+            x,
+            weight,
+            kind,
+            kept,
+        };
+        (tensor(y, shape), step)
+    });
+    Some(lifted(output))
+}
+
+/// An operand that may not be there.
+fn optional<const D: usize>(tensor: &Option<Tensor<D>>) -> Option<Operand> {
+    match tensor {
+        Some(tensor) => operand(tensor),
+        None => Some(absent()),
+    }
+}
+
+/// The elements of an operand that is there.
+fn present(tensor: &FlexTensor) -> Option<&[f32]> {
+    (tensor.layout().shape().num_elements() > 0).then(|| slice(tensor))
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    /// `[rows, in]`
+    x: FlexTensor,
+    /// `[out, in]`; nothing of a packed matrix.
+    weight: FlexTensor,
+    kind: Weight,
+    /// What the activation was applied to, `[rows, out]`.
+    kept: Option<(Activation, Arc<Floats>)>,
+}
+
+impl Step<4> for Layer {
+    fn gradients(self, gradient: FlexTensor, wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
+        let [of_x, of_weight, of_bias, of_residual] = wanted;
+        let gradient = contiguous(gradient);
+        let shape = gradient.layout().shape().clone();
+        let rows = self.x.layout().shape()[0];
+        let outputs = slice(&gradient).len() / rows.max(1);
+        let residual = of_residual.then(|| gradient.clone());
+        let inputs = self.x.layout().shape()[1];
+        let unpacked;
+        let weight = match &self.kind {
+            _ if !of_x => None,
+            Weight::Dense => Some(slice(&self.weight)),
+            Weight::Packed(packed) => {
+                let mut values = vec![0f32; outputs * inputs];
+                let rows = values.chunks_mut(inputs.max(1)).enumerate();
+                threads::each(rows, |(output, row)| packed.read_row(output, row));
+                unpacked = values;
+                Some(unpacked.as_slice())
+            }
+        };
+        let kept = self.kept.as_ref();
+        let backward = Backward {
+            isa: Isa::active(),
+            gradient: slice(&gradient),
+            kept: kept.map(|(activation, kept)| (*activation, &***kept)),
+            x: slice(&self.x),
+            weight,
+            inputs,
+            outputs,
+            wants: [of_weight && matches!(self.kind, Weight::Dense), of_bias],
+        };
+        let found = backward.run();
+        let x = found.x.map(|x| {
+            let mut shape = shape;
+            let last = shape.num_dims() - 1;
+            shape[last] = inputs;
+            tensor(x, [rows, inputs]).reshape(shape)
+        });
+        let weight = found.weight.map(|values| tensor(values, [outputs, inputs]));
+        let bias = found.bias.map(|values| tensor(values, [outputs]));
+        [x, weight, bias, residual]
+    }
+}

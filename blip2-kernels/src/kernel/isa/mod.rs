@@ -1,0 +1,177 @@
+//! The instruction sets that kernels are written for, and the choice among them at run time.
+//!
+//! Nothing outside this module and [`tile`] knows instructions: [`tile`] holds the inner loops of
+//! matrix products, and [`vectorized!`] compiles a plain loop once for each set.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+#[cfg(feature = "autodiff")]
+pub(crate) mod strided;
+pub(crate) mod tile;
+
+use std::{fmt, sync::OnceLock};
+
+/// A set of vector instructions, each containing those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Isa {
+    /// What every processor of the target has; the compiler vectorises with SSE2 or NEON.
+    Portable,
+    /// x86 AVX2 with FMA and F16C.
+    Avx2,
+    /// x86 AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// AVX-512 with VNNI: products of 8-bit integers.
+    Avx512Vnni,
+    /// AVX-512 with VNNI and BF16: products of brain floats.
+    Avx512Bf16,
+}
+
+impl Isa {
+    /// The environment variable that holds kernels to a narrower set than the machine has, by its
+    /// [name](Isa::name). A name that is unknown, or of a set that the machine lacks, is ignored.
+    pub const VARIABLE: &str = "BLIP2_ISA";
+
+    const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Vnni,
+        Self::Avx512Bf16,
+    ];
+
+    /// The sets that this machine has, narrowest first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// The set in use: the widest of the machine, or the one that [`Isa::VARIABLE`] asked for when
+    /// the first product was computed.
+    pub fn active() -> Self {
+        static ACTIVE: OnceLock<Isa> = OnceLock::new();
+        *ACTIVE.get_or_init(|| {
+            let asked = std::env::var(Self::VARIABLE).ok();
+            let asked = Self::available().find(|isa| Some(isa.name()) == asked.as_deref());
+            let widest = Self::available().last();
+            asked.or(widest).unwrap_or(Self::Portable)
+        })
+    }
+
+    /// The name: `portable`, `avx2`, `avx512`, `avx512vnni` or `avx512bf16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
+            Self::Avx512Bf16 => "avx512bf16",
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_available(self) -> bool {
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => {
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+            }
+            Self::Avx512 => {
+                Self::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni")
+            }
+            Self::Avx512Bf16 => {
+                Self::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_available(self) -> bool {
+        self == Self::Portable
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Compiles a function of slices once for each width of vector and calls the widest that `isa`
+/// allows: `vectorized! { fn name(arguments) -> Result { body } }` makes
+/// `fn name(isa: Isa, arguments) -> Result`. The body is a plain loop that the compiler vectorises;
+/// sums must be written over [`LANES`](crate::kernel::isa::LANES) accumulators, since the compiler does not
+/// reorder them.
+macro_rules! vectorized {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+        $(#[$doc])*
+        #[allow(unsafe_code)]
+        $visibility fn $name(isa: $crate::kernel::isa::Isa, $($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn body($($argument: $type),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+            fn avx512($($argument: $type),*) $(-> $result)? { body($($argument),*) }
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($argument: $type),*) $(-> $result)? { body($($argument),*) }
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                if isa >= $crate::kernel::isa::Isa::Avx512 {
+                    // SAFETY: an `Isa` is made by asking the processor for it, so that it has the
+                    // instructions; the function itself is safe.
+                    return unsafe { avx512($($argument),*) };
+                }
+                if isa >= $crate::kernel::isa::Isa::Avx2 {
+                    // SAFETY: as above.
+                    return unsafe { avx2($($argument),*) };
+                }
+            }
+            let _ = isa;
+            body($($argument),*)
+        }
+    };
+}
+pub(crate) use vectorized;
+
+/// Has a line of memory brought near before it is used; does nothing where there is no instruction
+/// for that.
+#[inline(always)]
+#[allow(unsafe_code)]
+pub(crate) fn prefetch(place: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 processor has the instruction, and it is harmless with any address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
+    }
+    let _ = place;
+}
+
+/// How many accumulators a sum is spread over, so that it can be vectorised.
+pub(crate) const LANES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_machine_has_the_portable_set_first() {
+        assert_eq!(Isa::available().next(), Some(Isa::Portable));
+        assert!(Isa::available().any(|isa| isa == Isa::active()));
+    }
+}

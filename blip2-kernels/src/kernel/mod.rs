@@ -1,0 +1,19 @@
+//! Kernels: functions of slices, on the CPU.
+//!
+//! Nothing here knows a layer, how a matrix came to be packed, or a graph of gradients. [`isa`] holds
+//! what is written in instructions; the rest is plain loops around it.
+
+pub(crate) mod activation;
+pub(crate) mod attention;
+#[cfg(feature = "autodiff")]
+pub(crate) mod buffers;
+#[cfg(feature = "flex")]
+pub(crate) mod cache;
+#[cfg(feature = "flex")]
+pub(crate) mod flex;
+pub(crate) mod isa;
+pub(crate) mod math;
+pub(crate) mod norm;
+pub(crate) mod panels;
+pub(crate) mod product;
+pub(crate) mod threads;

@@ -1,0 +1,397 @@
+//! Products of activations with packed matrices.
+//!
+//! [`linear`] is the whole of a linear layer in one pass over the matrix: product, bias, activation
+//! and residual. The matrix is shared out by panels, or many rows of a small one by rows, among the
+//! threads of the current `rayon` pool.
+//! Each element of the result is summed in an order that depends on the matrix alone, so that a
+//! row's result is the same to the bit whether it stands alone or in a batch, and for any number of
+//! threads.
+
+#[cfg(feature = "autodiff")]
+pub(crate) mod backward;
+pub(crate) mod epilogue;
+pub(crate) mod input;
+pub(crate) mod mlp;
+pub(crate) mod output;
+#[cfg(feature = "autodiff")]
+pub(crate) mod transient;
+#[cfg(feature = "autodiff")]
+mod transient_panels;
+
+use std::ops::Range;
+
+use self::{
+    epilogue::{Finish, Last, SliceEpilogue},
+    input::{Blocking, Input},
+    output::Output,
+};
+use super::{
+    isa::{
+        Isa, prefetch,
+        tile::{self, NO_SUMS, PANEL, Sums, TILE_ROWS},
+    },
+    panels::Panels,
+    threads,
+};
+
+/// `residual + activation(x · Wᵀ + bias)`, `[rows, outputs]`, of `x` `[rows, inputs]`.
+///
+/// # Panics
+///
+/// If the lengths of the slices are not those of the matrix.
+pub(crate) fn linear(
+    isa: Isa,
+    x: &[f32],
+    matrix: Panels<'_>,
+    epilogue: &SliceEpilogue<'_>,
+) -> Vec<f32> {
+    let rows = x.len().checked_div(matrix.inputs()).unwrap_or(0);
+    let len = rows * matrix.outputs();
+    let mut y = Vec::with_capacity(len);
+    let output = Output::new(y.spare_capacity_mut(), rows, matrix.outputs());
+    compute(isa, x, matrix, epilogue, rows, &output, None);
+    // SAFETY: there is room for as many, and the product has stored each: it passes all panels for
+    // all rows, and a panel's part of a row is stored whole.
+    #[allow(unsafe_code)]
+    unsafe {
+        y.set_len(len);
+    }
+    y
+}
+
+/// Fills the result, and `kept` with what the activation is applied to.
+fn compute(
+    isa: Isa,
+    x: &[f32],
+    matrix: Panels<'_>,
+    epilogue: &SliceEpilogue<'_>,
+    rows: usize,
+    y: &Output<'_>,
+    kept: Option<&Output<'_>>,
+) {
+    let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
+    assert_eq!(x.len(), rows * inputs, "whole rows of {inputs} inputs");
+    if let Some(bias) = epilogue.bias {
+        assert_eq!(bias.len(), outputs, "a bias for each output");
+    }
+    if let Some(residual) = epilogue.residual {
+        assert_eq!(residual.len(), rows * outputs, "a residual for each result");
+    }
+    if rows > 0 && outputs > 0 {
+        let work = Work {
+            isa,
+            matrix,
+            epilogue,
+            x,
+            y,
+            kept,
+        };
+        work.run(rows);
+    }
+}
+
+/// What is to be computed.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    isa: Isa,
+    matrix: Panels<'a>,
+    epilogue: &'a SliceEpilogue<'a>,
+    x: &'a [f32],
+    y: &'a Output<'a>,
+    /// What activations are applied to.
+    kept: Option<&'a Output<'a>>,
+}
+
+impl Work<'_> {
+    /// Shares the work out: by panels of the matrix, each of which then is read once. Of a matrix
+    /// that stays in the cache, many rows are shared out instead: a share's input is then in the
+    /// cache too, from its interleaving to its result.
+    fn run(self, rows: usize) {
+        const CACHED: usize = 1 << 19;
+        const SHARE: usize = 8 * TILE_ROWS;
+        let shares = rows.div_ceil(SHARE);
+        let threads = rayon::current_num_threads();
+        if shares >= 2 * threads && self.matrix.size() <= CACHED {
+            let share = |n: usize| n * rows / shares;
+            return threads::each(0..shares, |n| {
+                self.job(share(n)..share(n + 1), false)
+                    .panels(0, self.matrix.count());
+            });
+        }
+        let job = self.job(0..rows, true);
+        let panels = self.matrix.count();
+        // A few shares for each thread, so that one which is held up does not hold up all.
+        let share = match threads {
+            1 => panels,
+            _ => panels.div_ceil(4 * threads),
+        };
+        threads::each(0..panels.div_ceil(share), |n| {
+            job.panels(n * share, ((n + 1) * share).min(panels));
+        });
+    }
+
+    fn job(&self, rows: Range<usize>, shared: bool) -> Job<'_> {
+        let inputs = self.matrix.inputs();
+        let blocking = Blocking::new(self.matrix.kind(), rows.len(), inputs);
+        let x = &self.x[rows.start * inputs..rows.end * inputs];
+        Job {
+            work: *self,
+            input: Input::new(self.isa, &blocking, x, inputs, shared),
+            blocking,
+            first: rows.start,
+        }
+    }
+}
+
+/// A product of some rows, whose input is ready.
+struct Job<'a> {
+    work: Work<'a>,
+    blocking: Blocking,
+    input: Input,
+    /// The first of the rows.
+    first: usize,
+}
+
+impl Job<'_> {
+    /// Computes the outputs of the panels from `first` up to `end`.
+    fn panels(&self, first: usize, end: usize) {
+        let mut sums = NO_SUMS;
+        if self.blocking.tiles == 1 {
+            // A decoder's product: the matrix is the work, and is read in its own order.
+            for panel in first..end {
+                for block in 0..self.blocking.blocks() {
+                    self.tile(panel, block, 0, &mut sums);
+                }
+            }
+            return;
+        }
+        // The input of a block stays in the second level of the cache while the panels pass.
+        for block in 0..self.blocking.blocks() {
+            for panel in first..end {
+                for tile in 0..self.blocking.tiles {
+                    self.tile(panel, block, tile, &mut sums);
+                }
+            }
+        }
+    }
+
+    fn tile(&self, panel: usize, block: usize, tile: usize, sums: &mut Sums) {
+        let Work {
+            isa,
+            matrix,
+            y,
+            kept,
+            ..
+        } = self.work;
+        let (kind, outputs) = (self.blocking.kind, matrix.outputs());
+        let (steps, behind) = matrix.panel(panel);
+        let (first, count) = self.blocking.block_steps(block);
+        let steps = &steps[first * kind.bytes()..(first + count) * kind.bytes()];
+        let (own, rows) = self.blocking.tile_rows(tile);
+        let input = self.input.tile(&self.blocking, block, tile);
+        let (row, output) = (self.first + own, panel * PANEL);
+        let width = PANEL.min(outputs - output);
+        self.prefetch(row..row + rows, output..output + width);
+        tile::tile(isa, kind, rows, input, steps, sums);
+
+        let SliceEpilogue {
+            bias,
+            activation,
+            residual,
+        } = *self.work.epilogue;
+        let last = Last {
+            bias: bias.map(|bias| &bias[output..output + width]),
+            kept,
+            activation,
+            residual,
+        };
+        let job = Finish {
+            kind,
+            ranges: &self.input.ranges[own..own + rows],
+            behind,
+            earlier: block > 0,
+            last: (block + 1 == self.blocking.blocks()).then_some(last),
+            y,
+            row,
+            output,
+            width,
+        };
+        epilogue::finish(isa, job, &sums.as_chunks().0[..rows]);
+    }
+
+    /// Has what a tile's sums will meet brought near while they are computed: rows lie too far
+    /// apart for the processor to foresee.
+    fn prefetch(&self, rows: Range<usize>, outputs: Range<usize>) {
+        const LINE: usize = 16;
+        let Work {
+            matrix,
+            epilogue,
+            y,
+            ..
+        } = self.work;
+        for row in rows {
+            let residual = epilogue.residual;
+            let residual = residual.and_then(|all| all.get(row * matrix.outputs()..));
+            for output in outputs.clone().step_by(LINE) {
+                prefetch(y.place(row, output, 1));
+                if let Some(residual) = residual.and_then(|row| row.get(output)) {
+                    prefetch(residual);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        kernel::activation::Activation,
+        matrix::packed::{PackedFormat, PackedMatrix},
+        random_values,
+    };
+
+    /// What the format makes of a row of input.
+    fn rounded(format: PackedFormat, x: &[f32]) -> Vec<f64> {
+        let wide = |x: f32| f64::from(x);
+        match format {
+            PackedFormat::Bf16 => x
+                .iter()
+                .map(|&x| wide(half::bf16::from_f32(x).to_f32()))
+                .collect(),
+            PackedFormat::Int8 | PackedFormat::Int4 => {
+                let low = x.iter().copied().fold(0f32, f32::min);
+                let scale = (x.iter().copied().fold(0f32, f32::max) - low) / 255.0;
+                let zero = (-low / scale).round_ties_even();
+                let integer = |x: f32| (x / scale + zero).round_ties_even().clamp(0.0, 255.0);
+                x.iter()
+                    .map(|&x| wide(scale) * wide(integer(x) - zero))
+                    .collect()
+            }
+            _ => x.iter().copied().map(wide).collect(),
+        }
+    }
+
+    /// Every format on every instruction set against 64 bits, over shapes with tails of every kind;
+    /// and each row alone against the same row among others, to the bit.
+    #[test]
+    fn every_format_agrees_with_64_bits_on_every_instruction_set() {
+        for (rows, outputs, inputs) in [
+            (1, 1, 1),
+            (3, 33, 31),
+            (13, 257, 130),
+            (12, 32, 1025),
+            (25, 97, 600),
+            (5, 300, 257),
+        ] {
+            let (w, x) = (
+                random_values(outputs * inputs, 1),
+                random_values(rows * inputs, 2),
+            );
+            let (bias, residual) = (random_values(outputs, 3), random_values(rows * outputs, 4));
+            for format in PackedFormat::ALL {
+                let matrix = PackedMatrix::pack(format, outputs, inputs, |output, row| {
+                    row.copy_from_slice(&w[output * inputs..][..inputs]);
+                });
+                let mut weights = vec![0.0; inputs];
+                for isa in Isa::available() {
+                    let epilogue = SliceEpilogue {
+                        bias: Some(&bias),
+                        activation: Some(Activation::Relu),
+                        residual: Some(&residual),
+                    };
+                    let y = linear(isa, &x, matrix.panels(), &epilogue);
+                    for (output, bias) in bias.iter().enumerate() {
+                        matrix.read_row(output, &mut weights);
+                        for (row, x) in x.chunks_exact(inputs).enumerate() {
+                            let x = rounded(format, x);
+                            let products = x.iter().zip(&weights).map(|(x, &w)| x * f64::from(w));
+                            let sum = products.sum::<f64>() + f64::from(*bias);
+                            let at = row * outputs + output;
+                            let expected = sum.max(0.0) + f64::from(residual[at]);
+                            let difference = (f64::from(y[at]) - expected).abs();
+                            // A value between two integers may be rounded either way.
+                            let tie = if format.kind().step() > 2 { 1e-2 } else { 0.0 };
+                            assert!(difference < 1e-4 + tie, "{isa} {format}: {difference}");
+                        }
+                    }
+                    let alone = SliceEpilogue {
+                        residual: None,
+                        ..epilogue
+                    };
+                    let together = linear(isa, &x, matrix.panels(), &alone);
+                    for (x, together) in x.chunks_exact(inputs).zip(together.chunks_exact(outputs))
+                    {
+                        assert_eq!(
+                            linear(isa, x, matrix.panels(), &alone),
+                            together,
+                            "{isa} {format}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_change_no_bit() {
+        let (w, x) = (random_values(300 * 700, 1), random_values(20 * 700, 2));
+        for format in PackedFormat::ALL {
+            let matrix = PackedMatrix::pack(format, 300, 700, |output, row| {
+                row.copy_from_slice(&w[output * 700..][..700]);
+            });
+            let with = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                let run = || {
+                    linear(
+                        Isa::active(),
+                        &x,
+                        matrix.panels(),
+                        &SliceEpilogue::default(),
+                    )
+                };
+                pool.build().unwrap().install(run)
+            };
+            assert_eq!(with(1), with(3), "{format}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        for format in PackedFormat::ALL {
+            let matrix = PackedMatrix::pack(format, 40, 300, |_, row| row.fill(1.0));
+            for isa in Isa::available() {
+                for place in [0, 150, 299] {
+                    let mut x = vec![1.0; 300];
+                    x[place] = f32::NAN;
+                    let y = linear(isa, &x, matrix.panels(), &SliceEpilogue::default());
+                    assert!(y.iter().all(|y| y.is_nan()), "{isa} {format}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_times_anything_is_nothing() {
+        let matrix = PackedMatrix::pack(PackedFormat::F32, 0, 3, |_, _| {});
+        assert!(
+            linear(
+                Isa::active(),
+                &[1.0; 6],
+                matrix.panels(),
+                &SliceEpilogue::default()
+            )
+            .is_empty()
+        );
+        let matrix = PackedMatrix::pack(PackedFormat::Int8, 3, 2, |_, row| row.fill(1.0));
+        assert!(
+            linear(
+                Isa::active(),
+                &[],
+                matrix.panels(),
+                &SliceEpilogue::default()
+            )
+            .is_empty()
+        );
+    }
+}

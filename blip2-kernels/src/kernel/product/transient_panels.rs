@@ -1,0 +1,132 @@
+//! Matrices of `f32` that are packed for a product or two, as those of a training step are.
+
+use crate::kernel::{
+    isa::tile::{PANEL, TileKind},
+    panels::Panels,
+    threads,
+};
+
+/// A matrix in panels of 32 outputs: of each input, the weights of a panel's outputs follow one
+/// another.
+#[derive(Debug)]
+pub(super) struct TransientPanels {
+    values: Vec<f32>,
+    /// Where the first panel begins: with a line of the cache.
+    start: usize,
+    outputs: usize,
+    inputs: usize,
+}
+
+impl TransientPanels {
+    /// The matrix `weight` `[outputs, inputs]`.
+    pub(super) fn of(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
+        /// Inputs taken at a time, few enough that what is read of each output stays in the cache.
+        const NEAR: usize = 16;
+        Self::filled([outputs, inputs], |first, panel| {
+            let width = PANEL.min(outputs - first);
+            for (part, steps) in panel.chunks_mut(NEAR * PANEL).enumerate() {
+                let count = steps.len() / PANEL;
+                for output in 0..width {
+                    let start = (first + output) * inputs + part * NEAR;
+                    let from = &weight[start..start + count];
+                    for (step, w) in steps.chunks_exact_mut(PANEL).zip(from) {
+                        step[output] = *w;
+                    }
+                }
+            }
+        })
+    }
+
+    /// The matrix `weight` `[inputs, outputs]`, transposed.
+    pub(super) fn of_transposed(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
+        Self::filled([outputs, inputs], |first, panel| {
+            let width = PANEL.min(outputs - first);
+            for (input, step) in panel.chunks_exact_mut(PANEL).enumerate() {
+                step[..width].copy_from_slice(&weight[input * outputs + first..][..width]);
+            }
+        })
+    }
+
+    /// `fill` is given each panel's first output, and zeros.
+    fn filled(
+        [outputs, inputs]: [usize; 2],
+        fill: impl Fn(usize, &mut [f32]) + Send + Sync,
+    ) -> Self {
+        /// Smaller matrices are packed sooner than other threads are woken.
+        const LARGE: usize = 1 << 18;
+        const LINE: usize = 16;
+        let size = inputs * PANEL;
+        let len = outputs.div_ceil(PANEL) * size;
+        let mut values = vec![0f32; len + LINE];
+        let start = values.as_ptr().align_offset(64).min(LINE);
+        let panels = &mut values[start..start + len];
+        if len < LARGE {
+            let panels = panels.chunks_exact_mut(size.max(1)).enumerate();
+            panels.for_each(|(panel, values)| fill(panel * PANEL, values));
+        } else {
+            let panels = panels.chunks_exact_mut(size).enumerate();
+            threads::each(panels, |(panel, values)| fill(panel * PANEL, values));
+        }
+        Self {
+            values,
+            start,
+            outputs,
+            inputs,
+        }
+    }
+
+    /// Each panel, from its first output on.
+    pub(super) fn panels(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        let size = (self.inputs * PANEL).max(1);
+        let panels = self.values().chunks_exact(size).enumerate();
+        panels.map(|(panel, values)| (panel * PANEL, values))
+    }
+
+    /// The matrix as the kernels read it, summed in 32 bits however small it is.
+    #[cfg(target_endian = "little")]
+    pub(super) fn as_panels(&self) -> Panels<'_> {
+        let values = self.values();
+        // SAFETY: any float is four bytes, which may lie anywhere.
+        #[allow(unsafe_code)]
+        let bytes =
+            unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
+        Panels::new(bytes, TileKind::F32, [self.outputs, self.inputs])
+    }
+
+    fn values(&self) -> &[f32] {
+        let len = self.outputs.div_ceil(PANEL) * self.inputs * PANEL;
+        &self.values[self.start..self.start + len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        matrix::packed::{PackedFormat, PackedMatrix},
+        random_values,
+    };
+
+    #[test]
+    fn panels_are_those_of_a_packed_matrix_either_way() {
+        for [outputs, inputs] in [[1, 1], [33, 31], [64, 40], [5, 130], [700, 400]] {
+            let weight = random_values(outputs * inputs, 1);
+            let transposed: Vec<f32> = (0..outputs * inputs)
+                .map(|n| weight[n % outputs * inputs + n / outputs])
+                .collect();
+            let pack = |output: usize, row: &mut [f32]| {
+                row.copy_from_slice(&weight[output * inputs..][..inputs]);
+            };
+            let expected = PackedMatrix::pack(PackedFormat::F32, outputs, inputs, pack);
+            for panels in [
+                TransientPanels::of(&weight, [outputs, inputs]),
+                TransientPanels::of_transposed(&transposed, [outputs, inputs]),
+            ] {
+                for panel in 0..outputs.div_ceil(PANEL) {
+                    let found = panels.as_panels().panel(panel);
+                    assert_eq!(found, expected.panels().panel(panel));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What stands around attention: heads, and the biases that hide positions.
+
+use burn::tensor::{Bool, Tensor};
+
+use crate::seam::attention::{Attended, Attention, Rounding};
+
+/// What is added to the score of a position that must not be attended to.
+///
+/// Finite, so that a row in which everything is masked (a padding position) gives an even
+/// distribution rather than NaN, which would spread through the values of later layers; and so
+/// far below any score that its weight is exactly zero beside an unmasked one.
+pub const MASKED: f32 = -1e30;
+
+/// Attention of apart operands.
+pub fn attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    keep_map: bool,
+) -> Attended {
+    Attention::new(q, k, v, scale)
+        .with_bias(bias)
+        .with_map(keep_map)
+        .forward()
+}
+
+/// Attention whose operands may be rounded.
+pub fn rounded_attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    keep_map: bool,
+) -> Attended {
+    Attention::new(q, k, v, scale)
+        .with_bias(bias)
+        .with_map(keep_map)
+        .with_rounding(Rounding::Bf16)
+        .forward()
+}
+
+/// Attention to sources.
+pub fn attention_to_sources(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    sources: &[usize],
+    scale: f64,
+    bias: Option<Tensor<4>>,
+    keep_map: bool,
+) -> Attended {
+    Attention::to_sources(q, k, v, sources, scale)
+        .with_bias(bias)
+        .with_map(keep_map)
+        .forward()
+}
+
+/// Joint attention.
+pub fn joint_attention(qkv: Tensor<4>, scale: f64, keep_map: bool, rounded: bool) -> Attended {
+    let rounding = if rounded {
+        Rounding::Bf16
+    } else {
+        Rounding::None
+    };
+    Attention::joint(qkv, scale)
+        .with_map(keep_map)
+        .with_rounding(rounding)
+        .forward()
+}
+
+/// Splits the last axis into heads: `[batch, seq, heads · head_dim]` to
+/// `[batch, heads, seq, head_dim]`.
+pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [batch, seq, width] = x.dims();
+    x.reshape([batch, seq, heads, width / heads])
+        .swap_dims(1, 2)
+}
+
+/// Joins the heads again: `[batch, heads, seq, head_dim]` to `[batch, seq, heads · head_dim]`.
+pub fn merge_heads(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, seq, head_dim] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, seq, heads * head_dim])
+}
+
+/// The bias that hides padding: 0 where `attend` is true and [`MASKED`] elsewhere.
+///
+/// # Shapes
+///
+/// - attend: `[batch, keys]`
+/// - output: `[batch, 1, 1, keys]`
+pub fn padding_bias(attend: Tensor<2, Bool>) -> Tensor<4> {
+    let [batch, keys] = attend.dims();
+    let zeros = Tensor::<2>::zeros([batch, keys], &attend.device());
+    zeros
+        .mask_fill(attend.bool_not(), MASKED)
+        .reshape([batch, 1, 1, keys])
+}
+
+/// The bias that hides the future from `queries` positions which are the last of `keys`: query
+/// `i` sees keys up to `keys − queries + i`.
+///
+/// # Shapes
+///
+/// - output: `[1, 1, queries, keys]`
+pub fn causal_bias(queries: usize, keys: usize, device: &burn::tensor::Device) -> Tensor<4> {
+    let past = keys.saturating_sub(queries);
+    let hidden = Tensor::<2, Bool>::tril_mask([queries, keys], past as i64, device);
+    Tensor::<2>::zeros([queries, keys], device)
+        .mask_fill(hidden, MASKED)
+        .reshape([1, 1, queries, keys])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution, Tolerance};
+
+    fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
+    }
+
+    #[test]
+    fn heads_split_and_merge_back() {
+        let device = Device::flex();
+        let x = Tensor::<3>::random([2, 5, 12], Distribution::Default, &device);
+        let split = split_heads(x.clone(), 3);
+        assert_eq!(split.dims(), [2, 3, 5, 4]);
+        merge_heads(split)
+            .into_data()
+            .assert_eq(&x.into_data(), true);
+    }
+
+    #[test]
+    fn agrees_with_burns_own_attention() {
+        let device = Device::flex();
+        let (q, k) = (random([2, 3, 4, 8], &device), random([2, 3, 6, 8], &device));
+        let v = random([2, 3, 6, 8], &device);
+        let bias = random([2, 3, 4, 6], &device);
+        let ours = attention(
+            q.clone(),
+            k.clone(),
+            v.clone(),
+            0.3,
+            Some(bias.clone()),
+            true,
+        );
+        let options = burn::tensor::ops::AttentionModuleOptions {
+            scale: Some(0.3),
+            ..Default::default()
+        };
+        let burns = burn::tensor::module::attention(q, k, v, None, Some(bias), options);
+        ours.output
+            .into_data()
+            .assert_approx_eq::<f32>(&burns.into_data(), Tolerance::absolute(1e-5));
+        let sums = ours
+            .map
+            .unwrap()
+            .sum_dim(3)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
+        assert!(sums.iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+    }
+
+    /// On the kernels' backend, where gradients are recorded, and by Burn's operations.
+    #[test]
+    fn rows_attend_to_their_sources() {
+        let device = Device::flex();
+        let q = random([4, 3, 5, 8], &device);
+        let (k, v) = (random([3, 3, 6, 8], &device), random([3, 3, 6, 8], &device));
+        let sources = [2, 0, 2, 2];
+        let all = |x: &Tensor<4>| {
+            let rows = sources.map(|source| x.clone().narrow(0, source, 1));
+            Tensor::cat(rows.to_vec(), 0)
+        };
+        let expected = attention(q.clone(), all(&k), all(&v), 0.3, None, true);
+        for keep_map in [false, true] {
+            for [q, k, v] in [
+                [q.clone(), k.clone(), v.clone()],
+                [q.clone(), k.clone(), v.clone()].map(|x| x.autodiff().require_grad()),
+            ] {
+                let found = attention_to_sources(q, k, v, &sources, 0.3, None, keep_map);
+                let near = |a: Tensor<4>, b: Tensor<4>| {
+                    let tolerance = Tolerance::absolute(1e-5);
+                    a.into_data()
+                        .assert_approx_eq::<f32>(&b.into_data(), tolerance);
+                };
+                near(found.output, expected.output.clone());
+                if let (Some(map), Some(expected)) = (found.map, expected.map.clone()) {
+                    near(map, expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn masks_hide_exactly() {
+        let device = Device::flex();
+        let causal = causal_bias(2, 4, &device)
+            .into_data()
+            .try_to_vec::<f32>()
+            .unwrap();
+        assert_eq!(causal, [0.0, 0.0, 0.0, MASKED, 0.0, 0.0, 0.0, 0.0]);
+
+        let attend = Tensor::<2, Bool>::from_data([[true, false, true], [false; 3]], &device);
+        let bias = padding_bias(attend);
+        assert_eq!(bias.dims(), [2, 1, 1, 3]);
+        let map = attention(
+            random([2, 1, 1, 4], &device),
+            random([2, 1, 3, 4], &device),
+            random([2, 1, 3, 4], &device),
+            0.5,
+            Some(bias),
+            true,
+        )
+        .map
+        .unwrap()
+        .into_data()
+        .try_to_vec::<f32>()
+        .unwrap();
+        assert_eq!(map[1], 0.0);
+        for weight in &map[3..] {
+            assert!(
+                (weight - 1.0 / 3.0).abs() < 1e-6,
+                "a fully masked row is even: {map:?}"
+            );
+        }
+    }
+}

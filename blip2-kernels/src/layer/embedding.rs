@@ -1,0 +1,111 @@
+//! Tables of vectors.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Int, Tensor},
+};
+
+use crate::{
+    matrix::Matrix,
+    seam::{self, TensorEpilogue},
+};
+
+/// A table of `rows` vectors of width `dim`, looked up by index, and usable as the output head of
+/// a language model whose head is tied to its input embeddings.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    weight: Matrix,
+    /// Where a table that is held packed has its vectors.
+    #[module(skip)]
+    device: Device,
+}
+
+impl Embedding {
+    /// A table of `weight` `[rows, dim]`, whose vectors are wanted on `device`.
+    pub fn new(weight: Matrix, device: &Device) -> Self {
+        Self {
+            weight,
+            device: device.clone(),
+        }
+    }
+
+    /// A table that is held as a tensor.
+    pub fn dense(weight: Param<Tensor<2>>) -> Self {
+        let device = weight.lazy_device();
+        Self::new(Matrix::Dense(weight), &device)
+    }
+
+    /// Looks vectors up.
+    ///
+    /// # Shapes
+    ///
+    /// - indices: `[batch, seq]`, each below [`rows`](Embedding::rows)
+    /// - output: `[batch, seq, dim]`, `f32`
+    pub fn forward(&self, indices: Tensor<2, Int>) -> Tensor<3> {
+        seam::lookup(&self.weight, indices)
+    }
+
+    /// The product of each vector with every row of the table: the logits of a tied head.
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[..., dim]`
+    /// - output: `[..., rows]`
+    pub fn attend<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        seam::linear(input, &self.weight, TensorEpilogue::default())
+    }
+
+    /// The device that holds the table.
+    pub fn device(&self) -> Device {
+        match &self.weight {
+            Matrix::Dense(weight) => weight.lazy_device(),
+            Matrix::Packed(_) => self.device.clone(),
+        }
+    }
+
+    /// The number of vectors.
+    pub fn rows(&self) -> usize {
+        self.weight.outputs()
+    }
+
+    /// The width of a vector.
+    pub fn dim(&self) -> usize {
+        self.weight.inputs()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::packed::{PackedFormat, PackedMatrix};
+    use burn::tensor::{DType, TensorData};
+
+    #[test]
+    fn looks_up_and_attends() {
+        let device = Device::flex();
+        let values = [[1.0f32, 0.0], [0.0, 2.0], [3.0, 3.0]];
+        let data = TensorData::from(values);
+        let dense = [DType::F32, DType::BF16].map(|dtype| {
+            let weight = Tensor::from_data(data.clone().convert_dtype(dtype), (&device, dtype));
+            Embedding::dense(Param::from_tensor(weight))
+        });
+        let packed = [PackedFormat::F32, PackedFormat::Bf16].map(|format| {
+            let packed = PackedMatrix::pack(format, 3, 2, |output, row| {
+                row.copy_from_slice(&values[output]);
+            });
+            Embedding::new(Matrix::Packed(packed), &device)
+        });
+        for table in dense.into_iter().chain(packed) {
+            assert_eq!((table.rows(), table.dim()), (3, 2));
+            let x = table.forward(Tensor::from_ints([[2, 0]], &device));
+            assert_eq!(
+                x.to_data().try_to_vec::<f32>().unwrap(),
+                [3.0, 3.0, 1.0, 0.0]
+            );
+            assert_eq!(
+                table.attend(x).into_data().try_to_vec::<f32>().unwrap(),
+                [3.0, 6.0, 18.0, 1.0, 0.0, 3.0]
+            );
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A matrix in one of the ways it can be held.
+
+mod module;
+pub(crate) mod packed;
+
+use burn::{
+    module::{Module, Param},
+    tensor::{DType, Device, Tensor, TensorData},
+};
+
+use self::packed::PackedMatrix;
+
+/// A matrix `[outputs, inputs]` of weights, to be multiplied with.
+///
+/// How it is held is [`Weights`](crate::Weights)' choice: packed on the plain `flex` backend, whose
+/// kernels are this crate's; a tensor on all others, and where gradients are recorded, since a packed
+/// matrix cannot be trained. A product of a packed matrix with a tensor that kernels do not serve
+/// widens the matrix first, so that gradients pass through it.
+#[derive(Module, Debug)]
+#[non_exhaustive]
+#[allow(clippy::large_enum_variant)] // a model has one for each layer
+pub enum Matrix {
+    /// A tensor of Burn, in any float format.
+    Dense(Param<Tensor<2>>),
+    /// Packed for the kernels.
+    Packed(PackedMatrix),
+}
+
+impl Matrix {
+    /// The number of outputs.
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Dense(weight) => weight.lazy_shape()[0],
+            Self::Packed(packed) => packed.outputs(),
+        }
+    }
+
+    /// The number of inputs.
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Dense(weight) => weight.lazy_shape()[1],
+            Self::Packed(packed) => packed.inputs(),
+        }
+    }
+
+    /// The packed matrix, if it is held so.
+    pub fn as_packed(&self) -> Option<&PackedMatrix> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Packed(packed) => Some(packed),
+        }
+    }
+
+    /// The weights as a tensor `[outputs, inputs]` of `f32`: a copy, unless they are held so.
+    ///
+    /// A narrow matrix is widened for one product and dropped after it: the model is held once, in its
+    /// narrow format, and no activation is rounded to it.
+    pub fn to_tensor(&self, device: &Device) -> Tensor<2> {
+        let packed = match self {
+            Self::Dense(weight) => {
+                let weight = weight.val();
+                return match weight.dtype() {
+                    DType::F32 => weight,
+                    _ => weight.cast(DType::F32),
+                };
+            }
+            Self::Packed(packed) => packed,
+        };
+        let [outputs, inputs] = [packed.outputs(), packed.inputs()];
+        let mut values = vec![0.0; outputs * inputs];
+        for (output, row) in values.chunks_exact_mut(inputs.max(1)).enumerate() {
+            packed.read_row(output, row);
+        }
+        Tensor::from_data(
+            TensorData::new(values, [outputs, inputs]),
+            (device, DType::F32),
+        )
+    }
+}

@@ -1,0 +1,209 @@
+//! What attention is computed of, and by whom.
+
+use burn::tensor::Tensor;
+
+#[cfg(feature = "flex")]
+use super::cpu;
+use super::{burn_ops, first_served};
+#[cfg(feature = "autodiff")]
+use crate::autodiff;
+#[cfg(feature = "flex")]
+use crate::kernel::cache::SharedCache;
+
+/// `softmax(q · kᵀ · scale + bias) · v` (Vaswani et al., 2017, section 3.2.1), described; computed by
+/// [`forward`](Self::forward).
+///
+/// `scale` multiplies the scores, which is one rounding less than multiplying the queries.
+///
+/// ```
+/// use blip2_kernels::{Attention, causal_bias};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let device = Device::flex();
+/// let x = Tensor::<4>::ones([2, 3, 5, 8], &device); // [batch, heads, seq, head_dim]
+/// let attended = Attention::new(x.clone(), x.clone(), x, 8f64.sqrt().recip())
+///     .with_bias(causal_bias(5, 5, &device))
+///     .with_map(true)
+///     .forward();
+/// assert_eq!(attended.output.dims(), [2, 3, 5, 8]);
+/// assert_eq!(attended.map.map(|map| map.dims()), Some([2, 3, 5, 5]));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is computed before `forward`"]
+pub struct Attention<'a> {
+    pub(super) operands: Operands<'a>,
+    pub(super) scale: f64,
+    pub(super) bias: Option<Tensor<4>>,
+    pub(super) rounding: Rounding,
+    pub(super) keeps_map: bool,
+}
+
+/// Where queries, keys and values are.
+#[derive(Debug, Clone)]
+pub(crate) enum Operands<'a> {
+    /// A row of keys and values for each row of queries.
+    Apart {
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+    },
+    /// Row `i` of the queries attends to row `sources[i]` of keys and values.
+    Sources {
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        sources: &'a [usize],
+    },
+    /// The heads of queries, keys and values follow one another.
+    Joint(Tensor<4>),
+    /// Keys and values that the kernels hold.
+    #[cfg(feature = "flex")]
+    Shared {
+        q: Tensor<4>,
+        cache: &'a SharedCache,
+    },
+    /// Queries that have nothing to attend to yet.
+    Nothing { q: Tensor<4> },
+}
+
+/// What may happen to the operands of attention's two products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Rounding {
+    /// Nothing: they are multiplied in `f32`.
+    #[default]
+    None,
+    /// They are rounded to brain floats where that is faster: for layers whose [matrices round theirs
+    /// too](crate::Linear::rounds_activations).
+    Bf16,
+}
+
+/// What an [`Attention`] gives.
+#[derive(Debug, Clone)]
+pub struct Attended {
+    /// The weighted values, `[batch, heads, queries, head_dim]`.
+    pub output: Tensor<4>,
+    /// The attention map, `[batch, heads, queries, keys]`, if it was asked for.
+    pub map: Option<Tensor<4>>,
+}
+
+impl<'a> Attention<'a> {
+    /// Attention of queries to keys and values.
+    ///
+    /// # Shapes
+    ///
+    /// - q: `[batch, heads, queries, head_dim]`
+    /// - k, v: `[batch, groups, keys, head_dim]`, where a head of keys serves `heads / groups` heads of
+    ///   queries that follow each other: as many groups as heads but in grouped-query attention
+    ///   (Ainslie et al., 2023)
+    pub fn new(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f64) -> Self {
+        Self::of(Operands::Apart { q, k, v }, scale)
+    }
+
+    /// Attention where several rows of queries share keys and values: row `i` attends to row
+    /// `sources[i]`.
+    ///
+    /// # Shapes
+    ///
+    /// - q: `[batch, heads, queries, head_dim]`, with a source for each row
+    /// - k, v: `[sources, groups, keys, head_dim]`
+    ///
+    /// # Panics
+    ///
+    /// If there is no source for each row of queries, or no keys for a source.
+    pub fn to_sources(
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        sources: &'a [usize],
+        scale: f64,
+    ) -> Self {
+        let ([rows, ..], [held, ..]) = (q.dims(), k.dims());
+        assert!(
+            sources.len() == rows && sources.iter().all(|&source| source < held),
+            "{rows} rows of queries attend to {sources:?} of {held}"
+        );
+        Self::of(Operands::Sources { q, k, v, sources }, scale)
+    }
+
+    /// Attention of queries, keys and values whose heads follow one another, as a layer gives them
+    /// that computes all three at once.
+    ///
+    /// # Shapes
+    ///
+    /// - qkv: `[batch, 3 · heads, seq, head_dim]`
+    pub fn joint(qkv: Tensor<4>, scale: f64) -> Self {
+        Self::of(Operands::Joint(qkv), scale)
+    }
+
+    pub(crate) fn of(operands: Operands<'a>, scale: f64) -> Self {
+        Self {
+            operands,
+            scale,
+            bias: None,
+            rounding: Rounding::default(),
+            keeps_map: false,
+        }
+    }
+
+    /// Adds a bias to the scaled scores: masks, and relative positions.
+    ///
+    /// # Shapes
+    ///
+    /// - bias: `[batch or 1, heads or 1, queries or 1, keys]`
+    pub fn with_bias(mut self, bias: impl Into<Option<Tensor<4>>>) -> Self {
+        self.bias = bias.into();
+        self
+    }
+
+    /// What may happen to the operands. Default: nothing.
+    pub fn with_rounding(mut self, rounding: Rounding) -> Self {
+        self.rounding = rounding;
+        self
+    }
+
+    /// Whether the attention map is kept, which grows with the square of the length and which the
+    /// kernels otherwise never hold as a whole. Default: no.
+    pub fn with_map(mut self, keep: bool) -> Self {
+        self.keeps_map = keep;
+        self
+    }
+
+    /// Computes it.
+    pub fn forward(self) -> Attended {
+        if !self.keeps_map
+            && let Some(output) = self.fused()
+        {
+            return Attended { output, map: None };
+        }
+        burn_ops::attention(self)
+    }
+
+    /// The result by a kernel that holds no map.
+    fn fused(&self) -> Option<Tensor<4>> {
+        first_served! {
+            "flex" => cpu::attention(self).map(Some),
+            "autodiff" => self.recorded().map(Some),
+            else None
+        }
+    }
+
+    /// The result by an operation that records its gradient.
+    #[cfg(feature = "autodiff")]
+    fn recorded(&self) -> Option<Tensor<4>> {
+        let (scale, bias) = (self.scale, self.bias.as_ref());
+        match &self.operands {
+            Operands::Apart { q, k, v } => autodiff::attention(q, k, v, None, scale, bias),
+            Operands::Sources { q, k, v, sources } => {
+                autodiff::attention(q, k, v, Some(sources), scale, bias)
+            }
+            Operands::Joint(qkv) if bias.is_none() => autodiff::joint_attention(qkv, scale),
+            Operands::Shared { q, cache } => {
+                let (k, v) = cache.tensors();
+                let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
+                autodiff::attention(q, &k, &v, None, scale, bias)
+            }
+            Operands::Joint(_) | Operands::Nothing { .. } => None,
+        }
+    }
+}

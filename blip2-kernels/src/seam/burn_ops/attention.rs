@@ -1,0 +1,71 @@
+//! Attention by Burn's operations, which keeps its map.
+
+use burn::tensor::{Int, Tensor, TensorData, activation};
+
+use crate::seam::attention::{Attended, Attention, Operands};
+
+/// As [`Attention::forward`].
+pub(crate) fn attention(described: Attention<'_>) -> Attended {
+    let [q, k, v] = match described.operands {
+        Operands::Nothing { q } => {
+            let output = q.zeros_like();
+            return Attended { output, map: None };
+        }
+        operands => apart(operands),
+    };
+    let [_, heads, _, _] = q.dims();
+    let (k, v) = (repeated(k, heads), repeated(v, heads));
+    let scores = q.matmul(k.swap_dims(2, 3));
+    let scores = match described.scale {
+        1.0 => scores,
+        scale => scores * scale,
+    };
+    let scores = match described.bias {
+        Some(bias) => scores + bias,
+        None => scores,
+    };
+    let map = activation::softmax(scores, 3);
+    let kept = described.keeps_map.then(|| map.clone());
+    Attended {
+        output: map.matmul(v),
+        map: kept,
+    }
+}
+
+/// Queries, keys and values, with a row of keys for each row of queries.
+fn apart(operands: Operands<'_>) -> [Tensor<4>; 3] {
+    match operands {
+        Operands::Apart { q, k, v } => [q, k, v],
+        Operands::Sources { q, k, v, sources } => {
+            let places: Vec<i64> = sources.iter().map(|&source| source as i64).collect();
+            let places = TensorData::new(places, [sources.len()]);
+            let places = Tensor::<1, Int>::from_data(places, &k.device());
+            let (k, v) = (k.select(0, places.clone()), v.select(0, places));
+            [q, k, v]
+        }
+        Operands::Joint(qkv) => {
+            let heads = qkv.dims()[1] / 3;
+            [0, 1, 2].map(|part| qkv.clone().narrow(1, part * heads, heads))
+        }
+        #[cfg(feature = "flex")]
+        Operands::Shared { q, cache } => {
+            let (k, v) = cache.tensors();
+            let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
+            [q, k, v]
+        }
+        // Keys and values of no position.
+        Operands::Nothing { q } => [q.clone(), q.clone(), q],
+    }
+}
+
+/// Each head repeated for its whole group: `[batch, groups, seq, head_dim]` to
+/// `[batch, heads, seq, head_dim]`.
+fn repeated(x: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [batch, groups, seq, head_dim] = x.dims();
+    if groups == heads {
+        return x;
+    }
+    x.reshape([batch, groups, 1, seq, head_dim])
+        .expand([batch, groups, heads / groups, seq, head_dim])
+        .reshape([batch, heads, seq, head_dim])
+}

@@ -1,0 +1,108 @@
+//! Who holds the keys and values of positions seen so far.
+
+#[cfg(test)]
+use burn::tensor::Device;
+use burn::tensor::Tensor;
+
+use super::{attention::Operands, burn_ops::cache::TensorCache};
+#[cfg(feature = "flex")]
+use crate::kernel::cache::SharedCache;
+
+/// Keys and values, by whoever holds them.
+#[derive(Debug, Clone)]
+pub(crate) enum Storage {
+    /// Nobody, before the first position: nothing but the number of sequences.
+    Empty { rows: usize },
+    /// The kernels: sequences share what they have in common, and no key or value is ever moved.
+    #[cfg(feature = "flex")]
+    Shared(Box<SharedCache>),
+    /// Tensors of Burn, whose rows are copied, which a GPU does better than chasing them.
+    Tensors(Box<TensorCache>),
+}
+
+impl Storage {
+    /// The number of positions held.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Empty { .. } => 0,
+            #[cfg(feature = "flex")]
+            Self::Shared(cache) => cache.len(),
+            Self::Tensors(cache) => cache.len(),
+        }
+    }
+
+    /// The number of sequences held.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Empty { rows } => *rows,
+            #[cfg(feature = "flex")]
+            Self::Shared(cache) => cache.rows(),
+            Self::Tensors(cache) => cache.rows(),
+        }
+    }
+
+    /// Writes new positions behind those held, `[rows, heads, new, head_dim]`; the first make room for
+    /// `capacity`.
+    pub(crate) fn append(&mut self, keys: Tensor<4>, values: Tensor<4>, capacity: usize) {
+        #[cfg(feature = "flex")]
+        match self {
+            Self::Empty { .. } => {
+                if let Some(cache) = SharedCache::new(&keys, &values, capacity) {
+                    *self = Self::Shared(Box::new(cache));
+                    return;
+                }
+            }
+            Self::Shared(cache) => {
+                if cache.append(&keys, &values) {
+                    return;
+                }
+                // Tensors from elsewhere than the first: what is held follows them.
+                let device = keys.device();
+                let (held, held_values) = cache.tensors();
+                let (held, held_values) = (held.to_device(&device), held_values.to_device(&device));
+                *self = Self::Tensors(Box::new(TensorCache::new(held, held_values, capacity)));
+            }
+            Self::Tensors(_) => {}
+        }
+        match self {
+            Self::Tensors(cache) => cache.append(keys, values),
+            _ => *self = Self::Tensors(Box::new(TensorCache::new(keys, values, capacity))),
+        }
+    }
+
+    /// Queries, and keys and values where they are held.
+    pub(crate) fn operands(&self, q: Tensor<4>) -> Operands<'_> {
+        match self {
+            Self::Empty { .. } => Operands::Nothing { q },
+            #[cfg(feature = "flex")]
+            Self::Shared(cache) => Operands::Shared { q, cache },
+            Self::Tensors(cache) => {
+                let (k, v) = cache.tensors();
+                let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
+                Operands::Apart { q, k, v }
+            }
+        }
+    }
+
+    /// Keys and values, each `[rows, heads, len, head_dim]`; `None` before the first position.
+    #[cfg(test)]
+    pub(crate) fn tensors(&self, device: &Device) -> Option<(Tensor<4>, Tensor<4>)> {
+        let (keys, values) = match self {
+            Self::Empty { .. } => return None,
+            #[cfg(feature = "flex")]
+            Self::Shared(cache) => cache.tensors(),
+            Self::Tensors(cache) => cache.tensors(),
+        };
+        Some((keys.to_device(device), values.to_device(device)))
+    }
+
+    /// Keeps the sequences `rows`, in that order.
+    pub(crate) fn select(&mut self, rows: &[usize]) {
+        match self {
+            Self::Empty { rows: held } => *held = rows.len(),
+            #[cfg(feature = "flex")]
+            Self::Shared(cache) => cache.select(rows),
+            Self::Tensors(cache) => cache.select(rows),
+        }
+    }
+}

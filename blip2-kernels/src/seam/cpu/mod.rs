@@ -1,0 +1,105 @@
+//! Layers on the plain `flex` backend, by kernels: from tensors to slices and back.
+//!
+//! Each function answers `None` for tensors that are elsewhere.
+
+mod attention;
+
+use burn::tensor::Tensor;
+use burn_flex::FlexTensor;
+
+pub(super) use attention::attention;
+
+use super::{Affine, TensorEpilogue};
+use crate::{
+    kernel::{
+        activation::Activation,
+        flex,
+        isa::Isa,
+        norm,
+        product::{self, epilogue::SliceEpilogue},
+    },
+    matrix::Matrix,
+};
+
+/// As [`super::linear`].
+pub(super) fn linear<const D: usize>(
+    x: &Tensor<D>,
+    matrix: &Matrix,
+    epilogue: &TensorEpilogue<D>,
+) -> Option<Tensor<D>> {
+    let packed = matrix.as_packed()?;
+    let mut shape = x.dims();
+    let x = flex::lower(x)?;
+    let bias = lower(epilogue.bias.as_ref())?;
+    let residual = lower(epilogue.residual.as_ref())?;
+    let epilogue = SliceEpilogue {
+        bias: bias.as_ref().map(flex::slice),
+        activation: epilogue.activation,
+        residual: residual.as_ref().map(flex::slice),
+    };
+    let y = product::linear(Isa::active(), flex::slice(&x), packed.panels(), &epilogue);
+    shape[D - 1] = packed.outputs();
+    Some(flex::lift(y, shape))
+}
+
+/// As [`super::mlp`]: some rows pass both layers at a time.
+pub(super) fn mlp<const D: usize>(
+    x: &Tensor<D>,
+    [first, second]: [&Affine<'_>; 2],
+    activation: Activation,
+    residual: &Tensor<D>,
+) -> Option<Tensor<D>> {
+    let (first_matrix, second_matrix) = (first.matrix.as_packed()?, second.matrix.as_packed()?);
+    let (x, shape) = (flex::lower(x)?, residual.dims());
+    let residual = flex::lower(residual)?;
+    let biases = [lower(first.bias.as_ref())?, lower(second.bias.as_ref())?];
+    let [first_bias, second_bias] = biases.each_ref().map(|bias| bias.as_ref().map(flex::slice));
+    let layers = [
+        (first_matrix.panels(), first_bias),
+        (second_matrix.panels(), second_bias),
+    ];
+    let (x, residual) = (flex::slice(&x), flex::slice(&residual));
+    let y = product::mlp::mlp(Isa::active(), x, layers, activation, residual);
+    Some(flex::lift(y, shape))
+}
+
+/// As [`super::layer_norm`].
+pub(super) fn layer_norm<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<1>,
+    bias: &Tensor<1>,
+    eps: f64,
+) -> Option<Tensor<D>> {
+    let (x, shape) = (flex::lower(x)?, x.dims());
+    let (weight, bias) = (flex::lower(weight)?, flex::lower(bias)?);
+    let (weight, bias) = (flex::slice(&weight), flex::slice(&bias));
+    let mut y = flex::slice(&x).to_vec();
+    for row in y.chunks_exact_mut(weight.len().max(1)) {
+        norm::layer_norm(Isa::active(), row, weight, bias, eps);
+    }
+    Some(flex::lift(y, shape))
+}
+
+/// As [`super::rms_norm`].
+pub(super) fn rms_norm<const D: usize>(
+    x: &Tensor<D>,
+    weight: &Tensor<1>,
+    eps: f64,
+) -> Option<Tensor<D>> {
+    let (x, shape) = (flex::lower(x)?, x.dims());
+    let weight = flex::lower(weight)?;
+    let weight = flex::slice(&weight);
+    let mut y = flex::slice(&x).to_vec();
+    for row in y.chunks_exact_mut(weight.len().max(1)) {
+        norm::rms_norm(Isa::active(), row, weight, eps);
+    }
+    Some(flex::lift(y, shape))
+}
+
+/// The elements of a tensor that may not be there; `None` where it is there and elsewhere.
+fn lower<const D: usize>(tensor: Option<&Tensor<D>>) -> Option<Option<FlexTensor>> {
+    match tensor {
+        Some(tensor) => flex::lower(tensor).map(Some),
+        None => Some(None),
+    }
+}

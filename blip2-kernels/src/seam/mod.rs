@@ -1,0 +1,193 @@
+//! Who computes: for each operation of a layer, the first that serves its operands.
+//!
+//! A layer says *what* is computed; *who* computes it is chosen here and nowhere else.
+//!
+//! | who | serves |
+//! |---|---|
+//! | [`cpu`] | tensors on the plain `flex` backend, by this crate's kernels |
+//! | [`autodiff`] | tensors on `flex` whose gradients are recorded: one operation each, with kernels for both passes |
+//! | [`burn_ops`] | everything: Burn's own operations |
+//!
+//! A kernel of another device is a folder beside [`cpu`], and one more arm in the operations that it
+//! serves. An arm that does not serve its operands answers `None` before it has computed anything.
+
+pub(crate) mod attention;
+pub(crate) mod burn_ops;
+pub(crate) mod cache;
+#[cfg(feature = "flex")]
+mod cpu;
+
+use burn::{
+    module::Module,
+    tensor::{Device, Int, Tensor},
+};
+
+#[cfg(feature = "autodiff")]
+use crate::autodiff;
+use crate::{
+    kernel::{activation::Activation, product::epilogue::Epilogue},
+    matrix::Matrix,
+};
+
+/// What follows a product of tensors.
+pub(crate) type TensorEpilogue<const D: usize> = Epilogue<Tensor<1>, Tensor<D>>;
+
+/// `x · Wᵀ + b`: what a linear layer is without an adapter.
+#[derive(Debug)]
+pub(crate) struct Affine<'a> {
+    pub(crate) matrix: &'a Matrix,
+    pub(crate) bias: Option<Tensor<1>>,
+}
+
+/// Returns the result of the first arm that has one, of those whose feature is built; else of the last.
+macro_rules! first_served {
+    ($($feature:literal => $arm:expr,)* else $otherwise:expr $(,)?) => {{
+        $(
+            #[cfg(feature = $feature)]
+            if let Some(result) = $arm {
+                return result;
+            }
+        )*
+        $otherwise
+    }};
+}
+use first_served;
+
+/// Whether matrices on `device` are held packed, for kernels.
+pub fn packs(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    return crate::kernel::flex::serves(device);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
+/// `residual + activation(x · Wᵀ + bias)` on the last axis.
+pub(crate) fn linear<const D: usize>(
+    x: Tensor<D>,
+    matrix: &Matrix,
+    epilogue: TensorEpilogue<D>,
+) -> Tensor<D> {
+    first_served! {
+        "flex" => cpu::linear(&x, matrix, &epilogue),
+        "autodiff" => autodiff::linear(&x, matrix, &epilogue),
+        else burn_ops::linear(x, matrix, epilogue)
+    }
+}
+
+/// As [`linear`] with a bias alone, summed in 64 bits where the device has them and the matrix is a
+/// tensor whose gradient is not wanted: what changes with every step is not worth exact sums.
+pub(crate) fn linear_exact<const D: usize>(x: Tensor<D>, layer: Affine<'_>) -> Tensor<D> {
+    if let Matrix::Dense(weight) = layer.matrix
+        && !is_tracked(&weight.val())
+        && let Some(y) = burn_ops::linear_exact(&x, weight.val(), layer.bias.as_ref())
+    {
+        return y;
+    }
+    let epilogue = Epilogue {
+        bias: layer.bias,
+        ..Epilogue::default()
+    };
+    linear(x, layer.matrix, epilogue)
+}
+
+/// `residual + second(activation(first(x)))` on the last axis.
+pub(crate) fn mlp<const D: usize>(
+    x: Tensor<D>,
+    [first, second]: [Affine<'_>; 2],
+    activation: Activation,
+    residual: Tensor<D>,
+) -> Tensor<D> {
+    first_served! {
+        "flex" => cpu::mlp(&x, [&first, &second], activation, &residual),
+        else {
+            let inside = Epilogue {
+                bias: first.bias,
+                activation: Some(activation),
+                residual: None,
+            };
+            let behind = Epilogue {
+                bias: second.bias,
+                activation: None,
+                residual: Some(residual),
+            };
+            linear(linear(x, first.matrix, inside), second.matrix, behind)
+        }
+    }
+}
+
+/// Vectors of a table, `[batch, seq, inputs]`, by their indices `[batch, seq]`.
+pub(crate) fn lookup(table: &Matrix, indices: Tensor<2, Int>) -> Tensor<3> {
+    match table {
+        Matrix::Dense(table) => burn_ops::lookup(table.val(), indices),
+        Matrix::Packed(table) => burn_ops::lookup_packed(table, indices),
+    }
+}
+
+/// An activation function of every element.
+pub(crate) fn activation<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
+    burn_ops::activation(activation, x)
+}
+
+/// `(x − mean) / sqrt(var + eps) · weight + bias` on the last axis.
+pub(crate) fn layer_norm<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<1>,
+    bias: Tensor<1>,
+    eps: f64,
+) -> Tensor<D> {
+    first_served! {
+        "flex" => cpu::layer_norm(&x, &weight, &bias, eps),
+        "autodiff" => autodiff::layer_norm(&x, &weight, &bias, eps),
+        else burn::tensor::module::layer_norm(x, weight, Some(bias), eps)
+    }
+}
+
+/// `x / sqrt(mean(x²) + eps) · weight` on the last axis.
+pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
+    first_served! {
+        "flex" => cpu::rms_norm(&x, &weight, eps),
+        else burn_ops::rms_norm(x, weight, eps)
+    }
+}
+
+/// Runs a layer of a stack. While [`Recompute`](crate::recompute::Recompute) is on, the layer's inside
+/// is not kept but computed again in the backward pass.
+///
+/// `run` must do the same each time, whatever the layer's parameters are held in; what it uses
+/// besides may not want gradients.
+pub fn checkpointed<L: Module + 'static>(
+    layer: &L,
+    input: Tensor<3>,
+    run: impl Fn(&L, Tensor<3>) -> Tensor<3> + 'static,
+) -> Tensor<3> {
+    #[cfg(feature = "autodiff")]
+    if autodiff::recompute::serves(layer, &input) {
+        return autodiff::recompute::checkpointed(layer, input, run);
+    }
+    run(layer, input)
+}
+
+/// Whether a layer of this parameter runs in a step of training: gradients are recorded, or a layer's
+/// inside is computed without them, to be computed again in the backward pass.
+pub(crate) fn trains<const D: usize>(parameter: &Tensor<D>) -> bool {
+    #[cfg(feature = "autodiff")]
+    if autodiff::recompute::is_on() {
+        return true;
+    }
+    parameter.is_autodiff()
+}
+
+/// Whether the tensor's gradient will be wanted.
+fn is_tracked<const D: usize>(tensor: &Tensor<D>) -> bool {
+    #[cfg(feature = "autodiff")]
+    return autodiff::is_tracked(tensor);
+    // Burn records no gradients that this crate was not built for.
+    #[cfg(not(feature = "autodiff"))]
+    {
+        let _ = tensor;
+        false
+    }
+}

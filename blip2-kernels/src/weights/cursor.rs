@@ -1,0 +1,276 @@
+//! The cursor that a model asks.
+
+use burn::{
+    module::{Param, ParamId},
+    tensor::{DType, Device, Shape, Tensor, TensorData},
+};
+
+use super::{
+    observer::WeightObserver,
+    precision::Precision,
+    request::TensorRequest,
+    role::Role,
+    source::{WeightSource, packed_matrix},
+};
+use crate::{
+    layer::{
+        embedding::Embedding,
+        linear::Linear,
+        low_rank::LowRank,
+        norm::{LayerNorm, RmsNorm},
+    },
+    matrix::Matrix,
+    seam,
+};
+
+/// A cursor into a source of weights: a prefix, a device and a precision.
+#[derive(Clone)]
+pub struct Weights<'a> {
+    source: &'a dyn WeightSource,
+    observer: &'a dyn WeightObserver,
+    prefix: String,
+    device: &'a Device,
+    precision: Precision,
+}
+
+impl<'a> Weights<'a> {
+    /// A cursor at the root of `source`; what is asked for will be held on `device`.
+    pub fn new(source: &'a dyn WeightSource, device: &'a Device) -> Self {
+        Self {
+            source,
+            observer: &(),
+            prefix: String::new(),
+            device,
+            precision: Precision::default(),
+        }
+    }
+
+    /// The cursor with somebody who sees what becomes of what it is asked for.
+    #[must_use]
+    pub fn observed_by(&self, observer: &'a dyn WeightObserver) -> Self {
+        Self {
+            observer,
+            ..self.clone()
+        }
+    }
+
+    /// The cursor one level down: `weights.at("encoder").at("layers.0")`.
+    #[must_use]
+    pub fn at(&self, name: &str) -> Self {
+        Self {
+            prefix: self.name(name),
+            ..self.clone()
+        }
+    }
+
+    /// The cursor with another precision for the matrices below it.
+    #[must_use]
+    pub fn with_precision(&self, precision: Precision) -> Self {
+        Self {
+            precision,
+            ..self.clone()
+        }
+    }
+
+    /// The device that holds what this cursor is asked for.
+    pub fn device(&self) -> &'a Device {
+        self.device
+    }
+
+    /// The full name of a tensor below this cursor.
+    pub fn name(&self, name: &str) -> String {
+        if self.prefix.is_empty() {
+            name.to_string()
+        } else {
+            format!("{}.{name}", self.prefix)
+        }
+    }
+
+    /// Whether the source has a tensor of this name below the cursor.
+    pub fn contains(&self, name: &str) -> bool {
+        self.source.contains(&self.name(name))
+    }
+
+    /// A parameter of shape `shape`.
+    ///
+    /// Where the source has none, the parameter is left uninitialised, which costs no memory; the
+    /// source has noted the fault.
+    pub fn param<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        role: Role,
+    ) -> Param<Tensor<D>> {
+        self.param_as(name, &shape, shape, role)
+    }
+
+    /// A parameter that the checkpoint stores as `stored` and the model holds as `held`, with the
+    /// same elements in the same order: the kernel of a patch convolution held as a matrix.
+    pub fn param_as<const D: usize>(
+        &self,
+        name: &str,
+        stored: &[usize],
+        held: [usize; D],
+        role: Role,
+    ) -> Param<Tensor<D>> {
+        debug_assert_eq!(
+            stored.iter().product::<usize>(),
+            held.iter().product::<usize>()
+        );
+        let request = TensorRequest {
+            name: &self.name(name),
+            shape: stored,
+            role,
+            precision: self.precision,
+            device: self.device,
+            packs: false,
+        };
+        match self.source.tensor(&request) {
+            Some(data) => {
+                let dtype = data.dtype();
+                let (bytes, _, _) = data.into_parts();
+                let data = TensorData::from_bytes(bytes, held, dtype);
+                let tensor = Tensor::from_data(data, (self.device, dtype));
+                let id = ParamId::new();
+                self.observer.made(&request, id);
+                Param::initialized(id, tensor)
+            }
+            None => self.uninitialized(held),
+        }
+    }
+
+    fn uninitialized<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
+        Param::uninitialized(
+            ParamId::new(),
+            move |device, _| Tensor::zeros(shape, device),
+            self.device.clone(),
+            false,
+            Shape::from(shape),
+        )
+    }
+
+    /// The matrix `name` `[outputs, inputs]`: packed where there are kernels for it, else a tensor.
+    pub fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Matrix {
+        self.matrix_as(name, outputs, inputs, Role::Matrix)
+    }
+
+    fn matrix_as(&self, name: &str, outputs: usize, inputs: usize, role: Role) -> Matrix {
+        let shape = [outputs, inputs];
+        if self.observer.trains(&self.name(name)) {
+            // Trained in full precision, whatever the others are held in.
+            return Matrix::Dense(self.with_precision(Precision::F32).param(name, shape, role));
+        }
+        let packs = seam::packs(self.device);
+        let integers = matches!(self.precision, Precision::Int8 | Precision::Int4);
+        if !packs && !integers {
+            return Matrix::Dense(self.param(name, shape, role));
+        }
+        let request = TensorRequest {
+            name: &self.name(name),
+            shape: &shape,
+            role,
+            precision: self.precision,
+            device: self.device,
+            packs: true,
+        };
+        match packed_matrix(self.source, &request) {
+            Some(packed) if packs => Matrix::Packed(packed),
+            Some(packed) => {
+                let weight = Matrix::Packed(packed).to_tensor(self.device);
+                Matrix::Dense(Param::from_tensor(weight))
+            }
+            None => Matrix::Dense(self.uninitialized(shape)),
+        }
+    }
+
+    /// The linear layer `name`: `name.weight` `[out, in]` and, if asked, `name.bias` `[out]`.
+    pub fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+        let at = self.at(name);
+        at.adapted(Linear::new(
+            at.matrix("weight", d_output, d_input),
+            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+        ))
+    }
+
+    /// A layer of one's own making, whose name the cursor has: with its adapter, if the source has
+    /// one for it.
+    pub fn adapted(&self, linear: Linear) -> Linear {
+        match self.low_rank(linear.d_input(), linear.d_output()) {
+            Some(adapter) => linear.with_low_rank(adapter),
+            None => linear,
+        }
+    }
+
+    /// The adapter of the layer at this cursor, if the source has one.
+    fn low_rank(&self, inputs: usize, outputs: usize) -> Option<LowRank> {
+        let (name, shape) = (self.name("weight"), [outputs, inputs]);
+        let data = self.observer.low_rank(&self.exactly(&name, &shape))?;
+        let param = |name: &str, data: TensorData| {
+            let (name, shape) = (self.name(name), data.shape().to_vec());
+            let id = ParamId::new();
+            self.observer.made(&self.exactly(&name, &shape), id);
+            Param::initialized(id, Tensor::from_data(data, (self.device, DType::F32)))
+        };
+        let a = param("lora_A.weight", data.a);
+        let b = param("lora_B.weight", data.b);
+        Some(LowRank::new(a, b, data.scale, data.dropout))
+    }
+
+    /// A request of a tensor in `f32`.
+    fn exactly<'r>(&'r self, name: &'r str, shape: &'r [usize]) -> TensorRequest<'r> {
+        TensorRequest {
+            name,
+            shape,
+            role: Role::Dense,
+            precision: Precision::F32,
+            device: self.device,
+            packs: false,
+        }
+    }
+
+    /// As [`linear`](Self::linear), held as a tensor of `f32` whatever the precision and the device,
+    /// for [`Linear::forward_exact`].
+    pub fn dense_linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+        let at = self.at(name);
+        at.adapted(Linear::new(
+            Matrix::Dense(at.param("weight", [d_output, d_input], Role::Dense)),
+            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+        ))
+    }
+
+    /// As [`linear`](Self::linear), for the output head of a language model, which may be held in
+    /// a wider format, see [`Precision::for_head`].
+    pub fn head(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+        let at = self.at(name);
+        at.adapted(Linear::new(
+            at.matrix_as("weight", d_output, d_input, Role::Head),
+            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+        ))
+    }
+
+    /// The embedding table `name`: `name.weight` `[rows, dim]`.
+    pub fn embedding(&self, name: &str, rows: usize, dim: usize) -> Embedding {
+        Embedding::dense(self.at(name).param("weight", [rows, dim], Role::Embedding))
+    }
+
+    /// The embedding table `name` whose vectors are also the rows of the output head.
+    pub fn tied_embedding(&self, name: &str, rows: usize, dim: usize) -> Embedding {
+        let table = self.at(name).matrix_as("weight", rows, dim, Role::Head);
+        Embedding::new(table, self.device)
+    }
+
+    /// The layer norm `name`: `name.weight` and `name.bias`, both `[dim]`.
+    pub fn layer_norm(&self, name: &str, dim: usize, eps: f64) -> LayerNorm {
+        let at = self.at(name);
+        LayerNorm::new(
+            at.param("weight", [dim], Role::Scale),
+            at.param("bias", [dim], Role::Bias),
+            eps,
+        )
+    }
+
+    /// The root-mean-square norm `name`: `name.weight` `[dim]`.
+    pub fn rms_norm(&self, name: &str, dim: usize, eps: f64) -> RmsNorm {
+        RmsNorm::new(self.at(name).param("weight", [dim], Role::Scale), eps)
+    }
+}
