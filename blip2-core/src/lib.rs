@@ -50,6 +50,8 @@
 //! [`open_image`] decodes within limits that are checked before anything is allocated, and every
 //! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod blip1;
 mod byte_tokenizer;
 mod device;

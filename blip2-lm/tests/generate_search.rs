@@ -4,7 +4,8 @@
 mod generate_support;
 
 use blip2_lm::generate::{Generated, GenerationConfig, Generator};
-use generate_support::{Always, Indivisible, Tables, fixture, table_session};
+use blip2_testing::json;
+use generate_support::{Always, Indivisible, Tables, table_session};
 use serde_json::Value;
 
 struct Golden {
@@ -14,7 +15,7 @@ struct Golden {
 }
 
 fn goldens() -> Vec<Golden> {
-    let models = fixture("generate_search.json")["models"].take();
+    let models = json("lm/generate_search.json")["models"].take();
     models
         .as_array()
         .unwrap()
