@@ -1,4 +1,4 @@
-//! Greedy and beam search against `transformers`: `tests/fixtures/make_generate_goldens.py`.
+//! Greedy and beam search against `transformers`: `fixtures/lm/make_generate_goldens.py`.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod generate_support;
