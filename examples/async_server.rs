@@ -35,7 +35,9 @@ impl Server {
             self.blip2.answer(&image, &question)
         };
         let answer = off_thread(compute).await;
-        answer.map(|answer| answer.text).map_err(|error| error.to_string())
+        answer
+            .map(|answer| answer.text)
+            .map_err(|error| error.to_string())
     }
 }
 
