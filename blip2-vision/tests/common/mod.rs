@@ -2,8 +2,6 @@
 //! checkpoints are read where these are; `fixtures/vision/make.py` made the others.
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
-use std::path::PathBuf;
-
 use blip2_io::{Checkpoint, CheckpointWeights};
 use blip2_kernels::Weights;
 use blip2_testing::{Goldens, difference, fixture, json, largest};
