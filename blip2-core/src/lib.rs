@@ -110,3 +110,8 @@ pub use retrieval::{
 pub fn open_image(path: impl AsRef<Path>) -> Result<::image::RgbImage, Blip2Error> {
     Ok(image::decode_file(path, &image::DecodeOptions::default())?)
 }
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
