@@ -118,7 +118,7 @@ fn images() {
 fn tokenizers() {
     let options = VerifyOptions::on("flex").unwrap();
     let reports = verify(fixture("tokenizers"), &options).unwrap();
-    assert_eq!(reports.len(), 4);
+    assert_eq!(reports.len(), 5);
     for report in reports {
         assert!(report.passed(), "{report}");
     }
