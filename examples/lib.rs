@@ -1,2 +1,7 @@
 //! The examples of BLIP-2 for Rust are beside this file; run one with
 //! `cargo run --release --example ask`.
+
+/// Runs the examples of the project's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -19,10 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (model, photos, text) = match arguments.as_slice() {
         [model, photos, text] => (model.as_str(), photos.as_str(), text.as_str()),
         _ => (
-            concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/../blip2-cli/tests/fixtures/blip2_itr"
-            ),
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/blip2_itr"),
             concat!(env!("CARGO_MANIFEST_DIR"), "/images"),
             "a red circle",
         ),

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/blip2_itr");
+const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/blip2_itr");
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo");
 
 /// Runs the program in a folder.

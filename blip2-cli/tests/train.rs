@@ -216,7 +216,7 @@ fn the_first_stage_is_trained_and_evaluated() {
         "\"caption\"",
     );
     fs::write(folder.path().join("train.jsonl"), captions).unwrap();
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/blip2_itr");
+    let model = blip2_testing::fixture("blip2_itr");
     let write = |objective: &str, score: &str| {
         let recipe = RECIPE
             .replace("language_projection", "vision_model\", \"embeddings")

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 const MODEL: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
-    "/tests/fixtures/instructblipvideo_t5"
+    "/../fixtures/instructblipvideo_t5"
 );
 
 /// Runs the program in a folder.

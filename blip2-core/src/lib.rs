@@ -50,6 +50,8 @@
 //! [`open_image`] decodes within limits that are checked before anything is allocated, and every
 //! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod blip1;
 mod byte_tokenizer;
 mod device;
@@ -108,3 +110,8 @@ pub use retrieval::{
 pub fn open_image(path: impl AsRef<Path>) -> Result<::image::RgbImage, Blip2Error> {
     Ok(image::decode_file(path, &image::DecodeOptions::default())?)
 }
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

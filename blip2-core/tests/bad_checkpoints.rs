@@ -7,7 +7,7 @@ mod common;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use blip2_core::{Blip2Pipeline, inspect::inspect};
-use common::copy;
+use blip2_testing::copy;
 use safetensors::{Dtype, SafeTensors, serialize_to_file, tensor::TensorView};
 use serde_json::{Value, json};
 
@@ -219,7 +219,7 @@ fn shards_are_the_same_model_as_one_file() {
     shard(folder.path());
     let sharded = Blip2Pipeline::from_pretrained(folder.path()).unwrap();
     let whole = common::pipeline("blip2_t5");
-    let image = common::picture(1);
+    let image = blip2_testing::picture(1);
     let question = "how many cats?";
     assert_eq!(
         sharded.answer(&image, question).unwrap().logprobs,
@@ -342,6 +342,9 @@ fn weights_that_are_no_numbers() {
     let error = checkpoint.verify_finite().unwrap_err().to_string();
     says(&error, &["qformer.layernorm.bias", "NaN"]);
     let blip2 = Blip2Pipeline::from_pretrained(folder.path()).unwrap();
-    let error = blip2.caption(&common::picture(0)).unwrap_err().to_string();
+    let error = blip2
+        .caption(&blip2_testing::picture(0))
+        .unwrap_err()
+        .to_string();
     says(&error, &["logits"]);
 }

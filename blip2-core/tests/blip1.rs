@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use blip2_core::{
     Blip2Error, Blip2Pipeline, BlipAnswerer, BlipCaptioner, BlipRetrieval, GenerationConfig,
     Options, Precision, RankOptions,
 };
-use common::{copy, fixture, picture};
+use blip2_testing::{copy, fixture, picture};
 
 const QUESTIONS: [&str; 4] = [
     "how many cats are there?",

@@ -4,18 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use blip2_core::{
     device_names,
     verify::{VerifyOptions, verify},
 };
-
-fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
-}
+use blip2_testing::fixture;
 
 /// Verifies a fixture on the CPU backends and, with the feature, on wgpu.
 fn passes_everywhere(name: &str, at_least: usize) {
@@ -123,7 +118,7 @@ fn images() {
 fn tokenizers() {
     let options = VerifyOptions::on("flex").unwrap();
     let reports = verify(fixture("tokenizers"), &options).unwrap();
-    assert_eq!(reports.len(), 4);
+    assert_eq!(reports.len(), 5);
     for report in reports {
         assert!(report.passed(), "{report}");
     }

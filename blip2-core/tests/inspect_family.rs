@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use blip2_core::{Checkpoint, ModelKind, inspect::inspect};
-use common::{copy, fixture};
+use blip2_testing::{copy, fixture};
 
 #[test]
 fn every_member_is_recognised_and_fits_its_checkpoint() {

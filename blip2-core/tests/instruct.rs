@@ -9,7 +9,8 @@ use std::fs;
 use blip2_core::{
     Answer, Blip2Error, Blip2Pipeline, EncodedImage, GenerationConfig, Options, Picture, Video,
 };
-use common::{copy, picture, pipeline};
+use blip2_testing::{copy, picture};
+use common::pipeline;
 use image::RgbImage;
 
 const IMAGES: [&str; 2] = ["instructblip_t5", "instructblip_llama"];
@@ -269,7 +270,12 @@ fn a_packed_file_answers_as_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     for name in [IMAGES[1], VIDEOS[0]] {
         let path = folder.path().join("packed.safetensors");
-        blip2_core::pack(common::fixture(name), blip2_core::Precision::F32, &path).unwrap();
+        blip2_core::pack(
+            blip2_testing::fixture(name),
+            blip2_core::Precision::F32,
+            &path,
+        )
+        .unwrap();
         let packed = Blip2Pipeline::from_pretrained(&path).unwrap();
         let blip2 = pipeline(name);
         let shown = shown(&blip2, 1);

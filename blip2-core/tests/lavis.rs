@@ -4,8 +4,6 @@
 #![cfg(feature = "lavis")]
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
 use blip2_core::{
@@ -14,9 +12,9 @@ use blip2_core::{
     lavis::{Architecture, Conversion, Converted},
     verify::{VerifyOptions, verify},
 };
+use blip2_testing::{fixture, picture};
 use blip2_vision::VisionOptions;
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{fixture, picture};
 use safetensors::{SafeTensors, serialize_to_file};
 use serde_json::Value;
 use tempfile::TempDir;

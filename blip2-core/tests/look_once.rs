@@ -10,7 +10,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use common::{picture, pipeline};
+use blip2_testing::picture;
+use common::pipeline;
 
 /// Counts the stages that run, by the spans they open.
 struct Stages(Arc<AtomicUsize>);

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use blip2_core::{
     Blip2Error, Blip2Pipeline, GenerationConfig, Options, Precision, PrecisionPlan, Preset,
     inspect::inspect,
     memory::{Fit, MemoryPlan, NotEnoughMemory, Workload},
 };
-use common::{fixture, picture};
+use blip2_testing::{fixture, picture};
 
 fn refusal<T: std::fmt::Debug>(result: Result<T, Blip2Error>) -> NotEnoughMemory {
     match result {

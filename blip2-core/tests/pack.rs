@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use std::fs;
 
 use blip2_core::{Answer, Blip2Error, Blip2Pipeline, Precision, pack};
 use blip2_io::{CheckpointFolder, IoError};
-use common::{copy, fixture, picture};
+use blip2_testing::{copy, fixture, picture};
 
 fn answer(pipeline: &Blip2Pipeline) -> Answer {
     pipeline.answer(&picture(0), "how many cats?").unwrap()

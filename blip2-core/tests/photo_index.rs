@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use std::path::Path;
 
 use blip2_core::{
     Blip2Retrieval, PhotoIndex,
     photo_index::{Hit, IndexError, SearchOptions},
 };
-use common::{copy, fixture, picture};
+use blip2_testing::{copy, fixture, picture};
 
 const TEXT: &str = "two dogs in the park";
 

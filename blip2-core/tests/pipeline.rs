@@ -10,7 +10,8 @@ use blip2_core::{
     Blip2Error, Blip2Pipeline, CancelToken, EncodedImage, FinishReason, GenerationConfig, Options,
     generate::{NextTokens, Position, TokenConstraint},
 };
-use common::{copy, picture, pipeline};
+use blip2_testing::{copy, picture};
+use common::pipeline;
 
 fn options(config: GenerationConfig) -> Options {
     Options::default().generation(config)
@@ -411,7 +412,7 @@ fn files_are_decoded_within_the_pipelines_limits() {
         limits,
         ..DecodeOptions::default()
     };
-    let strict = Blip2Pipeline::builder(common::fixture("blip2_opt")).decode_options(strict);
+    let strict = Blip2Pipeline::builder(blip2_testing::fixture("blip2_opt")).decode_options(strict);
     let error = strict.load().unwrap().open(&path).unwrap_err().to_string();
     for part in ["a.png", "1200", "100", "max_pixels"] {
         assert!(error.contains(part), "{error}");

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use blip2_core::{Answer, Blip2Pipeline, Precision, PrecisionPlan};
-use common::{fixture, picture};
+use blip2_testing::{fixture, picture};
 
 const F32: Precision = Precision::F32;
 const BF16: Precision = Precision::Bf16;

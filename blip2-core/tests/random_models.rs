@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use blip2_core::{
     Blip2Config, Blip2Pipeline, GenerationConfig, Options, Precision, TextConfig,
     config::{Blip2QFormerConfig, Blip2VisionConfig, OptConfig, T5Config},
 };
-use common::picture;
+use blip2_testing::picture;
 
 /// A small model of either family.
 fn config(text_config: TextConfig) -> Blip2Config {

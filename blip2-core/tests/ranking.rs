@@ -9,8 +9,9 @@ use blip2_core::{
     TypedAnswer,
     model::{LanguageModel, PromptRows},
 };
+use blip2_testing::picture;
 use burn::tensor::Tensor;
-use common::{picture, pipeline};
+use common::pipeline;
 
 const QUESTION: &str = "what color is the bus?";
 const CANDIDATES: [&str; 6] = ["red", "blue", "a dark blue", "red", "a dark green", "two"];
@@ -84,7 +85,7 @@ fn tokenizers(blip2: &Blip2Pipeline) -> blip2_io::Tokenizer {
         true => "blip2_t5",
         false => "blip2_opt",
     };
-    let folder = blip2_io::CheckpointFolder::open(common::fixture(name)).unwrap();
+    let folder = blip2_io::CheckpointFolder::open(blip2_testing::fixture(name)).unwrap();
     folder.tokenizer().unwrap()
 }
 

@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod common;
-
 use blip2_core::{
     Blip2Error, Blip2Pipeline, Blip2Retrieval, Device, ImageEmbedder, TextEmbedder,
     config::ModelKind, model,
 };
-use common::{copy, fixture, picture};
+use blip2_testing::{copy, fixture, picture};
 
 const FIXTURES: [&str; 2] = ["blip2_itr", "blip2_itr_legacy"];
 const TEXTS: [&str; 3] = [

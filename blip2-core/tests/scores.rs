@@ -3,14 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use blip2_core::scores::{bleu, caption_words, cider_d, normalize_answer, recall_at, vqa_accuracy};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 fn golden(name: &str) -> Value {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/scores");
+    let folder = blip2_testing::fixture("scores");
     serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap()
 }
 

@@ -31,6 +31,8 @@
 //! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed. Pictures are decoded within limits
 //! that are checked first. Nothing is downloaded and nothing is printed.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod checkpoint;
 pub mod config;
 #[cfg(feature = "dataset")]

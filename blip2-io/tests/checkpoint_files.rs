@@ -1,12 +1,10 @@
 //! Weight files: whole and sharded ones, and every way in which they can be broken.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use blip2_io::{Checkpoint, IoError};
+use blip2_testing::{Stored, assert_says, f32s, folder, raw_safetensors, safetensors};
 use burn::tensor::DType;
 use safetensors::Dtype;
-use support::{Stored, assert_says, f32s, folder, raw_safetensors, safetensors};
 
 const FILE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";

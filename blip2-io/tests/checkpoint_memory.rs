@@ -3,15 +3,13 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::fs;
 
 use blip2_io::{Checkpoint, CheckpointWeights};
 use blip2_kernels::{Precision, Role, TensorRequest, WeightSource};
+use blip2_testing::{folder, safetensors};
 use burn::tensor::Device;
 use safetensors::Dtype;
-use support::{folder, safetensors};
 
 /// The bytes of mapped files that this process holds in memory.
 fn mapped() -> u64 {

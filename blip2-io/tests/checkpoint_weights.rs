@@ -1,8 +1,6 @@
 //! What a model gets from a checkpoint, what it costs, and the account of it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
-
 use std::{fs, ops::Range};
 
 use blip2_io::{
@@ -10,10 +8,10 @@ use blip2_io::{
     checkpoint::{Misshapen, Missing, WeightPlan},
 };
 use blip2_kernels::{Precision, Role, TensorRequest, WeightSource, Weights};
+use blip2_testing::{Stored, assert_says, f32s, folder, raw_safetensors, safetensors};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::{bf16, f16};
 use safetensors::Dtype;
-use support::{Stored, assert_says, f32s, folder, raw_safetensors, safetensors};
 use tempfile::TempDir;
 
 const FILE: &str = "model.safetensors";

@@ -1,15 +1,13 @@
 //! Configurations that make no sense: the error names the part, the key, the value and the rule.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use blip2_io::config::{Blip2Config, ConfigError, PromptConfig};
+use blip2_testing::text;
 use serde_json::{Value, json};
-use support::fixture;
 
 /// The fault of a fixture's configuration with one value replaced.
 fn fault(name: &str, pointer: &str, value: Value) -> ConfigError {
-    let text = fixture(&format!("configs/{name}.json"));
+    let text = text(&format!("{name}/config.json"));
     let mut config: Value = serde_json::from_str(&text).unwrap();
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     config.pointer_mut(parent).unwrap()[key] = value;
@@ -92,7 +90,7 @@ fn sizes_of_zero() {
 
 #[test]
 fn a_q_former_without_text_needs_no_vocabulary() {
-    let text = fixture("configs/blip2_opt.json");
+    let text = text("blip2_opt/config.json");
     let mut config: Blip2Config = serde_json::from_str(&text).unwrap();
     config.qformer_config.vocab_size = 0;
     config.validate().unwrap();

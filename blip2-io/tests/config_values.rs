@@ -1,15 +1,13 @@
 //! Configurations as `transformers` writes them, and as the published checkpoints do.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use blip2_io::config::{
     Blip2Config, Blip2QFormerConfig, Blip2Variant, Blip2VisionConfig, LlamaConfig, OptConfig,
     RopeType, T5Config, TextConfig,
 };
 use blip2_kernels::Activation;
+use blip2_testing::text;
 use serde_json::{Value, json};
-use support::fixture;
 
 /// Keys of a file that a configuration does not hold: they mean nothing to the numbers, or follow
 /// from others.
@@ -54,7 +52,7 @@ fn every_key_of_every_fixture_is_held() {
         "instructblip_t5",
         "instructblip_llama",
     ] {
-        let text = fixture(&format!("configs/{name}.json"));
+        let text = text(&format!("{name}/config.json"));
         let config: Blip2Config = serde_json::from_str(&text).unwrap();
         config.validate().unwrap();
         let held = serde_json::to_value(&config).unwrap();

@@ -1,11 +1,9 @@
 //! Checkpoint folders: what is found where, and what is said of faulty files.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use blip2_io::{CheckpointFolder, config::ModelKind};
+use blip2_testing::{assert_says, folder, text};
 use serde_json::Value;
-use support::{assert_says, fixture, folder};
 
 fn open(files: &[(&str, &str)]) -> (tempfile::TempDir, CheckpointFolder) {
     let folder = folder(files);
@@ -52,14 +50,14 @@ fn a_config_that_is_no_json() {
 
 #[test]
 fn a_config_that_goes_on_behind_its_end() {
-    let text = fixture("configs/blip2_opt.json") + "}";
+    let text = text("blip2_opt/config.json") + "}";
     let (_keep, folder) = open(&[("config.json", &text)]);
     assert_says(folder.config(), &["config.json: trailing characters"]);
 }
 
 #[test]
 fn a_value_of_the_wrong_type() {
-    let text = fixture("configs/blip2_opt.json").replace("\"patch_size\": 8", "\"patch_size\": []");
+    let text = text("blip2_opt/config.json").replace("\"patch_size\": 8", "\"patch_size\": []");
     let line = 1 + text
         .lines()
         .position(|line| line.contains("patch_size"))
@@ -74,7 +72,7 @@ fn a_value_of_the_wrong_type() {
 
 #[test]
 fn a_value_of_the_wrong_type_in_the_language_model() {
-    let text = fixture("configs/blip2_opt.json").replace("\"ffn_dim\": 80", "\"ffn_dim\": \"80\"");
+    let text = text("blip2_opt/config.json").replace("\"ffn_dim\": 80", "\"ffn_dim\": \"80\"");
     let (_keep, folder) = open(&[("config.json", &text)]);
     assert_says(
         folder.config(),
@@ -84,7 +82,7 @@ fn a_value_of_the_wrong_type_in_the_language_model() {
 
 #[test]
 fn an_unknown_activation() {
-    let text = fixture("configs/blip2_opt.json").replace("\"relu\"", "\"mish\"");
+    let text = text("blip2_opt/config.json").replace("\"relu\"", "\"mish\"");
     let (_keep, folder) = open(&[("config.json", &text)]);
     assert_says(
         folder.config(),
@@ -94,8 +92,8 @@ fn an_unknown_activation() {
 
 #[test]
 fn a_config_that_makes_no_sense_names_its_file() {
-    let text = fixture("configs/blip2_opt.json")
-        .replace("\"num_query_tokens\": 8", "\"num_query_tokens\": 0");
+    let text =
+        text("blip2_opt/config.json").replace("\"num_query_tokens\": 8", "\"num_query_tokens\": 0");
     let (_keep, folder) = open(&[("config.json", &text)]);
     assert_says(
         folder.config(),
@@ -272,7 +270,7 @@ fn generation_defaults_are_kept_as_they_stand() {
 
 #[test]
 fn files_in_memory_are_as_good_as_a_folder() {
-    let config: &'static str = fixture("configs/blip2_t5.json").leak();
+    let config: &'static str = text("blip2_t5/config.json").leak();
     let folder = CheckpointFolder::in_memory("built-in", [("config.json", config.as_bytes())]);
     assert_eq!(folder.config().unwrap().num_query_tokens, 8);
     assert_says(

@@ -1,14 +1,12 @@
 //! The files around a tokenizer, and tokenizers that cannot be used.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use blip2_io::{CheckpointFolder, IoError, Tokenizer};
+use blip2_testing::{assert_says, folder, text};
 use serde_json::{Value, json};
-use support::{assert_says, fixture, folder};
 
 fn opt() -> String {
-    fixture("tokenizers/opt_bpe/tokenizer.json")
+    text("tokenizers/opt_bpe/tokenizer.json")
 }
 
 fn open(files: &[(&str, String)]) -> Result<Tokenizer, IoError> {
@@ -183,7 +181,7 @@ fn the_length_that_a_model_was_made_for() {
         ("tokenizer.json", opt()),
         (
             "tokenizer_config.json",
-            fixture("tokenizers/opt_bpe/tokenizer_config.json"),
+            text("tokenizers/opt_bpe/tokenizer_config.json"),
         ),
     ];
     assert_eq!(open(&files).unwrap().model_max_length(), None);

@@ -1,12 +1,10 @@
 //! Tokenizers of every kind against what `transformers` makes of the same texts and ids.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use blip2_io::{CheckpointFolder, PaddingSide, Tokenizer};
+use blip2_testing::{folder, text};
 use serde::Deserialize;
 use serde_json::Value;
-use support::{fixture, folder};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -55,7 +53,7 @@ struct Special {
 /// The tokenizer of a fixture; `clean_up` asks for English spacing, as a call may in the
 /// reference.
 fn load(name: &str, clean_up: bool) -> Tokenizer {
-    let file = |file: &str| fixture(&format!("tokenizers/{name}/{file}"));
+    let file = |file: &str| text(&format!("tokenizers/{name}/{file}"));
     let mut config: Value = serde_json::from_str(&file("tokenizer_config.json")).unwrap();
     if clean_up {
         config["clean_up_tokenization_spaces"] = true.into();
@@ -71,7 +69,7 @@ fn load(name: &str, clean_up: bool) -> Tokenizer {
 fn check(name: &str) {
     let tokenizer = load(name, false);
     let cleaning = load(name, true);
-    let golden = fixture(&format!("tokenizers/{name}/golden.json"));
+    let golden = text(&format!("tokenizers/{name}/golden.json"));
     let golden: Golden = serde_json::from_str(&golden).unwrap();
     assert!(golden.encode.len() >= 20);
 

@@ -41,6 +41,8 @@
 //! Layers follow Burn's idiom: a tensor whose width does not fit a layer panics. The crates above
 //! check shapes where user input enters and return errors.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(feature = "autodiff")]
 mod autodiff;
 mod kernel;

@@ -36,6 +36,8 @@
 //!
 //! There is no dropout, which only matters for training.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod batch;
 pub mod blip_text;
 mod causal;

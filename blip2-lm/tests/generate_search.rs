@@ -1,10 +1,11 @@
-//! Greedy and beam search against `transformers`: `tests/fixtures/make_generate_goldens.py`.
+//! Greedy and beam search against `transformers`: `fixtures/lm/make_generate_goldens.py`.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod generate_support;
 
 use blip2_lm::generate::{Generated, GenerationConfig, Generator};
-use generate_support::{Always, Indivisible, Tables, fixture, table_session};
+use blip2_testing::json;
+use generate_support::{Always, Indivisible, Tables, table_session};
 use serde_json::Value;
 
 struct Golden {
@@ -14,7 +15,7 @@ struct Golden {
 }
 
 fn goldens() -> Vec<Golden> {
-    let models = fixture("generate_search.json")["models"].take();
+    let models = json("lm/generate_search.json")["models"].take();
     models
         .as_array()
         .unwrap()

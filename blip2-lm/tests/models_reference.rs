@@ -5,8 +5,9 @@
 mod models_support;
 
 use blip2_lm::{DecodeSession, Generated, GenerationConfig, Generator, LanguageModel};
+use blip2_testing::{Golden, assert_close, floats};
 use burn::tensor::{Tensor, TensorData};
-use models_support::{Fixture, Golden, assert_close, floats, share};
+use models_support::{Fixture, share};
 use serde_json::Value;
 
 const FIXTURES: [&str; 4] = [

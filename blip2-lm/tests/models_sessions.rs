@@ -1,15 +1,13 @@
 //! Sessions against whole passes: caches, batches of mixed lengths, rows that change places.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
-mod models_support;
-
 use blip2_io::config::{LlamaConfig, OptConfig, RopeParameters, RopeType, T5Config, TextConfig};
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_lm::{
     DecodeSession, Generated, GenerationConfig, Generator, LanguageModel, Logits, Session,
 };
+use blip2_testing::{assert_close, floats};
 use burn::tensor::Device;
-use models_support::{assert_close, floats};
 
 const VOCAB: usize = 50;
 const START: u32 = 0;

@@ -7,8 +7,9 @@ mod models_support;
 use blip2_io::CheckpointWeights;
 use blip2_kernels::{TensorRequest, WeightSource, Weights};
 use blip2_lm::{GenerationConfig, Generator, LanguageModel, LmOptions};
+use blip2_testing::{assert_close, floats};
 use burn::tensor::{DType, Tensor, TensorData};
-use models_support::{Fixture, assert_close, floats, share};
+use models_support::{Fixture, share};
 
 const OPT: [&str; 5] = [
     "opt_post_norm",

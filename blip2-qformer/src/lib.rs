@@ -75,6 +75,8 @@
 //! Hidden states and attention maps agree with `transformers` 5.23 to 1e-4 or better, which the
 //! tests hold. A position that is masked out has no influence at all, to the bit.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod attention;
 mod error;
 mod input;

@@ -7,8 +7,9 @@ use std::cell::Cell;
 
 use blip2_kernels::{Precision, RandomWeights, TensorRequest, WeightSource, Weights};
 use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerError, QFormerInput, QueryTokens};
+use blip2_testing::difference;
 use burn::tensor::{Bool, DType, Device, Distribution, Tensor, TensorData};
-use common::{FIXTURES, Fixture, difference};
+use common::{FIXTURES, Fixture};
 
 /// The fixture whose every input there is: queries, text and picture, with both masks.
 fn both() -> (Fixture, QFormer, QFormerInput) {
@@ -89,7 +90,7 @@ fn hidden_positions_have_no_influence() {
     // The hidden positions' own outputs change; all the others must not.
     let counts = mask.unsqueeze_dim::<3>(2).expand(expected.dims());
     let changed = (run(&model, other) - expected.clone()).mask_fill(counts.bool_not(), 0.0);
-    assert_eq!(common::largest(changed), 0.0);
+    assert_eq!(blip2_testing::largest(changed), 0.0);
 
     // Without their masks the same positions count.
     let mut bare = input.clone();

@@ -29,6 +29,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod answering;
 mod error;
 mod evaluate;

@@ -8,11 +8,15 @@ mod common;
 use std::{collections::BTreeMap, fs};
 
 use blip2_core::{CheckpointFolder, device_by_name, device_names};
+use blip2_testing::{
+    largest_difference,
+    view::{data, floats},
+};
 use blip2_train::{
     AdamW, Lora, LoraConfig, Recompute, Trained, Training, objective::language_model_loss,
 };
 use burn::tensor::TensorData;
-use common::{batch, batch_on, data, difference, floats, goldens, models};
+use common::{batch, batch_on, goldens, models};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -104,7 +108,7 @@ fn follows_on(device: &str, model: &str, mode: &str) {
                     .get(&own_name(name))
                     .unwrap_or_else(|| panic!("{name}"));
                 let own = own.clone().into_data().try_into_vec::<f32>().unwrap();
-                let (most, largest) = difference(&own, &floats(&view));
+                let (most, largest) = largest_difference(&own, &floats(&view));
                 assert!(
                     f64::from(most) <= wider * 1e-4 * f64::from(largest).max(1.0),
                     "{device:?} {model} {mode} {name}: {most} of {largest}"

@@ -12,12 +12,15 @@ use blip2_core::{
     model::{Blip2ForPretraining, PromptRows},
 };
 use blip2_kernels::{TensorRequest, WeightSource};
+use blip2_testing::{
+    largest_difference,
+    view::{data, floats, integer_rows},
+};
 use blip2_train::{
     Trained,
     objective::{HardNegatives, Pairs, contrast_and_generation, first_stage_losses, matching},
 };
 use burn::tensor::{Device, Tensor, TensorData};
-use common::{data, difference, floats, integers};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -68,8 +71,8 @@ fn losses_and_gradients_are_pytorchs() {
     })
     .unwrap();
 
-    let ids = integers(&get("input_ids")).into_iter();
-    let mask = integers(&get("attention_mask")).into_iter();
+    let ids = integer_rows(&get("input_ids")).into_iter();
+    let mask = integer_rows(&get("attention_mask")).into_iter();
     let mut pairs = Pairs {
         pixel_values: Tensor::from_data(data(&get("pixel_values")), &Device::flex()),
         texts: PromptRows::new(
@@ -114,7 +117,7 @@ fn losses_and_gradients_are_pytorchs() {
         };
         let own = gradients.get(name).unwrap_or_else(|| panic!("{name}"));
         let own = own.clone().into_data().try_into_vec::<f32>().unwrap();
-        let (most, largest) = difference(&own, &floats(&view));
+        let (most, largest) = largest_difference(&own, &floats(&view));
         assert!(
             most <= 1e-4 * largest.max(1.0),
             "{name}: {most} of {largest}"

@@ -9,12 +9,13 @@ use std::{fs, path::Path};
 
 use blip2_core::{CheckpointFolder, Precision, model::Blip2ForConditionalGeneration};
 use blip2_lm::LanguageModel;
+use blip2_testing::{largest_difference, view::floats};
 use blip2_train::{
     AdamW, Lora, LoraConfig, Progress, Trained, Training,
     objective::{Batch, language_model_loss},
 };
 use burn::tensor::Tensor;
-use common::{batch, difference, floats, goldens, models};
+use common::{batch, goldens, models};
 use safetensors::SafeTensors;
 
 type Model = Blip2ForConditionalGeneration;
@@ -57,7 +58,7 @@ fn saved_the_same(trained: &Trained<Model>, batch: &Batch) -> tempfile::TempDir 
     let merged = Training::of(&CheckpointFolder::open(folder.path()).unwrap()).unwrap();
     let merged = merged.bridge().load().unwrap().into_model();
     let apart = logits(trained.model(), batch);
-    let (most, largest) = difference(&logits(&merged, batch), &apart);
+    let (most, largest) = largest_difference(&logits(&merged, batch), &apart);
     assert!(
         most < 1e-4 * (largest / 10.0).max(1.0),
         "{most} of {largest}"
@@ -97,7 +98,8 @@ fn adapters_of_peft_give_its_numbers_and_are_written_as_it_does() {
             "{model}: {found}"
         );
         if model == "blip2_opt" {
-            let (most, largest) = difference(&logits(trained.model(), &batch), &golden[0].2);
+            let (most, largest) =
+                largest_difference(&logits(trained.model(), &batch), &golden[0].2);
             assert!(
                 most < 1e-4 * (largest / 10.0).max(1.0),
                 "{model}: {most} of {largest}"
@@ -180,7 +182,7 @@ fn adapters_train_over_packed_weights_and_come_back_the_same() {
         let losses = steps(&mut trained, &mut AdamW::default(), &batch, 6);
         assert!(losses[5] < losses[0] - 0.1, "{precision}: {losses:?}");
         let after = logits(trained.model(), &batch);
-        assert!(difference(&before, &after).0 > 1e-2);
+        assert!(largest_difference(&before, &after).0 > 1e-2);
 
         let folder = tempfile::tempdir().unwrap();
         trained.save_lora(folder.path()).unwrap();
@@ -196,7 +198,7 @@ fn adapters_train_over_packed_weights_and_come_back_the_same() {
             _ => 2e-3,
         };
         let plain = logits(&again.into_model(), &batch);
-        let (most, largest) = difference(&plain, &after);
+        let (most, largest) = largest_difference(&plain, &after);
         assert!(
             most < tolerance * largest,
             "{precision}: {most} of {largest}"

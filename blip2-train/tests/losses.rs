@@ -8,12 +8,13 @@ mod common;
 use std::fs;
 
 use blip2_core::{AnswerRows, CheckpointFolder};
+use blip2_testing::view::floats;
 use blip2_train::{
     Training,
     objective::{Batch, language_model_loss},
 };
 use burn::tensor::{Device, Tensor};
-use common::{batch, floats, models};
+use common::{batch, models};
 use safetensors::SafeTensors;
 
 const FAMILY: [&str; 8] = [

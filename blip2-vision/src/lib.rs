@@ -82,6 +82,8 @@
 //! [`Weights`](blip2_kernels::Weights) asks for. In `f32` hidden states, attention maps and pooled
 //! outputs agree with `transformers` 5.23 to 1e-4 or better, which the tests hold.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod clip;
 mod embeddings;
 mod encoder;

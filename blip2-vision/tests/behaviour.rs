@@ -5,12 +5,13 @@ mod common;
 use std::{cell::RefCell, collections::HashMap};
 
 use blip2_kernels::{Precision, RandomWeights, TensorRequest, WeightSource, Weights};
+use blip2_testing::{difference, largest};
 use blip2_vision::{Blip2VisionConfig, VisionError, VisionModel, VisionOptions};
 use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Device, Distribution, Tensor, TensorData},
 };
-use common::{FIXTURES, Fixture, difference, largest};
+use common::{FIXTURES, Fixture};
 
 const ANY_SIZE: VisionOptions = VisionOptions {
     output_hidden_states: false,

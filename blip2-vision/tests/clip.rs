@@ -15,7 +15,7 @@ use common::{CLIP_FIXTURES, Fixture};
 type ClipFixture = Fixture<ClipVisionConfig>;
 
 fn open(name: &'static str) -> ClipFixture {
-    Fixture::open_as(name, |config| serde_json::from_slice(config).unwrap())
+    Fixture::open_as(name)
 }
 
 /// The tower of a fixture, and what it projects pooled pictures to.

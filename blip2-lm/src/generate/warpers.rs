@@ -159,12 +159,10 @@ mod tests {
         scores: Vec<Option<f32>>,
     }
 
-    /// `tests/fixtures/make_generate_goldens.py` ran the classes of `transformers`.
+    /// `fixtures/lm/make_generate_goldens.py` ran the classes of `transformers`.
     #[test]
     fn warpers_keep_and_remove_what_transformers_does() {
-        let goldens: Goldens =
-            serde_json::from_str(include_str!("../../tests/fixtures/generate_warpers.json"))
-                .unwrap();
+        let goldens: Goldens = serde_json::from_str(include_str!("warpers_golden.json")).unwrap();
         assert_eq!(goldens.cases.len(), 120);
         for (n, case) in goldens.cases.iter().enumerate() {
             let mut scores: Vec<f32> = case

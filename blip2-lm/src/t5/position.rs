@@ -96,14 +96,11 @@ mod tests {
         begins: Vec<(i64, usize)>,
     }
 
-    /// Every distance: `tests/fixtures/make_model_goldens.py`.
+    /// Every distance: `fixtures/lm/make_model_goldens.py`.
     #[test]
     fn buckets_equal_the_reference() {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/fixtures/t5_buckets.json"
-        );
-        let settings: Vec<Setting> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let settings: Vec<Setting> =
+            serde_json::from_str(include_str!("position_golden.json")).unwrap();
         assert_eq!(settings.len(), 9);
         for setting in settings {
             let mut begins = setting.begins.iter().peekable();

@@ -3,19 +3,10 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::path::Path;
 
 use blip2_lm::generate::{
     DecodeSession, Logits, NextTokens, Position, TokenConstraint, TokenDecoder,
 };
-
-/// Reads a JSON file of `tests/fixtures`.
-pub(crate) fn fixture(name: &str) -> serde_json::Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
 
 /// Logits from tables: `last[last id] + previous[id before] + step[length]`, each taken modulo the
 /// rows of its table.

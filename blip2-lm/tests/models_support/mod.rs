@@ -1,47 +1,48 @@
-//! Small checkpoints with what `transformers` computes: `tests/fixtures/make_model_goldens.py`.
+//! Small checkpoints with what `transformers` computes: the language models of the BLIP-2
+//! checkpoints in `fixtures/`, and those that `fixtures/lm/make_model_goldens.py` made.
 #![allow(dead_code)] // each test file uses its own part
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use blip2_io::{Checkpoint, CheckpointWeights, config::TextConfig};
 use blip2_kernels::Weights;
 use blip2_lm::{LanguageModel, Session};
-use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::{Dtype, SafeTensors};
+use blip2_testing::{Golden, Goldens, fixture, floats, json};
+use burn::tensor::{Device, Tensor};
+use serde_json::Value;
 
 /// A checkpoint and its goldens.
 pub(crate) struct Fixture {
     name: String,
+    /// Where configuration, weights and goldens are.
     folder: PathBuf,
+    /// What the names of the language model's weights begin with.
+    prefix: Option<&'static str>,
     pub(crate) device: Device,
     pub(crate) config: TextConfig,
-    goldens: BTreeMap<String, Golden>,
-}
-
-/// A golden tensor; ids and masks are whole numbers in it.
-#[derive(Clone)]
-pub(crate) struct Golden {
-    pub(crate) shape: Vec<usize>,
-    pub(crate) values: Vec<f32>,
+    goldens: Goldens,
 }
 
 impl Fixture {
     pub(crate) fn open(name: &str) -> Self {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/models")
-            .join(name);
-        let read = |file| std::fs::read(folder.join(file)).unwrap();
-        let goldens = read("golden.safetensors");
-        let goldens = SafeTensors::deserialize(&goldens)
-            .unwrap()
-            .iter()
-            .map(|(key, view)| (key.to_string(), Golden::new(&view)))
-            .collect();
+        // Of a BLIP-2 checkpoint it is a part.
+        let part = name.starts_with("blip2_");
+        let folder = if part {
+            name.into()
+        } else {
+            format!("lm/{name}")
+        };
+        let mut config = json(&format!("{folder}/config.json"));
+        if part {
+            config = config["text_config"].take();
+        }
+        let folder = fixture(folder);
         Self {
             name: name.into(),
+            prefix: part.then_some("language_model"),
             device: Device::flex(),
-            config: serde_json::from_slice(&read("config.json")).unwrap(),
-            goldens,
+            config: serde_json::from_value(config).unwrap(),
+            goldens: Goldens::open(folder.join("golden.safetensors")),
             folder,
         }
     }
@@ -54,27 +55,24 @@ impl Fixture {
     pub(crate) fn model(&self) -> LanguageModel {
         let checkpoint = self.checkpoint();
         let source = CheckpointWeights::new(&checkpoint);
-        let model =
-            LanguageModel::load(&self.config, &Weights::new(&source, &self.device)).unwrap();
-        let report = source.finish(&[]).unwrap();
-        assert_eq!(report.unused, Vec::<String>::new(), "{}", self.name);
+        let mut weights = Weights::new(&source, &self.device);
+        if let Some(prefix) = self.prefix {
+            weights = weights.at(prefix);
+        }
+        let model = LanguageModel::load(&self.config, &weights).unwrap();
+        let mut unused = source.finish(&[]).unwrap().unused;
+        unused.retain(|name| name.starts_with(self.prefix.unwrap_or_default()));
+        assert_eq!(unused, Vec::<String>::new(), "{}", self.name);
         model
     }
 
     pub(crate) fn golden(&self, key: &str) -> &Golden {
-        let known = || format!("{} has no {key}", self.name);
-        self.goldens
-            .get(key)
-            .unwrap_or_else(|| panic!("{}", known()))
+        self.goldens.get(key)
     }
 
     /// The goldens `key.0`, `key.1` and so on.
     pub(crate) fn series(&self, key: &str) -> Vec<&Golden> {
-        let series: Vec<&Golden> = (0..)
-            .map_while(|n| self.goldens.get(&format!("{key}.{n}")))
-            .collect();
-        assert!(!series.is_empty(), "{} has no {key}", self.name);
-        series
+        self.goldens.series(key)
     }
 
     pub(crate) fn ids(&self, key: &str) -> Vec<Vec<u32>> {
@@ -85,8 +83,9 @@ impl Fixture {
         self.golden("attention_mask").rows(|value| value != 0.0)
     }
 
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&std::fs::read(self.folder.join("golden.json")).unwrap()).unwrap()
+    /// The cases of generation.
+    pub(crate) fn json(&self) -> Value {
+        json(&format!("lm/{}/golden.json", self.name))
     }
 
     /// What lengths and penalties count: the prompt, or the token that answers start from.
@@ -107,45 +106,6 @@ impl Fixture {
         let start = self.config.decoder_start_token_id();
         model.start(embeds, mask, start, new_tokens).unwrap()
     }
-}
-
-impl Golden {
-    fn new(view: &safetensors::tensor::TensorView<'_>) -> Self {
-        let values = match view.dtype() {
-            Dtype::F32 => view
-                .data()
-                .chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
-                .collect(),
-            Dtype::I64 => view
-                .data()
-                .chunks_exact(8)
-                .map(|bytes| i64::from_le_bytes(bytes.try_into().unwrap()) as f32)
-                .collect(),
-            other => panic!("{other:?}"),
-        };
-        Self {
-            shape: view.shape().to_vec(),
-            values,
-        }
-    }
-
-    pub(crate) fn rows<T>(&self, convert: impl Fn(f32) -> T) -> Vec<Vec<T>> {
-        let convert = |row: &[f32]| row.iter().map(|&value| convert(value)).collect();
-        self.values
-            .chunks_exact(*self.shape.last().unwrap())
-            .map(convert)
-            .collect()
-    }
-
-    pub(crate) fn tensor(&self, device: &Device) -> Tensor<3> {
-        let data = TensorData::new(self.values.clone(), self.shape.clone());
-        Tensor::from_data(data, device)
-    }
-}
-
-pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec::<f32>().unwrap()
 }
 
 /// The largest difference, as a share of the largest that may be: `tolerance`, times a tenth of
@@ -178,20 +138,4 @@ pub(crate) fn share<const D: usize>(
         }
     });
     largest / (tolerance * scale)
-}
-
-/// Fails where two lists of numbers differ by more than `tolerance`; returns by how much they do.
-pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) -> f32 {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let pairs = found.iter().zip(expected);
-    let mut worst = 0.0;
-    for (place, (found, expected)) in pairs.enumerate() {
-        let difference = (found - expected).abs();
-        assert!(
-            difference <= tolerance,
-            "{what}: {found} instead of {expected} at {place}"
-        );
-        worst = f32::max(worst, difference);
-    }
-    worst
 }

@@ -1,12 +1,11 @@
-//! The fixtures: small Q-Formers, and what `transformers` computes with them
-//! (`tests/fixtures/make.py`).
+//! The fixtures: small Q-Formers, and what `transformers` computes with them. Those of the BLIP-2
+//! checkpoints are read where these are; `fixtures/qformer/make.py` made the others.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
-use std::path::Path;
-
 use blip2_io::{Checkpoint, CheckpointWeights};
-use blip2_kernels::{Role, Weights};
+use blip2_kernels::Weights;
 use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens};
+use blip2_testing::{Goldens, difference, fixture, json, largest};
 use burn::tensor::{Bool, Device, Tensor};
 
 /// The fixtures' names, each with its cases.
@@ -22,19 +21,35 @@ pub(crate) struct Fixture {
     pub(crate) config: Blip2QFormerConfig,
     pub(crate) device: Device,
     checkpoint: Checkpoint,
+    goldens: Goldens,
+    /// Whether it is a part of a whole BLIP-2 checkpoint.
+    part: bool,
 }
 
 impl Fixture {
     pub(crate) fn open(name: &'static str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures")
-            .join(name);
-        let config = std::fs::read(folder.join("config.json")).unwrap();
+        let part = name.starts_with("blip2_");
+        let folder = if part {
+            name.into()
+        } else {
+            format!("qformer/{name}")
+        };
+        let mut config = json(&format!("{folder}/config.json"));
+        if part {
+            config = config["qformer_config"].take();
+        }
+        let goldens = match name {
+            "blip2_itr" => "qformer/blip2_itr/golden.safetensors".into(),
+            _ if part => format!("{folder}/golden.safetensors"),
+            _ => format!("{folder}/model.safetensors"),
+        };
         Self {
             name,
-            config: serde_json::from_slice(&config).unwrap(),
+            config: serde_json::from_value(config).unwrap(),
             device: Device::flex(),
-            checkpoint: Checkpoint::open(folder).unwrap(),
+            checkpoint: Checkpoint::open(fixture(folder)).unwrap(),
+            goldens: Goldens::open(fixture(goldens)),
+            part,
         }
     }
 
@@ -47,9 +62,12 @@ impl Fixture {
         };
         let queries = QueryTokens::load(count, hidden, &weights);
         let model = QFormer::load(&self.config, &weights.at("qformer")).unwrap();
-        let unused = source.finish(&[]).unwrap().unused;
-        let unused = unused.iter().filter(|name| !name.starts_with("golden."));
-        assert_eq!(unused.count(), 0, "{}", self.name);
+        let mut unused = source.finish(&[]).unwrap().unused;
+        if self.part {
+            unused.retain(|name| name.starts_with("qformer."));
+        }
+        unused.retain(|name| !name.starts_with("golden."));
+        assert_eq!(unused, Vec::<String>::new(), "{}", self.name);
         (model, queries)
     }
 
@@ -74,11 +92,14 @@ impl Fixture {
 
     /// A tensor that the reference read or gave in a case.
     pub(crate) fn golden<const D: usize>(&self, case: &str, name: &str) -> Option<Tensor<D>> {
-        let name = format!("golden.{case}.{name}");
-        let shape = self.checkpoint.shape(&name)?.try_into().unwrap();
-        let source = CheckpointWeights::new(&self.checkpoint);
-        let weights = Weights::new(&source, &self.device);
-        Some(weights.param(&name, shape, Role::Dense).val())
+        // Those of a whole checkpoint hold one case, of queries that look at the vision tower's output.
+        let name = match (self.name, name) {
+            ("blip2_itr", _) => format!("{case}.{name}"),
+            (_, "image_embeds") if self.part => "vision.last_hidden_state".into(),
+            _ if self.part => format!("qformer.{name}"),
+            _ => format!("golden.{case}.{name}"),
+        };
+        Some(self.goldens.find(&name)?.tensor(&self.device))
     }
 
     /// Asserts that `found` is the golden `name`: within 1e-4, or within 1e-5 of the largest value
@@ -95,14 +116,4 @@ impl Fixture {
             self.name
         );
     }
-}
-
-pub(crate) fn largest<const D: usize>(x: Tensor<D>) -> f32 {
-    x.abs().max().into_scalar()
-}
-
-/// The largest absolute difference.
-pub(crate) fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
-    assert_eq!(a.dims(), b.dims());
-    largest(a - b)
 }

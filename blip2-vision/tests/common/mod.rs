@@ -1,13 +1,13 @@
-//! The fixtures: small towers, and what `transformers` computes with them
-//! (`tests/fixtures/make.py`).
+//! The fixtures: small towers, and what `transformers` computes with them. Those of the BLIP-2
+//! checkpoints are read where these are; `fixtures/vision/make.py` made the others.
 #![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
-use std::path::Path;
-
 use blip2_io::{Checkpoint, CheckpointWeights};
-use blip2_kernels::{Role, Weights};
+use blip2_kernels::Weights;
+use blip2_testing::{Goldens, difference, fixture, json, largest};
 use blip2_vision::{Blip2VisionConfig, VisionModel};
 use burn::tensor::{Device, Tensor};
+use serde::de::DeserializeOwned;
 
 /// The fixtures' names.
 pub(crate) const FIXTURES: [&str; 5] = [
@@ -18,7 +18,7 @@ pub(crate) const FIXTURES: [&str; 5] = [
     "patch_14",
 ];
 
-/// The fixtures of CLIP's tower (`tests/fixtures/make_clip.py`).
+/// The fixtures of CLIP's tower (`fixtures/vision/make_clip.py`).
 pub(crate) const CLIP_FIXTURES: [&str; 2] = ["clip_projected", "clip_plain"];
 
 pub(crate) struct Fixture<C = Blip2VisionConfig> {
@@ -26,11 +26,14 @@ pub(crate) struct Fixture<C = Blip2VisionConfig> {
     pub(crate) config: C,
     pub(crate) device: Device,
     checkpoint: Checkpoint,
+    goldens: Goldens,
+    /// Whether it is a part of a whole BLIP-2 checkpoint.
+    part: bool,
 }
 
 impl Fixture {
     pub(crate) fn open(name: &'static str) -> Self {
-        Self::open_as(name, |config| serde_json::from_slice(config).unwrap())
+        Self::open_as(name)
     }
 
     /// The tower, which must use every weight there is.
@@ -39,17 +42,31 @@ impl Fixture {
     }
 }
 
-impl<C> Fixture<C> {
-    pub(crate) fn open_as(name: &'static str, parse: impl Fn(&[u8]) -> C) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures")
-            .join(name);
-        let config = std::fs::read(folder.join("config.json")).unwrap();
+impl<C: DeserializeOwned> Fixture<C> {
+    pub(crate) fn open_as(name: &'static str) -> Self {
+        let part = name.starts_with("blip2_");
+        let folder = if part {
+            name.into()
+        } else {
+            format!("vision/{name}")
+        };
+        let mut config = json(&format!("{folder}/config.json"));
+        if part {
+            config = config["vision_config"].take();
+        }
+        let folder = fixture(folder);
+        let goldens = if part {
+            "golden.safetensors"
+        } else {
+            "model.safetensors"
+        };
         Self {
             name,
-            config: parse(&config),
+            config: serde_json::from_value(config).unwrap(),
             device: Device::flex(),
+            goldens: Goldens::open(folder.join(goldens)),
             checkpoint: Checkpoint::open(folder).unwrap(),
+            part,
         }
     }
 
@@ -57,19 +74,24 @@ impl<C> Fixture<C> {
     pub(crate) fn load<M>(&self, load: impl Fn(&C, &Weights<'_>) -> M) -> M {
         let source = CheckpointWeights::new(&self.checkpoint);
         let model = load(&self.config, &Weights::new(&source, &self.device));
-        let unused = source.finish(&[]).unwrap().unused;
-        let unused = unused.iter().filter(|name| !name.starts_with("golden."));
-        assert_eq!(unused.count(), 0, "{}", self.name);
+        let mut unused = source.finish(&[]).unwrap().unused;
+        if self.part {
+            unused.retain(|name| name.starts_with("vision_model."));
+        }
+        unused.retain(|name| !name.starts_with("golden."));
+        assert_eq!(unused, Vec::<String>::new(), "{}", self.name);
         model
     }
 
     /// A tensor that the reference read or gave.
     pub(crate) fn golden<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
-        let name = format!("golden.{name}");
-        let shape = self.checkpoint.shape(&name)?.try_into().unwrap();
-        let source = CheckpointWeights::new(&self.checkpoint);
-        let weights = Weights::new(&source, &self.device);
-        Some(weights.param(&name, shape, Role::Dense).val())
+        // The goldens of a whole checkpoint interpolate one size alone.
+        let name = match (self.part, name) {
+            (true, "pixel_values") => name.into(),
+            (true, _) => format!("vision.{}", name.replace("interp.0.", "interp.")),
+            (false, _) => format!("golden.{name}"),
+        };
+        Some(self.goldens.find(&name)?.tensor(&self.device))
     }
 
     pub(crate) fn pixel_values(&self) -> Tensor<4> {
@@ -88,14 +110,4 @@ impl<C> Fixture<C> {
         assert!(error <= 1e-4 * scale, "{} {name}: {error}", self.name);
         true
     }
-}
-
-pub(crate) fn largest<const D: usize>(x: Tensor<D>) -> f32 {
-    x.abs().max().into_scalar()
-}
-
-/// The largest absolute difference.
-pub(crate) fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
-    assert_eq!(a.dims(), b.dims());
-    largest(a - b)
 }

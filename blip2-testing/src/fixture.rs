@@ -1,0 +1,42 @@
+//! Where the fixtures are.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+
+/// A file or folder of the workspace's `fixtures/`.
+pub fn fixture(name: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .with_file_name("fixtures")
+        .join(name)
+}
+
+/// The text of a fixture.
+#[track_caller]
+pub fn text(name: &str) -> String {
+    let path = fixture(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A fixture's JSON.
+#[track_caller]
+pub fn json(name: &str) -> serde_json::Value {
+    serde_json::from_str(&text(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A copy of a fixture's checkpoint without its goldens, to be spoilt.
+#[track_caller]
+pub fn copy(name: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap() {
+        let entry = entry.unwrap();
+        let is_golden = entry.file_name().to_string_lossy().starts_with("golden");
+        if !is_golden && entry.path().is_file() {
+            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+        }
+    }
+    folder
+}

@@ -1,0 +1,237 @@
+//! The order of the house: no import circle, imports from where a thing is defined, arrows between
+//! the wings of the ground floor one way, crates on their floors.
+//!
+//! `cargo test --release --workspace --test house -- --nocapture` lists also the faults of crates
+//! that are not yet held to a rule.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+
+mod circles;
+mod modules;
+mod references;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use modules::Crate;
+use references::{Arrow, arrows};
+
+/// What a crate can be held to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rule {
+    /// No circle between the top-level modules, nor between those of any folder.
+    Circles,
+    /// Nothing is imported through what the crate's root hands on.
+    Definitions,
+    /// A wing imports from those before it alone.
+    Wings,
+}
+
+/// The library crates, and the rules that each is held to.
+const LIBRARIES: [(&str, &[Rule]); 7] = [
+    ("blip2-kernels", &[]),
+    ("blip2-io", &[]),
+    ("blip2-vision", &[]),
+    ("blip2-qformer", &[Rule::Circles]),
+    ("blip2-lm", &[Rule::Circles]),
+    ("blip2-core", &[]),
+    ("blip2-train", &[]),
+];
+
+/// Crates whose top-level folders are wings: these, from the ground up.
+const WINGS: [(&str, &[&str]); 1] = [(
+    "blip2-kernels",
+    &["kernel", "matrix", "autodiff", "seam", "layer", "weights"],
+)];
+
+/// Floors from the ground up: a crate depends on crates of the floors before its own alone.
+const FLOORS: [&[&str]; 6] = [
+    &["blip2-kernels"],
+    &["blip2-io"],
+    &["blip2-vision", "blip2-qformer", "blip2-lm", "blip2-audio"],
+    &["blip2-core"],
+    &["blip2-train", "blip2-verify", "blip2-server"],
+    &["blip2-cli"],
+];
+
+#[test]
+fn imports_go_in_no_circle() {
+    judge(Rule::Circles, |_, arrows| circles::circles(arrows));
+}
+
+#[test]
+fn imports_come_from_where_a_thing_is_defined() {
+    judge(Rule::Definitions, |_, arrows| {
+        let through = arrows.iter().filter(|arrow| arrow.through_root);
+        through.map(ToString::to_string).collect()
+    });
+}
+
+#[test]
+fn arrows_between_wings_go_one_way() {
+    judge(Rule::Wings, |name, arrows| {
+        let wings = WINGS.iter().find(|(of, _)| *of == name);
+        wings.map_or_else(Vec::new, |(_, wings)| upward(wings, arrows))
+    });
+}
+
+#[test]
+fn crates_depend_on_floors_below() {
+    let mut faults = Vec::new();
+    for (floor, names) in FLOORS.iter().enumerate() {
+        for name in *names {
+            let Ok(manifest) = fs::read_to_string(workspace().join(name).join("Cargo.toml")) else {
+                continue; // a crate that is to be
+            };
+            let manifest: toml::Table = manifest.parse().unwrap();
+            let dependencies = manifest["dependencies"].as_table().unwrap().keys();
+            for on in dependencies.filter(|on| on.starts_with("blip2-")) {
+                if floor_of(on).is_none_or(|below| below >= floor) {
+                    faults.push(format!(
+                        "{name} depends on {on}, which is on no floor below"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_library_is_judged_and_has_a_floor() {
+    for (name, _) in LIBRARIES {
+        assert!(floor_of(name).is_some(), "{name}");
+    }
+    let manifest = fs::read_to_string(workspace().join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    for member in manifest["workspace"]["members"].as_array().unwrap() {
+        let member = member.as_str().unwrap();
+        let published = !["benches", "examples", "blip2-testing", "blip2-cli"].contains(&member);
+        let judged = LIBRARIES.iter().any(|(name, _)| *name == member);
+        assert_eq!(judged, published, "{member}");
+    }
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("")
+}
+
+fn floor_of(name: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&name))
+}
+
+/// Fails with the faults of the crates that are held to a rule; lists those of the others.
+fn judge(rule: Rule, faults: impl Fn(&str, &[Arrow]) -> Vec<String>) {
+    let mut broken = Vec::new();
+    for (name, held_to) in LIBRARIES {
+        let arrows = arrows(&Crate::read(&workspace().join(name).join("src")));
+        assert!(!arrows.is_empty(), "{name} is not read rightly");
+        for fault in faults(name, &arrows) {
+            if held_to.contains(&rule) {
+                broken.push(format!("{name}: {fault}"));
+            } else {
+                eprintln!("{rule:?}, not enforced: {name}: {fault}");
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{rule:?}:\n{}", broken.join("\n"));
+}
+
+/// The arrows that go from a wing to one that is not before it, or from what is no wing.
+fn upward(wings: &[&str], arrows: &[Arrow]) -> Vec<String> {
+    let floor = |name: Option<&str>| wings.iter().position(|wing| Some(*wing) == name);
+    let mut faults = Vec::new();
+    for arrow in arrows {
+        let (from, to) = (arrow.from.first(), arrow.to.first());
+        // The root itself may name every wing.
+        if from.is_none() || from == to {
+            continue;
+        }
+        match (
+            floor(from.map(String::as_str)),
+            floor(to.map(String::as_str)),
+        ) {
+            (Some(from), Some(to)) if to < from => {}
+            _ => faults.push(arrow.to_string()),
+        }
+    }
+    faults
+}
+
+/// A small crate of a test's own, by its files.
+fn small(files: &[(&str, &str)]) -> Vec<Arrow> {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    arrows(&Crate::read(folder.path()))
+}
+
+#[test]
+fn a_circle_is_found() {
+    let arrows = small(&[
+        ("lib.rs", "mod a; mod b; mod c;"),
+        ("a.rs", "use crate::b::B; pub struct A;"),
+        ("b.rs", "use crate::c::C; pub struct B;"),
+        (
+            "c.rs",
+            "pub struct C; fn f() -> super::a::A { super::a::A }",
+        ),
+    ]);
+    let circles = circles::circles(&arrows);
+    assert_eq!(circles.len(), 1, "{circles:?}");
+    assert!(circles[0].contains("a -> b -> c -> a"), "{circles:?}");
+}
+
+#[test]
+fn a_circle_within_a_folder_is_found() {
+    let arrows = small(&[
+        ("lib.rs", "mod a;"),
+        ("a/mod.rs", "mod x; mod y;"),
+        ("a/x.rs", "use super::y::{Y, other::{self}}; pub struct X;"),
+        ("a/y.rs", "use crate::a::x; pub struct Y;"),
+    ]);
+    assert_eq!(circles::circles(&arrows).len(), 1);
+}
+
+#[test]
+fn tests_words_and_other_crates_are_no_arrows() {
+    let arrows = small(&[
+        ("lib.rs", "mod a; mod b;"),
+        ("a.rs", "use crate::b::B; pub struct A;"),
+        (
+            "b.rs",
+            "//! As crate::a::A.\nuse std::fmt; pub struct B;\n\
+             #[cfg(test)] mod tests { use crate::a::A; }\n\
+             #[cfg(all(test, unix))] use crate::a::A;",
+        ),
+    ]);
+    assert_eq!(arrows.len(), 1, "{arrows:?}");
+    assert_eq!(circles::circles(&arrows), [""; 0]);
+}
+
+#[test]
+fn what_the_root_hands_on_is_told_from_what_it_defines() {
+    let arrows = small(&[
+        ("lib.rs", "mod a; mod b; pub use a::A; pub struct Own;"),
+        ("a.rs", "pub struct A;"),
+        ("b.rs", "use crate::{A, Own}; fn f(_: A, _: Own) {}"),
+    ]);
+    let through: Vec<_> = arrows.iter().filter(|arrow| arrow.through_root).collect();
+    assert_eq!(through.len(), 1, "{arrows:?}");
+    assert_eq!(through[0].to, ["a"]);
+}
+
+#[test]
+fn an_arrow_upward_is_found_also_within_a_macro() {
+    let arrows = small(&[
+        ("lib.rs", "mod low; mod high;"),
+        ("low.rs", "fn f() { let _ = vec![crate::high::g()]; }"),
+        ("high.rs", "use crate::low; pub fn g() {}"),
+    ]);
+    assert_eq!(upward(&["low", "high"], &arrows).len(), 1);
+    assert_eq!(upward(&["high", "low"], &arrows).len(), 1);
+}
