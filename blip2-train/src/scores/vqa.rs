@@ -43,7 +43,7 @@ fn trimmed(text: &str) -> Cow<'_, str> {
 /// numbers as digits, contractions with their apostrophes.
 ///
 /// ```
-/// use blip2_core::scores::normalize_answer;
+/// use blip2_train::scores::normalize_answer;
 ///
 /// assert_eq!(normalize_answer("The two dogs, dont!"), "2 dogs don't");
 /// ```
