@@ -60,7 +60,7 @@ const PUNCTUATION: [char; 21] = [
     '?', '!',
 ];
 
-/// The official code gives `re.UNICODE`, which is 32, where a count is due: so many full stops go.
+/// The official code gives `re.UNICODE`, which is 32, where a count is due: at most 32 full stops go.
 const STOPS: usize = 32;
 
 /// Punctuation beside a space vanishes, other punctuation becomes a space; all of it vanishes where
