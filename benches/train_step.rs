@@ -11,7 +11,7 @@ use blip2_core::{
     model::{Blip2ForConditionalGeneration, Blip2ForPretraining, PromptRows},
 };
 use blip2_train::{
-    AdamW, FreshWeights, TrainError, Trained,
+    AdamW, FreshWeights, TrainError, TrainPlan, Trained,
     objective::{Batch, Pairs, first_stage_losses, language_model_loss},
 };
 use burn::{
@@ -48,12 +48,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .num_threads(arguments.threads)
         .build_global()?;
     let config: Blip2Config = serde_json::from_slice(&fs::read(&arguments.config)?)?;
-    let all = |_: &str| true;
     let source = FreshWeights::new(&config, 0);
-    let device = Device::flex();
+    let (device, plan) = (Device::flex(), TrainPlan::all());
     let mut seconds = match arguments.stage {
         Stage::First => {
-            let trained = Trained::build(&source, &device, [&all, &all], None, |weights| {
+            let trained = Trained::build(&source, &device, &plan, |weights| {
                 Ok(Blip2ForPretraining::load(&config, weights)?)
             })?;
             let pairs = Pairs {
@@ -69,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Stage::Second => {
             let mut config = config.clone();
             config.qformer_config.use_qformer_text_input = false;
-            let trained = Trained::build(&source, &device, [&all, &all], None, |weights| {
+            let trained = Trained::build(&source, &device, &plan, |weights| {
                 Ok(Blip2ForConditionalGeneration::load(
                     &config,
                     weights,

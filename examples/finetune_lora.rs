@@ -20,8 +20,8 @@ use blip2_io::{
     image::ImageProcessor,
 };
 use blip2_train::{
-    AdamW, Answering, LoraConfig, Recipe, Record, Schedule, Scoring, Training, Watch, answer_all,
-    train,
+    AdamW, Answering, Exponential, LoraConfig, Recipe, Record, Scoring, Training, Watch,
+    answer_all, train,
 };
 use clap::Parser;
 use indicatif::ProgressBar;
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let folder = CheckpointFolder::open(&arguments.model)?;
-    let lora = LoraConfig::new(16, arguments.targets).alpha(32.0);
+    let lora = LoraConfig::new(16, arguments.targets).with_alpha(32.0);
     let trained = Training::of(&folder)?
         .precision(arguments.precision)
         .lora(lora, 0)?
@@ -89,18 +89,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     .on_broken(OnBroken::Skip);
     let per_epoch = loader.batches();
     let steps = arguments.epochs * per_epoch;
-    let schedule = Schedule::Exponential {
-        lr: arguments.lr,
-        gamma: 0.9,
-        every: per_epoch,
-    };
-    let recipe = Recipe {
-        states: Some(arguments.out.join("states")),
-        ..Recipe::new(steps, schedule)
-    };
-    let mut objective = Answering::new(&folder, data.clone(), None)?;
+    let schedule = Exponential::new(arguments.lr, 0.9, per_epoch);
+    let recipe = Recipe::new(steps, schedule).with_states(arguments.out.join("states"));
+    let mut objective = Answering::new(&folder)?;
     let mut shown = Shown(ProgressBar::new(steps as u64));
-    let optimizer = AdamW::default().weight_decay(0.01);
+    let optimizer = AdamW::default().with_weight_decay(0.01);
     let outcome = train(
         trained,
         optimizer,

@@ -27,12 +27,13 @@ use blip2_core::{
     model::{Blip2ForConditionalGeneration, Blip2ForPretraining, PaddingSide, PromptRows},
 };
 use blip2_io::{
-    Tokenizer,
+    IoError, Tokenizer,
     dataset::{Augmentation, Dataset, LoadedBatch, Loader, OnBroken, Split},
     image::ImageProcessor,
 };
 use blip2_train::{
-    AdamW, At, FreshWeights, Losses, Recipe, Record, Schedule, Score, TrainError, Trained, Watch,
+    AdamW, At, FreshWeights, Losses, Recipe, Record, Score, TrainError, TrainPlan, Trained,
+    WarmupCosine, Watch, device_of,
     objective::{Batch, Pairs, first_stage_losses, language_model_loss},
 };
 use burn::tensor::{Device, TensorData};
@@ -152,29 +153,25 @@ fn first_stage(
     config.qformer_config.vocab_size = config.text_config.vocab_size();
     config.qformer_config.max_position_embeddings = 16;
     let captions = captioned(data)?;
-    let texts: Vec<Vec<u32>> = captions
-        .examples()
-        .iter()
-        .map(|example| caption_ids(&like.tokenizer()?, &example.answers[0]))
-        .collect::<Result<_, _>>()?;
+    let tokenizer = like.tokenizer()?;
     let loader = Loader::new(captions, processor.clone())
         .batch(64)
         .shuffled(arguments.seed)
         .augmented(augmentation());
 
-    let all = |_: &str| true;
     let source = FreshWeights::new(&config, arguments.seed);
-    let trained = Trained::build(&source, &Device::flex(), [&all, &all], None, |weights| {
+    let plan = TrainPlan::all();
+    let trained = Trained::build(&source, &Device::flex(), &plan, |weights| {
         Ok(Blip2ForPretraining::load(&config, weights)?)
     })?;
     let mut objective = |model: &Blip2ForPretraining, batch: &LoadedBatch, at: At| {
         let rows: Vec<Vec<u32>> = batch
             .examples
             .iter()
-            .map(|(example, _)| texts[*example].clone())
-            .collect();
+            .map(|shown| caption_ids(&tokenizer, &shown.example.answers[0]))
+            .collect::<Result<_, _>>()?;
         let pairs = Pairs {
-            pixel_values: batch.pixel_values.clone().tensor(&Device::flex()),
+            pixel_values: batch.pixel_values.clone().tensor(&device_of(model)),
             texts: PromptRows::lay_out(&rows, None, 0, 1, PaddingSide::Right)?,
             writes: WRITES,
             subjects: rows.iter().map(|row| subject(row)).collect(),
@@ -217,9 +214,9 @@ fn second_stage(
         .by_picture(4)
         .shuffled(arguments.seed)
         .augmented(augmentation());
-    let all = |_: &str| true;
-    let source = FreshWeights::new(config, arguments.seed).with(seeing);
-    let trained = Trained::build(&source, &Device::flex(), [&all, &all], None, |weights| {
+    let source = FreshWeights::new(config, arguments.seed).with_values(seeing);
+    let plan = TrainPlan::all();
+    let trained = Trained::build(&source, &Device::flex(), &plan, |weights| {
         Ok(Blip2ForConditionalGeneration::load(
             config,
             weights,
@@ -230,15 +227,14 @@ fn second_stage(
         let pairs: Vec<(&str, &str)> = batch
             .examples
             .iter()
-            .map(|(example, _)| {
-                let example = &data.examples()[*example];
+            .map(|shown| {
+                let example = &shown.example;
                 let question = example.question.as_deref().unwrap_or_default();
                 (question, example.answers[0].as_str())
             })
             .collect();
-        let pictures = batch.examples.iter().map(|(_, row)| *row).collect();
-        let pixels = batch.pixel_values.clone().tensor(&Device::flex());
-        let batch = Batch::new(pixels, pictures, rows.questions(&pairs)?);
+        let pixels = batch.pixel_values.clone().tensor(&device_of(model));
+        let batch = Batch::new(pixels, batch.rows(), rows.questions(&pairs)?);
         Ok::<_, TrainError>(Losses::from(language_model_loss(model, &batch, 0.0)?))
     };
     let recipe = recipe(arguments, arguments.second, "second");
@@ -265,24 +261,18 @@ fn augmentation() -> Augmentation {
 }
 
 fn optimizer() -> AdamW {
-    AdamW::default().betas([0.9, 0.98])
+    AdamW::default().with_betas([0.9, 0.98])
 }
 
 fn recipe(arguments: &Arguments, steps: usize, stage: &str) -> Recipe {
-    let schedule = Schedule::WarmupCosine {
-        start: 0.0,
-        lr: arguments.lr,
-        min: 0.02 * arguments.lr,
-        warmup: 200,
-        steps,
-    };
-    Recipe {
-        ema: Some(0.998),
-        states: Some(states(&arguments.out, stage)),
-        save_every: 100,
-        seed: arguments.seed,
-        ..Recipe::new(steps, schedule)
-    }
+    let schedule = WarmupCosine::new(arguments.lr, steps)
+        .with_min(0.02 * arguments.lr)
+        .with_warmup(200);
+    Recipe::new(steps, schedule)
+        .with_ema(0.998)
+        .with_states(states(&arguments.out, stage))
+        .with_save_every(100)
+        .with_seed(arguments.seed)
 }
 
 fn states(out: &Path, stage: &str) -> PathBuf {
@@ -291,7 +281,7 @@ fn states(out: &Path, stage: &str) -> PathBuf {
     name.into()
 }
 
-fn caption_ids(tokenizer: &Tokenizer, caption: &str) -> Result<Vec<u32>, Box<dyn Error>> {
+fn caption_ids(tokenizer: &Tokenizer, caption: &str) -> Result<Vec<u32>, IoError> {
     let mut ids = vec![END];
     ids.extend(tokenizer.encode_with(&format!(" {caption}"), false)?);
     ids.push(END);

@@ -290,6 +290,15 @@ fn what_makes_no_sense_is_refused() {
             "int7",
         ),
         ("[train]\nparts = [\"qfromer\"]", "qfromer"),
+        ("[train]\nparts = [\"qformer\", \"qform\"]", "`qform`"),
+        (
+            "[lora]\nrank = 0\ntargets = [\"q_proj\"]",
+            "[lora] rank = 0 must be at least 1",
+        ),
+        (
+            "[train]\nparts = [\"qformer\"]\n[recipe]\nno_decay = [\"query_tokens\"]",
+            "no trained parameter is called `query_tokens`",
+        ),
         ("[train]\nparts = [\"qformer\"]\ndevice = \"tpu\"", "tpu"),
         ("", "nothing would be trained"),
     ] {
@@ -298,6 +307,12 @@ fn what_makes_no_sense_is_refused() {
         assert_eq!(output.status.code(), Some(1));
         assert!(errors(&output).contains(part), "{}", errors(&output));
     }
+    let more = "[train]\nobjective = \"first-stage\"\nparts = [\"qformer\"]";
+    let path = config(folder.path(), "bad", more);
+    let output = run(&["train", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let way_out = "`objective = \"answers\"`";
+    assert!(errors(&output).contains(way_out), "{}", errors(&output));
     let output = run(&["train", "no-such-file.toml"]);
     assert!(errors(&output).contains("no-such-file.toml"));
 }

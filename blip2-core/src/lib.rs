@@ -66,7 +66,6 @@ mod pipeline;
 mod precision;
 mod preset;
 mod retrieval;
-pub mod scores;
 pub mod verify;
 
 use std::path::Path;

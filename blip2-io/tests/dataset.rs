@@ -294,7 +294,7 @@ fn batches_do_not_depend_on_the_workers() {
     assert!(alone != load(&loader.clone().shuffled(4), 0, 0));
     let mut seen: Vec<usize> = alone
         .iter()
-        .flat_map(|(_, shown)| shown.iter().map(|(n, _)| *n))
+        .flat_map(|(_, shown)| shown.iter().map(|shown| shown.number))
         .collect();
     seen.sort_unstable();
     assert_eq!(seen, (0..22).collect::<Vec<_>>());
@@ -325,8 +325,10 @@ fn by_picture_each_is_seen_once() {
         let shown = batches.iter().flat_map(|batch| &batch.examples);
         assert_eq!(shown.count(), examples);
         for batch in &batches {
-            for &(example, row) in &batch.examples {
-                assert_eq!(example / 2, batch.pictures[row]);
+            assert_eq!(batch.rows().len(), batch.examples.len());
+            for shown in &batch.examples {
+                assert_eq!(shown.number / 2, batch.pictures[shown.row]);
+                assert_eq!(shown.example, loader.dataset().examples()[shown.number]);
             }
         }
     }

@@ -4,97 +4,125 @@ use blip2_core::{
     AnswerRows, Blip2Pipeline, CheckpointFolder, GenerationConfig, LabeledRows, Template,
     model::Blip2ForConditionalGeneration,
 };
-use blip2_io::dataset::{Dataset, Example, LoadedBatch};
-use burn::tensor::Device;
+use blip2_io::dataset::{Dataset, LoadedBatch};
 
 use crate::{
-    At, Losses, Objective, Scoring, TrainError, answer_all,
+    At, Losses, Objective, Scoring, TrainError, answer_all, device_of,
+    drawn::{check_answers, drawn},
     objective::{Batch, language_model_loss},
 };
 
 /// The language model's loss on a data set's answers and captions, and the score on another one's.
 ///
 /// Of several answers, or captions, one is drawn each time that an example is seen.
+///
+/// ```no_run
+/// use blip2_core::CheckpointFolder;
+/// use blip2_io::dataset::{Dataset, OnBroken};
+/// use blip2_train::{Answering, Scoring, Validation};
+///
+/// let folder = CheckpointFolder::open("models/blip2-opt-2.7b")?;
+/// let held_out = Dataset::json_lines("validation.jsonl", "pictures", OnBroken::Fail)?;
+/// let objective = Answering::new(&folder)?
+///     .with_label_smoothing(0.1)
+///     .with_validation(Validation::new(held_out, Scoring::ExactMatch));
+/// # let _ = objective;
+/// # Ok::<(), blip2_train::TrainError>(())
+/// ```
 #[derive(Debug)]
 pub struct Answering {
     folder: CheckpointFolder,
-    data: Dataset,
     rows: AnswerRows,
     template: Option<Template>,
-    smoothing: f64,
-    device: Device,
+    label_smoothing: f64,
     validation: Option<Validation>,
 }
 
 /// What a model is evaluated on while it is trained.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Validation {
     /// Examples that are not trained on.
     pub data: Dataset,
     /// How answers are scored.
     pub scoring: Scoring,
-    /// How answers are generated.
+    /// How answers are generated. Default: greedily.
     pub generation: GenerationConfig,
-    /// How many are answered together.
+    /// How many are answered together. Default 16.
     pub batch: usize,
 }
 
+impl Validation {
+    /// Answers these examples, 16 at a time, and scores the answers.
+    pub fn new(data: Dataset, scoring: Scoring) -> Self {
+        Self {
+            data,
+            scoring,
+            generation: GenerationConfig::default(),
+            batch: 16,
+        }
+    }
+
+    /// Generates answers so.
+    #[must_use]
+    pub fn with_generation(mut self, generation: GenerationConfig) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// Answers this number of examples together.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+}
+
 impl Answering {
-    /// The loss on the answers of `data`, for the checkpoint in `folder`, in its own template or
-    /// another.
+    /// The loss on answers, for the checkpoint in `folder`, in its own template.
     ///
     /// # Errors
     ///
-    /// As [`AnswerRows::of`], and [`TrainError::Batch`] for an example without an answer.
-    pub fn new(
-        folder: &CheckpointFolder,
-        data: Dataset,
-        template: Option<Template>,
-    ) -> Result<Self, TrainError> {
-        if let Some(example) = data
-            .examples()
-            .iter()
-            .find(|example| example.answers.is_empty())
-        {
-            let reason = format!("example {} has no answer to train on", example.id);
-            return Err(TrainError::Batch { reason });
-        }
+    /// As [`AnswerRows::of`].
+    pub fn new(folder: &CheckpointFolder) -> Result<Self, TrainError> {
         Ok(Self {
-            rows: AnswerRows::of(folder, template.clone())?,
+            rows: AnswerRows::of(folder, None)?,
             folder: folder.clone(),
-            data,
-            template,
-            smoothing: 0.0,
-            device: Device::flex(),
+            template: None,
+            label_smoothing: 0.0,
             validation: None,
         })
     }
 
-    /// So much of each token's weight is spread over the vocabulary. Default 0.
-    #[must_use]
-    pub fn smoothing(mut self, smoothing: f64) -> Self {
-        self.smoothing = smoothing;
-        self
+    /// Puts questions into another template than the checkpoint's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`AnswerRows::of`].
+    pub fn with_template(mut self, template: Template) -> Result<Self, TrainError> {
+        self.rows = AnswerRows::of(&self.folder, Some(template.clone()))?;
+        self.template = Some(template);
+        Ok(self)
     }
 
-    /// Computes on this device, which must be the model's. Default: `flex`.
+    /// Spreads this part of each token's weight over the vocabulary. Default 0.
     #[must_use]
-    pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
+    pub fn with_label_smoothing(mut self, label_smoothing: f64) -> Self {
+        self.label_smoothing = label_smoothing;
         self
     }
 
     /// Evaluates on these examples.
     #[must_use]
-    pub fn validated(mut self, validation: Validation) -> Self {
+    pub fn with_validation(mut self, validation: Validation) -> Self {
         self.validation = Some(validation);
         self
     }
 
     fn rows(&self, batch: &LoadedBatch, seed: u64) -> Result<LabeledRows, TrainError> {
-        let examples = batch.examples.iter().enumerate().map(|(row, (number, _))| {
-            let example = example(&self.data, *number)?;
-            Ok((example.question.as_deref(), drawn(example, row, seed)?))
+        let examples = batch.examples.iter().enumerate().map(|(place, loaded)| {
+            let example = &loaded.example;
+            Ok((example.question.as_deref(), drawn(example, place, seed)?))
         });
         let examples: Vec<_> = examples.collect::<Result<_, TrainError>>()?;
         let questions = examples
@@ -116,24 +144,6 @@ impl Answering {
     }
 }
 
-/// An example of a batch.
-pub(crate) fn example(data: &Dataset, number: usize) -> Result<&Example, TrainError> {
-    let found = data.examples().get(number);
-    found.ok_or_else(|| TrainError::Batch {
-        reason: format!("it is of another data set: this one has no example number {number}"),
-    })
-}
-
-/// One of an example's answers, or captions, for a row of a batch.
-pub(crate) fn drawn(example: &Example, row: usize, seed: u64) -> Result<&str, TrainError> {
-    let draw = seed.rotate_left(row as u32 % 64) as usize;
-    let place = draw.checked_rem(example.answers.len());
-    let found = place.and_then(|place| example.answers.get(place));
-    found.map(String::as_str).ok_or_else(|| TrainError::Batch {
-        reason: format!("example {} has no answer to train on", example.id),
-    })
-}
-
 impl Objective<Blip2ForConditionalGeneration> for Answering {
     fn losses(
         &mut self,
@@ -142,10 +152,13 @@ impl Objective<Blip2ForConditionalGeneration> for Answering {
         at: At,
     ) -> Result<Losses, TrainError> {
         let rows = self.rows(batch, at.seed)?;
-        let pictures = batch.examples.iter().map(|(_, picture)| *picture).collect();
-        let pixels = batch.pixel_values.clone().tensor(&self.device);
-        let batch = Batch::new(pixels, pictures, rows);
-        Ok(language_model_loss(model, &batch, self.smoothing)?.into())
+        let pixels = batch.pixel_values.clone().tensor(&device_of(model));
+        let batch = Batch::new(pixels, batch.rows(), rows);
+        Ok(language_model_loss(model, &batch, self.label_smoothing)?.into())
+    }
+
+    fn check(&self, data: &Dataset) -> Result<(), TrainError> {
+        data.examples().iter().try_for_each(check_answers)
     }
 
     fn score(&mut self, model: &Blip2ForConditionalGeneration) -> Result<Option<f64>, TrainError> {
@@ -153,7 +166,7 @@ impl Objective<Blip2ForConditionalGeneration> for Answering {
             return Ok(None);
         };
         let mut builder = Blip2Pipeline::builder_from(self.folder.clone())
-            .device(self.device.clone())
+            .device(device_of(model))
             .model(model.clone());
         if let Some(template) = &self.template {
             builder = builder.template(template.clone());

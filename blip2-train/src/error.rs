@@ -1,7 +1,8 @@
 //! What can go wrong.
 
 use std::{
-    io,
+    error::Error,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -9,26 +10,36 @@ use blip2_core::Blip2Error;
 use blip2_io::{IoError, dataset::DatasetError};
 use blip2_lm::LmError;
 
-/// Everything that can go wrong while a model is trained.
+/// Everything that can go wrong while a model is trained, by what is at fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The model refused its checkpoint or its input.
+    /// The model, or its folder: it cannot be read, or the model refused its input.
     #[error(transparent)]
-    Model(#[from] Blip2Error),
-    /// A checkpoint folder could not be read.
+    Model(Refusal),
+    /// A checkpoint that lacks what training needs.
+    #[error("{}: {reason}", .path.display())]
+    Checkpoint {
+        /// Its folder.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// The data set cannot be read.
     #[error(transparent)]
-    Io(#[from] IoError),
-    /// The language model refused its input.
-    #[error(transparent)]
-    Lm(#[from] LmError),
-    /// The data could not be read.
-    #[error(transparent)]
-    Data(#[from] DatasetError),
-    /// Nothing would be trained.
-    #[error("nothing would be trained: {reason}")]
-    NothingTrains {
-        /// Why.
+    Data(Refusal),
+    /// An example that cannot be trained on, or evaluated.
+    #[error("example {id} {reason}")]
+    Example {
+        /// What the data set calls it.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A batch whose parts do not go together.
+    #[error("the batch does not fit: {reason}")]
+    Batch {
+        /// What is wrong.
         reason: String,
     },
     /// An argument that makes no sense.
@@ -41,10 +52,24 @@ pub enum TrainError {
         /// What is wrong with it, and what to do.
         reason: String,
     },
-    /// A batch whose parts do not go together.
-    #[error("the batch does not fit: {reason}")]
-    Batch {
-        /// What is wrong.
+    /// A [pattern](crate::NamePattern) that matches nothing.
+    #[error(
+        "no {wanted} is called `{pattern}`; the nearest names are {}: give whole parts of names, \
+         from their beginning (`qformer`) or to their end (`q_proj`)",
+        listed(.nearest)
+    )]
+    UnknownName {
+        /// What was looked for: a trained parameter, a linear layer.
+        wanted: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// What may have been meant.
+        nearest: Vec<String>,
+    },
+    /// Nothing would be trained.
+    #[error("nothing would be trained: {reason}")]
+    NothingTrains {
+        /// Why.
         reason: String,
     },
     /// A loss or a gradient that is no number.
@@ -57,13 +82,15 @@ pub enum TrainError {
         /// How many steps were made before.
         step: usize,
     },
-    /// A saved state that does not belong to what is trained.
+    /// A saved state or adapter that is damaged, or does not belong to what is trained.
     #[error("{}: {reason}", .path.display())]
     State {
         /// The file or folder.
         path: PathBuf,
         /// What is wrong, and what to do.
         reason: String,
+        /// What the reader of the file said, if that is why.
+        source: Option<Box<dyn Error + Send + Sync>>,
     },
     /// A file could not be read or written.
     #[error("{}: {source}", .path.display())]
@@ -73,6 +100,53 @@ pub enum TrainError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// What another crate refused. Its message and its source are those of that crate's own error.
+#[derive(Debug)]
+pub struct Refusal(Box<dyn Error + Send + Sync>);
+
+impl Refusal {
+    /// The error of the crate that refused, to be downcast.
+    pub fn get_ref(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Refusal {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl From<Blip2Error> for TrainError {
+    fn from(error: Blip2Error) -> Self {
+        Self::Model(Refusal(Box::new(error)))
+    }
+}
+
+impl From<IoError> for TrainError {
+    fn from(error: IoError) -> Self {
+        Self::Model(Refusal(Box::new(error)))
+    }
+}
+
+impl From<LmError> for TrainError {
+    fn from(error: LmError) -> Self {
+        Self::Model(Refusal(Box::new(error)))
+    }
+}
+
+impl From<DatasetError> for TrainError {
+    fn from(error: DatasetError) -> Self {
+        Self::Data(Refusal(Box::new(error)))
+    }
 }
 
 impl TrainError {
@@ -93,9 +167,27 @@ impl TrainError {
         Self::File { path, source }
     }
 
-    pub(crate) fn state(path: &Path, reason: impl ToString) -> Self {
-        let (path, reason) = (path.to_path_buf(), reason.to_string());
-        Self::State { path, reason }
+    /// A saved file that does not fit.
+    pub(crate) fn state(path: &Path, reason: impl Into<String>) -> Self {
+        Self::State {
+            path: path.to_path_buf(),
+            reason: reason.into(),
+            source: None,
+        }
+    }
+
+    /// A saved file whose reader, or a file to be saved whose writer, refused.
+    pub(crate) fn format(path: &Path, source: impl Error + Send + Sync + 'static) -> Self {
+        Self::State {
+            path: path.to_path_buf(),
+            reason: source.to_string(),
+            source: Some(Box::new(source)),
+        }
+    }
+
+    pub(crate) fn example(id: &str, reason: impl Into<String>) -> Self {
+        let (id, reason) = (id.to_string(), reason.into());
+        Self::Example { id, reason }
     }
 
     pub(crate) fn argument(
@@ -108,5 +200,35 @@ impl TrainError {
             value: value.to_string(),
             reason: reason.into(),
         }
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_the_message_and_the_error() {
+        let path = PathBuf::from("train.jsonl");
+        let error = TrainError::from(DatasetError::Empty { path });
+        assert_eq!(error.to_string(), "train.jsonl: no usable record");
+        let TrainError::Data(refusal) = error else {
+            panic!("{error:?}");
+        };
+        assert!(refusal.get_ref().is::<DatasetError>());
+    }
+
+    #[test]
+    fn files_that_are_damaged_tell_their_source() {
+        let json = serde_json::from_str::<usize>("x").unwrap_err();
+        let error = TrainError::format(Path::new("progress.json"), json);
+        assert!(error.to_string().starts_with("progress.json: "));
+        assert!(error.source().is_some());
+        assert!(TrainError::state(Path::new("x"), "y").source().is_none());
     }
 }

@@ -2,16 +2,28 @@
 
 use std::fmt;
 
-use blip2_core::{
-    Blip2Pipeline, GenerationConfig, Options,
-    scores::{bleu, caption_words, cider_d, exact_match, vqa_accuracy},
-};
+use blip2_core::{Blip2Pipeline, GenerationConfig, Options};
 use blip2_io::{dataset::Dataset, image::DecodeOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use crate::{
+    TrainError,
+    scores::{bleu, caption_words, cider_d, exact_match, vqa_accuracy},
+};
 
 /// A score of answers or captions.
+///
+/// ```
+/// use blip2_io::dataset::{Dataset, PictureFile};
+/// use blip2_train::Scoring;
+///
+/// let pictures = vec![PictureFile::File("dogs.jpg".into())];
+/// let ask = |question: &str, answer: &str| (0, Some(question.into()), vec![answer.into()]);
+/// let data = Dataset::new(pictures, [ask("how many?", "2"), ask("what?", "dogs")])?;
+/// let found = Scoring::ExactMatch.of(&data, vec!["2".into(), "cats".into()])?;
+/// assert_eq!((found.score, found.each), (0.5, vec![1.0, 0.0]));
+/// # Ok::<(), blip2_train::TrainError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -22,7 +34,7 @@ pub enum Scoring {
     Vqa,
     /// CIDEr-D of captions.
     CiderD,
-    /// BLEU of captions, with runs of up to four words.
+    /// BLEU-4 of captions: n-grams of up to four words.
     Bleu4,
 }
 
@@ -54,26 +66,20 @@ impl Scoring {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Batch`] for another number of answers than of examples, and for examples of
-    /// which nobody knows the right answer.
+    /// [`TrainError::Batch`] for another number of answers than of examples, and
+    /// [`TrainError::Example`] for one of which nobody knows the right answer.
     pub fn of(self, data: &Dataset, answers: Vec<String>) -> Result<Evaluation, TrainError> {
-        let fault = |reason| Err(TrainError::Batch { reason });
         if answers.len() != data.len() {
-            return fault(format!(
-                "{} answers to {} examples",
-                answers.len(),
-                data.len()
-            ));
+            let reason = format!("{} answers to {} examples", answers.len(), data.len());
+            return Err(TrainError::Batch { reason });
         }
-        if let Some(example) = data
+        let unknown = data
             .examples()
             .iter()
-            .find(|example| example.answers.is_empty())
-        {
-            return fault(format!(
-                "nobody knows the right answer to example {}",
-                example.id
-            ));
+            .find(|example| example.answers.is_empty());
+        if let Some(example) = unknown {
+            let reason = "has no right answer to compare with";
+            return Err(TrainError::example(&example.id, reason));
         }
         let pairs = || answers.iter().zip(data.examples());
         let (score, each) = match self {

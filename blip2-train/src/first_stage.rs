@@ -10,8 +10,8 @@ use blip2_io::{
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
-    At, Losses, Objective, Recall, TrainError,
-    answering::{drawn, example},
+    At, Losses, Objective, Recall, TrainError, device_of,
+    drawn::drawn,
     objective::{Pairs, first_stage_losses},
     recall::{MAX_TOKENS, check},
     trained::without_gradients,
@@ -22,28 +22,38 @@ use crate::{
 ///
 /// Of several captions one is drawn each time that an example is seen, and its picture is encoded for
 /// it. Examples of one picture, and captions of the same tokens, are no negatives of one another.
+///
+/// ```no_run
+/// use blip2_core::CheckpointFolder;
+/// use blip2_io::dataset::{Dataset, OnBroken};
+/// use blip2_train::{FirstStage, Recall};
+///
+/// let folder = CheckpointFolder::open("models/blip2-itm-vit-g")?;
+/// let held_out = Dataset::coco_captions("validation.json", "pictures", OnBroken::Fail)?;
+/// let objective = FirstStage::new(&folder)?.with_validation(held_out, Recall::at(1))?;
+/// # let _ = objective;
+/// # Ok::<(), blip2_train::TrainError>(())
+/// ```
 #[derive(Debug)]
 pub struct FirstStage {
     texts: TextRows,
     writes: u32,
     processor: ImageProcessor,
-    data: Dataset,
-    device: Device,
     validation: Option<(Dataset, Recall)>,
 }
 
 impl FirstStage {
-    /// The losses on the captions of `data`, for the checkpoint of retrieval in `folder`.
+    /// The losses on captions, for the checkpoint of retrieval in `folder`.
     ///
     /// # Errors
     ///
-    /// As [`TextRows::of`]; [`TrainError::Batch`] for an example that has no caption, a question, or a
-    /// caption that cannot be read, and for a tokenizer without the token that texts begin with which
-    /// are written.
-    pub fn new(folder: &CheckpointFolder, data: Dataset) -> Result<Self, TrainError> {
+    /// As [`TextRows::of`], and [`TrainError::Checkpoint`] for a tokenizer without the token that texts
+    /// begin with which are written.
+    pub fn new(folder: &CheckpointFolder) -> Result<Self, TrainError> {
         let texts = TextRows::of(folder)?;
-        check(&data, &texts)?;
-        let writes = texts.begins_written().ok_or_else(|| TrainError::Batch {
+        let writes = texts.begins_written();
+        let writes = writes.ok_or_else(|| TrainError::Checkpoint {
+            path: folder.path().to_path_buf(),
             reason: "the tokenizer has no `[DEC]`, which texts begin with that are written".into(),
         })?;
         let processor = ImageProcessor::new(folder.image_processor()?);
@@ -51,50 +61,40 @@ impl FirstStage {
             texts,
             writes,
             processor: processor.map_err(Blip2Error::from)?,
-            data,
-            device: Device::flex(),
             validation: None,
         })
-    }
-
-    /// Computes on this device, which must be the model's. Default: `flex`.
-    #[must_use]
-    pub fn device(mut self, device: Device) -> Self {
-        self.device = device;
-        self
     }
 
     /// Evaluates how texts and pictures of this data set find each other.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Batch`] for such examples as [`new`](Self::new) refuses.
-    pub fn validated(mut self, data: Dataset, recall: Recall) -> Result<Self, TrainError> {
+    /// [`TrainError::Example`] for an example that has no caption, a question, or a caption that cannot
+    /// be read.
+    pub fn with_validation(mut self, data: Dataset, recall: Recall) -> Result<Self, TrainError> {
         check(&data, &self.texts)?;
         self.validation = Some((data, recall));
         Ok(self)
     }
 
     /// Pictures and captions, pair by pair.
-    fn pairs(&self, batch: &LoadedBatch, seed: u64) -> Result<Pairs, TrainError> {
-        let (mut pictures, mut captions) = (Vec::new(), Vec::new());
-        for (row, &(number, _)) in batch.examples.iter().enumerate() {
-            let example = example(&self.data, number)?;
-            pictures.push(example.picture);
-            captions.push(drawn(example, row, seed)?);
-        }
+    fn pairs(&self, batch: &LoadedBatch, device: &Device, seed: u64) -> Result<Pairs, TrainError> {
+        let captions = batch.examples.iter().enumerate();
+        let captions = captions.map(|(place, loaded)| drawn(&loaded.example, place, seed));
+        let captions: Vec<&str> = captions.collect::<Result<_, _>>()?;
         let texts = self.texts.rows_cut(&captions, MAX_TOKENS)?;
         let mut subjects = Subjects::default();
-        let shown: Vec<usize> = pictures
-            .into_iter()
+        let shown: Vec<usize> = batch
+            .examples
+            .iter()
             .zip(texts.ids())
-            .map(|(picture, ids)| subjects.of(picture, ids))
+            .map(|(loaded, ids)| subjects.of(loaded.example.picture, ids))
             .collect();
-        let places: Vec<i64> = batch.examples.iter().map(|&(_, at)| at as i64).collect();
+        let places: Vec<i64> = batch.rows().iter().map(|&row| row as i64).collect();
         let count = places.len();
         let places = TensorData::new(places, [count]);
-        let places = Tensor::<1, Int>::from_data(places, &self.device);
-        let pixels = batch.pixel_values.clone().tensor(&self.device);
+        let places = Tensor::<1, Int>::from_data(places, device);
+        let pixels = batch.pixel_values.clone().tensor(device);
         Ok(Pairs {
             pixel_values: pixels.select(0, places),
             writes: self.writes,
@@ -111,7 +111,7 @@ impl Objective<Blip2ForPretraining> for FirstStage {
         batch: &LoadedBatch,
         at: At,
     ) -> Result<Losses, TrainError> {
-        let pairs = self.pairs(batch, at.seed)?;
+        let pairs = self.pairs(batch, &device_of(model), at.seed)?;
         let losses = first_stage_losses(model, &pairs, at.seed)?;
         Ok(Losses {
             total: losses.sum(),
@@ -123,19 +123,17 @@ impl Objective<Blip2ForPretraining> for FirstStage {
         })
     }
 
+    fn check(&self, data: &Dataset) -> Result<(), TrainError> {
+        check(data, &self.texts)
+    }
+
     fn score(&mut self, model: &Blip2ForPretraining) -> Result<Option<f64>, TrainError> {
         let Some((data, recall)) = &self.validation else {
             return Ok(None);
         };
         let model = without_gradients(model.clone());
-        let [of_pictures, of_texts] = recall.of_checked(
-            model.retrieval(),
-            &self.texts,
-            &self.processor,
-            data,
-            &self.device,
-        )?;
-        Ok(Some((of_pictures + of_texts) / 2.0))
+        let found = recall.of_checked(model.retrieval(), &self.texts, &self.processor, data)?;
+        Ok(Some(found.mean()))
     }
 }
 

@@ -25,7 +25,7 @@ pub struct FreshWeights {
     known: BTreeMap<String, TensorData>,
 }
 
-/// What LAVIS begins to learn the contrast's temperature from.
+/// What the contrast's temperature begins at in LAVIS.
 const TEMPERATURE: f32 = 0.07;
 
 impl FreshWeights {
@@ -52,7 +52,7 @@ impl FreshWeights {
     /// Takes these values, as [`Trained::values`](crate::Trained::values) gives them, for those of
     /// the same names: a second stage begins where the first one ended.
     #[must_use]
-    pub fn with(mut self, values: BTreeMap<String, TensorData>) -> Self {
+    pub fn with_values(mut self, values: BTreeMap<String, TensorData>) -> Self {
         self.known.extend(values);
         self
     }

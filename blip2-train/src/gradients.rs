@@ -27,13 +27,13 @@ impl Gradients {
         self.by_name.keys().map(String::as_str)
     }
 
-    /// The length of all gradients together, as one vector.
+    /// The norm of all gradients together, as one vector.
     pub fn norm(&self) -> f64 {
         let squares = self.by_name.values().map(sum_of_squares);
         squares.sum::<f64>().sqrt()
     }
 
-    /// Scaled down to a norm of at most `max_norm`, all by one factor
+    /// Clipped: scaled down to a norm of at most `max_norm`, all by one factor
     /// (`torch.nn.utils.clip_grad_norm_`).
     #[must_use]
     pub fn clipped(self, max_norm: f64) -> Self {

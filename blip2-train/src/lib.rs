@@ -15,7 +15,7 @@
 //!
 //! # fn train(batches: Vec<Batch>) -> Result<(), blip2_train::TrainError> {
 //! let folder = CheckpointFolder::open("models/blip2-opt-2.7b")?;
-//! let lora = LoraConfig::new(16, ["q_proj", "k_proj"]).alpha(32.0);
+//! let lora = LoraConfig::new(16, ["q_proj", "k_proj"]).with_alpha(32.0);
 //! let training = Training::of(&folder)?.lora(lora, 0)?;
 //! let mut trained = training.load()?;
 //! let mut optimizer = AdamW::default();
@@ -32,6 +32,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answering;
+mod checkpoint;
+mod drawn;
 mod error;
 mod evaluate;
 mod first_stage;
@@ -44,27 +46,28 @@ mod optimizer;
 mod recall;
 mod run;
 mod schedule;
+pub mod scores;
 mod state;
 mod trained;
 mod training;
 
 pub use answering::{Answering, Validation};
 pub use blip2_kernels::recompute::Recompute;
-pub use error::TrainError;
+pub use error::{Refusal, TrainError};
 pub use evaluate::{Evaluation, Scoring, answer_all};
 pub use first_stage::FirstStage;
 pub use fresh::FreshWeights;
 pub use gradients::Gradients;
-pub use lora::{Lora, LoraConfig};
-pub use names::{Named, Names};
-pub use optimizer::AdamW;
-pub use recall::Recall;
+pub use lora::{Adapter, Lora, LoraConfig};
+pub use names::{NamePattern, Named, Names, Selection};
+pub use optimizer::{AdamW, Decay};
+pub use recall::{Recall, RecallScores};
 pub use run::{
     At, Average, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Watch, train,
 };
-pub use schedule::Schedule;
+pub use schedule::{Constant, Exponential, Schedule, WarmupCosine};
 pub use state::Progress;
-pub use trained::Trained;
+pub use trained::{TrainPlan, Trained, device_of};
 pub use training::Training;
 
 #[doc = include_str!("../README.md")]

@@ -9,21 +9,51 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::{Gradients, Named, TrainError, Trained};
+use crate::{
+    Gradients, NamePattern, Named, TrainError, Trained,
+    names::{self, any_matches, within},
+    trained::vision_layer,
+};
 
 /// AdamW (Loshchilov and Hutter, 2019) with the groups that BLIP-2's recipes make: no weight decay of
-/// biases and norms, and smaller rates for the image encoder's first layers.
+/// biases and norms, and smaller learning rates for the image encoder's first layers.
 ///
-/// This knows each parameter's state by its name, so that it outlives the process.
+/// Each parameter's moments are known by its name, so that they outlive the process.
+///
+/// ```
+/// use blip2_train::AdamW;
+///
+/// // As BLIP-2 is fine-tuned on captions.
+/// let optimizer = AdamW::default()
+///     .with_betas([0.9, 0.999])
+///     .with_weight_decay(0.05)
+///     .with_layer_decay(0.95)
+///     .with_no_decay(["query_tokens"])
+///     .with_rate("language_projection", 10.0);
+/// assert_eq!(optimizer.steps(), 0);
+/// ```
 #[derive(Clone)]
 pub struct AdamW {
     betas: [f32; 2],
     eps: f32,
     weight_decay: f32,
-    decay_all: bool,
+    decay: Decay,
+    no_decay: Vec<NamePattern>,
+    rates: Vec<(NamePattern, f64)>,
     layer_decay: f64,
     pub(crate) states: BTreeMap<String, AdamWState<1>>,
     pub(crate) steps: usize,
+}
+
+/// Which parameters have weight decay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decay {
+    /// Matrices and tables, and not biases and norms, as in all recipes of BLIP-2.
+    #[default]
+    Matrices,
+    /// All, as where PyTorch's AdamW is given no groups.
+    All,
 }
 
 impl Default for AdamW {
@@ -33,7 +63,9 @@ impl Default for AdamW {
             betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.05,
-            decay_all: false,
+            decay: Decay::default(),
+            no_decay: Vec::new(),
+            rates: Vec::new(),
             layer_decay: 1.0,
             states: BTreeMap::new(),
             steps: 0,
@@ -44,36 +76,54 @@ impl Default for AdamW {
 impl AdamW {
     /// The decay rates of both moments.
     #[must_use]
-    pub fn betas(mut self, betas: [f32; 2]) -> Self {
+    pub fn with_betas(mut self, betas: [f32; 2]) -> Self {
         self.betas = betas;
         self
     }
 
     /// What is added to the denominator.
     #[must_use]
-    pub fn eps(mut self, eps: f32) -> Self {
+    pub fn with_eps(mut self, eps: f32) -> Self {
         self.eps = eps;
         self
     }
 
-    /// How fast weights decay.
+    /// The weight decay: what of a weight goes at each step, before the learning rate.
     #[must_use]
-    pub fn weight_decay(mut self, weight_decay: f32) -> Self {
+    pub fn with_weight_decay(mut self, weight_decay: f32) -> Self {
         self.weight_decay = weight_decay;
         self
     }
 
-    /// Whether biases and norms decay too, as they do where one makes no groups.
+    /// Which parameters have weight decay.
     #[must_use]
-    pub fn decay_all(mut self, decay_all: bool) -> Self {
-        self.decay_all = decay_all;
+    pub fn with_decay(mut self, decay: Decay) -> Self {
+        self.decay = decay;
         self
     }
 
-    /// The factor on the rate from each layer of the image encoder to the one before it
+    /// Parameters that have no weight decay, whatever [`Decay`] says.
+    #[must_use]
+    pub fn with_no_decay<P: Into<NamePattern>>(
+        mut self,
+        patterns: impl IntoIterator<Item = P>,
+    ) -> Self {
+        self.no_decay.extend(patterns.into_iter().map(Into::into));
+        self
+    }
+
+    /// A factor on the learning rate of some parameters: a parameter group of PyTorch. Where several
+    /// patterns match, the longest counts.
+    #[must_use]
+    pub fn with_rate(mut self, pattern: impl Into<NamePattern>, factor: f64) -> Self {
+        self.rates.push((pattern.into(), factor));
+        self
+    }
+
+    /// The factor on the learning rate from each layer of the image encoder to the one before it
     /// (`lr_layer_decay` of LAVIS, 0.95 for fine-tuning on COCO).
     #[must_use]
-    pub fn layer_decay(mut self, layer_decay: f64) -> Self {
+    pub fn with_layer_decay(mut self, layer_decay: f64) -> Self {
         self.layer_decay = layer_decay;
         self
     }
@@ -83,28 +133,38 @@ impl AdamW {
         self.steps
     }
 
+    /// Refuses patterns that match nothing that is trained.
+    pub(crate) fn check<M: Module>(&self, trained: &Trained<M>) -> Result<(), TrainError> {
+        let rates = self.rates.iter().map(|(pattern, _)| pattern);
+        let patterns: Vec<NamePattern> = self.no_decay.iter().chain(rates).cloned().collect();
+        names::check(&patterns, "trained parameter", trained.trained_names())
+    }
+
     /// Moves every parameter that has a gradient.
     ///
     /// # Errors
     ///
-    /// [`TrainError::NotFinite`] for gradients that are no numbers; then nothing has moved.
+    /// [`TrainError::NotFinite`] for gradients that are no numbers, and [`TrainError::UnknownName`] at
+    /// the first step for a pattern that matches nothing; then nothing has moved.
     pub fn step<M: Module>(
         &mut self,
         trained: &mut Trained<M>,
         gradients: Gradients,
         lr: f64,
     ) -> Result<(), TrainError> {
+        if self.states.is_empty() {
+            self.check(trained)?;
+        }
         gradients.check(self.steps)?;
         let depth = trained.vision_layers();
         let mut gradients = gradients.by_name;
         trained.update(|named, value| {
             let gradient = gradients.remove(&named.name)?;
-            let decays = self.decay_all || named.decays();
             let step = AdamWStep {
                 lr: lr * self.factor(named, depth),
                 betas: self.betas,
                 eps: self.eps,
-                weight_decay: if decays { self.weight_decay } else { 0.0 },
+                weight_decay: self.decay_of(named),
                 time: 0,
             };
             let state = self.states.remove(&named.name);
@@ -118,17 +178,31 @@ impl AdamW {
         Ok(())
     }
 
-    /// The factor on a parameter's rate: of the image encoder's embeddings the smallest.
-    fn factor(&self, named: &Named, depth: usize) -> f64 {
-        let Some(rest) = named.name.strip_prefix("vision_model.") else {
-            return 1.0;
+    fn decay_of(&self, named: &Named) -> f32 {
+        let decays = match self.decay {
+            Decay::Matrices => named.decays(),
+            Decay::All => true,
         };
-        let layer = match rest.strip_prefix("encoder.layers.") {
-            Some(rest) => {
-                let number = rest.split('.').next().and_then(|n| n.parse::<usize>().ok());
-                number.map_or(depth, |n| n + 1)
-            }
-            None if rest.starts_with("embeddings.") => 0,
+        match decays && !any_matches(&self.no_decay, &named.name) {
+            true => self.weight_decay,
+            false => 0.0,
+        }
+    }
+
+    /// The factor on a parameter's learning rate.
+    fn factor(&self, named: &Named, depth: usize) -> f64 {
+        let groups = self.rates.iter();
+        let groups = groups.filter(|(pattern, _)| pattern.matches(&named.name));
+        let group = groups.max_by_key(|(pattern, _)| pattern.as_str().len());
+        let group = group.map_or(1.0, |(_, factor)| *factor);
+        group * self.factor_of_layer(&named.name, depth)
+    }
+
+    /// The factor of a layer of the image encoder: of its embeddings the smallest.
+    fn factor_of_layer(&self, name: &str, depth: usize) -> f64 {
+        let layer = match vision_layer(name) {
+            Some(layer) => layer + 1,
+            None if within("vision_model.embeddings", name).is_some() => 0,
             None => return 1.0,
         };
         let below = (depth + 1).saturating_sub(layer);
@@ -184,3 +258,45 @@ impl std::fmt::Debug for AdamW {
 
 /// A row of numbers that a parameter's state is kept in.
 pub(crate) type Row = Tensor<1>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blip2_kernels::Role;
+
+    fn named(name: &str, role: Role) -> Named {
+        let shape = vec![2, 2];
+        let name = name.to_string();
+        Named { name, shape, role }
+    }
+
+    #[test]
+    fn layers_and_groups_have_rates_of_their_own() {
+        let optimizer = AdamW::default()
+            .with_layer_decay(0.5)
+            .with_rate("mlp.fc1.weight", 3.0)
+            .with_rate("vision_model", 10.0);
+        let factor = |name: &str| optimizer.factor(&named(name, Role::Matrix), 2);
+        for (name, expected) in [
+            ("vision_model.embeddings.class_embedding", 10.0 * 0.125),
+            ("vision_model.encoder.layers.0.mlp.fc2.weight", 10.0 * 0.25),
+            ("vision_model.encoder.layers.1.mlp.fc1.weight", 3.0 * 0.5),
+            ("vision_model.post_layernorm.weight", 10.0),
+            ("qformer.layernorm.weight", 1.0),
+        ] {
+            assert_eq!(factor(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn weight_decay_is_for_matrices_and_what_is_not_excluded() {
+        let decay = |optimizer: &AdamW, name, role| optimizer.decay_of(&named(name, role)) > 0.0;
+        let usual = AdamW::default().with_no_decay(["query_tokens"]);
+        assert!(decay(&usual, "qformer.x.weight", Role::Matrix));
+        assert!(!decay(&usual, "qformer.x.bias", Role::Bias));
+        assert!(!decay(&usual, "query_tokens", Role::Dense));
+        let all = usual.with_decay(Decay::All);
+        assert!(decay(&all, "qformer.x.bias", Role::Bias));
+        assert!(!decay(&all, "query_tokens", Role::Dense));
+    }
+}

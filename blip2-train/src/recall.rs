@@ -5,47 +5,81 @@ use std::collections::BTreeMap;
 use blip2_core::{
     TextRows,
     model::{Blip2ForImageTextRetrieval, ProjectedImages, ProjectedTexts},
-    scores::recall_at,
 };
 use blip2_io::{
     dataset::{Dataset, DatasetError, Loader, OnBroken},
     image::ImageProcessor,
 };
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
-use crate::TrainError;
+use crate::{TrainError, device_of, scores::recall_at};
 
 /// The tokens of a text that is trained on (`max_txt_len` of LAVIS).
 pub(crate) const MAX_TOKENS: usize = 32;
 
-/// How texts and pictures that find each other are counted.
+/// How texts and pictures that find each other are counted: recall@k.
+///
+/// ```
+/// use blip2_train::Recall;
+///
+/// let recall = Recall::at(5).with_batch(64);
+/// assert_eq!(recall.k, 5);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Recall {
     /// How many candidates of each count as found.
     pub k: usize,
-    /// How many pictures, and how many texts, are encoded together.
+    /// How many pictures, and how many texts, are encoded together. Default 16.
     pub batch: usize,
 }
 
+/// The recall of a data set, between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct RecallScores {
+    /// The part of texts that find their picture among all.
+    pub text_to_image: f64,
+    /// The part of pictures that find one of their texts among all.
+    pub image_to_text: f64,
+}
+
+impl RecallScores {
+    /// The mean of both.
+    pub fn mean(&self) -> f64 {
+        (self.text_to_image + self.image_to_text) / 2.0
+    }
+}
+
 impl Recall {
-    /// The parts of texts that find their picture among all, and of pictures that find one of their
-    /// texts, by the similarity of their embeddings: between 0 and 1. Every caption of an example is
-    /// a text. Pictures that cannot be decoded are left out, with their texts.
+    /// Counts what is found among the first `k` candidates.
+    pub fn at(k: usize) -> Self {
+        Self { k, batch: 16 }
+    }
+
+    /// Encodes this number of pictures, or of texts, together.
+    #[must_use]
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// The recall of a data set by the similarity of embeddings. Every caption of an example is a
+    /// text. Pictures that cannot be decoded are left out, with their texts.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Batch`] for an example that has no caption, a question, or a caption that cannot be
-    /// read, and as the model's own stages.
+    /// [`TrainError::Example`] for an example that has no caption, a question, or a caption that cannot
+    /// be read, and as the model's own stages.
     pub fn of(
         self,
         model: &Blip2ForImageTextRetrieval,
         texts: &TextRows,
         processor: &ImageProcessor,
         data: &Dataset,
-        device: &Device,
-    ) -> Result<[f64; 2], TrainError> {
+    ) -> Result<RecallScores, TrainError> {
         check(data, texts)?;
-        self.of_checked(model, texts, processor, data, device)
+        self.of_checked(model, texts, processor, data)
     }
 
     /// The same of examples that were checked before.
@@ -55,9 +89,8 @@ impl Recall {
         texts: &TextRows,
         processor: &ImageProcessor,
         data: &Dataset,
-        device: &Device,
-    ) -> Result<[f64; 2], TrainError> {
-        let (images, pictures) = self.images(model, processor, data, device)?;
+    ) -> Result<RecallScores, TrainError> {
+        let (images, pictures) = self.images(model, processor, data)?;
         let place: BTreeMap<usize, usize> = pictures.into_iter().zip(0..).collect();
         let (mut captions, mut picture_of) = (Vec::new(), Vec::new());
         let mut texts_of = vec![Vec::new(); place.len()];
@@ -73,17 +106,23 @@ impl Recall {
         }
         let texts = self.texts(model, texts, &captions)?;
         let (Some(images), Some(texts)) = (images, texts) else {
-            return Ok([0.0; 2]);
+            return Ok(RecallScores {
+                text_to_image: 0.0,
+                image_to_text: 0.0,
+            });
         };
 
         // Of all similarities there are never more than those of a batch.
-        let by_text = self.found(&picture_of, |first, count| {
+        let text_to_image = self.found(&picture_of, |first, count| {
             images.similarity(&texts.part(first, count)).transpose()
         })?;
-        let by_picture = self.found(&texts_of, |first, count| {
+        let image_to_text = self.found(&texts_of, |first, count| {
             images.part(first, count).similarity(&texts)
         })?;
-        Ok([by_text, by_picture])
+        Ok(RecallScores {
+            text_to_image,
+            image_to_text,
+        })
     }
 
     /// All pictures that can be decoded, and their numbers in the data set.
@@ -92,17 +131,17 @@ impl Recall {
         model: &Blip2ForImageTextRetrieval,
         processor: &ImageProcessor,
         data: &Dataset,
-        device: &Device,
     ) -> Result<(Option<ProjectedImages>, Vec<usize>), TrainError> {
         let loader = Loader::new(data.clone(), processor.clone());
         let loader = loader.batch(self.batch).by_picture(usize::MAX);
+        let device = device_of(model);
         let (mut images, mut pictures) = (Vec::new(), Vec::new());
         for batch in loader.on_broken(OnBroken::Skip).epoch(0) {
             let batch = match batch {
                 Err(DatasetError::Broken { .. }) => continue,
                 batch => batch?,
             };
-            let encoded = model.encode_images(batch.pixel_values.tensor(device))?;
+            let encoded = model.encode_images(batch.pixel_values.tensor(&device))?;
             images.push(model.project_images(&encoded)?);
             pictures.extend(batch.pictures);
         }
@@ -124,7 +163,7 @@ impl Recall {
     }
 
     /// The part of queries that find one of what is `right` for them; `similarities` gives the rows of
-    /// so many queries from one on.
+    /// a number of queries from the first of them on.
     fn found(
         self,
         right: &[Vec<usize>],
@@ -149,10 +188,7 @@ impl Recall {
 /// Refuses examples that no pairs can be made of, by their ids: training would end in the midst else.
 pub(crate) fn check(data: &Dataset, texts: &TextRows) -> Result<(), TrainError> {
     for example in data.examples() {
-        let fault = |what: String| {
-            let reason = format!("example {} {what}", example.id);
-            Err(TrainError::Batch { reason })
-        };
+        let fault = |reason: String| Err(TrainError::example(&example.id, reason));
         if example.question.is_some() {
             return fault("is a question: the first stage is trained on captions".into());
         }

@@ -9,9 +9,29 @@ use blip2_core::{
 use blip2_kernels::{PackedMatrix, TensorRequest, WeightSource};
 use burn::tensor::{Device, TensorData};
 
-use crate::{FreshWeights, Lora, LoraConfig, TrainError, Trained};
+use crate::{
+    FreshWeights, Lora, LoraConfig, NamePattern, Selection, TrainError, TrainPlan, Trained,
+    names::within,
+};
 
 /// What of a checkpoint is to be trained.
+///
+/// ```no_run
+/// use blip2_core::{CheckpointFolder, Precision};
+/// use blip2_train::{LoraConfig, Training};
+///
+/// let folder = CheckpointFolder::open("models/blip2-opt-2.7b")?;
+/// // What stands between the image encoder and the language model, and adapters in the latter.
+/// let trained = Training::of(&folder)?
+///     .bridge()
+///     .lora(LoraConfig::new(16, ["q_proj", "v_proj"]), 0)?
+///     .precision(Precision::Int8)
+///     .load()?;
+/// for parameter in trained.parameters() {
+///     println!("{} {:?}", parameter.name, parameter.shape);
+/// }
+/// # Ok::<(), blip2_train::TrainError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is loaded before `load`"]
 pub struct Training {
@@ -19,7 +39,7 @@ pub struct Training {
     config: Blip2Config,
     device: Device,
     precision: PrecisionPlan,
-    parts: Vec<String>,
+    parts: Vec<NamePattern>,
     lora: Option<Lora>,
 }
 
@@ -42,9 +62,9 @@ impl Training {
         })
     }
 
-    /// Trains the parameters whose names begin with `part`, such as `qformer`, `query_tokens`,
-    /// `language_projection`, `language_model` or `vision_model.encoder.layers.11`.
-    pub fn part(mut self, part: impl Into<String>) -> Self {
+    /// Trains the parameters whose names `part` [matches](NamePattern), such as `qformer`,
+    /// `query_tokens`, `language_projection`, `language_model` or `vision_model.encoder.layers.11`.
+    pub fn part(mut self, part: impl Into<NamePattern>) -> Self {
         self.parts.push(part.into());
         self
     }
@@ -60,7 +80,7 @@ impl Training {
     /// Trains what the paper trains in the first stage, of a checkpoint of retrieval: everything but the
     /// image encoder.
     pub fn queries(mut self) -> Self {
-        self.parts.extend(QUERIES.map(String::from));
+        self.parts.extend(QUERIES.map(NamePattern::from));
         self
     }
 
@@ -86,8 +106,7 @@ impl Training {
         self
     }
 
-    /// Computes on this device, which is to be the objective's too
-    /// ([`Answering::device`](crate::Answering::device)). Default: `flex`.
+    /// Computes on this device. Default: `flex`.
     pub fn device(mut self, device: Device) -> Self {
         self.device = device;
         self
@@ -102,31 +121,25 @@ impl Training {
     ///
     /// # Errors
     ///
-    /// [`TrainError::NothingTrains`] naming a part or a layer that the model does not have, and as
-    /// loading for inference.
+    /// [`TrainError::UnknownName`] for a part or a layer that the model does not have,
+    /// [`TrainError::NothingTrains`] where none was named, and as loading for inference.
     pub fn load(self) -> Result<Trained<Blip2ForConditionalGeneration>, TrainError> {
         self.precision.check(&self.device)?;
         let checkpoint = self.folder.checkpoint()?;
         let weights = CheckpointWeights::new(&checkpoint);
-        let full = |precision| matches!(precision, Precision::F32 | Precision::AsStored);
         // Gradients pass through the language model whatever of it is trained, unless that is the
         // image encoder's business alone; a packed matrix would be unpacked at every step.
-        let dense = |name: &str| {
-            self.trains(name)
-                || name.starts_with("language_model.") && full(self.precision.language_model)
+        let dense = match self.precision.language_model {
+            Precision::F32 | Precision::AsStored => Selection::matching(["language_model"]),
+            _ => Selection::none(),
         };
-        let trains = |name: &str| self.trains(name);
-        let built = Trained::build(
-            &weights,
-            &self.device,
-            [&trains, &dense],
-            self.lora.as_ref(),
-            |weights| {
-                let model =
-                    Blip2ForConditionalGeneration::load(&self.config, weights, self.precision);
-                model.map_err(TrainError::from)
-            },
-        )?;
+        let plan = TrainPlan::new(Selection::Matching(self.parts.clone()))
+            .with_dense(dense)
+            .with_lora(self.lora.as_ref());
+        let built = Trained::build(&weights, &self.device, &plan, |weights| {
+            let model = Blip2ForConditionalGeneration::load(&self.config, weights, self.precision);
+            model.map_err(TrainError::from)
+        })?;
         let _: LoadReport = weights.finish(&IGNORABLE)?;
         built.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
     }
@@ -141,15 +154,7 @@ impl Training {
     /// As [`load`](Self::load), and for a checkpoint of another kind.
     pub fn load_first_stage(self, seed: u64) -> Result<Trained<Blip2ForPretraining>, TrainError> {
         self.precision.check(&self.device)?;
-        let (kind, wanted) = (self.folder.kind()?, ModelKind::Blip2Retrieval);
-        if kind != wanted {
-            let reason = format!(
-                "the first stage trains a {wanted}, and this is a {kind}, which `{}` opens",
-                opened_with(kind)
-            );
-            let path = self.folder.path().to_path_buf();
-            return Err(Blip2Error::WrongModel { path, reason }.into());
-        }
+        self.check_retrieval()?;
         if self.parts.is_empty() && self.lora.is_none() {
             let reason = "neither a part nor an adapter was named".into();
             return Err(TrainError::NothingTrains { reason });
@@ -159,28 +164,32 @@ impl Training {
             checkpoint: CheckpointWeights::new(&checkpoint),
             fresh: FreshWeights::new(&self.config, seed),
         };
-        let trains = |name: &str| is_head(name) || self.trains(name);
+        let parts = self.parts.iter().cloned();
+        let plan = TrainPlan::new(Selection::matching(
+            parts.chain(HEAD.map(NamePattern::from)),
+        ))
         // Gradients pass through the Q-Former whatever of it is trained.
-        let dense = |name: &str| trains(name) || !name.starts_with("vision_model.");
-        let built = Trained::build(
-            &weights,
-            &self.device,
-            [&trains, &dense],
-            self.lora.as_ref(),
-            |weights| {
-                let weights = weights.with_precision(self.precision.vision);
-                Ok(Blip2ForPretraining::load(&self.config, &weights)?)
-            },
-        )?;
+        .with_dense(Selection::except(["vision_model"]))
+        .with_lora(self.lora.as_ref());
+        let built = Trained::build(&weights, &self.device, &plan, |weights| {
+            let weights = weights.with_precision(self.precision.vision);
+            Ok(Blip2ForPretraining::load(&self.config, &weights)?)
+        })?;
         let _: LoadReport = weights.checkpoint.finish(&IGNORABLE)?;
         built.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
     }
 
-    fn trains(&self, name: &str) -> bool {
-        self.parts.iter().any(|part| {
-            let rest = name.strip_prefix(part.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
+    fn check_retrieval(&self) -> Result<(), TrainError> {
+        let (kind, wanted) = (self.folder.kind()?, ModelKind::Blip2Retrieval);
+        if kind == wanted {
+            return Ok(());
+        }
+        let reason = format!(
+            "the first stage trains a {wanted}, and this is a {kind}, which `{}` opens",
+            opened_with(kind)
+        );
+        let path = self.folder.path().to_path_buf();
+        Err(Blip2Error::WrongModel { path, reason }.into())
     }
 }
 
@@ -204,9 +213,13 @@ const QUERIES: [&str; 6] = [
     "text_projection",
 ];
 
-/// Whether a tensor is of what the first stage has beside a model of retrieval.
+/// What the first stage has beside a model of retrieval: the contrast's temperature, and the head that
+/// writes.
+const HEAD: [&str; 2] = ["temp", "cls.predictions"];
+
 fn is_head(name: &str) -> bool {
-    name == "temp" || name.starts_with("cls.predictions.")
+    HEAD.iter()
+        .any(|part| name == *part || within(part, name).is_some())
 }
 
 /// A checkpoint of retrieval, and the first stage's head where it has none.

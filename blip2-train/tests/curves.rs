@@ -13,7 +13,8 @@ use blip2_testing::{
     view::{data, floats},
 };
 use blip2_train::{
-    AdamW, Lora, LoraConfig, Recompute, Trained, Training, objective::language_model_loss,
+    AdamW, Adapter, Decay, Lora, LoraConfig, Recompute, Trained, Training,
+    objective::language_model_loss,
 };
 use burn::tensor::TensorData;
 use common::{batch, batch_on, goldens, models};
@@ -55,7 +56,7 @@ fn follows_on(device: &str, model: &str, mode: &str) {
             "blip2_opt" => &["q_proj", "k_proj"],
             _ => &["q", "k"],
         };
-        let config = LoraConfig::new(4, targets.iter().copied()).alpha(8.0);
+        let config = LoraConfig::new(4, targets.iter().copied()).with_alpha(8.0);
         let starts = tensors.iter().filter_map(|(name, view)| {
             let layer = name.strip_prefix("init.")?.strip_suffix(".lora_A")?;
             let outputs = tensors
@@ -63,12 +64,14 @@ fn follows_on(device: &str, model: &str, mode: &str) {
                 .unwrap()
                 .shape()[0];
             let b = TensorData::new(vec![0f32; outputs * 4], [outputs, 4]);
-            Some((layer.to_string(), [data(&view), b]))
+            Some((layer.to_string(), Adapter { a: data(&view), b }))
         });
         training = training.adapters(Lora::of(config, starts).unwrap());
     }
     let mut trained = training.load().unwrap();
-    let mut optimizer = AdamW::default().weight_decay(0.01).decay_all(true);
+    let mut optimizer = AdamW::default()
+        .with_weight_decay(0.01)
+        .with_decay(Decay::All);
     let batch = batch_on(model, &device);
     let (losses, exact, norms) = (
         numbers("losses"),
@@ -183,9 +186,9 @@ fn t5_with_adapters_and_the_bridge() {
     follows("blip2_t5", "lora_qk_plus_qformer");
 }
 
-/// Layers that are forgotten and computed again give the gradients of those that are remembered.
+/// Gradient checkpointing gives the gradients of a backward pass for which everything was kept.
 #[test]
-fn recomputed_gradients_are_the_same() {
+fn checkpointed_gradients_are_the_same() {
     for (model, lora) in [
         ("blip2_opt", "q_proj"),
         ("blip2_t5", "wi_0"),
@@ -198,16 +201,16 @@ fn recomputed_gradients_are_the_same() {
                 .unwrap()
                 .bridge()
                 .part("vision_model");
-            let lora = LoraConfig::new(2, [lora]).dropout(dropout);
+            let lora = LoraConfig::new(2, [lora]).with_dropout(dropout);
             training.lora(lora, 0).unwrap().load().unwrap()
         };
         let batch = batch(model);
         let trained = load(0.0);
         let run = || language_model_loss(trained.model(), &batch, 0.0).unwrap();
         let expected = trained.gradients(run()).unwrap();
-        let (loss, forgotten) = Recompute::during(trained.device(), 5, run);
-        assert!(!format!("{forgotten:?}").contains("(0 layers"), "{model}");
-        let found = trained.recomputed_gradients(loss, forgotten).unwrap();
+        let (loss, checkpoints) = Recompute::during(trained.device(), 5, run);
+        assert!(!format!("{checkpoints:?}").contains("(0 layers"), "{model}");
+        let found = trained.checkpointed_gradients(loss, checkpoints).unwrap();
         assert!(found.names().eq(expected.names()), "{model}");
         for name in expected.names() {
             let [own, other] = [&found, &expected].map(|all| all.get(name).unwrap().clone());
@@ -224,18 +227,18 @@ fn recomputed_gradients_are_the_same() {
         AdamW::default()
             .step(&mut trained, first.unwrap(), 0.01)
             .unwrap();
-        let forgetting = |trained: &Trained<_>, seed| {
+        let checkpointed = |trained: &Trained<_>, seed| {
             let run = || language_model_loss(trained.model(), &batch, 0.0).unwrap();
             Recompute::during(trained.device(), seed, run)
         };
         let gradients = |seed| {
-            let (loss, forgotten) = forgetting(&trained, seed);
-            trained.recomputed_gradients(loss, forgotten).unwrap()
+            let (loss, checkpoints) = checkpointed(&trained, seed);
+            trained.checkpointed_gradients(loss, checkpoints).unwrap()
         };
         let found = gradients(5);
         assert_eq!(found.norm(), gradients(5).norm(), "{model}");
         assert_ne!(found.norm(), gradients(6).norm(), "{model}");
-        // They are the slope of the loss that was computed: along them it rises by their square.
+        // They are those of the loss that was computed: along them it rises by their square.
         let reach = 5e-5 / found.norm();
         let along = |part: f64| {
             let mut values = trained.values();
@@ -251,13 +254,13 @@ fn recomputed_gradients_are_the_same() {
                 *value = TensorData::new(new.collect::<Vec<f32>>(), shape);
             }
             let moved = trained.with_values(&values).unwrap();
-            f64::from(forgetting(&moved, 5).0.into_scalar::<f32>())
+            f64::from(checkpointed(&moved, 5).0.into_scalar::<f32>())
         };
-        let slope = (along(1.0) - along(-1.0)) / (2.0 * reach);
+        let derivative = (along(1.0) - along(-1.0)) / (2.0 * reach);
         let expected = found.norm().powi(2);
         assert!(
-            (slope / expected - 1.0).abs() < 0.01,
-            "{model}: a slope of {slope} where the gradients say {expected}"
+            (derivative / expected - 1.0).abs() < 0.01,
+            "{model}: a derivative of {derivative} where the gradients say {expected}"
         );
     }
 }

@@ -17,7 +17,7 @@ use blip2_testing::{
     view::{data, floats, integer_rows},
 };
 use blip2_train::{
-    Trained,
+    TrainPlan, Trained,
     objective::{HardNegatives, Pairs, contrast_and_generation, first_stage_losses, matching},
 };
 use burn::tensor::{Device, Tensor, TensorData};
@@ -65,8 +65,8 @@ fn losses_and_gradients_are_pytorchs() {
         checkpoint: CheckpointWeights::new(&checkpoint),
     };
     let config = model_folder.config().unwrap();
-    let all = |_: &str| true;
-    let trained = Trained::build(&source, &Device::flex(), [&all, &all], None, |weights| {
+    let plan = TrainPlan::all();
+    let trained = Trained::build(&source, &Device::flex(), &plan, |weights| {
         Ok(Blip2ForPretraining::load(&config, weights)?)
     })
     .unwrap();
@@ -99,7 +99,8 @@ fn losses_and_gradients_are_pytorchs() {
         .retrieval()
         .encode_images(pairs.pixel_values.clone())
         .unwrap();
-    let (contrast, generation, _) = contrast_and_generation(model, &images, &pairs).unwrap();
+    let found = contrast_and_generation(model, &images, &pairs).unwrap();
+    let (contrast, generation) = (found.contrast, found.generation);
     let matching = matching(model, &images, &pairs.texts, &negatives).unwrap();
     let near = |found: &Tensor<1>, key: &str| {
         let found = f64::from(found.clone().into_scalar::<f32>());
@@ -127,8 +128,8 @@ fn losses_and_gradients_are_pytorchs() {
     assert_eq!(seen, 16);
 
     pairs.subjects = list("subjects");
-    let (contrast, _, _) = contrast_and_generation(model, &images, &pairs).unwrap();
-    near(&contrast, "contrast_of_subjects");
+    let found = contrast_and_generation(model, &images, &pairs).unwrap();
+    near(&found.contrast, "contrast_of_subjects");
 
     // Together, with negatives of its own drawing.
     let losses = first_stage_losses(model, &pairs, 1).unwrap();

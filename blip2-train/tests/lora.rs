@@ -164,6 +164,73 @@ fn what_peft_may_do_and_we_do_not_is_refused() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("`qformer.encodr`"), "{error}");
+    assert!(error.contains("`qformer.encoder`"), "{error}");
+}
+
+/// A pattern that matches nothing is an error, even if all others match: less would be trained than
+/// was meant.
+#[test]
+fn patterns_match_whole_parts_of_names_or_are_refused() {
+    let count = |part: &str| {
+        let trained = training("blip2_opt").part(part).load().unwrap();
+        trained.parameters().count()
+    };
+    // A part from its beginning, and biases and layers wherever they are.
+    assert!(count("qformer.encoder.layer.1") < count("qformer"));
+    assert!(count("q_proj.bias") < count("language_model"));
+
+    let refused = |training: Training| training.load().unwrap_err().to_string();
+    let both = training("blip2_opt").part("qformer").part("qform");
+    let error = refused(both);
+    assert!(error.contains("no parameter is called `qform`"), "{error}");
+    assert!(error.contains("`qformer`"), "{error}");
+    for (target, nearest) in [("q_porj", "`q_proj`"), ("proj", "`q_proj`")] {
+        let lora = LoraConfig::new(2, ["q_proj", target]);
+        let error = refused(training("blip2_opt").lora(lora, 0).unwrap());
+        assert!(
+            error.contains(&format!("no linear layer is called `{target}`")),
+            "{error}"
+        );
+        assert!(error.contains(nearest), "{error}");
+    }
+    // Of the optimizer's groups too.
+    let batch = batch("blip2_opt");
+    let mut trained = training("blip2_opt").part("qformer").load().unwrap();
+    let gradients = trained.gradients(loss(trained.model(), &batch)).unwrap();
+    for optimizer in [
+        AdamW::default().with_no_decay(["qformer.layernorm", "query_token"]),
+        AdamW::default().with_rate("q_former", 0.1),
+    ] {
+        let mut optimizer = optimizer;
+        let error = optimizer
+            .step(&mut trained, gradients.clone(), 1e-3)
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("no trained parameter"),
+            "{error}"
+        );
+    }
+}
+
+/// What adapters of a whole part are for is told to PEFT layer by layer.
+#[test]
+fn adapters_of_a_part_are_named_as_peft_names_them() {
+    let lora = LoraConfig::new(2, ["qformer", "v_proj"]);
+    let trained = training("blip2_opt").lora(lora, 0).unwrap().load().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    trained.save_lora(folder.path()).unwrap();
+    let saved = Lora::load(folder.path()).unwrap();
+    let targets = &saved.config().target_modules;
+    assert_eq!(targets[0].as_str(), "v_proj");
+    let layers = trained.parameters().filter(|named| named.is_lora()).count() / 2;
+    let of_the_part = targets[1..].iter();
+    assert!(
+        of_the_part
+            .clone()
+            .all(|target| target.as_str().starts_with("qformer.encoder."))
+    );
+    assert!(of_the_part.count() > 8 && layers > targets.len());
+    training("blip2_opt").adapters(saved).load().unwrap();
 }
 
 #[test]
@@ -175,7 +242,7 @@ fn adapters_train_over_packed_weights_and_come_back_the_same() {
         Precision::Int8,
         Precision::Int4,
     ] {
-        let lora = LoraConfig::new(4, ["q_proj", "k_proj", "v_proj"]).alpha(8.0);
+        let lora = LoraConfig::new(4, ["q_proj", "k_proj", "v_proj"]).with_alpha(8.0);
         let training = || training("blip2_opt").precision(precision);
         let mut trained = training().lora(lora, 7).unwrap().load().unwrap();
         let before = logits(trained.model(), &batch);

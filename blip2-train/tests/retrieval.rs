@@ -11,7 +11,9 @@ use blip2_io::{
     dataset::{Dataset, Loader, PictureFile},
     image::ImageProcessor,
 };
-use blip2_train::{AdamW, FirstStage, Recall, Recipe, Schedule, TrainError, Training, train};
+use blip2_train::{
+    AdamW, FirstStage, Objective, Recall, Recipe, Schedule, TrainError, Training, train,
+};
 use image::{Rgb, RgbImage};
 
 const COLORS: [(&str, [u8; 3]); 4] = [
@@ -58,14 +60,12 @@ fn pictures_and_captions_learn_to_find_each_other() {
     let loader = Loader::new(data.clone(), processor.clone())
         .batch(7) // the last has a single pair
         .shuffled(1);
-    let recall = Recall { k: 2, batch: 3 };
-    let objective = FirstStage::new(&folder, data.clone()).unwrap();
-    let mut objective = objective.validated(data.clone(), recall).unwrap();
-    let recipe = Recipe {
-        evaluate_every: 40,
-        seed: 3,
-        ..Recipe::new(240, Schedule::Constant { lr: 2e-3 })
-    };
+    let recall = Recall::at(2).with_batch(3);
+    let objective = FirstStage::new(&folder).unwrap();
+    let mut objective = objective.with_validation(data.clone(), recall).unwrap();
+    let recipe = Recipe::new(240, Schedule::constant(2e-3))
+        .with_evaluate_every(40)
+        .with_seed(3);
     let optimizer = AdamW::default();
     let outcome = train(
         trained,
@@ -92,9 +92,8 @@ fn pictures_and_captions_learn_to_find_each_other() {
     let blip2 = Blip2Retrieval::from_pretrained(&out).unwrap();
     assert!(blip2.load_report().unused.is_empty());
     let texts = TextRows::of(&saved).unwrap();
-    let found = recall.of(blip2.model(), &texts, &processor, &data, blip2.device());
-    let [of_pictures, of_texts] = found.unwrap();
-    assert!(((of_pictures + of_texts) / 2.0 - best).abs() < 1e-9);
+    let found = recall.of(blip2.model(), &texts, &processor, &data);
+    assert!((found.unwrap().mean() - best).abs() < 1e-9);
 
     // The next training goes on with the head that this one made.
     let again = Training::of(&saved).unwrap().queries();
@@ -132,7 +131,7 @@ fn what_cannot_be_trained_is_refused() {
     ] {
         let picture = vec![PictureFile::File(path.clone())];
         let data = Dataset::new(picture, [(0, question, captions)]).unwrap();
-        let error = reason(FirstStage::new(&folder, data).unwrap_err());
+        let error = reason(FirstStage::new(&folder).unwrap().check(&data).unwrap_err());
         assert!(
             error.contains(part) && error.contains("example 0"),
             "{error}"
@@ -150,9 +149,9 @@ fn recall_is_of_all_whatever_the_batch() {
     let processor = ImageProcessor::new(folder.image_processor().unwrap()).unwrap();
     let texts = TextRows::of(&folder).unwrap();
     let recall = |k, batch| {
-        let recall = Recall { k, batch };
-        let device = blip2.device();
-        recall.of(blip2.model(), &texts, &processor, &data, device)
+        let recall = Recall::at(k).with_batch(batch);
+        let found = recall.of(blip2.model(), &texts, &processor, &data);
+        found.map(|found| [found.text_to_image, found.image_to_text])
     };
     assert_eq!(recall(12, 5).unwrap(), [1.0; 2]);
     let [by_text, by_picture] = recall(2, 100).unwrap();
@@ -168,25 +167,34 @@ fn recall_is_of_all_whatever_the_batch() {
     }
 }
 
+/// Examples are in the batches: an objective trains on any data set, and what cannot be trained on is
+/// refused before the first step.
 #[test]
-fn batches_of_another_data_set_are_refused() {
+fn an_objective_is_of_no_data_set() {
     let place = tempfile::tempdir().unwrap();
     let (data, folder) = (captioned(place.path()), folder());
-    let training = Training::of(&folder).unwrap().queries();
-    let trained = training.load_first_stage(0).unwrap();
     let processor = ImageProcessor::new(folder.image_processor().unwrap()).unwrap();
-    let loader = Loader::new(data.clone(), processor).batch(8);
-    let mut objective = FirstStage::new(&folder, data.first(3)).unwrap();
-    let recipe = Recipe::new(1, Schedule::Constant { lr: 1e-3 });
-    let optimizer = AdamW::default();
-    let error = train(
-        trained,
-        optimizer,
-        &loader,
-        &recipe,
-        &mut objective,
-        &mut (),
-    );
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("another data set"), "{error}");
+    let mut objective = FirstStage::new(&folder).unwrap();
+    let mut run = |data: Dataset| {
+        let training = Training::of(&folder).unwrap().queries();
+        let trained = training.load_first_stage(0).unwrap();
+        let loader = Loader::new(data, processor.clone()).batch(3);
+        let recipe = Recipe::new(1, Schedule::constant(1e-3));
+        let optimizer = AdamW::default();
+        let outcome = train(
+            trained,
+            optimizer,
+            &loader,
+            &recipe,
+            &mut objective,
+            &mut (),
+        );
+        outcome.map(|outcome| outcome.metrics.records[0].loss)
+    };
+    let (few, all) = (run(data.clone().first(3)), run(data.clone()));
+    assert_eq!(few.unwrap(), all.unwrap());
+    let wordless = [(0, None, vec!["red".to_string()]), (1, None, Vec::new())];
+    let data = Dataset::new(data.pictures().to_vec(), wordless).unwrap();
+    let error = run(data).unwrap_err();
+    assert!(matches!(error, TrainError::Example { .. }), "{error}");
 }

@@ -11,7 +11,7 @@ use blip2_io::{
 use blip2_kernels::{Linear, RandomWeights};
 use blip2_train::{
     AdamW, At, Losses, Metrics, Objective, Outcome, Recipe, Record, Schedule, Score, TrainError,
-    Trained, Watch, train,
+    TrainPlan, Trained, Watch, device_of, train,
 };
 use burn::{
     module::Module,
@@ -28,9 +28,8 @@ struct Tiny {
 const PIXELS: usize = 3 * 4 * 4;
 
 fn tiny() -> Trained<Tiny> {
-    let all = |_: &str| true;
     let source = RandomWeights::new(1, 0.1);
-    Trained::build(&source, &Device::flex(), [&all, &all], None, |weights| {
+    Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
         let layer = weights.linear("layer", PIXELS, 1, true);
         Ok(Tiny { layer })
     })
@@ -61,13 +60,13 @@ fn loader(folder: &Path, batch: usize) -> Loader {
 
 /// The mean square of what a guess is off.
 fn loss(model: &Tiny, batch: &LoadedBatch, _: At) -> Result<Losses, TrainError> {
-    let pixels = batch.pixel_values.clone().tensor(&Device::flex());
+    let pixels = batch.pixel_values.clone().tensor(&device_of(model));
     let [count, ..] = pixels.dims();
     let guess = model.layer.forward(pixels.reshape([count, PIXELS]));
     let right: Vec<f32> = batch
         .examples
         .iter()
-        .map(|(n, _)| *n as f32 / 8.0)
+        .map(|shown| shown.number as f32 / 8.0)
         .collect();
     let right = Tensor::<1>::from_floats(&right[..], &Device::flex()).reshape([count, 1]);
     let square = (guess - right).square().mean();
@@ -92,7 +91,7 @@ fn run(batch: usize, recipe: &Recipe) -> Outcome<Tiny> {
 }
 
 fn constant(steps: usize) -> Recipe {
-    Recipe::new(steps, Schedule::Constant { lr: 0.01 })
+    Recipe::new(steps, Schedule::constant(0.01))
 }
 
 fn weights(trained: &Trained<Tiny>) -> Vec<f32> {
@@ -111,13 +110,7 @@ fn furthest(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn several_batches_make_the_step_of_one_as_large() {
     let whole = run(4, &constant(6));
-    let parts = run(
-        2,
-        &Recipe {
-            accumulate: 2,
-            ..constant(6)
-        },
-    );
+    let parts = run(2, &constant(6).with_accumulate(2));
     let difference = furthest(&weights(&whole.trained), &weights(&parts.trained));
     assert!(difference < 1e-5, "{difference}");
     for (a, b) in whole.metrics.records.iter().zip(&parts.metrics.records) {
@@ -143,13 +136,7 @@ fn several_batches_make_the_step_of_one_as_large() {
 #[test]
 fn an_average_follows_slowly() {
     let plain = run(4, &constant(5));
-    let average = run(
-        4,
-        &Recipe {
-            ema: Some(0.9),
-            ..constant(5)
-        },
-    );
+    let average = run(4, &constant(5).with_ema(0.9));
     // By hand: the first decays are (1 + n) / (10 + n).
     let mut expected = Vec::new();
     for step in 0..5 {
@@ -197,11 +184,7 @@ impl Watch for Heard {
 fn without_progress_it_ends_early_and_keeps_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let loader = loader(folder.path(), 4);
-    let recipe = Recipe {
-        evaluate_every: 2,
-        patience: Some(2),
-        ..constant(100)
-    };
+    let recipe = constant(100).with_evaluate_every(2).with_patience(2);
     let mut heard = Heard::default();
     let mut scores = Falling(vec![0.9, 0.4, 0.3, 0.5, 0.2]);
     let outcome = train(
@@ -237,12 +220,12 @@ fn without_progress_it_ends_early_and_keeps_the_best() {
 fn a_state_keeps_the_average_and_the_best() {
     let (folder, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let loader = loader(folder.path(), 3);
-    let recipe = |steps| Recipe {
-        states: Some(states.path().to_path_buf()),
-        ema: Some(0.8),
-        evaluate_every: 2,
-        save_every: 4,
-        ..constant(steps)
+    let recipe = |steps| {
+        constant(steps)
+            .with_states(states.path())
+            .with_ema(0.8)
+            .with_evaluate_every(2)
+            .with_save_every(4)
     };
     let mut score = Falling(vec![0.1, 0.2, 0.3, 0.4, 0.9, 0.5]);
     let go = |steps, score: &mut Falling| {
@@ -285,27 +268,12 @@ fn what_is_no_number_is_told_with_its_step() {
     );
     assert!(matches!(error, Err(TrainError::NotFinite { step: 3, .. })));
     for recipe in [
-        Recipe {
-            accumulate: 0,
-            ..constant(1)
-        },
-        Recipe {
-            ema: Some(1.0),
-            ..constant(1)
-        },
-        Recipe {
-            clip: Some(-1.0),
-            ..constant(1)
-        },
-        Recipe {
-            patience: Some(0),
-            ..constant(1)
-        },
-        Recipe {
-            // More batches than an epoch has never make a step.
-            accumulate: 9,
-            ..constant(1)
-        },
+        constant(1).with_accumulate(0),
+        constant(1).with_ema(1.0),
+        constant(1).with_clip(-1.0),
+        constant(1).with_patience(0),
+        // More batches than an epoch has never make a step.
+        constant(1).with_accumulate(9),
     ] {
         let refused = train(
             tiny(),

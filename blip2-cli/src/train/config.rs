@@ -1,10 +1,15 @@
 //! The file that `blip2 train` reads.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use blip2_core::Precision;
 use blip2_io::dataset::{Augmentation, Dataset, DatasetError, OnBroken, Split};
-use blip2_train::{LoraConfig, Schedule, Scoring};
+use blip2_train::{
+    AdamW, Exponential, LoraConfig, NamePattern, Recipe, Schedule, Scoring, WarmupCosine,
+};
 use serde::{
     Deserialize,
     de::{IntoDeserializer, value::Error as ValueError},
@@ -136,7 +141,7 @@ pub(crate) struct ValidationConfig {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct TrainConfig {
     pub(crate) objective: ObjectiveName,
-    pub(crate) parts: Vec<String>,
+    pub(crate) parts: Vec<NamePattern>,
     pub(crate) precision: Option<PrecisionName>,
     pub(crate) vision_precision: Option<PrecisionName>,
     pub(crate) lm_precision: Option<PrecisionName>,
@@ -161,7 +166,7 @@ pub(crate) enum ObjectiveName {
 pub(crate) enum ScoreName {
     /// Its answers or captions.
     Answers(Scoring),
-    /// Pictures and texts that find each other among the first so many.
+    /// Pictures and texts that find each other among the first `k`.
     Recall(usize),
 }
 
@@ -202,7 +207,7 @@ pub(crate) struct LoraTable {
     pub(crate) alpha: Option<f64>,
     #[serde(default)]
     pub(crate) dropout: f64,
-    pub(crate) targets: Vec<String>,
+    pub(crate) targets: Vec<NamePattern>,
     pub(crate) start: Option<PathBuf>,
 }
 
@@ -210,8 +215,8 @@ impl LoraTable {
     pub(crate) fn config(&self) -> LoraConfig {
         let alpha = self.alpha.unwrap_or(self.rank as f64);
         LoraConfig::new(self.rank, self.targets.iter().cloned())
-            .alpha(alpha)
-            .dropout(self.dropout)
+            .with_alpha(alpha)
+            .with_dropout(self.dropout)
     }
 }
 
@@ -229,11 +234,13 @@ pub(crate) struct RecipeConfig {
     pub(crate) warmup: usize,
     pub(crate) gamma: f64,
     pub(crate) weight_decay: f32,
+    pub(crate) no_decay: Vec<NamePattern>,
     pub(crate) betas: [f32; 2],
     pub(crate) layer_decay: f64,
+    pub(crate) rates: BTreeMap<NamePattern, f64>,
     pub(crate) clip: f64,
     pub(crate) ema: Option<f64>,
-    pub(crate) recompute: bool,
+    pub(crate) gradient_checkpointing: bool,
     pub(crate) label_smoothing: f64,
     pub(crate) evaluate_every: usize,
     pub(crate) patience: Option<usize>,
@@ -257,11 +264,13 @@ impl Default for RecipeConfig {
             warmup: 100,
             gamma: 0.9,
             weight_decay: 0.05,
+            no_decay: Vec::new(),
             betas: [0.9, 0.999],
             layer_decay: 1.0,
+            rates: BTreeMap::new(),
             clip: 1.0,
             ema: None,
-            recompute: false,
+            gradient_checkpointing: false,
             label_smoothing: 0.0,
             evaluate_every: 0,
             patience: None,
@@ -282,28 +291,46 @@ pub(crate) enum ScheduleName {
 }
 
 impl RecipeConfig {
-    /// How many steps are made where an epoch has so many.
+    /// How many steps are made where an epoch has `per_epoch`.
     pub(crate) fn steps(&self, per_epoch: usize) -> usize {
         let epochs = (self.epochs * per_epoch as f64).ceil() as usize;
         self.steps.unwrap_or(epochs).max(1)
     }
 
-    pub(crate) fn schedule(&self, steps: usize, per_epoch: usize) -> Schedule {
+    /// The recipe, but for where its states are.
+    pub(crate) fn recipe(&self, steps: usize, per_epoch: usize) -> Recipe {
+        Recipe::new(steps, self.schedule(steps, per_epoch))
+            .with_accumulate(self.accumulate)
+            .with_clip(Some(self.clip).filter(|clip| *clip != 0.0))
+            .with_ema(self.ema)
+            .with_gradient_checkpointing(self.gradient_checkpointing)
+            .with_evaluate_every(self.evaluate_every)
+            .with_patience(self.patience)
+            .with_save_every(self.save_every)
+            .with_seed(self.seed)
+    }
+
+    pub(crate) fn optimizer(&self) -> AdamW {
+        let optimizer = AdamW::default()
+            .with_betas(self.betas)
+            .with_weight_decay(self.weight_decay)
+            .with_no_decay(self.no_decay.iter().cloned())
+            .with_layer_decay(self.layer_decay);
+        let rates = self.rates.iter();
+        rates.fold(optimizer, |optimizer, (pattern, factor)| {
+            optimizer.with_rate(pattern.clone(), *factor)
+        })
+    }
+
+    fn schedule(&self, steps: usize, per_epoch: usize) -> Schedule {
         let lr = self.lr;
         match self.schedule {
-            ScheduleName::Constant => Schedule::Constant { lr },
-            ScheduleName::WarmupCosine => Schedule::WarmupCosine {
-                start: 0.0,
-                lr,
-                min: self.min_lr,
-                warmup: self.warmup.min(steps),
-                steps,
-            },
-            ScheduleName::Exponential => Schedule::Exponential {
-                lr,
-                gamma: self.gamma,
-                every: per_epoch.max(1),
-            },
+            ScheduleName::Constant => Schedule::constant(lr),
+            ScheduleName::WarmupCosine => WarmupCosine::new(lr, steps)
+                .with_min(self.min_lr)
+                .with_warmup(self.warmup.min(steps))
+                .into(),
+            ScheduleName::Exponential => Exponential::new(lr, self.gamma, per_epoch.max(1)).into(),
         }
     }
 }

@@ -96,9 +96,11 @@ fn recalled(
     let texts = TextRows::of(&folder).map_err(Failure::work)?;
     let processor = folder.image_processor().map_err(Failure::work)?;
     let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
-    let found = recall.of(blip2.model(), &texts, &processor, data, blip2.device());
-    let [of_pictures, of_texts] = found.map_err(Failure::work)?;
-    let k = recall.k;
-    println!("recall@{k} of pictures {of_pictures:.4}, of texts {of_texts:.4}");
+    let found = recall.of(blip2.model(), &texts, &processor, data);
+    let found = found.map_err(Failure::work)?;
+    println!(
+        "recall@{} of pictures {:.4}, of texts {:.4}",
+        recall.k, found.text_to_image, found.image_to_text
+    );
     Ok(())
 }

@@ -43,11 +43,13 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let training = training(&config, base, &folder)?;
     match config.train.objective {
         ObjectiveName::Answers => {
-            let objective = objectives::answers(&config, base, &folder, &data)?;
+            let objective = objectives::answers(&config, base, &folder)?;
+            objective.check(&data).map_err(failure)?;
             job.run(loaded(|| training.load())?, objective)
         }
         ObjectiveName::FirstStage => {
-            let objective = objectives::first_stage(&config, base, &folder, &data)?;
+            let objective = objectives::first_stage(&config, base, &folder)?;
+            objective.check(&data).map_err(failure)?;
             let seed = config.recipe.seed;
             job.run(loaded(|| training.load_first_stage(seed))?, objective)
         }
@@ -73,23 +75,11 @@ impl Job<'_> {
         let recipe = &self.config.recipe;
         let per_epoch = loader.batches() / recipe.accumulate.max(1);
         let steps = recipe.steps(per_epoch);
-        let own = Recipe {
-            accumulate: recipe.accumulate,
-            clip: Some(recipe.clip).filter(|clip| *clip != 0.0),
-            ema: recipe.ema,
-            recompute: recipe.recompute,
-            evaluate_every: recipe.evaluate_every,
-            patience: recipe.patience,
-            states: Some(self.out.join("states")),
-            save_every: recipe.save_every,
-            seed: recipe.seed,
-            ..Recipe::new(steps, recipe.schedule(steps, per_epoch))
-        };
+        let own = recipe
+            .recipe(steps, per_epoch)
+            .with_states(self.out.join("states"));
         show::plan(self.config, self.folder, &trained, self.data, steps)?;
-        let optimizer = AdamW::default()
-            .betas(recipe.betas)
-            .weight_decay(recipe.weight_decay)
-            .layer_decay(recipe.layer_decay);
+        let optimizer = recipe.optimizer();
         if self.args.dry_run {
             return tried(trained, optimizer, &loader, own, objective);
         }
@@ -103,7 +93,7 @@ impl Job<'_> {
             &mut watch,
         );
         drop(watch);
-        let outcome = outcome.map_err(Failure::work)?;
+        let outcome = outcome.map_err(failure)?;
 
         outcome.metrics.save(&self.out).map_err(Failure::work)?;
         if self.config.lora.is_some() {
@@ -151,23 +141,19 @@ fn tried<M: Module>(
     mut objective: impl Objective<M>,
 ) -> Result<(), Failure> {
     let spinner = spinner("trying a step");
-    let recipe = Recipe {
-        steps: 1,
-        states: None,
-        ..recipe
-    };
+    let recipe = recipe.with_steps(1).without_states();
     // Without its score, which might take longer than many steps.
     let mut losses = |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
     let outcome = train(trained, optimizer, loader, &recipe, &mut losses, &mut ());
     spinner.finish_and_clear();
-    show::tried(&outcome.map_err(Failure::work)?);
+    show::tried(&outcome.map_err(failure)?);
     Ok(())
 }
 
 /// The model, while a spinner turns.
 fn loaded<M>(load: impl FnOnce() -> Result<Trained<M>, TrainError>) -> Result<Trained<M>, Failure> {
     let spinner = spinner("loading");
-    let trained = load().map_err(Failure::work);
+    let trained = load().map_err(failure);
     spinner.finish_and_clear();
     trained
 }
@@ -197,17 +183,36 @@ fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<T
         .precision(plan)
         .device(device(config)?);
     for part in &wanted.parts {
-        training = training.part(part);
+        training = training.part(part.clone());
     }
     Ok(match &config.lora {
         None => training,
         Some(lora) => match &lora.start {
-            Some(start) => training.adapters(Lora::load(base.join(start)).map_err(Failure::work)?),
+            Some(start) => training.adapters(Lora::load(base.join(start)).map_err(failure)?),
             None => training
                 .lora(lora.config(), config.recipe.seed)
-                .map_err(Failure::work)?,
+                .map_err(failure)?,
         },
     })
+}
+
+/// What went wrong, in the words of the file.
+fn failure(error: TrainError) -> Failure {
+    if let TrainError::Argument {
+        argument,
+        value,
+        reason,
+    } = &error
+    {
+        let key = match *argument {
+            "r" => "[lora] rank",
+            "lora_dropout" => "[lora] dropout",
+            "target_modules" => "[lora] targets",
+            other => other,
+        };
+        return Failure::Work(format!("{key} = {value} {reason}"));
+    }
+    Failure::work(error)
 }
 
 /// Where it is computed.

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use blip2_core::{CheckpointFolder, GenerationConfig};
+use blip2_core::{CheckpointFolder, GenerationConfig, ModelKind};
 use blip2_io::dataset::Dataset;
 use blip2_train::{Answering, FirstStage, Recall, Validation};
 
 use super::{
     config::{Config, ScoreName, ValidationConfig},
-    device, read,
+    read,
 };
 use crate::Failure;
 
@@ -17,27 +17,31 @@ pub(super) fn answers(
     config: &Config,
     base: &Path,
     folder: &CheckpointFolder,
-    data: &Dataset,
 ) -> Result<Answering, Failure> {
     let template = config.train.template.as_deref().map(str::parse).transpose();
     let template = template.map_err(Failure::work)?;
-    let objective = Answering::new(folder, data.clone(), template)
+    let scoring = match config.validation.as_ref().map(|own| own.score) {
+        Some(ScoreName::Recall(_)) => {
+            let text = "answers are not scored by recall: give [validation] another score";
+            return Err(Failure::Usage(text.into()));
+        }
+        Some(ScoreName::Answers(scoring)) => Some(scoring),
+        None => None,
+    };
+    check_kind(folder, &ANSWERING, "first-stage")?;
+    let mut objective = Answering::new(folder)
         .map_err(Failure::work)?
-        .device(device(config)?)
-        .smoothing(config.recipe.label_smoothing);
-    let Some(own) = &config.validation else {
+        .with_label_smoothing(config.recipe.label_smoothing);
+    if let Some(template) = template {
+        objective = objective.with_template(template).map_err(Failure::work)?;
+    }
+    let (Some(own), Some(scoring)) = (&config.validation, scoring) else {
         return Ok(objective);
     };
-    let ScoreName::Answers(scoring) = own.score else {
-        let text = "answers are not scored by recall: give [validation] another score".to_string();
-        return Err(Failure::Usage(text));
-    };
-    Ok(objective.validated(Validation {
-        data: validation_data(own, base)?,
-        scoring,
-        generation: generation(own),
-        batch: own.batch,
-    }))
+    let validation = Validation::new(validation_data(own, base)?, scoring)
+        .with_generation(generation(own))
+        .with_batch(own.batch);
+    Ok(objective.with_validation(validation))
 }
 
 /// The three losses of the first stage.
@@ -45,7 +49,6 @@ pub(super) fn first_stage(
     config: &Config,
     base: &Path,
     folder: &CheckpointFolder,
-    data: &Dataset,
 ) -> Result<FirstStage, Failure> {
     let wanted = &config.train;
     for (key, is_there) in [
@@ -62,24 +65,45 @@ pub(super) fn first_stage(
             return Err(Failure::Usage(text));
         }
     }
-    let objective = FirstStage::new(folder, data.clone()).map_err(Failure::work)?;
-    let objective = objective.device(device(config)?);
+    check_kind(folder, &[ModelKind::Blip2Retrieval], "answers")?;
+    let objective = FirstStage::new(folder).map_err(Failure::work)?;
     let Some(own) = &config.validation else {
         return Ok(objective);
     };
     let recall = recall(own)?;
     objective
-        .validated(validation_data(own, base)?, recall)
+        .with_validation(validation_data(own, base)?, recall)
         .map_err(Failure::work)
+}
+
+/// What answers.
+const ANSWERING: [ModelKind; 3] = [
+    ModelKind::Blip2,
+    ModelKind::InstructBlip,
+    ModelKind::InstructBlipVideo,
+];
+
+/// Refuses a checkpoint that has not what the objective trains; `other` is the other objective.
+fn check_kind(
+    folder: &CheckpointFolder,
+    trained: &[ModelKind],
+    other: &str,
+) -> Result<(), Failure> {
+    let kind = folder.kind().map_err(Failure::work)?;
+    if trained.contains(&kind) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "{} is a {kind}, which this objective does not train: give another `model`, or \
+         `objective = \"{other}\"`",
+        folder.path().display()
+    )))
 }
 
 /// How pictures and texts that find each other are counted.
 pub(super) fn recall(validation: &ValidationConfig) -> Result<Recall, Failure> {
     match validation.score {
-        ScoreName::Recall(k) => Ok(Recall {
-            k,
-            batch: validation.batch,
-        }),
+        ScoreName::Recall(k) => Ok(Recall::at(k).with_batch(validation.batch)),
         ScoreName::Answers(score) => Err(Failure::Usage(format!(
             "the first stage answers nothing that could be scored by {score}: give [validation] \
              `score = \"recall@1\"`"

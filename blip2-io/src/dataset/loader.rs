@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Augmentation, BrokenRecord, Dataset, DatasetError, OnBroken, depends_on_position,
+    Augmentation, BrokenRecord, Dataset, DatasetError, Example, OnBroken, depends_on_position,
     order::{shuffle, stream},
 };
 use crate::image::{DecodeOptions, ImageProcessor, PixelValues};
@@ -35,18 +35,37 @@ struct Inner {
     per_picture: Option<usize>,
 }
 
-/// Some examples, and their pictures as the model sees them.
+/// Some examples with their questions and answers, and their pictures as the model sees them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoadedBatch {
     /// `[pictures, 3, height, width]`
     pub pixel_values: PixelValues,
-    /// The pictures' numbers in the data set.
+    /// The pictures' numbers in the data set, one for each row of `pixel_values`.
     pub pictures: Vec<usize>,
-    /// The examples' numbers in the data set, each with its picture's row in `pixel_values`.
-    pub examples: Vec<(usize, usize)>,
+    /// The examples.
+    pub examples: Vec<LoadedExample>,
     /// What was left out because its picture cannot be decoded.
     pub broken: Vec<BrokenRecord>,
+}
+
+/// An example of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadedExample {
+    /// What is asked and answered about the picture, or its captions.
+    pub example: Example,
+    /// Its number in the data set.
+    pub number: usize,
+    /// Its picture's row in [`LoadedBatch::pixel_values`]. Several examples may share a picture.
+    pub row: usize,
+}
+
+impl LoadedBatch {
+    /// The picture's row in [`pixel_values`](Self::pixel_values) of each example.
+    pub fn rows(&self) -> Vec<usize> {
+        self.examples.iter().map(|loaded| loaded.row).collect()
+    }
 }
 
 impl Loader {
@@ -211,7 +230,11 @@ impl Inner {
             let row = pixels.len();
             pixels.push(self.processor.process(&image)?);
             pictures.push(picture);
-            shown.extend(unit.iter().map(|&example| (example, row)));
+            shown.extend(unit.iter().map(|&number| LoadedExample {
+                example: all[number].clone(),
+                number,
+                row,
+            }));
         }
         if !broken.is_empty() && (self.on_broken == OnBroken::Fail || pixels.is_empty()) {
             return Err(DatasetError::Broken { records: broken });

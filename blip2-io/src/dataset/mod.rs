@@ -47,7 +47,7 @@ use std::path::PathBuf;
 pub use augment::{Augmentation, Crop, depends_on_position};
 pub use easy_vqa::Split;
 pub use error::{BrokenRecord, DatasetError};
-pub use loader::{Epoch, LoadedBatch, Loader};
+pub use loader::{Epoch, LoadedBatch, LoadedExample, Loader};
 pub use picture::PictureFile;
 
 /// A picture with a question about it and its answers, or with captions.

@@ -8,8 +8,8 @@ use crate::TrainError;
 /// (Li et al., 2023, section 3.2): each picture must find its text and each text its picture.
 ///
 /// With `subjects`, pairs of one subject are each other's right answers too, all alike (as LAVIS does
-/// by the pictures' ids); without, all pairs differ. So much of the labels' weight as `smoothing`
-/// says is spread over all pairs.
+/// by the pictures' ids); without, all pairs differ. `smoothing` is the part of the labels' weight that
+/// is spread over all pairs.
 ///
 /// # Shapes
 ///

@@ -7,9 +7,9 @@ use crate::TrainError;
 /// The label of a position that does not count.
 pub const IGNORED: i64 = -100;
 
-/// The mean cross-entropy of logits against labels; labels below zero do not count. With
-/// `smoothing`, so much of each label's weight is spread over all classes evenly (Szegedy et al.,
-/// 2016), as `torch.nn.CrossEntropyLoss` does.
+/// The mean cross-entropy of logits against labels; labels below zero do not count.
+/// `smoothing` is the part of each label's weight that is spread over all classes evenly (Szegedy et
+/// al., 2016), as in `torch.nn.CrossEntropyLoss`.
 ///
 /// # Shapes
 ///

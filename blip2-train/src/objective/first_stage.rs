@@ -34,7 +34,7 @@ pub struct FirstStageLosses {
 }
 
 impl FirstStageLosses {
-    /// Their sum, which the first stage makes smaller.
+    /// Their sum, which the first stage minimises.
     pub fn sum(&self) -> Tensor<1> {
         self.contrast.clone() + self.matching.clone() + self.generation.clone()
     }
@@ -58,39 +58,54 @@ pub fn first_stage_losses(
         let images = model
             .retrieval()
             .encode_images(pairs.pixel_values.clone())?;
-        let (contrast, generation, similarities) = contrast_and_generation(model, &images, pairs)?;
-        let negatives = HardNegatives::mine(&similarities, &pairs.subjects, seed)?;
+        let found = contrast_and_generation(model, &images, pairs)?;
+        let negatives = HardNegatives::mine(&found.logits, &pairs.subjects, seed)?;
         Ok(FirstStageLosses {
             matching: matching(model, &images, &pairs.texts, &negatives)?,
-            contrast,
-            generation,
+            contrast: found.contrast,
+            generation: found.generation,
         })
     })
 }
 
+/// The losses of the pass that writes texts.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ContrastAndGeneration {
+    /// Image-text contrast (ITC), `[1]`.
+    pub contrast: Tensor<1>,
+    /// Image-grounded text generation (ITG), `[1]`.
+    pub generation: Tensor<1>,
+    /// The logits of the contrast, `[image][text]`, which say which negatives are hard.
+    pub logits: Vec<Vec<f32>>,
+}
+
 /// The losses that need a single pass over the pictures: the queries do not see the text that is
-/// written, so they are those of the contrast too. The logits of the contrast come along, image by
-/// image.
+/// written, so they are those of the contrast too.
+///
+/// # Errors
+///
+/// [`TrainError::Batch`] for pairs that do not go together, and as the model's own stages.
 pub fn contrast_and_generation(
     model: &Blip2ForPretraining,
     images: &EncodedImages,
     pairs: &Pairs,
-) -> Result<(Tensor<1>, Tensor<1>, Vec<Vec<f32>>), TrainError> {
+) -> Result<ContrastAndGeneration, TrainError> {
     let written = beginning_with(pairs.writes, &pairs.texts)?;
     let output = model.write(images, &written)?;
     let retrieval = model.retrieval();
     let texts = retrieval.project_texts(&retrieval.encode_texts(&pairs.texts)?);
     let similarities = output.images.similarity(&texts);
-    let logits = similarities.clone() / model.temperature().unsqueeze();
+    let logits = similarities / model.temperature().unsqueeze();
     let contrast = contrastive_loss(logits.clone(), &pairs.subjects, SMOOTHING)?;
     let generation = generation_loss(output.logits, &written)?;
-    let [_, count] = similarities.dims();
+    let [_, count] = logits.dims();
     let flat: Vec<f32> = logits.into_data().iter::<f32>().collect();
-    Ok((
+    Ok(ContrastAndGeneration {
         contrast,
         generation,
-        flat.chunks(count).map(<[f32]>::to_vec).collect(),
-    ))
+        logits: flat.chunks(count).map(<[f32]>::to_vec).collect(),
+    })
 }
 
 /// The matching loss of pairs that match, each text with another picture, and each picture with

@@ -43,8 +43,8 @@ impl Batch {
     }
 }
 
-/// The mean cross-entropy of the tokens that are to be written, as the reference's `loss`. So much of
-/// each label's weight as `smoothing` says is spread over the vocabulary.
+/// The mean cross-entropy of the tokens that are to be written, as the reference's `loss`.
+/// `smoothing` is the part of each label's weight that is spread over the vocabulary.
 ///
 /// # Errors
 ///

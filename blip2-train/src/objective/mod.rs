@@ -1,12 +1,23 @@
-//! What training makes smaller: each a function on tensors.
+//! The losses that training minimises: each a function on tensors.
 //!
 //! | objective | of | paper |
 //! |---|---|---|
 //! | [`language_model_loss`] | answers after pictures and prompts | BLIP-2, section 3.3 |
 //! | [`contrastive_loss`] | pictures and texts in one space (ITC) | BLIP-2, section 3.2 |
 //! | [`matching_loss`] | pictures and texts read together (ITM), with [hard negatives](HardNegatives) | the same |
-//! | [`first_stage_losses`] | both, and texts written under a picture's eyes (ITG), with the three masks | the same |
+//! | [`first_stage_losses`] | both, and texts that are generated from pictures (ITG), with the three attention masks | the same |
 //! | [`cross_entropy`] | any logits | |
+//!
+//! ```
+//! use blip2_train::objective::{IGNORED, cross_entropy};
+//! use burn::tensor::{Device, Tensor};
+//!
+//! // Of two positions only the first counts.
+//! let logits = Tensor::<3>::from_floats([[[2.0, 0.0], [0.0, 9.0]]], &Device::flex());
+//! let loss = cross_entropy(logits, &[vec![0, IGNORED]], 0.0)?.into_scalar::<f32>();
+//! assert!((loss - (1.0 + (-2f32).exp()).ln()).abs() < 1e-6);
+//! # Ok::<(), blip2_train::TrainError>(())
+//! ```
 
 mod contrastive;
 mod cross_entropy;
@@ -17,7 +28,8 @@ mod matching;
 pub use contrastive::contrastive_loss;
 pub use cross_entropy::{IGNORED, cross_entropy};
 pub use first_stage::{
-    FirstStageLosses, Pairs, SMOOTHING, contrast_and_generation, first_stage_losses, matching,
+    ContrastAndGeneration, FirstStageLosses, Pairs, SMOOTHING, contrast_and_generation,
+    first_stage_losses, matching,
 };
 pub use language_model::{Batch, language_model_loss};
 pub use matching::{HardNegatives, matching_loss};

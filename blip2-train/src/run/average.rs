@@ -6,9 +6,9 @@ use burn::{module::Module, tensor::TensorData};
 
 use crate::Trained;
 
-/// An exponential moving average of trained parameters: after each step so much of the average stays
-/// as `decay` says. At the beginning, where it knows little, it follows faster, by
-/// `(1 + steps) / (10 + steps)`, as is usual.
+/// An exponential moving average of trained parameters: after each step it is
+/// `decay` times itself and `1 - decay` times the parameters. At the beginning, where it knows little,
+/// the decay is `(1 + steps) / (10 + steps)`, if that is smaller, as in TensorFlow.
 #[derive(Debug, Clone)]
 pub struct Average {
     decay: f64,
@@ -58,7 +58,7 @@ impl Average {
         values
     }
 
-    /// Goes on from averages that were saved after so many steps.
+    /// Goes on from averages that were saved after `steps` steps.
     pub(super) fn restore(&mut self, values: BTreeMap<String, TensorData>, steps: usize) {
         let rows = values
             .into_iter()

@@ -7,7 +7,7 @@ use super::Metrics;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Failure<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
 
-/// The loss is averaged over so many parts of the training: single batches jump.
+/// The number of parts of the training over each of which the loss is averaged: single batches jump.
 const POINTS: usize = 400;
 
 impl Metrics {

@@ -5,23 +5,36 @@ use std::path::PathBuf;
 use crate::{Schedule, TrainError};
 
 /// How a training goes: how long, how fast, what is kept.
+///
+/// ```
+/// use blip2_train::{Recipe, WarmupCosine};
+///
+/// let recipe = Recipe::new(10_000, WarmupCosine::new(1e-4, 10_000).with_warmup(500))
+///     .with_accumulate(4)
+///     .with_gradient_checkpointing(true)
+///     .with_evaluate_every(1000)
+///     .with_patience(3)
+///     .with_states("runs/mine/states");
+/// assert_eq!(recipe.clip, Some(1.0));
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Recipe {
     /// How many steps are made.
     pub steps: usize,
     /// The learning rate of each.
     pub schedule: Schedule,
-    /// How many batches make a step. Default 1.
+    /// How many batches make a step (gradient accumulation). Default 1.
     pub accumulate: usize,
     /// The largest norm of all gradients together. Default 1.
     pub clip: Option<f64>,
     /// The decay of an exponential moving average of what is trained, which is then evaluated and
     /// kept. Default none.
     pub ema: Option<f64>,
-    /// Whether the insides of the image encoder's and the language model's layers are computed again
-    /// for their gradients instead of being remembered: less memory, more time (gradient
-    /// checkpointing). Default no.
-    pub recompute: bool,
+    /// Whether only the inputs of the image encoder's and the language model's layers are kept for the
+    /// backward pass, which computes the layers again: less memory, more time (gradient
+    /// checkpointing; Chen et al., 2016). Default no.
+    pub gradient_checkpointing: bool,
     /// Every how many steps the model is evaluated; 0 is at the end only, as by default.
     pub evaluate_every: usize,
     /// After how many evaluations without a better score the training ends. Default never.
@@ -35,21 +48,98 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// So many steps of this schedule, with gradients clipped to a norm of 1.
-    pub fn new(steps: usize, schedule: Schedule) -> Self {
+    /// This number of steps of a schedule, with gradients clipped to a norm of 1.
+    pub fn new(steps: usize, schedule: impl Into<Schedule>) -> Self {
         Self {
             steps,
-            schedule,
+            schedule: schedule.into(),
             accumulate: 1,
             clip: Some(1.0),
             ema: None,
-            recompute: false,
+            gradient_checkpointing: false,
             evaluate_every: 0,
             patience: None,
             states: None,
             save_every: 200,
             seed: 0,
         }
+    }
+
+    /// Makes this number of steps.
+    #[must_use]
+    pub fn with_steps(mut self, steps: usize) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// Makes a step of this number of batches.
+    #[must_use]
+    pub fn with_accumulate(mut self, batches: usize) -> Self {
+        self.accumulate = batches;
+        self
+    }
+
+    /// Scales gradients down to this norm, or not at all.
+    #[must_use]
+    pub fn with_clip(mut self, clip: impl Into<Option<f64>>) -> Self {
+        self.clip = clip.into();
+        self
+    }
+
+    /// Evaluates and keeps an exponential moving average with this decay, or what is trained itself.
+    #[must_use]
+    pub fn with_ema(mut self, decay: impl Into<Option<f64>>) -> Self {
+        self.ema = decay.into();
+        self
+    }
+
+    /// Keeps only the inputs of layers for the backward pass.
+    #[must_use]
+    pub fn with_gradient_checkpointing(mut self, on: bool) -> Self {
+        self.gradient_checkpointing = on;
+        self
+    }
+
+    /// Evaluates every so often, counted in steps.
+    #[must_use]
+    pub fn with_evaluate_every(mut self, steps: usize) -> Self {
+        self.evaluate_every = steps;
+        self
+    }
+
+    /// Ends after this number of evaluations without a better score, or not before all steps are made.
+    #[must_use]
+    pub fn with_patience(mut self, evaluations: impl Into<Option<usize>>) -> Self {
+        self.patience = evaluations.into();
+        self
+    }
+
+    /// Saves states in this folder, and goes on from the last one in it.
+    #[must_use]
+    pub fn with_states(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.states = Some(folder.into());
+        self
+    }
+
+    /// Saves and reads no states.
+    #[must_use]
+    pub fn without_states(mut self) -> Self {
+        self.states = None;
+        self
+    }
+
+    /// Saves a state every so often, counted in steps.
+    #[must_use]
+    pub fn with_save_every(mut self, steps: usize) -> Self {
+        self.save_every = steps;
+        self
+    }
+
+    /// Draws random numbers that follow from this seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 
     pub(super) fn validate(&self) -> Result<(), TrainError> {

@@ -12,7 +12,7 @@ use crate::{TrainError, state::write_file};
 pub struct Record {
     /// Its number, from 0.
     pub step: usize,
-    /// How often all data were seen before.
+    /// How many epochs were complete before.
     pub epoch: u64,
     /// The learning rate.
     pub lr: f64,
@@ -147,7 +147,7 @@ impl Metrics {
 fn lines<T: Serialize>(rows: &[T], folder: &Path) -> Result<String, TrainError> {
     let mut text = String::new();
     for row in rows {
-        let line = serde_json::to_string(row).map_err(|error| TrainError::state(folder, error))?;
+        let line = serde_json::to_string(row).map_err(|error| TrainError::format(folder, error))?;
         text.push_str(&line);
         text.push('\n');
     }
@@ -158,5 +158,5 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {
     let text = fs::read_to_string(path).map_err(|error| TrainError::file(path, error))?;
     let rows = text.lines().map(serde_json::from_str);
     rows.collect::<Result<_, _>>()
-        .map_err(|error| TrainError::state(path, error))
+        .map_err(|error| TrainError::format(path, error))
 }

@@ -22,14 +22,14 @@ pub struct UnknownCandidate {
 /// [`UnknownCandidate`] for a right candidate that is not among a query's similarities.
 ///
 /// ```
-/// use blip2_core::scores::recall_at;
+/// use blip2_train::scores::recall_at;
 ///
 /// // Two texts search among three pictures.
 /// let similarities = [vec![0.9, 0.1, 0.3], vec![0.2, 0.4, 0.5]];
 /// let right = [vec![0], vec![1]];
 /// assert_eq!(recall_at(1, &similarities, &right)?, 0.5);
 /// assert_eq!(recall_at(2, &similarities, &right)?, 1.0);
-/// # Ok::<(), blip2_core::scores::UnknownCandidate>(())
+/// # Ok::<(), blip2_train::scores::UnknownCandidate>(())
 /// ```
 pub fn recall_at(
     k: usize,

@@ -5,7 +5,9 @@
 
 use std::fs;
 
-use blip2_core::scores::{bleu, caption_words, cider_d, normalize_answer, recall_at, vqa_accuracy};
+use blip2_train::scores::{
+    bleu, caption_words, cider_d, normalize_answer, recall_at, vqa_accuracy,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

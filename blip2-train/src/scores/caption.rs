@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// The longest run of words that is compared.
+/// The longest n-gram that is compared, in words.
 const LONGEST: usize = 4;
 
 /// A score of all captions together, and of each.
@@ -15,7 +15,7 @@ pub struct CaptionScores {
     pub each: Vec<f64>,
 }
 
-/// How often each run of one to four words occurs.
+/// How often each n-gram of one to four words occurs.
 ///
 /// In order, so that sums of them do not depend on a hash.
 type Counts<'t> = BTreeMap<Vec<&'t str>, usize>;
@@ -31,7 +31,7 @@ fn counted(text: &str) -> (usize, Counts<'_>) {
     (words.len(), counts)
 }
 
-/// BLEU with runs of up to `longest` words (1 to 4; Papineni et al., 2002), as `pycocoevalcap` has
+/// BLEU with n-grams of up to `longest` words (1 to 4; Papineni et al., 2002), as `pycocoevalcap` has
 /// it: against the reference closest in length, with the brevity penalty. Captions and references
 /// are words between spaces; see [`caption_words`](super::caption_words). Captions beyond the references' number are left
 /// out.
@@ -120,7 +120,7 @@ impl Overlap {
     }
 }
 
-/// CIDEr-D (Vedantam et al., 2015), as `pycocoevalcap` has it: the cosine of runs of one to four
+/// CIDEr-D (Vedantam et al., 2015), as `pycocoevalcap` has it: the cosine of n-grams of one to four
 /// words, weighed by how rare they are among all references, times 10. Captions and references are
 /// words between spaces; see [`caption_words`](super::caption_words). Captions beyond the references' number are left out,
 /// and a single picture always scores 0, because nothing is rare then.
@@ -170,13 +170,13 @@ pub fn cider_d<C: AsRef<str>, R: AsRef<str>>(
     CaptionScores { corpus, each }
 }
 
-/// In how many pictures' references each run of words occurs.
+/// In how many pictures' references each n-gram occurs.
 struct Rarity<'t> {
     documents: HashMap<&'t [&'t str], usize>,
     log_pictures: f64,
 }
 
-/// A text as its runs of words, weighed.
+/// A text as its n-grams, weighted.
 struct Weighed<'t> {
     runs: BTreeMap<Vec<&'t str>, f64>,
     norms: [f64; LONGEST],

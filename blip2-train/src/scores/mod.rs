@@ -9,7 +9,7 @@
 //! | [`recall_at`] | what is found first | LAVIS's retrieval task |
 //!
 //! ```
-//! use blip2_core::scores::{vqa_accuracy, exact_match};
+//! use blip2_train::scores::{vqa_accuracy, exact_match};
 //!
 //! let people = ["two", "2", "2", "2", "2", "3", "2", "2", "2", "two dogs"];
 //! assert_eq!(vqa_accuracy("Two.", &people), 1.0);

@@ -6,7 +6,7 @@
 /// knows more.
 ///
 /// ```
-/// use blip2_core::scores::caption_words;
+/// use blip2_train::scores::caption_words;
 ///
 /// assert_eq!(caption_words("A dog's ball; it isn't red."), "a dog 's ball it is n't red");
 /// ```

@@ -43,7 +43,7 @@ fn trimmed(text: &str) -> Cow<'_, str> {
 /// numbers as digits, contractions with their apostrophes.
 ///
 /// ```
-/// use blip2_core::scores::normalize_answer;
+/// use blip2_train::scores::normalize_answer;
 ///
 /// assert_eq!(normalize_answer("The two dogs, dont!"), "2 dogs don't");
 /// ```
@@ -60,7 +60,7 @@ const PUNCTUATION: [char; 21] = [
     '?', '!',
 ];
 
-/// The official code gives `re.UNICODE`, which is 32, where a count is due: so many full stops go.
+/// The official code gives `re.UNICODE`, which is 32, where a count is due: at most 32 full stops go.
 const STOPS: usize = 32;
 
 /// Punctuation beside a space vanishes, other punctuation becomes a space; all of it vanishes where

@@ -1,0 +1,164 @@
+//! Which layers are adapted, and how.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{NamePattern, TrainError, names::any_matches};
+
+/// Which layers are adapted, and how (`LoraConfig` of PEFT; Hu et al., 2021).
+///
+/// ```
+/// use blip2_train::LoraConfig;
+///
+/// let config = LoraConfig::new(16, ["q_proj", "v_proj"]).with_alpha(32.0).with_dropout(0.05);
+/// assert_eq!(config.scale(), 2.0);
+/// assert!(config.targets("language_model.model.decoder.layers.0.self_attn.q_proj"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LoraConfig {
+    /// The rank of the adapters.
+    pub r: usize,
+    /// What an adapter adds is multiplied by `lora_alpha / r`.
+    #[serde(default = "usual_alpha")]
+    pub lora_alpha: f64,
+    /// The probability with which each of the input's numbers is dropped in training.
+    #[serde(default)]
+    pub lora_dropout: f64,
+    /// The layers: whole names, their last components, as in `q_proj`, or their first, as in
+    /// `qformer`.
+    #[serde(deserialize_with = "one_or_many")]
+    pub target_modules: Vec<NamePattern>,
+    /// What an adapter adds is multiplied by `lora_alpha / √r` (Kalajdzievski, 2023).
+    #[serde(default)]
+    pub use_rslora: bool,
+}
+
+/// PEFT's own default.
+fn usual_alpha() -> f64 {
+    8.0
+}
+
+/// PEFT writes a regular expression as a text alone. It is kept; which layers it meant is told by
+/// the adapters that are saved beside it.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamePattern>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Targets {
+        One(NamePattern),
+        Many(Vec<NamePattern>),
+    }
+    Ok(match Targets::deserialize(deserializer)? {
+        Targets::One(one) => vec![one],
+        Targets::Many(many) => many,
+    })
+}
+
+impl LoraConfig {
+    /// Adapters of rank `r` on these layers, with `alpha = r` and no dropout.
+    pub fn new<T: Into<NamePattern>>(
+        r: usize,
+        target_modules: impl IntoIterator<Item = T>,
+    ) -> Self {
+        Self {
+            r,
+            lora_alpha: r as f64,
+            lora_dropout: 0.0,
+            target_modules: target_modules.into_iter().map(Into::into).collect(),
+            use_rslora: false,
+        }
+    }
+
+    /// What an adapter adds is multiplied by this.
+    pub fn scale(&self) -> f64 {
+        let rank = self.r as f64;
+        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    }
+
+    /// Multiplies what adapters add by `alpha / r`.
+    #[must_use]
+    pub fn with_alpha(mut self, alpha: f64) -> Self {
+        self.lora_alpha = alpha;
+        self
+    }
+
+    /// Drops each of the input's numbers with this probability in training.
+    #[must_use]
+    pub fn with_dropout(mut self, dropout: f64) -> Self {
+        self.lora_dropout = dropout;
+        self
+    }
+
+    /// Multiplies what adapters add by `alpha / √r` in place of `alpha / r` (rsLoRA).
+    #[must_use]
+    pub fn with_rslora(mut self, use_rslora: bool) -> Self {
+        self.use_rslora = use_rslora;
+        self
+    }
+
+    /// Whether a layer is adapted.
+    pub fn targets(&self, layer: &str) -> bool {
+        any_matches(&self.target_modules, layer)
+    }
+
+    /// The same with such targets as PEFT understands, which knows the ends of names alone: what
+    /// other patterns stood for is named layer by layer. `layers` are those that are adapted.
+    pub(super) fn for_peft(&self, layers: &[&str]) -> Self {
+        let ends = |target: &&NamePattern| layers.iter().any(|layer| target.is_end_of(layer));
+        let mut targets: Vec<NamePattern> =
+            self.target_modules.iter().filter(ends).cloned().collect();
+        let rest = layers
+            .iter()
+            .filter(|layer| !targets.iter().any(|target| target.is_end_of(layer)));
+        let rest: Vec<NamePattern> = rest.map(|&layer| layer.into()).collect();
+        targets.extend(rest);
+        Self {
+            target_modules: targets,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), TrainError> {
+        if self.r == 0 {
+            return Err(TrainError::argument("r", 0, "must be at least 1"));
+        }
+        if !(0.0..1.0).contains(&self.lora_dropout) {
+            let reason = "must be at least 0 and below 1";
+            return Err(TrainError::argument(
+                "lora_dropout",
+                self.lora_dropout,
+                reason,
+            ));
+        }
+        if self.target_modules.is_empty() {
+            let reason = "names no layer; name some, such as `q_proj`";
+            return Err(TrainError::argument("target_modules", "[]", reason));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_whole_parts_of_names() {
+        let config = LoraConfig::new(4, ["q_proj", "qformer.encoder.layer.0.attention.query"]);
+        assert!(config.targets("language_model.layers.0.self_attn.q_proj"));
+        assert!(config.targets("q_proj"));
+        assert!(!config.targets("language_model.layers.0.self_attn.seq_proj"));
+        assert!(config.targets("qformer.encoder.layer.0.attention.query"));
+        assert!(!config.targets("other_qformer.encoder.layer.0.attention.query"));
+    }
+
+    #[test]
+    fn peft_is_told_layers_where_a_pattern_is_none_of_its_own() {
+        let config = LoraConfig::new(4, ["q_proj", "qformer", "v_proj"]);
+        let layers = ["lm.0.q_proj", "qformer.query", "qformer.key"];
+        let told = config.for_peft(&layers).target_modules;
+        assert_eq!(
+            told,
+            ["q_proj", "qformer.query", "qformer.key"].map(NamePattern::from)
+        );
+    }
+}

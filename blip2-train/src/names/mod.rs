@@ -1,0 +1,68 @@
+//! Parameters by their Hugging Face names.
+
+mod nearest;
+mod observer;
+mod pattern;
+
+use std::collections::{BTreeSet, HashMap};
+
+use blip2_kernels::Role;
+use burn::module::ParamId;
+
+pub use pattern::{NamePattern, Selection};
+
+pub(crate) use nearest::check;
+pub(crate) use observer::Observer;
+pub(crate) use pattern::{any_matches, within};
+
+/// A parameter of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Named {
+    /// Its Hugging Face name; of an adapter the layer's, with `.lora_A.weight` or `.lora_B.weight`.
+    pub name: String,
+    /// Its shape in a checkpoint.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// The parameters of a model, as far as they are tensors of Burn: packed matrices are none.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    by_id: HashMap<ParamId, Named>,
+    /// Linear layers, packed or not.
+    layers: BTreeSet<String>,
+}
+
+impl Named {
+    /// Whether it belongs to an adapter.
+    pub fn is_lora(&self) -> bool {
+        self.name.ends_with(".lora_A.weight") || self.name.ends_with(".lora_B.weight")
+    }
+
+    /// Whether it is a matrix or a table rather than a bias or a scale: recipes of BLIP-2 have weight
+    /// decay (Loshchilov and Hutter, 2019) for these alone.
+    pub fn decays(&self) -> bool {
+        !matches!(self.role, Role::Bias | Role::Scale) && self.shape.len() > 1
+    }
+}
+
+impl Names {
+    /// The parameter of an id.
+    pub fn get(&self, id: &ParamId) -> Option<&Named> {
+        self.by_id.get(id)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Named> {
+        let mut all: Vec<_> = self.by_id.values().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all.into_iter()
+    }
+
+    /// The linear layers, which adapters can be for.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &str> + Clone {
+        self.layers.iter().map(String::as_str)
+    }
+}

@@ -1,0 +1,96 @@
+//! What a model is trained for.
+
+use blip2_io::dataset::{Dataset, LoadedBatch};
+use burn::tensor::Tensor;
+
+use crate::TrainError;
+
+/// What is trained for: a loss, and perhaps a score.
+///
+/// A closure over a model and a batch is one too, without a score:
+///
+/// ```
+/// use blip2_io::dataset::LoadedBatch;
+/// use blip2_train::{At, Losses, Objective, TrainError, device_of};
+/// use burn::module::Module;
+/// # use blip2_kernels::Linear;
+/// # #[derive(Module, Debug)]
+/// # struct Model {
+/// #     layer: Linear,
+/// # }
+/// # fn is_objective(_: impl Objective<Model>) {}
+///
+/// let objective = |model: &Model, batch: &LoadedBatch, _: At| -> Result<Losses, TrainError> {
+///     let pixels = batch.pixel_values.clone().tensor(&device_of(model));
+///     let levels = model.layer.forward(pixels.flatten::<2>(1, 3));
+///     Ok(levels.square().mean().into())
+/// };
+/// is_objective(objective);
+/// ```
+pub trait Objective<M> {
+    /// The losses of a batch. What they draw at random must follow from `at` alone, so that a
+    /// training which goes on is the one that was not interrupted.
+    ///
+    /// # Errors
+    ///
+    /// Whatever goes wrong with the model or the batch.
+    fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError>;
+
+    /// Refuses examples that no loss can be had of: asked before the first step, so that a training
+    /// does not end in its midst.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Example`] for the first such example.
+    fn check(&self, data: &Dataset) -> Result<(), TrainError> {
+        let _ = data;
+        Ok(())
+    }
+
+    /// How good the model is, more being better; `None` if nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// Whatever goes wrong with the model or its data.
+    fn score(&mut self, model: &M) -> Result<Option<f64>, TrainError> {
+        let _ = model;
+        Ok(None)
+    }
+}
+
+impl<M, F> Objective<M> for F
+where
+    F: FnMut(&M, &LoadedBatch, At) -> Result<Losses, TrainError>,
+{
+    fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
+        self(model, batch, at)
+    }
+}
+
+/// Where in a training one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct At {
+    /// How many steps were made.
+    pub step: usize,
+    /// How many epochs are complete.
+    pub epoch: u64,
+    /// A number to draw from that no other batch of the training has.
+    pub seed: u64,
+}
+
+/// The loss of a batch, and what it is made of.
+#[derive(Debug, Clone)]
+pub struct Losses {
+    /// What is minimised, `[1]`.
+    pub total: Tensor<1>,
+    /// Its parts, for people to see.
+    pub parts: Vec<(&'static str, Tensor<1>)>,
+}
+
+impl From<Tensor<1>> for Losses {
+    fn from(total: Tensor<1>) -> Self {
+        let parts = Vec::new();
+        Self { total, parts }
+    }
+}

@@ -1,0 +1,66 @@
+//! What a state of the loop holds, beside what is trained.
+
+use std::path::PathBuf;
+
+use burn::module::Module;
+use serde::{Deserialize, Serialize};
+
+use super::{Metrics, Score, Watch, steps::Run};
+use crate::{Progress, TrainError};
+
+/// The set of tensors of the exponential moving average.
+const AVERAGE: &str = "average";
+/// The set of tensors of the best model.
+const BEST: &str = "best";
+
+/// What a state says besides numbers of tensors.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Notes {
+    pub(super) epoch: u64,
+    /// How many batches of the epoch were seen.
+    pub(super) batch: usize,
+    pub(super) best: Option<Score>,
+    /// How many evaluations in a row were not better.
+    pub(super) waiting: usize,
+}
+
+impl<M: Module> Run<'_, M> {
+    /// Goes on from the last state, if there is one.
+    pub(super) fn resume(&mut self, watch: &mut impl Watch) -> Result<(), TrainError> {
+        let Some(folder) = &self.recipe.states else {
+            return Ok(());
+        };
+        let Some(state) = self.trained.resume(&mut self.optimizer, folder)? else {
+            return Ok(());
+        };
+        self.notes = state.notes(folder)?;
+        if let Some(average) = &mut self.average {
+            average.restore(state.tensors(AVERAGE), state.step);
+        }
+        self.best = self.notes.best.map(|_| state.tensors(BEST));
+        self.metrics = Metrics::load(folder, state.step)?;
+        self.spent = self.metrics.spent();
+        watch.resumed(state.step);
+        Ok(())
+    }
+
+    pub(super) fn save(&self) -> Result<(), TrainError> {
+        let Some(folder) = &self.recipe.states else {
+            return Ok(());
+        };
+        // Metrics before the state: rows of steps that a state does not know are dropped.
+        self.metrics.save(folder)?;
+        let mut progress = Progress::new(self.optimizer.steps(), &self.notes)?;
+        if let Some(average) = &self.average {
+            progress.keep(AVERAGE, average.values(&self.trained));
+        }
+        if let Some(best) = &self.best {
+            progress.keep(BEST, best.clone());
+        }
+        let _: PathBuf = self
+            .trained
+            .save_state(&self.optimizer, &progress, folder)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! Who sees a training go on.
+
+use blip2_io::dataset::BrokenRecord;
+
+use super::{Record, Score};
+
+/// Sees a training go on; does nothing by itself.
+pub trait Watch {
+    /// A step was made.
+    fn stepped(&mut self, record: &Record) {
+        let _ = record;
+    }
+
+    /// A picture cannot be decoded and is left out; told in the first epoch.
+    fn left_out(&mut self, record: &BrokenRecord) {
+        let _ = record;
+    }
+
+    /// The model was evaluated.
+    fn scored(&mut self, score: &Score) {
+        let _ = score;
+    }
+
+    /// A training goes on from a state that was saved after `step` steps.
+    fn resumed(&mut self, step: usize) {
+        let _ = step;
+    }
+}
+
+/// Nobody watches.
+impl Watch for () {}
+
+impl<W: Watch + ?Sized> Watch for Box<W> {
+    fn stepped(&mut self, record: &Record) {
+        (**self).stepped(record);
+    }
+
+    fn left_out(&mut self, record: &BrokenRecord) {
+        (**self).left_out(record);
+    }
+
+    fn scored(&mut self, score: &Score) {
+        (**self).scored(score);
+    }
+
+    fn resumed(&mut self, step: usize) {
+        (**self).resumed(step);
+    }
+}

@@ -1,0 +1,50 @@
+//! What was asked for and is not there.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::Trained;
+use crate::{Lora, NamePattern, TrainError, names};
+
+impl<M> Trained<M> {
+    /// The same, known to be made of the checkpoint in `source`. Parts and layers that matched nothing
+    /// are refused: a name that was misspelt would else train less than was meant.
+    pub(crate) fn of_checkpoint(
+        self,
+        source: &Path,
+        parts: &[NamePattern],
+        lora: Option<&Lora>,
+    ) -> Result<Self, TrainError> {
+        let all = self.names.iter().collect::<Vec<_>>();
+        let parameters = all.iter().filter(|named| !named.is_lora());
+        let parameters = parameters.map(|named| named.name.as_str());
+        names::check(parts, "parameter", parameters)?;
+        if let Some(lora) = lora {
+            self.check_lora(lora)?;
+        }
+        if self.trained.is_empty() {
+            let reason = "neither a part nor an adapter was named".into();
+            return Err(TrainError::NothingTrains { reason });
+        }
+        let source = source.to_path_buf();
+        Ok(Self { source, ..self })
+    }
+
+    fn check_lora(&self, lora: &Lora) -> Result<(), TrainError> {
+        if lora.is_fresh() {
+            let targets = &lora.config().target_modules;
+            names::check(targets, "linear layer", self.names.layers())?;
+        }
+        // Saved adapters of another shape than their layer's were not taken either.
+        let adapted: BTreeSet<&str> = self
+            .trained
+            .iter()
+            .filter_map(|name| name.strip_suffix(".lora_A.weight"))
+            .collect();
+        match lora.saved_layers().find(|layer| !adapted.contains(layer)) {
+            Some(layer) => Err(TrainError::NothingTrains {
+                reason: format!("there is no layer `{layer}` of the adapter's shape"),
+            }),
+            None => Ok(()),
+        }
+    }
+}
