@@ -11,7 +11,7 @@
 use blip2_core::{
     Blip2Pipeline, Precision, Preset, TextConfig,
     generate::DecodeSession,
-    image::{ImageProcessor, ImageProcessorConfig},
+    preprocessing::{ImageProcessor, ImageProcessorConfig},
     model::{ImageFeatures, PromptRows},
 };
 use divan::{Bencher, black_box};

@@ -29,7 +29,7 @@ use blip2_core::{
 use blip2_io::{
     Tokenizer,
     dataset::{Augmentation, Dataset, LoadedBatch, Loader, OnBroken, Split},
-    image::ImageProcessor,
+    preprocessing::ImageProcessor,
 };
 use blip2_train::{
     AdamW, At, FreshWeights, Losses, Recipe, Record, Schedule, Score, TrainError, Trained, Watch,

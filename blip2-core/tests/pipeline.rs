@@ -397,7 +397,7 @@ fn any_colour_type_may_be_asked_about() {
 
 #[test]
 fn files_are_decoded_within_the_pipelines_limits() {
-    use blip2_core::image::{DecodeOptions, ImageLimits};
+    use blip2_core::preprocessing::{DecodeOptions, ImageLimits};
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.png");

@@ -1,4 +1,5 @@
 //! Configurations that make no sense: the error names the part, the key, the value and the rule.
+#![cfg(feature = "checkpoint")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -11,7 +11,7 @@ use std::{
 
 use blip2_io::{
     dataset::{Augmentation, Dataset, DatasetError, Loader, OnBroken, PictureFile, Split},
-    image::{ImageProcessor, ImageProcessorConfig, Size},
+    preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
 };
 use image::{Rgb, RgbImage};
 

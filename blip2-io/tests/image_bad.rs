@@ -1,10 +1,11 @@
 //! Pictures that are none: each fault has its own error, and nothing panics.
+#![cfg(feature = "preprocessing")]
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::Cursor;
 
-use blip2_io::image::{
+use blip2_io::preprocessing::{
     Animation, DecodeOptions, ImageError, ImageLimits, Transparency, decode_bytes, decode_file,
 };
 use image::{

@@ -6,7 +6,7 @@ use blip2_core::{
     Blip2Pipeline, GenerationConfig, Options,
     scores::{bleu, caption_words, cider_d, exact_match, vqa_accuracy},
 };
-use blip2_io::{dataset::Dataset, image::DecodeOptions};
+use blip2_io::{dataset::Dataset, preprocessing::DecodeOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use blip2_io::{
     dataset::{BrokenRecord, Dataset, LoadedBatch, Loader, OnBroken, PictureFile},
-    image::{ImageProcessor, ImageProcessorConfig, Size},
+    preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
 };
 use blip2_kernels::{Linear, RandomWeights};
 use blip2_train::{

@@ -33,7 +33,7 @@
 //! A checkpoint's tower, by way of `blip2-io`, which also makes the pixel values:
 //!
 //! ```no_run
-//! use blip2_io::image::{DecodeOptions, ImageProcessor, decode_file};
+//! use blip2_io::preprocessing::{DecodeOptions, ImageProcessor, decode_file};
 //! use blip2_io::{CheckpointFolder, CheckpointWeights};
 //! use blip2_kernels::Weights;
 //! use blip2_vision::{VisionModel, VisionOptions};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Tokenizer,
     config::{Blip2Config, PromptConfig},
-    image::{ImageProcessorConfig, Size},
+    preprocessing::{ImageProcessorConfig, Size},
 };
 use blip2_kernels::{RandomWeights, Weights};
 use burn::tensor::Device;

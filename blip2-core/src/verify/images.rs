@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_io::image::{
+use blip2_io::preprocessing::{
     DecodeOptions, ImageProcessor, ImageProcessorConfig, PixelValues, Resample, Size, Transparency,
     decode_file, resize,
 };

@@ -84,7 +84,7 @@ impl<'c> WeightPlan<'c> {
         self
     }
 
-    /// What a load would report: the same account, without loading. Names that end in one of
+    /// What a load would report, without loading. Names that end in one of
     /// `ignorable` are not reported as unused.
     pub fn report(&self, ignorable: &[&str]) -> LoadReport {
         let Some(checkpoint) = self.checkpoint else {

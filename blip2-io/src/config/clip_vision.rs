@@ -37,6 +37,22 @@ pub struct ClipVisionConfig {
     pub initializer_factor: f64,
 }
 
+setters! { ClipVisionConfig {
+    with_hidden_size(hidden_size: usize),
+    with_intermediate_size(intermediate_size: usize),
+    with_projection_dim(projection_dim: usize),
+    with_num_hidden_layers(num_hidden_layers: usize),
+    with_num_attention_heads(num_attention_heads: usize),
+    with_num_channels(num_channels: usize),
+    with_image_size(image_size: usize),
+    with_patch_size(patch_size: usize),
+    with_hidden_act(hidden_act: Activation),
+    with_layer_norm_eps(layer_norm_eps: f64),
+    with_attention_dropout(attention_dropout: f64),
+    with_initializer_range(initializer_range: f64),
+    with_initializer_factor(initializer_factor: f64),
+} }
+
 impl Default for ClipVisionConfig {
     fn default() -> Self {
         Self {

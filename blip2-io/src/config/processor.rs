@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::ImageProcessorConfig;
+use crate::preprocessing::ImageProcessorConfig;
 
 /// `processor_config.json`: how pictures and texts are brought together.
 ///
@@ -17,3 +17,8 @@ pub struct ProcessorConfig {
     /// Default none.
     pub num_query_tokens: Option<usize>,
 }
+
+setters! { ProcessorConfig {
+    with_image_processor(image_processor: Option<ImageProcessorConfig>),
+    with_num_query_tokens(num_query_tokens: Option<usize>),
+} }

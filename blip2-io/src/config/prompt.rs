@@ -26,6 +26,12 @@ pub struct PromptConfig {
     pub stop: Vec<String>,
 }
 
+setters! { PromptConfig {
+    with_answer_template(answer_template: Option<String>),
+    with_caption_prompt(caption_prompt: Option<String>),
+    with_stop(stop: Vec<String>),
+} }
+
 impl PromptConfig {
     /// Checks that the template has exactly one place for the question.
     ///

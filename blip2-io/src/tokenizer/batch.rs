@@ -49,7 +49,7 @@ impl Tokenizer {
             return Ok((row, mask));
         }
         let pad = self.pad_token_id().ok_or_else(|| {
-            IoError::Tokenize("there is no pad_token to bring rows to one length".into())
+            IoError::tokenize("there is no pad_token to bring rows to one length")
         })?;
         let (pads, hidden) = (vec![pad; lacking], vec![false; lacking]);
         Ok(match self.padding_side() {

@@ -12,7 +12,6 @@ use super::{ImageError, Transparency, to_rgb};
 /// How large a picture may be. All are checked against the header, before any pixel is decoded, so
 /// that a small file cannot claim a large part of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ImageLimits {
     /// The most bytes of a file. Default 256 MiB.
     pub max_file_bytes: u64,
@@ -25,6 +24,14 @@ pub struct ImageLimits {
     /// The most bytes that decoding may allocate. Default 2 GiB.
     pub max_alloc: u64,
 }
+
+setters! { ImageLimits {
+    with_max_file_bytes(max_file_bytes: u64),
+    with_max_width(max_width: u32),
+    with_max_height(max_height: u32),
+    with_max_pixels(max_pixels: u64),
+    with_max_alloc(max_alloc: u64),
+} }
 
 impl Default for ImageLimits {
     fn default() -> Self {
@@ -72,6 +79,16 @@ pub enum Animation {
 }
 
 /// How pictures are decoded.
+///
+/// ```
+/// use blip2_io::preprocessing::{Animation, DecodeOptions, ImageLimits, Transparency};
+///
+/// let options = DecodeOptions::default()
+///     .with_limits(ImageLimits::default().with_max_pixels(4_000_000))
+///     .with_transparency(Transparency::Drop)
+///     .with_animation(Animation::FirstFrame);
+/// assert_eq!(options.limits.max_pixels, 4_000_000);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DecodeOptions {
     /// How large they may be.
@@ -82,11 +99,33 @@ pub struct DecodeOptions {
     pub animation: Animation,
 }
 
+setters! { DecodeOptions {
+    with_limits(limits: ImageLimits),
+    with_transparency(transparency: Transparency),
+    with_animation(animation: Animation),
+} }
+
 /// Decodes the picture in a file.
 ///
 /// # Errors
 ///
 /// As [`decode_bytes`], naming the file.
+///
+/// ```
+/// use blip2_io::{
+///     image::RgbImage,
+///     preprocessing::{DecodeOptions, decode_file},
+/// };
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("beach.png");
+/// # RgbImage::new(40, 30).save(&path)?;
+///
+/// let picture: RgbImage = decode_file(&path, &DecodeOptions::default())?;
+/// assert_eq!(picture.dimensions(), (40, 30));
+/// let error = decode_file("nowhere.png", &DecodeOptions::default()).unwrap_err();
+/// assert!(error.to_string().starts_with("nowhere.png: "));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode_file(
     path: impl AsRef<Path>,
     options: &DecodeOptions,

@@ -1,9 +1,12 @@
 //! What can be wrong with a picture.
 
 use std::{
+    error::Error,
     io,
     path::{Path, PathBuf},
 };
+
+use crate::{Cause, ErrorKind};
 
 /// Why a picture could not be decoded or prepared.
 #[derive(Debug, thiserror::Error)]
@@ -40,11 +43,8 @@ pub enum ImageError {
         format: &'static str,
     },
     /// The picture is cut short, damaged, or uses a feature that the decoder does not know.
-    #[error("the picture is truncated, damaged or unsupported: {detail}")]
-    Decode {
-        /// What the decoder said.
-        detail: String,
-    },
+    #[error("the picture is truncated, damaged or unsupported: {0}")]
+    Decode(#[source] Cause),
     /// A file could not be read.
     #[error("{}: {source}", .path.display())]
     Read {
@@ -90,6 +90,19 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Empty | Self::Decode(_) | Self::Degenerate { .. } => ErrorKind::Malformed,
+            Self::UnknownFormat | Self::Animated { .. } => ErrorKind::Unsupported,
+            Self::Limit { .. } => ErrorKind::Limit,
+            Self::Read { source, .. } => ErrorKind::of_read(source),
+            Self::File { source, .. } => source.kind(),
+            Self::Config { .. } => ErrorKind::Invalid,
+            Self::MixedSizes { .. } => ErrorKind::Mismatch,
+        }
+    }
+
     pub(crate) fn in_file(self, path: &Path) -> Self {
         Self::File {
             path: path.to_path_buf(),
@@ -97,9 +110,7 @@ impl ImageError {
         }
     }
 
-    pub(crate) fn decode(detail: impl ToString) -> Self {
-        Self::Decode {
-            detail: detail.to_string(),
-        }
+    pub(crate) fn decode(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Decode(Cause::new(error))
     }
 }
