@@ -256,12 +256,10 @@ fn second_stage(
 
 /// Nothing in easy-VQA's questions depends on where a shape is, or how it is turned.
 fn augmentation() -> Augmentation {
-    Augmentation {
-        flip: true,
-        quarter_turns: true,
-        shift: 8,
-        ..Augmentation::default()
-    }
+    Augmentation::default()
+        .with_flip(true)
+        .with_quarter_turns(true)
+        .with_shift(8)
 }
 
 fn optimizer() -> AdamW {

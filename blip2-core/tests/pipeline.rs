@@ -407,10 +407,7 @@ fn files_are_decoded_within_the_pipelines_limits() {
 
     let mut limits = ImageLimits::default();
     limits.max_pixels = 100;
-    let strict = DecodeOptions {
-        limits,
-        ..DecodeOptions::default()
-    };
+    let strict = DecodeOptions::default().with_limits(limits);
     let strict = Blip2Pipeline::builder(common::fixture("blip2_opt")).decode_options(strict);
     let error = strict.load().unwrap().open(&path).unwrap_err().to_string();
     for part in ["a.png", "1200", "100", "max_pixels"] {

@@ -274,10 +274,7 @@ impl IoError {
         }
     }
 
-    pub(crate) fn safetensors(
-        path: &Path,
-        error: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub(crate) fn safetensors(path: &Path, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Safetensors {
             path: path.to_path_buf(),
             source: Cause::new(error),

@@ -18,8 +18,8 @@ use crate::{
     Checkpoint, CheckpointWeights, IoError, Tokenizer,
     checkpoint::{PlannedTensor, packed},
     config::{
-        Ability, Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, ModelKind, ProcessorConfig,
-        PromptConfig, TextConfig,
+        Ability, Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, ModelKind,
+        ProcessorConfig, PromptConfig, TextConfig,
     },
     files::Files,
     preprocessing::ImageProcessorConfig,

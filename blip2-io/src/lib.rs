@@ -44,8 +44,14 @@
 //! # Untrusted files
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
-//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed. Pictures are decoded within limits
-//! that are checked first. Nothing is downloaded and nothing is printed.
+//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed.
+//! Pictures are decoded within limits that are checked first. Nothing is downloaded and nothing is
+//! printed.
+//!
+//! # Errors
+//!
+//! Every error names the file, tensor or key at fault and the way out. By [`ErrorKind`] a program
+//! tells faults apart without matching on them one by one.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

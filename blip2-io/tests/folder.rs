@@ -193,7 +193,11 @@ fn a_language_model_alone() {
             ModelKind::Opt,
             24,
         ),
-        (r#"{ "model_type": "t5", "d_model": 40 }"#, ModelKind::T5, 40),
+        (
+            r#"{ "model_type": "t5", "d_model": 40 }"#,
+            ModelKind::T5,
+            40,
+        ),
         (
             r#"{ "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64 }"#,
             ModelKind::Llama,
@@ -204,7 +208,10 @@ fn a_language_model_alone() {
         assert_eq!(folder.kind().unwrap(), kind);
         assert!(kind.is_language_model() && kind.can(Ability::ContinueText));
         let config = folder.text_config().unwrap();
-        assert_eq!((config.model_type(), config.hidden_size()), (kind.model_type(), width));
+        assert_eq!(
+            (config.model_type(), config.hidden_size()),
+            (kind.model_type(), width)
+        );
         let refused = [kind.class(), "continue texts", "wanted is a BLIP-2"];
         assert_says(folder.config(), &refused);
         assert_eq!(folder.config().unwrap_err().kind(), ErrorKind::Mismatch);
@@ -270,7 +277,10 @@ fn an_error_of_another_library_is_the_source() {
     use std::error::Error;
 
     let (_keep, folder) = open(&[("config.json", "{"), ("tokenizer.json", "{}")]);
-    for error in [folder.config().unwrap_err(), folder.tokenizer().unwrap_err()] {
+    for error in [
+        folder.config().unwrap_err(),
+        folder.tokenizer().unwrap_err(),
+    ] {
         let source = error.source().unwrap().to_string();
         assert!(error.to_string().contains(&source), "{error}: {source}");
     }

@@ -1,6 +1,5 @@
 //! Pictures that are none: each fault has its own error, and nothing panics.
 #![cfg(feature = "preprocessing")]
-
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::Cursor;
@@ -154,10 +153,7 @@ fn each_limit_names_itself_and_its_option() {
     for (change, option) in cases {
         let mut limits = ImageLimits::default();
         change(&mut limits);
-        let options = DecodeOptions {
-            limits,
-            ..DecodeOptions::default()
-        };
+        let options = DecodeOptions::default().with_limits(limits);
         let error = decode_bytes(&bytes, &options).unwrap_err().to_string();
         assert!(error.contains(option), "{error}");
     }
@@ -170,10 +166,7 @@ fn an_animation_is_refused_unless_its_first_frame_is_meant() {
         decode(&bytes),
         Err(ImageError::Animated { format: "GIF" })
     ));
-    let options = DecodeOptions {
-        animation: Animation::FirstFrame,
-        ..DecodeOptions::default()
-    };
+    let options = DecodeOptions::default().with_animation(Animation::FirstFrame);
     assert_eq!(
         decode_bytes(&bytes, &options).unwrap().get_pixel(0, 0).0,
         [0, 0, 0]
@@ -184,10 +177,7 @@ fn an_animation_is_refused_unless_its_first_frame_is_meant() {
 fn an_error_from_a_file_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("beach.jpg");
-    let options = DecodeOptions {
-        transparency: Transparency::Drop,
-        ..DecodeOptions::default()
-    };
+    let options = DecodeOptions::default().with_transparency(Transparency::Drop);
     let missing = decode_file(&path, &options).unwrap_err();
     assert!(
         matches!(missing, ImageError::Read { .. }) && missing.to_string().contains("beach.jpg")

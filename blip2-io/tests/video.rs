@@ -1,6 +1,5 @@
 //! Videos from folders and animated files: which frames are taken, and what is refused.
 #![cfg(feature = "preprocessing")]
-
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{fs, path::Path};

@@ -51,10 +51,7 @@ fn loader(folder: &Path, batch: usize) -> Loader {
         height: 4,
         width: 4,
     };
-    let config = ImageProcessorConfig {
-        size,
-        ..Default::default()
-    };
+    let config = ImageProcessorConfig::default().with_size(size);
     let processor = ImageProcessor::new(config).unwrap();
     Loader::new(data, processor).batch(batch).shuffled(5)
 }

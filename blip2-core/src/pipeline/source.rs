@@ -82,13 +82,10 @@ impl Parts {
         Ok(Self {
             tokenizer: byte_tokenizer::tokenizer(&config)?,
             reader: None,
-            image_processor: ImageProcessorConfig {
-                size: Size {
-                    height: side,
-                    width: side,
-                },
-                ..ImageProcessorConfig::default()
-            },
+            image_processor: ImageProcessorConfig::default().with_size(Size {
+                height: side,
+                width: side,
+            }),
             prompts: PromptConfig::default(),
             origin: Origin::Random { seed },
             config,

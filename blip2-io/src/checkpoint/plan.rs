@@ -9,6 +9,7 @@ use super::{Checkpoint, LoadReport, account::Account};
 
 /// One tensor of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlannedTensor {
     /// Its full name.
     pub name: String,

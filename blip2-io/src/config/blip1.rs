@@ -11,6 +11,7 @@ use super::{
 /// `BlipConfig`: the first BLIP, an image encoder, and a BERT with cross-attention to its output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip")]
+#[non_exhaustive]
 pub struct BlipConfig {
     /// The text encoder's and decoder's.
     pub text_config: BlipTextConfig,
@@ -85,6 +86,7 @@ impl BlipConfig {
 /// `BlipTextConfig`: BERT with cross-attention in every layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip_text_model")]
+#[non_exhaustive]
 pub struct BlipTextConfig {
     /// The size of the vocabulary. Default 30524.
     pub vocab_size: usize,
@@ -208,6 +210,7 @@ impl BlipTextConfig {
 /// `BlipVisionConfig`; the defaults are ViT-B/16 at 384 pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip_vision_model")]
+#[non_exhaustive]
 pub struct BlipVisionConfig {
     /// The width of a token. Default 768.
     pub hidden_size: usize,

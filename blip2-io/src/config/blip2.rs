@@ -38,6 +38,7 @@ impl Blip2Variant {
 /// `Blip2Config`, `InstructBlipConfig` and `InstructBlipVideoConfig`; the defaults are a ViT-g, a
 /// Q-Former of 32 queries, and OPT-125M.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Blip2Config {
     /// The model. Default `blip-2`.
     pub model_type: Blip2Variant,

@@ -8,6 +8,7 @@ use super::{ConfigError, vision::check_tower};
 /// `CLIPVisionConfig`; the defaults are ViT-B/32.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "clip_vision_model")]
+#[non_exhaustive]
 pub struct ClipVisionConfig {
     /// The width of a token. Default 768.
     pub hidden_size: usize,

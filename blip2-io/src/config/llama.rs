@@ -10,6 +10,7 @@ use super::{
 
 /// `LlamaConfig`; the defaults are LLaMA-7B.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct LlamaConfig {
     /// The size of the vocabulary. Default 32000.
     pub vocab_size: usize,

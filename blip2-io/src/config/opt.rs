@@ -7,6 +7,7 @@ use super::{ConfigError, check_heads, check_positive, one_if_single, one_or_many
 
 /// `OPTConfig`; the defaults are OPT-125M.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct OptConfig {
     /// The size of the vocabulary. Default 50272.
     pub vocab_size: usize,

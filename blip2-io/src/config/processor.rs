@@ -10,6 +10,7 @@ use crate::preprocessing::ImageProcessorConfig;
 /// [`CheckpointFolder::image_processor`](crate::CheckpointFolder::image_processor) looks in both.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct ProcessorConfig {
     /// How pictures are prepared. Default none.
     pub image_processor: Option<ImageProcessorConfig>,

@@ -17,6 +17,7 @@ use super::ConfigError;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PromptConfig {
     /// What a question is put into, with `{}` for the question. Default: the language model's.
     pub answer_template: Option<String>,

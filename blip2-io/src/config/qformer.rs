@@ -8,6 +8,7 @@ use super::{ConfigError, check_epsilon, check_heads, check_positive};
 /// `Blip2QFormerConfig`; the defaults are BERT base with cross-attention in every second layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip_2_qformer")]
+#[non_exhaustive]
 pub struct Blip2QFormerConfig {
     /// The size of the text vocabulary. Default 30522.
     pub vocab_size: usize,

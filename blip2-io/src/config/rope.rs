@@ -30,6 +30,7 @@ pub enum RopeType {
 
 /// `rope_parameters`, which older files spell `rope_scaling`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct RopeParameters {
     /// The kind, which older files spell `type`. Default `default`.
     pub rope_type: RopeType,

@@ -7,6 +7,7 @@ use super::{ConfigError, check_epsilon, check_positive, one_if_single, one_or_ma
 
 /// `T5Config`; the defaults are T5 small.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct T5Config {
     /// The size of the vocabulary. Default 32128.
     pub vocab_size: usize,

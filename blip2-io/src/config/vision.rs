@@ -8,6 +8,7 @@ use super::{ConfigError, check_epsilon, check_heads, check_positive};
 /// `Blip2VisionConfig`; the defaults are ViT-g, the tower of the published checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Blip2VisionConfig {
     /// Which tower it is. Default EVA's.
     #[serde(rename = "model_type")]

@@ -16,6 +16,7 @@ use crate::preprocessing::{Resample, resize};
 /// position](depends_on_position), but for shifts.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Augmentation {
     /// A random part of the picture is taken for the whole.
     pub crop: Option<Crop>,
@@ -37,6 +38,7 @@ setters! { Augmentation {
 /// A random resized crop (Szegedy et al., 2015; `RandomResizedCrop` of torchvision).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Crop {
     /// The least and the largest part of the picture's area.
     pub scale: [f64; 2],

@@ -15,6 +15,7 @@ use crate::preprocessing::{DecodeOptions, decode_bytes, decode_file};
 
 /// A picture in a file, or in an archive of many.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum PictureFile {
     /// A file of its own.
     File(PathBuf),

@@ -4,6 +4,7 @@ use image::{DynamicImage, Rgb, RgbImage};
 
 /// What becomes of transparency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Transparency {
     /// The picture is laid over white, as `transformers` 5 does.
     #[default]

@@ -70,6 +70,7 @@ impl ImageLimits {
 
 /// What to do with a picture that moves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Animation {
     /// Refuse it: which frame is meant is not ours to guess.
     #[default]
@@ -90,6 +91,7 @@ pub enum Animation {
 /// assert_eq!(options.limits.max_pixels, 4_000_000);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DecodeOptions {
     /// How large they may be.
     pub limits: ImageLimits,

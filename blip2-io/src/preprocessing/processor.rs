@@ -43,6 +43,7 @@ impl<'de> Deserialize<'de> for Size {
 /// `BlipImageProcessor`'s configuration, from `preprocessor_config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct ImageProcessorConfig {
     /// Whether pictures are resized. Default true.
     pub do_resize: bool,

@@ -5,6 +5,7 @@ use crate::IoError;
 
 /// Rows of token ids of one length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenBatch {
     /// The ids, `[batch, seq]`.
     pub input_ids: Vec<Vec<u32>>,
