@@ -4,6 +4,7 @@
 
 use std::io::Cursor;
 
+use blip2_io::ErrorKind;
 use blip2_io::preprocessing::{
     Animation, DecodeOptions, ImageError, ImageLimits, Transparency, decode_bytes, decode_file,
 };
@@ -171,6 +172,24 @@ fn an_animation_is_refused_unless_its_first_frame_is_meant() {
         decode_bytes(&bytes, &options).unwrap().get_pixel(0, 0).0,
         [0, 0, 0]
     );
+}
+
+#[test]
+fn faults_are_told_apart_by_kind() {
+    let kind = |bytes: &[u8]| decode(bytes).unwrap_err().kind();
+    assert_eq!(kind(b""), ErrorKind::Malformed);
+    assert_eq!(kind(b"just some text"), ErrorKind::Unsupported);
+    assert_eq!(kind(&gif(2)), ErrorKind::Unsupported);
+    let png = encoded(ImageFormat::Png);
+    let cut = decode(&png[..png.len() / 2]).unwrap_err();
+    assert_eq!(cut.kind(), ErrorKind::Malformed);
+    let source = std::error::Error::source(&cut).unwrap().to_string();
+    assert!(cut.to_string().ends_with(&source), "{cut}: {source}");
+    let small = DecodeOptions::default().with_limits(ImageLimits::default().with_max_width(3));
+    let large = decode_bytes(&png, &small).unwrap_err();
+    assert_eq!(large.kind(), ErrorKind::Limit);
+    let missing = decode_file("nowhere.png", &small).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
 }
 
 #[test]

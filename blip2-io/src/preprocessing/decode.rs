@@ -156,7 +156,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
     check_file_size(bytes.len() as u64, options)?;
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
-        .map_err(ImageError::decode)?;
+        .map_err(|error| ImageError::decode(error.into()))?;
     let format = reader.format().ok_or(ImageError::UnknownFormat)?;
     if !format.reading_enabled() {
         return Err(ImageError::UnknownFormat);
@@ -173,7 +173,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
         return Err(ImageError::Animated { format });
     }
     if format == ImageFormat::Jpeg && jpeg_is_cut_short(bytes) {
-        return Err(ImageError::decode(
+        return Err(ImageError::damaged(
             "the JPEG ends before its last scan does",
         ));
     }

@@ -1,7 +1,6 @@
 //! What can be wrong with a picture.
 
 use std::{
-    error::Error,
     io,
     path::{Path, PathBuf},
 };
@@ -43,8 +42,13 @@ pub enum ImageError {
         format: &'static str,
     },
     /// The picture is cut short, damaged, or uses a feature that the decoder does not know.
-    #[error("the picture is truncated, damaged or unsupported: {0}")]
-    Decode(#[source] Cause),
+    #[error("the picture is truncated, damaged or unsupported: {source}")]
+    Decode {
+        /// What is at fault, as far as the decoder tells.
+        kind: ErrorKind,
+        /// What the decoder said.
+        source: Cause,
+    },
     /// A file could not be read.
     #[error("{}: {source}", .path.display())]
     Read {
@@ -93,7 +97,8 @@ impl ImageError {
     /// What is at fault.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Empty | Self::Decode(_) | Self::Degenerate { .. } => ErrorKind::Malformed,
+            Self::Empty | Self::Degenerate { .. } => ErrorKind::Malformed,
+            Self::Decode { kind, .. } => *kind,
             Self::UnknownFormat | Self::Animated { .. } => ErrorKind::Unsupported,
             Self::Limit { .. } => ErrorKind::Limit,
             Self::Read { source, .. } => ErrorKind::of_read(source),
@@ -110,7 +115,22 @@ impl ImageError {
         }
     }
 
-    pub(crate) fn decode(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Decode(Cause::new(error))
+    pub(crate) fn decode(error: image::ImageError) -> Self {
+        let kind = match error {
+            image::ImageError::Limits(_) => ErrorKind::Limit,
+            image::ImageError::Unsupported(_) => ErrorKind::Unsupported,
+            _ => ErrorKind::Malformed,
+        };
+        Self::Decode {
+            kind,
+            source: Cause::new(error),
+        }
+    }
+
+    pub(super) fn damaged(reason: &'static str) -> Self {
+        Self::Decode {
+            kind: ErrorKind::Malformed,
+            source: Cause::new(reason),
+        }
     }
 }
