@@ -11,8 +11,8 @@
 use blip2_core::{
     Blip2Pipeline, Precision, Preset, TextConfig,
     generate::DecodeSession,
-    image::{ImageProcessor, ImageProcessorConfig},
     model::{ImageFeatures, PromptRows},
+    preprocessing::{ImageProcessor, ImageProcessorConfig},
 };
 use divan::{Bencher, black_box};
 

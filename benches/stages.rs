@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use blip2_core::{
     Blip2Pipeline, GenerationConfig, Options,
-    image::{ImageProcessor, ImageProcessorConfig, Resample, resize},
+    preprocessing::{ImageProcessor, ImageProcessorConfig, Resample, resize},
 };
 use divan::{Bencher, black_box};
 
@@ -65,7 +65,7 @@ fn twenty_tokens(bencher: Bencher<'_, '_>, num_beams: usize) {
 
 #[divan::bench(args = [64, 224, 364])]
 fn preprocess_640x480(bencher: Bencher<'_, '_>, side: u32) {
-    let picture = blip2_core::image::decode_file(PICTURE, &Default::default()).unwrap();
+    let picture = blip2_core::preprocessing::decode_file(PICTURE, &Default::default()).unwrap();
     let picture = resize(&picture, 640, 480, Resample::Bicubic);
     let mut config = ImageProcessorConfig::default();
     (config.size.height, config.size.width) = (side, side);

@@ -17,7 +17,7 @@ use std::{error::Error, path::PathBuf};
 use blip2_core::{Blip2Pipeline, CheckpointFolder, GenerationConfig, Precision};
 use blip2_io::{
     dataset::{Dataset, Loader, OnBroken},
-    image::ImageProcessor,
+    preprocessing::ImageProcessor,
 };
 use blip2_train::{
     AdamW, Answering, Exponential, LoraConfig, Recipe, Record, Scoring, Training, Watch,

@@ -29,7 +29,7 @@ use blip2_core::{
 use blip2_io::{
     IoError, Tokenizer,
     dataset::{Augmentation, Dataset, LoadedBatch, Loader, OnBroken, Split},
-    image::ImageProcessor,
+    preprocessing::ImageProcessor,
 };
 use blip2_train::{
     AdamW, At, FreshWeights, Losses, Recipe, Record, Score, TrainError, TrainPlan, Trained,
@@ -252,12 +252,10 @@ fn second_stage(
 
 /// Nothing in easy-VQA's questions depends on where a shape is, or how it is turned.
 fn augmentation() -> Augmentation {
-    Augmentation {
-        flip: true,
-        quarter_turns: true,
-        shift: 8,
-        ..Augmentation::default()
-    }
+    Augmentation::default()
+        .with_flip(true)
+        .with_quarter_turns(true)
+        .with_shift(8)
 }
 
 fn optimizer() -> AdamW {

@@ -158,13 +158,8 @@ mod tests {
 
     #[test]
     fn a_small_vocabulary_holds_ascii() {
-        let config = Blip2Config {
-            text_config: TextConfig::T5(T5Config {
-                vocab_size: 100,
-                ..T5Config::default()
-            }),
-            ..Blip2Config::default()
-        };
+        let config = Blip2Config::default()
+            .with_text_config(TextConfig::T5(T5Config::default().with_vocab_size(100)));
         let tokenizer = tokenizer(&config).unwrap();
         tokenizer.check_fits(100).unwrap();
         let ids = tokenizer.encode("A cat?").unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use blip2_io::{IoError, config::ConfigError, image::ImageError, video::VideoError};
+use blip2_io::{IoError, config::ConfigError, preprocessing::ImageError, video::VideoError};
 use blip2_lm::{LmError, generate::GenerateError};
 use blip2_qformer::QFormerError;
 use blip2_vision::VisionError;

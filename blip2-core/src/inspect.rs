@@ -11,6 +11,7 @@ use blip2_io::{
     config::{ModelKind, TextConfig},
 };
 use blip2_kernels::{Precision, Weights};
+use blip2_lm::LanguageModel;
 use blip2_vision::{ClipVisionModel, ClipVisionModelWithProjection};
 use burn::tensor::Device;
 
@@ -146,6 +147,11 @@ fn build(
         ModelKind::BlipRetrieval => {
             BlipForImageTextRetrieval::load(&folder.blip_config()?, weights, AS_STORED)?;
         }
+        kind if kind.is_language_model() => {
+            let config = folder.text_config()?;
+            LanguageModel::load(&config, weights)?;
+            return Ok(Some(config.model_type()));
+        }
         other => {
             return Err(Blip2Error::WrongModel {
                 path: folder.path().to_path_buf(),
@@ -199,6 +205,7 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
             ],
             &retrieval::IGNORABLE,
         ),
+        kind if kind.is_language_model() => (&["language_model"], &pipeline::IGNORABLE),
         _ => (
             &[
                 "vision_model",
@@ -211,11 +218,12 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
     }
 }
 
-/// The parameters of a part; a tower that was saved alone is all there is.
+/// The parameters of a part; a tower or a language model that was saved alone is all there is.
 fn parameters(tensors: &[PlannedTensor], kind: ModelKind, part: &str) -> u64 {
+    let alone = kind == ModelKind::ClipVision || kind.is_language_model();
     tensors
         .iter()
-        .filter(|tensor| kind == ModelKind::ClipVision || belongs(tensor, part))
+        .filter(|tensor| alone || belongs(tensor, part))
         .map(PlannedTensor::parameters)
         .sum()
 }
@@ -254,8 +262,10 @@ impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.path.display())?;
         match self.language_model {
-            Some(name) => writeln!(f, "  {} with {name}", self.kind)?,
-            None => writeln!(f, "  {}", self.kind)?,
+            Some(name) if !self.kind.is_language_model() => {
+                writeln!(f, "  {} with {name}", self.kind)?;
+            }
+            _ => writeln!(f, "  {}", self.kind)?,
         }
         let door = opened_with(self.kind);
         writeln!(f, "  can {}: {door}", self.kind.describe())?;

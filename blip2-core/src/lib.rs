@@ -4,7 +4,7 @@
 //! gives the same numbers as `transformers`, without Python, on the CPU or, through wgpu, on a GPU.
 //!
 //! ```no_run
-//! use blip2_core::Blip2Pipeline;
+//! use blip2_core::{Blip2Pipeline, image};
 //!
 //! let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
 //! let image = image::open("beach.jpg")?;
@@ -76,16 +76,17 @@ pub use blip2_io::lavis;
 pub use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, checkpoint,
     config::{self, Ability, Blip2Config, ModelKind, TextConfig},
-    image, video,
+    preprocessing, video,
     video::Video,
 };
 pub use blip2_kernels::{Precision, Weights};
 pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
-pub use burn::tensor::Device;
+pub use burn::{self, tensor::Device};
 pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
 pub use family::opened_with;
+pub use image;
 pub use pack::pack;
 pub use photo_index::PhotoIndex;
 pub use pipeline::{
@@ -101,13 +102,16 @@ pub use retrieval::{
 };
 
 /// Decodes a picture file within the default limits, as
-/// [`image::decode_file`] does; transparency is laid over white.
+/// [`preprocessing::decode_file`] does; transparency is laid over white.
 ///
 /// # Errors
 ///
 /// [`Blip2Error::Image`] naming the file and what is wrong with it.
-pub fn open_image(path: impl AsRef<Path>) -> Result<::image::RgbImage, Blip2Error> {
-    Ok(image::decode_file(path, &image::DecodeOptions::default())?)
+pub fn open_image(path: impl AsRef<Path>) -> Result<image::RgbImage, Blip2Error> {
+    Ok(preprocessing::decode_file(
+        path,
+        &preprocessing::DecodeOptions::default(),
+    )?)
 }
 
 /// Runs the examples of the README.

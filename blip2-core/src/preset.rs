@@ -73,48 +73,43 @@ impl Preset {
             Self::Blip2Opt2_7bCoco | Self::Blip2Opt6_7bCoco | Self::Blip2FlanT5XlCoco => 364,
             _ => 224,
         };
-        Blip2Config {
-            vision_config: Blip2VisionConfig {
-                image_size,
-                ..Blip2VisionConfig::default()
-            },
-            text_config,
-            image_token_index: Some(image_token),
-            architectures: vec!["Blip2ForConditionalGeneration".into()],
-            ..Blip2Config::default()
-        }
+        Blip2Config::default()
+            .with_vision_config(Blip2VisionConfig::default().with_image_size(image_size))
+            .with_text_config(text_config)
+            .with_image_token_index(Some(image_token))
+            .with_architectures(vec!["Blip2ForConditionalGeneration".into()])
     }
 }
 
 /// OPT of 32 layers (Zhang et al., 2022, table 1), with BLIP-2's end token, the line break, and
 /// room for its image placeholder.
 fn opt(hidden_size: usize) -> TextConfig {
-    TextConfig::Opt(OptConfig {
-        vocab_size: 50304,
-        hidden_size,
-        num_hidden_layers: 32,
-        num_attention_heads: 32,
-        ffn_dim: 4 * hidden_size,
-        word_embed_proj_dim: hidden_size,
-        eos_token_id: vec![50118],
-        ..OptConfig::default()
-    })
+    TextConfig::Opt(
+        OptConfig::default()
+            .with_vocab_size(50304)
+            .with_hidden_size(hidden_size)
+            .with_num_hidden_layers(32)
+            .with_num_attention_heads(32)
+            .with_ffn_dim(4 * hidden_size)
+            .with_word_embed_proj_dim(hidden_size)
+            .with_eos_token_id(vec![50118]),
+    )
 }
 
 /// Flan-T5 of 24 layers a side (Chung et al., 2022), with the exact GELU that BLIP-2 gives it.
 fn flan_t5(d_model: usize, num_heads: usize) -> TextConfig {
-    TextConfig::T5(T5Config {
-        d_model,
-        d_ff: d_model / 2 * 5,
-        num_layers: 24,
-        num_decoder_layers: 24,
-        num_heads,
-        dense_act_fn: Activation::Gelu,
-        is_gated_act: true,
-        bos_token_id: Some(1),
-        scale_decoder_outputs: false,
-        ..T5Config::default()
-    })
+    TextConfig::T5(
+        T5Config::default()
+            .with_d_model(d_model)
+            .with_d_ff(d_model / 2 * 5)
+            .with_num_layers(24)
+            .with_num_decoder_layers(24)
+            .with_num_heads(num_heads)
+            .with_dense_act_fn(Activation::Gelu)
+            .with_is_gated_act(true)
+            .with_bos_token_id(Some(1))
+            .with_scale_decoder_outputs(false),
+    )
 }
 
 impl From<Preset> for Blip2Config {

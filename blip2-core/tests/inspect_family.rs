@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use blip2_core::{Checkpoint, ModelKind, inspect::inspect};
+use blip2_core::{Blip2Pipeline, Checkpoint, ModelKind, inspect::inspect};
 use blip2_testing::{copy, fixture};
 
 #[test]
@@ -54,6 +54,41 @@ fn halves_are_recognised_by_their_class() {
                 .unused
                 .iter()
                 .any(|name| name.contains("itm_head"))
+        );
+    }
+}
+
+/// A language model alone: `inspect` says what it is, and a pipeline refuses it by its name.
+#[test]
+fn a_language_model_alone_is_recognised_and_refused_as_a_pipeline() {
+    const PREFIX: &str = "language_model.";
+    for (name, kind) in [("blip2_opt", ModelKind::Opt), ("blip2_t5", ModelKind::T5)] {
+        let whole = fixture(name);
+        let folder = tempfile::tempdir().unwrap();
+        let config = std::fs::read(whole.join("config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        let text = config["text_config"].to_string();
+        std::fs::write(folder.path().join("config.json"), text).unwrap();
+        let bytes = std::fs::read(whole.join("model.safetensors")).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let own = tensors
+            .iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(PREFIX)?, tensor)));
+        let weights = safetensors::serialize(own, None).unwrap();
+        std::fs::write(folder.path().join("model.safetensors"), weights).unwrap();
+
+        let found = inspect(folder.path()).unwrap();
+        assert_eq!((found.kind, found.parts.len()), (kind, 1));
+        assert_eq!(found.language_model, Some(kind.model_type()));
+        assert!(found.report.is_complete(), "{}", found.report);
+        assert!(found.report.unused.is_empty(), "{}", found.report);
+        let text = found.to_string();
+        assert!(text.contains("can continue texts"), "{text}");
+        let refused = Blip2Pipeline::from_pretrained(folder.path()).unwrap_err();
+        let refused = refused.to_string();
+        assert!(
+            refused.contains(kind.class()) && refused.contains("continue texts"),
+            "{refused}"
         );
     }
 }

@@ -398,7 +398,7 @@ fn any_colour_type_may_be_asked_about() {
 
 #[test]
 fn files_are_decoded_within_the_pipelines_limits() {
-    use blip2_core::image::{DecodeOptions, ImageLimits};
+    use blip2_core::preprocessing::{DecodeOptions, ImageLimits};
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.png");
@@ -408,10 +408,7 @@ fn files_are_decoded_within_the_pipelines_limits() {
 
     let mut limits = ImageLimits::default();
     limits.max_pixels = 100;
-    let strict = DecodeOptions {
-        limits,
-        ..DecodeOptions::default()
-    };
+    let strict = DecodeOptions::default().with_limits(limits);
     let strict = Blip2Pipeline::builder(blip2_testing::fixture("blip2_opt")).decode_options(strict);
     let error = strict.load().unwrap().open(&path).unwrap_err().to_string();
     for part in ["a.png", "1200", "100", "max_pixels"] {

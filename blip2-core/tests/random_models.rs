@@ -10,55 +10,53 @@ use blip2_testing::picture;
 
 /// A small model of either family.
 fn config(text_config: TextConfig) -> Blip2Config {
-    Blip2Config {
-        vision_config: Blip2VisionConfig {
-            hidden_size: 48,
-            intermediate_size: 96,
-            num_hidden_layers: 3,
-            num_attention_heads: 4,
-            image_size: 28,
-            ..Default::default()
-        },
-        qformer_config: Blip2QFormerConfig {
-            hidden_size: 32,
-            intermediate_size: 64,
-            num_hidden_layers: 2,
-            num_attention_heads: 4,
-            encoder_hidden_size: 48,
-            ..Default::default()
-        },
-        text_config,
-        num_query_tokens: 4,
-        image_token_index: Some(250),
-        ..Default::default()
-    }
+    Blip2Config::default()
+        .with_vision_config(
+            Blip2VisionConfig::default()
+                .with_hidden_size(48)
+                .with_intermediate_size(96)
+                .with_num_hidden_layers(3)
+                .with_num_attention_heads(4)
+                .with_image_size(28),
+        )
+        .with_qformer_config(
+            Blip2QFormerConfig::default()
+                .with_hidden_size(32)
+                .with_intermediate_size(64)
+                .with_num_hidden_layers(2)
+                .with_num_attention_heads(4)
+                .with_encoder_hidden_size(48),
+        )
+        .with_text_config(text_config)
+        .with_num_query_tokens(4)
+        .with_image_token_index(Some(250))
 }
 
 fn opt() -> Blip2Config {
-    config(TextConfig::Opt(OptConfig {
-        vocab_size: 300,
-        hidden_size: 40,
-        word_embed_proj_dim: 40,
-        num_hidden_layers: 3,
-        num_attention_heads: 4,
-        ffn_dim: 80,
-        ..Default::default()
-    }))
+    config(TextConfig::Opt(
+        OptConfig::default()
+            .with_vocab_size(300)
+            .with_hidden_size(40)
+            .with_word_embed_proj_dim(40)
+            .with_num_hidden_layers(3)
+            .with_num_attention_heads(4)
+            .with_ffn_dim(80),
+    ))
 }
 
 fn t5() -> Blip2Config {
-    config(TextConfig::T5(T5Config {
-        vocab_size: 300,
-        d_model: 40,
-        d_kv: 8,
-        d_ff: 80,
-        num_layers: 2,
-        num_decoder_layers: 3,
-        num_heads: 5,
-        is_gated_act: true,
-        scale_decoder_outputs: false,
-        ..Default::default()
-    }))
+    config(TextConfig::T5(
+        T5Config::default()
+            .with_vocab_size(300)
+            .with_d_model(40)
+            .with_d_kv(8)
+            .with_d_ff(80)
+            .with_num_layers(2)
+            .with_num_decoder_layers(3)
+            .with_num_heads(5)
+            .with_is_gated_act(true)
+            .with_scale_decoder_outputs(false),
+    ))
 }
 
 fn eight_tokens() -> Options {

@@ -1,14 +1,16 @@
 //! What can go wrong while reading.
 
 use std::{
+    error::Error,
     io,
     path::{Path, PathBuf},
 };
 
 use crate::{
+    Cause, ErrorKind,
     checkpoint::LoadReport,
     config::{ConfigError, ModelKind},
-    image::ImageError,
+    preprocessing::ImageError,
 };
 
 /// Why a checkpoint folder or a picture could not be read. Each variant names the file, tensor or
@@ -45,7 +47,7 @@ pub enum IoError {
         /// The key at fault, as in `vision_config.hidden_size`; empty if the fault is the file's.
         key: String,
         /// Why, and at which line and column.
-        source: serde_json::Error,
+        source: Cause,
     },
     /// A configuration whose numbers make no sense together.
     #[error("{}: {source}", .path.display())]
@@ -81,8 +83,8 @@ pub enum IoError {
     },
     /// A folder that holds another model than the call reads.
     #[error(
-        "{}: the checkpoint is a {found}, which can {}; wanted is {wanted}",
-        .path.display(), .found.describe()
+        "{}: the checkpoint is {}, which can {}; wanted is {wanted}",
+        .path.display(), .found.with_article(), .found.describe()
     )]
     Kind {
         /// The configuration file.
@@ -128,13 +130,13 @@ pub enum IoError {
     },
     /// A safetensors file that is damaged.
     #[error(
-        "{}: not a whole safetensors file: {detail}; download or save it again", .path.display()
+        "{}: not a whole safetensors file: {source}; download or save it again", .path.display()
     )]
     Safetensors {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        detail: String,
+        source: Cause,
     },
     /// A tensor of a number format that cannot hold weights.
     #[error(
@@ -190,16 +192,16 @@ pub enum IoError {
         tensor: String,
     },
     /// A tokenizer file that `tokenizers` cannot use.
-    #[error("{}: {detail}", .path.display())]
+    #[error("{}: {source}", .path.display())]
     Tokenizer {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        detail: String,
+        source: Cause,
     },
-    /// Text that could not be turned into tokens, or tokens into text.
+    /// Text that could not be encoded as tokens, or tokens that could not be decoded.
     #[error("the tokenizer failed: {0}")]
-    Tokenize(String),
+    Tokenize(#[source] Cause),
     /// A tokenizer with more tokens than the model has embeddings.
     #[error(
         "the tokenizer has {tokens} tokens but the model only {vocab} embeddings: `{example}` would \
@@ -219,6 +221,35 @@ pub enum IoError {
 }
 
 impl IoError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoFolder(_) | Self::MissingFile { .. } => ErrorKind::NotFound,
+            Self::Read { source, .. } => ErrorKind::of_read(source),
+            Self::Write { .. } => ErrorKind::Unwritable,
+            Self::Json { .. }
+            | Self::NotPacked { .. }
+            | Self::Safetensors { .. }
+            | Self::ShardPath { .. }
+            | Self::NotFinite { .. }
+            | Self::Tokenizer { .. } => ErrorKind::Malformed,
+            #[cfg(feature = "lavis")]
+            Self::Lavis { .. } => ErrorKind::Malformed,
+            Self::NoTensor { .. } => ErrorKind::Missing,
+            Self::Weights { report, .. } if !report.missing.is_empty() => ErrorKind::Missing,
+            Self::Weights { .. }
+            | Self::ShardContent { .. }
+            | Self::Vocabulary { .. }
+            | Self::Kind { .. } => ErrorKind::Mismatch,
+            Self::Config { source, .. } => source.kind(),
+            Self::ModelType { .. } | Self::Architecture { .. } | Self::Dtype { .. } => {
+                ErrorKind::Unsupported
+            }
+            Self::Tokenize(_) => ErrorKind::Invalid,
+            Self::Image(error) => error.kind(),
+        }
+    }
+
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         Self::Read {
             path: path.to_path_buf(),
@@ -239,15 +270,26 @@ impl IoError {
         Self::Json {
             path: path.to_path_buf(),
             key,
-            source,
+            source: Cause::new(source),
         }
     }
 
-    pub(crate) fn safetensors(path: &Path, detail: impl ToString) -> Self {
+    pub(crate) fn safetensors(path: &Path, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Safetensors {
             path: path.to_path_buf(),
-            detail: detail.to_string(),
+            source: Cause::new(error),
         }
+    }
+
+    pub(crate) fn tokenizer(path: PathBuf, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Tokenizer {
+            path,
+            source: Cause::new(error),
+        }
+    }
+
+    pub(crate) fn tokenize(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Tokenize(Cause::new(error))
     }
 }
 

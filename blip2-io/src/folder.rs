@@ -1,4 +1,4 @@
-//! One door to everything that a Hugging Face checkpoint folder holds.
+//! A Hugging Face checkpoint folder as a whole.
 
 use std::{
     collections::BTreeMap,
@@ -14,17 +14,15 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
-#[cfg(feature = "lavis")]
-use crate::config::TextConfig;
 use crate::{
     Checkpoint, CheckpointWeights, IoError, Tokenizer,
     checkpoint::{PlannedTensor, packed},
     config::{
-        Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, ModelKind, ProcessorConfig,
-        PromptConfig,
+        Ability, Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, ModelKind,
+        ProcessorConfig, PromptConfig, TextConfig,
     },
     files::Files,
-    image::ImageProcessorConfig,
+    preprocessing::ImageProcessorConfig,
     tokenizer,
 };
 
@@ -52,14 +50,23 @@ const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors
 ///
 /// Opening reads nothing yet; each part is read when it is asked for.
 ///
-/// ```no_run
-/// use blip2_io::CheckpointFolder;
+/// ```
+/// use blip2_io::{CheckpointFolder, config::ModelKind};
+/// # let models = tempfile::tempdir()?;
+/// # std::fs::write(
+/// #     models.path().join("config.json"),
+/// #     r#"{ "model_type": "blip-2", "num_query_tokens": 32 }"#,
+/// # )?;
+/// # let path = models.path();
 ///
-/// let folder = CheckpointFolder::open("models/blip2-opt-2.7b")?;
+/// let folder = CheckpointFolder::open(path)?; // "models/blip2-opt-2.7b"
+/// assert_eq!(folder.kind()?, ModelKind::Blip2);
 /// let config = folder.config()?;
-/// println!("{} layers of vision", config.vision_config.num_hidden_layers);
-/// println!("{} tensors", folder.checkpoint()?.len());
-/// # Ok::<(), blip2_io::IoError>(())
+/// assert_eq!(config.vision_config.num_hidden_layers, 39);
+///
+/// let missing = folder.checkpoint().unwrap_err();
+/// assert!(missing.to_string().contains("model.safetensors is missing"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct CheckpointFolder {
@@ -197,23 +204,46 @@ impl CheckpointFolder {
     /// If `config.json` is missing, is no JSON, is of another or an unsupported model, or makes no
     /// sense.
     pub fn config(&self) -> Result<Blip2Config, IoError> {
-        self.expect(&["blip-2", "instructblip", "instructblipvideo"], "a BLIP-2")?;
+        const TYPES: [&str; 3] = ["blip-2", "instructblip", "instructblipvideo"];
+        self.expect(|kind| TYPES.contains(&kind.model_type()), "a BLIP-2")?;
         let config: Blip2Config = self.required_json(CONFIG, COMPLETE)?;
         self.checked(config, Blip2Config::validate)
     }
 
-    /// The configuration of a language model alone: the file itself, or its `text_config` where the
-    /// folder holds a whole BLIP-2.
-    #[cfg(feature = "lavis")]
-    pub(crate) fn text_config(&self) -> Result<TextConfig, IoError> {
+    /// The configuration of a language model: the file itself where the folder holds an OPT, T5 or
+    /// LLaMA alone, or its `text_config` where it holds a whole BLIP-2, checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`config`](Self::config), also for a model without a language model.
+    ///
+    /// ```
+    /// use blip2_io::{CheckpointFolder, config::TextConfig};
+    ///
+    /// let config = r#"{ "model_type": "opt", "hidden_size": 64, "num_attention_heads": 4 }"#;
+    /// let folder = CheckpointFolder::in_memory("my-opt", [("config.json", config)]);
+    /// assert!(folder.kind()?.is_language_model());
+    /// let TextConfig::Opt(config) = folder.text_config()? else {
+    ///     unreachable!("its model_type is opt");
+    /// };
+    /// assert_eq!(config.hidden_size, 64);
+    /// # Ok::<(), blip2_io::IoError>(())
+    /// ```
+    pub fn text_config(&self) -> Result<TextConfig, IoError> {
         #[derive(Deserialize)]
         struct Whole {
             text_config: Option<TextConfig>,
         }
-        let whole: Whole = self.required_json(CONFIG, COMPLETE)?;
-        let config = match whole.text_config {
-            Some(config) => config,
-            None => self.required_json(CONFIG, COMPLETE)?,
+        let answers = |kind: ModelKind| kind.can(Ability::Answer) || kind.can(Ability::AnswerVideo);
+        let kind = self.expect(
+            |kind| kind.is_language_model() || answers(kind),
+            "a language model, or a BLIP-2 with one",
+        )?;
+        let config = if kind.is_language_model() {
+            self.required_json(CONFIG, COMPLETE)?
+        } else {
+            let whole: Whole = self.required_json(CONFIG, COMPLETE)?;
+            whole.text_config.unwrap_or_default()
         };
         self.checked(config, TextConfig::validate)
     }
@@ -230,7 +260,7 @@ impl CheckpointFolder {
     ///
     /// [`IoError`] naming the file and the key, also for another kind of model.
     pub fn blip_config(&self) -> Result<BlipConfig, IoError> {
-        self.expect(&["blip"], "a BLIP-1")?;
+        self.expect(|kind| kind.model_type() == "blip", "a BLIP-1")?;
         let config: BlipConfig = self.required_json(CONFIG, COMPLETE)?;
         self.checked(config.joined(), BlipConfig::validate)
     }
@@ -246,7 +276,10 @@ impl CheckpointFolder {
         struct Whole {
             vision_config: Option<ClipVisionConfig>,
         }
-        self.expect(&["clip_vision_model"], "a CLIP vision tower")?;
+        self.expect(
+            |kind| kind.model_type() == "clip_vision_model",
+            "a CLIP vision tower",
+        )?;
         let whole: Whole = self.required_json(CONFIG, COMPLETE)?;
         let config = match whole.vision_config {
             Some(config) => config,
@@ -255,10 +288,15 @@ impl CheckpointFolder {
         self.checked(config, ClipVisionConfig::validate)
     }
 
-    fn expect(&self, model_types: &[&str], wanted: &'static str) -> Result<(), IoError> {
+    /// The folder's kind, if it is one that fits.
+    fn expect(
+        &self,
+        fits: impl Fn(ModelKind) -> bool,
+        wanted: &'static str,
+    ) -> Result<ModelKind, IoError> {
         let found = self.kind()?;
-        if model_types.contains(&found.model_type()) {
-            return Ok(());
+        if fits(found) {
+            return Ok(found);
         }
         let path = self.files.path(CONFIG);
         Err(IoError::Kind {
@@ -284,11 +322,19 @@ impl CheckpointFolder {
 
     /// The weights.
     ///
+    /// An OPT alone was published with and without `model.` before its names, and has it here
+    /// either way.
+    ///
     /// # Errors
     ///
     /// As [`Checkpoint::open`].
     pub fn checkpoint(&self) -> Result<Checkpoint, IoError> {
-        Checkpoint::from_files(&self.files)
+        let checkpoint = Checkpoint::from_files(&self.files)?;
+        // The weights of a folder whose configuration is missing or wrong can still be looked at.
+        Ok(match self.kind() {
+            Ok(ModelKind::Opt) => checkpoint.with_alias("decoder.", "model.decoder."),
+            _ => checkpoint,
+        })
     }
 
     /// The tokenizer.

@@ -4,54 +4,99 @@
 //! Use this crate to open a Hugging Face checkpoint from a program of your own, or for its image
 //! preprocessing, which equals Pillow's to the bit; to run BLIP-2, use `blip2-core`.
 //!
-//! | part | what it reads |
-//! |---|---|
-//! | [`CheckpointFolder`] | the folder as a whole |
-//! | [`config`] | `config.json` and the small files beside it |
-//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped |
-//! | [`Tokenizer`] | `tokenizer.json` and what belongs to it |
-//! | [`video`] | frames of videos, evenly chosen |
-//! | `dataset` (with the feature of that name) | pictures with questions or captions, and their batches |
-//! | `lavis` (with the feature of that name) | LAVIS's checkpoints, which it writes as folders |
-//! | [`image`] | pictures, and what is done to them before a model sees them |
+//! | part | what it reads | feature |
+//! |---|---|---|
+//! | [`CheckpointFolder`] | the folder as a whole | `checkpoint` |
+//! | [`config`] | `config.json` and the small files beside it | `checkpoint` |
+//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped | `checkpoint` |
+//! | [`Tokenizer`] | `tokenizer.json` and what belongs to it | `checkpoint` |
+//! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
+//! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
+//! | `dataset` | pictures with questions or captions, and their batches | `dataset` |
+//! | `lavis` | LAVIS's checkpoints, which it writes as folders | `lavis` |
 //!
 //! ```
-//! use blip2_io::image::{ImageProcessor, ImageProcessorConfig};
+//! use blip2_io::{
+//!     image::RgbImage,
+//!     preprocessing::{ImageProcessor, ImageProcessorConfig},
+//! };
 //!
 //! let processor = ImageProcessor::new(ImageProcessorConfig::default())?;
-//! let picture = image::RgbImage::new(640, 427);
+//! let picture = RgbImage::new(640, 427);
 //! let pixels = processor.process(&picture)?;
 //! assert_eq!(pixels.shape(), [1, 3, 224, 224]);
-//! # Ok::<(), blip2_io::IoError>(())
+//! # Ok::<(), blip2_io::preprocessing::ImageError>(())
 //! ```
+//!
+//! # Features
+//!
+//! | feature | what is lost without it |
+//! |---|---|
+//! | `checkpoint` (default) | checkpoint folders, configurations, weights, tokenizers, and pixel values as tensors |
+//! | `flex` (default) | the CPU backend and the kernels that compute on it, for a program whose only crate this is |
+//! | `preprocessing` (part of the others) | pictures and videos |
+//! | `dataset` | data sets |
+//! | `lavis` | LAVIS's `.pth` files |
+//!
+//! `default-features = false, features = ["preprocessing"]` decodes and resizes pictures without
+//! building Burn or `tokenizers`; so does `dataset`.
 //!
 //! # Untrusted files
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
-//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed. Pictures are decoded within limits
-//! that are checked first. Nothing is downloaded and nothing is printed.
+//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed.
+//! Pictures are decoded within limits that are checked first. Nothing is downloaded and nothing is
+//! printed.
+//!
+//! # Errors
+//!
+//! Every error names the file, tensor or key at fault and the way out. By [`ErrorKind`] a program
+//! tells faults apart without matching on them one by one.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "preprocessing")]
+#[macro_use]
+mod setters;
+
+#[cfg(feature = "checkpoint")]
 pub mod checkpoint;
+#[cfg(feature = "checkpoint")]
 pub mod config;
 #[cfg(feature = "dataset")]
 pub mod dataset;
+#[cfg(feature = "checkpoint")]
 mod error;
+#[cfg(feature = "preprocessing")]
+mod fault;
+#[cfg(feature = "checkpoint")]
 mod files;
+#[cfg(feature = "checkpoint")]
 mod folder;
-pub mod image;
 #[cfg(feature = "lavis")]
 pub mod lavis;
+#[cfg(feature = "preprocessing")]
+pub mod preprocessing;
+#[cfg(feature = "checkpoint")]
 mod tokenizer;
+#[cfg(feature = "preprocessing")]
 pub mod video;
 
-pub use checkpoint::{Checkpoint, CheckpointWeights, LoadReport};
-pub use error::IoError;
-pub use files::map_file;
-pub use folder::CheckpointFolder;
-pub use tokenizer::{PaddingSide, TokenBatch, Tokenizer};
+#[cfg(feature = "preprocessing")]
+pub use fault::{Cause, ErrorKind};
+#[cfg(feature = "preprocessing")]
+pub use image;
+#[cfg(feature = "checkpoint")]
+pub use {
+    blip2_kernels::{self as kernels, Weights},
+    burn,
+    checkpoint::{Checkpoint, CheckpointWeights, LoadReport},
+    error::IoError,
+    files::map_file,
+    folder::CheckpointFolder,
+    tokenizer::{PaddingSide, TokenBatch, Tokenizer},
+};
 
 #[doc = include_str!("../README.md")]
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "checkpoint"))]
 struct Readme;

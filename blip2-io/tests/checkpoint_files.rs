@@ -1,4 +1,5 @@
 //! Weight files: whole and sharded ones, and every way in which they can be broken.
+#![cfg(feature = "checkpoint")]
 #![allow(clippy::unwrap_used)]
 
 use blip2_io::{Checkpoint, IoError};

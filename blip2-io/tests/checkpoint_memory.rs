@@ -1,5 +1,5 @@
 //! A converted checkpoint is in memory once, not twice.
-
+#![cfg(feature = "checkpoint")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,5 @@
 //! What a model gets from a checkpoint, what it costs, and the account of it.
+#![cfg(feature = "checkpoint")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{fs, ops::Range};

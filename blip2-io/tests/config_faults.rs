@@ -1,4 +1,5 @@
 //! Configurations that make no sense: the error names the part, the key, the value and the rule.
+#![cfg(feature = "checkpoint")]
 #![allow(clippy::unwrap_used)]
 
 use blip2_io::config::{Blip2Config, ConfigError, PromptConfig};
@@ -184,10 +185,7 @@ fn position_buckets_that_cannot_be_told_apart() {
 #[test]
 fn a_template_without_one_place_for_the_question() {
     for template in ["Question:", "{} or {}"] {
-        let prompts = PromptConfig {
-            answer_template: Some(template.into()),
-            ..PromptConfig::default()
-        };
+        let prompts = PromptConfig::default().with_answer_template(Some(template.into()));
         let error = prompts.validate().unwrap_err();
         assert_eq!(error.key(), "answer_template");
         assert!(error.to_string().contains(template));
@@ -196,9 +194,6 @@ fn a_template_without_one_place_for_the_question() {
 
 #[test]
 fn a_stop_text_that_ends_every_answer() {
-    let prompts = PromptConfig {
-        stop: vec!["\n".into(), String::new()],
-        ..PromptConfig::default()
-    };
+    let prompts = PromptConfig::default().with_stop(vec!["\n".into(), String::new()]);
     assert_eq!(prompts.validate().unwrap_err().key(), "stop");
 }

@@ -1,4 +1,5 @@
 //! Configurations as `transformers` writes them, and as the published checkpoints do.
+#![cfg(feature = "checkpoint")]
 #![allow(clippy::unwrap_used)]
 
 use blip2_io::config::{

@@ -11,7 +11,7 @@ use std::{
 
 use blip2_io::{
     dataset::{Augmentation, Dataset, DatasetError, Loader, OnBroken, PictureFile, Split},
-    image::{ImageProcessor, ImageProcessorConfig, Size},
+    preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
 };
 use image::{Rgb, RgbImage};
 
@@ -26,10 +26,7 @@ fn processor() -> ImageProcessor {
         height: 8,
         width: 8,
     };
-    let config = ImageProcessorConfig {
-        size,
-        ..Default::default()
-    };
+    let config = ImageProcessorConfig::default().with_size(size);
     ImageProcessor::new(config).unwrap()
 }
 
@@ -266,11 +263,7 @@ fn many(folder: &Path, count: usize) -> Dataset {
 #[test]
 fn batches_do_not_depend_on_the_workers() {
     let folder = tempfile::tempdir().unwrap();
-    let augmentation = Augmentation {
-        shift: 2,
-        quarter_turns: true,
-        ..Augmentation::paper()
-    };
+    let augmentation = Augmentation::paper().with_shift(2).with_quarter_turns(true);
     let loader = Loader::new(many(folder.path(), 11), processor())
         .batch(4)
         .shuffled(3)

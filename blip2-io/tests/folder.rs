@@ -1,8 +1,12 @@
 //! Checkpoint folders: what is found where, and what is said of faulty files.
+#![cfg(feature = "checkpoint")]
 #![allow(clippy::unwrap_used)]
 
-use blip2_io::{CheckpointFolder, config::ModelKind};
-use blip2_testing::{assert_says, folder, text};
+use blip2_io::{
+    CheckpointFolder, ErrorKind,
+    config::{Ability, ModelKind, TextConfig},
+};
+use blip2_testing::{assert_says, f32s, fixture, folder, safetensors, text};
 use serde_json::Value;
 
 fn open(files: &[(&str, &str)]) -> (tempfile::TempDir, CheckpointFolder) {
@@ -177,6 +181,107 @@ fn an_unknown_language_model() {
             "\"opt\", \"t5\", \"llama\"",
         ],
     );
+}
+
+#[test]
+fn a_language_model_alone() {
+    for (text, kind, width) in [
+        (
+            r#"{ "model_type": "opt", "architectures": ["OPTForCausalLM"], "hidden_size": 24 }"#,
+            ModelKind::Opt,
+            24,
+        ),
+        (
+            r#"{ "model_type": "t5", "d_model": 40 }"#,
+            ModelKind::T5,
+            40,
+        ),
+        (
+            r#"{ "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64 }"#,
+            ModelKind::Llama,
+            64,
+        ),
+    ] {
+        let (_keep, folder) = open(&[("config.json", text)]);
+        assert_eq!(folder.kind().unwrap(), kind);
+        assert!(kind.is_language_model() && kind.can(Ability::ContinueText));
+        let config = folder.text_config().unwrap();
+        assert_eq!(
+            (config.model_type(), config.hidden_size()),
+            (kind.model_type(), width)
+        );
+        let refused = [kind.class(), "continue texts", "wanted is a BLIP-2"];
+        assert_says(folder.config(), &refused);
+        assert_eq!(folder.config().unwrap_err().kind(), ErrorKind::Mismatch);
+    }
+}
+
+#[test]
+fn a_language_model_in_a_blip_2() {
+    let text = fixture("configs/blip2_t5.json");
+    let (_keep, folder) = open(&[("config.json", &text)]);
+    assert!(matches!(folder.text_config().unwrap(), TextConfig::T5(_)));
+    assert!(!folder.kind().unwrap().is_language_model());
+    // Retrieval has none, and OPT's defaults would be a guess.
+    let text = r#"{ "model_type": "blip-2", "architectures": ["Blip2ForImageTextRetrieval"] }"#;
+    let (_keep, folder) = open(&[("config.json", text)]);
+    assert_says(
+        folder.text_config(),
+        &["Blip2ForImageTextRetrieval", "wanted is a language model"],
+    );
+    let (_keep, folder) = open(&[("config.json", r#"{ "model_type": "opt", "ffn_dim": 0 }"#)]);
+    assert_says(folder.text_config(), &["config.json", "ffn_dim = 0"]);
+}
+
+#[test]
+fn an_opt_alone_has_the_same_names_in_both_spellings() {
+    for name in [
+        "decoder.embed_tokens.weight",
+        "model.decoder.embed_tokens.weight",
+    ] {
+        let weights = safetensors(&[f32s(name, &[2], &[1.0, 2.0])]);
+        let folder = folder(&[
+            ("config.json", br#"{ "model_type": "opt" }"#.as_slice()),
+            ("model.safetensors", &weights),
+        ]);
+        let opened = CheckpointFolder::open(folder.path()).unwrap();
+        let checkpoint = opened.checkpoint().unwrap();
+        let names: Vec<_> = checkpoint.names().collect();
+        assert_eq!(names, ["model.decoder.embed_tokens.weight"]);
+    }
+}
+
+#[test]
+fn faults_are_told_apart_by_kind() {
+    let kind = |files: &[(&str, &str)]| {
+        let (_keep, folder) = open(files);
+        folder.config().unwrap_err().kind()
+    };
+    let nowhere = CheckpointFolder::open("nowhere/at-all").unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::NotFound);
+    assert_eq!(kind(&[]), ErrorKind::NotFound);
+    assert_eq!(kind(&[("config.json", "{")]), ErrorKind::Malformed);
+    let unknown = r#"{ "model_type": "llava" }"#;
+    assert_eq!(kind(&[("config.json", unknown)]), ErrorKind::Unsupported);
+    let nonsense = r#"{ "model_type": "blip-2", "vision_config": { "patch_size": 0 } }"#;
+    assert_eq!(kind(&[("config.json", nonsense)]), ErrorKind::Invalid);
+    let other = r#"{ "model_type": "clip" }"#;
+    assert_eq!(kind(&[("config.json", other)]), ErrorKind::Mismatch);
+}
+
+/// What another library said is kept as a source, and its text is in the message.
+#[test]
+fn an_error_of_another_library_is_the_source() {
+    use std::error::Error;
+
+    let (_keep, folder) = open(&[("config.json", "{"), ("tokenizer.json", "{}")]);
+    for error in [
+        folder.config().unwrap_err(),
+        folder.tokenizer().unwrap_err(),
+    ] {
+        let source = error.source().unwrap().to_string();
+        assert!(error.to_string().contains(&source), "{error}: {source}");
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Pictures that are none: each fault has its own error, and nothing panics.
-
+#![cfg(feature = "preprocessing")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::Cursor;
 
-use blip2_io::image::{
+use blip2_io::ErrorKind;
+use blip2_io::preprocessing::{
     Animation, DecodeOptions, ImageError, ImageLimits, Transparency, decode_bytes, decode_file,
 };
 use image::{
@@ -153,10 +154,7 @@ fn each_limit_names_itself_and_its_option() {
     for (change, option) in cases {
         let mut limits = ImageLimits::default();
         change(&mut limits);
-        let options = DecodeOptions {
-            limits,
-            ..DecodeOptions::default()
-        };
+        let options = DecodeOptions::default().with_limits(limits);
         let error = decode_bytes(&bytes, &options).unwrap_err().to_string();
         assert!(error.contains(option), "{error}");
     }
@@ -169,10 +167,7 @@ fn an_animation_is_refused_unless_its_first_frame_is_meant() {
         decode(&bytes),
         Err(ImageError::Animated { format: "GIF" })
     ));
-    let options = DecodeOptions {
-        animation: Animation::FirstFrame,
-        ..DecodeOptions::default()
-    };
+    let options = DecodeOptions::default().with_animation(Animation::FirstFrame);
     assert_eq!(
         decode_bytes(&bytes, &options).unwrap().get_pixel(0, 0).0,
         [0, 0, 0]
@@ -180,13 +175,28 @@ fn an_animation_is_refused_unless_its_first_frame_is_meant() {
 }
 
 #[test]
+fn faults_are_told_apart_by_kind() {
+    let kind = |bytes: &[u8]| decode(bytes).unwrap_err().kind();
+    assert_eq!(kind(b""), ErrorKind::Malformed);
+    assert_eq!(kind(b"just some text"), ErrorKind::Unsupported);
+    assert_eq!(kind(&gif(2)), ErrorKind::Unsupported);
+    let png = encoded(ImageFormat::Png);
+    let cut = decode(&png[..png.len() / 2]).unwrap_err();
+    assert_eq!(cut.kind(), ErrorKind::Malformed);
+    let source = std::error::Error::source(&cut).unwrap().to_string();
+    assert!(cut.to_string().ends_with(&source), "{cut}: {source}");
+    let small = DecodeOptions::default().with_limits(ImageLimits::default().with_max_width(3));
+    let large = decode_bytes(&png, &small).unwrap_err();
+    assert_eq!(large.kind(), ErrorKind::Limit);
+    let missing = decode_file("nowhere.png", &small).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn an_error_from_a_file_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("beach.jpg");
-    let options = DecodeOptions {
-        transparency: Transparency::Drop,
-        ..DecodeOptions::default()
-    };
+    let options = DecodeOptions::default().with_transparency(Transparency::Drop);
     let missing = decode_file(&path, &options).unwrap_err();
     assert!(
         matches!(missing, ImageError::Read { .. }) && missing.to_string().contains("beach.jpg")

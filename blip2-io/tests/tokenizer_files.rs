@@ -1,4 +1,5 @@
 //! The files around a tokenizer, and tokenizers that cannot be used.
+#![cfg(feature = "checkpoint")]
 #![allow(clippy::unwrap_used)]
 
 use blip2_io::{CheckpointFolder, IoError, Tokenizer};

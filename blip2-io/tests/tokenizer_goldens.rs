@@ -1,4 +1,5 @@
 //! Tokenizers of every kind against what `transformers` makes of the same texts and ids.
+#![cfg(feature = "checkpoint")]
 #![allow(clippy::unwrap_used)]
 
 use blip2_io::{CheckpointFolder, PaddingSide, Tokenizer};

@@ -1,11 +1,11 @@
 //! Videos from folders and animated files: which frames are taken, and what is refused.
-
+#![cfg(feature = "preprocessing")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{fs, path::Path};
 
 use blip2_io::{
-    image::ImageError,
+    preprocessing::ImageError,
     video::{Video, VideoError, VideoOptions},
 };
 use image::{

@@ -11,16 +11,14 @@
 //! use blip2_lm::{GenerationConfig, Generator, opt::OptForCausalLm};
 //! use burn::tensor::Device;
 //!
-//! let config = OptConfig {
-//!     vocab_size: 100,
-//!     hidden_size: 32,
-//!     word_embed_proj_dim: 32,
-//!     num_hidden_layers: 2,
-//!     num_attention_heads: 4,
-//!     ffn_dim: 64,
-//!     max_position_embeddings: 64,
-//!     ..Default::default()
-//! };
+//! let config = OptConfig::default()
+//!     .with_vocab_size(100)
+//!     .with_hidden_size(32)
+//!     .with_word_embed_proj_dim(32)
+//!     .with_num_hidden_layers(2)
+//!     .with_num_attention_heads(4)
+//!     .with_ffn_dim(64)
+//!     .with_max_position_embeddings(64);
 //! let device = Device::flex();
 //! let source = RandomWeights::new(0, 0.1); // or a checkpoint, by `blip2-io`
 //! let model = OptForCausalLm::load(&config, &Weights::new(&source, &device))?;

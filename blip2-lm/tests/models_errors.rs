@@ -11,29 +11,25 @@ const VOCAB: usize = 20;
 const CONTEXT: usize = 6;
 
 fn opt_config() -> OptConfig {
-    OptConfig {
-        vocab_size: VOCAB,
-        hidden_size: WIDTH,
-        word_embed_proj_dim: WIDTH,
-        num_hidden_layers: 1,
-        num_attention_heads: 2,
-        ffn_dim: 8,
-        max_position_embeddings: CONTEXT,
-        ..Default::default()
-    }
+    OptConfig::default()
+        .with_vocab_size(VOCAB)
+        .with_hidden_size(WIDTH)
+        .with_word_embed_proj_dim(WIDTH)
+        .with_num_hidden_layers(1)
+        .with_num_attention_heads(2)
+        .with_ffn_dim(8)
+        .with_max_position_embeddings(CONTEXT)
 }
 
 fn t5_config() -> T5Config {
-    T5Config {
-        vocab_size: VOCAB,
-        d_model: WIDTH,
-        d_kv: 4,
-        num_heads: 2,
-        d_ff: 8,
-        num_layers: 1,
-        num_decoder_layers: 1,
-        ..Default::default()
-    }
+    T5Config::default()
+        .with_vocab_size(VOCAB)
+        .with_d_model(WIDTH)
+        .with_d_kv(4)
+        .with_num_heads(2)
+        .with_d_ff(8)
+        .with_num_layers(1)
+        .with_num_decoder_layers(1)
 }
 
 fn load(config: TextConfig) -> Result<LanguageModel, LmError> {
@@ -68,16 +64,10 @@ fn message<T>(result: Result<T, LmError>) -> String {
 
 #[test]
 fn configurations_that_make_no_sense() {
-    let heads = OptConfig {
-        num_attention_heads: 3,
-        ..opt_config()
-    };
+    let heads = opt_config().with_num_attention_heads(3);
     let message = message(load(TextConfig::Opt(heads)));
     assert!(message.contains("hidden_size = 8"), "{message}");
-    let flat = T5Config {
-        d_kv: 0,
-        ..t5_config()
-    };
+    let flat = t5_config().with_d_kv(0);
     let error = load(TextConfig::T5(flat)).unwrap_err();
     assert!(matches!(error, LmError::Config(_)), "{error}");
 }

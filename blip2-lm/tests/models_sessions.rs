@@ -15,32 +15,32 @@ const START: u32 = 0;
 const ROUNDING: f32 = 1e-5;
 
 fn opt() -> LanguageModel {
-    load(TextConfig::Opt(OptConfig {
-        vocab_size: VOCAB,
-        hidden_size: 24,
-        word_embed_proj_dim: 16,
-        num_hidden_layers: 3,
-        num_attention_heads: 4,
-        ffn_dim: 40,
-        max_position_embeddings: 32,
-        ..Default::default()
-    }))
+    load(TextConfig::Opt(
+        OptConfig::default()
+            .with_vocab_size(VOCAB)
+            .with_hidden_size(24)
+            .with_word_embed_proj_dim(16)
+            .with_num_hidden_layers(3)
+            .with_num_attention_heads(4)
+            .with_ffn_dim(40)
+            .with_max_position_embeddings(32),
+    ))
 }
 
 fn t5() -> LanguageModel {
-    load(TextConfig::T5(T5Config {
-        vocab_size: VOCAB,
-        d_model: 24,
-        d_kv: 5,
-        num_heads: 3,
-        d_ff: 40,
-        num_layers: 2,
-        num_decoder_layers: 3,
-        relative_attention_num_buckets: 8,
-        relative_attention_max_distance: 10,
-        is_gated_act: true,
-        ..Default::default()
-    }))
+    load(TextConfig::T5(
+        T5Config::default()
+            .with_vocab_size(VOCAB)
+            .with_d_model(24)
+            .with_d_kv(5)
+            .with_num_heads(3)
+            .with_d_ff(40)
+            .with_num_layers(2)
+            .with_num_decoder_layers(3)
+            .with_relative_attention_num_buckets(8)
+            .with_relative_attention_max_distance(10)
+            .with_is_gated_act(true),
+    ))
 }
 
 fn llama() -> LanguageModel {
@@ -48,49 +48,43 @@ fn llama() -> LanguageModel {
 }
 
 fn llama_config() -> LlamaConfig {
-    LlamaConfig {
-        vocab_size: VOCAB,
-        hidden_size: 24,
-        num_hidden_layers: 3,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: 6,
-        intermediate_size: 40,
-        max_position_embeddings: 32,
-        rope_parameters: RopeParameters {
-            rope_type: RopeType::Llama3,
-            rope_theta: Some(100.0),
-            factor: Some(4.0),
-            low_freq_factor: Some(1.0),
-            high_freq_factor: Some(3.0),
-            original_max_position_embeddings: Some(16),
-            ..Default::default()
-        },
-        ..Default::default()
-    }
+    LlamaConfig::default()
+        .with_vocab_size(VOCAB)
+        .with_hidden_size(24)
+        .with_num_hidden_layers(3)
+        .with_num_attention_heads(4)
+        .with_num_key_value_heads(2)
+        .with_head_dim(6)
+        .with_intermediate_size(40)
+        .with_max_position_embeddings(32)
+        .with_rope_parameters(
+            RopeParameters::default()
+                .with_rope_type(RopeType::Llama3)
+                .with_rope_theta(Some(100.0))
+                .with_factor(Some(4.0))
+                .with_low_freq_factor(Some(1.0))
+                .with_high_freq_factor(Some(3.0))
+                .with_original_max_position_embeddings(Some(16)),
+        )
 }
 
 /// The frequencies of these kinds depend on a text's length: each row's own, not the batch's.
 #[test]
 fn stretched_positions_follow_each_row() {
-    let dynamic = RopeParameters {
-        rope_type: RopeType::Dynamic,
-        factor: Some(2.0),
-        ..Default::default()
-    };
-    let long = RopeParameters {
-        rope_type: RopeType::LongRope,
-        short_factor: Some(vec![1.0; 3]),
-        long_factor: Some(vec![2.0, 3.0, 4.0]),
-        original_max_position_embeddings: Some(7),
-        ..Default::default()
-    };
+    let dynamic = RopeParameters::default()
+        .with_rope_type(RopeType::Dynamic)
+        .with_factor(Some(2.0));
+    let long = RopeParameters::default()
+        .with_rope_type(RopeType::LongRope)
+        .with_short_factor(Some(vec![1.0; 3]))
+        .with_long_factor(Some(vec![2.0, 3.0, 4.0]))
+        .with_original_max_position_embeddings(Some(7));
     for (rope_parameters, max_position_embeddings) in [(dynamic, 7), (long, 32)] {
-        let model = load(TextConfig::Llama(LlamaConfig {
-            rope_parameters,
-            max_position_embeddings,
-            ..llama_config()
-        }));
+        let model = load(TextConfig::Llama(
+            llama_config()
+                .with_rope_parameters(rope_parameters)
+                .with_max_position_embeddings(max_position_embeddings),
+        ));
         let (prompts, rows) = mixed(&model);
         let config = GenerationConfig {
             max_new_tokens: Some(6),

@@ -9,14 +9,12 @@
 //! use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens};
 //! use burn::tensor::{Device, Tensor};
 //!
-//! let config = Blip2QFormerConfig {
-//!     hidden_size: 24,
-//!     num_hidden_layers: 2,
-//!     num_attention_heads: 2,
-//!     intermediate_size: 48,
-//!     encoder_hidden_size: 32,
-//!     ..Default::default()
-//! };
+//! let config = Blip2QFormerConfig::default()
+//!     .with_hidden_size(24)
+//!     .with_num_hidden_layers(2)
+//!     .with_num_attention_heads(2)
+//!     .with_intermediate_size(48)
+//!     .with_encoder_hidden_size(32);
 //! let device = Device::flex();
 //! let source = RandomWeights::new(0, 0.02); // or a checkpoint, by `blip2-io`
 //! let weights = Weights::new(&source, &device);
@@ -41,15 +39,13 @@
 //! # let device = Device::flex();
 //! # let source = RandomWeights::new(0, 0.02);
 //! # let weights = Weights::new(&source, &device);
-//! # let config = Blip2QFormerConfig {
-//! #     hidden_size: 24,
-//! #     num_hidden_layers: 2,
-//! #     num_attention_heads: 2,
-//! #     intermediate_size: 48,
-//! #     encoder_hidden_size: 32,
-//! #     ..Default::default()
-//! # };
-//! let config = Blip2QFormerConfig { use_qformer_text_input: true, ..config };
+//! # let config = Blip2QFormerConfig::default()
+//! #     .with_hidden_size(24)
+//! #     .with_num_hidden_layers(2)
+//! #     .with_num_attention_heads(2)
+//! #     .with_intermediate_size(48)
+//! #     .with_encoder_hidden_size(32);
+//! let config = config.with_use_qformer_text_input(true);
 //! let queries = QueryTokens::load(8, config.hidden_size, &weights);
 //! let qformer = QFormer::load(&config, &weights.at("qformer"))?;
 //!

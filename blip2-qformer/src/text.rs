@@ -91,12 +91,10 @@ mod tests {
     use burn::tensor::{Device, Tolerance};
 
     fn table() -> TextEmbeddings {
-        let config = Blip2QFormerConfig {
-            vocab_size: 10,
-            hidden_size: 4,
-            max_position_embeddings: 3,
-            ..Default::default()
-        };
+        let config = Blip2QFormerConfig::default()
+            .with_vocab_size(10)
+            .with_hidden_size(4)
+            .with_max_position_embeddings(3);
         let source = RandomWeights::new(7, 0.5);
         TextEmbeddings::load(&config, &Weights::new(&source, &Device::flex()))
     }

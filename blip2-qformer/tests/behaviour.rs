@@ -24,15 +24,13 @@ fn run(model: &QFormer, input: QFormerInput) -> Tensor<3> {
 }
 
 fn small(use_qformer_text_input: bool) -> Blip2QFormerConfig {
-    Blip2QFormerConfig {
-        hidden_size: 12,
-        num_hidden_layers: 3,
-        num_attention_heads: 2,
-        intermediate_size: 20,
-        encoder_hidden_size: 8,
-        use_qformer_text_input,
-        ..Default::default()
-    }
+    Blip2QFormerConfig::default()
+        .with_hidden_size(12)
+        .with_num_hidden_layers(3)
+        .with_num_attention_heads(2)
+        .with_intermediate_size(20)
+        .with_encoder_hidden_size(8)
+        .with_use_qformer_text_input(use_qformer_text_input)
 }
 
 fn small_model(config: &Blip2QFormerConfig, device: &Device) -> Result<QFormer, QFormerError> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use blip2_core::{Blip2Pipeline, GenerationConfig, Options};
-use blip2_io::{dataset::Dataset, image::DecodeOptions};
+use blip2_io::{dataset::Dataset, preprocessing::DecodeOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use blip2_core::{Blip2Error, CheckpointFolder, TextRows, model::Blip2ForPretraining};
 use blip2_io::{
     dataset::{Dataset, LoadedBatch},
-    image::ImageProcessor,
+    preprocessing::ImageProcessor,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 

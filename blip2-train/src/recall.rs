@@ -8,7 +8,7 @@ use blip2_core::{
 };
 use blip2_io::{
     dataset::{Dataset, DatasetError, Loader, OnBroken},
-    image::ImageProcessor,
+    preprocessing::ImageProcessor,
 };
 use burn::tensor::Tensor;
 

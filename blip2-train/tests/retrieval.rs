@@ -9,7 +9,7 @@ use std::path::Path;
 use blip2_core::{Blip2Retrieval, CheckpointFolder, TextRows};
 use blip2_io::{
     dataset::{Dataset, Loader, PictureFile},
-    image::ImageProcessor,
+    preprocessing::ImageProcessor,
 };
 use blip2_train::{
     AdamW, FirstStage, Objective, Recall, Recipe, Schedule, TrainError, Training, train,

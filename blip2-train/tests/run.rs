@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 
 use blip2_io::{
     dataset::{BrokenRecord, Dataset, LoadedBatch, Loader, OnBroken, PictureFile},
-    image::{ImageProcessor, ImageProcessorConfig, Size},
+    preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
 };
 use blip2_kernels::{Linear, RandomWeights};
 use blip2_train::{
@@ -50,10 +50,7 @@ fn loader(folder: &Path, batch: usize) -> Loader {
         height: 4,
         width: 4,
     };
-    let config = ImageProcessorConfig {
-        size,
-        ..Default::default()
-    };
+    let config = ImageProcessorConfig::default().with_size(size);
     let processor = ImageProcessor::new(config).unwrap();
     Loader::new(data, processor).batch(batch).shuffled(5)
 }

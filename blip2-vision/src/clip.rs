@@ -94,16 +94,14 @@ impl ClipVisionModel {
 /// use blip2_vision::{ClipVisionConfig, ClipVisionModelWithProjection, VisionOptions};
 /// use burn::tensor::{Device, Tensor};
 ///
-/// let config = ClipVisionConfig {
-///     hidden_size: 32,
-///     intermediate_size: 64,
-///     projection_dim: 24,
-///     num_hidden_layers: 2,
-///     num_attention_heads: 4,
-///     image_size: 28,
-///     patch_size: 14,
-///     ..Default::default()
-/// };
+/// let config = ClipVisionConfig::default()
+///     .with_hidden_size(32)
+///     .with_intermediate_size(64)
+///     .with_projection_dim(24)
+///     .with_num_hidden_layers(2)
+///     .with_num_attention_heads(4)
+///     .with_image_size(28)
+///     .with_patch_size(14);
 /// let device = Device::flex();
 /// let source = RandomWeights::new(0, 0.02); // or a checkpoint, by `blip2-io`
 /// let model = ClipVisionModelWithProjection::load(&config, &Weights::new(&source, &device))?;

@@ -10,15 +10,13 @@
 //! use blip2_vision::{Blip2VisionConfig, VisionModel, VisionOptions};
 //! use burn::tensor::{Device, Tensor};
 //!
-//! let config = Blip2VisionConfig {
-//!     hidden_size: 32,
-//!     intermediate_size: 64,
-//!     num_hidden_layers: 2,
-//!     num_attention_heads: 4,
-//!     image_size: 28,
-//!     patch_size: 14,
-//!     ..Default::default()
-//! };
+//! let config = Blip2VisionConfig::default()
+//!     .with_hidden_size(32)
+//!     .with_intermediate_size(64)
+//!     .with_num_hidden_layers(2)
+//!     .with_num_attention_heads(4)
+//!     .with_image_size(28)
+//!     .with_patch_size(14);
 //! let device = Device::flex();
 //! let source = RandomWeights::new(0, 0.02); // or a checkpoint, by `blip2-io`
 //! let model = VisionModel::load(&config, &Weights::new(&source, &device).at("vision_model"))?;
@@ -33,7 +31,7 @@
 //! A checkpoint's tower, by way of `blip2-io`, which also makes the pixel values:
 //!
 //! ```no_run
-//! use blip2_io::image::{DecodeOptions, ImageProcessor, decode_file};
+//! use blip2_io::preprocessing::{DecodeOptions, ImageProcessor, decode_file};
 //! use blip2_io::{CheckpointFolder, CheckpointWeights};
 //! use blip2_kernels::Weights;
 //! use blip2_vision::{VisionModel, VisionOptions};

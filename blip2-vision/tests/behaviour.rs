@@ -20,15 +20,13 @@ const ANY_SIZE: VisionOptions = VisionOptions {
 };
 
 fn small() -> Blip2VisionConfig {
-    Blip2VisionConfig {
-        hidden_size: 16,
-        intermediate_size: 32,
-        num_hidden_layers: 2,
-        num_attention_heads: 2,
-        image_size: 12,
-        patch_size: 4,
-        ..Default::default()
-    }
+    Blip2VisionConfig::default()
+        .with_hidden_size(16)
+        .with_intermediate_size(32)
+        .with_num_hidden_layers(2)
+        .with_num_attention_heads(2)
+        .with_image_size(12)
+        .with_patch_size(4)
 }
 
 fn small_model(config: &Blip2VisionConfig, device: &Device) -> Result<VisionModel, VisionError> {

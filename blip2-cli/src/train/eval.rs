@@ -3,7 +3,7 @@
 use std::{fs, io::Write, path::Path};
 
 use blip2_core::{Blip2Pipeline, Blip2Retrieval, CheckpointFolder, Precision, TextRows};
-use blip2_io::{dataset::Dataset, image::ImageProcessor};
+use blip2_io::{dataset::Dataset, preprocessing::ImageProcessor};
 use blip2_train::answer_all;
 use indicatif::ProgressBar;
 use serde_json::json;

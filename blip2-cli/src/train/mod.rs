@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use blip2_core::{CheckpointFolder, Device, Precision, PrecisionPlan, device_by_name};
 use blip2_io::{
     dataset::{Dataset, LoadedBatch, Loader},
-    image::ImageProcessor,
+    preprocessing::ImageProcessor,
 };
 use blip2_train::{
     AdamW, At, Lora, Objective, Recipe, TrainError, Trained, Training, Watch, train,

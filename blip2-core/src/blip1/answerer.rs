@@ -16,7 +16,7 @@ use crate::{
 /// A loaded BLIP-1 that answers questions about pictures (`BlipForQuestionAnswering`).
 ///
 /// ```no_run
-/// use blip2_core::BlipAnswerer;
+/// use blip2_core::{BlipAnswerer, image};
 ///
 /// let blip = BlipAnswerer::from_pretrained("models/blip-vqa-base")?;
 /// let image = image::open("beach.jpg")?;

@@ -9,7 +9,7 @@ use std::{
 use blip2_io::{
     CheckpointFolder, CheckpointWeights, LoadReport,
     config::{BlipConfig, ModelKind},
-    image::{DecodeOptions, ImageProcessor},
+    preprocessing::{DecodeOptions, ImageProcessor},
 };
 use blip2_kernels::Weights;
 use blip2_lm::generate::GenerationConfig;

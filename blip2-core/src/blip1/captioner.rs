@@ -8,7 +8,7 @@ use crate::{Answer, Blip2Error, Options, Picture, Timings, model::BlipForConditi
 /// A loaded BLIP-1 that describes pictures (`BlipForConditionalGeneration`).
 ///
 /// ```no_run
-/// use blip2_core::BlipCaptioner;
+/// use blip2_core::{BlipCaptioner, image};
 ///
 /// let blip = BlipCaptioner::from_pretrained("models/blip-image-captioning-base")?;
 /// let image = image::open("beach.jpg")?;

@@ -3,7 +3,7 @@
 use blip2_io::{
     LoadReport, Tokenizer,
     config::BlipConfig,
-    image::{DecodeOptions, ImageProcessor},
+    preprocessing::{DecodeOptions, ImageProcessor},
 };
 use blip2_lm::{
     LmError,
@@ -140,7 +140,7 @@ macro_rules! common {
                 &self,
                 path: impl AsRef<std::path::Path>,
             ) -> Result<image::RgbImage, Blip2Error> {
-                Ok(blip2_io::image::decode_file(path, &self.parts.decode)?)
+                Ok(blip2_io::preprocessing::decode_file(path, &self.parts.decode)?)
             }
 
             /// The model on tensors.

@@ -16,7 +16,7 @@ use crate::{
 /// together.
 ///
 /// ```no_run
-/// use blip2_core::BlipRetrieval;
+/// use blip2_core::{BlipRetrieval, image};
 ///
 /// let blip = BlipRetrieval::from_pretrained("models/blip-itm-base-coco")?;
 /// let image = image::open("beach.jpg")?;

@@ -5,7 +5,7 @@ use std::{path::Path, sync::OnceLock};
 use blip2_io::{
     CheckpointFolder, LoadReport,
     config::Blip2Config,
-    image::{DecodeOptions, ImageProcessor, Size},
+    preprocessing::{DecodeOptions, ImageProcessor, Size},
 };
 use blip2_lm::generate::GenerationConfig;
 use blip2_vision::VisionOptions;

@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 use blip2_io::{
     LoadReport,
     config::Blip2Config,
-    image::{DecodeOptions, ImageProcessor, Size},
+    preprocessing::{DecodeOptions, ImageProcessor, Size},
     video::{Video, VideoOptions},
 };
 use blip2_lm::generate::GenerationConfig;
@@ -67,7 +67,7 @@ use source::Origin;
 /// One pipeline serves many threads: it is `Send + Sync`, and all methods take `&self`.
 ///
 /// ```no_run
-/// use blip2_core::Blip2Pipeline;
+/// use blip2_core::{Blip2Pipeline, image};
 ///
 /// let blip2 = Blip2Pipeline::from_pretrained("models/blip2-flan-t5-xl")?;
 /// let image = image::open("beach.jpg")?;
@@ -128,7 +128,7 @@ impl Blip2Pipeline {
     /// Its words mean nothing, and its tokens are single bytes.
     ///
     /// ```no_run
-    /// use blip2_core::{Blip2Pipeline, Precision, Preset};
+    /// use blip2_core::{Blip2Pipeline, Precision, Preset, image};
     ///
     /// let blip2 = Blip2Pipeline::builder_random(Preset::Blip2Opt2_7b, 0)
     ///     .precision(Precision::Bf16)
@@ -147,7 +147,7 @@ impl Blip2Pipeline {
     ///
     /// [`Blip2Error::Image`] naming the file and what is wrong with it.
     pub fn open(&self, path: impl AsRef<std::path::Path>) -> Result<image::RgbImage, Blip2Error> {
-        Ok(blip2_io::image::decode_file(path, &self.decode)?)
+        Ok(blip2_io::preprocessing::decode_file(path, &self.decode)?)
     }
 
     /// Opens the frames of a video that the model looks at: of a folder of frames or an animated
@@ -159,7 +159,7 @@ impl Blip2Pipeline {
     /// naming the file or folder and what is wrong with it.
     pub fn open_video(&self, path: impl AsRef<std::path::Path>) -> Result<Video, Blip2Error> {
         let frames = self.model.num_frames();
-        let options = VideoOptions::default().decode(self.decode);
+        let options = VideoOptions::default().with_decode(self.decode);
         let video = Video::open(path, frames, &options)?;
         if frames == 1 {
             let found = Some(video.len());

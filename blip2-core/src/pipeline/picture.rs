@@ -1,7 +1,7 @@
 //! What may be asked about: any image of the `image` crate, or a video.
 
 use blip2_io::{
-    image::{ImageProcessor, PixelValues, Transparency, to_rgb},
+    preprocessing::{ImageProcessor, PixelValues, Transparency, to_rgb},
     video::Video,
 };
 use burn::tensor::{Device, Tensor};

@@ -110,7 +110,7 @@ impl Blip2Pipeline {
     ///
     /// ```no_run
     /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("models/blip2-flan-t5-xl")?;
-    /// # let image = image::open("beach.jpg")?;
+    /// # let image = blip2_core::image::open("beach.jpg")?;
     /// for answer in blip2.rank(&image, "Where is this?", &["at the beach", "in a city"])? {
     ///     println!("{answer}: {:.0} %", 100.0 * answer.share);
     /// }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Tokenizer,
     config::{Blip2Config, PromptConfig},
-    image::{ImageProcessorConfig, Size},
+    preprocessing::{ImageProcessorConfig, Size},
 };
 use blip2_kernels::{RandomWeights, Weights};
 use burn::tensor::Device;
@@ -82,13 +82,10 @@ impl Parts {
         Ok(Self {
             tokenizer: byte_tokenizer::tokenizer(&config)?,
             reader: None,
-            image_processor: ImageProcessorConfig {
-                size: Size {
-                    height: side,
-                    width: side,
-                },
-                ..ImageProcessorConfig::default()
-            },
+            image_processor: ImageProcessorConfig::default().with_size(Size {
+                height: side,
+                width: side,
+            }),
             prompts: PromptConfig::default(),
             origin: Origin::Random { seed },
             config,

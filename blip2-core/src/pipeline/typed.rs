@@ -96,7 +96,7 @@ impl Blip2Pipeline {
     ///
     /// ```no_run
     /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("models/blip2-flan-t5-xl")?;
-    /// # let image = image::open("beach.jpg")?;
+    /// # let image = blip2_core::image::open("beach.jpg")?;
     /// if blip2.answer_as::<bool>(&image, "Is there a dog?")?.value {
     ///     let dogs = blip2.answer_as::<u32>(&image, "How many dogs are there?")?.value;
     ///     println!("{dogs} dogs");

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::OnceLock};
 use blip2_io::{
     CheckpointFolder, CheckpointWeights,
     config::ModelKind,
-    image::{DecodeOptions, ImageProcessor},
+    preprocessing::{DecodeOptions, ImageProcessor},
 };
 use blip2_kernels::{Precision, Weights};
 use burn::tensor::Device;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_io::image::{DecodeOptions, ImageProcessor};
+use blip2_io::preprocessing::{DecodeOptions, ImageProcessor};
 use burn::tensor::Device;
 
 use super::{
@@ -113,7 +113,7 @@ impl ImageEmbedder {
     ///
     /// [`Blip2Error::Image`] naming the file and what is wrong with it.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<image::RgbImage, Blip2Error> {
-        Ok(blip2_io::image::decode_file(path, &self.decode)?)
+        Ok(blip2_io::preprocessing::decode_file(path, &self.decode)?)
     }
 
     /// A picture in the space that it shares with texts.

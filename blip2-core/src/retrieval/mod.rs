@@ -11,7 +11,7 @@ use std::{path::Path, sync::OnceLock};
 use blip2_io::{
     Checkpoint, CheckpointFolder, LoadReport,
     config::Blip2Config,
-    image::{DecodeOptions, ImageProcessor},
+    preprocessing::{DecodeOptions, ImageProcessor},
 };
 use blip2_kernels::Precision;
 use burn::tensor::Device;
@@ -42,7 +42,7 @@ use embedding::{of_images, of_texts};
 /// take `&self`.
 ///
 /// ```no_run
-/// use blip2_core::Blip2Retrieval;
+/// use blip2_core::{Blip2Retrieval, image};
 ///
 /// let blip2 = Blip2Retrieval::from_pretrained("models/blip2-itm-vit-g")?;
 /// let image = image::open("beach.jpg")?;
@@ -100,7 +100,7 @@ impl Blip2Retrieval {
     ///
     /// [`Blip2Error::Image`] naming the file and what is wrong with it.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<image::RgbImage, Blip2Error> {
-        Ok(blip2_io::image::decode_file(path, &self.decode)?)
+        Ok(blip2_io::preprocessing::decode_file(path, &self.decode)?)
     }
 
     /// The probability that a text describes a picture, between 0 and 1: the matching head's, which

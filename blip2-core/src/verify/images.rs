@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_io::image::{
+use blip2_io::preprocessing::{
     DecodeOptions, ImageProcessor, ImageProcessorConfig, PixelValues, Resample, Size, Transparency,
     decode_file, resize,
 };
@@ -109,10 +109,7 @@ fn options(golden: &Golden, report: &mut Report) -> Result<(), VerifyError> {
 
 /// A decoded file against its golden: to the bit, but for JPEG.
 fn decode(path: &Path, transparency: Transparency, reference: &GoldenTensor) -> Outcome {
-    let options = DecodeOptions {
-        transparency,
-        ..DecodeOptions::default()
-    };
+    let options = DecodeOptions::default().with_transparency(transparency);
     let found = match decode_file(path, &options) {
         Ok(found) => found,
         Err(error) => {
@@ -192,10 +189,7 @@ fn values(
         height: height as u32,
         width: width as u32,
     };
-    let mut config = ImageProcessorConfig {
-        size,
-        ..ImageProcessorConfig::default()
-    };
+    let mut config = ImageProcessorConfig::default().with_size(size);
     change(&mut config);
     let found = ImageProcessor::new(config).and_then(|processor| processor.process(rgb));
     match found {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_io::{CheckpointFolder, image::ImageProcessor};
+use blip2_io::{CheckpointFolder, preprocessing::ImageProcessor};
 use blip2_lm::LanguageModel;
 use blip2_vision::VisionOptions;
 use burn::tensor::Tensor;

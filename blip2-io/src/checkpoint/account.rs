@@ -7,7 +7,7 @@ use std::{
 
 use super::{Checkpoint, Entry, LoadReport, Misshapen, Missing};
 
-/// The account of a load. A model asks through a shared reference, so it is kept in cells.
+/// The record of a load. A model asks through a shared reference, so it is kept in cells.
 #[derive(Debug, Default)]
 pub(super) struct Account {
     used: RefCell<BTreeSet<String>>,

@@ -43,9 +43,10 @@ pub(super) struct PackedEntry {
 }
 
 impl PackedEntry {
-    /// Whether so many bytes of a tensor are this matrix; else what is wrong.
+    /// Whether `found` bytes of format `dtype` can be this matrix; else what is wrong.
     pub(super) fn check(&self, name: &str, dtype: DType, found: usize) -> Result<(), String> {
-        // Beyond any file, and far from where the size would overflow.
+        // The shape comes from the file. It is beyond any file from here on, and the format's
+        // arithmetic is still far from where it would overflow.
         const LARGEST: usize = 1 << 40;
         let [outputs, inputs] = self.shape;
         if outputs > LARGEST || inputs > LARGEST || outputs.saturating_mul(inputs) > LARGEST {
@@ -139,6 +140,8 @@ pub(crate) fn write(
     let plans = plan(tensors, device);
     let partial = partial(path);
     let failed = |source| IoError::write(path, source);
+    // Under its own name the file appears whole or not at all: a process that maps the old one keeps
+    // it, and one that opens the new one finds no half of it.
     let written = (|| {
         let mut file = BufWriter::new(File::create(&partial).map_err(failed)?);
         let header = header(&plans, files);
@@ -202,6 +205,9 @@ fn plan<'t>(tensors: &'t [PlannedTensor], device: &Device) -> Vec<Plan<'t>> {
         by_name.entry(&tensor.name).or_insert(plan);
     }
     let mut plans: Vec<_> = by_name.into_values().collect();
+    // Packed matrices are whole multiples of 64 bytes, so each leaves the next one aligned; then an
+    // `f32` can follow at any multiple of 4 and a 16-bit number at any of 2. No byte is padding. The
+    // sort is stable: names stay in order, and equal plans give equal files.
     plans.sort_by_key(|plan| match plan.kind {
         Kind::Matrix(_) => 0,
         Kind::Floats(dtype) => 16 - dtype.size(),
@@ -242,6 +248,7 @@ fn header(plans: &[Plan<'_>], files: &BTreeMap<String, String>) -> Vec<u8> {
     }
     entries.insert("__metadata__".into(), Value::Object(metadata));
     let mut text = Value::Object(entries).to_string().into_bytes();
+    // The format begins with the header's length in 8 bytes, and allows spaces behind its JSON.
     let len = (text.len() + 8).next_multiple_of(64) - 8;
     text.resize(len, b' ');
     let mut header = (len as u64).to_le_bytes().to_vec();

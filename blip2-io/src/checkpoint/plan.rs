@@ -9,6 +9,7 @@ use super::{Checkpoint, LoadReport, account::Account};
 
 /// One tensor of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlannedTensor {
     /// Its full name.
     pub name: String,
@@ -84,7 +85,7 @@ impl<'c> WeightPlan<'c> {
         self
     }
 
-    /// What a load would report: the same account, without loading. Names that end in one of
+    /// What a load would report, without loading. Names that end in one of
     /// `ignorable` are not reported as unused.
     pub fn report(&self, ignorable: &[&str]) -> LoadReport {
         let Some(checkpoint) = self.checkpoint else {

@@ -1,4 +1,4 @@
-//! The account of a load: what was missing, misshapen or unused.
+//! The report of a load: what was missing, misshapen or unused.
 
 use std::fmt;
 

@@ -8,7 +8,8 @@ use burn::tensor::{AllocationProperty, Bytes, TensorData};
 use super::{Checkpoint, Entry, LoadReport, account::Account};
 use crate::IoError;
 
-/// Answers a model's requests from a checkpoint and keeps the account.
+/// The tensors of a checkpoint as a model asks for them, with a record of what was asked: what is
+/// missing, misshapen or unused.
 ///
 /// A tensor that is held as it is stored is a view into the mapped file and costs no memory of its
 /// own; any other is converted by itself, so that the model is never there twice.
@@ -33,7 +34,7 @@ pub struct CheckpointWeights<'c> {
 }
 
 impl<'c> CheckpointWeights<'c> {
-    /// A source over `checkpoint` with a clean account.
+    /// A source over `checkpoint`, of which nothing was asked yet.
     pub fn new(checkpoint: &'c Checkpoint) -> Self {
         Self {
             checkpoint,
@@ -41,7 +42,7 @@ impl<'c> CheckpointWeights<'c> {
         }
     }
 
-    /// Closes the account.
+    /// What was missing, misshapen or unused.
     ///
     /// Unused tensors are reported and are no error, as in `transformers`; names that end in one
     /// of `ignorable` (duplicates of tied weights, buffers) are not even reported.
@@ -93,6 +94,7 @@ impl WeightSource for CheckpointWeights<'_> {
             return Some(data);
         }
         let converted = data.convert_dtype(held);
+        // The pages that were read for it are of no more use, and would count as the process's.
         self.checkpoint.release(request.name);
         Some(converted)
     }
@@ -134,6 +136,8 @@ impl Checkpoint {
             return Some(TensorData::new(values, entry.shape.clone()));
         }
         let bytes = self.bytes(entry)?;
+        // A safetensors header may have any length, so its tensors may begin anywhere; Burn reads
+        // them as slices of their format, which must be aligned.
         let aligned = bytes.as_ptr().addr().is_multiple_of(entry.dtype.size());
         let bytes = if aligned && !bytes.is_empty() {
             Bytes::from_shared(bytes, AllocationProperty::File)

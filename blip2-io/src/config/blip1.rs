@@ -8,9 +8,10 @@ use super::{
     one_or_many,
 };
 
-/// `BlipConfig`: the first BLIP, an image encoder and a BERT that looks at what it encoded.
+/// `BlipConfig`: the first BLIP, an image encoder, and a BERT with cross-attention to its output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip")]
+#[non_exhaustive]
 pub struct BlipConfig {
     /// The text encoder's and decoder's.
     pub text_config: BlipTextConfig,
@@ -18,9 +19,16 @@ pub struct BlipConfig {
     pub vision_config: BlipVisionConfig,
     /// The width of the space that retrieval shares between pictures and texts. Default 256.
     pub image_text_hidden_size: usize,
-    /// Whether the output head is the table of words. Default true.
+    /// Whether the output head is the table of token embeddings. Default true.
     pub tie_word_embeddings: bool,
 }
+
+setters! { BlipConfig {
+    with_text_config(text_config: BlipTextConfig),
+    with_vision_config(vision_config: BlipVisionConfig),
+    with_image_text_hidden_size(image_text_hidden_size: usize),
+    with_tie_word_embeddings(tie_word_embeddings: bool),
+} }
 
 impl Default for BlipConfig {
     fn default() -> Self {
@@ -78,6 +86,7 @@ impl BlipConfig {
 /// `BlipTextConfig`: BERT with cross-attention in every layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip_text_model")]
+#[non_exhaustive]
 pub struct BlipTextConfig {
     /// The size of the vocabulary. Default 30524.
     pub vocab_size: usize,
@@ -112,6 +121,24 @@ pub struct BlipTextConfig {
     /// Label smoothing of the training loss. Default 0.
     pub label_smoothing: f64,
 }
+
+setters! { BlipTextConfig {
+    with_vocab_size(vocab_size: usize),
+    with_hidden_size(hidden_size: usize),
+    with_encoder_hidden_size(encoder_hidden_size: usize),
+    with_intermediate_size(intermediate_size: usize),
+    with_num_hidden_layers(num_hidden_layers: usize),
+    with_num_attention_heads(num_attention_heads: usize),
+    with_max_position_embeddings(max_position_embeddings: usize),
+    with_hidden_act(hidden_act: Activation),
+    with_layer_norm_eps(layer_norm_eps: f64),
+    with_bos_token_id(bos_token_id: Option<u32>),
+    with_eos_token_id(eos_token_id: Vec<u32>),
+    with_pad_token_id(pad_token_id: Option<u32>),
+    with_sep_token_id(sep_token_id: Option<u32>),
+    with_is_decoder(is_decoder: bool),
+    with_label_smoothing(label_smoothing: f64),
+} }
 
 impl Default for BlipTextConfig {
     fn default() -> Self {
@@ -183,6 +210,7 @@ impl BlipTextConfig {
 /// `BlipVisionConfig`; the defaults are ViT-B/16 at 384 pixels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip_vision_model")]
+#[non_exhaustive]
 pub struct BlipVisionConfig {
     /// The width of a token. Default 768.
     pub hidden_size: usize,
@@ -201,6 +229,17 @@ pub struct BlipVisionConfig {
     /// The epsilon of the layer norms. Default 1e-5.
     pub layer_norm_eps: f64,
 }
+
+setters! { BlipVisionConfig {
+    with_hidden_size(hidden_size: usize),
+    with_intermediate_size(intermediate_size: usize),
+    with_num_hidden_layers(num_hidden_layers: usize),
+    with_num_attention_heads(num_attention_heads: usize),
+    with_image_size(image_size: usize),
+    with_patch_size(patch_size: usize),
+    with_hidden_act(hidden_act: Activation),
+    with_layer_norm_eps(layer_norm_eps: f64),
+} }
 
 impl Default for BlipVisionConfig {
     fn default() -> Self {

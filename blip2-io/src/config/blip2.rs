@@ -26,7 +26,7 @@ impl Blip2Variant {
         self != Self::Blip2
     }
 
-    /// How many frames the model looks at together: 4 of a video, else 1.
+    /// The number of frames that are encoded together: 4 of a video, else 1.
     pub fn num_frames(self) -> usize {
         match self {
             Self::InstructBlipVideo => 4,
@@ -38,6 +38,7 @@ impl Blip2Variant {
 /// `Blip2Config`, `InstructBlipConfig` and `InstructBlipVideoConfig`; the defaults are a ViT-g, a
 /// Q-Former of 32 queries, and OPT-125M.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Blip2Config {
     /// The model. Default `blip-2`.
     pub model_type: Blip2Variant,
@@ -66,6 +67,20 @@ pub struct Blip2Config {
     /// The classes that the checkpoint was saved from.
     pub architectures: Vec<String>,
 }
+
+setters! { Blip2Config {
+    with_model_type(model_type: Blip2Variant),
+    with_vision_config(vision_config: Blip2VisionConfig),
+    with_qformer_config(qformer_config: Blip2QFormerConfig),
+    with_text_config(text_config: TextConfig),
+    with_num_query_tokens(num_query_tokens: usize),
+    with_image_text_hidden_size(image_text_hidden_size: usize),
+    with_image_token_index(image_token_index: Option<u32>),
+    with_initializer_factor(initializer_factor: f64),
+    with_initializer_range(initializer_range: f64),
+    with_dtype(dtype: Option<String>),
+    with_architectures(architectures: Vec<String>),
+} }
 
 impl Default for Blip2Config {
     fn default() -> Self {

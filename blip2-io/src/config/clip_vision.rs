@@ -8,6 +8,7 @@ use super::{ConfigError, vision::check_tower};
 /// `CLIPVisionConfig`; the defaults are ViT-B/32.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "clip_vision_model")]
+#[non_exhaustive]
 pub struct ClipVisionConfig {
     /// The width of a token. Default 768.
     pub hidden_size: usize,
@@ -36,6 +37,22 @@ pub struct ClipVisionConfig {
     /// A factor on the standard deviation of initial weights. Default 1.
     pub initializer_factor: f64,
 }
+
+setters! { ClipVisionConfig {
+    with_hidden_size(hidden_size: usize),
+    with_intermediate_size(intermediate_size: usize),
+    with_projection_dim(projection_dim: usize),
+    with_num_hidden_layers(num_hidden_layers: usize),
+    with_num_attention_heads(num_attention_heads: usize),
+    with_num_channels(num_channels: usize),
+    with_image_size(image_size: usize),
+    with_patch_size(patch_size: usize),
+    with_hidden_act(hidden_act: Activation),
+    with_layer_norm_eps(layer_norm_eps: f64),
+    with_attention_dropout(attention_dropout: f64),
+    with_initializer_range(initializer_range: f64),
+    with_initializer_factor(initializer_factor: f64),
+} }
 
 impl Default for ClipVisionConfig {
     fn default() -> Self {

@@ -31,6 +31,12 @@ pub enum ModelKind {
     BlipAnswer,
     /// BLIP-1 that compares pictures with texts: `BlipForImageTextRetrieval`.
     BlipRetrieval,
+    /// A language model alone, OPT: `OPTForCausalLM`.
+    Opt,
+    /// A language model alone, T5, such as Flan-T5: `T5ForConditionalGeneration`.
+    T5,
+    /// A language model alone, LLaMA, such as Vicuna: `LlamaForCausalLM`.
+    Llama,
 }
 
 /// What a model can do.
@@ -51,8 +57,10 @@ pub enum Ability {
     EmbedImage,
     /// Put texts into a space that they share with pictures.
     EmbedText,
-    /// Turn pictures into one vector for each patch.
+    /// Encode pictures as one vector for each patch.
     EncodeImage,
+    /// Continue texts, without pictures.
+    ContinueText,
 }
 
 /// A line of the table by which a folder is recognised. Of several with the same `model_type` the
@@ -65,7 +73,7 @@ struct Member {
 }
 
 /// Everything that is recognised; a new member of the family is one more line.
-const MEMBERS: [Member; 11] = [
+const MEMBERS: [Member; 14] = [
     Member {
         kind: ModelKind::Blip2,
         model_types: &["blip-2"],
@@ -132,6 +140,24 @@ const MEMBERS: [Member; 11] = [
         classes: &["BlipForImageTextRetrieval"],
         abilities: &[Ability::Match, Ability::EmbedImage, Ability::EmbedText],
     },
+    Member {
+        kind: ModelKind::Opt,
+        model_types: &["opt"],
+        classes: &["OPTForCausalLM"],
+        abilities: &[Ability::ContinueText],
+    },
+    Member {
+        kind: ModelKind::T5,
+        model_types: &["t5"],
+        classes: &["T5ForConditionalGeneration"],
+        abilities: &[Ability::ContinueText],
+    },
+    Member {
+        kind: ModelKind::Llama,
+        model_types: &["llama"],
+        classes: &["LlamaForCausalLM"],
+        abilities: &[Ability::ContinueText],
+    },
 ];
 
 impl ModelKind {
@@ -190,6 +216,13 @@ impl ModelKind {
         self.abilities().contains(&ability)
     }
 
+    /// Whether it is a language model alone, as [`CheckpointFolder::text_config`] reads it.
+    ///
+    /// [`CheckpointFolder::text_config`]: crate::CheckpointFolder::text_config
+    pub fn is_language_model(self) -> bool {
+        self.can(Ability::ContinueText)
+    }
+
     /// What it can do, in words.
     pub fn describe(self) -> String {
         let abilities: Vec<_> = self.abilities().iter().map(ToString::to_string).collect();
@@ -198,6 +231,16 @@ impl ModelKind {
             [one] => one.clone(),
             [first @ .., last] => format!("{} and {last}", first.join(", ")),
         }
+    }
+
+    /// Its class behind `a` or `an`, for messages.
+    pub(crate) fn with_article(self) -> String {
+        let class = self.class();
+        let article = match class.starts_with(['A', 'E', 'I', 'O']) {
+            true => "an",
+            false => "a",
+        };
+        format!("{article} {class}")
     }
 
     /// A kind without a line cannot be made by [`detect`](Self::detect); a test sees to it that
@@ -250,6 +293,7 @@ impl fmt::Display for Ability {
             Self::EmbedImage => "embed pictures",
             Self::EmbedText => "embed texts",
             Self::EncodeImage => "encode pictures",
+            Self::ContinueText => "continue texts",
         })
     }
 }
@@ -293,7 +337,8 @@ mod tests {
         assert_eq!(ModelKind::Blip2Text.describe(), "embed texts");
         assert_eq!(
             ModelKind::known_types(),
-            "`blip-2`, `instructblip`, `instructblipvideo`, `clip_vision_model`, `clip`, `blip`"
+            "`blip-2`, `instructblip`, `instructblipvideo`, `clip_vision_model`, `clip`, `blip`, \
+             `opt`, `t5`, `llama`"
         );
     }
 }

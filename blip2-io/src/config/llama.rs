@@ -10,6 +10,7 @@ use super::{
 
 /// `LlamaConfig`; the defaults are LLaMA-7B.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct LlamaConfig {
     /// The size of the vocabulary. Default 32000.
     pub vocab_size: usize,
@@ -46,7 +47,7 @@ pub struct LlamaConfig {
     pub pretraining_tp: usize,
     /// Whether the output head is the table of token embeddings. Default false.
     pub tie_word_embeddings: bool,
-    /// How positions turn queries and keys; also spelled `rope_theta` and `rope_scaling`. Default:
+    /// The rotary position embeddings; also spelled `rope_theta` and `rope_scaling`. Default:
     /// unscaled, of base 10000.
     pub rope_parameters: RopeParameters,
     /// Whether queries, keys, values and the attention's output have a bias. Default false.
@@ -56,6 +57,29 @@ pub struct LlamaConfig {
     /// Whether the MLP has biases. Default false.
     pub mlp_bias: bool,
 }
+
+setters! { LlamaConfig {
+    with_vocab_size(vocab_size: usize),
+    with_hidden_size(hidden_size: usize),
+    with_intermediate_size(intermediate_size: usize),
+    with_num_hidden_layers(num_hidden_layers: usize),
+    with_num_attention_heads(num_attention_heads: usize),
+    with_num_key_value_heads(num_key_value_heads: usize),
+    with_head_dim(head_dim: usize),
+    with_hidden_act(hidden_act: Activation),
+    with_max_position_embeddings(max_position_embeddings: usize),
+    with_initializer_range(initializer_range: f64),
+    with_rms_norm_eps(rms_norm_eps: f64),
+    with_pad_token_id(pad_token_id: Option<u32>),
+    with_bos_token_id(bos_token_id: Option<u32>),
+    with_eos_token_id(eos_token_id: Vec<u32>),
+    with_pretraining_tp(pretraining_tp: usize),
+    with_tie_word_embeddings(tie_word_embeddings: bool),
+    with_rope_parameters(rope_parameters: RopeParameters),
+    with_attention_bias(attention_bias: bool),
+    with_attention_dropout(attention_dropout: f64),
+    with_mlp_bias(mlp_bias: bool),
+} }
 
 impl Default for LlamaConfig {
     fn default() -> Self {
@@ -191,7 +215,7 @@ impl LlamaConfig {
             return Err(ConfigError::value(PART, key, value, reason));
         }
         if !self.head_dim.is_multiple_of(2) {
-            let reason = "must be even: positions turn pairs of numbers".into();
+            let reason = "must be even: rotary positions rotate pairs of numbers".into();
             return Err(ConfigError::value(PART, "head_dim", self.head_dim, reason));
         }
         self.rope_parameters.validate(self.head_dim)

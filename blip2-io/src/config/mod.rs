@@ -15,6 +15,20 @@
 //! assert!(matches!(config.text_config, TextConfig::Opt(_)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Every field is public, and has a setter for configurations that are written in a program:
+//!
+//! ```
+//! use blip2_io::config::OptConfig;
+//!
+//! let config = OptConfig::default()
+//!     .with_hidden_size(64)
+//!     .with_word_embed_proj_dim(64)
+//!     .with_num_attention_heads(4);
+//! config.validate()?;
+//! assert_eq!(config.vocab_size, 50272);
+//! # Ok::<(), blip2_io::config::ConfigError>(())
+//! ```
 
 mod blip1;
 mod blip2;
@@ -33,6 +47,8 @@ mod vision;
 use std::fmt::Display;
 
 use serde::{Deserialize, Deserializer, Serializer};
+
+use crate::ErrorKind;
 
 pub use blip1::{BlipConfig, BlipTextConfig, BlipVisionConfig};
 pub use blip2::{Blip2Config, Blip2Variant};
@@ -72,6 +88,16 @@ impl ConfigError {
             value: value.to_string(),
             reason,
         }
+    }
+
+    /// What is at fault: always a value.
+    pub fn kind(&self) -> ErrorKind {
+        ErrorKind::Invalid
+    }
+
+    /// The part of the configuration that the key is in, as in `vision_config`.
+    pub fn part(&self) -> &'static str {
+        self.part
     }
 
     /// The key at fault.

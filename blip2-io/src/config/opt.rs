@@ -7,6 +7,7 @@ use super::{ConfigError, check_heads, check_positive, one_if_single, one_or_many
 
 /// `OPTConfig`; the defaults are OPT-125M.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct OptConfig {
     /// The size of the vocabulary. Default 50272.
     pub vocab_size: usize,
@@ -49,6 +50,28 @@ pub struct OptConfig {
     /// Whether the output head is the table of token embeddings. Default true.
     pub tie_word_embeddings: bool,
 }
+
+setters! { OptConfig {
+    with_vocab_size(vocab_size: usize),
+    with_hidden_size(hidden_size: usize),
+    with_num_hidden_layers(num_hidden_layers: usize),
+    with_ffn_dim(ffn_dim: usize),
+    with_max_position_embeddings(max_position_embeddings: usize),
+    with_do_layer_norm_before(do_layer_norm_before: bool),
+    with_remove_final_layer_norm(remove_final_layer_norm: bool),
+    with_word_embed_proj_dim(word_embed_proj_dim: usize),
+    with_dropout(dropout: f64),
+    with_attention_dropout(attention_dropout: f64),
+    with_num_attention_heads(num_attention_heads: usize),
+    with_activation_function(activation_function: Activation),
+    with_init_std(init_std: f64),
+    with_pad_token_id(pad_token_id: Option<u32>),
+    with_bos_token_id(bos_token_id: Option<u32>),
+    with_eos_token_id(eos_token_id: Vec<u32>),
+    with_enable_bias(enable_bias: bool),
+    with_layer_norm_elementwise_affine(layer_norm_elementwise_affine: bool),
+    with_tie_word_embeddings(tie_word_embeddings: bool),
+} }
 
 impl Default for OptConfig {
     fn default() -> Self {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::ImageProcessorConfig;
+use crate::preprocessing::ImageProcessorConfig;
 
 /// `processor_config.json`: how pictures and texts are brought together.
 ///
@@ -10,6 +10,7 @@ use crate::image::ImageProcessorConfig;
 /// [`CheckpointFolder::image_processor`](crate::CheckpointFolder::image_processor) looks in both.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct ProcessorConfig {
     /// How pictures are prepared. Default none.
     pub image_processor: Option<ImageProcessorConfig>,
@@ -17,3 +18,8 @@ pub struct ProcessorConfig {
     /// Default none.
     pub num_query_tokens: Option<usize>,
 }
+
+setters! { ProcessorConfig {
+    with_image_processor(image_processor: Option<ImageProcessorConfig>),
+    with_num_query_tokens(num_query_tokens: Option<usize>),
+} }

@@ -17,6 +17,7 @@ use super::ConfigError;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PromptConfig {
     /// What a question is put into, with `{}` for the question. Default: the language model's.
     pub answer_template: Option<String>,
@@ -25,6 +26,12 @@ pub struct PromptConfig {
     /// Texts that end an answer, beside the end token. Default none.
     pub stop: Vec<String>,
 }
+
+setters! { PromptConfig {
+    with_answer_template(answer_template: Option<String>),
+    with_caption_prompt(caption_prompt: Option<String>),
+    with_stop(stop: Vec<String>),
+} }
 
 impl PromptConfig {
     /// Checks that the template has exactly one place for the question.

@@ -8,6 +8,7 @@ use super::{ConfigError, check_epsilon, check_heads, check_positive};
 /// `Blip2QFormerConfig`; the defaults are BERT base with cross-attention in every second layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip_2_qformer")]
+#[non_exhaustive]
 pub struct Blip2QFormerConfig {
     /// The size of the text vocabulary. Default 30522.
     pub vocab_size: usize,
@@ -35,7 +36,7 @@ pub struct Blip2QFormerConfig {
     pub pad_token_id: Option<u32>,
     /// How positions are encoded; only `absolute` is known. Default `absolute`.
     pub position_embedding_type: String,
-    /// Every so many layers, counted from the first, have cross-attention. Default 2.
+    /// Layers whose index, from 0, is a multiple of this have cross-attention. Default 2.
     pub cross_attention_frequency: usize,
     /// The width of the encoded picture. `Blip2Config` sets it to the vision tower's width.
     /// Default 1408.
@@ -43,6 +44,25 @@ pub struct Blip2QFormerConfig {
     /// Whether the layers have a branch for text beside the one for queries. Default false.
     pub use_qformer_text_input: bool,
 }
+
+setters! { Blip2QFormerConfig {
+    with_vocab_size(vocab_size: usize),
+    with_hidden_size(hidden_size: usize),
+    with_num_hidden_layers(num_hidden_layers: usize),
+    with_num_attention_heads(num_attention_heads: usize),
+    with_intermediate_size(intermediate_size: usize),
+    with_hidden_act(hidden_act: Activation),
+    with_hidden_dropout_prob(hidden_dropout_prob: f64),
+    with_attention_probs_dropout_prob(attention_probs_dropout_prob: f64),
+    with_max_position_embeddings(max_position_embeddings: usize),
+    with_initializer_range(initializer_range: f64),
+    with_layer_norm_eps(layer_norm_eps: f64),
+    with_pad_token_id(pad_token_id: Option<u32>),
+    with_position_embedding_type(position_embedding_type: String),
+    with_cross_attention_frequency(cross_attention_frequency: usize),
+    with_encoder_hidden_size(encoder_hidden_size: usize),
+    with_use_qformer_text_input(use_qformer_text_input: bool),
+} }
 
 impl Default for Blip2QFormerConfig {
     fn default() -> Self {

@@ -1,4 +1,4 @@
-//! How positions turn queries and keys.
+//! Rotary position embeddings (RoPE; Su et al., 2021).
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -24,12 +24,13 @@ pub enum RopeType {
     LongRope,
     /// LLaMA 3.1's ramp between kept and divided frequencies.
     Llama3,
-    /// Only the first frequencies turn at all.
+    /// Only the first frequencies rotate at all.
     Proportional,
 }
 
 /// `rope_parameters`, which older files spell `rope_scaling`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct RopeParameters {
     /// The kind, which older files spell `type`. Default `default`.
     pub rope_type: RopeType,
@@ -72,10 +73,28 @@ pub struct RopeParameters {
     /// `llama3`: the original context over this is the longest wavelength that is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub high_freq_factor: Option<f64>,
-    /// `proportional`: the share of a head's numbers that turn. Default 1.
+    /// `proportional`: the share of a head's numbers that are rotated. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partial_rotary_factor: Option<f64>,
 }
+
+setters! { RopeParameters {
+    with_rope_type(rope_type: RopeType),
+    with_rope_theta(rope_theta: Option<f64>),
+    with_factor(factor: Option<f64>),
+    with_original_max_position_embeddings(original_max_position_embeddings: Option<usize>),
+    with_attention_factor(attention_factor: Option<f64>),
+    with_beta_fast(beta_fast: Option<f64>),
+    with_beta_slow(beta_slow: Option<f64>),
+    with_mscale(mscale: Option<f64>),
+    with_mscale_all_dim(mscale_all_dim: Option<f64>),
+    with_truncate(truncate: Option<bool>),
+    with_short_factor(short_factor: Option<Vec<f64>>),
+    with_long_factor(long_factor: Option<Vec<f64>>),
+    with_low_freq_factor(low_freq_factor: Option<f64>),
+    with_high_freq_factor(high_freq_factor: Option<f64>),
+    with_partial_rotary_factor(partial_rotary_factor: Option<f64>),
+} }
 
 impl<'de> Deserialize<'de> for RopeParameters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -198,8 +217,8 @@ impl RopeParameters {
         Ok(())
     }
 
-    /// A head that turns in part works in the reference's LLaMA only as `proportional`, and
-    /// `default` does not look at the key.
+    /// A head that is rotated in part works in the reference's LLaMA only as `proportional`, and
+    /// `default` ignores the key.
     fn check_share(&self) -> Result<(), ConfigError> {
         let Some(share) = self.partial_rotary_factor else {
             return Ok(());
@@ -214,7 +233,7 @@ impl RopeParameters {
         }
         let reason = match self.rope_type {
             RopeType::Proportional => "must be between 0 and 1".into(),
-            kind => format!("LLaMA turns whole heads with rope_type = {kind:?}"),
+            kind => format!("LLaMA rotates whole heads with rope_type = {kind:?}"),
         };
         let key = "partial_rotary_factor";
         Err(ConfigError::value(PART, key, share, reason))

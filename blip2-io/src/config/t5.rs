@@ -7,6 +7,7 @@ use super::{ConfigError, check_epsilon, check_positive, one_if_single, one_or_ma
 
 /// `T5Config`; the defaults are T5 small.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct T5Config {
     /// The size of the vocabulary. Default 32128.
     pub vocab_size: usize,
@@ -50,6 +51,28 @@ pub struct T5Config {
     /// the file says `tie_word_embeddings: false`.
     pub scale_decoder_outputs: bool,
 }
+
+setters! { T5Config {
+    with_vocab_size(vocab_size: usize),
+    with_d_model(d_model: usize),
+    with_d_kv(d_kv: usize),
+    with_d_ff(d_ff: usize),
+    with_num_layers(num_layers: usize),
+    with_num_decoder_layers(num_decoder_layers: usize),
+    with_num_heads(num_heads: usize),
+    with_relative_attention_num_buckets(relative_attention_num_buckets: usize),
+    with_relative_attention_max_distance(relative_attention_max_distance: usize),
+    with_dropout_rate(dropout_rate: f64),
+    with_layer_norm_epsilon(layer_norm_epsilon: f64),
+    with_initializer_factor(initializer_factor: f64),
+    with_dense_act_fn(dense_act_fn: Activation),
+    with_is_gated_act(is_gated_act: bool),
+    with_pad_token_id(pad_token_id: Option<u32>),
+    with_bos_token_id(bos_token_id: Option<u32>),
+    with_eos_token_id(eos_token_id: Vec<u32>),
+    with_decoder_start_token_id(decoder_start_token_id: Option<u32>),
+    with_scale_decoder_outputs(scale_decoder_outputs: bool),
+} }
 
 impl Default for T5Config {
     fn default() -> Self {

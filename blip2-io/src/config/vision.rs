@@ -8,6 +8,7 @@ use super::{ConfigError, check_epsilon, check_heads, check_positive};
 /// `Blip2VisionConfig`; the defaults are ViT-g, the tower of the published checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Blip2VisionConfig {
     /// Which tower it is. Default EVA's.
     #[serde(rename = "model_type")]
@@ -37,7 +38,22 @@ pub struct Blip2VisionConfig {
     pub qkv_bias: bool,
 }
 
-/// Which tower a BLIP-2 looks with, by the `model_type` of its `vision_config`.
+setters! { Blip2VisionConfig {
+    with_family(family: VisionFamily),
+    with_hidden_size(hidden_size: usize),
+    with_intermediate_size(intermediate_size: usize),
+    with_num_hidden_layers(num_hidden_layers: usize),
+    with_num_attention_heads(num_attention_heads: usize),
+    with_image_size(image_size: usize),
+    with_patch_size(patch_size: usize),
+    with_hidden_act(hidden_act: Activation),
+    with_layer_norm_eps(layer_norm_eps: f64),
+    with_attention_dropout(attention_dropout: f64),
+    with_initializer_range(initializer_range: f64),
+    with_qkv_bias(qkv_bias: bool),
+} }
+
+/// The architecture of a BLIP-2's vision tower, by the `model_type` of its `vision_config`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum VisionFamily {
     /// EVA's ViT, whatever type the configuration names but CLIP's: one matrix for queries, keys

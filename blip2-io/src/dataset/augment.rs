@@ -8,7 +8,7 @@ use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
 use super::order::{below, unit};
-use crate::image::{Resample, resize};
+use crate::preprocessing::{Resample, resize};
 
 /// What is done to pictures in training; nothing by default.
 ///
@@ -16,20 +16,29 @@ use crate::image::{Resample, resize};
 /// position](depends_on_position), but for shifts.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Augmentation {
     /// A random part of the picture is taken for the whole.
     pub crop: Option<Crop>,
     /// Half of the pictures are mirrored, left to right.
     pub flip: bool,
-    /// Pictures are turned by a random number of quarter turns.
+    /// Pictures are rotated by a random multiple of 90°.
     pub quarter_turns: bool,
-    /// Pictures are shifted by up to so many pixels in each direction; their edges are drawn out.
+    /// The most pixels that pictures are shifted by in each direction; their edges are replicated.
     pub shift: u32,
 }
+
+setters! { Augmentation {
+    with_crop(crop: Option<Crop>),
+    with_flip(flip: bool),
+    with_quarter_turns(quarter_turns: bool),
+    with_shift(shift: u32),
+} }
 
 /// A random resized crop (Szegedy et al., 2015; `RandomResizedCrop` of torchvision).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Crop {
     /// The least and the largest part of the picture's area.
     pub scale: [f64; 2],
@@ -37,6 +46,11 @@ pub struct Crop {
     #[serde(default = "usual_ratio")]
     pub ratio: [f64; 2],
 }
+
+setters! { Crop {
+    with_scale(scale: [f64; 2]),
+    with_ratio(ratio: [f64; 2]),
+} }
 
 fn usual_ratio() -> [f64; 2] {
     [3.0 / 4.0, 4.0 / 3.0]
@@ -115,7 +129,7 @@ impl Crop {
     }
 }
 
-/// The picture moved, with its edge drawn out.
+/// The picture shifted at random, with its edge pixels replicated.
 fn shifted(image: &RgbImage, shift: u32, random: &mut impl RngCore) -> RgbImage {
     let (width, height) = image.dimensions();
     let range = i64::from(shift);

@@ -1,8 +1,12 @@
 //! What can go wrong with a data set.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    error::Error,
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
-use crate::image::ImageError;
+use crate::{Cause, ErrorKind, preprocessing::ImageError};
 
 /// A record that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +45,12 @@ pub enum DatasetError {
         source: io::Error,
     },
     /// A file is not what it should be.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}: {source}", .path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// What is wrong, and what is due.
-        reason: String,
+        source: Cause,
     },
     /// Records that cannot be used.
     #[error("{}", listed(.records))]
@@ -68,7 +72,27 @@ pub enum DatasetError {
     Worker,
 }
 
-/// As many as a person reads.
+impl DatasetError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { source, .. } => ErrorKind::of_read(source),
+            Self::Format { .. } | Self::Broken { .. } => ErrorKind::Malformed,
+            Self::Empty { .. } => ErrorKind::Missing,
+            Self::Image(error) => error.kind(),
+            Self::Worker => ErrorKind::Internal,
+        }
+    }
+
+    pub(super) fn format(path: &Path, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Format {
+            path: path.to_path_buf(),
+            source: Cause::new(error),
+        }
+    }
+}
+
+/// The first records, and how many more there are.
 fn listed(records: &[BrokenRecord]) -> String {
     const SHOWN: usize = 10;
     let mut text = format!("{} broken records:", records.len());

@@ -11,7 +11,7 @@ use super::{
     Augmentation, BrokenRecord, Dataset, DatasetError, Example, OnBroken, depends_on_position,
     order::{shuffle, stream},
 };
-use crate::image::{DecodeOptions, ImageProcessor, PixelValues};
+use crate::preprocessing::{DecodeOptions, ImageProcessor, PixelValues};
 
 /// Makes batches of a data set: decodes, augments and preprocesses pictures in worker threads.
 ///
@@ -268,7 +268,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The next batch that nobody makes yet.
+    /// The first batch that no worker has begun.
     next: usize,
     /// Batches below this one were taken.
     taken: usize,
@@ -284,7 +284,7 @@ impl Shared {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// So many batches are made ahead for each worker.
+    /// How many batches are made ahead for each worker.
     const AHEAD: usize = 2;
 
     fn work(&self) {

@@ -15,7 +15,7 @@
 //! ```no_run
 //! use blip2_io::{
 //!     dataset::{Dataset, Loader, OnBroken},
-//!     image::{ImageProcessor, ImageProcessorConfig},
+//!     preprocessing::{ImageProcessor, ImageProcessorConfig},
 //! };
 //!
 //! let data = Dataset::json_lines("train.jsonl", "pictures", OnBroken::Skip)?;

@@ -14,7 +14,8 @@ pub(super) fn stream(seed: u64, epoch: u64, purpose: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// A number below `bound`, all alike but for 2⁻⁶⁴ of a part.
+/// A uniform number below `bound`, by multiplication and shift (Lemire, 2019) without his rejection:
+/// the bias is below `bound` · 2⁻⁶⁴.
 pub(super) fn below(random: &mut impl RngCore, bound: usize) -> usize {
     ((u128::from(random.next_u64()) * bound as u128) >> 64) as usize
 }

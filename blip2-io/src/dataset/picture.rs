@@ -11,10 +11,11 @@ use image::RgbImage;
 use zip::ZipArchive;
 
 use super::DatasetError;
-use crate::image::{DecodeOptions, decode_bytes, decode_file};
+use crate::preprocessing::{DecodeOptions, decode_bytes, decode_file};
 
 /// A picture in a file, or in an archive of many.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum PictureFile {
     /// A file of its own.
     File(PathBuf),
@@ -72,7 +73,7 @@ impl Archive {
             path: path.to_path_buf(),
             source,
         })?;
-        let zip = ZipArchive::new(file).map_err(|error| fault(path, error))?;
+        let zip = ZipArchive::new(file).map_err(|error| DatasetError::format(path, error))?;
         Ok(Self {
             path: path.to_path_buf(),
             zip: Arc::new(Mutex::new(zip)),
@@ -93,7 +94,7 @@ impl Archive {
         let mut zip = self.lock();
         let mut member = zip
             .by_name(name)
-            .map_err(|error| fault(&self.path.join(name), error))?;
+            .map_err(|error| DatasetError::format(&self.path.join(name), error))?;
         let mut bytes = Vec::new();
         let read = member
             .by_ref()
@@ -105,7 +106,7 @@ impl Archive {
         })?;
         if bytes.len() as u64 > limit {
             let reason = format!("it unpacks to more than {limit} bytes");
-            return Err(fault(&self.path.join(name), reason));
+            return Err(DatasetError::format(&self.path.join(name), reason));
         }
         Ok(bytes)
     }
@@ -115,12 +116,5 @@ impl Archive {
         self.zip
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-fn fault(path: &Path, reason: impl ToString) -> DatasetError {
-    DatasetError::Format {
-        path: path.to_path_buf(),
-        reason: reason.to_string(),
     }
 }

@@ -22,10 +22,7 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, DatasetError> 
 }
 
 pub(super) fn parsed<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, DatasetError> {
-    serde_json::from_slice(text).map_err(|error| DatasetError::Format {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    })
+    serde_json::from_slice(text).map_err(|error| DatasetError::format(path, error))
 }
 
 /// A data set in the making.

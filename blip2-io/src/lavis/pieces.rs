@@ -1,4 +1,4 @@
-//! The tensors of the folder to be written, none of them read before its turn.
+//! The tensors of the folder to be written, each read only when it is written.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -54,6 +54,9 @@ pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Tensor>, IoError> {
             ),
         },
     };
+    // A pickle is a program for a stack machine, whose `GLOBAL` and `REDUCE` call any function by
+    // name. The reader knows those few that rebuild tensors and refuses all others, so that nothing
+    // of the file is run; it reads no numbers yet, only where in the zip they are.
     let tensors = PytorchReader::new(path).map_err(fault)?.into_tensors();
     let nested = tensors.keys().any(|name| name.starts_with("model."));
     let tensors = tensors
@@ -129,6 +132,8 @@ impl Pieces {
                         "has the shape {shape:?}, which has no thirds"
                     )));
                 };
+                // Queries, keys and values lie one below the other in the fused matrix, and row-major
+                // storage makes each of them a third of the bytes.
                 let mut part = shape.clone();
                 part[0] = rows / 3;
                 for (third, to) in names.into_iter().enumerate() {
@@ -222,7 +227,7 @@ impl Pieces {
         }
     }
 
-    /// Lengthens a table of words to `rows`; the new ones are the mean of the others.
+    /// Lengthens a table of token embeddings to `rows`; the new ones are the mean of the others.
     pub(super) fn lengthen(&mut self, name: &str, rows: usize) -> Result<(), String> {
         let Some(piece) = self.pieces.get_mut(name) else {
             return Ok(());
@@ -268,6 +273,8 @@ impl Piece {
             Content::Fused { query, value } => {
                 let (mut bytes, value) =
                     (query.read().map_err(failed)?, value.read().map_err(failed)?);
+                // EVA has no bias for keys: it would add the same to all scores of a query, and the
+                // softmax does not see that. The fused vector of `transformers` has zeros there.
                 bytes.resize(2 * bytes.len(), 0);
                 bytes.extend(value);
                 bytes
@@ -275,6 +282,8 @@ impl Piece {
             Content::View { bytes, more_rows } => {
                 let mut bytes = bytes.to_vec();
                 if *more_rows > 0 {
+                    // New tokens get the mean embedding, about which `transformers` draws theirs:
+                    // in the head their logits are then the mean too, not the largest.
                     let columns = self.shape.last().copied().unwrap_or(0);
                     let mean = mean_row(&bytes, self.dtype, columns);
                     for _ in 0..*more_rows {

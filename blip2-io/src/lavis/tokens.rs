@@ -37,8 +37,8 @@ pub(super) fn files(folder: &CheckpointFolder) -> Result<Files, IoError> {
     Ok(files)
 }
 
-/// Gives a BERT tokenizer LAVIS's `[DEC]`, where the table of `rows` words has a row for it and it
-/// has none.
+/// Gives a BERT tokenizer LAVIS's `[DEC]`, where the table of `rows` token embeddings has a row for it
+/// and it has none.
 pub(super) fn add_start(files: &mut Files, rows: usize) -> Result<(), String> {
     let size = size(files)?;
     if id_of(files, "[DEC]")?.is_none() && size < rows {
@@ -49,7 +49,7 @@ pub(super) fn add_start(files: &mut Files, rows: usize) -> Result<(), String> {
 }
 
 /// Gives the language model's tokenizer an image placeholder where it has none, with a row in the
-/// tables of words; and for LAVIS's Vicuna the tokens that LAVIS gives it.
+/// tables of token embeddings; and for LAVIS's Vicuna the tokens that LAVIS gives it.
 pub(super) fn place_image(
     config: &mut Blip2Config,
     pieces: &mut Pieces,

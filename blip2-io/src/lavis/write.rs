@@ -98,7 +98,7 @@ pub(super) fn folder(path: &Path, pieces: Pieces, files: Files) -> Result<(), Io
 }
 
 /// A piece that is read when it is written. The format's library has no way for that to fail, so a
-/// failure is put aside, and zeros are written until all is over.
+/// failure is kept for the end, and zeros are written meanwhile.
 struct Written<'w> {
     piece: Piece,
     path: &'w Path,

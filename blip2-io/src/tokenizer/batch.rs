@@ -5,6 +5,7 @@ use crate::IoError;
 
 /// Rows of token ids of one length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TokenBatch {
     /// The ids, `[batch, seq]`.
     pub input_ids: Vec<Vec<u32>>,
@@ -49,7 +50,7 @@ impl Tokenizer {
             return Ok((row, mask));
         }
         let pad = self.pad_token_id().ok_or_else(|| {
-            IoError::Tokenize("there is no pad_token to bring rows to one length".into())
+            IoError::tokenize("there is no pad_token to bring rows to one length")
         })?;
         let (pads, hidden) = (vec![pad; lacking], vec![false; lacking]);
         Ok(match self.padding_side() {

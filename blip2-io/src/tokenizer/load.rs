@@ -1,12 +1,12 @@
 //! A tokenizer from the files of a checkpoint folder.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, ModelWrapper};
 
-use super::{PaddingSide, Special, Tokenizer, failed};
+use super::{PaddingSide, Special, Tokenizer};
 use crate::{IoError, files::Files};
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -32,11 +32,11 @@ pub(crate) fn load(files: &Files) -> Result<Tokenizer, IoError> {
     let bytes = files.read(TOKENIZER)?.ok_or_else(|| missing(files))?;
     let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| {
         let detail = format!("not a tokenizer of `tokenizers`: {error}");
-        fault(files.path(TOKENIZER), detail)
+        IoError::tokenizer(files.path(TOKENIZER), detail)
     })?;
     // Rows are cut and padded by whoever lays out a batch, not by what the file happened to keep.
     inner.with_padding(None);
-    inner.with_truncation(None).map_err(failed)?;
+    inner.with_truncation(None).map_err(IoError::tokenize)?;
 
     let config: Config = files.json(CONFIG)?.unwrap_or_default();
     let settings = Settings::read(files, config.rest, &inner)?;
@@ -99,7 +99,7 @@ impl Settings {
     ) -> Result<Self, IoError> {
         if let Some(decoder) = keys.remove("added_tokens_decoder") {
             let added = BTreeMap::<u32, AddedToken>::deserialize(decoder).map_err(|error| {
-                fault(files.path(CONFIG), format!("added_tokens_decoder: {error}"))
+                IoError::tokenizer(files.path(CONFIG), format!("added_tokens_decoder: {error}"))
             })?;
             return Ok(Self {
                 keys,
@@ -149,7 +149,7 @@ impl Settings {
     fn add_tokens(&self, files: &Files, inner: &mut tokenizers::Tokenizer) -> Result<(), IoError> {
         inner
             .add_tokens(self.added.values().cloned())
-            .map_err(failed)?;
+            .map_err(IoError::tokenize)?;
         for (id, token) in &self.added {
             let found = inner.token_to_id(&token.content);
             if found != Some(*id) {
@@ -158,7 +158,7 @@ impl Settings {
                      {found:?}; the files belong to different tokenizers",
                     token.content
                 );
-                return Err(fault(files.path(self.added_in), detail));
+                return Err(IoError::tokenizer(files.path(self.added_in), detail));
             }
         }
         let known: Vec<String> = inner
@@ -170,7 +170,7 @@ impl Settings {
             .special()
             .into_iter()
             .filter(|token| !known.contains(&token.content));
-        inner.add_tokens(lacking).map_err(failed)?;
+        inner.add_tokens(lacking).map_err(IoError::tokenize)?;
         Ok(())
     }
 }
@@ -189,10 +189,6 @@ fn special_token(value: &Value) -> Option<AddedToken> {
 /// A special token's text.
 fn content(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
-}
-
-fn fault(path: PathBuf, detail: String) -> IoError {
-    IoError::Tokenizer { path, detail }
 }
 
 fn missing(files: &Files) -> IoError {

@@ -29,6 +29,31 @@ pub enum PaddingSide {
 ///
 /// Which special tokens surround a text is decided by the post-processor in `tokenizer.json`
 /// alone, as in `transformers` 5: OPT's puts `</s>` before it, T5's behind it.
+///
+/// ```
+/// use blip2_io::CheckpointFolder;
+///
+/// // A checkpoint folder holds this file; here it is one of four words.
+/// let words = r#"{
+///     "version": "1.0", "normalizer": null, "post_processor": null, "decoder": null,
+///     "truncation": null, "padding": null,
+///     "added_tokens": [{ "id": 0, "content": "<pad>", "special": true, "single_word": false,
+///                        "lstrip": false, "rstrip": false, "normalized": false }],
+///     "pre_tokenizer": { "type": "Whitespace" },
+///     "model": { "type": "WordLevel", "unk_token": "<pad>",
+///                "vocab": { "<pad>": 0, "two": 1, "dogs": 2, "run": 3 } }
+/// }"#;
+/// let roles = r#"{ "pad_token": "<pad>" }"#;
+/// let files = [("tokenizer.json", words), ("tokenizer_config.json", roles)];
+/// let tokenizer = CheckpointFolder::in_memory("words", files).tokenizer()?;
+///
+/// let ids = tokenizer.encode("two dogs run")?;
+/// assert_eq!(ids, [1, 2, 3]);
+/// assert_eq!(tokenizer.decode(&ids, true)?, "two dogs run");
+/// let rows = tokenizer.encode_batch(&["dogs", "two dogs"], None)?;
+/// assert_eq!(rows.input_ids, [[2, 0], [1, 2]]); // the shorter one is padded
+/// # Ok::<(), blip2_io::IoError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
@@ -67,7 +92,7 @@ impl Tokenizer {
         let encoding = self
             .inner
             .encode_fast(text, add_special_tokens)
-            .map_err(failed)?;
+            .map_err(IoError::tokenize)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -83,16 +108,16 @@ impl Tokenizer {
             .get_post_processor()
             .map_or(0, |post| post.added_tokens(false));
         let room = max_length.checked_sub(special).ok_or_else(|| {
-            IoError::Tokenize(format!(
+            IoError::tokenize(format!(
                 "max_length = {max_length} leaves no room for {special} special tokens"
             ))
         })?;
-        let mut encoding = self.inner.encode(text, false).map_err(failed)?;
+        let mut encoding = self.inner.encode(text, false).map_err(IoError::tokenize)?;
         encoding.truncate(room, 0, TruncationDirection::Right);
         let encoding = self
             .inner
             .post_process(encoding, None, true)
-            .map_err(failed)?;
+            .map_err(IoError::tokenize)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -106,7 +131,7 @@ impl Tokenizer {
         let text = self
             .inner
             .decode(ids, skip_special_tokens)
-            .map_err(failed)?;
+            .map_err(IoError::tokenize)?;
         Ok(if self.clean_up { clean_up(&text) } else { text })
     }
 
@@ -189,8 +214,4 @@ impl Tokenizer {
             _ => Ok(()),
         }
     }
-}
-
-fn failed(error: tokenizers::Error) -> IoError {
-    IoError::Tokenize(error.to_string())
 }

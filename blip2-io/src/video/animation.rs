@@ -8,7 +8,7 @@ use image::{
 };
 
 use super::{VideoError, VideoOptions, chosen};
-use crate::image::{ImageError, to_rgb};
+use crate::preprocessing::{ImageError, to_rgb};
 
 /// `count` of the frames of an animated file, evenly chosen.
 ///

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::image::ImageError;
+use crate::{ErrorKind, preprocessing::ImageError};
 
 /// Why a video could not be opened or sampled.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum VideoError {
     Frame(#[from] ImageError),
     /// The file or folder could not be read.
     #[error("{0}")]
-    Read(io::Error),
+    Read(#[source] io::Error),
     /// A file or folder holds no usable video.
     #[error("{}: {source}", .path.display())]
     File {
@@ -61,6 +61,18 @@ pub enum VideoError {
 }
 
 impl VideoError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Empty | Self::NoPictures | Self::TooFew { .. } => ErrorKind::Missing,
+            Self::UnknownFormat => ErrorKind::Unsupported,
+            Self::Limit { .. } => ErrorKind::Limit,
+            Self::Frame(error) => error.kind(),
+            Self::Read(error) => ErrorKind::of_read(error),
+            Self::File { source, .. } => source.kind(),
+        }
+    }
+
     pub(super) fn in_file(self, path: &Path) -> Self {
         Self::File {
             path: path.to_path_buf(),

@@ -9,7 +9,7 @@ use std::{
 use image::{ImageFormat, RgbImage};
 
 use super::{VideoError, VideoOptions, chosen};
-use crate::image::decode_file;
+use crate::preprocessing::decode_file;
 
 /// `count` of the pictures in a folder, evenly chosen.
 pub(super) fn open(

@@ -1,15 +1,18 @@
 //! Videos: frames that were decoded elsewhere, a folder of frames, or an animated GIF, PNG or
 //! WebP.
 //!
-//! A model looks at a few frames of a video, chosen evenly: of `n` frames those numbered
+//! A model reads a few frames of a video, chosen evenly: of `n` frames those numbered
 //! `floor(i · n / count)` for `i` below `count`, as LAVIS and the examples of `transformers` choose
 //! them. Video containers are not decoded; `ffmpeg -i video.mp4 frames/%05d.png` makes a folder of
 //! frames.
 //!
 //! ```
-//! use blip2_io::video::Video;
+//! use blip2_io::{
+//!     image::{Rgb, RgbImage},
+//!     video::Video,
+//! };
 //!
-//! let frames = (0..10).map(|n| image::RgbImage::from_pixel(8, 6, image::Rgb([n; 3]))).collect();
+//! let frames = (0..10).map(|n| RgbImage::from_pixel(8, 6, Rgb([n; 3]))).collect();
 //! let seen = Video::new(frames)?.sample(4)?;
 //! let levels: Vec<u8> = seen.frames().iter().map(|frame| frame.get_pixel(0, 0)[0]).collect();
 //! assert_eq!(levels, [0, 2, 5, 7]);
@@ -24,17 +27,24 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use crate::image::DecodeOptions;
+use crate::preprocessing::DecodeOptions;
 
 pub use error::VideoError;
 
-/// The frames of a video, or those that a model is to look at, in their order.
+/// The frames of a video, or those of it that a model reads, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Video {
     frames: Vec<RgbImage>,
 }
 
 /// How videos are decoded.
+///
+/// ```
+/// use blip2_io::video::VideoOptions;
+///
+/// let options = VideoOptions::default().with_max_frames(500);
+/// assert_eq!(options.max_frames, 500);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VideoOptions {
@@ -47,6 +57,12 @@ pub struct VideoOptions {
     pub max_total_pixels: u64,
 }
 
+setters! { VideoOptions {
+    with_decode(decode: DecodeOptions),
+    with_max_frames(max_frames: usize),
+    with_max_total_pixels(max_total_pixels: u64),
+} }
+
 impl Default for VideoOptions {
     fn default() -> Self {
         Self {
@@ -58,13 +74,6 @@ impl Default for VideoOptions {
 }
 
 impl VideoOptions {
-    /// These options with frames decoded so.
-    #[must_use]
-    pub fn decode(mut self, decode: DecodeOptions) -> Self {
-        self.decode = decode;
-        self
-    }
-
     fn check_count(&self, frames: usize) -> Result<(), VideoError> {
         if frames > self.max_frames {
             return Err(VideoError::Limit {
@@ -100,6 +109,22 @@ impl Video {
     ///
     /// [`VideoError`], which tells apart what is no video, holds fewer frames than are wanted, is
     /// over a limit, and is damaged.
+    ///
+    /// ```
+    /// use blip2_io::{
+    ///     image::RgbImage,
+    ///     video::{Video, VideoOptions},
+    /// };
+    /// # let folder = tempfile::tempdir()?;
+    /// # for n in 1..=6 {
+    /// #     RgbImage::new(8, 6).save(folder.path().join(format!("{n}.png")))?;
+    /// # }
+    /// # let path = folder.path();
+    ///
+    /// let video = Video::open(path, 4, &VideoOptions::default())?; // "frames/"
+    /// assert_eq!(video.len(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(
         path: impl AsRef<Path>,
         count: usize,
@@ -142,7 +167,7 @@ impl Video {
     }
 }
 
-/// The numbers of `count` evenly chosen ones of so many frames, in their order.
+/// The indices of `count` evenly chosen ones of `frames` frames, in their order.
 fn chosen(frames: usize, count: usize) -> Result<impl Iterator<Item = usize>, VideoError> {
     if frames < count {
         return Err(VideoError::TooFew {

@@ -256,7 +256,7 @@ pub(crate) fn vision_layer(name: &str) -> Option<usize> {
 }
 
 /// The device that a model is computed on: that of its first parameter. Batches go there
-/// ([`PixelValues::tensor`](blip2_io::image::PixelValues::tensor)).
+/// ([`PixelValues::tensor`](blip2_io::preprocessing::PixelValues::tensor)).
 ///
 /// A model without any parameter is computed on the default device, `flex`.
 pub fn device_of(model: &impl Module) -> Device {

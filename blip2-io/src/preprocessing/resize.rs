@@ -1,17 +1,34 @@
-//! Resizing as Pillow does it, to the bit: two passes in fixed point, each rounded to 8 bits.
+//! Resizing as Pillow does it (`Resample.c`), to the bit: two passes in fixed point, each rounded to
+//! 8 bits.
+//!
+//! A model was trained on what Pillow made of its pictures, and a picture that differs by a level
+//! here and there can change a token. So the arithmetic is Pillow's, its roundings and their order
+//! included, where a plain filter in floats would be nearer to the truth.
 
 use image::RgbImage;
 
 use super::Resample;
 
 /// Fractional bits of a weight: 32, less 8 for the pixel and 2 so that a sum of weights beyond one
-/// (the cubic overshoots) does not overflow.
+/// (the cubic overshoots) does not overflow. Sums of products are then exact integers, the same in
+/// any order, so that the passes below may be vectorised.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
 /// Resizes a picture to exactly `width` × `height`, equal to `PIL.Image.resize` in every bit.
 ///
 /// When shrinking, the filter widens with the scale, so that every source pixel counts. A pass
 /// that would change nothing is left out. A size of zero gives an empty picture.
+///
+/// ```
+/// use blip2_io::{
+///     image::{Rgb, RgbImage},
+///     preprocessing::{Resample, resize},
+/// };
+///
+/// let picture = RgbImage::from_fn(4, 1, |x, _| Rgb([64 * x as u8; 3]));
+/// let smaller = resize(&picture, 2, 1, Resample::Box);
+/// assert_eq!(smaller.as_raw(), &[32, 32, 32, 160, 160, 160]);
+/// ```
 pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Resample) -> RgbImage {
     let size = (width as usize, height as usize);
     let source = (image.width() as usize, image.height() as usize);
@@ -58,16 +75,23 @@ struct Weights {
 impl Weights {
     fn new(filter: Resample, source: usize, target: usize) -> Self {
         let scale = source as f64 / target as f64;
+        // When shrinking, the filter is stretched over all source pixels that fall into one, which
+        // is what prevents aliasing. When enlarging it keeps its width, and interpolates.
         let widening = scale.max(1.0);
         let support = filter.support() * widening;
+        // Multiplied by the reciprocal, as Pillow does: a division rounds otherwise.
         let shrink = 1.0 / widening;
         let spans = (0..target).map(|position| {
+            // Pixels are areas: pixel n is centred at n + 0.5, in the source and in the target.
             let center = (position as f64 + 0.5) * scale;
+            // The pixels whose centres lie within the support. Casts cut towards zero, as in C.
             let first = (center - support + 0.5).max(0.0) as usize;
             let end = ((center + support + 0.5) as usize).min(source);
             let weights: Vec<f64> = (first..end)
                 .map(|pixel| filter.weight((pixel as f64 - center + 0.5) * shrink))
                 .collect();
+            // At the border the filter is cut off, and what is left is made to sum to one again, so
+            // that plain areas stay plain.
             let sum: f64 = weights.iter().sum();
             let fixed = weights.iter().map(|&weight| {
                 let weight = if sum == 0.0 { weight } else { weight / sum };
@@ -82,7 +106,7 @@ impl Weights {
     }
 }
 
-/// Resizes every row.
+/// Resizes every row. A sum starts from one half, so that the shift at its end rounds to nearest.
 fn horizontal(source: &[u8], source_width: usize, weights: &Weights) -> Vec<u8> {
     let mut target = Vec::with_capacity(source.len() / source_width * weights.spans.len());
     for row in source.chunks_exact(3 * source_width) {
@@ -117,11 +141,14 @@ fn vertical(source: &[u8], width: usize, weights: &Weights) -> Vec<u8> {
     target
 }
 
+/// A pixel of a sum in fixed point. The shift floors negative sums too; a filter with negative lobes
+/// overshoots at edges, and is clipped there.
 fn rounded(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// The nearest pixel, with coordinates summed up step by step as Pillow's affine transform does.
+/// The nearest pixel, with coordinates summed up step by step as Pillow's affine transform does: a
+/// product would round otherwise, and choose other pixels at some sizes.
 fn nearest(source: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
     let places = |from: usize, to: usize| {
         let step = from as f64 / to as f64;

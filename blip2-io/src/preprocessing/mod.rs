@@ -2,9 +2,10 @@
 //! equal to Pillow's bits.
 //!
 //! ```
-//! use blip2_io::image::{DecodeOptions, ImageProcessor, ImageProcessorConfig, decode_bytes};
+//! use blip2_io::preprocessing::{DecodeOptions, ImageProcessor, ImageProcessorConfig, decode_bytes};
+//! # use blip2_io::image::{ImageFormat, RgbImage};
 //! # let mut png = std::io::Cursor::new(Vec::new());
-//! # image::RgbImage::new(40, 30).write_to(&mut png, image::ImageFormat::Png)?;
+//! # RgbImage::new(40, 30).write_to(&mut png, ImageFormat::Png)?;
 //! # let bytes = png.into_inner();
 //! let picture = decode_bytes(&bytes, &DecodeOptions::default())?;
 //! let processor = ImageProcessor::new(ImageProcessorConfig::default())?;

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{Cause, ErrorKind};
+
 /// Why a picture could not be decoded or prepared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -40,10 +42,12 @@ pub enum ImageError {
         format: &'static str,
     },
     /// The picture is cut short, damaged, or uses a feature that the decoder does not know.
-    #[error("the picture is truncated, damaged or unsupported: {detail}")]
+    #[error("the picture is truncated, damaged or unsupported: {source}")]
     Decode {
+        /// What is at fault, as far as the decoder tells.
+        kind: ErrorKind,
         /// What the decoder said.
-        detail: String,
+        source: Cause,
     },
     /// A file could not be read.
     #[error("{}: {source}", .path.display())]
@@ -90,6 +94,20 @@ pub enum ImageError {
 }
 
 impl ImageError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Empty | Self::Degenerate { .. } => ErrorKind::Malformed,
+            Self::Decode { kind, .. } => *kind,
+            Self::UnknownFormat | Self::Animated { .. } => ErrorKind::Unsupported,
+            Self::Limit { .. } => ErrorKind::Limit,
+            Self::Read { source, .. } => ErrorKind::of_read(source),
+            Self::File { source, .. } => source.kind(),
+            Self::Config { .. } => ErrorKind::Invalid,
+            Self::MixedSizes { .. } => ErrorKind::Mismatch,
+        }
+    }
+
     pub(crate) fn in_file(self, path: &Path) -> Self {
         Self::File {
             path: path.to_path_buf(),
@@ -97,9 +115,22 @@ impl ImageError {
         }
     }
 
-    pub(crate) fn decode(detail: impl ToString) -> Self {
+    pub(crate) fn decode(error: image::ImageError) -> Self {
+        let kind = match error {
+            image::ImageError::Limits(_) => ErrorKind::Limit,
+            image::ImageError::Unsupported(_) => ErrorKind::Unsupported,
+            _ => ErrorKind::Malformed,
+        };
         Self::Decode {
-            detail: detail.to_string(),
+            kind,
+            source: Cause::new(error),
+        }
+    }
+
+    pub(super) fn damaged(reason: &'static str) -> Self {
+        Self::Decode {
+            kind: ErrorKind::Malformed,
+            source: Cause::new(reason),
         }
     }
 }

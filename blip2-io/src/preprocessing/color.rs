@@ -4,11 +4,12 @@ use image::{DynamicImage, Rgb, RgbImage};
 
 /// What becomes of transparency.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Transparency {
     /// The picture is laid over white, as `transformers` 5 does.
     #[default]
     OverWhite,
-    /// The alpha channel is dropped, as `transformers` 4 did: hidden colours come to light.
+    /// The alpha channel is dropped, as `transformers` 4 did: colours that were transparent become visible.
     Drop,
 }
 
@@ -71,9 +72,10 @@ fn blend(color: [u8; 3], alpha: u8, transparency: Transparency) -> [u8; 3] {
     }
     let alpha = u32::from(alpha);
     color.map(|value| {
+        // The 7 fractional bits are those that Pillow keeps.
         let sum = (u32::from(value) * alpha + 255 * (255 - alpha)) << BITS;
         let rounded = sum + (0x80 << BITS);
-        // Division by 255, by shifts.
+        // Division by 255 by shifts: x / 255 is x / 256 · (1 + 1/256 + …), cut after two terms.
         ((((rounded >> 8) + rounded) >> 8) >> BITS) as u8
     })
 }

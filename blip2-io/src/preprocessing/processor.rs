@@ -1,5 +1,6 @@
 //! The image processor: a picture to the numbers that the vision tower reads.
 
+#[cfg(feature = "checkpoint")]
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -42,6 +43,7 @@ impl<'de> Deserialize<'de> for Size {
 /// `BlipImageProcessor`'s configuration, from `preprocessor_config.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct ImageProcessorConfig {
     /// Whether pictures are resized. Default true.
     pub do_resize: bool,
@@ -61,6 +63,17 @@ pub struct ImageProcessorConfig {
     /// The standard deviation of each channel. Default: CLIP's.
     pub image_std: [f64; 3],
 }
+
+setters! { ImageProcessorConfig {
+    with_do_resize(do_resize: bool),
+    with_size(size: Size),
+    with_resample(resample: Resample),
+    with_do_rescale(do_rescale: bool),
+    with_rescale_factor(rescale_factor: f64),
+    with_do_normalize(do_normalize: bool),
+    with_image_mean(image_mean: [f64; 3]),
+    with_image_std(image_std: [f64; 3]),
+} }
 
 impl Default for ImageProcessorConfig {
     fn default() -> Self {
@@ -114,6 +127,22 @@ impl ImageProcessorConfig {
 }
 
 /// Prepares pictures: resizes, rescales, normalises.
+///
+/// ```
+/// use blip2_io::{
+///     image::{Rgb, RgbImage},
+///     preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
+/// };
+///
+/// let size = Size { height: 32, width: 48 };
+/// let processor = ImageProcessor::new(ImageProcessorConfig::default().with_size(size))?;
+/// let white = RgbImage::from_pixel(640, 480, Rgb([255; 3]));
+/// let pixels = processor.process(&white)?;
+/// assert_eq!(pixels.shape(), [1, 3, 32, 48]);
+/// // 1 less the channel's mean, by its standard deviation.
+/// assert!((pixels.data()[0] - (1.0 - 0.48145466) / 0.26862954).abs() < 1e-6);
+/// # Ok::<(), blip2_io::preprocessing::ImageError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ImageProcessor {
     config: ImageProcessorConfig,
@@ -137,7 +166,8 @@ impl ImageProcessor {
             .zip(config.image_std)
         {
             for (level, value) in table.iter_mut().enumerate() {
-                // The reference rescales in 64 bits, rounds to 32, and normalises in 32.
+                // The reference rescales in 64 bits, rounds to 32, and normalises in 32. In any
+                // other order the last bits differ, and with them every number of the tower.
                 *value = if config.do_rescale {
                     (level as f64 * config.rescale_factor) as f32
                 } else {
@@ -229,6 +259,7 @@ impl PixelValues {
     }
 
     /// The values on a device, `[batch, 3, height, width]`.
+    #[cfg(feature = "checkpoint")]
     pub fn tensor(self, device: &Device) -> Tensor<4> {
         Tensor::from_data(TensorData::new(self.data, self.shape), device)
     }

@@ -12,7 +12,6 @@ use super::{ImageError, Transparency, to_rgb};
 /// How large a picture may be. All are checked against the header, before any pixel is decoded, so
 /// that a small file cannot claim a large part of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ImageLimits {
     /// The most bytes of a file. Default 256 MiB.
     pub max_file_bytes: u64,
@@ -25,6 +24,14 @@ pub struct ImageLimits {
     /// The most bytes that decoding may allocate. Default 2 GiB.
     pub max_alloc: u64,
 }
+
+setters! { ImageLimits {
+    with_max_file_bytes(max_file_bytes: u64),
+    with_max_width(max_width: u32),
+    with_max_height(max_height: u32),
+    with_max_pixels(max_pixels: u64),
+    with_max_alloc(max_alloc: u64),
+} }
 
 impl Default for ImageLimits {
     fn default() -> Self {
@@ -63,6 +70,7 @@ impl ImageLimits {
 
 /// What to do with a picture that moves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Animation {
     /// Refuse it: which frame is meant is not ours to guess.
     #[default]
@@ -72,7 +80,18 @@ pub enum Animation {
 }
 
 /// How pictures are decoded.
+///
+/// ```
+/// use blip2_io::preprocessing::{Animation, DecodeOptions, ImageLimits, Transparency};
+///
+/// let options = DecodeOptions::default()
+///     .with_limits(ImageLimits::default().with_max_pixels(4_000_000))
+///     .with_transparency(Transparency::Drop)
+///     .with_animation(Animation::FirstFrame);
+/// assert_eq!(options.limits.max_pixels, 4_000_000);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DecodeOptions {
     /// How large they may be.
     pub limits: ImageLimits,
@@ -82,11 +101,33 @@ pub struct DecodeOptions {
     pub animation: Animation,
 }
 
+setters! { DecodeOptions {
+    with_limits(limits: ImageLimits),
+    with_transparency(transparency: Transparency),
+    with_animation(animation: Animation),
+} }
+
 /// Decodes the picture in a file.
 ///
 /// # Errors
 ///
 /// As [`decode_bytes`], naming the file.
+///
+/// ```
+/// use blip2_io::{
+///     image::RgbImage,
+///     preprocessing::{DecodeOptions, decode_file},
+/// };
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("beach.png");
+/// # RgbImage::new(40, 30).save(&path)?;
+///
+/// let picture: RgbImage = decode_file(&path, &DecodeOptions::default())?;
+/// assert_eq!(picture.dimensions(), (40, 30));
+/// let error = decode_file("nowhere.png", &DecodeOptions::default()).unwrap_err();
+/// assert!(error.to_string().starts_with("nowhere.png: "));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn decode_file(
     path: impl AsRef<Path>,
     options: &DecodeOptions,
@@ -115,7 +156,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
     check_file_size(bytes.len() as u64, options)?;
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
-        .map_err(ImageError::decode)?;
+        .map_err(|error| ImageError::decode(error.into()))?;
     let format = reader.format().ok_or(ImageError::UnknownFormat)?;
     if !format.reading_enabled() {
         return Err(ImageError::UnknownFormat);
@@ -132,7 +173,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
         return Err(ImageError::Animated { format });
     }
     if format == ImageFormat::Jpeg && jpeg_is_cut_short(bytes) {
-        return Err(ImageError::decode(
+        return Err(ImageError::damaged(
             "the JPEG ends before its last scan does",
         ));
     }

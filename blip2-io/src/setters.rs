@@ -1,0 +1,20 @@
+//! One idiom for configurations and options.
+
+/// Gives a `#[non_exhaustive]` struct with public fields its `with_…` setters, so that it can be
+/// written in one expression outside of this crate and may still grow a field.
+///
+/// A setter and its field are both named, since a declarative macro cannot join two names.
+macro_rules! setters {
+    ($owner:ident { $($setter:ident($field:ident: $type:ty)),+ $(,)? }) => {
+        impl $owner {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $setter(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )+
+        }
+    };
+}
