@@ -5,11 +5,13 @@ use blip2_kernels::Weights;
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
-    LmError,
-    generate::{DecodeSession, Logits},
-    llama::{LlamaForCausalLm, LlamaSession},
-    opt::{OptForCausalLm, OptSession},
-    t5::{T5ForConditionalGeneration, T5Session},
+    LmError, Session,
+    causal::CausalState,
+    generate::Logits,
+    llama::LlamaForCausalLm,
+    opt::OptForCausalLm,
+    session::Decode,
+    t5::{T5ForConditionalGeneration, T5State},
 };
 
 /// A language model that reads embedded prompts.
@@ -127,76 +129,76 @@ impl LanguageModel {
         attention_mask: &[Vec<bool>],
         decoder_start: Option<u32>,
         max_new_tokens: usize,
-    ) -> Result<Session<'_>, LmError> {
-        match self {
-            Self::Opt(model) => model
-                .start(inputs_embeds, attention_mask, max_new_tokens)
-                .map(Session::Opt),
+    ) -> Result<Session<&Self>, LmError> {
+        let tokens = max_new_tokens;
+        let state = match self {
+            Self::Opt(model) => State::Causal(model.begin(inputs_embeds, attention_mask, tokens)?),
+            Self::Llama(model) => {
+                State::Causal(model.begin(inputs_embeds, attention_mask, tokens)?)
+            }
             Self::T5(model) => {
                 let start = decoder_start.ok_or(LmError::NoStartToken)?;
-                model
-                    .start(inputs_embeds, attention_mask, start, max_new_tokens)
-                    .map(Session::T5)
+                State::T5(model.begin(inputs_embeds, attention_mask, start, tokens)?)
             }
-            Self::Llama(model) => model
-                .start(inputs_embeds, attention_mask, max_new_tokens)
-                .map(Session::Llama),
-        }
+        };
+        Ok(Session::new(self, state))
     }
 }
 
-/// A running decode of a [`LanguageModel`].
+/// What a decode of a [`LanguageModel`] remembers between its steps.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Session<'m> {
-    /// Of OPT.
-    Opt(OptSession<'m>),
-    /// Of T5.
-    T5(T5Session<'m>),
-    /// Of LLaMA.
-    Llama(LlamaSession<'m>),
+#[allow(clippy::large_enum_variant)] // there is one for each decode
+pub(crate) enum State {
+    Causal(CausalState),
+    T5(T5State),
 }
 
-impl DecodeSession for Session<'_> {
-    type Error = LmError;
+/// A session begins with the state of its model, and no other model is ever put under it.
+const OTHER: LmError = LmError::Order("the state is of another kind of model");
+
+impl Decode for LanguageModel {
+    type State = State;
 
     fn vocab_size(&self) -> usize {
-        match self {
-            Self::Opt(session) => session.vocab_size(),
-            Self::T5(session) => session.vocab_size(),
-            Self::Llama(session) => session.vocab_size(),
+        self.vocab_size()
+    }
+
+    fn rows(&self, state: &State) -> usize {
+        match state {
+            State::Causal(state) => state.rows(),
+            State::T5(state) => state.rows(),
         }
     }
 
-    fn rows(&self) -> usize {
-        match self {
-            Self::Opt(session) => session.rows(),
-            Self::T5(session) => session.rows(),
-            Self::Llama(session) => session.rows(),
+    fn prefill(&self, state: &mut State) -> Result<Logits, LmError> {
+        match (self, state) {
+            (Self::Opt(model), State::Causal(state)) => state.prefill(model),
+            (Self::Llama(model), State::Causal(state)) => state.prefill(model),
+            (Self::T5(model), State::T5(state)) => model.prefill(state),
+            _ => Err(OTHER),
         }
     }
 
-    fn prefill(&mut self) -> Result<Logits, LmError> {
-        match self {
-            Self::Opt(session) => session.prefill(),
-            Self::T5(session) => session.prefill(),
-            Self::Llama(session) => session.prefill(),
+    fn step(
+        &self,
+        state: &mut State,
+        parents: &[usize],
+        tokens: &[u32],
+    ) -> Result<Logits, LmError> {
+        match (self, state) {
+            (Self::Opt(model), State::Causal(state)) => state.step(model, parents, tokens),
+            (Self::Llama(model), State::Causal(state)) => state.step(model, parents, tokens),
+            (Self::T5(model), State::T5(state)) => model.step(state, parents, tokens),
+            _ => Err(OTHER),
         }
     }
 
-    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
-        match self {
-            Self::Opt(session) => session.step(parents, tokens),
-            Self::T5(session) => session.step(parents, tokens),
-            Self::Llama(session) => session.step(parents, tokens),
-        }
-    }
-
-    fn remaining_positions(&self) -> Option<usize> {
-        match self {
-            Self::Opt(session) => session.remaining_positions(),
-            Self::T5(session) => session.remaining_positions(),
-            Self::Llama(session) => session.remaining_positions(),
+    fn remaining_positions(&self, state: &State) -> Option<usize> {
+        match (self, state) {
+            (Self::Opt(model), State::Causal(state)) => state.remaining_positions(model),
+            (Self::Llama(model), State::Causal(state)) => state.remaining_positions(model),
+            // Relative positions have no end.
+            _ => None,
         }
     }
 }

@@ -45,15 +45,16 @@ mod language_model;
 pub mod llama;
 pub mod opt;
 mod options;
+mod session;
 pub mod t5;
 
-pub use causal::CausalSession;
 pub use error::LmError;
 pub use generate::{
     DecodeSession, FinishReason, GenerateError, Generated, GenerationConfig, Generator, Logits,
 };
-pub use language_model::{LanguageModel, Session};
+pub use language_model::LanguageModel;
 pub use options::LmOptions;
+pub use session::Session;
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

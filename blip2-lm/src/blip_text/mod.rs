@@ -5,8 +5,8 @@ mod layer;
 mod lm_head;
 mod model;
 
-pub use lm_head::{BlipTextLmHeadModel, Reading};
+pub use lm_head::BlipTextLmHeadModel;
 pub use model::BlipTextModel;
 
 /// A running decode of [`BlipTextLmHeadModel`].
-pub type BlipTextSession<'m> = crate::causal::CausalSession<Reading<'m>>;
+pub type BlipTextSession<'m> = crate::Session<&'m BlipTextLmHeadModel>;

@@ -6,6 +6,3 @@ mod model;
 mod rotary;
 
 pub use model::{LlamaForCausalLm, LlamaOutput};
-
-/// A running decode of LLaMA: prompts, then one token at a time with a KV cache.
-pub type LlamaSession<'m> = crate::causal::CausalSession<&'m LlamaForCausalLm>;

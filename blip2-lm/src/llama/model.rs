@@ -7,11 +7,11 @@ use burn::{
     tensor::{Int, Tensor},
 };
 
-use super::{LlamaSession, layer::DecoderLayer, rotary::Rotary};
+use super::{layer::DecoderLayer, rotary::Rotary};
 use crate::{
-    LmError, LmOptions,
+    LmError, LmOptions, Session,
     batch::{check_embeds, check_mask, decoder_bias, ids_tensor, padding_bias},
-    causal::{CausalLm, Positions, check_context, positions_of},
+    causal::{CausalLm, CausalState, Positions, check_context, positions_of},
     options::Kept,
 };
 
@@ -223,10 +223,21 @@ impl LlamaForCausalLm {
         inputs_embeds: Tensor<3>,
         attention_mask: &[Vec<bool>],
         max_new_tokens: usize,
-    ) -> Result<LlamaSession<'_>, LmError> {
+    ) -> Result<Session<&Self>, LmError> {
+        let state = self.begin(inputs_embeds, attention_mask, max_new_tokens)?;
+        Ok(Session::new(self, state))
+    }
+
+    /// The state of a decode that [`start`](Self::start) starts.
+    pub(crate) fn begin(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+        max_new_tokens: usize,
+    ) -> Result<CausalState, LmError> {
         self.check(&inputs_embeds, attention_mask)?;
         let mask = attention_mask.to_vec();
-        Ok(LlamaSession::new(self, inputs_embeds, mask, max_new_tokens))
+        Ok(CausalState::new(self, inputs_embeds, mask, max_new_tokens))
     }
 
     /// The length of prompts that go with their mask and the context.

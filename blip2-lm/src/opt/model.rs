@@ -8,14 +8,13 @@ use burn::{
 };
 
 use super::{
-    OptSession,
     layer::{DecoderLayer, layer_norm},
     position,
 };
 use crate::{
-    LmError, LmOptions,
+    LmError, LmOptions, Session,
     batch::{check_embeds, check_mask, decoder_bias, ids_tensor, padding_bias},
-    causal::{CausalLm, Positions, check_context, positions_of},
+    causal::{CausalLm, CausalState, Positions, check_context, positions_of},
     options::Kept,
 };
 
@@ -209,14 +208,21 @@ impl OptForCausalLm {
         inputs_embeds: Tensor<3>,
         attention_mask: &[Vec<bool>],
         max_new_tokens: usize,
-    ) -> Result<OptSession<'_>, LmError> {
+    ) -> Result<Session<&Self>, LmError> {
+        let state = self.begin(inputs_embeds, attention_mask, max_new_tokens)?;
+        Ok(Session::new(self, state))
+    }
+
+    /// The state of a decode that [`start`](Self::start) starts.
+    pub(crate) fn begin(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+        max_new_tokens: usize,
+    ) -> Result<CausalState, LmError> {
         self.check(&inputs_embeds, attention_mask)?;
-        Ok(OptSession::new(
-            self,
-            inputs_embeds,
-            attention_mask.to_vec(),
-            max_new_tokens,
-        ))
+        let mask = attention_mask.to_vec();
+        Ok(CausalState::new(self, inputs_embeds, mask, max_new_tokens))
     }
 
     /// The shape `[batch, seq]` of prompts that go with their mask and the context.

@@ -8,11 +8,11 @@ use burn::{
 };
 
 use super::{
-    T5Encoded, T5Output, T5Session,
+    T5Encoded, T5Output, T5State,
     stack::{Decoder, Encoder, LayerState},
 };
 use crate::{
-    LmError, LmOptions,
+    LmError, LmOptions, Session,
     batch::{check_embeds, check_mask, ids_tensor, padding_bias},
     options::Kept,
 };
@@ -205,7 +205,19 @@ impl T5ForConditionalGeneration {
         attention_mask: &[Vec<bool>],
         decoder_start: u32,
         max_new_tokens: usize,
-    ) -> Result<T5Session<'_>, LmError> {
+    ) -> Result<Session<&Self>, LmError> {
+        let state = self.begin(inputs_embeds, attention_mask, decoder_start, max_new_tokens)?;
+        Ok(Session::new(self, state))
+    }
+
+    /// The state of a decode that [`start`](Self::start) starts.
+    pub(crate) fn begin(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+        decoder_start: u32,
+        max_new_tokens: usize,
+    ) -> Result<T5State, LmError> {
         self.check(&inputs_embeds, attention_mask)?;
         let vocab = self.vocab_size();
         if decoder_start as usize >= vocab {
@@ -213,13 +225,8 @@ impl T5ForConditionalGeneration {
             return Err(LmError::StartToken { id, vocab });
         }
         let mask = attention_mask.to_vec();
-        Ok(T5Session::new(
-            self,
-            inputs_embeds,
-            mask,
-            decoder_start,
-            max_new_tokens,
-        ))
+        let (start, tokens) = (decoder_start, max_new_tokens);
+        Ok(T5State::new(inputs_embeds, mask, start, tokens))
     }
 
     fn check(&self, embeds: &Tensor<3>, mask: &[Vec<bool>]) -> Result<(), LmError> {
