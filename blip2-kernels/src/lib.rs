@@ -43,11 +43,13 @@
 
 mod activation;
 mod attention;
+pub mod bert;
 mod cache;
 mod embedding;
 #[cfg(feature = "flex")]
 mod flex;
 mod isa;
+mod keep;
 mod linear;
 mod low_rank;
 mod math;
@@ -76,6 +78,7 @@ pub use attention::{
 pub use cache::KvCache;
 pub use embedding::Embedding;
 pub use isa::Isa;
+pub use keep::{Keep, Kept};
 pub use linear::Linear;
 pub use low_rank::LowRank;
 pub use matrix::Matrix;

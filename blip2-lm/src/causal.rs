@@ -32,6 +32,12 @@ pub(crate) fn positions_of(mask: &[Vec<bool>]) -> Positions {
     mask.iter().map(row).collect()
 }
 
+/// Positions that count padding too.
+pub(crate) fn all_positions(mask: &[Vec<bool>]) -> Positions {
+    let row = |mask: &Vec<bool>| (0..mask.len()).map(Some).collect();
+    mask.iter().map(row).collect()
+}
+
 /// The number of positions in a row that count.
 pub(crate) fn count(mask: &[bool]) -> usize {
     mask.iter().filter(|&&counts| counts).count()
@@ -199,6 +205,8 @@ impl CausalState {
         let (rows, vocab) = (self.counts.len(), model.vocab_size());
         let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &self.device)?;
         self.check_room(model.context(), parents)?;
+        // First everything that belongs to rows follows them to their new places: caches, what hides
+        // their padding, and how far each has come.
         if let Some(rows) = gather {
             for cache in &mut self.caches {
                 cache.select(parents);
@@ -206,6 +214,7 @@ impl CausalState {
             self.padding = self.padding.take().map(|bias| bias.select(0, rows));
             self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();
         }
+        // The new position is seen by all rows. The future needs no mask here: there is none.
         self.padding = self.padding.take().map(|bias| {
             let seen = Tensor::zeros([parents.len(), 1, 1, 1], &self.device);
             Tensor::cat(vec![bias, seen], 3)

@@ -1,15 +1,14 @@
 //! The language model, whichever it is.
 
 use blip2_io::config::TextConfig;
-use blip2_kernels::Weights;
+use blip2_kernels::{Keep, Weights};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
     LmError, Session,
     causal::CausalState,
+    decoder::DecoderLm,
     generate::Logits,
-    llama::LlamaForCausalLm,
-    opt::OptForCausalLm,
     session::Decode,
     t5::{T5ForConditionalGeneration, T5State},
 };
@@ -19,12 +18,10 @@ use crate::{
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant)] // there is one for each pipeline
 pub enum LanguageModel {
-    /// A decoder-only model.
-    Opt(OptForCausalLm),
+    /// A decoder-only model: OPT or LLaMA.
+    Decoder(DecoderLm),
     /// An encoder-decoder model.
     T5(T5ForConditionalGeneration),
-    /// A decoder-only model whose positions turn queries and keys.
-    Llama(LlamaForCausalLm),
 }
 
 impl LanguageModel {
@@ -35,11 +32,11 @@ impl LanguageModel {
     /// For a configuration that makes no sense.
     pub fn load(config: &TextConfig, weights: &Weights<'_>) -> Result<Self, LmError> {
         match config {
-            TextConfig::Opt(config) => OptForCausalLm::load(config, weights).map(Self::Opt),
+            TextConfig::Opt(config) => DecoderLm::load(config, weights).map(Self::Decoder),
+            TextConfig::Llama(config) => DecoderLm::load(config, weights).map(Self::Decoder),
             TextConfig::T5(config) => {
                 T5ForConditionalGeneration::load(config, weights).map(Self::T5)
             }
-            TextConfig::Llama(config) => LlamaForCausalLm::load(config, weights).map(Self::Llama),
             other => Err(LmError::Unsupported(format!("{other:?}"))),
         }
     }
@@ -47,9 +44,8 @@ impl LanguageModel {
     /// The size of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         match self {
-            Self::Opt(model) => model.vocab_size(),
+            Self::Decoder(model) => model.vocab_size(),
             Self::T5(model) => model.vocab_size(),
-            Self::Llama(model) => model.vocab_size(),
         }
     }
 
@@ -62,9 +58,8 @@ impl LanguageModel {
     /// projected to.
     pub fn embedding_dim(&self) -> usize {
         match self {
-            Self::Opt(model) => model.embedding_dim(),
+            Self::Decoder(model) => model.embedding_dim(),
             Self::T5(model) => model.embedding_dim(),
-            Self::Llama(model) => model.embedding_dim(),
         }
     }
 
@@ -75,9 +70,8 @@ impl LanguageModel {
     /// For an empty batch, ragged rows, and ids that the vocabulary does not have.
     pub fn embed(&self, ids: &[Vec<u32>]) -> Result<Tensor<3>, LmError> {
         match self {
-            Self::Opt(model) => model.embed(ids),
+            Self::Decoder(model) => model.embed(ids),
             Self::T5(model) => model.embed(ids),
-            Self::Llama(model) => model.embed(ids),
         }
     }
 
@@ -100,12 +94,11 @@ impl LanguageModel {
         attention_mask: &[Vec<bool>],
     ) -> Result<Tensor<3>, LmError> {
         match self {
-            Self::Opt(model) => model.last_hidden_state(inputs_embeds, attention_mask),
+            Self::Decoder(model) => model.last_hidden_state(inputs_embeds, attention_mask),
             Self::T5(model) => {
-                let encoded = model.encode(inputs_embeds, attention_mask, false)?;
+                let encoded = model.encode(inputs_embeds, attention_mask, Keep::NOTHING)?;
                 Ok(encoded.last_hidden_state)
             }
-            Self::Llama(model) => model.last_hidden_state(inputs_embeds, attention_mask),
         }
     }
 
@@ -132,8 +125,7 @@ impl LanguageModel {
     ) -> Result<Session<&Self>, LmError> {
         let tokens = max_new_tokens;
         let state = match self {
-            Self::Opt(model) => State::Causal(model.begin(inputs_embeds, attention_mask, tokens)?),
-            Self::Llama(model) => {
+            Self::Decoder(model) => {
                 State::Causal(model.begin(inputs_embeds, attention_mask, tokens)?)
             }
             Self::T5(model) => {
@@ -172,8 +164,7 @@ impl Decode for LanguageModel {
 
     fn prefill(&self, state: &mut State) -> Result<Logits, LmError> {
         match (self, state) {
-            (Self::Opt(model), State::Causal(state)) => state.prefill(model),
-            (Self::Llama(model), State::Causal(state)) => state.prefill(model),
+            (Self::Decoder(model), State::Causal(state)) => state.prefill(model),
             (Self::T5(model), State::T5(state)) => model.prefill(state),
             _ => Err(OTHER),
         }
@@ -186,8 +177,7 @@ impl Decode for LanguageModel {
         tokens: &[u32],
     ) -> Result<Logits, LmError> {
         match (self, state) {
-            (Self::Opt(model), State::Causal(state)) => state.step(model, parents, tokens),
-            (Self::Llama(model), State::Causal(state)) => state.step(model, parents, tokens),
+            (Self::Decoder(model), State::Causal(state)) => state.step(model, parents, tokens),
             (Self::T5(model), State::T5(state)) => model.step(state, parents, tokens),
             _ => Err(OTHER),
         }
@@ -195,8 +185,7 @@ impl Decode for LanguageModel {
 
     fn remaining_positions(&self, state: &State) -> Option<usize> {
         match (self, state) {
-            (Self::Opt(model), State::Causal(state)) => state.remaining_positions(model),
-            (Self::Llama(model), State::Causal(state)) => state.remaining_positions(model),
+            (Self::Decoder(model), State::Causal(state)) => state.remaining_positions(model),
             // Relative positions have no end.
             _ => None,
         }

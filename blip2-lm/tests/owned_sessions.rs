@@ -120,7 +120,10 @@ fn an_owned_stream_runs_in_another_thread_and_says_the_same() {
         assert_eq!(expected.split_whitespace().count(), 6);
         let session = start(&handle).held_by(handle.clone()).unwrap();
         drop(handle); // the session keeps the model alive
-        assert_eq!(thread::spawn(move || text(session)).join().unwrap(), expected);
+        assert_eq!(
+            thread::spawn(move || text(session)).join().unwrap(),
+            expected
+        );
     }
 }
 

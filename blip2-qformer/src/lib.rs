@@ -5,9 +5,10 @@
 //! about pictures, use `blip2-core`.
 //!
 //! ```
-//! use blip2_kernels::{RandomWeights, Weights};
-//! use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens};
-//! use burn::tensor::{Device, Tensor};
+//! use blip2_qformer::burn::tensor::{Device, Tensor};
+//! use blip2_qformer::{
+//!     Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens, RandomWeights, Weights,
+//! };
 //!
 //! let config = Blip2QFormerConfig {
 //!     hidden_size: 24,
@@ -35,9 +36,10 @@
 //! another in self-attention, but only queries see the picture, and each has an MLP of its own:
 //!
 //! ```
-//! # use blip2_kernels::{RandomWeights, Weights};
-//! # use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens};
-//! # use burn::tensor::{Device, Tensor};
+//! # use blip2_qformer::burn::tensor::{Device, Tensor};
+//! # use blip2_qformer::{
+//! #     Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens, RandomWeights, Weights,
+//! # };
 //! # let device = Device::flex();
 //! # let source = RandomWeights::new(0, 0.02);
 //! # let weights = Weights::new(&source, &device);
@@ -62,6 +64,11 @@
 //! # Ok::<(), blip2_qformer::QFormerError>(())
 //! ```
 //!
+//! # Features
+//!
+//! `flex`, which is on by default, computes on the CPU with this project's kernels; without it
+//! nothing computes until another backend is chosen: `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`.
+//!
 //! # What it does not do
 //!
 //! It reads no files and knows no tokenizer: text comes as embeddings, which [`TextEmbeddings`]
@@ -75,7 +82,6 @@
 //! Hidden states and attention maps agree with `transformers` 5.23 to 1e-4 or better, which the
 //! tests hold. A position that is masked out has no influence at all, to the bit.
 
-mod attention;
 mod error;
 mod input;
 mod layer;
@@ -83,12 +89,14 @@ mod model;
 mod query;
 mod text;
 
-pub use blip2_io::config::Blip2QFormerConfig;
+pub use blip2_io::{CheckpointFolder, CheckpointWeights, config::Blip2QFormerConfig};
+pub use blip2_kernels::{Keep, Precision, RandomWeights, Weights};
 pub use error::QFormerError;
 pub use input::QFormerInput;
 pub use model::{QFormer, QFormerOutput};
 pub use query::QueryTokens;
 pub use text::TextEmbeddings;
+pub use {blip2_io as io, burn};
 
 /// The examples of the README, run with those of this crate.
 #[cfg(doctest)]

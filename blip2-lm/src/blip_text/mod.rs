@@ -1,7 +1,6 @@
 //! BLIP-1's text model: BERT whose every layer also attends to something encoded, as a text encoder
 //! that looks at a picture and as a decoder that writes about one.
 
-mod layer;
 mod lm_head;
 mod model;
 

@@ -1,7 +1,7 @@
 //! T5 as a whole.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{Embedding, Linear, Weights};
+use blip2_kernels::{Embedding, Keep, Kept, Linear, Weights};
 use burn::{
     module::Module,
     tensor::{Int, Tensor},
@@ -12,9 +12,8 @@ use super::{
     stack::{Decoder, Encoder, LayerState},
 };
 use crate::{
-    LmError, LmOptions, Session,
+    LmError, Session,
     batch::{check_embeds, check_mask, ids_tensor, padding_bias},
-    options::Kept,
 };
 
 /// T5 with its output head (`T5ForConditionalGeneration`).
@@ -103,17 +102,16 @@ impl T5ForConditionalGeneration {
         inputs_embeds: Tensor<3>,
         attention_mask: &[Vec<bool>],
         decoder_input_ids: &[Vec<u32>],
-        options: impl Into<LmOptions>,
+        keep: Keep,
     ) -> Result<T5Output, LmError> {
-        let options = options.into();
-        let encoder = self.encode(inputs_embeds, attention_mask, options)?;
-        let mut kept = Kept::new(options);
+        let encoder = self.encode(inputs_embeds, attention_mask, keep)?;
+        let mut kept = Kept::new(keep);
         Ok(T5Output {
             logits: self.score(&encoder, decoder_input_ids, &mut kept)?,
             encoder,
             decoder_hidden_states: kept.hidden_states,
             decoder_attentions: kept.attentions,
-            cross_attentions: kept.cross_attentions,
+            cross_attentions: kept.cross_attentions.into_iter().flatten().collect(),
         })
     }
 
@@ -131,11 +129,11 @@ impl T5ForConditionalGeneration {
         &self,
         inputs_embeds: Tensor<3>,
         attention_mask: &[Vec<bool>],
-        options: impl Into<LmOptions>,
+        keep: Keep,
     ) -> Result<T5Encoded, LmError> {
         self.check(&inputs_embeds, attention_mask)?;
         let padding = padding_bias(attention_mask, &inputs_embeds.device());
-        let mut kept = Kept::new(options.into());
+        let mut kept = Kept::new(keep);
         let last_hidden_state = self
             .encoder
             .forward(inputs_embeds, padding.clone(), &mut kept);

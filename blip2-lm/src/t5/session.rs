@@ -1,5 +1,6 @@
 //! T5's decode.
 
+use blip2_kernels::{Keep, Kept};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::{T5ForConditionalGeneration, stack::LayerState};
@@ -7,7 +8,6 @@ use crate::{
     LmError,
     batch::{Step, ids_tensor, logits},
     generate::Logits,
-    options::Kept,
     session::Decode,
 };
 
@@ -84,7 +84,7 @@ impl Decode for T5ForConditionalGeneration {
             .prompts
             .take()
             .ok_or(LmError::Order("the prompt has run already"))?;
-        let encoded = self.encode(embeds, &mask, false)?;
+        let encoded = self.encode(embeds, &mask, Keep::NOTHING)?;
         // The start token is fed and the last one is not.
         let capacity = state.max_new_tokens.clamp(1, RESERVED);
         state.states = self.states(&encoded, capacity);
