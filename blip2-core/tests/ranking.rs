@@ -48,7 +48,7 @@ fn teacher_forced(blip2: &Blip2Pipeline, ranked: &Ranked) -> Option<Vec<f32>> {
             .collect()
     };
     Some(match model.language_model() {
-        LanguageModel::Opt(opt) => {
+        LanguageModel::Decoder(opt) => {
             let mut ids = tokenizer
                 .encode_with(&format!(" {}", ranked.text), false)
                 .unwrap();
@@ -57,9 +57,7 @@ fn teacher_forced(blip2: &Blip2Pipeline, ranked: &Ranked) -> Option<Vec<f32>> {
             let (from, mask) = (row.len() - ids.len() - 1, vec![vec![true; row.len()]]);
             let rows = PromptRows::new(vec![row], mask).unwrap();
             let (embeds, mask) = model.inputs_embeds(features, &rows).unwrap();
-            let output = opt
-                .forward(embeds, &mask, blip2_lm::LmOptions::default())
-                .unwrap();
+            let output = opt.forward(embeds, &mask, blip2_lm::Keep::NOTHING).unwrap();
             logprobs(output.logits, from, &ids)
         }
         LanguageModel::T5(t5) => {
@@ -72,7 +70,7 @@ fn teacher_forced(blip2: &Blip2Pipeline, ranked: &Ranked) -> Option<Vec<f32>> {
             let start = blip2.config().text_config.decoder_start_token_id().unwrap();
             let fed = [&[start], &ids[..ids.len() - 1]].concat();
             let output = t5
-                .forward(embeds, &mask, &[fed], blip2_lm::LmOptions::default())
+                .forward(embeds, &mask, &[fed], blip2_lm::Keep::NOTHING)
                 .unwrap();
             logprobs(output.logits, 0, &ids)
         }

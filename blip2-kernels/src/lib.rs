@@ -53,12 +53,14 @@ mod weights;
 
 pub use kernel::{activation::Activation, isa::Isa};
 pub use layer::{
+    bert,
     attention::{
         MASKED, attention, attention_to_sources, causal_bias, joint_attention, merge_heads,
         padding_bias, rounded_attention, split_heads,
     },
     cache::KvCache,
     embedding::Embedding,
+    keep::{Keep, Kept},
     linear::Linear,
     low_rank::LowRank,
     mlp::mlp,

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Int, Tensor};
 use crate::{
     LmError,
     batch::{Step, decoder_bias, logits, padding_bias, rows_tensor},
-    generate::{DecodeSession, Logits},
+    generate::Logits,
+    session::Decode,
 };
 
 /// The most positions that caches are allocated for at once where the context has no end.
@@ -31,6 +32,12 @@ pub(crate) fn positions_of(mask: &[Vec<bool>]) -> Positions {
     mask.iter().map(row).collect()
 }
 
+/// Positions that count padding too.
+pub(crate) fn all_positions(mask: &[Vec<bool>]) -> Positions {
+    let row = |mask: &Vec<bool>| (0..mask.len()).map(Some).collect();
+    mask.iter().map(row).collect()
+}
+
 /// The number of positions in a row that count.
 pub(crate) fn count(mask: &[bool]) -> usize {
     mask.iter().filter(|&&counts| counts).count()
@@ -52,7 +59,7 @@ pub(crate) fn check_context(mask: &[Vec<bool>], context: Option<usize>) -> Resul
     }
 }
 
-/// What a [`CausalSession`] needs of a decoder-only model.
+/// What a [`CausalState`] needs of a decoder-only model.
 pub(crate) trait CausalLm {
     /// The size of the vocabulary.
     fn vocab_size(&self) -> usize;
@@ -93,46 +100,9 @@ pub(crate) trait CausalLm {
     }
 }
 
-impl<M: CausalLm> CausalLm for &M {
-    fn vocab_size(&self) -> usize {
-        (**self).vocab_size()
-    }
-
-    fn context(&self) -> Option<usize> {
-        (**self).context()
-    }
-
-    fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        (**self).embed_checked(ids)
-    }
-
-    fn caches(&self) -> usize {
-        (**self).caches()
-    }
-
-    fn advance(
-        &self,
-        inputs_embeds: Tensor<3>,
-        positions: &Positions,
-        bias: Option<Tensor<4>>,
-        caches: &mut [KvCache],
-    ) -> Tensor<3> {
-        (**self).advance(inputs_embeds, positions, bias, caches)
-    }
-
-    fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
-        (**self).head(hidden)
-    }
-
-    fn continues_padding(&self) -> bool {
-        (**self).continues_padding()
-    }
-}
-
-/// A running decode of a decoder-only model: prompts, then one token at a time with a KV cache.
+/// What a decode of a decoder-only model remembers between its steps.
 #[derive(Debug)]
-pub struct CausalSession<M> {
-    model: M,
+pub(crate) struct CausalState {
     /// Until the prompts have run: their embeddings and mask.
     prompts: Option<(Tensor<3>, Vec<Vec<bool>>)>,
     prompt_rows: usize,
@@ -146,11 +116,10 @@ pub struct CausalSession<M> {
     device: Device,
 }
 
-#[allow(private_bounds)] // only this crate's own models run in it
-impl<M: CausalLm> CausalSession<M> {
+impl CausalState {
     /// The prompts were checked.
     pub(crate) fn new(
-        model: M,
+        model: &impl CausalLm,
         embeds: Tensor<3>,
         mask: Vec<Vec<bool>>,
         max_new_tokens: usize,
@@ -172,7 +141,6 @@ impl<M: CausalLm> CausalSession<M> {
         let fed = max_new_tokens.saturating_sub(1).min(room);
         Self {
             caches: vec![KvCache::new(rows, seq + fed); model.caches()],
-            model,
             padding: padding_bias(&mask, &device),
             prompts: Some((embeds, mask)),
             prompt_rows: rows,
@@ -183,8 +151,8 @@ impl<M: CausalLm> CausalSession<M> {
     }
 
     /// Refuses rows whose context is full.
-    fn check_room(&self, parents: &[usize]) -> Result<(), LmError> {
-        let Some(context) = self.model.context() else {
+    fn check_room(&self, context: Option<usize>, parents: &[usize]) -> Result<(), LmError> {
+        let Some(context) = context else {
             return Ok(());
         };
         let counts = parents.iter().filter_map(|&parent| self.counts.get(parent));
@@ -196,6 +164,107 @@ impl<M: CausalLm> CausalSession<M> {
             }),
             None => Ok(()),
         }
+    }
+
+    /// The number of prompts.
+    pub(crate) fn rows(&self) -> usize {
+        self.prompt_rows
+    }
+
+    /// See [`DecodeSession::prefill`](crate::DecodeSession::prefill).
+    pub(crate) fn prefill(&mut self, model: &impl CausalLm) -> Result<Logits, LmError> {
+        let (embeds, mask) = self
+            .prompts
+            .take()
+            .ok_or(LmError::Order("the prompt has run already"))?;
+        let [_, seq, _] = embeds.dims();
+        let hidden = model.advance(
+            embeds,
+            &positions_of(&mask),
+            decoder_bias(seq, self.padding.clone(), &self.device),
+            &mut self.caches,
+        );
+        // The head is as large as many layers: only the last position needs it.
+        let last = match model.continues_padding() {
+            true => hidden.narrow(1, seq - 1, 1),
+            false => last(hidden, &mask),
+        };
+        logits(model.head(last))
+    }
+
+    /// See [`DecodeSession::step`](crate::DecodeSession::step).
+    pub(crate) fn step(
+        &mut self,
+        model: &impl CausalLm,
+        parents: &[usize],
+        tokens: &[u32],
+    ) -> Result<Logits, LmError> {
+        if self.prompts.is_some() {
+            return Err(LmError::Order("the prompt has not run yet"));
+        }
+        let (rows, vocab) = (self.counts.len(), model.vocab_size());
+        let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &self.device)?;
+        self.check_room(model.context(), parents)?;
+        // First everything that belongs to rows follows them to their new places: caches, what hides
+        // their padding, and how far each has come.
+        if let Some(rows) = gather {
+            for cache in &mut self.caches {
+                cache.select(parents);
+            }
+            self.padding = self.padding.take().map(|bias| bias.select(0, rows));
+            self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();
+        }
+        // The new position is seen by all rows. The future needs no mask here: there is none.
+        self.padding = self.padding.take().map(|bias| {
+            let seen = Tensor::zeros([parents.len(), 1, 1, 1], &self.device);
+            Tensor::cat(vec![bias, seen], 3)
+        });
+        let positions = self.counts.iter().map(|&count| vec![Some(count)]).collect();
+        let hidden = model.advance(
+            model.embed_checked(ids),
+            &positions,
+            self.padding.clone(),
+            &mut self.caches,
+        );
+        for count in &mut self.counts {
+            *count += 1;
+        }
+        logits(model.head(hidden))
+    }
+
+    /// See [`DecodeSession::remaining_positions`](crate::DecodeSession::remaining_positions).
+    pub(crate) fn remaining_positions(&self, model: &impl CausalLm) -> Option<usize> {
+        let context = model.context()?;
+        Some(context.saturating_sub(self.longest))
+    }
+}
+
+impl<M: CausalLm> Decode for M {
+    type State = CausalState;
+
+    fn vocab_size(&self) -> usize {
+        CausalLm::vocab_size(self)
+    }
+
+    fn rows(&self, state: &CausalState) -> usize {
+        state.rows()
+    }
+
+    fn prefill(&self, state: &mut CausalState) -> Result<Logits, LmError> {
+        state.prefill(self)
+    }
+
+    fn step(
+        &self,
+        state: &mut CausalState,
+        parents: &[usize],
+        tokens: &[u32],
+    ) -> Result<Logits, LmError> {
+        state.step(self, parents, tokens)
+    }
+
+    fn remaining_positions(&self, state: &CausalState) -> Option<usize> {
+        state.remaining_positions(self)
     }
 }
 
@@ -219,75 +288,6 @@ fn last(hidden: Tensor<3>, mask: &[Vec<bool>]) -> Tensor<3> {
         .reshape([rows * seq, width])
         .select(0, places)
         .reshape([rows, 1, width])
-}
-
-#[allow(private_bounds)]
-impl<M: CausalLm> DecodeSession for CausalSession<M> {
-    type Error = LmError;
-
-    fn vocab_size(&self) -> usize {
-        self.model.vocab_size()
-    }
-
-    fn rows(&self) -> usize {
-        self.prompt_rows
-    }
-
-    fn prefill(&mut self) -> Result<Logits, LmError> {
-        let (embeds, mask) = self
-            .prompts
-            .take()
-            .ok_or(LmError::Order("the prompt has run already"))?;
-        let [_, seq, _] = embeds.dims();
-        let hidden = self.model.advance(
-            embeds,
-            &positions_of(&mask),
-            decoder_bias(seq, self.padding.clone(), &self.device),
-            &mut self.caches,
-        );
-        // The head is as large as many layers: only the last position needs it.
-        let last = match self.model.continues_padding() {
-            true => hidden.narrow(1, seq - 1, 1),
-            false => last(hidden, &mask),
-        };
-        logits(self.model.head(last))
-    }
-
-    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
-        if self.prompts.is_some() {
-            return Err(LmError::Order("the prompt has not run yet"));
-        }
-        let (rows, vocab) = (self.counts.len(), self.model.vocab_size());
-        let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &self.device)?;
-        self.check_room(parents)?;
-        if let Some(rows) = gather {
-            for cache in &mut self.caches {
-                cache.select(parents);
-            }
-            self.padding = self.padding.take().map(|bias| bias.select(0, rows));
-            self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();
-        }
-        self.padding = self.padding.take().map(|bias| {
-            let seen = Tensor::zeros([parents.len(), 1, 1, 1], &self.device);
-            Tensor::cat(vec![bias, seen], 3)
-        });
-        let positions = self.counts.iter().map(|&count| vec![Some(count)]).collect();
-        let hidden = self.model.advance(
-            self.model.embed_checked(ids),
-            &positions,
-            self.padding.clone(),
-            &mut self.caches,
-        );
-        for count in &mut self.counts {
-            *count += 1;
-        }
-        logits(self.model.head(hidden))
-    }
-
-    fn remaining_positions(&self) -> Option<usize> {
-        let context = self.model.context()?;
-        Some(context.saturating_sub(self.longest))
-    }
 }
 
 #[cfg(test)]

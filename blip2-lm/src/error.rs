@@ -64,6 +64,9 @@ pub enum LmError {
         /// The size of the vocabulary.
         vocab: usize,
     },
+    /// A session was to be held by a handle of another model.
+    #[error("the handle points to another model than the one that the session runs on")]
+    OtherModel,
     /// A session was used out of order.
     #[error("the session was used out of order: {0}")]
     Order(&'static str),

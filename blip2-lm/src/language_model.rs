@@ -1,15 +1,16 @@
 //! The language model, whichever it is.
 
 use blip2_io::config::TextConfig;
-use blip2_kernels::Weights;
+use blip2_kernels::{Keep, Weights};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
-    LmError,
-    generate::{DecodeSession, Logits},
-    llama::{LlamaForCausalLm, LlamaSession},
-    opt::{OptForCausalLm, OptSession},
-    t5::{T5ForConditionalGeneration, T5Session},
+    LmError, Session,
+    causal::CausalState,
+    decoder::DecoderLm,
+    generate::Logits,
+    session::Decode,
+    t5::{T5ForConditionalGeneration, T5State},
 };
 
 /// A language model that reads embedded prompts.
@@ -17,12 +18,10 @@ use crate::{
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant)] // there is one for each pipeline
 pub enum LanguageModel {
-    /// A decoder-only model.
-    Opt(OptForCausalLm),
+    /// A decoder-only model: OPT or LLaMA.
+    Decoder(DecoderLm),
     /// An encoder-decoder model.
     T5(T5ForConditionalGeneration),
-    /// A decoder-only model whose positions turn queries and keys.
-    Llama(LlamaForCausalLm),
 }
 
 impl LanguageModel {
@@ -33,11 +32,11 @@ impl LanguageModel {
     /// For a configuration that makes no sense.
     pub fn load(config: &TextConfig, weights: &Weights<'_>) -> Result<Self, LmError> {
         match config {
-            TextConfig::Opt(config) => OptForCausalLm::load(config, weights).map(Self::Opt),
+            TextConfig::Opt(config) => DecoderLm::load(config, weights).map(Self::Decoder),
+            TextConfig::Llama(config) => DecoderLm::load(config, weights).map(Self::Decoder),
             TextConfig::T5(config) => {
                 T5ForConditionalGeneration::load(config, weights).map(Self::T5)
             }
-            TextConfig::Llama(config) => LlamaForCausalLm::load(config, weights).map(Self::Llama),
             other => Err(LmError::Unsupported(format!("{other:?}"))),
         }
     }
@@ -45,9 +44,8 @@ impl LanguageModel {
     /// The size of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         match self {
-            Self::Opt(model) => model.vocab_size(),
+            Self::Decoder(model) => model.vocab_size(),
             Self::T5(model) => model.vocab_size(),
-            Self::Llama(model) => model.vocab_size(),
         }
     }
 
@@ -60,9 +58,8 @@ impl LanguageModel {
     /// projected to.
     pub fn embedding_dim(&self) -> usize {
         match self {
-            Self::Opt(model) => model.embedding_dim(),
+            Self::Decoder(model) => model.embedding_dim(),
             Self::T5(model) => model.embedding_dim(),
-            Self::Llama(model) => model.embedding_dim(),
         }
     }
 
@@ -73,9 +70,8 @@ impl LanguageModel {
     /// For an empty batch, ragged rows, and ids that the vocabulary does not have.
     pub fn embed(&self, ids: &[Vec<u32>]) -> Result<Tensor<3>, LmError> {
         match self {
-            Self::Opt(model) => model.embed(ids),
+            Self::Decoder(model) => model.embed(ids),
             Self::T5(model) => model.embed(ids),
-            Self::Llama(model) => model.embed(ids),
         }
     }
 
@@ -98,12 +94,11 @@ impl LanguageModel {
         attention_mask: &[Vec<bool>],
     ) -> Result<Tensor<3>, LmError> {
         match self {
-            Self::Opt(model) => model.last_hidden_state(inputs_embeds, attention_mask),
+            Self::Decoder(model) => model.last_hidden_state(inputs_embeds, attention_mask),
             Self::T5(model) => {
-                let encoded = model.encode(inputs_embeds, attention_mask, false)?;
+                let encoded = model.encode(inputs_embeds, attention_mask, Keep::NOTHING)?;
                 Ok(encoded.last_hidden_state)
             }
-            Self::Llama(model) => model.last_hidden_state(inputs_embeds, attention_mask),
         }
     }
 
@@ -127,76 +122,72 @@ impl LanguageModel {
         attention_mask: &[Vec<bool>],
         decoder_start: Option<u32>,
         max_new_tokens: usize,
-    ) -> Result<Session<'_>, LmError> {
-        match self {
-            Self::Opt(model) => model
-                .start(inputs_embeds, attention_mask, max_new_tokens)
-                .map(Session::Opt),
+    ) -> Result<Session<&Self>, LmError> {
+        let tokens = max_new_tokens;
+        let state = match self {
+            Self::Decoder(model) => {
+                State::Causal(model.begin(inputs_embeds, attention_mask, tokens)?)
+            }
             Self::T5(model) => {
                 let start = decoder_start.ok_or(LmError::NoStartToken)?;
-                model
-                    .start(inputs_embeds, attention_mask, start, max_new_tokens)
-                    .map(Session::T5)
+                State::T5(model.begin(inputs_embeds, attention_mask, start, tokens)?)
             }
-            Self::Llama(model) => model
-                .start(inputs_embeds, attention_mask, max_new_tokens)
-                .map(Session::Llama),
-        }
+        };
+        Ok(Session::new(self, state))
     }
 }
 
-/// A running decode of a [`LanguageModel`].
+/// What a decode of a [`LanguageModel`] remembers between its steps.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Session<'m> {
-    /// Of OPT.
-    Opt(OptSession<'m>),
-    /// Of T5.
-    T5(T5Session<'m>),
-    /// Of LLaMA.
-    Llama(LlamaSession<'m>),
+#[allow(clippy::large_enum_variant)] // there is one for each decode
+pub(crate) enum State {
+    Causal(CausalState),
+    T5(T5State),
 }
 
-impl DecodeSession for Session<'_> {
-    type Error = LmError;
+/// A session begins with the state of its model, and no other model is ever put under it.
+const OTHER: LmError = LmError::Order("the state is of another kind of model");
+
+impl Decode for LanguageModel {
+    type State = State;
 
     fn vocab_size(&self) -> usize {
-        match self {
-            Self::Opt(session) => session.vocab_size(),
-            Self::T5(session) => session.vocab_size(),
-            Self::Llama(session) => session.vocab_size(),
+        self.vocab_size()
+    }
+
+    fn rows(&self, state: &State) -> usize {
+        match state {
+            State::Causal(state) => state.rows(),
+            State::T5(state) => state.rows(),
         }
     }
 
-    fn rows(&self) -> usize {
-        match self {
-            Self::Opt(session) => session.rows(),
-            Self::T5(session) => session.rows(),
-            Self::Llama(session) => session.rows(),
+    fn prefill(&self, state: &mut State) -> Result<Logits, LmError> {
+        match (self, state) {
+            (Self::Decoder(model), State::Causal(state)) => state.prefill(model),
+            (Self::T5(model), State::T5(state)) => model.prefill(state),
+            _ => Err(OTHER),
         }
     }
 
-    fn prefill(&mut self) -> Result<Logits, LmError> {
-        match self {
-            Self::Opt(session) => session.prefill(),
-            Self::T5(session) => session.prefill(),
-            Self::Llama(session) => session.prefill(),
+    fn step(
+        &self,
+        state: &mut State,
+        parents: &[usize],
+        tokens: &[u32],
+    ) -> Result<Logits, LmError> {
+        match (self, state) {
+            (Self::Decoder(model), State::Causal(state)) => state.step(model, parents, tokens),
+            (Self::T5(model), State::T5(state)) => model.step(state, parents, tokens),
+            _ => Err(OTHER),
         }
     }
 
-    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
-        match self {
-            Self::Opt(session) => session.step(parents, tokens),
-            Self::T5(session) => session.step(parents, tokens),
-            Self::Llama(session) => session.step(parents, tokens),
-        }
-    }
-
-    fn remaining_positions(&self) -> Option<usize> {
-        match self {
-            Self::Opt(session) => session.remaining_positions(),
-            Self::T5(session) => session.remaining_positions(),
-            Self::Llama(session) => session.remaining_positions(),
+    fn remaining_positions(&self, state: &State) -> Option<usize> {
+        match (self, state) {
+            (Self::Decoder(model), State::Causal(state)) => state.remaining_positions(model),
+            // Relative positions have no end.
+            _ => None,
         }
     }
 }

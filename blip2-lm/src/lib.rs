@@ -6,10 +6,8 @@
 //! ([`generate`]) for a model of your own; to ask questions about pictures, use `blip2-core`.
 //!
 //! ```
-//! use blip2_io::config::OptConfig;
-//! use blip2_kernels::{RandomWeights, Weights};
-//! use blip2_lm::{GenerationConfig, Generator, opt::OptForCausalLm};
-//! use burn::tensor::Device;
+//! use blip2_lm::{DecoderLm, GenerationConfig, Generator, OptConfig, RandomWeights, Weights};
+//! use blip2_lm::burn::tensor::Device;
 //!
 //! let config = OptConfig::default()
 //!     .with_vocab_size(100)
@@ -20,8 +18,8 @@
 //!     .with_ffn_dim(64)
 //!     .with_max_position_embeddings(64);
 //! let device = Device::flex();
-//! let source = RandomWeights::new(0, 0.1); // or a checkpoint, by `blip2-io`
-//! let model = OptForCausalLm::load(&config, &Weights::new(&source, &device))?;
+//! let source = RandomWeights::new(0, 0.1); // or a checkpoint, see below
+//! let model = DecoderLm::load(&config, &Weights::new(&source, &device))?;
 //!
 //! let prompts = vec![vec![2, 17, 42], vec![2, 8, 9]];
 //! let embeds = model.embed(&prompts)?;
@@ -32,6 +30,47 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # A folder of Hugging Face's
+//!
+//! A language model's folder, such as `facebook/opt-125m` downloaded, by way of `blip2-io`:
+//!
+//! ```no_run
+//! use std::{fs::File, path::Path};
+//!
+//! use blip2_lm::burn::tensor::Device;
+//! use blip2_lm::{
+//!     Checkpoint, CheckpointWeights, GenerationConfig, Generator, LanguageModel, TextConfig,
+//!     Weights,
+//! };
+//!
+//! let folder = Path::new("models/opt-125m");
+//! let config: TextConfig = serde_json::from_reader(File::open(folder.join("config.json"))?)?;
+//! let (checkpoint, device) = (Checkpoint::open(folder)?, Device::flex());
+//! let source = CheckpointWeights::new(&checkpoint);
+//! let model = LanguageModel::load(&config, &Weights::new(&source, &device))?;
+//! source.finish(&["lm_head.weight"])?; // every weight was there; a tied head may be stored twice
+//!
+//! let prompt = vec![vec![2, 31414, 6, 232]]; // "</s>Hello, world"
+//! let embeds = model.embed(&prompt)?;
+//! let mut session = model.start(embeds, &[vec![true; 4]], None, 20)?;
+//! let ids = Generator::new(GenerationConfig::default())?.generate(&mut session, &prompt)?;
+//! println!("{:?}", ids[0][0].tokens);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Sessions that are kept
+//!
+//! A [`Session`] borrows its model, or holds it: see [`Session::held_by`]. A
+//! [`Stream`](generate::Stream) of a session that holds its model is `'static` and `Send`, so that a
+//! server can store it.
+//!
+//! # Features
+//!
+//! `flex`, which is on by default, computes on the CPU with this project's kernels; without it
+//! nothing computes until another backend is chosen: `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`.
+//!
+//! # What it does not do
+//!
 //! There is no dropout, which only matters for training.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -39,21 +78,29 @@
 mod batch;
 pub mod blip_text;
 mod causal;
+mod decoder;
 mod error;
 pub mod generate;
 mod language_model;
-pub mod llama;
-pub mod opt;
-mod options;
+mod llama;
+mod mlp;
+mod opt;
+mod session;
 pub mod t5;
 
-pub use causal::CausalSession;
+pub use blip2_io::{
+    Checkpoint, CheckpointFolder, CheckpointWeights, Tokenizer,
+    config::{BlipTextConfig, LlamaConfig, OptConfig, T5Config, TextConfig},
+};
+pub use blip2_kernels::{Keep, Precision, RandomWeights, Weights};
+pub use decoder::{DecoderLm, DecoderOutput};
 pub use error::LmError;
 pub use generate::{
     DecodeSession, FinishReason, GenerateError, Generated, GenerationConfig, Generator, Logits,
 };
-pub use language_model::{LanguageModel, Session};
-pub use options::LmOptions;
+pub use language_model::LanguageModel;
+pub use session::Session;
+pub use {blip2_io as io, burn};
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

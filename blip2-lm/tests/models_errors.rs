@@ -3,7 +3,7 @@
 
 use blip2_io::config::{OptConfig, T5Config, TextConfig};
 use blip2_kernels::{RandomWeights, Weights};
-use blip2_lm::{DecodeSession, LanguageModel, LmError, Session};
+use blip2_lm::{DecodeSession, Keep, LanguageModel, LmError, Session};
 use burn::tensor::{Device, Tensor};
 
 const WIDTH: usize = 8;
@@ -49,7 +49,7 @@ fn start(
     model: &LanguageModel,
     shape: [usize; 3],
     mask: Vec<Vec<bool>>,
-) -> Result<Session<'_>, LmError> {
+) -> Result<Session<&LanguageModel>, LmError> {
     let embeds = Tensor::zeros(shape, &Device::flex());
     model.start(embeds, &mask, Some(0), 4)
 }
@@ -186,7 +186,7 @@ fn answers_that_do_not_go_with_what_was_encoded() {
         panic!("not T5")
     };
     let embeds = Tensor::zeros([2, 3, WIDTH], &Device::flex());
-    let encoded = model.encode(embeds, &[vec![true; 3], vec![true; 3]], false);
+    let encoded = model.encode(embeds, &[vec![true; 3], vec![true; 3]], Keep::NOTHING);
     let encoded = encoded.unwrap();
     let rows = message(model.decode(&encoded, &[vec![0, 1]]));
     assert!(

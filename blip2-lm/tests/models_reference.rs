@@ -4,7 +4,7 @@
 
 mod models_support;
 
-use blip2_lm::{DecodeSession, Generated, GenerationConfig, Generator, LanguageModel};
+use blip2_lm::{DecodeSession, Generated, GenerationConfig, Generator, Keep, LanguageModel};
 use blip2_testing::{Golden, assert_close, floats};
 use burn::tensor::{Tensor, TensorData};
 use models_support::{Fixture, share};
@@ -87,14 +87,14 @@ fn stages_equal_transformers() {
         let golden = fixture.golden("lm.inputs_embeds");
         assert_eq!(floats(embeds.clone()), golden.values, "{name}");
         match &model {
-            LanguageModel::Opt(model) => {
-                let output = model.forward(embeds, &mask, true).unwrap();
+            LanguageModel::Decoder(model) => {
+                let output = model.forward(embeds, &mask, Keep::ALL).unwrap();
                 let goldens = fixture.series("lm.hidden");
                 stages.series("lm.hidden", output.hidden_states, &goldens);
                 stages.check("logits", output.logits, fixture.golden("logits"));
             }
             LanguageModel::T5(model) => {
-                let encoded = model.encode(embeds, &mask, true).unwrap();
+                let encoded = model.encode(embeds, &mask, Keep::ALL).unwrap();
                 let goldens = fixture.series("lm.encoder_hidden");
                 stages.series("lm.encoder_hidden", encoded.hidden_states.clone(), &goldens);
                 let golden = fixture.golden("lm.encoder_last_hidden_state");

@@ -4,7 +4,7 @@
 use blip2_io::config::{LlamaConfig, OptConfig, RopeParameters, RopeType, T5Config, TextConfig};
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_lm::{
-    DecodeSession, Generated, GenerationConfig, Generator, LanguageModel, Logits, Session,
+    DecodeSession, Generated, GenerationConfig, Generator, Keep, LanguageModel, Logits, Session,
 };
 use blip2_testing::{assert_close, floats};
 use burn::tensor::Device;
@@ -139,7 +139,11 @@ fn pad(prompt: &[u32], at: &[usize]) -> Row {
         .unzip()
 }
 
-fn start<'m>(model: &'m LanguageModel, rows: &[Row], new_tokens: usize) -> Session<'m> {
+fn start<'m>(
+    model: &'m LanguageModel,
+    rows: &[Row],
+    new_tokens: usize,
+) -> Session<&'m LanguageModel> {
     let (ids, mask): (Vec<_>, Vec<_>) = rows.iter().cloned().unzip();
     let embeds = model.embed(&ids).unwrap();
     model.start(embeds, &mask, Some(START), new_tokens).unwrap()
@@ -148,23 +152,20 @@ fn start<'m>(model: &'m LanguageModel, rows: &[Row], new_tokens: usize) -> Sessi
 /// The logits after a prompt and an answer to it, by one whole pass without padding.
 fn whole(model: &LanguageModel, prompt: &[u32], answer: &[u32]) -> Vec<f32> {
     let logits = match model {
-        LanguageModel::Opt(model) => {
+        LanguageModel::Decoder(model) => {
             let ids = [prompt, answer].concat();
             let mask = vec![true; ids.len()];
             let embeds = model.embed(&[ids]).unwrap();
-            model.forward(embeds, &[mask], false).unwrap().logits
-        }
-        LanguageModel::Llama(model) => {
-            let ids = [prompt, answer].concat();
-            let mask = vec![true; ids.len()];
-            let embeds = model.embed(&[ids]).unwrap();
-            model.forward(embeds, &[mask], false).unwrap().logits
+            model
+                .forward(embeds, &[mask], Keep::NOTHING)
+                .unwrap()
+                .logits
         }
         LanguageModel::T5(model) => {
             let embeds = model.embed(&[prompt.to_vec()]).unwrap();
             let mask = vec![true; prompt.len()];
             let answer = [&[START], answer].concat();
-            let output = model.forward(embeds, &[mask], &[answer], false);
+            let output = model.forward(embeds, &[mask], &[answer], Keep::NOTHING);
             output.unwrap().logits
         }
         _ => unreachable!(),
@@ -187,7 +188,7 @@ fn check(model: &LanguageModel, logits: &Logits, histories: &[(Vec<u32>, Vec<u32
 /// stands; T5 counts distances over it, so that it may stand at the end only.
 fn mixed(model: &LanguageModel) -> (Vec<Vec<u32>>, Vec<Row>) {
     let places: [&[usize]; 4] = match model {
-        LanguageModel::Opt(_) | LanguageModel::Llama(_) => [&[], &[0, 1, 2], &[3, 4], &[0, 5, 8]],
+        LanguageModel::Decoder(_) => [&[], &[0, 1, 2], &[3, 4], &[0, 5, 8]],
         _ => [&[], &[6, 7, 8], &[7, 8], &[4, 5, 6, 7, 8]],
     };
     let row = |(salt, at): (usize, &&[usize])| {

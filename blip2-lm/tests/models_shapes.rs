@@ -6,7 +6,7 @@ mod models_support;
 
 use blip2_io::CheckpointWeights;
 use blip2_kernels::{TensorRequest, WeightSource, Weights};
-use blip2_lm::{GenerationConfig, Generator, LanguageModel, LmOptions};
+use blip2_lm::{GenerationConfig, Generator, Keep, LanguageModel};
 use blip2_testing::{assert_close, floats};
 use burn::tensor::{DType, Tensor, TensorData};
 use models_support::{Fixture, share};
@@ -59,12 +59,12 @@ fn check_series<const D: usize>(
 fn opt_equals_transformers() {
     for name in OPT {
         let fixture = Fixture::open(name);
-        let LanguageModel::Opt(model) = fixture.model() else {
+        let LanguageModel::Decoder(model) = fixture.model() else {
             panic!("{name}")
         };
         let mask = fixture.mask();
         let embeds = model.embed(&fixture.ids("input_ids")).unwrap();
-        let output = model.forward(embeds, &mask, true).unwrap();
+        let output = model.forward(embeds, &mask, Keep::ALL).unwrap();
         // A row that begins with padding has positions that see nothing; they compute nothing
         // that counts.
         let visible = Some(mask.as_slice());
@@ -82,18 +82,18 @@ fn opt_equals_transformers() {
 fn llama_equals_transformers() {
     for name in LLAMA {
         let fixture = Fixture::open(name);
-        let LanguageModel::Llama(model) = fixture.model() else {
+        let LanguageModel::Decoder(model) = fixture.model() else {
             panic!("{name}")
         };
         let mask = fixture.mask();
         let embeds = model.embed(&fixture.ids("input_ids")).unwrap();
-        let output = model.forward(embeds.clone(), &mask, true).unwrap();
+        let output = model.forward(embeds.clone(), &mask, Keep::ALL).unwrap();
         let visible = Some(mask.as_slice());
         let hidden = check_series(&fixture, "hidden", output.hidden_states, visible);
         let maps = check_series(&fixture, "attention", output.attentions, visible);
         let logits = share(output.logits, fixture.golden("logits"), TOLERANCE, visible);
         let counted = model
-            .forward_counting_padding(embeds, &mask, false)
+            .forward_without_position_ids(embeds, &mask, Keep::NOTHING)
             .unwrap();
         let golden = fixture.golden("logits_counting_padding");
         let counted = share(counted.logits, golden, TOLERANCE, visible);
@@ -117,7 +117,7 @@ fn t5_equals_transformers() {
         };
         let embeds = model.embed(&fixture.ids("input_ids")).unwrap();
         let answers = fixture.ids("decoder_input_ids");
-        let output = model.forward(embeds, &fixture.mask(), &answers, true);
+        let output = model.forward(embeds, &fixture.mask(), &answers, Keep::ALL);
         let output = output.unwrap();
         let encoder = output.encoder;
         let worst = [
@@ -184,16 +184,11 @@ fn only_what_is_asked_for_is_kept() {
     };
     let embeds = model.embed(&fixture.ids("input_ids")).unwrap();
     let answers = fixture.ids("decoder_input_ids");
-    for (output_hidden_states, output_attentions) in [(true, false), (false, true), (false, false)]
-    {
-        let options = LmOptions {
-            output_hidden_states,
-            output_attentions,
-        };
+    for keep in [Keep::HIDDEN_STATES, Keep::ATTENTIONS, Keep::NOTHING] {
         let output = model
-            .forward(embeds.clone(), &fixture.mask(), &answers, options)
+            .forward(embeds.clone(), &fixture.mask(), &answers, keep)
             .unwrap();
-        let (states, maps) = (output_hidden_states, output_attentions);
+        let (states, maps) = (keep.hidden_states, keep.attentions);
         assert_eq!(!output.encoder.hidden_states.is_empty(), states);
         assert_eq!(!output.decoder_hidden_states.is_empty(), states);
         assert_eq!(!output.encoder.attentions.is_empty(), maps);
@@ -311,18 +306,16 @@ fn narrow_weights_make_nothing_else_narrow() {
 fn logits_of(fixture: &Fixture, model: &LanguageModel, ids: &[Vec<u32>]) -> Vec<f32> {
     let embeds = model.embed(ids).unwrap();
     match model {
-        LanguageModel::Opt(model) => {
-            let output = model.forward(embeds, &fixture.mask(), false).unwrap();
+        LanguageModel::Decoder(model) => {
+            let output = model
+                .forward(embeds, &fixture.mask(), Keep::NOTHING)
+                .unwrap();
             floats(output.logits)
         }
         LanguageModel::T5(model) => {
             let answers = fixture.ids("decoder_input_ids");
-            let output = model.forward(embeds, &fixture.mask(), &answers, false);
+            let output = model.forward(embeds, &fixture.mask(), &answers, Keep::NOTHING);
             floats(output.unwrap().logits)
-        }
-        LanguageModel::Llama(model) => {
-            let output = model.forward(embeds, &fixture.mask(), false).unwrap();
-            floats(output.logits)
         }
         _ => unreachable!(),
     }

@@ -1,6 +1,6 @@
 //! What the Q-Former reads, and whether it goes together.
 
-use blip2_kernels::{MASKED, padding_bias};
+use blip2_kernels::{Keep, MASKED, padding_bias};
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
 use crate::{QFormerError, layer::Context};
@@ -28,10 +28,8 @@ pub struct QFormerInput {
     /// The text is being written: the queries see one another only, and each position of the text
     /// sees the queries and the text up to itself.
     pub writes: bool,
-    /// Keep the hidden states of every layer.
-    pub output_hidden_states: bool,
-    /// Keep the attention maps of every layer.
-    pub output_attentions: bool,
+    /// What to keep of every layer.
+    pub keep: Keep,
 }
 
 impl QFormerInput {
@@ -63,7 +61,7 @@ impl QFormerInput {
         self.image(encoder_hidden_states)
     }
 
-    /// Puts embedded text, `[batch, text, hidden]`, behind the queries.
+    /// Puts embedded text, `[batch, text, hidden]`, after the queries.
     #[must_use]
     pub fn text(mut self, text_embeds: Tensor<3>) -> Self {
         self.text_embeds = Some(text_embeds);
@@ -93,11 +91,10 @@ impl QFormerInput {
         self
     }
 
-    /// Keeps hidden states and attention maps of every layer.
+    /// Keeps hidden states or attention maps of every layer.
     #[must_use]
-    pub fn keep_all(mut self) -> Self {
-        self.output_hidden_states = true;
-        self.output_attentions = true;
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = keep;
         self
     }
 
@@ -164,7 +161,6 @@ impl QFormerInput {
             image,
             pictures: self.pictures,
             image_bias,
-            keep_maps: self.output_attentions,
         };
         Ok((embeds, context))
     }

@@ -1,19 +1,21 @@
 //! A layer of the Q-Former.
 
-use blip2_kernels::{Activation, LayerNorm, Linear, Weights, mlp};
+use blip2_kernels::{
+    Kept, Weights,
+    bert::{BertConfig, BertFeedForward, BertLayer, BertSource},
+};
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{Blip2QFormerConfig, QFormerError, attention::Attention};
+use crate::{Blip2QFormerConfig, QFormerError};
 
 /// A layer: self-attention over queries and text together, cross-attention of the queries to the
-/// picture in every n-th layer, then an MLP, of which queries and text have each their own
-/// (`Blip2QFormerLayer`).
+/// picture in every n-th layer, then a feed-forward network, of which queries and text have each
+/// their own (`Blip2QFormerLayer`).
 #[derive(Module, Debug)]
 pub(crate) struct Layer {
-    attention: Attention,
-    crossattention: Option<Attention>,
-    query_mlp: FeedForward,
-    text_mlp: Option<FeedForward>,
+    /// The queries' whole way; its self-attention is the text's too.
+    queries: BertLayer,
+    text: Option<BertFeedForward>,
 }
 
 /// What all layers of a pass share.
@@ -28,29 +30,35 @@ pub(crate) struct Context {
     pub(crate) pictures: Option<Vec<usize>>,
     /// Hides padding of the encoded picture, `[batch, 1, 1, keys]`.
     pub(crate) image_bias: Option<Tensor<4>>,
-    /// Whether attention maps are kept.
-    pub(crate) keep_maps: bool,
 }
 
-/// A layer's attention maps.
-#[derive(Default)]
-pub(crate) struct Maps {
-    pub(crate) own: Option<Tensor<4>>,
-    pub(crate) cross: Option<Tensor<4>>,
+impl Context {
+    /// What cross-attention reads.
+    fn source(&self) -> Result<BertSource<'_>, QFormerError> {
+        Ok(BertSource {
+            rows: self.pictures.as_deref(),
+            bias: self.image_bias.clone(),
+            ..BertSource::new(self.image.as_ref().ok_or(QFormerError::NoImage)?)
+        })
+    }
 }
 
 impl Layer {
     pub(crate) fn load(config: &Blip2QFormerConfig, index: usize, weights: &Weights<'_>) -> Self {
-        let (hidden, encoder) = (config.hidden_size, config.encoder_hidden_size);
+        let bert = BertConfig {
+            hidden_size: config.hidden_size,
+            num_attention_heads: config.num_attention_heads,
+            intermediate_size: config.intermediate_size,
+            hidden_act: config.hidden_act,
+            layer_norm_eps: config.layer_norm_eps,
+            encoder_hidden_size: config.encoder_hidden_size,
+            projections: "attention",
+        };
+        let names = ["intermediate_query", "output_query"];
+        let text = || BertFeedForward::load(&bert, ["intermediate", "output"], weights);
         Self {
-            attention: Attention::load(config, hidden, &weights.at("attention")),
-            crossattention: config
-                .has_cross_attention(index)
-                .then(|| Attention::load(config, encoder, &weights.at("crossattention"))),
-            query_mlp: FeedForward::load(config, "intermediate_query", "output_query", weights),
-            text_mlp: config
-                .use_qformer_text_input
-                .then(|| FeedForward::load(config, "intermediate", "output", weights)),
+            queries: BertLayer::load(&bert, config.has_cross_attention(index), names, weights),
+            text: config.use_qformer_text_input.then(text),
         }
     }
 
@@ -61,84 +69,43 @@ impl Layer {
         &self,
         hidden_states: Tensor<3>,
         context: &Context,
-    ) -> Result<(Tensor<3>, Maps), QFormerError> {
-        let (bias, keep) = (context.bias.clone(), context.keep_maps);
-        let (attended, own) =
-            self.attention
-                .forward(hidden_states.clone(), hidden_states, None, bias, keep);
-        let [_, seq, _] = attended.dims();
-        let text = (seq > context.queries)
-            .then(|| {
-                attended
-                    .clone()
-                    .narrow(1, context.queries, seq - context.queries)
-            })
-            .map(|text| match &self.text_mlp {
-                Some(mlp) => Ok(mlp.forward(text)),
-                None => Err(QFormerError::NoTextBranch),
-            })
-            .transpose()?;
-        let mut maps = Maps { own, cross: None };
-        if context.queries == 0 {
-            return Ok((text.unwrap_or(attended), maps));
-        }
-        let mut queries = if text.is_some() {
-            attended.narrow(1, 0, context.queries)
-        } else {
-            attended
+        kept: &mut Kept,
+    ) -> Result<Tensor<3>, QFormerError> {
+        kept.hidden(&hidden_states);
+        let (bias, keep_maps) = (context.bias.clone(), kept.wants_maps());
+        let (attended, map) = self.queries.attend(hidden_states, bias, None, keep_maps);
+        kept.attention(map);
+        let ([_, seq, _], queries) = (attended.dims(), context.queries);
+        let text = match seq > queries {
+            true => Some(self.read(attended.clone().narrow(1, queries, seq - queries))?),
+            false => None,
         };
-        if let Some(crossattention) = &self.crossattention {
-            let image = context.image.clone().ok_or(QFormerError::NoImage)?;
-            let bias = context.image_bias.clone();
-            let pictures = context.pictures.as_deref();
-            (queries, maps.cross) = crossattention.forward(queries, image, pictures, bias, keep);
+        // Only queries see the picture: without any, the layer is a plain BERT's.
+        if queries == 0 {
+            kept.cross_attention(None);
+            return Ok(text.unwrap_or(attended));
         }
-        let queries = self.query_mlp.forward(queries);
-        let output = match text {
+        let attended = match text {
+            Some(_) => attended.narrow(1, 0, queries),
+            None => attended,
+        };
+        let source = match self.queries.has_cross_attention() {
+            true => Some(context.source()?),
+            false => None,
+        };
+        let (queries, map) = self.queries.transform(attended, source, keep_maps);
+        kept.cross_attention(map);
+        Ok(match text {
             Some(text) => Tensor::cat(vec![queries, text], 1),
             None => queries,
-        };
-        Ok((output, maps))
+        })
     }
-}
 
-/// BERT's MLP with its residual and norm (`Blip2QFormerIntermediate` and `Blip2QFormerOutput`).
-#[derive(Module, Debug)]
-struct FeedForward {
-    intermediate: Linear,
-    output: Linear,
-    layer_norm: LayerNorm,
-    #[module(skip)]
-    activation: Activation,
-}
-
-impl FeedForward {
-    fn load(
-        config: &Blip2QFormerConfig,
-        intermediate: &str,
-        output: &str,
-        weights: &Weights<'_>,
-    ) -> Self {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let output = weights.at(output);
-        Self {
-            intermediate: weights
-                .at(intermediate)
-                .linear("dense", hidden, inner, true),
-            output: output.linear("dense", inner, hidden, true),
-            layer_norm: output.layer_norm("LayerNorm", hidden, config.layer_norm_eps),
-            activation: config.hidden_act,
+    /// The text's second half of the layer.
+    fn read(&self, text: Tensor<3>) -> Result<Tensor<3>, QFormerError> {
+        match &self.text {
+            Some(feed_forward) => Ok(feed_forward.forward(text)),
+            None => Err(QFormerError::NoTextBranch),
         }
-    }
-
-    fn forward(&self, hidden_states: Tensor<3>) -> Tensor<3> {
-        let layers = [&self.intermediate, &self.output];
-        let output = mlp(
-            hidden_states.clone(),
-            layers,
-            self.activation,
-            hidden_states,
-        );
-        self.layer_norm.forward(output)
     }
 }

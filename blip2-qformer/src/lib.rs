@@ -5,9 +5,10 @@
 //! about pictures, use `blip2-core`.
 //!
 //! ```
-//! use blip2_kernels::{RandomWeights, Weights};
-//! use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens};
-//! use burn::tensor::{Device, Tensor};
+//! use blip2_qformer::burn::tensor::{Device, Tensor};
+//! use blip2_qformer::{
+//!     Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens, RandomWeights, Weights,
+//! };
 //!
 //! let config = Blip2QFormerConfig::default()
 //!     .with_hidden_size(24)
@@ -33,9 +34,10 @@
 //! another in self-attention, but only queries see the picture, and each has an MLP of its own:
 //!
 //! ```
-//! # use blip2_kernels::{RandomWeights, Weights};
-//! # use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens};
-//! # use burn::tensor::{Device, Tensor};
+//! # use blip2_qformer::burn::tensor::{Device, Tensor};
+//! # use blip2_qformer::{
+//! #     Blip2QFormerConfig, QFormer, QFormerInput, QueryTokens, RandomWeights, Weights,
+//! # };
 //! # let device = Device::flex();
 //! # let source = RandomWeights::new(0, 0.02);
 //! # let weights = Weights::new(&source, &device);
@@ -58,6 +60,11 @@
 //! # Ok::<(), blip2_qformer::QFormerError>(())
 //! ```
 //!
+//! # Features
+//!
+//! `flex`, which is on by default, computes on the CPU with this project's kernels; without it
+//! nothing computes until another backend is chosen: `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`.
+//!
 //! # What it does not do
 //!
 //! It reads no files and knows no tokenizer: text comes as embeddings, which [`TextEmbeddings`]
@@ -73,7 +80,6 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod attention;
 mod error;
 mod input;
 mod layer;
@@ -81,12 +87,14 @@ mod model;
 mod query;
 mod text;
 
-pub use blip2_io::config::Blip2QFormerConfig;
+pub use blip2_io::{CheckpointFolder, CheckpointWeights, config::Blip2QFormerConfig};
+pub use blip2_kernels::{Keep, Precision, RandomWeights, Weights};
 pub use error::QFormerError;
 pub use input::QFormerInput;
 pub use model::{QFormer, QFormerOutput};
 pub use query::QueryTokens;
 pub use text::TextEmbeddings;
+pub use {blip2_io as io, burn};
 
 /// The examples of the README, run with those of this crate.
 #[cfg(doctest)]

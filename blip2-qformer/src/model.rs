@@ -1,6 +1,6 @@
 //! The Q-Former as a whole.
 
-use blip2_kernels::{LayerNorm, Precision, Weights};
+use blip2_kernels::{Kept, LayerNorm, Precision, Weights};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{Blip2QFormerConfig, QFormerError, QFormerInput, layer::Layer};
@@ -75,7 +75,7 @@ impl QFormer {
         })
     }
 
-    /// Runs queries, and text behind them, through all layers.
+    /// Runs queries, and text after them, through all layers.
     ///
     /// # Shapes
     ///
@@ -86,30 +86,18 @@ impl QFormer {
     /// [`QFormerError`] for no input at all, for shapes that do not go together, for queries
     /// without a picture, and for text if the layers have no branch for it.
     pub fn forward(&self, input: QFormerInput) -> Result<QFormerOutput, QFormerError> {
-        let keep_hidden = input.output_hidden_states;
+        let mut kept = Kept::new(input.keep);
         let (embeds, context) = input.checked(self.hidden_size, self.encoder_hidden_size)?;
         let mut hidden = self.layernorm.forward(embeds);
-        let mut hidden_states = Vec::new();
-        let (mut attentions, mut cross_attentions) = (Vec::new(), Vec::new());
         for layer in &self.layers {
-            if keep_hidden {
-                hidden_states.push(hidden.clone());
-            }
-            let (output, maps) = layer.forward(hidden, &context)?;
-            hidden = output;
-            if let Some(own) = maps.own {
-                attentions.push(own);
-                cross_attentions.push(maps.cross);
-            }
+            hidden = layer.forward(hidden, &context, &mut kept)?;
         }
-        if keep_hidden {
-            hidden_states.push(hidden.clone());
-        }
+        kept.hidden(&hidden);
         Ok(QFormerOutput {
             last_hidden_state: hidden,
-            hidden_states,
-            attentions,
-            cross_attentions,
+            hidden_states: kept.hidden_states,
+            attentions: kept.attentions,
+            cross_attentions: kept.cross_attentions,
         })
     }
 }

@@ -6,7 +6,7 @@ mod common;
 use std::cell::Cell;
 
 use blip2_kernels::{Precision, RandomWeights, TensorRequest, WeightSource, Weights};
-use blip2_qformer::{Blip2QFormerConfig, QFormer, QFormerError, QFormerInput, QueryTokens};
+use blip2_qformer::{Blip2QFormerConfig, Keep, QFormer, QFormerError, QFormerInput, QueryTokens};
 use blip2_testing::difference;
 use burn::tensor::{Bool, DType, Device, Distribution, Tensor, TensorData};
 use common::{FIXTURES, Fixture};
@@ -131,7 +131,7 @@ fn nothing_is_kept_unless_asked_for() {
     let bare = model.forward(input.clone()).unwrap();
     assert!(bare.hidden_states.is_empty());
     assert!(bare.attentions.is_empty() && bare.cross_attentions.is_empty());
-    let kept = run(&model, input.keep_all());
+    let kept = run(&model, input.keep(Keep::ALL));
     // Not the same operations: a map that is not asked for is never made.
     let error = difference(bare.last_hidden_state, kept);
     assert!(error <= 1e-5, "{error}");

@@ -3,6 +3,7 @@
 
 mod common;
 
+use blip2_qformer::Keep;
 use common::{FIXTURES, Fixture};
 
 #[test]
@@ -11,7 +12,7 @@ fn every_stage() {
         let fixture = Fixture::open(name);
         let (model, queries) = fixture.model();
         for case in cases {
-            let input = fixture.input(case, &queries).keep_all();
+            let input = fixture.input(case, &queries).keep(Keep::ALL);
             let output = model.forward(input).unwrap();
             fixture.compare(case, "last_hidden_state", output.last_hidden_state);
 

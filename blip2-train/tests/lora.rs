@@ -8,7 +8,7 @@ mod common;
 use std::{fs, path::Path};
 
 use blip2_core::{CheckpointFolder, Precision, model::Blip2ForConditionalGeneration};
-use blip2_lm::LanguageModel;
+use blip2_lm::{Keep, LanguageModel};
 use blip2_testing::{largest_difference, view::floats};
 use blip2_train::{
     AdamW, Lora, LoraConfig, Progress, Trained, Training,
@@ -33,10 +33,10 @@ fn logits(model: &Model, batch: &Batch) -> Vec<f32> {
     let embeds = model.encode_image(batch.pixel_values.clone()).unwrap();
     let features = model.query(embeds).unwrap();
     let (embeds, mask) = model.inputs_embeds(&features, &batch.rows).unwrap();
-    let LanguageModel::Opt(opt) = model.language_model() else {
+    let LanguageModel::Decoder(opt) = model.language_model() else {
         panic!("the model is of another kind")
     };
-    let logits = opt.forward(embeds, &mask, false).unwrap().logits;
+    let logits = opt.forward(embeds, &mask, Keep::NOTHING).unwrap().logits;
     logits.inner().into_data().try_into_vec().unwrap()
 }
 

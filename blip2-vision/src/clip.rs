@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// CLIP's vision tower (`CLIPVisionModel`; Radford et al., 2021): the patches have no bias, a norm
-/// stands before the first layer, and only the class token passes the one behind the last.
+/// stands before the first layer, and only the class token passes the one after the last.
 #[derive(Module, Debug)]
 pub struct ClipVisionModel {
     tower: Tower,
@@ -90,9 +90,10 @@ impl ClipVisionModel {
 /// (`CLIPVisionModelWithProjection`).
 ///
 /// ```
-/// use blip2_kernels::{RandomWeights, Weights};
-/// use blip2_vision::{ClipVisionConfig, ClipVisionModelWithProjection, VisionOptions};
-/// use burn::tensor::{Device, Tensor};
+/// use blip2_vision::burn::tensor::{Device, Tensor};
+/// use blip2_vision::{
+///     ClipVisionConfig, ClipVisionModelWithProjection, RandomWeights, VisionOptions, Weights,
+/// };
 ///
 /// let config = ClipVisionConfig::default()
 ///     .with_hidden_size(32)

@@ -6,9 +6,8 @@
 //! `blip2-qformer`.
 //!
 //! ```
-//! use blip2_kernels::{RandomWeights, Weights};
-//! use blip2_vision::{Blip2VisionConfig, VisionModel, VisionOptions};
-//! use burn::tensor::{Device, Tensor};
+//! use blip2_vision::burn::tensor::{Device, Tensor};
+//! use blip2_vision::{Blip2VisionConfig, RandomWeights, VisionModel, VisionOptions, Weights};
 //!
 //! let config = Blip2VisionConfig::default()
 //!     .with_hidden_size(32)
@@ -31,11 +30,9 @@
 //! A checkpoint's tower, by way of `blip2-io`, which also makes the pixel values:
 //!
 //! ```no_run
-//! use blip2_io::preprocessing::{DecodeOptions, ImageProcessor, decode_file};
-//! use blip2_io::{CheckpointFolder, CheckpointWeights};
-//! use blip2_kernels::Weights;
-//! use blip2_vision::{VisionModel, VisionOptions};
-//! use burn::tensor::Device;
+//! use blip2_vision::burn::tensor::Device;
+//! use blip2_vision::io::preprocessing::{DecodeOptions, ImageProcessor, decode_file};
+//! use blip2_vision::{CheckpointFolder, CheckpointWeights, VisionModel, VisionOptions, Weights};
 //!
 //! let (folder, device) = (CheckpointFolder::open("models/blip2-opt-2.7b")?, Device::flex());
 //! let checkpoint = folder.checkpoint()?;
@@ -67,6 +64,11 @@
 //! patches and interpolation are shared with [`VisionModel`]; three matrices in place of one, the
 //! norm before the first layer, and which norm is applied where are CLIP's own.
 //!
+//! # Features
+//!
+//! `flex`, which is on by default, computes on the CPU with this project's kernels; without it
+//! nothing computes until another backend is chosen: `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`.
+//!
 //! # What it does not do
 //!
 //! It reads no files, resizes no pictures and does not normalise them. Of ViTs it knows only these
@@ -76,8 +78,7 @@
 //!
 //! # Numbers
 //!
-//! Activations are `f32`; matrices are held in the [`Precision`](blip2_kernels::Precision) that
-//! [`Weights`](blip2_kernels::Weights) asks for. In `f32` hidden states, attention maps and pooled
+//! Activations are `f32`; matrices are held in the [`Precision`] that [`Weights`] asks for. In `f32` hidden states, attention maps and pooled
 //! outputs agree with `transformers` 5.23 to 1e-4 or better, which the tests hold.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -91,10 +92,15 @@ mod model;
 mod position_cache;
 mod tower;
 
-pub use blip2_io::config::{Blip2VisionConfig, ClipVisionConfig};
+pub use blip2_io::{
+    CheckpointFolder, CheckpointWeights,
+    config::{Blip2VisionConfig, ClipVisionConfig},
+};
+pub use blip2_kernels::{Keep, Precision, RandomWeights, Weights};
 pub use clip::{ClipVisionModel, ClipVisionModelWithProjection};
 pub use error::VisionError;
 pub use model::{VisionModel, VisionOptions, VisionOutput};
+pub use {blip2_io as io, burn};
 
 /// The examples of the README, run with those of this crate.
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! Interpolated positions, kept.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::{
     module::{
@@ -29,12 +29,19 @@ struct Entry {
 
 impl PositionCache {
     /// The positions of `grid`, made by `make` if they are not remembered.
+    ///
+    /// The lock is not held while they are made: pictures of other sizes, in other threads, need not
+    /// wait for it, and `make` may use threads that themselves come here. Two threads that are given
+    /// one new grid at a time may both make it; the numbers are the same, and the first stays.
     pub(crate) fn get(&self, grid: [usize; 2], make: impl FnOnce() -> Tensor<3>) -> Tensor<3> {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.iter().find(|entry| entry.grid == grid) {
-            return entry.positions.clone();
+        if let Some(positions) = find(&self.entries(), grid) {
+            return positions;
         }
         let positions = make();
+        let mut entries = self.entries();
+        if let Some(first) = find(&entries, grid) {
+            return first;
+        }
         if entries.len() == CAPACITY {
             entries.remove(0);
         }
@@ -44,6 +51,17 @@ impl PositionCache {
         });
         positions
     }
+
+    /// What is remembered. A thread that panicked with the lock left whole entries, at worst one
+    /// fewer.
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn find(entries: &[Entry], grid: [usize; 2]) -> Option<Tensor<3>> {
+    let entry = entries.iter().find(|entry| entry.grid == grid)?;
+    Some(entry.positions.clone())
 }
 
 impl Module for PositionCache {
@@ -91,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_grid_is_made_once_and_the_oldest_is_forgotten() {
+    fn each_grid_is_made_once_and_the_oldest_is_dropped() {
         let device = Device::flex();
         let cache = PositionCache::default();
         let mut made = Vec::new();
@@ -106,8 +124,20 @@ mod tests {
         assert_eq!(made, [1, 2, 3, 4, 5, 1]);
     }
 
+    /// With the lock held, the second would wait for ever.
     #[test]
-    fn clones_share_and_changed_modules_forget() {
+    fn positions_can_be_asked_for_while_others_are_made() {
+        let device = Device::flex();
+        let cache = PositionCache::default();
+        let ones = || Tensor::ones([1, 2, 1], &device);
+        let positions = cache.get([1, 1], || cache.get([2, 1], ones) + cache.get([1, 1], ones));
+        // Who made a grid first gave it to all.
+        assert_eq!(positions.into_data().try_to_vec::<f32>().unwrap(), [1.0; 2]);
+        assert_eq!(cache.entries().len(), 2);
+    }
+
+    #[test]
+    fn clones_share_and_changed_modules_start_empty() {
         let device = Device::flex();
         let cache = PositionCache::default();
         let ask = |cache: &PositionCache, value: f32| {

@@ -1,7 +1,7 @@
 //! What the towers of BLIP-2 and of CLIP have in common: patches, positions and pre-norm layers.
 
 use blip2_io::config::{Blip2VisionConfig, ClipVisionConfig, VisionFamily};
-use blip2_kernels::{Activation, LayerNorm, Weights, recompute};
+use blip2_kernels::{Activation, Kept, LayerNorm, Weights, recompute};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{VisionError, VisionOptions, embeddings::Embeddings, encoder::EncoderLayer};
@@ -120,12 +120,10 @@ impl Tower {
         if let Some(norm) = &self.pre_layernorm {
             hidden = norm.forward(hidden);
         }
-        let (mut hidden_states, mut attentions) = (Vec::new(), Vec::new());
+        let mut kept = Kept::new(options.keep);
         for layer in &self.layers {
-            if options.output_hidden_states {
-                hidden_states.push(hidden.clone());
-            }
-            if !options.output_attentions {
+            kept.hidden(&hidden);
+            if !kept.wants_maps() {
                 hidden = recompute::layer(layer, hidden, |layer, hidden| {
                     layer.forward(hidden, false).0
                 });
@@ -133,15 +131,13 @@ impl Tower {
             }
             let (output, map) = layer.forward(hidden, true);
             hidden = output;
-            attentions.extend(map);
+            kept.attention(map);
         }
-        if options.output_hidden_states {
-            hidden_states.push(hidden.clone());
-        }
+        kept.hidden(&hidden);
         Ok(Passed {
             output: hidden,
-            hidden_states,
-            attentions,
+            hidden_states: kept.hidden_states,
+            attentions: kept.attentions,
         })
     }
 }

@@ -6,18 +6,16 @@ use std::{cell::RefCell, collections::HashMap};
 
 use blip2_kernels::{Precision, RandomWeights, TensorRequest, WeightSource, Weights};
 use blip2_testing::{difference, largest};
-use blip2_vision::{Blip2VisionConfig, VisionError, VisionModel, VisionOptions};
+use blip2_vision::{Blip2VisionConfig, Keep, VisionError, VisionModel, VisionOptions};
 use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Device, Distribution, Tensor, TensorData},
 };
 use common::{FIXTURES, Fixture};
 
-const ANY_SIZE: VisionOptions = VisionOptions {
-    output_hidden_states: false,
-    output_attentions: false,
-    interpolate_pos_encoding: true,
-};
+fn any_size() -> VisionOptions {
+    VisionOptions::default().with_interpolate_pos_encoding(true)
+}
 
 fn small() -> Blip2VisionConfig {
     Blip2VisionConfig::default()
@@ -62,11 +60,7 @@ fn nothing_is_kept_unless_asked_for() {
     let run = |options| model.forward(fixture.pixel_values(), &options).unwrap();
     let bare = run(VisionOptions::default());
     assert!(bare.hidden_states.is_empty() && bare.attentions.is_empty());
-    let kept = run(VisionOptions {
-        output_hidden_states: true,
-        output_attentions: true,
-        ..Default::default()
-    });
+    let kept = run(VisionOptions::default().with_keep(Keep::ALL));
     // Not the same operations: a map that is not asked for is never made.
     let error = difference(bare.last_hidden_state, kept.last_hidden_state);
     assert!(error <= 1e-5, "{error}");
@@ -81,7 +75,7 @@ fn pixels_beyond_the_last_patch_do_not_matter() {
     let model = small_model(&small(), &device).unwrap();
     let pixel_values = noise([1, 3, 11, 18], &device);
     let encode = |pixel_values| {
-        let output = model.forward(pixel_values, &ANY_SIZE).unwrap();
+        let output = model.forward(pixel_values, &any_size()).unwrap();
         output.last_hidden_state
     };
     let whole = encode(pixel_values.clone());
@@ -101,7 +95,7 @@ fn kept_positions_follow_their_parameter() {
     let device = Device::flex();
     let pixel_values = noise([1, 3, 16, 8], &device);
     let run = |model: &VisionModel| {
-        let output = model.forward(pixel_values.clone(), &ANY_SIZE).unwrap();
+        let output = model.forward(pixel_values.clone(), &any_size()).unwrap();
         output.last_hidden_state
     };
     let model = small_model(&small(), &device).unwrap();
@@ -118,7 +112,7 @@ fn one_model_serves_many_threads() {
     let model = small_model(&small(), &device).unwrap();
     let run = |side| {
         let pixel_values = Tensor::ones([1, 3, side, side], &device);
-        let output = model.forward(pixel_values, &ANY_SIZE).unwrap();
+        let output = model.forward(pixel_values, &any_size()).unwrap();
         output.last_hidden_state
     };
     let sides = [8, 12, 16, 20];
@@ -232,7 +226,7 @@ fn wrong_pixel_values_are_refused() {
             .unwrap_err()
             .to_string()
     };
-    let fixed = &VisionOptions::default();
+    let (fixed, any) = (&VisionOptions::default(), &any_size());
     assert_eq!(
         refused([1, 3, 12, 16], fixed),
         "pixel values are 12×16 (height × width) but the model expects 12×12; resize the picture, \
@@ -240,7 +234,7 @@ fn wrong_pixel_values_are_refused() {
     );
     assert!(refused([1, 3, 8, 8], fixed).contains("8×8"));
     assert_eq!(
-        refused([1, 3, 3, 40], &ANY_SIZE),
+        refused([1, 3, 3, 40], any),
         "pixel values are 3×40 (height × width), less than one patch of 4×4; resize the picture"
     );
     assert_eq!(

@@ -7,7 +7,8 @@ mod common;
 
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_vision::{
-    ClipVisionConfig, ClipVisionModel, ClipVisionModelWithProjection, VisionError, VisionOptions,
+    ClipVisionConfig, ClipVisionModel, ClipVisionModelWithProjection, Keep, VisionError,
+    VisionOptions,
 };
 use burn::tensor::{Device, Tensor};
 use common::{CLIP_FIXTURES, Fixture};
@@ -34,11 +35,7 @@ fn every_stage() {
     for name in CLIP_FIXTURES {
         let fixture = open(name);
         let (tower, whole) = tower(&fixture);
-        let options = VisionOptions {
-            output_hidden_states: true,
-            output_attentions: true,
-            ..Default::default()
-        };
+        let options = VisionOptions::default().with_keep(Keep::ALL);
         let output = tower.forward(fixture.pixel_values(), &options).unwrap();
         let pooled = tower.pool(output.last_hidden_state.clone());
         assert!(fixture.compare("last_hidden_state", output.last_hidden_state));
@@ -60,10 +57,7 @@ fn every_stage() {
 
 #[test]
 fn pictures_of_other_sizes() {
-    let options = VisionOptions {
-        interpolate_pos_encoding: true,
-        ..Default::default()
-    };
+    let options = VisionOptions::default().with_interpolate_pos_encoding(true);
     let mut compared = 0;
     for name in CLIP_FIXTURES {
         let fixture = open(name);

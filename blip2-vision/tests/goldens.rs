@@ -2,7 +2,7 @@
 
 mod common;
 
-use blip2_vision::VisionOptions;
+use blip2_vision::{Keep, VisionOptions};
 use common::{FIXTURES, Fixture};
 
 #[test]
@@ -10,11 +10,7 @@ fn every_stage() {
     for name in FIXTURES {
         let fixture = Fixture::open(name);
         let model = fixture.model();
-        let options = VisionOptions {
-            output_hidden_states: true,
-            output_attentions: true,
-            ..Default::default()
-        };
+        let options = VisionOptions::default().with_keep(Keep::ALL);
         let output = model.forward(fixture.pixel_values(), &options).unwrap();
         let pooled = model.pool(output.last_hidden_state.clone());
 
@@ -41,10 +37,7 @@ fn every_stage() {
 
 #[test]
 fn pictures_of_other_sizes() {
-    let options = VisionOptions {
-        interpolate_pos_encoding: true,
-        ..Default::default()
-    };
+    let options = VisionOptions::default().with_interpolate_pos_encoding(true);
     let mut compared = 0;
     for name in FIXTURES {
         let fixture = Fixture::open(name);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use blip2_core::{
     Answer, Blip2Config, Blip2Pipeline, GenerationConfig, Options, Timings,
     memory::{Workload, machine},
-    model::{LanguageModel, PromptRows},
+    model::{Keep, LanguageModel, PromptRows},
 };
 use image::RgbImage;
 
@@ -205,7 +205,8 @@ fn encoder(args: &BenchArgs, blip2: &Blip2Pipeline) -> Result<Option<Times>, Fai
         let (embeds, mask) = model
             .inputs_embeds(&features, &rows)
             .map_err(Failure::work)?;
-        t5.encode(embeds, &mask, false).map_err(Failure::work)?;
+        t5.encode(embeds, &mask, Keep::NOTHING)
+            .map_err(Failure::work)?;
         blip2
             .device()
             .sync()

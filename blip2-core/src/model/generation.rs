@@ -368,7 +368,7 @@ impl Blip2ForConditionalGeneration {
         features: &ImageFeatures,
         rows: &PromptRows,
         max_new_tokens: usize,
-    ) -> Result<Session<'_>, Blip2Error> {
+    ) -> Result<Session<&LanguageModel>, Blip2Error> {
         let (embeds, mask) = self.inputs_embeds(features, rows)?;
         let start = self.decoder_start;
         Ok(self

@@ -12,7 +12,7 @@ mod rows;
 pub use blip1::{
     BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering,
 };
-pub use blip2_lm::LanguageModel;
+pub use blip2_lm::{Keep, LanguageModel};
 pub use embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts};
 pub use features::VisionFeatures;
 pub(crate) use generation::has_tied_head;

@@ -217,10 +217,8 @@ impl Blip2PipelineBuilder {
             config,
             prompts,
             processor,
-            vision: VisionOptions {
-                interpolate_pos_encoding: self.image_size.is_some(),
-                ..VisionOptions::default()
-            },
+            vision: VisionOptions::default()
+                .with_interpolate_pos_encoding(self.image_size.is_some()),
             decode: self.decode,
             generation,
             device,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use blip2_lm::{
-    LmError, Session,
+    LanguageModel, LmError, Session,
     generate::{DecodeSession, Generated, GenerationConfig, Generator, Logits, cut_at_stop_string},
 };
 use burn::tensor::Device;
@@ -220,7 +220,7 @@ pub(super) struct Prepared<'p> {
 
 /// A decode that is ready to run.
 pub(super) struct Started<'p> {
-    pub(super) session: Timed<Session<'p>>,
+    pub(super) session: Timed<Session<&'p LanguageModel>>,
     pub(super) histories: Vec<Vec<u32>>,
     pub(super) generator: Generator<'p>,
 }

@@ -3,7 +3,7 @@
 use std::{fmt, iter::FusedIterator};
 
 use blip2_lm::{
-    Session,
+    LanguageModel, Session,
     generate::{FinishReason, Stream, StreamToken},
 };
 
@@ -19,7 +19,7 @@ use crate::Blip2Error;
 /// space at its end. The model runs inside `next`, and only as far as the iterator is driven.
 /// Empty pieces are left out.
 pub struct AnswerStream<'p> {
-    stream: Stream<'p, Timed<Session<'p>>>,
+    stream: Stream<'p, Timed<Session<&'p LanguageModel>>>,
     started: bool,
     timings: Timings,
 }

@@ -1,7 +1,7 @@
 //! BLIP-1 against its goldens.
 
 use blip2_io::{CheckpointFolder, CheckpointWeights, config::BlipConfig, config::ModelKind};
-use blip2_kernels::Weights;
+use blip2_kernels::{Keep, Weights};
 use blip2_lm::{
     blip_text::BlipTextSession,
     generate::{GenerationConfig, Generator},
@@ -205,16 +205,10 @@ impl Verifier<'_> {
         pixel_values: Tensor<4>,
     ) -> Result<Option<Tensor<3>>, VerifyError> {
         let device = pixel_values.device();
-        let all = VisionOptions {
-            output_hidden_states: true,
-            ..VisionOptions::default()
-        };
+        let all = VisionOptions::default().with_keep(Keep::HIDDEN_STATES);
         let comparison = &mut self.comparison;
         if let Some(values) = self.golden.tensor("vision.interp.pixel_values") {
-            let interpolated = VisionOptions {
-                interpolate_pos_encoding: true,
-                ..VisionOptions::default()
-            };
+            let interpolated = VisionOptions::default().with_interpolate_pos_encoding(true);
             let output = model.forward(values.tensor(&device)?, &interpolated);
             if let Some(output) = comparison.run("vision.interp", output) {
                 comparison.tensor("vision.interp.last_hidden_state", output.last_hidden_state);

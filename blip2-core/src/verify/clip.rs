@@ -1,7 +1,7 @@
 //! CLIP's vision tower against its goldens.
 
 use blip2_io::{CheckpointFolder, CheckpointWeights, config::ModelKind};
-use blip2_kernels::Weights;
+use blip2_kernels::{Keep, Weights};
 use blip2_vision::{ClipVisionModel, ClipVisionModelWithProjection, VisionOptions};
 
 use super::{
@@ -39,10 +39,7 @@ pub(super) fn verify(
         .ok_or_else(|| VerifyError::golden("there are no pixel_values to start from"))?
         .tensor(&options.device)?;
     let mut comparison = Comparison::new(golden, report, options.base());
-    let all = VisionOptions {
-        output_hidden_states: true,
-        ..VisionOptions::default()
-    };
+    let all = VisionOptions::default().with_keep(Keep::HIDDEN_STATES);
     let output = tower.forward(pixel_values, &all);
     let Some(output) = comparison.run("vision", output) else {
         return Ok(());

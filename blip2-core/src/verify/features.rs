@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use blip2_lm::LanguageModel;
+use blip2_lm::{Keep, LanguageModel};
 use blip2_vision::VisionOptions;
 use serde_json::Value;
 
@@ -71,13 +71,13 @@ pub(super) fn verify(
         return Ok(());
     };
     let logits = match (model.language_model(), golden.tensor("decoder_input_ids")) {
-        (LanguageModel::Opt(model), _) => model
-            .forward(embeds, &mask, false)
+        (LanguageModel::Decoder(model), _) => model
+            .forward_without_position_ids(embeds, &mask, Keep::NOTHING)
             .map(|output| output.logits),
         (LanguageModel::T5(model), Some(ids)) => {
             let ids = unsigned(&ids.rows()?, 0);
             model
-                .forward(embeds, &mask, &ids, false)
+                .forward(embeds, &mask, &ids, Keep::NOTHING)
                 .map(|output| output.logits)
         }
         _ => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_io::{CheckpointWeights, config::Blip2Config};
-use blip2_kernels::Weights;
+use blip2_kernels::{Keep, Weights};
 use burn::tensor::{Tensor, activation::softmax};
 use serde_json::Value;
 
@@ -173,7 +173,7 @@ fn text_half(
     let text = Blip2TextModelWithProjection::load(config, &weights)?;
     missing(comparison, "text_model_missing_keys", &source);
     let output = text.input(texts).and_then(|input| {
-        let output = text.qformer().forward(input.keep_all())?;
+        let output = text.qformer().forward(input.keep(Keep::ALL))?;
         Ok((output.hidden_states, text.encode(texts)?))
     });
     if let Some((hidden_states, encoded)) = comparison.run("text_proj", output) {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_io::{CheckpointFolder, preprocessing::ImageProcessor};
-use blip2_lm::LanguageModel;
+use blip2_lm::{Keep, LanguageModel};
 use blip2_vision::VisionOptions;
 use burn::tensor::Tensor;
 use serde_json::Value;
@@ -133,10 +133,7 @@ impl Verifier<'_> {
     }
 
     fn vision(&mut self, pixel_values: Tensor<4>) -> Result<Option<Tensor<3>>, VerifyError> {
-        let options = VisionOptions {
-            output_hidden_states: true,
-            ..VisionOptions::default()
-        };
+        let options = VisionOptions::default().with_keep(Keep::HIDDEN_STATES);
         let output = self.model().vision_model().forward(pixel_values, &options);
         let Some(output) = self.run("vision", output.map_err(Blip2Error::from)) else {
             return Ok(None);
@@ -150,10 +147,7 @@ impl Verifier<'_> {
         self.tensor("vision.pooler_output", pooled);
         if let Some(pixel_values) = self.golden.tensor("vision.interp.pixel_values") {
             let pixel_values = pixel_values.tensor(self.pipeline.device())?;
-            let options = VisionOptions {
-                interpolate_pos_encoding: true,
-                ..VisionOptions::default()
-            };
+            let options = VisionOptions::default().with_interpolate_pos_encoding(true);
             let other = self.model().vision_model().forward(pixel_values, &options);
             if let Some(other) = self.run("vision.interp", other.map_err(Blip2Error::from)) {
                 self.tensor("vision.interp.last_hidden_state", other.last_hidden_state);
@@ -171,7 +165,7 @@ impl Verifier<'_> {
         } else {
             Ok(model.query_input(image_embeds))
         };
-        let output = input.and_then(|input| Ok(model.qformer().forward(input.keep_all())?));
+        let output = input.and_then(|input| Ok(model.qformer().forward(input.keep(Keep::ALL))?));
         let Some(output) = self.run("qformer", output) else {
             return Ok(None);
         };
@@ -251,21 +245,9 @@ impl Verifier<'_> {
     ) -> Result<(), VerifyError> {
         let pipeline = self.pipeline;
         match pipeline.model().language_model() {
-            LanguageModel::Opt(model) => {
-                let output = model.forward(embeds, mask, true).map_err(Blip2Error::from);
-                let key = format!("{prefix}logits");
-                let Some(output) = self.run(&key, output) else {
-                    return Ok(());
-                };
-                if prefix.is_empty() {
-                    self.series("lm.hidden", output.hidden_states);
-                    self.causal_losses(&output.logits)?;
-                }
-                self.tensor(&key, output.logits);
-            }
-            LanguageModel::Llama(model) => {
-                // `generate` counts positions by the mask, `forward` does not.
-                let output = model.forward_counting_padding(embeds, mask, true);
+            LanguageModel::Decoder(model) => {
+                // These goldens are of `forward`, whose positions may not be those of `generate`.
+                let output = model.forward_without_position_ids(embeds, mask, Keep::ALL);
                 let key = format!("{prefix}logits");
                 let Some(output) = self.run(&key, output.map_err(Blip2Error::from)) else {
                     return Ok(());
@@ -277,7 +259,9 @@ impl Verifier<'_> {
                 self.tensor(&key, output.logits);
             }
             LanguageModel::T5(model) => {
-                let encoded = model.encode(embeds, mask, true).map_err(Blip2Error::from);
+                let encoded = model
+                    .encode(embeds, mask, Keep::ALL)
+                    .map_err(Blip2Error::from);
                 let Some(encoded) = self.run("lm.encoder", encoded) else {
                     return Ok(());
                 };

@@ -2,8 +2,10 @@
 
 mod activation;
 pub(crate) mod attention;
+pub mod bert;
 pub(crate) mod cache;
 pub(crate) mod embedding;
+pub(crate) mod keep;
 pub(crate) mod linear;
 pub(crate) mod low_rank;
 pub(crate) mod mlp;

@@ -7,14 +7,13 @@ use burn::{
     tensor::{Int, Tensor},
 };
 
-use super::{
-    BlipTextSession,
-    model::{BlipTextModel, everywhere},
-};
+use super::model::{BlipTextModel, everywhere};
 use crate::{
-    LmError,
+    LmError, Session,
     batch::{decoder_bias, padding_bias},
-    causal::{CausalLm, CausalSession, Positions},
+    causal::{CausalLm, CausalState, Positions},
+    generate::Logits,
+    session::Decode,
 };
 
 /// BLIP-1's text decoder (`BlipTextLMHeadModel`): each position sees those before it, and all of a
@@ -105,15 +104,19 @@ impl BlipTextLmHeadModel {
         attention_mask: &[Vec<bool>],
         source: Tensor<3>,
         max_new_tokens: usize,
-    ) -> Result<BlipTextSession<'_>, LmError> {
+    ) -> Result<Session<&Self>, LmError> {
         let embeds = self.bert.embed(ids, attention_mask)?;
         self.bert.check_source(&source, ids.len())?;
-        let reading = Reading {
+        let (mask, reading) = (attention_mask.to_vec(), self.reading(&source));
+        let text = CausalState::new(&reading, embeds, mask, max_new_tokens);
+        Ok(Session::new(self, BlipTextState { source, text }))
+    }
+
+    fn reading<'a>(&'a self, source: &'a Tensor<3>) -> Reading<'a> {
+        Reading {
             model: self,
             source,
-        };
-        let mask = attention_mask.to_vec();
-        Ok(CausalSession::new(reading, embeds, mask, max_new_tokens))
+        }
     }
 
     /// `BlipTextLMPredictionHead`.
@@ -124,11 +127,48 @@ impl BlipTextLmHeadModel {
     }
 }
 
-/// A decoder and what it reads.
+/// What a decode of BLIP-1's text remembers between its steps.
 #[derive(Debug)]
-pub struct Reading<'m> {
-    model: &'m BlipTextLmHeadModel,
+pub(crate) struct BlipTextState {
+    /// What the text is about, `[batch, source, encoder_hidden]`.
     source: Tensor<3>,
+    text: CausalState,
+}
+
+impl Decode for BlipTextLmHeadModel {
+    type State = BlipTextState;
+
+    fn vocab_size(&self) -> usize {
+        self.vocab_size()
+    }
+
+    fn rows(&self, state: &BlipTextState) -> usize {
+        state.text.rows()
+    }
+
+    fn prefill(&self, state: &mut BlipTextState) -> Result<Logits, LmError> {
+        state.text.prefill(&self.reading(&state.source))
+    }
+
+    fn step(
+        &self,
+        state: &mut BlipTextState,
+        parents: &[usize],
+        tokens: &[u32],
+    ) -> Result<Logits, LmError> {
+        let reading = self.reading(&state.source);
+        state.text.step(&reading, parents, tokens)
+    }
+
+    fn remaining_positions(&self, state: &BlipTextState) -> Option<usize> {
+        state.text.remaining_positions(&self.reading(&state.source))
+    }
+}
+
+/// A decoder and what it reads: together they are a decoder-only model.
+struct Reading<'m> {
+    model: &'m BlipTextLmHeadModel,
+    source: &'m Tensor<3>,
 }
 
 impl CausalLm for Reading<'_> {
@@ -156,7 +196,7 @@ impl CausalLm for Reading<'_> {
         caches: &mut [KvCache],
     ) -> Tensor<3> {
         let bert = &self.model.bert;
-        bert.run(inputs_embeds, positions, bias, Some(&self.source), caches)
+        bert.run(inputs_embeds, positions, bias, Some(self.source), caches)
     }
 
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {

@@ -1,12 +1,11 @@
 //! BLIP-1's text model: BERT whose every layer also attends to something encoded, as a text encoder
 //! that looks at a picture and as a decoder that writes about one.
 
-mod layer;
 mod lm_head;
 mod model;
 
-pub use lm_head::{BlipTextLmHeadModel, Reading};
+pub use lm_head::BlipTextLmHeadModel;
 pub use model::BlipTextModel;
 
 /// A running decode of [`BlipTextLmHeadModel`].
-pub type BlipTextSession<'m> = crate::causal::CausalSession<Reading<'m>>;
+pub type BlipTextSession<'m> = crate::Session<&'m BlipTextLmHeadModel>;

@@ -1,13 +1,15 @@
 //! The text model without an output head.
 
 use blip2_io::config::BlipTextConfig;
-use blip2_kernels::{Embedding, KvCache, LayerNorm, Precision, Weights};
+use blip2_kernels::{
+    Embedding, KvCache, LayerNorm, Precision, Weights,
+    bert::{BertConfig, BertLayer, BertSource},
+};
 use burn::{
     module::Module,
     tensor::{Device, Int, Tensor, TensorData},
 };
 
-use super::layer::{Caches, Layer};
 use crate::{
     LmError,
     batch::{check_mask, ids_tensor, padding_bias},
@@ -21,7 +23,7 @@ pub struct BlipTextModel {
     word_embeddings: Embedding,
     position_embeddings: Embedding,
     layer_norm: LayerNorm,
-    layers: Vec<Layer>,
+    layers: Vec<BertLayer>,
     encoder_hidden: usize,
     hidden: usize,
 }
@@ -59,12 +61,7 @@ impl BlipTextModel {
                 hidden,
             ),
             layer_norm: tables.layer_norm("LayerNorm", hidden, config.layer_norm_eps),
-            layers: (0..config.num_hidden_layers)
-                .map(|n| {
-                    let layers = weights.at("encoder").at("layer");
-                    Layer::load(config, &layers.at(&n.to_string()))
-                })
-                .collect(),
+            layers: layers(config, &weights.at("encoder").at("layer")),
             encoder_hidden: config.encoder_hidden_size,
             hidden,
         })
@@ -153,7 +150,10 @@ impl BlipTextModel {
     }
 
     /// Runs word embeddings through all layers. There are no caches, or two for each layer: its own
-    /// and its source's.
+    /// and its source's, which the first step fills.
+    ///
+    /// Without a source there is no cross-attention; all of a source is seen. The reference drops
+    /// the source's mask on its way to the attention (`BlipTextAttention.forward` takes none).
     pub(super) fn run(
         &self,
         words: Tensor<3>,
@@ -167,11 +167,16 @@ impl BlipTextModel {
         let mut hidden = self.layer_norm.forward(embeds);
         let mut caches = caches.chunks_exact_mut(2);
         for layer in &self.layers {
-            let caches = match caches.next() {
-                Some([own, source]) => Some(Caches { own, source }),
-                _ => None,
+            let (own, encoded) = match caches.next() {
+                Some([own, encoded]) => (Some(own), Some(encoded)),
+                _ => (None, None),
             };
-            hidden = layer.forward(hidden, bias.clone(), source, caches);
+            let source = source.map(|states| BertSource {
+                cache: encoded,
+                ..BertSource::new(states)
+            });
+            let (attended, _) = layer.attend(hidden, bias.clone(), own, false);
+            (hidden, _) = layer.transform(attended, source, false);
         }
         hidden
     }
@@ -179,6 +184,21 @@ impl BlipTextModel {
     pub(super) fn num_layers(&self) -> usize {
         self.layers.len()
     }
+}
+
+fn layers(config: &BlipTextConfig, weights: &Weights<'_>) -> Vec<BertLayer> {
+    let bert = BertConfig {
+        hidden_size: config.hidden_size,
+        num_attention_heads: config.num_attention_heads,
+        intermediate_size: config.intermediate_size,
+        hidden_act: config.hidden_act,
+        layer_norm_eps: config.layer_norm_eps,
+        encoder_hidden_size: config.encoder_hidden_size,
+        projections: "self",
+    };
+    let feed_forward = ["intermediate", "output"];
+    let layer = |n: usize| BertLayer::load(&bert, true, feed_forward, &weights.at(&n.to_string()));
+    (0..config.num_hidden_layers).map(layer).collect()
 }
 
 /// Where positions are in their table, `[batch, seq]`. Padding, which nothing sees, stands at the

@@ -76,6 +76,8 @@ pub(super) fn search_rows<S: DecodeSession>(
             for row in rows.iter_mut().filter(|row| !row.done) {
                 row.advance(run, &logits, &mut scratch)?;
                 if !row.done {
+                    // All that the model learns of forks and deaths: which row of the last step each
+                    // row of the next one continues. It rearranges its caches by that.
                     for beam in &mut row.beams {
                         parents.push(beam.slot);
                         tokens.push(beam.token);
@@ -99,6 +101,8 @@ impl BeamRow {
     fn new(config: &GenerationConfig, sequence: Sequence) -> Self {
         Self {
             random: config.do_sample.then(|| RandomStream::new(config.seed, 0)),
+            // One beam for the prompt, where the reference starts with `num_beams` copies of it and
+            // gives all but one −10⁹: the first step fans it out.
             beams: vec![Beam {
                 slot: sequence.row(),
                 sequence,
@@ -122,7 +126,11 @@ impl BeamRow {
         let candidates = self.best_candidates(config, scratch, logits.vocab());
         let mut beams = Vec::with_capacity(config.num_beams);
         for (rank, candidate) in candidates.into_iter().enumerate() {
+            // Only a candidate among the first `num_beams` may finish: one that ends a sequence from
+            // further down would take a place that a better, unfinished one may still deserve.
             let among_best = rank < config.num_beams;
+            // Sampled candidates come in the order of their noise, not of their scores, so that all
+            // must be seen before the best can be chosen.
             if !among_best && beams.len() == config.num_beams && !config.do_sample {
                 break;
             }
@@ -138,7 +146,7 @@ impl BeamRow {
                     slot: beam.slot,
                     token,
                 }),
-                // The others exist only so that enough beams are left to go on.
+                // The further candidates exist only so that enough beams are left to go on.
                 Some(reason) if among_best => {
                     self.finish(config, sequence, candidate.score, reason);
                 }
@@ -181,6 +189,10 @@ impl BeamRow {
 
     /// The best continuations of all beams, or a sample of them without replacement: as many as
     /// leave `num_beams` to go on if each end token is among them in every beam.
+    ///
+    /// The sample is drawn by adding Gumbel noise to each log-probability and taking the largest
+    /// (Kool et al., 2019), in one pass over the scores: a draw of one after the other would have to
+    /// normalise again for each.
     fn best_candidates(
         &mut self,
         config: &GenerationConfig,
@@ -246,6 +258,10 @@ impl BeamRow {
         if config.early_stopping == EarlyStopping::True {
             return true;
         }
+        // The best that an unfinished beam can still reach. Its log-probability can only fall, and
+        // it is divided by a power of its length: with a penalty above 0 a longer text is divided by
+        // more, which raises a negative score, so that the bound is at the longest length. The usual
+        // heuristic takes the length of now, and may stop too early.
         let longest = config.early_stopping == EarlyStopping::Never && config.length_penalty > 0.0;
         let len = if longest {
             best.sequence.max_new()

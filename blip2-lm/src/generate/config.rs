@@ -35,7 +35,7 @@ pub struct GenerationConfig {
     /// No end token before prompt and generated text hold this many tokens. Default 0.
     #[serde(deserialize_with = "null_as_default")]
     pub min_length: usize,
-    /// No end token among the first so many generated ones; goes before `min_length`.
+    /// No end token among the first `min_new_tokens` generated ones; goes before `min_length`.
     /// Default `None`.
     pub min_new_tokens: Option<usize>,
     /// Beams of the beam search; 1 (the default) for greedy search or plain sampling.
@@ -58,7 +58,7 @@ pub struct GenerationConfig {
     /// Sampling: the logits are divided by it. Above 0, default 1.
     #[serde(deserialize_with = "null_as_unit")]
     pub temperature: f64,
-    /// Sampling: only the so many likeliest tokens (and ties with the last); 0 for all of them.
+    /// Sampling: only the `top_k` likeliest tokens (and ties with the last); 0 for all of them.
     /// Default 50.
     #[serde(deserialize_with = "null_as_fifty")]
     pub top_k: usize,

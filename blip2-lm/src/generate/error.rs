@@ -106,7 +106,7 @@ pub enum GenerateError {
     /// The model failed.
     #[error("the language model failed: {0}")]
     Session(#[source] BoxError),
-    /// The tokens could not be turned into text.
+    /// The tokens could not be decoded to text.
     #[error("the generated tokens could not be decoded: {0}")]
     Decode(#[source] BoxError),
 }

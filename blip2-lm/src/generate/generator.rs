@@ -20,6 +20,10 @@ use super::walk::{Walk, walk_rows};
 ///
 /// `num_beams` and `do_sample` choose the mode: greedy search, sampling, beam search or beam
 /// sampling.
+///
+/// The hooks may be borrowed, for `'a`. A program that keeps generators or their streams gives them
+/// owned hooks, an [`Arc`] of a tokenizer for example: a `Generator<'static>` may go to another
+/// thread, and so may a [`Stream<'static, S>`](Stream) of a session that owns its model.
 #[derive(Clone)]
 pub struct Generator<'a> {
     config: GenerationConfig,

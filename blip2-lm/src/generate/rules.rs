@@ -91,6 +91,8 @@ impl<'a> Rules<'a> {
                 });
             }
         }
+        // A constraint that leaves nothing of one beam ends that beam; only where it leaves nothing of
+        // any does it win over the rules that forbade what it allows.
         if self.constraint.is_some() && scores.iter().all(|&x| x == f32::NEG_INFINITY) {
             self.force(&allowed, scores);
         }

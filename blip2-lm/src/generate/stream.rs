@@ -22,9 +22,9 @@ pub struct StreamToken {
 #[derive(Clone, Debug, PartialEq)]
 pub struct StreamPiece {
     /// New text, whole characters only. Empty while a character is incomplete, while the text may
-    /// turn out to be a stop string, and for end tokens. The pieces together are the text of
+    /// prove to be a stop string, and for end tokens. The pieces together are the text of
     /// [`Generated::content`] up to the first stop string. (One exception: a byte-fallback decoder
-    /// turns valid bytes into U+FFFD if invalid ones follow at once; what was shown stays shown.)
+    /// makes U+FFFD of valid bytes if invalid ones follow at once; what was shown stays shown.)
     pub text: String,
     /// The token generated; `None` in a last piece that only brings the text held back when the
     /// generation was cancelled.
@@ -112,6 +112,7 @@ impl<'a, S: DecodeSession> Stream<'a, S> {
         self.generated.push(token);
         let mut text = growth.text;
         self.stage = match growth.finish {
+            // Fed by the next call, not by this one: its text is shown before the model runs again.
             None => Stage::Token(token.id),
             Some(reason) => {
                 if reason != FinishReason::StopString {

@@ -8,7 +8,7 @@ use super::error::BoxError;
 /// What a character that is not complete yet decodes to.
 const REPLACEMENT: char = '\u{FFFD}';
 
-/// Turns token ids into text: what the engine needs of a tokenizer.
+/// Decodes token ids to text: what the engine needs of a tokenizer.
 pub trait TokenDecoder: Send + Sync {
     /// The text of `ids`, without special tokens. Bytes that are no complete character come out as
     /// U+FFFD, as with the byte-level and byte-fallback decoders of `tokenizers`.

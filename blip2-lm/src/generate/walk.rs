@@ -94,6 +94,8 @@ pub(super) fn walk_rows<S: DecodeSession>(
         loop {
             parents.clear();
             tokens.clear();
+            // Rows that have ended are left out of the next step: the batch grows shorter, and a row
+            // that runs on costs no more than alone.
             for place in places.iter_mut().filter(|place| place.finish.is_none()) {
                 let row = logits.row(place.slot);
                 let (token, growth) = place.walk.advance(run, row, &mut scratch)?;

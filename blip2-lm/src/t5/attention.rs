@@ -1,10 +1,8 @@
 //! T5's attention: no biases, and no division by the square root of the heads' width.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads};
+use blip2_kernels::{Kept, KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads};
 use burn::{module::Module, tensor::Tensor};
-
-use crate::options::Kept;
 
 /// Attention with its norm and residual (`T5LayerSelfAttention`, `T5LayerCrossAttention`).
 #[derive(Module, Debug)]
@@ -55,7 +53,7 @@ impl Attention {
             }
             None => attention(q, k, v, 1.0, Some(bias), kept.wants_maps()),
         };
-        kept.attentions.extend(attended.map);
+        kept.attention(attended.map);
         self.o
             .forward_onto(merge_heads(attended.output), hidden_states)
     }
@@ -75,7 +73,7 @@ impl Attention {
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
         let attended = source.attend(self.queries(normed), 1.0, bias, kept.wants_maps());
-        kept.cross_attentions.extend(attended.map);
+        kept.cross_attention(attended.map);
         self.o
             .forward_onto(merge_heads(attended.output), hidden_states)
     }

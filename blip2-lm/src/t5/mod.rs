@@ -10,4 +10,4 @@ mod stack;
 
 pub use model::T5ForConditionalGeneration;
 pub use output::{T5Encoded, T5Output};
-pub use session::T5Session;
+pub(crate) use session::T5State;

@@ -1,20 +1,19 @@
 //! T5 as a whole.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{Embedding, Linear, Weights};
+use blip2_kernels::{Embedding, Keep, Kept, Linear, Weights};
 use burn::{
     module::Module,
     tensor::{Int, Tensor},
 };
 
 use super::{
-    T5Encoded, T5Output, T5Session,
+    T5Encoded, T5Output, T5State,
     stack::{Decoder, Encoder, LayerState},
 };
 use crate::{
-    LmError, LmOptions,
+    LmError, Session,
     batch::{check_embeds, check_mask, ids_tensor, padding_bias},
-    options::Kept,
 };
 
 /// T5 with its output head (`T5ForConditionalGeneration`).
@@ -103,17 +102,16 @@ impl T5ForConditionalGeneration {
         inputs_embeds: Tensor<3>,
         attention_mask: &[Vec<bool>],
         decoder_input_ids: &[Vec<u32>],
-        options: impl Into<LmOptions>,
+        keep: Keep,
     ) -> Result<T5Output, LmError> {
-        let options = options.into();
-        let encoder = self.encode(inputs_embeds, attention_mask, options)?;
-        let mut kept = Kept::new(options);
+        let encoder = self.encode(inputs_embeds, attention_mask, keep)?;
+        let mut kept = Kept::new(keep);
         Ok(T5Output {
             logits: self.score(&encoder, decoder_input_ids, &mut kept)?,
             encoder,
             decoder_hidden_states: kept.hidden_states,
             decoder_attentions: kept.attentions,
-            cross_attentions: kept.cross_attentions,
+            cross_attentions: kept.cross_attentions.into_iter().flatten().collect(),
         })
     }
 
@@ -131,11 +129,11 @@ impl T5ForConditionalGeneration {
         &self,
         inputs_embeds: Tensor<3>,
         attention_mask: &[Vec<bool>],
-        options: impl Into<LmOptions>,
+        keep: Keep,
     ) -> Result<T5Encoded, LmError> {
         self.check(&inputs_embeds, attention_mask)?;
         let padding = padding_bias(attention_mask, &inputs_embeds.device());
-        let mut kept = Kept::new(options.into());
+        let mut kept = Kept::new(keep);
         let last_hidden_state = self
             .encoder
             .forward(inputs_embeds, padding.clone(), &mut kept);
@@ -205,7 +203,19 @@ impl T5ForConditionalGeneration {
         attention_mask: &[Vec<bool>],
         decoder_start: u32,
         max_new_tokens: usize,
-    ) -> Result<T5Session<'_>, LmError> {
+    ) -> Result<Session<&Self>, LmError> {
+        let state = self.begin(inputs_embeds, attention_mask, decoder_start, max_new_tokens)?;
+        Ok(Session::new(self, state))
+    }
+
+    /// The state of a decode that [`start`](Self::start) starts.
+    pub(crate) fn begin(
+        &self,
+        inputs_embeds: Tensor<3>,
+        attention_mask: &[Vec<bool>],
+        decoder_start: u32,
+        max_new_tokens: usize,
+    ) -> Result<T5State, LmError> {
         self.check(&inputs_embeds, attention_mask)?;
         let vocab = self.vocab_size();
         if decoder_start as usize >= vocab {
@@ -213,13 +223,8 @@ impl T5ForConditionalGeneration {
             return Err(LmError::StartToken { id, vocab });
         }
         let mask = attention_mask.to_vec();
-        Ok(T5Session::new(
-            self,
-            inputs_embeds,
-            mask,
-            decoder_start,
-            max_new_tokens,
-        ))
+        let (start, tokens) = (decoder_start, max_new_tokens);
+        Ok(T5State::new(inputs_embeds, mask, start, tokens))
     }
 
     fn check(&self, embeds: &Tensor<3>, mask: &[Vec<bool>]) -> Result<(), LmError> {

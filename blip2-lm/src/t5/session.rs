@@ -1,24 +1,24 @@
-//! A running decode of T5.
+//! T5's decode.
 
+use blip2_kernels::{Keep, Kept};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::{T5ForConditionalGeneration, stack::LayerState};
 use crate::{
     LmError,
     batch::{Step, ids_tensor, logits},
-    generate::{DecodeSession, Logits},
-    options::Kept,
+    generate::Logits,
+    session::Decode,
 };
 
 /// T5 has no longest context to bound a decode by: room for more tokens than this is made only
 /// when they come.
 const RESERVED: usize = 1024;
 
-/// A running decode of T5: the encoder and the start token, then one token at a time. The source's
-/// keys and values are computed once.
+/// What a decode of T5 remembers between its steps. The encoder and the start token run in the
+/// prefill; the source's keys and values are computed once.
 #[derive(Debug)]
-pub struct T5Session<'m> {
-    model: &'m T5ForConditionalGeneration,
+pub(crate) struct T5State {
     /// Until the prompts have run: their embeddings and mask.
     prompts: Option<(Tensor<3>, Vec<Vec<bool>>)>,
     prompt_rows: usize,
@@ -31,10 +31,14 @@ pub struct T5Session<'m> {
     device: Device,
 }
 
-impl<'m> T5Session<'m> {
+impl T5State {
+    /// The number of prompts.
+    pub(crate) fn rows(&self) -> usize {
+        self.prompt_rows
+    }
+
     /// The prompts and the start token were checked.
     pub(super) fn new(
-        model: &'m T5ForConditionalGeneration,
         embeds: Tensor<3>,
         mask: Vec<Vec<bool>>,
         decoder_start: u32,
@@ -42,7 +46,6 @@ impl<'m> T5Session<'m> {
     ) -> Self {
         let [rows, ..] = embeds.dims();
         Self {
-            model,
             device: embeds.device(),
             prompts: Some((embeds, mask)),
             prompt_rows: rows,
@@ -53,54 +56,67 @@ impl<'m> T5Session<'m> {
             source_padding: None,
         }
     }
+}
 
-    fn advance(&mut self, ids: Tensor<2, Int>) -> Result<Logits, LmError> {
-        let embeds = self.model.embed_checked(ids);
-        let padding = self.source_padding.clone();
+impl T5ForConditionalGeneration {
+    /// The logits after new tokens of each row.
+    fn feed(&self, state: &mut T5State, ids: Tensor<2, Int>) -> Result<Logits, LmError> {
+        let embeds = self.embed_checked(ids);
+        let padding = state.source_padding.clone();
         let kept = &mut Kept::default();
-        logits(self.model.advance(embeds, &mut self.states, padding, kept))
+        logits(self.advance(embeds, &mut state.states, padding, kept))
     }
 }
 
-impl DecodeSession for T5Session<'_> {
-    type Error = LmError;
+impl Decode for T5ForConditionalGeneration {
+    type State = T5State;
 
     fn vocab_size(&self) -> usize {
-        self.model.vocab_size()
+        self.vocab_size()
     }
 
-    fn rows(&self) -> usize {
-        self.prompt_rows
+    fn rows(&self, state: &T5State) -> usize {
+        state.rows()
     }
 
-    fn prefill(&mut self) -> Result<Logits, LmError> {
-        let (embeds, mask) = self
+    fn prefill(&self, state: &mut T5State) -> Result<Logits, LmError> {
+        let (embeds, mask) = state
             .prompts
             .take()
             .ok_or(LmError::Order("the prompt has run already"))?;
-        let encoded = self.model.encode(embeds, &mask, false)?;
+        let encoded = self.encode(embeds, &mask, Keep::NOTHING)?;
         // The start token is fed and the last one is not.
-        let capacity = self.max_new_tokens.clamp(1, RESERVED);
-        self.states = self.model.states(&encoded, capacity);
-        self.source_padding = encoded.padding;
-        let start = vec![vec![self.decoder_start]; self.running];
-        let ids = ids_tensor(&start, self.model.vocab_size(), &self.device)?;
-        self.advance(ids)
+        let capacity = state.max_new_tokens.clamp(1, RESERVED);
+        state.states = self.states(&encoded, capacity);
+        state.source_padding = encoded.padding;
+        let start = vec![vec![state.decoder_start]; state.running];
+        let ids = ids_tensor(&start, self.vocab_size(), &state.device)?;
+        self.feed(state, ids)
     }
 
-    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
-        if self.prompts.is_some() {
+    fn step(
+        &self,
+        state: &mut T5State,
+        parents: &[usize],
+        tokens: &[u32],
+    ) -> Result<Logits, LmError> {
+        if state.prompts.is_some() {
             return Err(LmError::Order("the prompt has not run yet"));
         }
-        let vocab = self.model.vocab_size();
-        let Step { ids, gather } = Step::check(parents, tokens, self.running, vocab, &self.device)?;
+        let (rows, vocab) = (state.running, self.vocab_size());
+        let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &state.device)?;
         if let Some(rows) = gather {
-            for state in &mut self.states {
-                state.select(parents);
+            for layer in &mut state.states {
+                layer.select(parents);
             }
-            self.source_padding = self.source_padding.take().map(|bias| bias.select(0, rows));
-            self.running = parents.len();
+            state.source_padding = state.source_padding.take().map(|bias| bias.select(0, rows));
+            state.running = parents.len();
         }
-        self.advance(ids)
+        self.feed(state, ids)
+    }
+
+    /// Relative positions have no end.
+    fn remaining_positions(&self, _: &T5State) -> Option<usize> {
+        None
     }
 }

@@ -1,10 +1,8 @@
 //! The encoder's and the decoder's stacks of layers.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{KvCache, RmsNorm, Weights, causal_bias, recompute};
+use blip2_kernels::{Kept, KvCache, RmsNorm, Weights, causal_bias, recompute};
 use burn::{module::Module, tensor::Tensor};
-
-use crate::options::Kept;
 
 use super::{attention::Attention, feed_forward::FeedForward, position::RelativePositions};
 
@@ -77,11 +75,12 @@ impl Encoder {
             Some(padding) => bias + padding,
             None => bias,
         };
-        // Positions that are trained want a gradient of every layer.
-        let forgets = kept.is_idle() && !bias.device().is_autodiff();
+        // Recomputed layers give gradients to their input and parameters alone. The positions' bias is
+        // neither, and where it is trained it needs a gradient of every layer.
+        let recomputes = kept.is_idle() && !bias.device().is_autodiff();
         for layer in &self.layers {
             let bias = bias.clone();
-            if forgets {
+            if recomputes {
                 hidden_states = recompute::layer(layer, hidden_states, move |layer, hidden| {
                     layer.forward(hidden, bias.clone(), &mut Kept::default())
                 });
@@ -162,7 +161,7 @@ impl Decoder {
         self.layers.iter().map(state).collect()
     }
 
-    /// Runs new positions behind those in the states.
+    /// Runs new positions, which follow those in the states.
     ///
     /// # Shapes
     ///

@@ -102,7 +102,7 @@ impl Fixture {
         embeds: Tensor<3>,
         mask: &[Vec<bool>],
         new_tokens: usize,
-    ) -> Session<'m> {
+    ) -> Session<&'m LanguageModel> {
         let start = self.config.decoder_start_token_id();
         model.start(embeds, mask, start, new_tokens).unwrap()
     }

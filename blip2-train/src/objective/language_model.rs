@@ -5,7 +5,7 @@ use blip2_core::{
     model::{Blip2ForConditionalGeneration, ImageFeatures, PromptRows},
 };
 use blip2_kernels::in_pool;
-use blip2_lm::LanguageModel;
+use blip2_lm::{Keep, LanguageModel};
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::cross_entropy;
@@ -67,16 +67,12 @@ fn loss(
     let features = features(model, image_embeds, batch)?;
     let (embeds, mask) = model.inputs_embeds(&features, &batch.rows)?;
     match model.language_model() {
-        LanguageModel::Opt(opt) => {
-            let hidden = opt.last_hidden_state(embeds, &mask)?;
-            next_token_loss(hidden, |hidden| opt.logits(hidden), batch, smoothing)
-        }
-        LanguageModel::Llama(llama) => {
-            let hidden = llama.last_hidden_state_counting_padding(embeds, &mask)?;
-            next_token_loss(hidden, |hidden| llama.logits(hidden), batch, smoothing)
+        LanguageModel::Decoder(decoder) => {
+            let hidden = decoder.last_hidden_state_without_position_ids(embeds, &mask)?;
+            next_token_loss(hidden, |hidden| decoder.logits(hidden), batch, smoothing)
         }
         LanguageModel::T5(t5) => {
-            let encoded = t5.encode(embeds, &mask, false)?;
+            let encoded = t5.encode(embeds, &mask, Keep::NOTHING)?;
             let start = model.decoder_start().unwrap_or_default();
             let ids = shifted(&batch.labels, start, model.pad_token().unwrap_or(start));
             cross_entropy(t5.decode(&encoded, &ids)?, &batch.labels, smoothing)

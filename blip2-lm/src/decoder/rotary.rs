@@ -3,12 +3,14 @@
 
 use std::f32::consts::TAU;
 
-use blip2_io::config::{LlamaConfig, RopeParameters, RopeType};
+use blip2_io::config::{RopeParameters, RopeType};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::causal::Positions;
 
-/// The frequencies by which positions turn the pairs of a head's numbers.
+/// The frequencies by which the pairs of a head's numbers are rotated: position `p` rotates pair `i`
+/// by the angle `p · frequency[i]`, so that the product of a query and a key depends on the distance
+/// of their positions alone.
 #[derive(Debug, Clone)]
 pub(super) struct Rotary {
     head_dim: usize,
@@ -19,10 +21,10 @@ pub(super) struct Rotary {
     scale: f32,
 }
 
-/// What becomes of a text beyond the original context.
+/// What becomes of the frequencies where a text is longer than the original context.
 #[derive(Debug, Clone)]
 enum Beyond {
-    /// Nothing.
+    /// They stay.
     Same,
     /// Other frequencies (`longrope`).
     Long { context: usize, long: Vec<f32> },
@@ -34,21 +36,19 @@ enum Beyond {
     },
 }
 
-/// The cosines and sines of positions, each `[batch, 1, seq, head_dim]`.
+/// The cosines and sines of the angles of positions, each `[batch, 1, seq, head_dim]`.
 #[derive(Debug, Clone)]
-pub(super) struct Turns {
+pub(super) struct CosSin {
     cos: Tensor<4>,
     sin: Tensor<4>,
 }
 
 impl Rotary {
-    /// The configuration was checked.
-    pub(super) fn new(config: &LlamaConfig) -> Self {
-        let rope = &config.rope_parameters;
+    /// The frequencies of heads of width `head_dim`, for texts of up to `context` positions. The
+    /// parameters were checked.
+    pub(super) fn new(rope: &RopeParameters, head_dim: usize, context: usize) -> Self {
         let base = rope.rope_theta.unwrap_or(1e4);
-        let head_dim = config.head_dim;
         let plain = frequencies(base, head_dim);
-        let context = config.max_position_embeddings;
         let original = rope.original_max_position_embeddings.unwrap_or(context);
         let stretch = context as f64 / original as f64;
         let factor = rope.factor.unwrap_or(1.0);
@@ -87,9 +87,10 @@ impl Rotary {
             RopeType::Llama3 => llama3(rope, &plain, factor as f32, original as f32),
             RopeType::Proportional => {
                 let share = rope.partial_rotary_factor.unwrap_or(1.0);
-                let turning = (share * head_dim as f64 / 2.0) as usize;
+                let rotated = (share * head_dim as f64 / 2.0) as usize;
                 let mut all = divided(factor);
-                all.iter_mut().skip(turning).for_each(|f| *f = 0.0);
+                // A pair of frequency 0 is never rotated: it compares contents alone.
+                all.iter_mut().skip(rotated).for_each(|f| *f = 0.0);
                 all
             }
             _ => plain,
@@ -102,14 +103,9 @@ impl Rotary {
         }
     }
 
-    /// Whether a text may be longer than the context that the configuration names.
-    pub(super) fn is_unbounded(&self) -> bool {
-        matches!(self.beyond, Beyond::Dynamic { .. })
-    }
-
-    /// The turns of a batch. Each row's frequencies follow its own length, so that its company
-    /// changes nothing.
-    pub(super) fn turns(&self, positions: &Positions, device: &Device) -> Turns {
+    /// The cosines and sines of a batch. Where frequencies depend on the length of a text, each row's
+    /// follow its own length, so that the other rows of a batch change nothing.
+    pub(super) fn cos_sin(&self, positions: &Positions, device: &Device) -> CosSin {
         let seq = positions.first().map_or(0, Vec::len);
         let size = positions.len() * seq * self.head_dim;
         let (mut cos, mut sin) = (Vec::with_capacity(size), Vec::with_capacity(size));
@@ -119,7 +115,8 @@ impl Rotary {
             for position in row {
                 let position = position.unwrap_or(0) as f32;
                 let angles = || frequencies.iter().map(|f| position * f);
-                // Both halves of a head turn by the same angles.
+                // A pair is number `i` and number `i + head_dim / 2`, the layout of the published
+                // weights: both halves of a head have the same angles.
                 for angle in angles().chain(angles()) {
                     cos.push(angle.cos() * self.scale);
                     sin.push(angle.sin() * self.scale);
@@ -127,13 +124,14 @@ impl Rotary {
             }
         }
         let shape = [positions.len(), 1, seq, self.head_dim];
-        Turns {
+        CosSin {
             cos: Tensor::from_data(TensorData::new(cos, shape), device),
             sin: Tensor::from_data(TensorData::new(sin, shape), device),
         }
     }
 
-    /// The frequencies for a text of so many tokens.
+    /// The frequencies for a text of `length` tokens. In a decode, keys that are in the cache stay
+    /// as they were rotated when the text was shorter; the reference has them so, too.
     fn frequencies_of(&self, length: usize) -> std::borrow::Cow<'_, [f32]> {
         match &self.beyond {
             Beyond::Long { context, long } if length > *context => long.into(),
@@ -151,16 +149,17 @@ impl Rotary {
     }
 }
 
-impl Turns {
-    /// Turns queries or keys, `[batch, heads, seq, head_dim]`.
+impl CosSin {
+    /// Rotates queries or keys, `[batch, heads, seq, head_dim]`: the pair `(a, b)` becomes
+    /// `(a cos − b sin, b cos + a sin)`.
     pub(super) fn apply(&self, x: Tensor<4>) -> Tensor<4> {
         let [_, _, _, dim] = x.dims();
         let (first, second) = (
             x.clone().narrow(3, 0, dim / 2),
             x.clone().narrow(3, dim / 2, dim / 2),
         );
-        let half_turned = Tensor::cat(vec![second.neg(), first], 3);
-        x * self.cos.clone() + half_turned * self.sin.clone()
+        let rotated_half = Tensor::cat(vec![second.neg(), first], 3);
+        x * self.cos.clone() + rotated_half * self.sin.clone()
     }
 }
 
@@ -172,6 +171,10 @@ fn frequencies(base: f64, dim: usize) -> Vec<f32> {
         .collect()
 }
 
+/// LLaMA 3.1's scaling: pairs that rotate many times within the original context tell near positions
+/// apart and stay; those whose wavelength is longer than the context never closed a circle in
+/// training, so that longer texts would give them angles that the model never saw, and are divided;
+/// between the two is a ramp.
 fn llama3(rope: &RopeParameters, plain: &[f32], factor: f32, context: f32) -> Vec<f32> {
     let low = rope.low_freq_factor.unwrap_or(1.0) as f32;
     let high = rope.high_freq_factor.unwrap_or(4.0) as f32;
@@ -189,9 +192,12 @@ fn llama3(rope: &RopeParameters, plain: &[f32], factor: f32, context: f32) -> Ve
     plain.iter().map(scaled).collect()
 }
 
+/// YaRN (Peng et al., 2023, section 3.2): as [`llama3`] with a ramp that is straight in the number of
+/// the pair, between the pairs that make `beta_fast` and `beta_slow` rotations in the original
+/// context.
 fn yarn(rope: &RopeParameters, plain: &[f32], base: f64, factor: f64, context: f64) -> Vec<f32> {
     let dim = 2.0 * plain.len() as f64;
-    // The pair that turns so many times within the original context.
+    // The number of the pair that makes `rotations` within the original context.
     let pair = |rotations: f64| {
         dim * (context / (rotations * std::f64::consts::TAU)).ln() / (2.0 * base.ln())
     };
@@ -214,6 +220,8 @@ fn yarn(rope: &RopeParameters, plain: &[f32], base: f64, factor: f64, context: f
     plain.iter().enumerate().map(mixed).collect()
 }
 
+/// YaRN's temperature (section 3.4): longer texts spread attention over more keys, and larger scores
+/// undo that. It multiplies cosines and sines, which is the same for queries and keys alike.
 fn yarn_scale(rope: &RopeParameters, factor: f64) -> f32 {
     let by = |mscale: f64| {
         if factor <= 1.0 {
@@ -229,6 +237,7 @@ fn yarn_scale(rope: &RopeParameters, factor: f64) -> f32 {
     rope.attention_factor.unwrap_or_else(usual) as f32
 }
 
+/// LongRoPE's temperature, for the reason of [`yarn_scale`].
 fn long_scale(factor: f64, context: f64) -> f64 {
     if factor <= 1.0 {
         1.0

@@ -1,0 +1,82 @@
+//! Causal self-attention.
+
+use blip2_kernels::{Kept, KvCache, Linear, Weights, attention, merge_heads, split_heads};
+use burn::{module::Module, tensor::Tensor};
+
+use super::{Description, rotary::CosSin};
+use crate::mlp::add_scaled;
+
+/// Causal self-attention in which a head of keys and values serves a group of queries' heads.
+#[derive(Module, Debug)]
+pub(super) struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    out_proj: Linear,
+    num_heads: usize,
+    num_key_value_heads: usize,
+    /// What scores are multiplied by.
+    scale: f64,
+    residual_scale: f64,
+}
+
+/// What attention is given beside the hidden states.
+#[derive(Clone)]
+pub(super) struct Context {
+    /// Of rotary positions, what rotates queries and keys.
+    pub(super) rotation: Option<CosSin>,
+    /// Hides padding and the future, `[batch or 1, 1, new, keys]`.
+    pub(super) bias: Option<Tensor<4>>,
+}
+
+impl Attention {
+    pub(super) fn load(description: &Description, weights: &Weights<'_>) -> Self {
+        let (hidden, bias) = (description.hidden_size, description.attention_bias);
+        let queries = description.num_heads * description.head_dim;
+        let keys = description.num_key_value_heads * description.head_dim;
+        let output = description.names.layer.attention_output;
+        Self {
+            q_proj: weights.linear("q_proj", hidden, queries, bias),
+            k_proj: weights.linear("k_proj", hidden, keys, bias),
+            v_proj: weights.linear("v_proj", hidden, keys, bias),
+            out_proj: weights.linear(output, queries, hidden, bias),
+            num_heads: description.num_heads,
+            num_key_value_heads: description.num_key_value_heads,
+            scale: description.scales.attention,
+            residual_scale: description.scales.residual,
+        }
+    }
+
+    /// The attention of `x`, scaled and added to `residual`.
+    ///
+    /// # Shapes
+    ///
+    /// - x, residual and output: `[batch, new, hidden]`
+    pub(super) fn forward(
+        &self,
+        x: Tensor<3>,
+        residual: Tensor<3>,
+        context: &Context,
+        cache: Option<&mut KvCache>,
+        kept: &mut Kept,
+    ) -> Tensor<3> {
+        let mut q = split_heads(self.q_proj.forward(x.clone()), self.num_heads);
+        let mut k = split_heads(self.k_proj.forward(x.clone()), self.num_key_value_heads);
+        let v = split_heads(self.v_proj.forward(x), self.num_key_value_heads);
+        if let Some(rotation) = &context.rotation {
+            // Keys go into the cache rotated: their position never changes.
+            (q, k) = (rotation.apply(q), rotation.apply(k));
+        }
+        let (bias, keep_map) = (context.bias.clone(), kept.wants_maps());
+        let attended = match cache {
+            Some(cache) => {
+                cache.append(k, v);
+                cache.attend(q, self.scale, bias, keep_map)
+            }
+            None => attention(q, k, v, self.scale, bias, keep_map),
+        };
+        kept.attention(attended.map);
+        let merged = merge_heads(attended.output);
+        add_scaled(&self.out_proj, merged, residual, self.residual_scale)
+    }
+}

@@ -1,0 +1,149 @@
+//! A running decode of any model, borrowed or owned.
+
+use std::{fmt, ops::Deref, ptr};
+
+use crate::{
+    LmError,
+    generate::{DecodeSession, Logits},
+};
+
+/// What a [`Session`] needs of a model. The model holds the weights and the state everything that a
+/// decode changes, so that one model serves many decodes.
+pub(crate) trait Decode {
+    /// What a decode remembers between its steps.
+    type State;
+
+    /// The size of the vocabulary.
+    fn vocab_size(&self) -> usize;
+
+    /// The number of prompts.
+    fn rows(&self, state: &Self::State) -> usize;
+
+    /// See [`DecodeSession::prefill`].
+    fn prefill(&self, state: &mut Self::State) -> Result<Logits, LmError>;
+
+    /// See [`DecodeSession::step`].
+    fn step(
+        &self,
+        state: &mut Self::State,
+        parents: &[usize],
+        tokens: &[u32],
+    ) -> Result<Logits, LmError>;
+
+    /// See [`DecodeSession::remaining_positions`].
+    fn remaining_positions(&self, state: &Self::State) -> Option<usize>;
+}
+
+/// A running decode of the model that `H` points to: prompts, then one token at a time with a KV
+/// cache.
+///
+/// A model's `start` gives a session that borrows the model (`Session<&Model>`). A program that
+/// keeps sessions, such as a server, holds its model in an [`Arc`](std::sync::Arc) and lets the
+/// session [hold that](Self::held_by): then the session is `'static` and may go to another thread.
+///
+/// ```
+/// # use blip2_lm::{GenerationConfig, Generator, LanguageModel, Session};
+/// # use blip2_io::config::{OptConfig, TextConfig};
+/// # use blip2_kernels::{RandomWeights, Weights};
+/// # use burn::tensor::Device;
+/// use std::{sync::Arc, thread};
+///
+/// # let config = OptConfig { vocab_size: 100, hidden_size: 32, word_embed_proj_dim: 32,
+/// #     num_hidden_layers: 1, num_attention_heads: 4, ffn_dim: 64, ..Default::default() };
+/// # let source = RandomWeights::new(0, 0.1);
+/// # let device = Device::flex();
+/// # let model = LanguageModel::load(&TextConfig::Opt(config), &Weights::new(&source, &device))?;
+/// let model = Arc::new(model); // of one copy of the weights, however many sessions hold it
+/// let prompt = vec![vec![2, 17, 42]];
+/// let embeds = model.embed(&prompt)?;
+/// let session = model.start(embeds, &[vec![true; 3]], None, 5)?;
+/// let mut session: Session<Arc<LanguageModel>> = session.held_by(Arc::clone(&model))?;
+///
+/// let five = GenerationConfig { max_new_tokens: Some(5), ..Default::default() };
+/// let generator = Generator::new(five)?;
+/// let answers = thread::spawn(move || generator.generate(&mut session, &prompt));
+/// assert_eq!(answers.join().expect("no panic")?[0][0].tokens.len(), 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[allow(private_bounds)] // only this crate's own models run in it
+pub struct Session<H>
+where
+    H: Deref,
+    H::Target: Decode,
+{
+    model: H,
+    state: <H::Target as Decode>::State,
+}
+
+#[allow(private_bounds)]
+impl<H> Session<H>
+where
+    H: Deref,
+    H::Target: Decode,
+{
+    /// `state` is of a decode that `model` began.
+    pub(crate) fn new(model: H, state: <H::Target as Decode>::State) -> Self {
+        Self { model, state }
+    }
+
+    /// The same decode, with another handle of the same model: an owned one in place of a reference.
+    /// Nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// [`LmError::OtherModel`] if `model` points to another model, or to a copy: what the session
+    /// has in its caches was computed by this very one.
+    pub fn held_by<G>(self, model: G) -> Result<Session<G>, LmError>
+    where
+        G: Deref<Target = H::Target>,
+    {
+        if !ptr::eq(&*self.model, &*model) {
+            return Err(LmError::OtherModel);
+        }
+        Ok(Session {
+            model,
+            state: self.state,
+        })
+    }
+}
+
+#[allow(private_bounds)]
+impl<H> DecodeSession for Session<H>
+where
+    H: Deref,
+    H::Target: Decode,
+{
+    type Error = LmError;
+
+    fn vocab_size(&self) -> usize {
+        self.model.vocab_size()
+    }
+
+    fn rows(&self) -> usize {
+        self.model.rows(&self.state)
+    }
+
+    fn prefill(&mut self) -> Result<Logits, LmError> {
+        self.model.prefill(&mut self.state)
+    }
+
+    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
+        self.model.step(&mut self.state, parents, tokens)
+    }
+
+    fn remaining_positions(&self) -> Option<usize> {
+        self.model.remaining_positions(&self.state)
+    }
+}
+
+impl<H> fmt::Debug for Session<H>
+where
+    H: Deref,
+    H::Target: Decode,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("rows", &self.model.rows(&self.state))
+            .finish_non_exhaustive()
+    }
+}
