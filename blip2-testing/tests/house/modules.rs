@@ -61,7 +61,7 @@ fn read_items(
         match item {
             Item::Mod(module) => {
                 let name = module.ident.to_string();
-                let place = [&place[..], &[name.clone()]].concat();
+                let place = [&place[..], std::slice::from_ref(&name)].concat();
                 let folder = folder.join(&name);
                 match module.content {
                     Some((_, items)) => read_items(items, file, &folder, place, modules),
