@@ -8,7 +8,9 @@
 //! | [`Weights`], [`WeightSource`] | how a model asks for its tensors, whoever answers |
 //! | [`Linear`], [`Embedding`], [`LayerNorm`], [`RmsNorm`], [`Activation`] | the layers |
 //! | [`Matrix`], [`PackedMatrix`], [`PackedFormat`] | how a matrix is held: a tensor, or packed for the kernels |
-//! | [`attention`](attention()), [`KvCache`] | attention, and what it remembers |
+//! | [`Attention`], [`KvCache`] | attention, and what it remembers |
+//! | [`bert`] | BERT's layer |
+//! | [`Keep`] | what a forward keeps of its layers |
 //! | [`Precision`] | the format that matrices are held in |
 //! | [`Isa`] | the instruction set that the kernels use |
 //!
@@ -45,19 +47,17 @@
 
 #[cfg(feature = "autodiff")]
 mod autodiff;
+mod block;
 mod kernel;
 mod layer;
 mod matrix;
 mod seam;
 mod weights;
 
+pub use block::bert;
 pub use kernel::{activation::Activation, isa::Isa};
 pub use layer::{
-    bert,
-    attention::{
-        MASKED, attention, attention_to_sources, causal_bias, joint_attention, merge_heads,
-        padding_bias, rounded_attention, split_heads,
-    },
+    attention::{MASKED, causal_bias, merge_heads, padding_bias, split_heads},
     cache::KvCache,
     embedding::Embedding,
     keep::{Keep, Kept},

@@ -41,8 +41,8 @@ impl TextEmbeddings {
     ///
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, seq, vocab]`
-    pub fn attend(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.word_embeddings.attend(hidden)
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.word_embeddings.logits(hidden)
     }
 
     /// Embeds texts, whose positions count from 0.

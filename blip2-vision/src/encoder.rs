@@ -1,8 +1,7 @@
 //! The transformer's layers.
 
 use blip2_kernels::{
-    Activation, Attended, LayerNorm, Linear, Role, Weights, attention, joint_attention,
-    merge_heads, mlp, rounded_attention, split_heads,
+    Activation, Attention, LayerNorm, Linear, Role, Weights, merge_heads, mlp, split_heads,
 };
 use burn::{
     module::{Module, Param},
@@ -107,7 +106,8 @@ impl Attention {
         let [_, _, hidden] = normed.dims();
         let heads = self.num_heads;
         let scale = ((hidden / heads) as f64).powf(-0.5);
-        let attended = self.inputs.attend(normed, heads, scale, keep_map);
+        let attention = self.inputs.attention(normed, heads, scale);
+        let attended = attention.with_map(keep_map).forward();
         let merged = merge_heads(attended.output);
         (self.projection.forward_onto(merged, residual), attended.map)
     }
@@ -115,20 +115,17 @@ impl Attention {
 
 impl Inputs {
     /// The attention of the layer's input to itself.
-    fn attend(&self, input: Tensor<3>, heads: usize, scale: f64, keep_map: bool) -> Attended {
+    fn attention(&self, input: Tensor<3>, heads: usize, scale: f64) -> Attention<'static> {
         match self {
             Self::Fused(qkv) => {
-                let rounded = qkv.rounds_activations();
+                let rounding = qkv.rounding();
                 let qkv = split_heads(qkv.forward(input), 3 * heads);
-                joint_attention(qkv, scale, keep_map, rounded)
+                Attention::joint(qkv, scale).with_rounding(rounding)
             }
             Self::Apart(apart) => {
                 let [q, k, v] = [&apart.q_proj, &apart.k_proj, &apart.v_proj]
                     .map(|linear| split_heads(linear.forward(input.clone()), heads));
-                match apart.q_proj.rounds_activations() {
-                    true => rounded_attention(q, k, v, scale, None, keep_map),
-                    false => attention(q, k, v, scale, None, keep_map),
-                }
+                Attention::new(q, k, v, scale).with_rounding(apart.q_proj.rounding())
             }
         }
     }

@@ -110,6 +110,6 @@ impl Blip2ForPretraining {
         let transformed = self.dense.forward_activated(text, self.activation);
         let transformed = self.layer_norm.forward(transformed);
         let words = self.retrieval.text_embeddings();
-        words.attend(transformed) + self.bias.val().unsqueeze()
+        words.logits(transformed) + self.bias.val().unsqueeze()
     }
 }

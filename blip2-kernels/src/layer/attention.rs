@@ -2,74 +2,12 @@
 
 use burn::tensor::{Bool, Tensor};
 
-use crate::seam::attention::{Attended, Attention, Rounding};
-
 /// What is added to the score of a position that must not be attended to.
 ///
 /// Finite, so that a row in which everything is masked (a padding position) gives an even
 /// distribution rather than NaN, which would spread through the values of later layers; and so
 /// far below any score that its weight is exactly zero beside an unmasked one.
 pub const MASKED: f32 = -1e30;
-
-/// Attention of apart operands.
-pub fn attention(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    scale: f64,
-    bias: Option<Tensor<4>>,
-    keep_map: bool,
-) -> Attended {
-    Attention::new(q, k, v, scale)
-        .with_bias(bias)
-        .with_map(keep_map)
-        .forward()
-}
-
-/// Attention whose operands may be rounded.
-pub fn rounded_attention(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    scale: f64,
-    bias: Option<Tensor<4>>,
-    keep_map: bool,
-) -> Attended {
-    Attention::new(q, k, v, scale)
-        .with_bias(bias)
-        .with_map(keep_map)
-        .with_rounding(Rounding::Bf16)
-        .forward()
-}
-
-/// Attention to sources.
-pub fn attention_to_sources(
-    q: Tensor<4>,
-    k: Tensor<4>,
-    v: Tensor<4>,
-    sources: &[usize],
-    scale: f64,
-    bias: Option<Tensor<4>>,
-    keep_map: bool,
-) -> Attended {
-    Attention::to_sources(q, k, v, sources, scale)
-        .with_bias(bias)
-        .with_map(keep_map)
-        .forward()
-}
-
-/// Joint attention.
-pub fn joint_attention(qkv: Tensor<4>, scale: f64, keep_map: bool, rounded: bool) -> Attended {
-    let rounding = if rounded {
-        Rounding::Bf16
-    } else {
-        Rounding::None
-    };
-    Attention::joint(qkv, scale)
-        .with_map(keep_map)
-        .with_rounding(rounding)
-        .forward()
-}
 
 /// Splits the last axis into heads: `[batch, seq, heads · head_dim]` to
 /// `[batch, heads, seq, head_dim]`.
@@ -116,6 +54,7 @@ pub fn causal_bias(queries: usize, keys: usize, device: &burn::tensor::Device) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seam::attention::Attention;
     use burn::tensor::{Device, Distribution, Tolerance};
 
     fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
@@ -139,14 +78,10 @@ mod tests {
         let (q, k) = (random([2, 3, 4, 8], &device), random([2, 3, 6, 8], &device));
         let v = random([2, 3, 6, 8], &device);
         let bias = random([2, 3, 4, 6], &device);
-        let ours = attention(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            0.3,
-            Some(bias.clone()),
-            true,
-        );
+        let ours = Attention::new(q.clone(), k.clone(), v.clone(), 0.3)
+            .with_bias(bias.clone())
+            .with_map(true)
+            .forward();
         let options = burn::tensor::ops::AttentionModuleOptions {
             scale: Some(0.3),
             ..Default::default()
@@ -176,13 +111,17 @@ mod tests {
             let rows = sources.map(|source| x.clone().narrow(0, source, 1));
             Tensor::cat(rows.to_vec(), 0)
         };
-        let expected = attention(q.clone(), all(&k), all(&v), 0.3, None, true);
+        let expected = Attention::new(q.clone(), all(&k), all(&v), 0.3)
+            .with_map(true)
+            .forward();
         for keep_map in [false, true] {
             for [q, k, v] in [
                 [q.clone(), k.clone(), v.clone()],
                 [q.clone(), k.clone(), v.clone()].map(|x| x.autodiff().require_grad()),
             ] {
-                let found = attention_to_sources(q, k, v, &sources, 0.3, None, keep_map);
+                let found = Attention::to_sources(q, k, v, &sources, 0.3)
+                    .with_map(keep_map)
+                    .forward();
                 let near = |a: Tensor<4>, b: Tensor<4>| {
                     let tolerance = Tolerance::absolute(1e-5);
                     a.into_data()
@@ -208,14 +147,15 @@ mod tests {
         let attend = Tensor::<2, Bool>::from_data([[true, false, true], [false; 3]], &device);
         let bias = padding_bias(attend);
         assert_eq!(bias.dims(), [2, 1, 1, 3]);
-        let map = attention(
+        let map = Attention::new(
             random([2, 1, 1, 4], &device),
             random([2, 1, 3, 4], &device),
             random([2, 1, 3, 4], &device),
             0.5,
-            Some(bias),
-            true,
         )
+        .with_bias(bias)
+        .with_map(true)
+        .forward()
         .map
         .unwrap()
         .into_data()

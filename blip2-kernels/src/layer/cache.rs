@@ -7,10 +7,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::seam::{
-    attention::{Attended, Attention},
-    cache::Storage,
-};
+use crate::seam::{attention::Attention, cache::Storage};
 
 /// Keys and values of the positions seen so far.
 ///
@@ -68,26 +65,6 @@ impl KvCache {
         self.storage.append(keys, values, self.capacity);
     }
 
-    /// The [attention](attention()) of queries to all positions held. A head of keys may serve a
-    /// group of queries' heads.
-    ///
-    /// # Shapes
-    ///
-    /// - q: `[rows, heads, queries, head_dim]`
-    /// - bias: `[rows or 1, heads or 1, queries or 1, len]`
-    pub fn attend(
-        &self,
-        q: Tensor<4>,
-        scale: f64,
-        bias: Option<Tensor<4>>,
-        keep_map: bool,
-    ) -> Attended {
-        self.attention(q, scale)
-            .with_bias(bias)
-            .with_map(keep_map)
-            .forward()
-    }
-
     /// The [`Attention`] of queries to all positions held. A head of keys may serve a group of
     /// queries' heads.
     ///
@@ -111,7 +88,7 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{attention, seam::burn_ops::cache::TensorCache};
+    use crate::seam::burn_ops::cache::TensorCache;
     use burn::tensor::{Device, Distribution, Int, Tolerance};
     use proptest::prelude::*;
 
@@ -163,17 +140,17 @@ mod tests {
             random([2, 2, 9, 40]),
         );
         let bias = random([2, 1, 1, 9]);
-        let expected = attention(
-            q.clone(),
-            k.clone(),
-            v.clone(),
-            0.2,
-            Some(bias.clone()),
-            true,
-        );
+        let expected = Attention::new(q.clone(), k.clone(), v.clone(), 0.2)
+            .with_bias(bias.clone())
+            .with_map(true)
+            .forward();
         let cache = KvCache::of(k, v);
         for keep_map in [false, true] {
-            let attended = cache.attend(q.clone(), 0.2, Some(bias.clone()), keep_map);
+            let attended = cache
+                .attention(q.clone(), 0.2)
+                .with_bias(bias.clone())
+                .with_map(keep_map)
+                .forward();
             attended.output.into_data().assert_approx_eq::<f32>(
                 &expected.output.clone().into_data(),
                 Tolerance::absolute(1e-5),

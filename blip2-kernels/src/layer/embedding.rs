@@ -51,7 +51,7 @@ impl Embedding {
     ///
     /// - input: `[..., dim]`
     /// - output: `[..., rows]`
-    pub fn attend<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+    pub fn logits<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         seam::linear(input, &self.weight, TensorEpilogue::default())
     }
 
@@ -81,7 +81,7 @@ mod tests {
     use burn::tensor::{DType, TensorData};
 
     #[test]
-    fn looks_up_and_attends() {
+    fn looks_up_and_gives_logits() {
         let device = Device::flex();
         let values = [[1.0f32, 0.0], [0.0, 2.0], [3.0, 3.0]];
         let data = TensorData::from(values);
@@ -103,7 +103,7 @@ mod tests {
                 [3.0, 3.0, 1.0, 0.0]
             );
             assert_eq!(
-                table.attend(x).into_data().try_to_vec::<f32>().unwrap(),
+                table.logits(x).into_data().try_to_vec::<f32>().unwrap(),
                 [3.0, 6.0, 18.0, 1.0, 0.0, 3.0]
             );
         }

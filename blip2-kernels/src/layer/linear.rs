@@ -9,7 +9,7 @@ use super::low_rank::LowRank;
 use crate::{
     kernel::activation::Activation,
     matrix::{Matrix, packed::PackedFormat},
-    seam::{self, Affine, TensorEpilogue},
+    seam::{self, Affine, TensorEpilogue, attention::Rounding},
 };
 
 /// `y = x · Wᵀ + b` with `W` stored `[out, in]`, as in a Hugging Face checkpoint.
@@ -84,14 +84,13 @@ impl Linear {
         }
     }
 
-    /// Whether the kernels round this layer's input for its product, see
-    /// [`Precision`](crate::Precision).
-    pub fn rounds_activations(&self) -> bool {
-        let format = self.weight.as_packed().map(|packed| packed.format());
-        matches!(
-            format,
-            Some(PackedFormat::Bf16 | PackedFormat::Int8 | PackedFormat::Int4)
-        )
+    /// What the kernels do to this layer's input for its product, see [`Precision`](crate::Precision):
+    /// what an attention beside it may do, too.
+    pub fn rounding(&self) -> Rounding {
+        match self.weight.as_packed().map(|packed| packed.format()) {
+            Some(PackedFormat::Bf16 | PackedFormat::Int8 | PackedFormat::Int4) => Rounding::Bf16,
+            _ => Rounding::None,
+        }
     }
 
     /// The matrix and the bias, if they are all there is.

@@ -2,7 +2,6 @@
 
 mod activation;
 pub(crate) mod attention;
-pub mod bert;
 pub(crate) mod cache;
 pub(crate) mod embedding;
 pub(crate) mod keep;

@@ -74,7 +74,7 @@ pub enum Rounding {
     #[default]
     None,
     /// They are rounded to brain floats where that is faster: for layers whose [matrices round theirs
-    /// too](crate::Linear::rounds_activations).
+    /// too](crate::Linear::rounding).
     Bf16,
 }
 

@@ -123,7 +123,7 @@ impl BlipTextLmHeadModel {
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         let transformed = self.dense.forward_activated(hidden, self.activation);
         let transformed = self.layer_norm.forward(transformed);
-        self.bert.attend(transformed) + self.bias.val().unsqueeze()
+        self.bert.logits(transformed) + self.bias.val().unsqueeze()
     }
 }
 

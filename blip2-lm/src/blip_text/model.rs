@@ -132,8 +132,8 @@ impl BlipTextModel {
     }
 
     /// The logits of hidden states, by the table of words.
-    pub(super) fn attend(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.word_embeddings.attend(hidden)
+    pub(super) fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.word_embeddings.logits(hidden)
     }
 
     /// Refuses a source of another width, or for another number of rows.

@@ -1,6 +1,6 @@
 //! Causal self-attention.
 
-use blip2_kernels::{Kept, KvCache, Linear, Weights, attention, merge_heads, split_heads};
+use blip2_kernels::{Attention, Kept, KvCache, Linear, Weights, merge_heads, split_heads};
 use burn::{module::Module, tensor::Tensor};
 
 use super::{Description, rotary::CosSin};
@@ -68,13 +68,14 @@ impl Attention {
             (q, k) = (rotation.apply(q), rotation.apply(k));
         }
         let (bias, keep_map) = (context.bias.clone(), kept.wants_maps());
-        let attended = match cache {
+        let attention = match cache {
             Some(cache) => {
                 cache.append(k, v);
-                cache.attend(q, self.scale, bias, keep_map)
+                cache.attention(q, self.scale)
             }
-            None => attention(q, k, v, self.scale, bias, keep_map),
+            None => Attention::new(q, k, v, self.scale),
         };
+        let attended = attention.with_bias(bias).with_map(keep_map).forward();
         kept.attention(attended.map);
         let merged = merge_heads(attended.output);
         add_scaled(&self.out_proj, merged, residual, self.residual_scale)

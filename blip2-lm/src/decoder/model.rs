@@ -249,7 +249,7 @@ impl DecoderLm {
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         let logits = match &self.lm_head {
             Some(head) => head.forward(hidden),
-            None => self.embed_tokens.attend(hidden),
+            None => self.embed_tokens.logits(hidden),
         };
         match self.logits_divisor {
             1.0 => logits,

@@ -1,7 +1,7 @@
 //! T5's attention: no biases, and no division by the square root of the heads' width.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{Kept, KvCache, Linear, RmsNorm, Weights, attention, merge_heads, split_heads};
+use blip2_kernels::{Attention, Kept, KvCache, Linear, RmsNorm, Weights, merge_heads, split_heads};
 use burn::{module::Module, tensor::Tensor};
 
 /// Attention with its norm and residual (`T5LayerSelfAttention`, `T5LayerCrossAttention`).
@@ -46,13 +46,15 @@ impl Attention {
         let normed = self.layer_norm.forward(hidden_states.clone());
         let (k, v) = self.keys_values(normed.clone());
         let q = self.queries(normed);
-        let attended = match cache {
+        let attention = match cache {
             Some(cache) => {
                 cache.append(k, v);
-                cache.attend(q, 1.0, Some(bias), kept.wants_maps())
+                cache.attention(q, 1.0)
             }
-            None => attention(q, k, v, 1.0, Some(bias), kept.wants_maps()),
+            None => Attention::new(q, k, v, 1.0),
         };
+        let attention = attention.with_bias(bias).with_map(kept.wants_maps());
+        let attended = attention.forward();
         kept.attention(attended.map);
         self.o
             .forward_onto(merge_heads(attended.output), hidden_states)
@@ -72,7 +74,9 @@ impl Attention {
         kept: &mut Kept,
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
-        let attended = source.attend(self.queries(normed), 1.0, bias, kept.wants_maps());
+        let attention = source.attention(self.queries(normed), 1.0);
+        let attention = attention.with_bias(bias).with_map(kept.wants_maps());
+        let attended = attention.forward();
         kept.cross_attention(attended.map);
         self.o
             .forward_onto(merge_heads(attended.output), hidden_states)

@@ -261,7 +261,7 @@ impl T5ForConditionalGeneration {
         };
         match &self.lm_head {
             Some(head) => head.forward(hidden),
-            None => self.shared.attend(hidden),
+            None => self.shared.logits(hidden),
         }
     }
 }

@@ -8,8 +8,16 @@
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
-    Activation, KvCache, LayerNorm, Linear, Weights, attention, attention_to_sources, merge_heads,
-    mlp, split_heads,
+    kernel::activation::Activation,
+    layer::{
+        attention::{merge_heads, split_heads},
+        cache::KvCache,
+        linear::Linear,
+        mlp::mlp,
+        norm::LayerNorm,
+    },
+    seam::attention::Attention,
+    weights::cursor::Weights,
 };
 
 /// The numbers that decide a layer's shape, and how a checkpoint names its parts.
@@ -104,13 +112,14 @@ impl BertAttention {
     ) -> BertAttended {
         let (k, v) = self.keys_values(x.clone());
         let (q, scale) = self.queries(x.clone());
-        let attended = match cache {
+        let attention = match cache {
             Some(cache) => {
                 cache.append(k, v);
-                cache.attend(q, scale, bias, keep_map)
+                cache.attention(q, scale)
             }
-            None => attention(q, k, v, scale, bias, keep_map),
+            None => Attention::new(q, k, v, scale),
         };
+        let attended = attention.with_bias(bias).with_map(keep_map).forward();
         (self.finish(attended.output, x), attended.map)
     }
 
@@ -127,23 +136,25 @@ impl BertAttention {
     ) -> BertAttended {
         let (q, scale) = self.queries(x.clone());
         let keys_values = || self.keys_values(source.states.clone());
-        let attended = match (source.cache, source.rows) {
+        let attention = match (source.cache, source.rows) {
             (Some(cache), _) => {
                 if cache.is_empty() {
                     let (k, v) = keys_values();
                     cache.append(k, v);
                 }
-                cache.attend(q, scale, source.bias, keep_map)
+                cache.attention(q, scale)
             }
             (None, Some(rows)) => {
                 let (k, v) = keys_values();
-                attention_to_sources(q, k, v, rows, scale, source.bias, keep_map)
+                Attention::to_sources(q, k, v, rows, scale)
             }
             (None, None) => {
                 let (k, v) = keys_values();
-                attention(q, k, v, scale, source.bias, keep_map)
+                Attention::new(q, k, v, scale)
             }
         };
+        let attention = attention.with_bias(source.bias).with_map(keep_map);
+        let attended = attention.forward();
         (self.finish(attended.output, x), attended.map)
     }
 
@@ -268,7 +279,7 @@ impl BertLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{RandomWeights, causal_bias};
+    use crate::{layer::attention::causal_bias, weights::random::RandomWeights};
     use burn::tensor::{Device, Distribution, Tolerance};
 
     fn config() -> BertConfig<'static> {
