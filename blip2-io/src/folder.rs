@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -61,9 +61,17 @@ const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors
 /// println!("{} tensors", folder.checkpoint()?.len());
 /// # Ok::<(), blip2_io::IoError>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CheckpointFolder {
     files: Files,
+}
+
+impl fmt::Debug for CheckpointFolder {
+    /// The path alone: files in memory would print every byte.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("CheckpointFolder");
+        shown.field("path", &self.path()).finish_non_exhaustive()
+    }
 }
 
 impl CheckpointFolder {
