@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_core::{
-    Blip2Pipeline, Blip2Retrieval, BlipBuilder, BlipMember, CheckpointFolder, ModelKind, Precision,
+    Blip2Pipeline, Blip2Retrieval, Builder, CheckpointFolder, Member, ModelKind, Precision,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -42,10 +42,7 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 }
 
 /// A BLIP-1 model.
-pub(crate) fn open_blip1<T: BlipMember>(
-    builder: BlipBuilder<T>,
-    args: &DeviceArgs,
-) -> Result<T, Failure> {
+pub(crate) fn open_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> Result<T, Failure> {
     let device = device(args)?;
     let spinner = spinner("loading the model");
     let model = builder
@@ -63,7 +60,7 @@ pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Fai
     let spinner = spinner("loading the model");
     let pipeline = Blip2Retrieval::builder(&args.model)
         .device(device)
-        .precision(args.device.precision.plan(Precision::AsStored).vision)
+        .precision(args.device.precision.plan(Precision::AsStored))
         .load()
         .map_err(Failure::work);
     spinner.finish_and_clear();

@@ -126,9 +126,10 @@ impl Training {
                     Blip2ForConditionalGeneration::load(&self.config, weights, self.precision);
                 model.map_err(TrainError::from)
             },
-        )?;
+        );
+        // What the checkpoint lacks is told by its own account, before the model's holes are.
         let _: LoadReport = weights.finish(&IGNORABLE)?;
-        built.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
+        built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
     }
 
     /// Loads a model of retrieval with the head that writes, for the first stage. The head and the
@@ -171,9 +172,9 @@ impl Training {
                 let weights = weights.with_precision(self.precision.vision);
                 Ok(Blip2ForPretraining::load(&self.config, &weights)?)
             },
-        )?;
+        );
         let _: LoadReport = weights.checkpoint.finish(&IGNORABLE)?;
-        built.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
+        built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
     }
 
     fn trains(&self, name: &str) -> bool {
