@@ -172,12 +172,7 @@ impl<P: Member> Builder<P> {
         if settings.cancel.is_cancelled() {
             return Err(Blip2Error::Cancelled);
         }
-        let [kind, ..] = P::KINDS else {
-            return Err(Blip2Error::Rows {
-                reason: "a member of no kind".into(),
-            });
-        };
-        settings.check(P::TAKES, *kind)?;
+        settings.check::<P>()?;
         let mut generation = settings.generation.clone().unwrap_or_default();
         generation.validate()?;
         let device = match &settings.device {

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use blip2_io::{config::ModelKind, image::DecodeOptions};
+use blip2_io::image::DecodeOptions;
 use blip2_kernels::Precision;
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
 
-use super::progress::Listener;
+use super::{Load, progress::Listener};
 use crate::{Blip2Error, PrecisionPlan, text::Template};
 
 /// The settings of every builder.
@@ -50,7 +50,8 @@ impl Takes {
 
 impl Settings {
     /// Refuses by name what a member does not take.
-    pub(super) fn check(&self, takes: Takes, kind: ModelKind) -> Result<(), Blip2Error> {
+    pub(super) fn check<P: Load>(&self) -> Result<(), Blip2Error> {
+        let takes = P::TAKES;
         let set = [
             (
                 "template",
@@ -79,10 +80,11 @@ impl Settings {
             ),
             ("precision", !self.precision_fits(takes), PARTS_IN_F32),
         ];
+        let member = || P::KINDS.first().map_or(P::NAME.into(), ToString::to_string);
         match set.into_iter().find(|(_, refused, _)| *refused) {
             Some((setting, _, reason)) => Err(Blip2Error::Setting {
                 setting,
-                member: kind.to_string(),
+                member: member(),
                 reason: reason.into(),
             }),
             None => Ok(()),
