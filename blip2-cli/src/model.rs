@@ -25,7 +25,7 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
     let spinner = spinner("loading the model");
     let pipeline = args
         .memory
-        .limit(builder)
+        .limit(told(builder, &spinner))
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored))
         .load()
@@ -45,7 +45,7 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 pub(crate) fn open_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> Result<T, Failure> {
     let device = device(args)?;
     let spinner = spinner("loading the model");
-    let model = builder
+    let model = told(builder, &spinner)
         .device(device)
         .precision(args.precision.plan(Precision::AsStored))
         .load()
@@ -58,7 +58,7 @@ pub(crate) fn open_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> R
 pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Failure> {
     let device = device(&args.device)?;
     let spinner = spinner("loading the model");
-    let pipeline = Blip2Retrieval::builder(&args.model)
+    let pipeline = told(Blip2Retrieval::builder(&args.model), &spinner)
         .device(device)
         .precision(args.device.precision.plan(Precision::AsStored))
         .load()
@@ -70,6 +70,12 @@ pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Fai
 /// The device of `--device`.
 pub(crate) fn device(args: &DeviceArgs) -> Result<blip2_core::Device, Failure> {
     blip2_core::device_by_name(&args.device).map_err(Failure::usage)
+}
+
+/// A builder that says on the spinner how far it has come.
+fn told<P: Member>(builder: Builder<P>, spinner: &ProgressBar) -> Builder<P> {
+    let spinner = spinner.clone();
+    builder.progress(move |progress| spinner.set_message(format!("loading the model: {progress}")))
 }
 
 /// A spinner on standard error, which hides itself where that is no terminal.
