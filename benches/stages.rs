@@ -60,7 +60,7 @@ fn twenty_tokens(bencher: Bencher<'_, '_>, num_beams: usize) {
         ..Default::default()
     };
     let options = Options::default().generation(generation);
-    bencher.bench(|| seen.prompt(black_box("the"), &options).unwrap());
+    bencher.bench(|| seen.prompt_with(black_box("the"), &options).unwrap());
 }
 
 #[divan::bench(args = [64, 224, 364])]

@@ -66,7 +66,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let questions: Vec<usize> = questions.map(|(number, _)| number).collect();
     let options = Options::default().template(TEMPLATE.parse()?);
     let typed = split.batches(&questions, 4 * batch, |pairs| {
-        Ok(blip2.answer_batch_as::<bool, _, _>(pairs, &options)?)
+        Ok(blip2.answer_as_batch::<bool, _, _>(pairs, &options)?)
     })?;
     let (mut said, mut agree) = (0, 0);
     for (&number, typed) in questions.iter().zip(&typed) {

@@ -51,8 +51,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let equal = pairs().filter(|(a, b)| a.text == b.text).count();
         // Of the first token, before which both have seen the same.
         let distances: Vec<f32> = pairs()
-            .filter(|(a, b)| a.tokens.first() == b.tokens.first())
-            .filter_map(|(a, b)| Some((a.logprobs.first()? - b.logprobs.first()?).abs()))
+            .filter_map(|(a, b)| a.tokens.first().zip(b.tokens.first()))
+            .filter(|(a, b)| a.id == b.id)
+            .map(|(a, b)| (a.log_prob - b.log_prob).abs())
             .collect();
         let mean = distances.iter().sum::<f32>() / distances.len().max(1) as f32;
         let largest = distances.iter().copied().fold(0.0, f32::max);

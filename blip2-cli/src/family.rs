@@ -79,8 +79,8 @@ impl Answerer {
     ) -> Result<Answer, Failure> {
         let pair = [(image, question)];
         let typed = match self {
-            Self::Blip2(blip2) => blip2.answer_batch_as::<T, _, _>(pair, options),
-            Self::Blip1(blip) => blip.answer_batch_as::<T, _, _>(pair, options),
+            Self::Blip2(blip2) => blip2.answer_as_batch::<T, _, _>(pair, options),
+            Self::Blip1(blip) => blip.answer_as_batch::<T, _, _>(pair, options),
         };
         let typed = typed.map_err(Failure::work)?.into_iter().next();
         let typed = typed.ok_or_else(|| Failure::Work("there is no answer".into()))?;

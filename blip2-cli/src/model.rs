@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_core::{
-    Blip2Pipeline, Blip2Retrieval, BlipBuilder, BlipMember, CheckpointFolder, ModelKind, Precision,
+    Blip2Pipeline, Blip2Retrieval, Builder, CheckpointFolder, Member, ModelKind, Precision,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -25,7 +25,7 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
     let spinner = spinner("loading the model");
     let pipeline = args
         .memory
-        .limit(builder)
+        .limit(told(builder, &spinner))
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored))
         .load()
@@ -42,13 +42,10 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 }
 
 /// A BLIP-1 model.
-pub(crate) fn open_blip1<T: BlipMember>(
-    builder: BlipBuilder<T>,
-    args: &DeviceArgs,
-) -> Result<T, Failure> {
+pub(crate) fn open_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> Result<T, Failure> {
     let device = device(args)?;
     let spinner = spinner("loading the model");
-    let model = builder
+    let model = told(builder, &spinner)
         .device(device)
         .precision(args.precision.plan(Precision::AsStored))
         .load()
@@ -61,9 +58,9 @@ pub(crate) fn open_blip1<T: BlipMember>(
 pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Failure> {
     let device = device(&args.device)?;
     let spinner = spinner("loading the model");
-    let pipeline = Blip2Retrieval::builder(&args.model)
+    let pipeline = told(Blip2Retrieval::builder(&args.model), &spinner)
         .device(device)
-        .precision(args.device.precision.plan(Precision::AsStored).vision)
+        .precision(args.device.precision.plan(Precision::AsStored))
         .load()
         .map_err(Failure::work);
     spinner.finish_and_clear();
@@ -73,6 +70,12 @@ pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Fai
 /// The device of `--device`.
 pub(crate) fn device(args: &DeviceArgs) -> Result<blip2_core::Device, Failure> {
     blip2_core::device_by_name(&args.device).map_err(Failure::usage)
+}
+
+/// A builder that says on the spinner how far it has come.
+fn told<P: Member>(builder: Builder<P>, spinner: &ProgressBar) -> Builder<P> {
+    let spinner = spinner.clone();
+    builder.progress(move |progress| spinner.set_message(format!("loading the model: {progress}")))
 }
 
 /// A spinner on standard error, which hides itself where that is no terminal.

@@ -160,8 +160,11 @@ fn json_holds_everything_about_an_answer() {
     let answer: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(answer["text"], "red");
     assert_eq!(answer["finish_reason"], "eos");
-    let tokens = answer["tokens"].as_array().unwrap().len();
-    assert_eq!(answer["logprobs"].as_array().unwrap().len(), tokens);
+    let tokens = answer["tokens"].as_array().unwrap();
+    assert_eq!(tokens[0]["text"], "red");
+    for token in tokens {
+        assert!(token["id"].is_number() && token["log_prob"].as_f64().unwrap() <= 0.0);
+    }
     assert!(answer["timings"]["vision"]["nanos"].is_number(), "{answer}");
 }
 

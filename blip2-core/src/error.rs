@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use blip2_io::{IoError, config::ConfigError, preprocessing::ImageError, video::VideoError};
-use blip2_lm::{LmError, generate::GenerateError};
+use blip2_lm::{
+    LmError,
+    generate::{FinishReason, GenerateError},
+};
 use blip2_qformer::QFormerError;
 use blip2_vision::VisionError;
 
@@ -73,11 +76,61 @@ pub enum Blip2Error {
         /// What is wrong.
         reason: String,
     },
-    /// An answer that was cancelled before it had a value.
-    #[error("the answer ended at `{text}`, before it had a value; it was cancelled")]
+    /// A typed answer that ended before it had a value.
+    #[error("the answer ended at `{text}`, before it had a value; {}", ended(*.reason))]
     Unfinished {
         /// What there is of it.
         text: String,
+        /// Why it ended.
+        reason: FinishReason,
+    },
+    /// A typed answer that is one of its type's texts, and that the type makes nothing of.
+    #[error(
+        "the answer `{text}` is complete, but `TypedAnswer::parse` of {wanted} gives it no value; \
+         its grammar and its parser do not agree"
+    )]
+    Unparsed {
+        /// The answer.
+        text: String,
+        /// The name of the type.
+        wanted: &'static str,
+    },
+    /// A setting that a member of the family does not take.
+    #[error("`{setting}` is no setting of {member}: {reason}; leave it out")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// The member.
+        member: String,
+        /// Why it does not take it.
+        reason: String,
+    },
+    /// A load, or a call, that was cancelled before there was anything to return.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// A call whose deadline passed before there was anything to return.
+    #[error("its deadline passed before there was a result; give it more time, or less to do")]
+    Deadline,
+    /// A model some of whose parameters have no numbers: its source of weights lacked them, or was
+    /// stopped.
+    #[error("{}", holes(.tensors))]
+    Holes {
+        /// The places of the parameters in the model.
+        tensors: Vec<String>,
+    },
+    /// An item of a batch that is at fault.
+    #[error("item {index} of the batch: {source}")]
+    Item {
+        /// Its place, counted from zero.
+        index: usize,
+        /// What is wrong with it.
+        source: Box<Blip2Error>,
+    },
+    /// Numbers that are no embedding.
+    #[error("the numbers are no embedding: {reason}; give back what `vectors` gave")]
+    Embedding {
+        /// What is wrong.
+        reason: String,
     },
     /// Prompt rows that are no rectangle, or do not go with the pictures.
     #[error("the prompt rows do not fit: {reason}")]
@@ -221,6 +274,47 @@ pub enum Blip2Error {
         /// Why.
         reason: String,
     },
+}
+
+impl Blip2Error {
+    /// An error of an item of a batch.
+    pub(crate) fn item(index: usize, source: Self) -> Self {
+        let source = Box::new(source);
+        Self::Item { index, source }
+    }
+
+    /// The error of an item, without its place.
+    pub(crate) fn of_item(self) -> Self {
+        match self {
+            Self::Item { source, .. } => *source,
+            other => other,
+        }
+    }
+}
+
+fn ended(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Cancelled => "it was cancelled",
+        FinishReason::Deadline => "its deadline passed; give it more time",
+        FinishReason::ContextFull => "the model's context is full; shorten the prompt",
+        _ => "its tokens were used up",
+    }
+}
+
+/// The first few of what is missing, and how many there are.
+fn holes(tensors: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let shown = tensors.iter().take(SHOWN).map(String::as_str);
+    let more = match tensors.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "the model has no numbers for {} of its tensors: {}{more}; its source of weights lacks them \
+         or was stopped, and tells more if it keeps an account (`CheckpointWeights::finish`)",
+        tensors.len(),
+        shown.collect::<Vec<_>>().join(", ")
+    )
 }
 
 fn frames(found: Option<usize>, expected: usize) -> String {

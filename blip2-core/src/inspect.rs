@@ -18,13 +18,14 @@ use burn::tensor::Device;
 use crate::{
     Blip2Error, PrecisionPlan, default_device,
     family::ANSWERING,
+    load::{IGNORABLE, IGNORABLE_BESIDE_RETRIEVAL, IGNORABLE_OF_ANSWERING},
     memory::{MemoryPlan, Workload, belongs},
     model::{
         Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval, Blip2TextModelWithProjection,
         Blip2VisionModelWithProjection, BlipForConditionalGeneration, BlipForImageTextRetrieval,
         BlipForQuestionAnswering,
     },
-    opened_with, pipeline, retrieval,
+    opened_with,
 };
 
 /// A part of the model and its size.
@@ -105,14 +106,13 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     })
 }
 
-const AS_STORED: Precision = Precision::AsStored;
-
 /// Builds the folder's model of what `weights` give; returns the name of its language model.
 fn build(
     folder: &CheckpointFolder,
     kind: ModelKind,
     weights: &Weights<'_>,
 ) -> Result<Option<&'static str>, Blip2Error> {
+    let stored = PrecisionPlan::from(Precision::AsStored);
     match kind {
         ModelKind::ClipVision => {
             ClipVisionModel::load(&folder.clip_vision_config()?, weights)?;
@@ -121,17 +121,17 @@ fn build(
             ClipVisionModelWithProjection::load(&folder.clip_vision_config()?, weights)?;
         }
         ModelKind::Blip2Retrieval => {
-            Blip2ForImageTextRetrieval::load(&folder.config()?, weights)?;
+            Blip2ForImageTextRetrieval::build(&folder.config()?, weights)?;
         }
         ModelKind::Blip2Text => {
-            Blip2TextModelWithProjection::load(&folder.config()?, weights)?;
+            Blip2TextModelWithProjection::build(&folder.config()?, weights)?;
         }
         ModelKind::Blip2Vision => {
-            Blip2VisionModelWithProjection::load(&folder.config()?, weights)?;
+            Blip2VisionModelWithProjection::build(&folder.config()?, weights)?;
         }
         kind if ANSWERING.contains(&kind) => {
             let config = folder.config()?;
-            Blip2ForConditionalGeneration::load(&config, weights, AS_STORED)?;
+            Blip2ForConditionalGeneration::build(&config, weights, stored)?;
             return Ok(Some(match config.text_config {
                 TextConfig::T5(_) => "t5",
                 TextConfig::Llama(_) => "llama",
@@ -139,13 +139,13 @@ fn build(
             }));
         }
         ModelKind::BlipCaption => {
-            BlipForConditionalGeneration::load(&folder.blip_config()?, weights, AS_STORED)?;
+            BlipForConditionalGeneration::build(&folder.blip_config()?, weights, stored)?;
         }
         ModelKind::BlipAnswer => {
-            BlipForQuestionAnswering::load(&folder.blip_config()?, weights, AS_STORED)?;
+            BlipForQuestionAnswering::build(&folder.blip_config()?, weights, stored)?;
         }
         ModelKind::BlipRetrieval => {
-            BlipForImageTextRetrieval::load(&folder.blip_config()?, weights, AS_STORED)?;
+            BlipForImageTextRetrieval::build(&folder.blip_config()?, weights, stored)?;
         }
         kind if kind.is_language_model() => {
             let config = folder.text_config()?;
@@ -165,11 +165,8 @@ fn build(
 /// A model's parts in the order of the data, and what its checkpoints hold without it being read.
 fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
-        ModelKind::ClipVision => (&["vision_model"], &retrieval::IGNORABLE),
-        ModelKind::ClipVisionProjected => (
-            &["vision_model", "visual_projection"],
-            &retrieval::IGNORABLE,
-        ),
+        ModelKind::ClipVision => (&["vision_model"], &IGNORABLE),
+        ModelKind::ClipVisionProjected => (&["vision_model", "visual_projection"], &IGNORABLE),
         ModelKind::Blip2Retrieval => (
             &[
                 "vision_model",
@@ -179,7 +176,7 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
                 "text_projection",
                 "itm_head",
             ],
-            &retrieval::IGNORABLE_BESIDE_RETRIEVAL,
+            &IGNORABLE_BESIDE_RETRIEVAL,
         ),
         ModelKind::Blip2Text => (
             &["embeddings", "qformer", "text_projection"],
@@ -188,12 +185,12 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
         ),
         ModelKind::Blip2Vision => (
             &["vision_model", "qformer", "vision_projection"],
-            &retrieval::IGNORABLE,
+            &IGNORABLE,
         ),
-        ModelKind::BlipCaption => (&["vision_model", "text_decoder"], &retrieval::IGNORABLE),
+        ModelKind::BlipCaption => (&["vision_model", "text_decoder"], &IGNORABLE),
         ModelKind::BlipAnswer => (
             &["vision_model", "text_encoder", "text_decoder"],
-            &retrieval::IGNORABLE,
+            &IGNORABLE,
         ),
         ModelKind::BlipRetrieval => (
             &[
@@ -203,9 +200,9 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
                 "text_proj",
                 "itm_head",
             ],
-            &retrieval::IGNORABLE,
+            &IGNORABLE,
         ),
-        kind if kind.is_language_model() => (&["language_model"], &pipeline::IGNORABLE),
+        kind if kind.is_language_model() => (&["language_model"], &IGNORABLE_OF_ANSWERING),
         _ => (
             &[
                 "vision_model",
@@ -213,7 +210,7 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
                 "language_projection",
                 "language_model",
             ],
-            &pipeline::IGNORABLE,
+            &IGNORABLE_OF_ANSWERING,
         ),
     }
 }

@@ -23,7 +23,9 @@
 //! | videos (InstructBLIP-Video) | [`Blip2Pipeline::open_video`], [`Video`] |
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
-//! | constraints on the next token | [`Options::constraint`] |
+//! | cancelling a call, a deadline | [`Options::cancel`], [`Options::timeout`] |
+//! | progress of a load, cancelling it | [`Builder::progress`], [`Builder::cancel`] |
+//! | constraints on the next token | [`Options::constraint`], [`Options::constraint_fn`] |
 //! | how well pictures and texts go together | [`Blip2Retrieval`] |
 //! | BLIP-1, the first model of the name | [`BlipAnswerer`], [`BlipCaptioner`], [`BlipRetrieval`] |
 //! | pictures found by a text or by another picture | [`PhotoIndex`] |
@@ -32,6 +34,26 @@
 //! | how much memory a model and a call take | [`memory`] |
 //! | full size without a download, with random weights | [`Preset`], [`Blip2Pipeline::builder_random`] |
 //! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
+//!
+//! # Verbs and their forms
+//!
+//! | verb | alone | with options | batch | a result for each | streamed | on a picture already seen |
+//! |---|---|---|---|---|---|---|
+//! | answer | `answer` | `answer_with` | `answer_batch` | `answer_each` | `stream_answer`, `stream_answer_with` | `ask`, `ask_with`, `ask_batch`, `ask_each`, `ask_stream`, `ask_stream_with` |
+//! | typed answer | `answer_as` | `answer_as_with` | `answer_as_batch` | | | `ask_as`, `ask_as_with`, `ask_as_batch` |
+//! | ranking | `rank`, `answer_one_of` | `rank_with`, `answer_one_of_with` | `rank_batch` | | | `rank`, `rank_with`, `rank_batch`, `ask_one_of`, `ask_one_of_with` |
+//! | caption | `caption` | `caption_with` | `caption_batch` | `caption_each` | `stream_caption`, `stream_caption_with` | `caption`, `caption_with`, `caption_stream`, `caption_stream_with` |
+//! | prompt | `prompt` | `prompt_with` | `prompt_batch` | `prompt_each` | `stream`, `stream_with` | `prompt`, `prompt_with`, `prompt_batch`, `prompt_each`, `stream`, `stream_with` |
+//! | look | `look` | `look_with` | | | | |
+//! | match | `match_probability` | | `match_batch` | | | `match_encoded` |
+//! | similarity | `similarity` | | `similarity_batch` | | | `similarity_encoded` |
+//! | embed | `embed_image`, `embed_text` | | `embed_image_batch`, `embed_text_batch` | | | |
+//! | encode | `encode` | | `encode_batch` | | | |
+//!
+//! [`Blip2Pipeline`] has all but the last four; [`BlipAnswerer`] answers, [`BlipCaptioner`] describes;
+//! [`Blip2Retrieval`] and [`BlipRetrieval`] match and compare; [`ImageEmbedder`] and [`TextEmbedder`]
+//! embed. All are loaded by the same [`Builder`] and are handles: cheap to clone, `Send + Sync`.
+//! The error of a batch names the item at fault ([`Blip2Error::Item`]).
 //!
 //! # Features
 //!
@@ -53,11 +75,11 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blip1;
-mod byte_tokenizer;
 mod device;
 mod error;
 mod family;
 pub mod inspect;
+mod load;
 pub mod memory;
 pub mod model;
 mod pack;
@@ -66,15 +88,17 @@ mod pipeline;
 mod precision;
 mod preset;
 mod retrieval;
+mod text;
+mod verbs;
 pub mod verify;
 
 use std::path::Path;
 
-pub use blip1::{BlipAnswerer, BlipBuilder, BlipCaptioner, BlipMember, BlipRetrieval};
+pub use blip1::{BlipAnswerer, BlipCaptioner, BlipRetrieval};
 #[cfg(feature = "lavis")]
 pub use blip2_io::lavis;
 pub use blip2_io::{
-    Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, checkpoint,
+    Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Tokenizer, checkpoint,
     config::{self, Ability, Blip2Config, ModelKind, TextConfig},
     preprocessing, video,
     video::Video,
@@ -87,19 +111,26 @@ pub use device::{device_by_name, device_names};
 pub use error::Blip2Error;
 pub use family::opened_with;
 pub use image;
+pub use load::{Builder, LoadProgress, Member};
 pub use pack::pack;
 pub use photo_index::PhotoIndex;
-pub use pipeline::{
-    Answer, AnswerRows, AnswerStream, Blip2Pipeline, Blip2PipelineBuilder, EncodedImage, Grammar,
-    LabeledRows, Options, Picture, RankOptions, Ranked, Seen, Template, Timings, Typed,
-    TypedAnswer,
-};
+pub use pipeline::{Blip2Pipeline, EncodedImage};
 pub use precision::PrecisionPlan;
 pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{
-    Blip2Retrieval, Blip2RetrievalBuilder, EncodedPhoto, ImageEmbedder, ImageEmbedding, MatchScore,
-    TextEmbedder, TextEmbedding, TextRows,
+    Blip2Retrieval, EncodedPhoto, ImageEmbedder, ImageEmbedding, MatchScore, TextEmbedder,
+    TextEmbedding,
 };
+pub use text::{AnswerRows, LabeledRows, Template, TextRows};
+pub use verbs::{
+    Answer, AnswerStream, Answers, Compares, Describes, Grammar, Options, Picture, RankOptions,
+    Ranked, Seen, Timings, Token, Typed, TypedAnswer,
+};
+
+/// Settings of a [`Blip2Pipeline`].
+pub type Blip2PipelineBuilder = Builder<Blip2Pipeline>;
+/// Settings of a [`Blip2Retrieval`].
+pub type Blip2RetrievalBuilder = Builder<Blip2Retrieval>;
 
 /// Decodes a picture file within the default limits, as
 /// [`preprocessing::decode_file`] does; transparency is laid over white.
@@ -113,8 +144,3 @@ pub fn open_image(path: impl AsRef<Path>) -> Result<image::RgbImage, Blip2Error>
         &preprocessing::DecodeOptions::default(),
     )?)
 }
-
-/// Runs the examples of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

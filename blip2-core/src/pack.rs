@@ -6,8 +6,8 @@ use blip2_io::{CheckpointFolder, IoError, checkpoint::WeightPlan};
 use blip2_kernels::Weights;
 
 use crate::{
-    Blip2Error, PrecisionPlan, default_device, family, model::Blip2ForConditionalGeneration,
-    pipeline::IGNORABLE,
+    Blip2Error, PrecisionPlan, default_device, family, load::IGNORABLE_OF_ANSWERING,
+    model::Blip2ForConditionalGeneration,
 };
 
 /// Writes the checkpoint in `folder` to one file at `path`, its matrices in `precision` and laid out
@@ -50,8 +50,9 @@ pub fn pack(
     let checkpoint = folder.checkpoint()?;
     let device = default_device()?;
     let plan = WeightPlan::new(&checkpoint);
-    Blip2ForConditionalGeneration::load(&config, &Weights::new(&plan, &device), precision.into())?;
-    let report = plan.report(&IGNORABLE);
+    let weights = Weights::new(&plan, &device);
+    Blip2ForConditionalGeneration::build(&config, &weights, precision.into())?;
+    let report = plan.report(&IGNORABLE_OF_ANSWERING);
     if !report.is_complete() {
         let (path, report) = (folder.path().to_path_buf(), Box::new(report));
         return Err(IoError::Weights { path, report }.into());

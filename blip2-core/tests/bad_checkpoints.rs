@@ -222,8 +222,8 @@ fn shards_are_the_same_model_as_one_file() {
     let image = blip2_testing::picture(1);
     let question = "how many cats?";
     assert_eq!(
-        sharded.answer(&image, question).unwrap().logprobs,
-        whole.answer(&image, question).unwrap().logprobs
+        sharded.answer(&image, question).unwrap().log_probs(),
+        whole.answer(&image, question).unwrap().log_probs()
     );
 }
 

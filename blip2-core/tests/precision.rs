@@ -40,7 +40,11 @@ fn each_part_is_held_in_its_own_precision() {
         };
         let (same, other, same_fingerprint) = run(name, only_text);
         assert_eq!(features, same, "{name}: the tower stayed as it was");
-        assert_ne!(answer.logprobs, other.logprobs, "{name}: the text did not");
+        assert_ne!(
+            answer.log_probs(),
+            other.log_probs(),
+            "{name}: the text did not"
+        );
         assert_eq!(
             fingerprint, same_fingerprint,
             "{name}: pictures are exchangeable"

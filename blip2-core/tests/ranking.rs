@@ -231,7 +231,7 @@ fn typed_answers_always_come() {
                     ..Default::default()
                 });
                 let pair = [(&picture(seed), "is it raining?")];
-                let typed = blip2.answer_batch_as::<bool, _, _>(pair, &options).unwrap();
+                let typed = blip2.answer_as_batch::<bool, _, _>(pair, &options).unwrap();
                 let text = &typed[0].answer.text;
                 assert_eq!(bool::parse(text), Some(typed[0].value), "{name}: {text}");
             }
@@ -239,7 +239,7 @@ fn typed_answers_always_come() {
         let questions = ["is it?", "how many cats are there on the table?", "what?"];
         let seen = blip2.look(&picture(5)).unwrap();
         let together = seen
-            .ask_batch_as::<u32, _>(questions, &Options::default())
+            .ask_as_batch::<u32, _>(questions, &Options::default())
             .unwrap();
         for (question, together) in questions.iter().zip(together) {
             assert_eq!(seen.ask_as::<u32>(question).unwrap().value, together.value);
@@ -301,6 +301,12 @@ fn programs_may_have_types_of_their_own() {
     cancel.cancel();
     let options = Options::default().cancel(cancel);
     let seen = blip2.look(&picture(3)).unwrap();
-    let typed = seen.ask_batch_as::<bool, _>(["is it?"], &options);
-    assert!(matches!(typed, Err(Blip2Error::Unfinished { .. })));
+    let typed = seen.ask_as_with::<bool>("is it?", &options);
+    assert!(matches!(
+        typed,
+        Err(Blip2Error::Unfinished {
+            reason: blip2_core::FinishReason::Cancelled,
+            ..
+        })
+    ));
 }

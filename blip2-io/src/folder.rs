@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -68,9 +68,17 @@ const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors
 /// assert!(missing.to_string().contains("model.safetensors is missing"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CheckpointFolder {
     files: Files,
+}
+
+impl fmt::Debug for CheckpointFolder {
+    /// The path alone: files in memory would print every byte.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("CheckpointFolder");
+        shown.field("path", &self.path()).finish_non_exhaustive()
+    }
 }
 
 impl CheckpointFolder {

@@ -8,7 +8,7 @@
 //! | [`Weights`], [`WeightSource`] | how a model asks for its tensors, whoever answers |
 //! | [`Linear`], [`Embedding`], [`LayerNorm`], [`RmsNorm`], [`Activation`] | the layers |
 //! | [`Matrix`], [`PackedMatrix`], [`PackedFormat`] | how a matrix is held: a tensor, or packed for the kernels |
-//! | [`Attention`], [`KvCache`] | attention, and what it remembers |
+//! | [`DotProductAttention`], [`KvCache`] | attention, and what it remembers |
 //! | [`bert`] | BERT's layer |
 //! | [`Keep`] | what a forward keeps of its layers |
 //! | [`Precision`] | the format that matrices are held in |
@@ -71,7 +71,7 @@ pub use matrix::{
     packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize},
 };
 pub use seam::{
-    attention::{Attended, Attention, Rounding},
+    attention::{Attended, DotProductAttention, Rounding},
     packs,
 };
 pub use weights::{

@@ -139,9 +139,10 @@ impl Training {
         let built = Trained::build(&weights, &self.device, &plan, |weights| {
             let model = Blip2ForConditionalGeneration::load(&self.config, weights, self.precision);
             model.map_err(TrainError::from)
-        })?;
+        });
+        // What the checkpoint lacks is told by its own account, before the model's holes are.
         let _: LoadReport = weights.finish(&IGNORABLE)?;
-        built.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
+        built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
     }
 
     /// Loads a model of retrieval with the head that writes, for the first stage. The head and the
@@ -174,9 +175,9 @@ impl Training {
         let built = Trained::build(&weights, &self.device, &plan, |weights| {
             let weights = weights.with_precision(self.precision.vision);
             Ok(Blip2ForPretraining::load(&self.config, &weights)?)
-        })?;
+        });
         let _: LoadReport = weights.checkpoint.finish(&IGNORABLE)?;
-        built.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
+        built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
     }
 
     fn check_retrieval(&self) -> Result<(), TrainError> {

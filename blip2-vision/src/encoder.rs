@@ -1,7 +1,8 @@
 //! The transformer's layers.
 
 use blip2_kernels::{
-    Activation, Attention, LayerNorm, Linear, Role, Weights, merge_heads, mlp, split_heads,
+    Activation, DotProductAttention, LayerNorm, Linear, Role, Weights, merge_heads, mlp,
+    split_heads,
 };
 use burn::{
     module::{Module, Param},
@@ -115,17 +116,22 @@ impl Attention {
 
 impl Inputs {
     /// The attention of the layer's input to itself.
-    fn attention(&self, input: Tensor<3>, heads: usize, scale: f64) -> Attention<'static> {
+    fn attention(
+        &self,
+        input: Tensor<3>,
+        heads: usize,
+        scale: f64,
+    ) -> DotProductAttention<'static> {
         match self {
             Self::Fused(qkv) => {
                 let rounding = qkv.rounding();
                 let qkv = split_heads(qkv.forward(input), 3 * heads);
-                Attention::joint(qkv, scale).with_rounding(rounding)
+                DotProductAttention::joint(qkv, scale).with_rounding(rounding)
             }
             Self::Apart(apart) => {
                 let [q, k, v] = [&apart.q_proj, &apart.k_proj, &apart.v_proj]
                     .map(|linear| split_heads(linear.forward(input.clone()), heads));
-                Attention::new(q, k, v, scale).with_rounding(apart.q_proj.rounding())
+                DotProductAttention::new(q, k, v, scale).with_rounding(apart.q_proj.rounding())
             }
         }
     }

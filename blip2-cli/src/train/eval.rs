@@ -90,7 +90,7 @@ fn recalled(
     let plan = args.device.precision.plan(Precision::AsStored);
     let blip2 = Blip2Retrieval::builder_from(folder.clone())
         .device(device(&args.device)?)
-        .precision(plan.vision)
+        .precision(plan)
         .load()
         .map_err(Failure::work)?;
     let texts = TextRows::of(&folder).map_err(Failure::work)?;

@@ -1,11 +1,24 @@
 //! Pictures described.
 
-use blip2_io::config::ModelKind;
+use std::{sync::Arc, time::Instant};
 
-use super::parts::{Parts, by_length, common, one};
-use crate::{Answer, Blip2Error, Options, Picture, Timings, model::BlipForConditionalGeneration};
+use blip2_io::{Tokenizer, config::BlipConfig};
+use blip2_lm::generate::CancelToken;
 
-/// A loaded BLIP-1 that describes pictures (`BlipForConditionalGeneration`).
+use super::{
+    groups::{Group, Grouped, at, by_length},
+    see::Sight,
+};
+use crate::{
+    Answer, Blip2Error, Options, Picture, Timings,
+    load::{Loaded, member},
+    model::BlipForConditionalGeneration,
+    text::PromptRows,
+    verbs::{Describes, Started, Timed, Writer, decode, describing, go_on, looking},
+};
+
+/// A loaded BLIP-1 that describes pictures (`BlipForConditionalGeneration`). A handle, as
+/// [`Blip2Pipeline`](crate::Blip2Pipeline) is.
 ///
 /// ```no_run
 /// use blip2_core::{BlipCaptioner, image};
@@ -16,108 +29,110 @@ use crate::{Answer, Blip2Error, Options, Picture, Timings, model::BlipForConditi
 /// println!("a photography of {}", blip.prompt(&image, "a photography of")?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct BlipCaptioner {
-    model: BlipForConditionalGeneration,
-    parts: Parts,
+    pub(super) inner: Arc<Loaded<Self>>,
 }
 
-common!(
-    BlipCaptioner,
-    ModelKind::BlipCaption,
-    BlipForConditionalGeneration
-);
+member!(BlipCaptioner, BlipConfig, BlipForConditionalGeneration);
+member!(pictures BlipCaptioner);
+member!(texts BlipCaptioner, tokenizer);
+describing!(BlipCaptioner);
+looking!(BlipCaptioner);
 
-impl BlipCaptioner {
-    /// Describes a picture.
-    ///
-    /// # Errors
-    ///
-    /// Whatever goes wrong with the picture or the generation.
-    pub fn caption<'a>(&self, image: impl Into<Picture<'a>>) -> Result<Answer, Blip2Error> {
-        one(self.caption_batch([image], &Options::default())?)
+impl Writer for BlipCaptioner {
+    /// The ids of a caption's beginning.
+    type Prompt = Vec<u32>;
+    type Looked = Sight;
+    type Prepared = Grouped;
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.inner.texts.tokenizer
     }
 
-    /// Describes many pictures together. Each caption is what the picture alone gets.
-    ///
-    /// # Errors
-    ///
-    /// As [`caption`](Self::caption), and for options that make no sense; the first fault fails
-    /// the batch.
-    pub fn caption_batch<'a, P: Into<Picture<'a>>>(
-        &self,
-        images: impl IntoIterator<Item = P>,
-        options: &Options,
-    ) -> Result<Vec<Answer>, Blip2Error> {
-        let images = images.into_iter();
-        self.prompt_batch(images.map(|image| (image, "")), options)
-    }
-
-    /// Goes on with the beginning of a caption; the result is what comes behind it.
-    ///
-    /// # Errors
-    ///
-    /// As [`caption`](Self::caption), and for a beginning that spells out a special token or has
-    /// more tokens than the model has positions.
-    pub fn prompt<'a>(
-        &self,
-        image: impl Into<Picture<'a>>,
-        beginning: &str,
-    ) -> Result<Answer, Blip2Error> {
-        one(self.prompt_batch([(image, beginning)], &Options::default())?)
-    }
-
-    /// Goes on with the beginnings of many captions together. Each result is what the pair alone
-    /// gets.
-    ///
-    /// # Errors
-    ///
-    /// As [`prompt`](Self::prompt), and for options that make no sense; the first fault fails the
-    /// batch.
-    pub fn prompt_batch<'a, P: Into<Picture<'a>>, T: AsRef<str>>(
-        &self,
-        pairs: impl IntoIterator<Item = (P, T)>,
-        options: &Options,
-    ) -> Result<Vec<Answer>, Blip2Error> {
-        let (mut pictures, mut beginnings) = (Vec::new(), Vec::new());
-        for (picture, text) in pairs {
-            pictures.push(picture.into());
-            beginnings.push(self.beginning(text.as_ref())?);
+    fn prepare(&self, prompts: &[Vec<u32>], options: &Options) -> Result<Grouped, Blip2Error> {
+        let mut groups = Vec::new();
+        for places in by_length(prompts) {
+            let ids = at(prompts, &places);
+            let decoder = Arc::clone(&self.inner.texts);
+            let generator = options.generator(self.generation(options), decoder)?;
+            let length = ids.first().map_or(0, Vec::len);
+            let new_tokens = generator.config().new_tokens_after(length)?;
+            groups.push(Group {
+                places,
+                ids,
+                generator,
+                new_tokens,
+            });
         }
-        by_length(&beginnings, |group| {
-            let pictures: Vec<Picture<'a>> = group.iter().map(|&row| pictures[row]).collect();
-            let ids: Vec<_> = group.iter().map(|&row| beginnings[row].clone()).collect();
-            self.run(&pictures, ids, options)
+        let cancel = options.cancel.clone();
+        Ok(Grouped { groups, cancel })
+    }
+
+    fn look_at(
+        &self,
+        pictures: &[Picture<'_>],
+        cancel: &CancelToken,
+    ) -> Result<(Sight, Timings), Blip2Error> {
+        let Loaded {
+            model,
+            pictures: reading,
+            device,
+            ..
+        } = self.inner.as_ref();
+        Sight::of(model.vision_model(), reading, device, pictures, cancel)
+    }
+
+    fn repeat(&self, looked: &Sight, count: usize) -> Sight {
+        looked.repeat(count)
+    }
+
+    fn write(
+        &self,
+        looked: &Sight,
+        prepared: Grouped,
+        timings: Timings,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        prepared.run(|group, cancel| {
+            go_on(cancel)?;
+            let started = self.start(&looked.select(&group.places), group)?;
+            decode(started, self.tokenizer(), timings)
         })
     }
 
-    /// Beginnings of one length.
-    fn run(
+    fn start_one(
         &self,
-        pictures: &[Picture<'_>],
-        ids: Vec<Vec<u32>>,
-        options: &Options,
-    ) -> Result<Vec<Answer>, Blip2Error> {
-        let length = ids.first().map_or(0, Vec::len);
-        let (generator, new_tokens) = self.parts.generator(options, length)?;
-        let mut timings = Timings::default();
-        let vision = self.model.vision_model();
-        let image_embeds = self.parts.encode(vision, pictures, &mut timings)?;
-        let mask = vec![vec![true; length]; ids.len()];
-        let decoder = self.model.text_decoder();
-        let session = decoder.start(&ids, &mask, image_embeds, new_tokens)?;
-        self.parts.write(&generator, session, &ids, timings)
+        looked: &Sight,
+        prepared: Grouped,
+        _: &mut Timings,
+    ) -> Result<Started<'_>, Blip2Error> {
+        go_on(&prepared.cancel)?;
+        self.start(looked, prepared.single()?)
+    }
+}
+
+impl BlipCaptioner {
+    fn start(&self, looked: &Sight, group: Group) -> Result<Started<'_>, Blip2Error> {
+        let begun = Instant::now();
+        let rows = PromptRows::even(group.ids)?;
+        let (ids, mask) = (rows.ids(), rows.mask());
+        let decoder = self.inner.model.text_decoder();
+        let session = decoder.start(ids, mask, looked.0.clone(), group.new_tokens)?;
+        Ok(Started {
+            session: Timed::new(session, begun.elapsed()),
+            histories: rows.ids().to_vec(),
+            generator: group.generator,
+        })
+    }
+}
+
+impl Describes for BlipCaptioner {
+    fn raw(&self, prompt: &str) -> Result<Vec<u32>, Blip2Error> {
+        let start = self.inner.model.decoder_start()?;
+        self.inner.texts.beginning(prompt, start)
     }
 
-    /// What the decoder begins with: its start token in the place of the tokenizer's, and the
-    /// text's tokens without the one that ends it, as the reference's `generate` has them.
-    fn beginning(&self, text: &str) -> Result<Vec<u32>, Blip2Error> {
-        let start = self.model.decoder_start()?;
-        if text.trim().is_empty() {
-            return Ok(vec![start]);
-        }
-        let ids = self.parts.ids(text)?;
-        let inner = ids.get(1..ids.len().saturating_sub(1)).unwrap_or_default();
-        Ok([&[start], inner].concat())
+    fn caption_prompt(&self) -> Result<Vec<u32>, Blip2Error> {
+        self.raw("")
     }
 }

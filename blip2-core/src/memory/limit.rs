@@ -78,7 +78,7 @@ fn gigabytes(bytes: u64) -> String {
 
 /// A pipeline's plan and what it may take.
 #[derive(Debug)]
-pub(crate) struct MemoryLimit {
+pub struct MemoryLimit {
     plan: MemoryPlan,
     /// Without one, nothing is refused.
     allowed: Option<u64>,

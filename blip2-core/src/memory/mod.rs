@@ -4,7 +4,7 @@
 //! predicts the peak of a process that runs a given [`Workload`]: what the weights take as they are
 //! held, and the largest that any stage takes beside them. A pipeline refuses a model or a batch
 //! that would not fit before it allocates, see
-//! [`memory_limit`](crate::Blip2PipelineBuilder::memory_limit).
+//! [`memory_limit`](crate::Builder::memory_limit).
 //!
 //! ```
 //! use blip2_core::{Precision, Preset, memory::{MemoryPlan, Workload}};

@@ -1,5 +1,7 @@
 //! The prediction itself.
 
+use std::fmt;
+
 use blip2_io::{
     Checkpoint,
     checkpoint::{PlannedTensor, WeightPlan},
@@ -26,7 +28,7 @@ const KEPT_FROM_PREPROCESS: u64 = 12 << 20;
 const KEPT_FROM_IMAGE: u64 = 32 << 20;
 
 /// A model's tensors and the precision that they will be held in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct MemoryPlan {
     config: Blip2Config,
     tensors: Vec<PlannedTensor>,
@@ -62,11 +64,8 @@ impl MemoryPlan {
             }
             None => WeightPlan::without_checkpoint(),
         };
-        Blip2ForConditionalGeneration::load(
-            config,
-            &Weights::new(&plan, device),
-            Precision::AsStored,
-        )?;
+        let stored = Precision::AsStored.into();
+        Blip2ForConditionalGeneration::build(config, &Weights::new(&plan, device), stored)?;
         Ok(Self {
             config: config.clone(),
             tensors: plan.tensors(),
@@ -161,6 +160,16 @@ impl MemoryPlan {
             decode: text.decode,
             caches: text.caches,
         }
+    }
+}
+
+impl fmt::Debug for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryPlan")
+            .field("tensors", &self.tensors.len())
+            .field("precision", &self.precision)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
     }
 }
 

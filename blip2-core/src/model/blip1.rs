@@ -6,10 +6,10 @@ use blip2_lm::blip_text::{BlipTextLmHeadModel, BlipTextModel, BlipTextSession};
 use blip2_vision::VisionModel;
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{Blip2Error, PrecisionPlan};
+use crate::{Blip2Error, PrecisionPlan, load::whole};
 
 /// BLIP-1 that describes pictures (`BlipForConditionalGeneration`; Li et al., 2022).
-#[derive(Module, Debug)]
+#[derive(Module)]
 pub struct BlipForConditionalGeneration {
     vision_model: VisionModel,
     text_decoder: BlipTextLmHeadModel,
@@ -22,13 +22,22 @@ impl BlipForConditionalGeneration {
     ///
     /// # Errors
     ///
-    /// For a configuration that makes no sense.
+    /// For a configuration that makes no sense, and [`Blip2Error::Holes`] if the source of the
+    /// weights did not give every tensor.
     pub fn load(
         config: &BlipConfig,
         weights: &Weights<'_>,
         precision: impl Into<PrecisionPlan>,
     ) -> Result<Self, Blip2Error> {
-        let precision = precision.into();
+        whole(Self::build(config, weights, precision.into())?)
+    }
+
+    /// The model, perhaps with holes where `weights` gave nothing.
+    pub(crate) fn build(
+        config: &BlipConfig,
+        weights: &Weights<'_>,
+        precision: PrecisionPlan,
+    ) -> Result<Self, Blip2Error> {
         let text = weights.with_precision(precision.language_model);
         Ok(Self {
             vision_model: vision(config, weights, precision)?,
@@ -59,7 +68,7 @@ impl BlipForConditionalGeneration {
 
 /// BLIP-1 that answers questions (`BlipForQuestionAnswering`): a text encoder reads the question
 /// while it looks at the picture, and a decoder writes the answer while it looks at what that made.
-#[derive(Module, Debug)]
+#[derive(Module)]
 pub struct BlipForQuestionAnswering {
     vision_model: VisionModel,
     text_encoder: BlipTextModel,
@@ -74,14 +83,23 @@ impl BlipForQuestionAnswering {
     /// # Errors
     ///
     /// For a configuration that makes no sense, also if pictures are encoded to another width than
-    /// questions: one configuration stands for the encoder and the decoder.
+    /// questions: one configuration stands for the encoder and the decoder; and
+    /// [`Blip2Error::Holes`] if the source of the weights did not give every tensor.
     pub fn load(
         config: &BlipConfig,
         weights: &Weights<'_>,
         precision: impl Into<PrecisionPlan>,
     ) -> Result<Self, Blip2Error> {
+        whole(Self::build(config, weights, precision.into())?)
+    }
+
+    /// The model, perhaps with holes where `weights` gave nothing.
+    pub(crate) fn build(
+        config: &BlipConfig,
+        weights: &Weights<'_>,
+        precision: PrecisionPlan,
+    ) -> Result<Self, Blip2Error> {
         config.validate_answering()?;
-        let precision = precision.into();
         let text = weights.with_precision(precision.language_model);
         Ok(Self {
             vision_model: vision(config, weights, precision)?,
@@ -140,7 +158,7 @@ impl BlipForQuestionAnswering {
 }
 
 /// BLIP-1 that compares pictures with texts (`BlipForImageTextRetrieval`).
-#[derive(Module, Debug)]
+#[derive(Module)]
 pub struct BlipForImageTextRetrieval {
     vision_model: VisionModel,
     text_encoder: BlipTextModel,
@@ -155,13 +173,22 @@ impl BlipForImageTextRetrieval {
     ///
     /// # Errors
     ///
-    /// For a configuration that makes no sense.
+    /// For a configuration that makes no sense, and [`Blip2Error::Holes`] if the source of the
+    /// weights did not give every tensor.
     pub fn load(
         config: &BlipConfig,
         weights: &Weights<'_>,
         precision: impl Into<PrecisionPlan>,
     ) -> Result<Self, Blip2Error> {
-        let precision = precision.into();
+        whole(Self::build(config, weights, precision.into())?)
+    }
+
+    /// The model, perhaps with holes where `weights` gave nothing.
+    pub(crate) fn build(
+        config: &BlipConfig,
+        weights: &Weights<'_>,
+        precision: PrecisionPlan,
+    ) -> Result<Self, Blip2Error> {
         let text = weights.with_precision(precision.language_model);
         let exact = weights.with_precision(Precision::F32);
         let [vision_width, text_width] = [

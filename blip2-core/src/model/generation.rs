@@ -11,7 +11,7 @@ use burn::{
 };
 
 use super::PromptRows;
-use crate::{Blip2Error, PrecisionPlan};
+use crate::{Blip2Error, PrecisionPlan, load::whole};
 
 /// BLIP-2 for captioning and visual question answering (Li et al., 2023): a ViT, a Q-Former whose
 /// query tokens gather what the picture shows, a projection, and a language model: OPT, Flan-T5 or
@@ -23,7 +23,7 @@ use crate::{Blip2Error, PrecisionPlan};
 ///
 /// This is the model on tensors, each arrow of the data's journey a call of its own; most users
 /// want [`Blip2Pipeline`](crate::Blip2Pipeline), which stands on it.
-#[derive(Module, Debug)]
+#[derive(Module)]
 pub struct Blip2ForConditionalGeneration {
     vision_model: VisionModel,
     query_tokens: QueryTokens,
@@ -89,14 +89,22 @@ impl Blip2ForConditionalGeneration {
     ///
     /// # Errors
     ///
-    /// For a configuration that makes no sense. Missing weights are no error here: the source of
-    /// the weights keeps that account.
+    /// For a configuration that makes no sense, and [`Blip2Error::Holes`] if the source of the
+    /// weights did not give every tensor; why, it tells in its own account.
     pub fn load(
         config: &Blip2Config,
         weights: &Weights<'_>,
         precision: impl Into<PrecisionPlan>,
     ) -> Result<Self, Blip2Error> {
-        let precision = precision.into();
+        whole(Self::build(config, weights, precision.into())?)
+    }
+
+    /// The model, perhaps with holes where `weights` gave nothing.
+    pub(crate) fn build(
+        config: &Blip2Config,
+        weights: &Weights<'_>,
+        precision: PrecisionPlan,
+    ) -> Result<Self, Blip2Error> {
         let exact = weights.with_precision(Precision::F32);
         let vision = weights.with_precision(precision.vision);
         let text = weights.with_precision(precision.language_model);

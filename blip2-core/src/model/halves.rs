@@ -13,11 +13,11 @@ use super::{
     PromptRows,
     embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts, unit},
 };
-use crate::Blip2Error;
+use crate::{Blip2Error, load::whole};
 
 /// The half that puts pictures into the space they share with texts
 /// (`Blip2VisionModelWithProjection`).
-#[derive(Module, Debug)]
+#[derive(Module)]
 pub struct Blip2VisionModelWithProjection {
     vision_model: VisionModel,
     pub(super) query_tokens: QueryTokens,
@@ -31,9 +31,14 @@ impl Blip2VisionModelWithProjection {
     ///
     /// # Errors
     ///
-    /// For a configuration that makes no sense. Missing weights are no error here: the source of
-    /// the weights keeps that account.
+    /// For a configuration that makes no sense, and [`Blip2Error::Holes`] if the source of the
+    /// weights did not give every tensor; why, it tells in its own account.
     pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
+        whole(Self::build(config, weights)?)
+    }
+
+    /// The model, perhaps with holes where `weights` gave nothing.
+    pub(crate) fn build(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
         config.validate()?;
         let exact = weights.with_precision(Precision::F32);
         let width = config.qformer_config.hidden_size;
@@ -121,7 +126,7 @@ impl TextHead {
 
 /// The half that puts texts into the space they share with pictures
 /// (`Blip2TextModelWithProjection`).
-#[derive(Module, Debug)]
+#[derive(Module)]
 pub struct Blip2TextModelWithProjection {
     head: TextHead,
     qformer: QFormer,
@@ -133,9 +138,14 @@ impl Blip2TextModelWithProjection {
     ///
     /// # Errors
     ///
-    /// For a configuration that makes no sense or has no text branch. Missing weights are no error
-    /// here: the source of the weights keeps that account.
+    /// For a configuration that makes no sense or has no text branch, and [`Blip2Error::Holes`] if
+    /// the source of the weights did not give every tensor; why, it tells in its own account.
     pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
+        whole(Self::build(config, weights)?)
+    }
+
+    /// The model, perhaps with holes where `weights` gave nothing.
+    pub(crate) fn build(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
         config.validate()?;
         Ok(Self {
             head: TextHead::load(config, weights)?,

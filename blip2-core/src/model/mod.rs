@@ -7,7 +7,6 @@ mod generation;
 mod halves;
 mod pretraining;
 mod retrieval;
-mod rows;
 
 pub use blip1::{
     BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering,
@@ -20,4 +19,21 @@ pub use generation::{Blip2ForConditionalGeneration, ImageFeatures};
 pub use halves::{Blip2TextModelWithProjection, Blip2VisionModelWithProjection};
 pub use pretraining::{Blip2ForPretraining, Written};
 pub use retrieval::Blip2ForImageTextRetrieval;
-pub use rows::{PaddingSide, PromptRows};
+
+pub use crate::text::{PaddingSide, PromptRows};
+
+/// Shows a model's name and none of its numbers.
+macro_rules! short_debug {
+    ($($model:ident)*) => {$(
+        impl std::fmt::Debug for $model {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($model)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+short_debug!(
+    Blip2ForConditionalGeneration Blip2ForImageTextRetrieval Blip2ForPretraining
+    Blip2TextModelWithProjection Blip2VisionModelWithProjection
+    BlipForConditionalGeneration BlipForImageTextRetrieval BlipForQuestionAnswering
+);

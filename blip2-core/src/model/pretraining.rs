@@ -13,7 +13,7 @@ use super::{
     embeds::{EncodedImages, ProjectedImages},
     halves::mask,
 };
-use crate::Blip2Error;
+use crate::{Blip2Error, load::whole};
 
 /// What BLIP-2's first stage trains (`Blip2Qformer` of LAVIS; Li et al., 2023, section 3.2): the model
 /// of retrieval, which compares and matches, and a head on its Q-Former that writes texts under a
@@ -21,7 +21,7 @@ use crate::Blip2Error;
 ///
 /// A checkpoint of retrieval has no such head: `cls.predictions` and the contrast's temperature,
 /// `temp`, are put beside its weights.
-#[derive(Module, Debug)]
+#[derive(Module)]
 pub struct Blip2ForPretraining {
     retrieval: Blip2ForImageTextRetrieval,
     temp: Param<Tensor<1>>,
@@ -51,13 +51,18 @@ impl Blip2ForPretraining {
     ///
     /// As [`Blip2ForImageTextRetrieval::load`].
     pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
+        whole(Self::build(config, weights)?)
+    }
+
+    /// The model, perhaps with holes where `weights` gave nothing.
+    pub(crate) fn build(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
         let qformer = &config.qformer_config;
         let exact = weights.with_precision(Precision::F32);
         let head = exact.at("cls").at("predictions");
         let transform = head.at("transform");
         let hidden = qformer.hidden_size;
         Ok(Self {
-            retrieval: Blip2ForImageTextRetrieval::load(config, weights)?,
+            retrieval: Blip2ForImageTextRetrieval::build(config, weights)?,
             temp: exact.param("temp", [1], Role::Scale),
             dense: transform.linear("dense", hidden, hidden, true),
             layer_norm: transform.layer_norm("LayerNorm", hidden, qformer.layer_norm_eps),

@@ -10,7 +10,7 @@ use super::{
     embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts},
     halves::{Blip2VisionModelWithProjection, TextHead, mask},
 };
-use crate::Blip2Error;
+use crate::{Blip2Error, load::whole};
 
 /// BLIP-2 for image-text retrieval (`Blip2ForImageTextRetrieval`; Li et al., 2023, section 3.2):
 /// pictures and texts are compared in a space that they share (contrast, ITC), or more closely by
@@ -18,7 +18,7 @@ use crate::Blip2Error;
 ///
 /// This is the model on tensors; most users want [`Blip2Retrieval`](crate::Blip2Retrieval), which
 /// stands on it.
-#[derive(Module, Debug)]
+#[derive(Module)]
 pub struct Blip2ForImageTextRetrieval {
     vision: Blip2VisionModelWithProjection,
     head: TextHead,
@@ -33,13 +33,18 @@ impl Blip2ForImageTextRetrieval {
     ///
     /// # Errors
     ///
-    /// For a configuration that makes no sense or has no text branch. Missing weights are no error
-    /// here: the source of the weights keeps that account.
+    /// For a configuration that makes no sense or has no text branch, and [`Blip2Error::Holes`] if
+    /// the source of the weights did not give every tensor; why, it tells in its own account.
     pub fn load(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
+        whole(Self::build(config, weights)?)
+    }
+
+    /// The model, perhaps with holes where `weights` gave nothing.
+    pub(crate) fn build(config: &Blip2Config, weights: &Weights<'_>) -> Result<Self, Blip2Error> {
         let exact = weights.with_precision(Precision::F32);
         let width = config.qformer_config.hidden_size;
         Ok(Self {
-            vision: Blip2VisionModelWithProjection::load(config, weights)?,
+            vision: Blip2VisionModelWithProjection::build(config, weights)?,
             head: TextHead::load(config, weights)?,
             itm_head: exact.linear("itm_head", width, 2, true),
             image_token: config.image_token_index,

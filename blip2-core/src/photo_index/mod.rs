@@ -37,17 +37,17 @@ mod error;
 mod format;
 mod search;
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use entry::Entry;
 pub use error::IndexError;
 use format::{Content, Shape};
 pub use search::{Hit, SearchOptions};
 
-use crate::{Blip2Retrieval, Picture};
+use crate::{Blip2Retrieval, Picture, verbs::Compares};
 
 /// Pictures by name, each embedded and encoded by one model, in the order in which they were added.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PhotoIndex {
     fingerprint: String,
     shape: Shape,
@@ -188,6 +188,15 @@ impl PhotoIndex {
     /// The fingerprint of the model that made it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+}
+
+impl fmt::Debug for PhotoIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PhotoIndex")
+            .field("pictures", &self.len())
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
     }
 }
 

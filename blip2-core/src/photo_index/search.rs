@@ -1,10 +1,12 @@
 //! Searching: recall by similarity, then ranking by both scores.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Entry, IndexError, PhotoIndex, entry::floats};
 use crate::{Blip2Error, Blip2Retrieval, ImageEmbedding, Picture};
 
 /// A picture that was found.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Hit {
     /// Its name.

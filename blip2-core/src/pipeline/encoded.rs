@@ -1,5 +1,7 @@
 //! Encoded pictures that outlive the process.
 
+use std::fmt;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,7 @@ use crate::Blip2Error;
 ///
 /// Serialisable by serde. Only the model that made it can read it, so it carries that model's
 /// fingerprint, and [`recall`](crate::Blip2Pipeline::recall) refuses any other.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncodedImage {
     fingerprint: String,
     /// Rows (frames), vectors of each, and their width.
@@ -71,5 +73,15 @@ impl EncodedImage {
     /// The fingerprint of the model that made it.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+}
+
+impl fmt::Debug for EncodedImage {
+    /// How many numbers there are, and not the thousands that they are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncodedImage")
+            .field("fingerprint", &self.fingerprint)
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
     }
 }

@@ -1,13 +1,18 @@
 //! What is kept of pictures that were looked at.
 
+use std::fmt;
+
+use blip2_lm::generate::CancelToken;
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Blip2Pipeline, Timings, run::Prepared};
-use crate::{Blip2Error, model::ImageFeatures};
+use super::{Blip2Pipeline, EncodedImage};
+use crate::{
+    Blip2Error, Seen, Timings, load::Loaded, model::ImageFeatures, text::PromptRows, verbs::stage,
+};
 
 /// Pictures as far as they can be encoded without knowing what will be asked.
-#[derive(Debug, Clone)]
-pub(super) enum Looked {
+#[derive(Clone)]
+pub enum Looked {
     /// What the language model reads: the Q-Former sees pictures alone (BLIP-2).
     Gathered(ImageFeatures),
     /// What the Q-Former reads with each prompt (InstructBLIP): the image encoder's output.
@@ -17,6 +22,13 @@ pub(super) enum Looked {
         /// The frames of each picture.
         frames: usize,
     },
+}
+
+impl fmt::Debug for Looked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Looked");
+        shown.field("shape", &self.tensor().dims()).finish()
+    }
 }
 
 impl Looked {
@@ -52,11 +64,16 @@ impl Looked {
 impl Blip2Pipeline {
     /// The shape of what is kept of one picture.
     pub(super) fn looked_shape(&self) -> [usize; 3] {
-        let model = &self.model;
+        let Loaded {
+            model,
+            config,
+            pictures,
+            ..
+        } = self.inner.as_ref();
         if model.reads_instructions() {
-            let patch = self.config.vision_config.patch_size;
-            let patches: usize = self.image_size().map(|side| side / patch).iter().product();
-            let width = self.config.vision_config.hidden_size;
+            let patch = config.vision_config.patch_size;
+            let patches: usize = pictures.size().map(|side| side / patch).iter().product();
+            let width = config.vision_config.hidden_size;
             [model.num_frames(), patches + 1, width]
         } else {
             let width = model.language_model().embedding_dim();
@@ -65,11 +82,12 @@ impl Blip2Pipeline {
     }
 
     /// Takes up what was kept of a picture.
-    pub(super) fn looked(&self, kept: Tensor<3>) -> Looked {
-        if self.model.reads_instructions() {
+    pub(super) fn taken_up(&self, kept: Tensor<3>) -> Looked {
+        let model = &self.inner.model;
+        if model.reads_instructions() {
             Looked::Encoded {
                 image_embeds: kept,
-                frames: self.model.num_frames(),
+                frames: model.num_frames(),
             }
         } else {
             Looked::Gathered(ImageFeatures::new(kept))
@@ -80,20 +98,43 @@ impl Blip2Pipeline {
     pub(super) fn features(
         &self,
         looked: &Looked,
-        prepared: &Prepared<'_>,
+        instructions: Option<&PromptRows>,
+        cancel: &CancelToken,
         timings: &mut Timings,
     ) -> Result<ImageFeatures, Blip2Error> {
         match looked {
             Looked::Gathered(features) => Ok(features.clone()),
             Looked::Encoded { image_embeds, .. } => {
-                let instructions = prepared.instructions.as_ref().ok_or_else(|| {
+                let instructions = instructions.ok_or_else(|| {
                     let reason = "the model has no tokenizer for its Q-Former".into();
                     Blip2Error::Instructions { reason }
                 })?;
-                self.stage("qformer", &mut timings.qformer, || {
-                    self.model.query_with(image_embeds.clone(), instructions)
+                let Loaded { model, device, .. } = self.inner.as_ref();
+                stage(device, cancel, "qformer", &mut timings.qformer, || {
+                    model.query_with(image_embeds.clone(), instructions)
                 })
             }
+        }
+    }
+}
+
+impl Seen {
+    /// The picture as the model sees it, to be kept and taken up again by
+    /// [`Blip2Pipeline::recall`].
+    ///
+    /// # Errors
+    ///
+    /// If the features cannot be read from the device.
+    pub fn encoded(&self) -> Result<EncodedImage, Blip2Error> {
+        EncodedImage::new(self.member().fingerprint(), self.looked())
+    }
+
+    /// The features that the language model reads in the picture's place; `None` where they
+    /// depend on the question, as with InstructBLIP.
+    pub fn features(&self) -> Option<&ImageFeatures> {
+        match self.looked() {
+            Looked::Gathered(features) => Some(features),
+            Looked::Encoded { .. } => None,
         }
     }
 }

@@ -1,103 +1,46 @@
 //! The journey itself: pictures to features, features and prompts to answers.
 
-use std::time::{Duration, Instant};
+use std::{sync::Arc, time::Instant};
 
-use blip2_lm::{
-    LanguageModel, LmError, Session,
-    generate::{DecodeSession, Generated, GenerationConfig, Generator, Logits, cut_at_stop_string},
-};
-use burn::tensor::Device;
+use blip2_io::Tokenizer;
+use blip2_lm::generate::{CancelToken, GenerationConfig, Generator, score_continuations};
 
-use super::{
-    Answer, Blip2Pipeline, Looked, Options, Picture, Prompt, Prompts, Timings,
-    picture::pixel_values,
-};
+use super::{Blip2Pipeline, looked::Looked};
 use crate::{
-    Blip2Error,
+    Answer, Blip2Error, Options, Picture, Template, Timings,
+    load::Loaded,
     memory::{MemoryPrediction, Workload},
-    model::{ImageFeatures, PromptRows},
+    model::ImageFeatures,
+    text::{DigitToken, Prompt, PromptRows, Prompts},
+    verbs::{Answers, Describes, Started, TOGETHER, Timed, Writer, decode, go_on, stage},
 };
 
-impl Blip2Pipeline {
-    /// Encodes pictures and generates after their prompts.
-    pub(super) fn run(
-        &self,
-        pictures: &[Picture<'_>],
-        prompts: &[Prompt],
-        options: &Options,
-    ) -> Result<Vec<Answer>, Blip2Error> {
-        if pictures.is_empty() {
-            return Ok(Vec::new());
-        }
-        // What cannot be done is refused before the expensive part, not after it.
-        let prepared = self.prepare(prompts, options)?;
-        let (looked, timings) = self.encode(pictures)?;
-        self.generate(&looked, prepared, timings)
+/// Prompts that are laid out: each row's history is what its lengths and penalties count.
+pub struct Prepared {
+    rows: PromptRows,
+    /// What a Q-Former that reads prompts reads.
+    instructions: Option<PromptRows>,
+    histories: Vec<Vec<u32>>,
+    generator: Generator<'static>,
+    new_tokens: usize,
+    cancel: CancelToken,
+}
+
+impl Writer for Blip2Pipeline {
+    type Prompt = Prompt;
+    type Looked = Looked;
+    type Prepared = Prepared;
+
+    fn tokenizer(&self) -> &Tokenizer {
+        &self.inner.texts.tokenizer
     }
 
-    /// Encodes pictures as far as that can be done without a prompt.
-    pub(super) fn encode(&self, pictures: &[Picture<'_>]) -> Result<(Looked, Timings), Blip2Error> {
-        let work = Workload {
-            batch: pictures.len(),
-            picture_pixels: pictures.iter().map(Picture::pixels).max().unwrap_or(0),
-            image_size: Some(self.image_size()),
-            ..Workload::default()
-        };
-        self.memory.check(&work, MemoryPrediction::image_peak)?;
-        let mut timings = Timings::default();
-        let pixel_values = self.stage("preprocess", &mut timings.preprocess, || {
-            let transparency = self.decode.transparency;
-            let frames = self.model.num_frames();
-            pixel_values(
-                pictures,
-                frames,
-                &self.processor,
-                transparency,
-                &self.device,
-            )
-        })?;
-        let image_embeds = self.stage("vision", &mut timings.vision, || {
-            let output = self
-                .model
-                .vision_model()
-                .forward(pixel_values, &self.vision)?;
-            Ok(output.last_hidden_state)
-        })?;
-        if self.model.reads_instructions() {
-            return Ok((self.looked(image_embeds), timings));
-        }
-        let features = self.stage("qformer", &mut timings.qformer, || {
-            self.model.query(image_embeds)
-        })?;
-        Ok((Looked::Gathered(features), timings))
-    }
-
-    /// Generates after prompts, one for each picture that was looked at.
-    pub(super) fn generate(
-        &self,
-        looked: &Looked,
-        prepared: Prepared<'_>,
-        mut timings: Timings,
-    ) -> Result<Vec<Answer>, Blip2Error> {
-        let features = self.features(looked, &prepared, &mut timings)?;
-        let Started {
-            mut session,
-            histories,
-            generator,
-        } = self.start(&features, prepared)?;
-        let text = |ids: &[u32]| self.prompts.text(ids);
-        decode(&generator, &mut session, &histories, text, timings)
-    }
-
-    /// Lays prompts out and checks that they can be generated after.
-    pub(super) fn prepare(
-        &self,
-        prompts: &[Prompt],
-        options: &Options,
-    ) -> Result<Prepared<'_>, Blip2Error> {
-        let generator = options.generator(self.generation(options), self.prompts.decoder())?;
-        let rows = self.prompts.lay_out(prompts)?;
-        let histories = match self.prompts.decoder_start() {
+    fn prepare(&self, prompts: &[Prompt], options: &Options) -> Result<Prepared, Blip2Error> {
+        let texts = &self.inner.texts;
+        let decoder = Arc::clone(texts);
+        let generator = options.generator(self.generation(options), decoder)?;
+        let rows = texts.lay_out(prompts)?;
+        let histories = match texts.decoder_start() {
             // An encoder-decoder's history is its decoder's.
             Some(start) => vec![vec![start]; rows.len()],
             None => rows.unpadded(),
@@ -114,26 +57,103 @@ impl Blip2Pipeline {
             beams: config.num_beams.max(config.num_return_sequences),
             ..Workload::default()
         };
-        self.memory.check(&work, MemoryPrediction::text_peak)?;
+        self.inner
+            .memory
+            .check(&work, MemoryPrediction::text_peak)?;
         Ok(Prepared {
             rows,
-            instructions: self.prompts.instructions(prompts)?,
+            instructions: texts.instructions(prompts)?,
             histories,
             generator,
             new_tokens,
+            cancel: options.cancel.clone(),
         })
     }
 
+    fn look_at(
+        &self,
+        pictures: &[Picture<'_>],
+        cancel: &CancelToken,
+    ) -> Result<(Looked, Timings), Blip2Error> {
+        let Loaded {
+            model,
+            pictures: reading,
+            device,
+            ..
+        } = self.inner.as_ref();
+        let work = Workload {
+            batch: pictures.len(),
+            picture_pixels: pictures.iter().map(Picture::pixels).max().unwrap_or(0),
+            image_size: Some(reading.size()),
+            ..Workload::default()
+        };
+        self.inner
+            .memory
+            .check(&work, MemoryPrediction::image_peak)?;
+        let mut timings = Timings::default();
+        let pixel_values = stage(
+            device,
+            cancel,
+            "preprocess",
+            &mut timings.preprocess,
+            || reading.pixel_values(pictures, device),
+        )?;
+        let image_embeds = stage(device, cancel, "vision", &mut timings.vision, || {
+            let output = model
+                .vision_model()
+                .forward(pixel_values, &reading.vision)?;
+            Ok(output.last_hidden_state)
+        })?;
+        if model.reads_instructions() {
+            return Ok((self.taken_up(image_embeds), timings));
+        }
+        let features = stage(device, cancel, "qformer", &mut timings.qformer, || {
+            model.query(image_embeds)
+        })?;
+        Ok((Looked::Gathered(features), timings))
+    }
+
+    fn repeat(&self, looked: &Looked, count: usize) -> Looked {
+        looked.repeat(count)
+    }
+
+    fn write(
+        &self,
+        looked: &Looked,
+        prepared: Prepared,
+        mut timings: Timings,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        let started = self.start_one(looked, prepared, &mut timings)?;
+        decode(started, self.tokenizer(), timings)
+    }
+
+    fn start_one(
+        &self,
+        looked: &Looked,
+        prepared: Prepared,
+        timings: &mut Timings,
+    ) -> Result<Started<'_>, Blip2Error> {
+        let Prepared {
+            instructions,
+            cancel,
+            ..
+        } = &prepared;
+        let features = self.features(looked, instructions.as_ref(), cancel, timings)?;
+        go_on(cancel)?;
+        self.start(&features, prepared)
+    }
+}
+
+impl Blip2Pipeline {
     /// Starts a decode after prompts, one for each picture of `features`.
-    pub(super) fn start<'p>(
-        &'p self,
+    fn start(
+        &self,
         features: &ImageFeatures,
-        prepared: Prepared<'p>,
-    ) -> Result<Started<'p>, Blip2Error> {
+        prepared: Prepared,
+    ) -> Result<Started<'_>, Blip2Error> {
         let start = Instant::now();
-        let session = self
-            .model
-            .start(features, &prepared.rows, prepared.new_tokens)?;
+        let model = &self.inner.model;
+        let session = model.start(features, &prepared.rows, prepared.new_tokens)?;
         Ok(Started {
             session: Timed::new(session, start.elapsed()),
             histories: prepared.histories,
@@ -141,136 +161,74 @@ impl Blip2Pipeline {
         })
     }
 
-    /// The arguments of a call: its own or the pipeline's, with the checkpoint's end tokens where
-    /// they name none.
-    pub(super) fn generation(&self, options: &Options) -> GenerationConfig {
-        options.generation_over(&self.generation)
-    }
-
-    /// The tokens that end an answer.
-    pub(super) fn end_tokens(&self, options: &Options) -> Vec<u32> {
-        self.generation(options).eos_token_id
-    }
-
-    /// Runs a stage on the pipeline's device.
-    pub(super) fn stage<T>(
+    /// The log-probabilities of some continuations of each prompt, together.
+    fn score_some(
         &self,
-        name: &'static str,
-        time: &mut Option<Duration>,
-        run: impl FnOnce() -> Result<T, Blip2Error>,
-    ) -> Result<T, Blip2Error> {
-        stage(&self.device, name, time, run)
+        features: &ImageFeatures,
+        prompts: &[Prompt],
+        tokens: &[Vec<Vec<u32>>],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Vec<Vec<f32>>>, Blip2Error> {
+        let longest = tokens.iter().flatten().map(Vec::len).max().unwrap_or(1);
+        // Continuations take what so many beams would.
+        let options = Options::default().generation(GenerationConfig {
+            max_new_tokens: Some(longest),
+            num_beams: tokens.first().map_or(1, Vec::len),
+            ..GenerationConfig::default()
+        });
+        let prepared = self.prepare(prompts, &options)?;
+        go_on(cancel)?;
+        let mut started = self.start(features, prepared)?;
+        Ok(score_continuations(&mut started.session, tokens)?)
     }
 }
 
-/// Runs a stage inside a span and takes its time, the device's work included.
-pub(crate) fn stage<T>(
-    device: &Device,
-    name: &'static str,
-    time: &mut Option<Duration>,
-    run: impl FnOnce() -> Result<T, Blip2Error>,
-) -> Result<T, Blip2Error> {
-    let _span = tracing::info_span!("stage", name).entered();
-    let start = Instant::now();
-    let result = run()?;
-    // A GPU computes behind our back; without this its time would count for a later stage.
-    // Should it fail, the next read of a result reports that.
-    let _ = device.sync();
-    *time = Some(start.elapsed());
-    Ok(result)
-}
+impl Answers for Blip2Pipeline {
+    fn question(&self, question: &str, template: Option<&Template>) -> Result<Prompt, Blip2Error> {
+        self.inner.texts.question(question, template)
+    }
 
-/// Runs a decode to its end; `text` is that of tokens.
-pub(crate) fn decode<S: DecodeSession<Error = LmError>>(
-    generator: &Generator<'_>,
-    session: &mut Timed<S>,
-    histories: &[Vec<u32>],
-    text: impl Fn(&[u32]) -> Result<String, Blip2Error>,
-    mut timings: Timings,
-) -> Result<Vec<Answer>, Blip2Error> {
-    let generated = generator.generate(session, histories)?;
-    timings.prefill = Some(session.prefill);
-    timings.decode = Some(session.decode);
-    let stop_strings = &generator.config().stop_strings;
-    let finish = |generated: Generated| -> Result<Answer, Blip2Error> {
-        let text = text(generated.content())?;
-        let text = cut_at_stop_string(&text, stop_strings).trim().to_string();
-        Ok(Answer::new(text, generated, timings))
-    };
-    let best = |candidates: Vec<Generated>| {
-        let mut candidates = candidates.into_iter().map(finish);
-        let mut best = candidates.next().ok_or_else(|| Blip2Error::Rows {
-            reason: "a prompt has no result".into(),
-        })??;
-        best.alternatives = candidates.collect::<Result<_, _>>()?;
-        Ok(best)
-    };
-    generated.into_iter().map(best).collect()
-}
+    fn continuation(&self, prompt: &Prompt, answer: &str) -> Result<Vec<u32>, Blip2Error> {
+        self.inner.texts.continuation(prompt, answer)
+    }
 
-/// Prompts that are laid out: each row's history is what its lengths and penalties count.
-pub(super) struct Prepared<'p> {
-    rows: PromptRows,
-    /// What a Q-Former that reads prompts reads.
-    pub(super) instructions: Option<PromptRows>,
-    histories: Vec<Vec<u32>>,
-    generator: Generator<'p>,
-    new_tokens: usize,
-}
+    fn digits(&self) -> &[DigitToken] {
+        self.inner.texts.digits.of(self.tokenizer())
+    }
 
-/// A decode that is ready to run.
-pub(super) struct Started<'p> {
-    pub(super) session: Timed<Session<&'p LanguageModel>>,
-    pub(super) histories: Vec<Vec<u32>>,
-    pub(super) generator: Generator<'p>,
-}
-
-/// A session that takes the time of its prefill and of its later steps.
-pub(crate) struct Timed<S> {
-    session: S,
-    prefill: Duration,
-    decode: Duration,
-}
-
-impl<S> Timed<S> {
-    /// `before` is the time that preparing the prompt took already.
-    pub(crate) fn new(session: S, before: Duration) -> Self {
-        Self {
-            session,
-            prefill: before,
-            decode: Duration::ZERO,
+    fn score(
+        &self,
+        looked: &Looked,
+        prompts: &[Prompt],
+        tokens: &[Vec<Vec<u32>>],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Vec<Vec<f32>>>, Blip2Error> {
+        let each = (TOGETHER / prompts.len().max(1)).max(1);
+        let count = tokens.first().map_or(0, Vec::len);
+        let instructions = self.inner.texts.instructions(prompts)?;
+        let mut timings = Timings::default();
+        let features = self.features(looked, instructions.as_ref(), cancel, &mut timings)?;
+        let mut scored = vec![Vec::with_capacity(count); prompts.len()];
+        for start in (0..count).step_by(each) {
+            let some: Vec<Vec<Vec<u32>>> = tokens
+                .iter()
+                .map(|tokens| tokens.iter().skip(start).take(each).cloned().collect())
+                .collect();
+            let logprobs = self.score_some(&features, prompts, &some, cancel)?;
+            for (all, logprobs) in scored.iter_mut().zip(logprobs) {
+                all.extend(logprobs);
+            }
         }
+        Ok(scored)
     }
 }
 
-impl<S: DecodeSession> DecodeSession for Timed<S> {
-    type Error = S::Error;
-
-    fn vocab_size(&self) -> usize {
-        self.session.vocab_size()
+impl Describes for Blip2Pipeline {
+    fn raw(&self, prompt: &str) -> Result<Prompt, Blip2Error> {
+        self.inner.texts.raw(prompt)
     }
 
-    fn rows(&self) -> usize {
-        self.session.rows()
-    }
-
-    fn prefill(&mut self) -> Result<Logits, S::Error> {
-        let _span = tracing::info_span!("stage", name = "prefill").entered();
-        let start = Instant::now();
-        let logits = self.session.prefill();
-        self.prefill += start.elapsed();
-        logits
-    }
-
-    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, S::Error> {
-        let _span = tracing::info_span!("stage", name = "decode").entered();
-        let start = Instant::now();
-        let logits = self.session.step(parents, tokens);
-        self.decode += start.elapsed();
-        logits
-    }
-
-    fn remaining_positions(&self) -> Option<usize> {
-        self.session.remaining_positions()
+    fn caption_prompt(&self) -> Result<Prompt, Blip2Error> {
+        self.inner.texts.caption()
     }
 }

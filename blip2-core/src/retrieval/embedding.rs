@@ -1,6 +1,9 @@
 //! What retrieval makes of pictures and texts, off the device.
 
+use std::fmt;
+
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Blip2Error,
@@ -9,21 +12,36 @@ use crate::{
 
 /// A picture in the space that it shares with texts: one vector of length 1 for each query of the
 /// model.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It travels by serde, and can be rebuilt [from its numbers](Self::from_values).
+///
+/// ```
+/// use blip2_core::{ImageEmbedding, TextEmbedding};
+///
+/// let image = ImageEmbedding::from_values(2, vec![1.0, 0.0, 0.6, 0.8])?;
+/// let text = TextEmbedding::from_values(vec![0.0, 1.0])?;
+/// assert_eq!(image.similarity(&text)?, 0.8);
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Numbers", into = "Numbers")]
 pub struct ImageEmbedding {
     dim: usize,
     values: Vec<f32>,
 }
 
 /// A text in the space that it shares with pictures: one vector of length 1.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// It travels by serde, and can be rebuilt [from its numbers](Self::from_values).
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<f32>", into = "Vec<f32>")]
 pub struct TextEmbedding {
     values: Vec<f32>,
 }
 
 /// A picture as retrieval needs it, encoded once: embedded, to be compared with many, and as the
 /// image encoder sees it, to be matched more closely with few.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncodedPhoto {
     /// In the space that it shares with texts.
     pub embedding: ImageEmbedding,
@@ -31,7 +49,7 @@ pub struct EncodedPhoto {
 }
 
 /// How well a picture and a text match, by the head that reads both together (ITM).
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MatchScore {
     /// The probability that they match, between 0 and 1.
@@ -45,8 +63,24 @@ impl ImageEmbedding {
         Self { dim, values }
     }
 
+    /// An embedding of `values`, the vectors of `dim` numbers one after the other: what
+    /// [`vectors`](Self::vectors) gave, as it was kept elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Embedding`] for numbers that are no vectors of this width and of length 1.
+    pub fn from_values(dim: usize, values: Vec<f32>) -> Result<Self, Blip2Error> {
+        check_vectors(dim, &values)?;
+        Ok(Self::new(dim, values))
+    }
+
+    /// How many numbers each vector has.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
     /// The vectors, one for each query.
-    pub fn vectors(&self) -> impl Iterator<Item = &[f32]> {
+    pub fn vectors(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.values.chunks_exact(self.dim)
     }
 
@@ -90,7 +124,8 @@ impl ImageEmbedding {
         }
     }
 
-    pub(crate) fn values(&self) -> &[f32] {
+    /// All numbers, the vectors one after the other.
+    pub fn values(&self) -> &[f32] {
         &self.values
     }
 }
@@ -102,6 +137,17 @@ impl TextEmbedding {
         let values = numbers(projected, "a text's embedding")?;
         let vectors = values.chunks_exact(dim.max(1)).map(<[f32]>::to_vec);
         Ok(vectors.map(|values| Self { values }).collect())
+    }
+
+    /// An embedding of a vector's numbers: what [`vector`](Self::vector) gave, as it was kept
+    /// elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Embedding`] for numbers that are no vector of length 1.
+    pub fn from_values(values: Vec<f32>) -> Result<Self, Blip2Error> {
+        check_vectors(values.len(), &values)?;
+        Ok(Self { values })
     }
 
     /// The vector.
@@ -117,6 +163,91 @@ impl MatchScore {
             probability: (1.0 / (1.0 + f64::from(no - yes).exp())) as f32,
             logit: yes,
         }
+    }
+}
+
+/// How far from 1 the length of a vector may be that was kept in 16 bits.
+const LENGTH_TOLERANCE: f32 = 1e-2;
+
+/// Refuses what are no vectors of `dim` numbers, each of length 1.
+fn check_vectors(dim: usize, values: &[f32]) -> Result<(), Blip2Error> {
+    let fault = |reason| Err(Blip2Error::Embedding { reason });
+    if dim == 0 || values.is_empty() || !values.len().is_multiple_of(dim) {
+        return fault(format!("{} numbers are no vectors of {dim}", values.len()));
+    }
+    for (index, vector) in values.chunks_exact(dim).enumerate() {
+        let length = dot(vector, vector).sqrt();
+        let off = (length - 1.0).abs();
+        if off.is_nan() || off > LENGTH_TOLERANCE {
+            return fault(format!(
+                "vector {index} has the length {length} in place of 1"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An embedded picture as it travels.
+#[derive(Serialize, Deserialize)]
+struct Numbers {
+    dim: usize,
+    values: Vec<f32>,
+}
+
+impl TryFrom<Numbers> for ImageEmbedding {
+    type Error = Blip2Error;
+
+    fn try_from(numbers: Numbers) -> Result<Self, Blip2Error> {
+        Self::from_values(numbers.dim, numbers.values)
+    }
+}
+
+impl From<ImageEmbedding> for Numbers {
+    fn from(embedding: ImageEmbedding) -> Self {
+        let ImageEmbedding { dim, values } = embedding;
+        Self { dim, values }
+    }
+}
+
+impl TryFrom<Vec<f32>> for TextEmbedding {
+    type Error = Blip2Error;
+
+    fn try_from(values: Vec<f32>) -> Result<Self, Blip2Error> {
+        Self::from_values(values)
+    }
+}
+
+impl From<TextEmbedding> for Vec<f32> {
+    fn from(embedding: TextEmbedding) -> Self {
+        embedding.values
+    }
+}
+
+// How many numbers there are, and not the thousands that they are.
+
+impl fmt::Debug for ImageEmbedding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let vectors = self.vectors().len();
+        let mut shown = f.debug_struct("ImageEmbedding");
+        shown.field("vectors", &vectors).field("dim", &self.dim);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TextEmbedding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("TextEmbedding");
+        shown
+            .field("dim", &self.values.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EncodedPhoto {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("EncodedPhoto");
+        shown.field("embedding", &self.embedding);
+        shown.field("numbers", &self.patches.len()).finish()
     }
 }
 

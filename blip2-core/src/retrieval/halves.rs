@@ -1,19 +1,18 @@
 //! The halves of retrieval, each loaded alone.
 
-use std::path::Path;
+use std::sync::Arc;
 
-use blip2_io::preprocessing::{DecodeOptions, ImageProcessor};
-use burn::tensor::Device;
+use blip2_io::config::Blip2Config;
 
 use super::{
-    Blip2Retrieval, ImageEmbedding, TextEmbedding, TextRows,
+    ImageEmbedding, TextEmbedding,
     embedding::{of_images, of_texts},
-    one,
 };
 use crate::{
     Blip2Error, Picture,
+    load::{Loaded, member},
     model::{Blip2TextModelWithProjection, Blip2VisionModelWithProjection},
-    pipeline::pixel_values,
+    verbs::{embedding_images, embedding_texts},
 };
 
 /// The half of retrieval that reads texts, without the image encoder and its memory. It opens
@@ -27,53 +26,26 @@ use crate::{
 /// # let _ = dog;
 /// # Ok::<(), blip2_core::Blip2Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct TextEmbedder {
-    pub(super) model: Blip2TextModelWithProjection,
-    pub(super) texts: TextRows,
+    pub(super) inner: Arc<Loaded<Self>>,
 }
 
-impl TextEmbedder {
-    /// Loads a checkpoint folder, on the default CPU device. For another device see
-    /// [`Blip2RetrievalBuilder::load_text`](crate::Blip2RetrievalBuilder::load_text).
-    ///
-    /// # Errors
-    ///
-    /// As [`Blip2Retrieval::from_pretrained`].
-    pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self, Blip2Error> {
-        Blip2Retrieval::builder(folder).load_text()
-    }
+member!(TextEmbedder, Blip2Config, Blip2TextModelWithProjection);
+member!(texts TextEmbedder, tokenizer);
+embedding_texts!(TextEmbedder, embed_texts);
 
-    /// A text in the space that it shares with pictures.
-    ///
-    /// # Errors
-    ///
-    /// As [`Blip2Retrieval::embed_text`].
-    pub fn embed_text(&self, text: &str) -> Result<TextEmbedding, Blip2Error> {
-        one(self.embed_text_batch([text])?)
+fn embed_texts<T: AsRef<str>>(
+    half: &TextEmbedder,
+    texts: impl IntoIterator<Item = T>,
+) -> Result<Vec<TextEmbedding>, Blip2Error> {
+    let texts: Vec<T> = texts.into_iter().collect();
+    if texts.is_empty() {
+        return Ok(Vec::new());
     }
-
-    /// Many texts in the space that they share with pictures. Each is what the text alone gives.
-    ///
-    /// # Errors
-    ///
-    /// As [`embed_text`](Self::embed_text); the first fault fails the batch.
-    pub fn embed_text_batch<T: AsRef<str>>(
-        &self,
-        texts: impl IntoIterator<Item = T>,
-    ) -> Result<Vec<TextEmbedding>, Blip2Error> {
-        let texts: Vec<T> = texts.into_iter().collect();
-        if texts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let encoded = self.model.encode(&self.texts.rows(&texts)?)?;
-        of_texts(&self.model.project(&encoded))
-    }
-
-    /// The model on tensors.
-    pub fn model(&self) -> &Blip2TextModelWithProjection {
-        &self.model
-    }
+    let model = &half.inner.model;
+    let encoded = model.encode(&half.inner.texts.rows(&texts)?)?;
+    of_texts(&model.project(&encoded))
 }
 
 /// The half of retrieval that reads pictures. It opens folders of a
@@ -87,67 +59,29 @@ impl TextEmbedder {
 /// # let _ = beach;
 /// # Ok::<(), blip2_core::Blip2Error>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct ImageEmbedder {
-    pub(super) model: Blip2VisionModelWithProjection,
-    pub(super) processor: ImageProcessor,
-    pub(super) decode: DecodeOptions,
-    pub(super) device: Device,
+    pub(super) inner: Arc<Loaded<Self>>,
 }
 
-impl ImageEmbedder {
-    /// Loads a checkpoint folder, on the default CPU device and in the checkpoint's own precision.
-    /// For others see
-    /// [`Blip2RetrievalBuilder::load_vision`](crate::Blip2RetrievalBuilder::load_vision).
-    ///
-    /// # Errors
-    ///
-    /// As [`Blip2Retrieval::from_pretrained`].
-    pub fn from_pretrained(folder: impl AsRef<Path>) -> Result<Self, Blip2Error> {
-        Blip2Retrieval::builder(folder).load_vision()
-    }
+member!(ImageEmbedder, Blip2Config, Blip2VisionModelWithProjection);
+member!(pictures ImageEmbedder);
+embedding_images!(ImageEmbedder, embed_images);
 
-    /// Decodes a picture file within the limits that it was built with.
-    ///
-    /// # Errors
-    ///
-    /// [`Blip2Error::Image`] naming the file and what is wrong with it.
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<image::RgbImage, Blip2Error> {
-        Ok(blip2_io::preprocessing::decode_file(path, &self.decode)?)
+fn embed_images<'a, P: Into<Picture<'a>>>(
+    half: &ImageEmbedder,
+    images: impl IntoIterator<Item = P>,
+) -> Result<Vec<ImageEmbedding>, Blip2Error> {
+    let pictures: Vec<Picture<'a>> = images.into_iter().map(Into::into).collect();
+    if pictures.is_empty() {
+        return Ok(Vec::new());
     }
-
-    /// A picture in the space that it shares with texts.
-    ///
-    /// # Errors
-    ///
-    /// Whatever goes wrong with the picture.
-    pub fn embed_image<'a>(
-        &self,
-        image: impl Into<Picture<'a>>,
-    ) -> Result<ImageEmbedding, Blip2Error> {
-        one(self.embed_image_batch([image])?)
-    }
-
-    /// Many pictures in the space that they share with texts. Each is what the picture alone gives.
-    ///
-    /// # Errors
-    ///
-    /// As [`embed_image`](Self::embed_image); the first fault fails the batch.
-    pub fn embed_image_batch<'a, P: Into<Picture<'a>>>(
-        &self,
-        images: impl IntoIterator<Item = P>,
-    ) -> Result<Vec<ImageEmbedding>, Blip2Error> {
-        let pictures: Vec<_> = images.into_iter().map(Into::into).collect();
-        if pictures.is_empty() {
-            return Ok(Vec::new());
-        }
-        let transparency = self.decode.transparency;
-        let pixels = pixel_values(&pictures, 1, &self.processor, transparency, &self.device)?;
-        of_images(&self.model.project(&self.model.encode(pixels)?)?)
-    }
-
-    /// The model on tensors.
-    pub fn model(&self) -> &Blip2VisionModelWithProjection {
-        &self.model
-    }
+    let Loaded {
+        model,
+        pictures: reading,
+        device,
+        ..
+    } = half.inner.as_ref();
+    let pixels = reading.pixel_values(&pictures, device)?;
+    of_images(&model.project(&model.encode(pixels)?)?)
 }

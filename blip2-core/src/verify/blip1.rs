@@ -50,22 +50,22 @@ pub(super) fn verify(
         folder,
     };
     let finish = || {
-        let report = source.finish(&crate::retrieval::IGNORABLE);
+        let report = source.finish(&crate::load::IGNORABLE);
         report.map(drop).map_err(Blip2Error::from)
     };
     match kind {
         ModelKind::BlipCaption => {
-            let model = BlipForConditionalGeneration::load(&config, &weights, options.precision)?;
+            let model = BlipForConditionalGeneration::build(&config, &weights, options.precision)?;
             finish()?;
             verifier.caption(&model, pixel_values)
         }
         ModelKind::BlipAnswer => {
-            let model = BlipForQuestionAnswering::load(&config, &weights, options.precision)?;
+            let model = BlipForQuestionAnswering::build(&config, &weights, options.precision)?;
             finish()?;
             verifier.answer(&model, pixel_values)
         }
         _ => {
-            let model = BlipForImageTextRetrieval::load(&config, &weights, options.precision)?;
+            let model = BlipForImageTextRetrieval::build(&config, &weights, options.precision)?;
             finish()?;
             verifier.retrieval(&model, pixel_values)
         }

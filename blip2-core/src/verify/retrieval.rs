@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use blip2_io::{CheckpointWeights, config::Blip2Config};
-use blip2_kernels::{Keep, Weights};
+use blip2_kernels::{Keep, Precision, Weights};
 use burn::tensor::{Tensor, activation::softmax};
 use serde_json::Value;
 
@@ -14,10 +14,11 @@ use super::{
     tokenizers::equal,
 };
 use crate::{
-    Blip2Error, Blip2Retrieval,
+    Blip2Error, Blip2Retrieval, PrecisionPlan,
     model::{
         Blip2TextModelWithProjection, Blip2VisionModelWithProjection, PaddingSide, PromptRows,
     },
+    verbs::Compares,
 };
 
 pub(super) fn verify(
@@ -28,7 +29,10 @@ pub(super) fn verify(
 ) -> Result<(), VerifyError> {
     let blip2 = Blip2Retrieval::builder(folder)
         .device(options.device.clone())
-        .precision(options.precision.vision)
+        .precision(PrecisionPlan {
+            vision: options.precision.vision,
+            language_model: Precision::AsStored,
+        })
         .load()?;
     golden.json("_meta");
     let mut comparison = Comparison::new(golden, report, options.base());
@@ -145,7 +149,7 @@ fn halves(
 
     let source = CheckpointWeights::new(&checkpoint);
     let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
-    let vision = Blip2VisionModelWithProjection::load(&config, &weights)?;
+    let vision = Blip2VisionModelWithProjection::build(&config, &weights)?;
     missing(comparison, "vision_model_missing_keys", &source);
     let images = vision.encode(pixel_values).and_then(|images| {
         let projected = vision.project(&images)?;
@@ -170,7 +174,7 @@ fn text_half(
 ) -> Result<(), VerifyError> {
     let source = CheckpointWeights::new(checkpoint);
     let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
-    let text = Blip2TextModelWithProjection::load(config, &weights)?;
+    let text = Blip2TextModelWithProjection::build(config, &weights)?;
     missing(comparison, "text_model_missing_keys", &source);
     let output = text.input(texts).and_then(|input| {
         let output = text.qformer().forward(input.keep(Keep::ALL))?;

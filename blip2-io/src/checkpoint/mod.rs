@@ -11,6 +11,7 @@ mod source;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -36,14 +37,25 @@ const INDEX: &str = "model.safetensors.index.json";
 
 /// The tensors of a checkpoint, mapped into memory and not read until they are used. The default
 /// has none.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Checkpoint {
     folder: PathBuf,
     shards: Vec<Shard>,
     tensors: BTreeMap<String, Entry>,
 }
 
-#[derive(Debug, Clone)]
+impl fmt::Debug for Checkpoint {
+    /// What it is and how large; its tensors and files would print every byte.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("folder", &self.folder)
+            .field("shards", &self.shards.len())
+            .field("tensors", &self.tensors.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
 struct Shard {
     path: PathBuf,
     content: Content,

@@ -16,7 +16,7 @@ use crate::{
         mlp::mlp,
         norm::LayerNorm,
     },
-    seam::attention::Attention,
+    seam::attention::DotProductAttention,
     weights::cursor::Weights,
 };
 
@@ -117,7 +117,7 @@ impl BertAttention {
                 cache.append(k, v);
                 cache.attention(q, scale)
             }
-            None => Attention::new(q, k, v, scale),
+            None => DotProductAttention::new(q, k, v, scale),
         };
         let attended = attention.with_bias(bias).with_map(keep_map).forward();
         (self.finish(attended.output, x), attended.map)
@@ -146,11 +146,11 @@ impl BertAttention {
             }
             (None, Some(rows)) => {
                 let (k, v) = keys_values();
-                Attention::to_sources(q, k, v, rows, scale)
+                DotProductAttention::to_sources(q, k, v, rows, scale)
             }
             (None, None) => {
                 let (k, v) = keys_values();
-                Attention::new(q, k, v, scale)
+                DotProductAttention::new(q, k, v, scale)
             }
         };
         let attention = attention.with_bias(source.bias).with_map(keep_map);

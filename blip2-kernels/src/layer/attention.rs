@@ -54,7 +54,7 @@ pub fn causal_bias(queries: usize, keys: usize, device: &burn::tensor::Device) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::attention::Attention;
+    use crate::seam::attention::DotProductAttention;
     use burn::tensor::{Device, Distribution, Tolerance};
 
     fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
@@ -78,7 +78,7 @@ mod tests {
         let (q, k) = (random([2, 3, 4, 8], &device), random([2, 3, 6, 8], &device));
         let v = random([2, 3, 6, 8], &device);
         let bias = random([2, 3, 4, 6], &device);
-        let ours = Attention::new(q.clone(), k.clone(), v.clone(), 0.3)
+        let ours = DotProductAttention::new(q.clone(), k.clone(), v.clone(), 0.3)
             .with_bias(bias.clone())
             .with_map(true)
             .forward();
@@ -111,7 +111,7 @@ mod tests {
             let rows = sources.map(|source| x.clone().narrow(0, source, 1));
             Tensor::cat(rows.to_vec(), 0)
         };
-        let expected = Attention::new(q.clone(), all(&k), all(&v), 0.3)
+        let expected = DotProductAttention::new(q.clone(), all(&k), all(&v), 0.3)
             .with_map(true)
             .forward();
         for keep_map in [false, true] {
@@ -119,7 +119,7 @@ mod tests {
                 [q.clone(), k.clone(), v.clone()],
                 [q.clone(), k.clone(), v.clone()].map(|x| x.autodiff().require_grad()),
             ] {
-                let found = Attention::to_sources(q, k, v, &sources, 0.3)
+                let found = DotProductAttention::to_sources(q, k, v, &sources, 0.3)
                     .with_map(keep_map)
                     .forward();
                 let near = |a: Tensor<4>, b: Tensor<4>| {
@@ -147,7 +147,7 @@ mod tests {
         let attend = Tensor::<2, Bool>::from_data([[true, false, true], [false; 3]], &device);
         let bias = padding_bias(attend);
         assert_eq!(bias.dims(), [2, 1, 1, 3]);
-        let map = Attention::new(
+        let map = DotProductAttention::new(
             random([2, 1, 1, 4], &device),
             random([2, 1, 3, 4], &device),
             random([2, 1, 3, 4], &device),

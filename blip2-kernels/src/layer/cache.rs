@@ -7,7 +7,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::seam::{attention::Attention, cache::Storage};
+use crate::seam::{attention::DotProductAttention, cache::Storage};
 
 /// Keys and values of the positions seen so far.
 ///
@@ -65,14 +65,14 @@ impl KvCache {
         self.storage.append(keys, values, self.capacity);
     }
 
-    /// The [`Attention`] of queries to all positions held. A head of keys may serve a group of
+    /// The [`DotProductAttention`] of queries to all positions held. A head of keys may serve a group of
     /// queries' heads.
     ///
     /// # Shapes
     ///
     /// - q: `[rows, heads, queries, head_dim]`
-    pub fn attention(&self, q: Tensor<4>, scale: f64) -> Attention<'_> {
-        Attention::of(self.storage.operands(q), scale)
+    pub fn attention(&self, q: Tensor<4>, scale: f64) -> DotProductAttention<'_> {
+        DotProductAttention::of(self.storage.operands(q), scale)
     }
 
     /// Keeps the sequences `rows`, in that order; one may be named several times.
@@ -140,7 +140,7 @@ mod tests {
             random([2, 2, 9, 40]),
         );
         let bias = random([2, 1, 1, 9]);
-        let expected = Attention::new(q.clone(), k.clone(), v.clone(), 0.2)
+        let expected = DotProductAttention::new(q.clone(), k.clone(), v.clone(), 0.2)
             .with_bias(bias.clone())
             .with_map(true)
             .forward();

@@ -16,12 +16,12 @@ use crate::kernel::cache::SharedCache;
 /// `scale` multiplies the scores, which is one rounding less than multiplying the queries.
 ///
 /// ```
-/// use blip2_kernels::{Attention, causal_bias};
+/// use blip2_kernels::{DotProductAttention, causal_bias};
 /// use burn::tensor::{Device, Tensor};
 ///
 /// let device = Device::flex();
 /// let x = Tensor::<4>::ones([2, 3, 5, 8], &device); // [batch, heads, seq, head_dim]
-/// let attended = Attention::new(x.clone(), x.clone(), x, 8f64.sqrt().recip())
+/// let attended = DotProductAttention::new(x.clone(), x.clone(), x, 8f64.sqrt().recip())
 ///     .with_bias(causal_bias(5, 5, &device))
 ///     .with_map(true)
 ///     .forward();
@@ -30,7 +30,7 @@ use crate::kernel::cache::SharedCache;
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is computed before `forward`"]
-pub struct Attention<'a> {
+pub struct DotProductAttention<'a> {
     pub(super) operands: Operands<'a>,
     pub(super) scale: f64,
     pub(super) bias: Option<Tensor<4>>,
@@ -78,7 +78,7 @@ pub enum Rounding {
     Bf16,
 }
 
-/// What an [`Attention`] gives.
+/// What an [`DotProductAttention`] gives.
 #[derive(Debug, Clone)]
 pub struct Attended {
     /// The weighted values, `[batch, heads, queries, head_dim]`.
@@ -87,7 +87,7 @@ pub struct Attended {
     pub map: Option<Tensor<4>>,
 }
 
-impl<'a> Attention<'a> {
+impl<'a> DotProductAttention<'a> {
     /// Attention of queries to keys and values.
     ///
     /// # Shapes

@@ -1,6 +1,8 @@
 //! Causal self-attention.
 
-use blip2_kernels::{Attention, Kept, KvCache, Linear, Weights, merge_heads, split_heads};
+use blip2_kernels::{
+    DotProductAttention, Kept, KvCache, Linear, Weights, merge_heads, split_heads,
+};
 use burn::{module::Module, tensor::Tensor};
 
 use super::{Description, rotary::CosSin};
@@ -73,7 +75,7 @@ impl Attention {
                 cache.append(k, v);
                 cache.attention(q, self.scale)
             }
-            None => Attention::new(q, k, v, self.scale),
+            None => DotProductAttention::new(q, k, v, self.scale),
         };
         let attended = attention.with_bias(bias).with_map(keep_map).forward();
         kept.attention(attended.map);

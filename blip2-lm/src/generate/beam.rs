@@ -91,9 +91,10 @@ pub(super) fn search_rows<S: DecodeSession>(
             logits = session::step(session, &parents, &tokens)?;
         }
     }
+    let stopped = run.cancel.stopped();
     Ok(rows
         .into_iter()
-        .map(|row| row.into_results(run.config()))
+        .map(|row| row.into_results(run.config(), stopped))
         .collect())
 }
 
@@ -272,10 +273,10 @@ impl BeamRow {
     }
 
     /// The results, best first. Beams that still run were cancelled.
-    fn into_results(mut self, config: &GenerationConfig) -> Vec<Generated> {
+    fn into_results(mut self, config: &GenerationConfig, stopped: FinishReason) -> Vec<Generated> {
         if !self.done {
             for beam in std::mem::take(&mut self.beams) {
-                self.finish(config, beam.sequence, beam.score, FinishReason::Cancelled);
+                self.finish(config, beam.sequence, beam.score, stopped);
             }
         }
         self.finished

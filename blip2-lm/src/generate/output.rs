@@ -17,6 +17,8 @@ pub enum FinishReason {
     ContextFull,
     /// A [`CancelToken`](super::CancelToken) was cancelled.
     Cancelled,
+    /// The deadline of a [`CancelToken`](super::CancelToken) passed.
+    Deadline,
 }
 
 /// One generated sequence.

@@ -96,7 +96,7 @@ impl<'a, S: DecodeSession> Stream<'a, S> {
             Stage::Finished(_) | Stage::Failed => return Ok(None),
             Stage::Prompt | Stage::Token(_) if self.run.cancel.is_cancelled() => {
                 let text = self.walk.flush_text(&self.run)?;
-                self.stage = Stage::Finished(FinishReason::Cancelled);
+                self.stage = Stage::Finished(self.run.cancel.stopped());
                 return Ok((!text.is_empty()).then_some(StreamPiece { text, token: None }));
             }
             Stage::Prompt => session::prefill(&mut self.session)?,

@@ -113,7 +113,7 @@ pub(super) fn walk_rows<S: DecodeSession>(
         }
     }
     let mut generated = places.into_iter().map(|place| {
-        let finish = place.finish.unwrap_or(FinishReason::Cancelled);
+        let finish = place.finish.unwrap_or_else(|| run.cancel.stopped());
         place.walk.into_generated(finish)
     });
     Ok(prompts

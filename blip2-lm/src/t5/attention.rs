@@ -1,7 +1,9 @@
 //! T5's attention: no biases, and no division by the square root of the heads' width.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{Attention, Kept, KvCache, Linear, RmsNorm, Weights, merge_heads, split_heads};
+use blip2_kernels::{
+    DotProductAttention, Kept, KvCache, Linear, RmsNorm, Weights, merge_heads, split_heads,
+};
 use burn::{module::Module, tensor::Tensor};
 
 /// Attention with its norm and residual (`T5LayerSelfAttention`, `T5LayerCrossAttention`).
@@ -51,7 +53,7 @@ impl Attention {
                 cache.append(k, v);
                 cache.attention(q, 1.0)
             }
-            None => Attention::new(q, k, v, 1.0),
+            None => DotProductAttention::new(q, k, v, 1.0),
         };
         let attention = attention.with_bias(bias).with_map(kept.wants_maps());
         let attended = attention.forward();

@@ -2,10 +2,10 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation};
 
-use crate::seam::attention::{Attended, Attention, Operands};
+use crate::seam::attention::{Attended, DotProductAttention, Operands};
 
-/// As [`Attention::forward`].
-pub(crate) fn attention(described: Attention<'_>) -> Attended {
+/// As [`DotProductAttention::forward`].
+pub(crate) fn attention(described: DotProductAttention<'_>) -> Attended {
     let [q, k, v] = match described.operands {
         Operands::Nothing { q } => {
             let output = q.zeros_like();

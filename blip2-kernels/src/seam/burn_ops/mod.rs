@@ -1,7 +1,7 @@
 //! Layers by Burn's own operations, which serve every device, and gradients on each.
 
 mod attention;
-pub(super) mod cache;
+pub(crate) mod cache;
 mod linear;
 
 use burn::tensor::{DType, Device, Int, Tensor, activation as functions, module};

@@ -11,12 +11,12 @@ use crate::{
         flex::{self, Rows},
         isa::Isa,
     },
-    seam::attention::{Attention, Operands, Rounding},
+    seam::attention::{DotProductAttention, Operands, Rounding},
 };
 
 /// The output of an attention whose map nobody wants; `None` for tensors that the kernel does not
 /// take.
-pub(crate) fn attention(described: &Attention<'_>) -> Option<Tensor<4>> {
+pub(crate) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>> {
     match &described.operands {
         Operands::Apart { q, k, v } => {
             let (k, v) = (flex::rows(k)?, flex::rows(v)?);
@@ -42,7 +42,7 @@ pub(crate) fn attention(described: &Attention<'_>) -> Option<Tensor<4>> {
 }
 
 fn attend(
-    described: &Attention<'_>,
+    described: &DotProductAttention<'_>,
     q: &Tensor<4>,
     keys_values: [&dyn KeyRows; 2],
 ) -> Option<Tensor<4>> {

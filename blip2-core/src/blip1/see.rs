@@ -1,0 +1,61 @@
+//! What a BLIP-1 keeps of pictures.
+
+use std::fmt;
+
+use blip2_lm::generate::CancelToken;
+use blip2_vision::VisionModel;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::{Blip2Error, Picture, Timings, load::Pictures, verbs::stage};
+
+/// Encoded pictures, `[batch, patches + 1, vision_hidden]`.
+#[derive(Clone)]
+pub struct Sight(pub(super) Tensor<3>);
+
+impl Sight {
+    /// Encodes pictures.
+    pub(super) fn of(
+        vision_model: &VisionModel,
+        reading: &Pictures,
+        device: &Device,
+        pictures: &[Picture<'_>],
+        cancel: &CancelToken,
+    ) -> Result<(Self, Timings), Blip2Error> {
+        let mut timings = Timings::default();
+        let pixel_values = stage(
+            device,
+            cancel,
+            "preprocess",
+            &mut timings.preprocess,
+            || reading.pixel_values(pictures, device),
+        )?;
+        let embeds = stage(device, cancel, "vision", &mut timings.vision, || {
+            let output = vision_model.forward(pixel_values, &reading.vision)?;
+            Ok(output.last_hidden_state)
+        })?;
+        Ok((Self(embeds), timings))
+    }
+
+    /// The pictures at these places, in that order; any may come more than once.
+    pub(super) fn select(&self, places: &[usize]) -> Self {
+        let [count, ..] = self.0.dims();
+        if places.iter().copied().eq(0..count) {
+            return self.clone();
+        }
+        let rows: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+        let rows = TensorData::new(rows, [places.len()]);
+        let rows = Tensor::from_data(rows, &self.0.device());
+        Self(self.0.clone().select(0, rows))
+    }
+
+    /// The only picture, `count` times.
+    pub(super) fn repeat(&self, count: usize) -> Self {
+        self.select(&vec![0; count])
+    }
+}
+
+impl fmt::Debug for Sight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sight").field(&self.0.dims()).finish()
+    }
+}

@@ -1,0 +1,231 @@
+//! Settings of a model, and loading it.
+
+use std::{fmt, path::Path, sync::OnceLock};
+
+use blip2_io::{CheckpointFolder, LoadReport, preprocessing::DecodeOptions};
+use blip2_lm::generate::{CancelToken, GenerationConfig};
+use burn::tensor::Device;
+
+use super::{
+    Load, LoadProgress, Loaded, Member, Settings, progress::Listener, source::Source, whole,
+};
+use crate::{Blip2Error, PrecisionPlan, default_device, text::Template};
+
+/// Settings of a model of any member of the family, and loading it; made by its type's `builder`.
+///
+/// Every member has the same settings. What one cannot do is refused by name when it is loaded, by
+/// [`Blip2Error::Setting`]:
+///
+/// | setting | taken by |
+/// |---|---|
+/// | `device`, `model`, `progress`, `cancel` | all |
+/// | `precision` | all; parts that a member lacks or always holds in `f32` must not be named |
+/// | `decode_options` | all that read pictures |
+/// | `generation` | [`Blip2Pipeline`](crate::Blip2Pipeline), [`BlipAnswerer`](crate::BlipAnswerer), [`BlipCaptioner`](crate::BlipCaptioner) |
+/// | `image_size` | the same, and [`BlipRetrieval`](crate::BlipRetrieval) |
+/// | `template`, `memory_limit` | [`Blip2Pipeline`](crate::Blip2Pipeline) |
+///
+/// ```no_run
+/// use blip2_core::{Blip2Pipeline, Device, Precision};
+///
+/// let blip2 = Blip2Pipeline::builder("models/blip2-opt-2.7b")
+///     .device(Device::flex())
+///     .precision(Precision::F32)
+///     .template("Question: {} Answer:".parse()?)
+///     .progress(|progress| eprintln!("{progress}"))
+///     .load()?;
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
+#[must_use = "nothing is loaded before `load`"]
+pub struct Builder<P: Member> {
+    source: Source<P::Config>,
+    settings: Settings,
+    model: Option<Box<P::Model>>,
+}
+
+impl<P: Member> Builder<P> {
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self::with(Source::Path(folder.to_path_buf()))
+    }
+
+    pub(crate) fn of(folder: CheckpointFolder) -> Self {
+        Self::with(Source::Folder(folder))
+    }
+
+    pub(crate) fn random(config: P::Config, seed: u64) -> Self {
+        Self::with(Source::Random(Box::new(config), seed))
+    }
+
+    fn with(source: Source<P::Config>) -> Self {
+        Self {
+            source,
+            settings: Settings::default(),
+            model: None,
+        }
+    }
+
+    /// Computes on this device. Default: the first CPU backend of this build, `flex` if it is
+    /// enabled.
+    pub fn device(mut self, device: Device) -> Self {
+        self.settings.device = Some(device);
+        self
+    }
+
+    /// Holds the vision tower's and the language model's matrices in this precision, or by a
+    /// [`PrecisionPlan`] each in its own. Default: the checkpoint's own, where the device can
+    /// compute with it. The Q-Former is always `f32`, and so is all of retrieval but its vision
+    /// tower.
+    pub fn precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
+        self.settings.precision = precision.into();
+        self
+    }
+
+    /// Puts questions into this template. Default: the folder's `blip2.json`, or what the language
+    /// model is used to.
+    pub fn template(mut self, template: Template) -> Self {
+        self.settings.template = Some(template);
+        self
+    }
+
+    /// Generates with these arguments where a call has none of its own. Default: greedy, 20 new
+    /// tokens.
+    pub fn generation(mut self, generation: GenerationConfig) -> Self {
+        self.settings.generation = Some(generation);
+        self
+    }
+
+    /// The limits within which `open` and `decode` read files, and what becomes of transparency and
+    /// animations. Default: see [`DecodeOptions`].
+    pub fn decode_options(mut self, decode: DecodeOptions) -> Self {
+        self.settings.decode = Some(decode);
+        self
+    }
+
+    /// Refuses to load a model, or later to run a call, for which the program with this pipeline
+    /// would take more than `bytes` of memory by the prediction of [`memory`](crate::memory).
+    /// Default: what the machine has left when the model is loaded, and the control groups that the
+    /// process runs in; none where that is not known, and none on a GPU, whose own memory is another
+    /// matter.
+    ///
+    /// Each call is judged alone: what other pipelines or calls at the same time take is not
+    /// counted. Whoever knows better gives `u64::MAX`.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.settings.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Looks at pictures at this height and width, in pixels, in place of the size that the
+    /// checkpoint was trained at; the positions of patches are interpolated, as the reference does
+    /// with `interpolate_pos_encoding`. Larger pictures show more and cost more.
+    pub fn image_size(mut self, side: u32) -> Self {
+        self.settings.image_size = Some(side);
+        self
+    }
+
+    /// Runs this model, such as one that is being trained, in place of the folder's weights; of the
+    /// folder the configuration, the tokenizer and the processor are read. The precision is then
+    /// the model's own.
+    pub fn model(mut self, model: P::Model) -> Self {
+        self.model = Some(Box::new(model));
+        self
+    }
+
+    /// Tells `listener` how far loading has come: once at the beginning, and after each tensor. It
+    /// is called by the thread that loads.
+    pub fn progress(mut self, listener: impl Fn(LoadProgress) + Send + Sync + 'static) -> Self {
+        self.settings.listener = Some(Listener::new(listener));
+        self
+    }
+
+    /// Stops loading when `cancel`, or a clone of it, is cancelled; looked at before each tensor.
+    /// [`load`](Self::load) then fails with [`Blip2Error::Cancelled`].
+    ///
+    /// ```
+    /// use blip2_core::{Blip2Error, Blip2Pipeline, CancelToken, Preset};
+    ///
+    /// let cancel = CancelToken::new();
+    /// cancel.cancel(); // from any thread
+    /// let blip2 = Blip2Pipeline::builder_random(Preset::Blip2Opt2_7b, 0).cancel(cancel).load();
+    /// assert!(matches!(blip2, Err(Blip2Error::Cancelled)));
+    /// ```
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.settings.cancel = cancel;
+        self
+    }
+
+    /// Loads the model.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Setting`] for a setting that the member does not take;
+    /// [`Blip2Error::Memory`] before anything is allocated, if the model and one picture with a
+    /// short prompt would not fit; [`Blip2Error::Cancelled`]; else [`Blip2Error`] naming the file,
+    /// key or tensors at fault, an unsupported precision, or generation arguments that make no
+    /// sense.
+    pub fn load(self) -> Result<P, Blip2Error> {
+        let _span = tracing::info_span!("stage", name = "load").entered();
+        let Self {
+            source,
+            settings,
+            model,
+        } = self;
+        if settings.cancel.is_cancelled() {
+            return Err(Blip2Error::Cancelled);
+        }
+        settings.check::<P>()?;
+        let mut generation = settings.generation.clone().unwrap_or_default();
+        generation.validate()?;
+        let device = match &settings.device {
+            Some(device) => device.clone(),
+            None => default_device()?,
+        };
+        settings.precision.check(&device)?;
+
+        let opened = source.open::<P>(device)?;
+        let texts = P::read_texts(&opened.folder, &opened.config, &settings)?;
+        let pictures = P::read_pictures(&opened.folder, &opened.config, &settings)?;
+        P::complete(&opened.folder, &opened.config, &mut generation)?;
+        let memory = P::memory(&opened, &settings, &pictures, model.is_some())?;
+        let (model, report) = match model {
+            Some(model) => (whole(*model)?, LoadReport::default()),
+            None => opened.load::<P>(&settings)?,
+        };
+        if !report.unused.is_empty() {
+            tracing::warn!(unused = ?report.unused, "the checkpoint holds tensors that the model does not read");
+        }
+        Ok(P::of(Loaded {
+            model,
+            config: opened.config,
+            texts,
+            pictures,
+            generation,
+            device: opened.device,
+            precision: settings.precision,
+            memory,
+            origin: opened.origin,
+            report,
+            fingerprint: OnceLock::new(),
+        }))
+    }
+}
+
+impl<P: Member> Clone for Builder<P> {
+    fn clone(&self) -> Self {
+        Self {
+            source: self.source.clone(),
+            settings: self.settings.clone(),
+            model: self.model.clone(),
+        }
+    }
+}
+
+impl<P: Member> fmt::Debug for Builder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("of", &<P as Load>::NAME)
+            .field("source", &self.source)
+            .field("settings", &self.settings)
+            .field("model", &self.model.is_some())
+            .finish()
+    }
+}

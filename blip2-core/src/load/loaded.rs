@@ -1,0 +1,137 @@
+//! What a loaded model has, and the methods that every member has.
+
+use std::{fmt, sync::OnceLock};
+
+use blip2_io::LoadReport;
+use blip2_lm::generate::GenerationConfig;
+use burn::tensor::Device;
+
+use super::{Load, source::Origin};
+use crate::PrecisionPlan;
+
+/// Everything that a handle shares with its clones.
+pub struct Loaded<P: Load> {
+    pub(crate) model: P::Model,
+    pub(crate) config: P::Config,
+    pub(crate) texts: P::Texts,
+    pub(crate) pictures: P::Pictures,
+    /// The arguments of calls that have none of their own.
+    pub(crate) generation: GenerationConfig,
+    pub(crate) device: Device,
+    pub(crate) precision: PrecisionPlan,
+    pub(crate) memory: P::Memory,
+    pub(crate) origin: Origin,
+    pub(crate) report: LoadReport,
+    pub(crate) fingerprint: OnceLock<String>,
+}
+
+impl<P: Load> fmt::Debug for Loaded<P> {
+    /// What it is, where it came from and where it runs, never its weights.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(P::NAME)
+            .field("origin", &self.origin)
+            .field("device", &self.device)
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives a member its handle, and the methods that all members have. The parts of the type are
+/// named by those who call; `pictures` adds what members have that read them.
+macro_rules! member {
+    ($member:ident, $config:ty, $model:ty) => {
+        impl $member {
+            /// Loads a Hugging Face checkpoint folder on the default CPU device and in the
+            /// checkpoint's own precision.
+            ///
+            /// # Errors
+            ///
+            /// [`Blip2Error`](crate::Blip2Error) naming the file, key or tensors at fault:
+            /// everything that is missing or misshapen is listed.
+            /// [`WrongModel`](crate::Blip2Error::WrongModel) for a folder that holds another member
+            /// of the family.
+            pub fn from_pretrained(
+                folder: impl AsRef<std::path::Path>,
+            ) -> Result<Self, crate::Blip2Error> {
+                Self::builder(folder).load()
+            }
+
+            /// Loads a checkpoint folder with other than the default settings.
+            pub fn builder(folder: impl AsRef<std::path::Path>) -> crate::Builder<Self> {
+                crate::Builder::at(folder.as_ref())
+            }
+
+            /// Loads a checkpoint that is open already, or that is held in memory.
+            pub fn builder_from(folder: blip2_io::CheckpointFolder) -> crate::Builder<Self> {
+                crate::Builder::of(folder)
+            }
+
+            /// The model on tensors.
+            pub fn model(&self) -> &$model {
+                &self.inner.model
+            }
+
+            /// The checkpoint's configuration.
+            pub fn config(&self) -> &$config {
+                &self.inner.config
+            }
+
+            /// The device that holds the model.
+            pub fn device(&self) -> &burn::tensor::Device {
+                &self.inner.device
+            }
+
+            /// The precisions that the model's parts were asked to be held in.
+            pub fn precision(&self) -> crate::PrecisionPlan {
+                self.inner.precision
+            }
+
+            /// What loading found beside the weights that it wanted.
+            pub fn load_report(&self) -> &blip2_io::LoadReport {
+                &self.inner.report
+            }
+        }
+
+        impl std::fmt::Debug for $member {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&self.inner, f)
+            }
+        }
+    };
+    (pictures $member:ident) => {
+        impl $member {
+            /// Decodes a picture file within the limits that the model was built with, for the
+            /// calls below.
+            ///
+            /// # Errors
+            ///
+            /// [`Blip2Error::Image`](crate::Blip2Error::Image) naming the file and what is wrong
+            /// with it.
+            pub fn open(
+                &self,
+                path: impl AsRef<std::path::Path>,
+            ) -> Result<image::RgbImage, crate::Blip2Error> {
+                self.inner.pictures.open(path.as_ref())
+            }
+
+            /// Decodes a picture file's bytes, such as an upload, within the same limits as
+            /// [`open`](Self::open).
+            ///
+            /// # Errors
+            ///
+            /// [`Blip2Error::Image`](crate::Blip2Error::Image) saying what is wrong with it.
+            pub fn decode(&self, bytes: &[u8]) -> Result<image::RgbImage, crate::Blip2Error> {
+                self.inner.pictures.decode(bytes)
+            }
+        }
+    };
+    (texts $member:ident, $($tokenizer:tt)+) => {
+        impl $member {
+            /// The tokenizer by which the model reads and writes.
+            pub fn tokenizer(&self) -> &blip2_io::Tokenizer {
+                &self.inner.texts.$($tokenizer)+
+            }
+        }
+    };
+}
+pub(crate) use member;

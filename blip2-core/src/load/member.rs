@@ -1,0 +1,95 @@
+//! What loading needs to know of each member of the family.
+
+use blip2_io::{CheckpointFolder, config::ModelKind};
+use blip2_kernels::{RandomWeights, Weights};
+use blip2_lm::generate::GenerationConfig;
+use burn::module::Module;
+
+use super::{Loaded, Settings, Takes, source::Opened};
+use crate::{Blip2Error, PrecisionPlan};
+
+/// A type that a checkpoint is opened as: [`Blip2Pipeline`](crate::Blip2Pipeline),
+/// [`Blip2Retrieval`](crate::Blip2Retrieval), [`ImageEmbedder`](crate::ImageEmbedder),
+/// [`TextEmbedder`](crate::TextEmbedder), [`BlipAnswerer`](crate::BlipAnswerer),
+/// [`BlipCaptioner`](crate::BlipCaptioner) or [`BlipRetrieval`](crate::BlipRetrieval). For functions
+/// that load any of them by its [`Builder`](crate::Builder).
+pub trait Member: Load {}
+
+impl<P: Load> Member for P {}
+
+/// The parts of a member, and how each is read.
+#[doc(hidden)]
+pub trait Load: Sized + Clone + Send + Sync + 'static {
+    /// What `config.json` says.
+    type Config: Clone + Send + Sync;
+    /// The model on tensors.
+    type Model: Module;
+    /// How it reads and writes text.
+    type Texts: Send + Sync;
+    /// How it reads pictures.
+    type Pictures: Send + Sync;
+    /// What it may take; `()` where that is not predicted.
+    type Memory: Send + Sync;
+
+    /// Its own name, for debugging.
+    const NAME: &'static str;
+    /// The kinds of folders that it opens; the first is the one that it is named after.
+    const KINDS: &'static [ModelKind];
+    /// The settings that it takes.
+    const TAKES: Takes;
+    /// What its checkpoints hold without being read; `None` if it reads a part of the folder only.
+    const IGNORABLE: Option<&'static [&'static str]>;
+
+    fn read_config(folder: &CheckpointFolder) -> Result<Self::Config, Blip2Error>;
+
+    /// Builds the model, perhaps with holes where `weights` gave nothing.
+    fn build_model(
+        config: &Self::Config,
+        weights: &Weights<'_>,
+        precision: PrecisionPlan,
+    ) -> Result<Self::Model, Blip2Error>;
+
+    fn read_texts(
+        folder: &CheckpointFolder,
+        config: &Self::Config,
+        settings: &Settings,
+    ) -> Result<Self::Texts, Blip2Error>;
+
+    fn read_pictures(
+        folder: &CheckpointFolder,
+        config: &Self::Config,
+        settings: &Settings,
+    ) -> Result<Self::Pictures, Blip2Error>;
+
+    /// Completes the arguments of calls that have none of their own by what the checkpoint says.
+    fn complete(
+        _folder: &CheckpointFolder,
+        _config: &Self::Config,
+        _generation: &mut GenerationConfig,
+    ) -> Result<(), Blip2Error> {
+        Ok(())
+    }
+
+    /// What it may take; refuses a model that would not fit unless that is `given` already.
+    fn memory(
+        opened: &Opened<Self::Config>,
+        settings: &Settings,
+        pictures: &Self::Pictures,
+        given: bool,
+    ) -> Result<Self::Memory, Blip2Error>;
+
+    /// The small files and the weights of a model of random numbers.
+    fn random(
+        _config: &Self::Config,
+        _seed: u64,
+    ) -> Result<(CheckpointFolder, RandomWeights), Blip2Error> {
+        Err(Blip2Error::Incomplete {
+            what: format!("there is no random {}", Self::NAME),
+            remedy: "load a checkpoint folder".into(),
+        })
+    }
+
+    fn of(loaded: Loaded<Self>) -> Self;
+
+    fn loaded(&self) -> &Loaded<Self>;
+}

@@ -1,0 +1,126 @@
+//! What may be set before a model is loaded, and which member takes what.
+
+use std::fmt;
+
+use blip2_io::preprocessing::DecodeOptions;
+use blip2_kernels::Precision;
+use blip2_lm::generate::{CancelToken, GenerationConfig};
+use burn::tensor::Device;
+
+use super::{Load, progress::Listener};
+use crate::{Blip2Error, PrecisionPlan, text::Template};
+
+/// The settings of every builder.
+#[derive(Clone, Default)]
+pub struct Settings {
+    pub(crate) device: Option<Device>,
+    pub(crate) precision: PrecisionPlan,
+    pub(crate) template: Option<Template>,
+    pub(crate) generation: Option<GenerationConfig>,
+    pub(crate) decode: Option<DecodeOptions>,
+    pub(crate) memory_limit: Option<u64>,
+    pub(crate) image_size: Option<u32>,
+    pub(crate) cancel: CancelToken,
+    pub(crate) listener: Option<Listener>,
+}
+
+/// Which settings a member takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Takes {
+    pub(crate) template: bool,
+    pub(crate) generation: bool,
+    pub(crate) pictures: bool,
+    pub(crate) image_size: bool,
+    pub(crate) memory_limit: bool,
+    pub(crate) vision_precision: bool,
+    pub(crate) text_precision: bool,
+}
+
+impl Takes {
+    pub(crate) const ALL: Self = Self {
+        template: true,
+        generation: true,
+        pictures: true,
+        image_size: true,
+        memory_limit: true,
+        vision_precision: true,
+        text_precision: true,
+    };
+}
+
+impl Settings {
+    /// Refuses by name what a member does not take.
+    pub(super) fn check<P: Load>(&self) -> Result<(), Blip2Error> {
+        let takes = P::TAKES;
+        let set = [
+            (
+                "template",
+                self.template.is_some() && !takes.template,
+                "its texts are read as they are",
+            ),
+            (
+                "generation",
+                self.generation.is_some() && !takes.generation,
+                "it writes no text",
+            ),
+            (
+                "decode_options",
+                self.decode.is_some() && !takes.pictures,
+                "it reads no pictures",
+            ),
+            (
+                "image_size",
+                self.image_size.is_some() && !takes.image_size,
+                "it looks at pictures of the size it was trained at, or at none",
+            ),
+            (
+                "memory_limit",
+                self.memory_limit.is_some() && !takes.memory_limit,
+                "its memory is not predicted",
+            ),
+            ("precision", !self.precision_fits(takes), PARTS_IN_F32),
+        ];
+        let member = || P::KINDS.first().map_or(P::NAME.into(), ToString::to_string);
+        match set.into_iter().find(|(_, refused, _)| *refused) {
+            Some((setting, _, reason)) => Err(Blip2Error::Setting {
+                setting,
+                member: member(),
+                reason: reason.into(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the precision asks nothing of a part that is always `f32`. One precision for all
+    /// speaks of the parts that can follow it, if there is one.
+    fn precision_fits(&self, takes: Takes) -> bool {
+        let PrecisionPlan {
+            vision,
+            language_model,
+        } = self.precision;
+        let exact = |precision| matches!(precision, Precision::AsStored | Precision::F32);
+        let one_for_all = self.precision == PrecisionPlan::from(language_model);
+        match (takes.vision_precision, takes.text_precision) {
+            (true, true) => true,
+            (true, false) => one_for_all || exact(language_model),
+            (false, true) => one_for_all || exact(vision),
+            (false, false) => exact(vision) && exact(language_model),
+        }
+    }
+}
+
+const PARTS_IN_F32: &str = "a part that it names is not there or always held in f32";
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("device", &self.device)
+            .field("precision", &self.precision)
+            .field("template", &self.template)
+            .field("generation", &self.generation)
+            .field("decode", &self.decode)
+            .field("memory_limit", &self.memory_limit)
+            .field("image_size", &self.image_size)
+            .finish_non_exhaustive()
+    }
+}

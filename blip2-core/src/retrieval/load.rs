@@ -1,0 +1,203 @@
+//! How the models of retrieval are loaded.
+
+use std::sync::Arc;
+
+use blip2_io::{
+    CheckpointFolder,
+    config::{Blip2Config, ModelKind},
+};
+use blip2_kernels::Weights;
+
+use super::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
+use crate::{
+    Blip2Error, PrecisionPlan,
+    load::{IGNORABLE_BESIDE_RETRIEVAL, Load, Loaded, Pictures, Settings, Takes, source::Opened},
+    model::{
+        Blip2ForImageTextRetrieval, Blip2TextModelWithProjection, Blip2VisionModelWithProjection,
+    },
+    text::TextRows,
+};
+
+const PICTURES_ALONE: Takes = Takes {
+    template: false,
+    generation: false,
+    pictures: true,
+    image_size: false,
+    memory_limit: false,
+    vision_precision: true,
+    text_precision: false,
+};
+
+const TEXTS_ALONE: Takes = Takes {
+    pictures: false,
+    vision_precision: false,
+    ..PICTURES_ALONE
+};
+
+impl Load for Blip2Retrieval {
+    type Config = Blip2Config;
+    type Model = Blip2ForImageTextRetrieval;
+    type Texts = TextRows;
+    type Pictures = Pictures;
+    type Memory = ();
+
+    const NAME: &'static str = "Blip2Retrieval";
+    const KINDS: &'static [ModelKind] = &[ModelKind::Blip2Retrieval];
+    const TAKES: Takes = PICTURES_ALONE;
+    const IGNORABLE: Option<&'static [&'static str]> = Some(&IGNORABLE_BESIDE_RETRIEVAL);
+
+    fn read_config(folder: &CheckpointFolder) -> Result<Blip2Config, Blip2Error> {
+        Ok(folder.config()?)
+    }
+
+    fn build_model(
+        config: &Blip2Config,
+        weights: &Weights<'_>,
+        precision: PrecisionPlan,
+    ) -> Result<Self::Model, Blip2Error> {
+        Self::Model::build(config, &weights.with_precision(precision.vision))
+    }
+
+    fn read_texts(
+        folder: &CheckpointFolder,
+        config: &Blip2Config,
+        _: &Settings,
+    ) -> Result<TextRows, Blip2Error> {
+        TextRows::new(config, folder.tokenizer()?)
+    }
+
+    fn read_pictures(
+        folder: &CheckpointFolder,
+        _: &Blip2Config,
+        settings: &Settings,
+    ) -> Result<Pictures, Blip2Error> {
+        Pictures::of(folder, settings, 1)
+    }
+
+    fn memory(
+        _: &Opened<Blip2Config>,
+        _: &Settings,
+        _: &Pictures,
+        _: bool,
+    ) -> Result<(), Blip2Error> {
+        Ok(())
+    }
+
+    fn of(loaded: Loaded<Self>) -> Self {
+        let inner = Arc::new(loaded);
+        Self { inner }
+    }
+
+    fn loaded(&self) -> &Loaded<Self> {
+        &self.inner
+    }
+}
+
+impl Load for ImageEmbedder {
+    type Config = Blip2Config;
+    type Model = Blip2VisionModelWithProjection;
+    type Texts = ();
+    type Pictures = Pictures;
+    type Memory = ();
+
+    const NAME: &'static str = "ImageEmbedder";
+    const KINDS: &'static [ModelKind] = &[ModelKind::Blip2Vision, ModelKind::Blip2Retrieval];
+    const TAKES: Takes = PICTURES_ALONE;
+    const IGNORABLE: Option<&'static [&'static str]> = None;
+
+    fn read_config(folder: &CheckpointFolder) -> Result<Blip2Config, Blip2Error> {
+        Ok(folder.config()?)
+    }
+
+    fn build_model(
+        config: &Blip2Config,
+        weights: &Weights<'_>,
+        precision: PrecisionPlan,
+    ) -> Result<Self::Model, Blip2Error> {
+        Self::Model::build(config, &weights.with_precision(precision.vision))
+    }
+
+    fn read_texts(_: &CheckpointFolder, _: &Blip2Config, _: &Settings) -> Result<(), Blip2Error> {
+        Ok(())
+    }
+
+    fn read_pictures(
+        folder: &CheckpointFolder,
+        _: &Blip2Config,
+        settings: &Settings,
+    ) -> Result<Pictures, Blip2Error> {
+        Pictures::of(folder, settings, 1)
+    }
+
+    fn memory(
+        _: &Opened<Blip2Config>,
+        _: &Settings,
+        _: &Pictures,
+        _: bool,
+    ) -> Result<(), Blip2Error> {
+        Ok(())
+    }
+
+    fn of(loaded: Loaded<Self>) -> Self {
+        let inner = Arc::new(loaded);
+        Self { inner }
+    }
+
+    fn loaded(&self) -> &Loaded<Self> {
+        &self.inner
+    }
+}
+
+impl Load for TextEmbedder {
+    type Config = Blip2Config;
+    type Model = Blip2TextModelWithProjection;
+    type Texts = TextRows;
+    type Pictures = ();
+    type Memory = ();
+
+    const NAME: &'static str = "TextEmbedder";
+    const KINDS: &'static [ModelKind] = &[ModelKind::Blip2Text, ModelKind::Blip2Retrieval];
+    const TAKES: Takes = TEXTS_ALONE;
+    const IGNORABLE: Option<&'static [&'static str]> = None;
+
+    fn read_config(folder: &CheckpointFolder) -> Result<Blip2Config, Blip2Error> {
+        Ok(folder.config()?)
+    }
+
+    fn build_model(
+        config: &Blip2Config,
+        weights: &Weights<'_>,
+        _: PrecisionPlan,
+    ) -> Result<Self::Model, Blip2Error> {
+        Self::Model::build(config, weights)
+    }
+
+    fn read_texts(
+        folder: &CheckpointFolder,
+        config: &Blip2Config,
+        _: &Settings,
+    ) -> Result<TextRows, Blip2Error> {
+        TextRows::new(config, folder.tokenizer()?)
+    }
+
+    fn read_pictures(
+        _: &CheckpointFolder,
+        _: &Blip2Config,
+        _: &Settings,
+    ) -> Result<(), Blip2Error> {
+        Ok(())
+    }
+
+    fn memory(_: &Opened<Blip2Config>, _: &Settings, _: &(), _: bool) -> Result<(), Blip2Error> {
+        Ok(())
+    }
+
+    fn of(loaded: Loaded<Self>) -> Self {
+        let inner = Arc::new(loaded);
+        Self { inner }
+    }
+
+    fn loaded(&self) -> &Loaded<Self> {
+        &self.inner
+    }
+}

@@ -1,0 +1,180 @@
+//! Questions with their answers, as a model is trained on them.
+
+use blip2_io::{CheckpointFolder, config::TextConfig};
+use blip2_lm::GenerationConfig;
+
+use super::{PaddingSide, PromptRows, Template, prompts::Prompts};
+use crate::Blip2Error;
+
+/// Lays questions and answers, or captions, out as a checkpoint's language model is trained on them:
+/// in the prompts and with the end token that [`Blip2Pipeline`](crate::Blip2Pipeline) will use.
+///
+/// ```no_run
+/// use blip2_core::{AnswerRows, CheckpointFolder};
+///
+/// let folder = CheckpointFolder::open("models/blip2-opt-2.7b")?;
+/// let rows = AnswerRows::of(&folder, None)?;
+/// let batch = rows.questions(&[("what is it?", "a dog"), ("how many?", "2")])?;
+/// assert_eq!(batch.rows.len(), 2);
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
+#[derive(Debug)]
+pub struct AnswerRows {
+    prompts: Prompts,
+    end: u32,
+    form: Form,
+}
+
+/// Where answers stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Behind the prompt, after a space that is a token's part (OPT).
+    Spaced,
+    /// Behind the prompt; the tokenizer puts the space (LLaMA).
+    Behind,
+    /// In the decoder's rows (T5).
+    Decoder,
+}
+
+/// Rows to be read, and what is to be written.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LabeledRows {
+    /// What the language model reads. Of a decoder-only model answers stand behind their prompts.
+    pub rows: PromptRows,
+    /// What a Q-Former reads that reads prompts (InstructBLIP).
+    pub instructions: Option<PromptRows>,
+    /// The tokens to be written: of a decoder-only model in the places of `rows`, else in rows of
+    /// their own. What does not count is −100.
+    pub labels: Vec<Vec<i64>>,
+}
+
+const IGNORED: i64 = -100;
+
+impl AnswerRows {
+    /// The rows of a checkpoint, with its own template or another.
+    ///
+    /// # Errors
+    ///
+    /// If the folder's configuration or tokenizer cannot be read, or names no end token.
+    pub fn of(folder: &CheckpointFolder, template: Option<Template>) -> Result<Self, Blip2Error> {
+        let config = folder.config()?;
+        let reader = match config.model_type.reads_instructions() {
+            true => Some(folder.qformer_tokenizer()?),
+            false => None,
+        };
+        let tokenizer = folder.tokenizer()?;
+        let generation: GenerationConfig = folder.generation_config()?.unwrap_or_default();
+        let ends = [
+            &generation.eos_token_id[..],
+            config.text_config.eos_token_ids(),
+        ];
+        let end = ends.into_iter().flatten().next().copied();
+        let end = end
+            .or(tokenizer.eos_token_id())
+            .ok_or(Blip2Error::NoEndToken)?;
+        let form = match &config.text_config {
+            TextConfig::T5(_) => Form::Decoder,
+            TextConfig::Llama(_) => Form::Behind,
+            _ => Form::Spaced,
+        };
+        let prompts = Prompts::new(&config, tokenizer, reader, folder.prompts()?, template)?;
+        Ok(Self { prompts, end, form })
+    }
+
+    /// Questions, each with its answer.
+    ///
+    /// # Errors
+    ///
+    /// For an empty question, and for special tokens in a text.
+    pub fn questions(&self, pairs: &[(&str, &str)]) -> Result<LabeledRows, Blip2Error> {
+        let prompts: Vec<String> = pairs
+            .iter()
+            .map(|(question, _)| self.prompts.rendered(question, None))
+            .collect::<Result<_, _>>()?;
+        let pairs = prompts.iter().zip(pairs);
+        let pairs: Vec<_> = pairs
+            .map(|(prompt, (_, answer))| (prompt.as_str(), *answer))
+            .collect();
+        self.continuations(&pairs)
+    }
+
+    /// Captions after the checkpoint's caption prompt.
+    ///
+    /// # Errors
+    ///
+    /// As [`questions`](Self::questions).
+    pub fn captions(&self, captions: &[&str]) -> Result<LabeledRows, Blip2Error> {
+        let prompt = self.prompts.caption_prompt();
+        let pairs: Vec<_> = captions.iter().map(|caption| (prompt, *caption)).collect();
+        self.continuations(&pairs)
+    }
+
+    /// Raw prompts, each with what is to be written after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`questions`](Self::questions).
+    pub fn continuations(&self, pairs: &[(&str, &str)]) -> Result<LabeledRows, Blip2Error> {
+        let mut answers = Vec::new();
+        for (_, answer) in pairs {
+            answers.push(self.answer(answer.trim())?);
+        }
+        let prompts: Vec<_> = pairs
+            .iter()
+            .map(|(prompt, _)| self.prompts.raw(prompt))
+            .collect::<Result<_, _>>()?;
+        let instructions = self.prompts.instructions(&prompts)?;
+        if self.form == Form::Decoder {
+            let longest = answers.iter().map(Vec::len).max().unwrap_or(0);
+            let labels = answers.iter().map(|answer| {
+                let padding = std::iter::repeat_n(IGNORED, longest - answer.len());
+                answer
+                    .iter()
+                    .map(|&id| i64::from(id))
+                    .chain(padding)
+                    .collect()
+            });
+            return Ok(LabeledRows {
+                labels: labels.collect(),
+                rows: self.prompts.lay_out(&prompts)?,
+                instructions,
+            });
+        }
+        let whole: Vec<_> = prompts
+            .into_iter()
+            .zip(&answers)
+            .map(|(prompt, answer)| prompt.followed_by(answer))
+            .collect();
+        // Nothing sees what stands behind it, so padding there changes nothing, as in LAVIS; before the
+        // text it would move LLaMA's positions away from the picture's.
+        let rows = self.prompts.padded(&whole, PaddingSide::Right)?;
+        let labels = rows.mask().iter().zip(&answers).map(|(mask, answer)| {
+            let end = mask.iter().filter(|counts| **counts).count();
+            let before = std::iter::repeat_n(IGNORED, end - answer.len());
+            let behind = std::iter::repeat_n(IGNORED, mask.len() - end);
+            let answer = answer.iter().map(|&id| i64::from(id));
+            before.chain(answer).chain(behind).collect()
+        });
+        Ok(LabeledRows {
+            labels: labels.collect(),
+            instructions,
+            rows,
+        })
+    }
+
+    /// An answer's tokens with the end token behind them.
+    fn answer(&self, answer: &str) -> Result<Vec<u32>, Blip2Error> {
+        let tokenizer = &self.prompts.tokenizer;
+        if let Some(token) = tokenizer.special_token_in(answer) {
+            return Err(Blip2Error::SpecialToken { token });
+        }
+        let spaced = match self.form {
+            Form::Spaced if !answer.is_empty() => format!(" {answer}"),
+            _ => answer.to_string(),
+        };
+        let mut ids = tokenizer.encode_with(&spaced, false)?;
+        ids.push(self.end);
+        Ok(ids)
+    }
+}

@@ -1,0 +1,20 @@
+//! The one room where text is handled: templates, prompts, what continues them, rows of ids with
+//! their mask, padding, and the checks of special tokens.
+
+mod answer_rows;
+mod blip1;
+mod checks;
+mod continuations;
+mod prompts;
+mod rows;
+mod template;
+mod texts;
+
+pub use answer_rows::{AnswerRows, LabeledRows};
+pub(crate) use blip1::BlipTexts;
+pub(crate) use checks::check_candidates;
+pub(crate) use continuations::{DigitToken, Digits};
+pub(crate) use prompts::{Prompt, Prompts};
+pub use rows::{PaddingSide, PromptRows};
+pub use template::Template;
+pub use texts::TextRows;

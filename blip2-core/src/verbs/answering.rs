@@ -1,0 +1,233 @@
+//! The forms in which questions are answered.
+
+/// Gives a member that answers questions its verbs: `answer` and its streams, typed answers and
+/// ranking.
+macro_rules! answering {
+    ($member:ident) => {
+        impl $member {
+            /// Answers a question about a picture, or about a video if that is what the model looks
+            /// at.
+            ///
+            /// The question is put into the model's template, if it has one; the answer is the text
+            /// that the model adds.
+            ///
+            /// # Errors
+            ///
+            /// [`EmptyQuestion`](crate::Blip2Error::EmptyQuestion), for a question that spells out a
+            /// special token or is too long, and whatever goes wrong with the picture or the
+            /// generation.
+            pub fn answer<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+            ) -> Result<crate::Answer, crate::Blip2Error> {
+                self.answer_with(image, question, &crate::Options::default())
+            }
+
+            /// [`answer`](Self::answer) with options.
+            ///
+            /// # Errors
+            ///
+            /// As [`answer`](Self::answer), and for options that make no sense.
+            pub fn answer_with<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+                options: &crate::Options,
+            ) -> Result<crate::Answer, crate::Blip2Error> {
+                crate::verbs::alone(self.answer_batch([(image, question)], options))
+            }
+
+            /// Answers many questions about pictures together. Each answer is what the pair alone
+            /// gets.
+            ///
+            /// # Errors
+            ///
+            /// As [`answer_with`](Self::answer_with); the first fault fails the batch, and
+            /// [`Item`](crate::Blip2Error::Item) says whose it is.
+            pub fn answer_batch<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
+                &self,
+                pairs: impl IntoIterator<Item = (P, Q)>,
+                options: &crate::Options,
+            ) -> Result<Vec<crate::Answer>, crate::Blip2Error> {
+                crate::verbs::ask::answer_batch(self, pairs, options)
+            }
+
+            /// [`answer_batch`](Self::answer_batch) with a result for each pair: what is at fault is
+            /// left out of the batch, and the others are answered.
+            pub fn answer_each<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
+                &self,
+                pairs: impl IntoIterator<Item = (P, Q)>,
+                options: &crate::Options,
+            ) -> Vec<Result<crate::Answer, crate::Blip2Error>> {
+                crate::verbs::ask::answer_each(self, pairs, options)
+            }
+
+            /// Answers a question about a picture piece by piece, as the text grows.
+            ///
+            /// # Errors
+            ///
+            /// As [`answer`](Self::answer); errors of later steps come out of the stream.
+            pub fn stream_answer<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+                self.stream_answer_with(image, question, &crate::Options::default())
+            }
+
+            /// [`stream_answer`](Self::stream_answer) with options; more than one beam cannot be
+            /// streamed.
+            ///
+            /// # Errors
+            ///
+            /// As [`stream_answer`](Self::stream_answer), and for options that make no sense.
+            pub fn stream_answer_with<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+                options: &crate::Options,
+            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+                crate::verbs::ask::stream_answer(self, image.into(), question, options)
+            }
+
+            /// Answers a question about a picture with a value of a type.
+            ///
+            /// ```no_run
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"models/blip\")?;")]
+            /// # let image = image::open("beach.jpg")?;
+            /// if blip.answer_as::<bool>(&image, "Is there a dog?")?.value {
+            ///     let dogs = blip.answer_as::<u32>(&image, "How many dogs are there?")?.value;
+            ///     println!("{dogs} dogs");
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// As [`answer_as_batch`](Self::answer_as_batch).
+            pub fn answer_as<'a, T: crate::TypedAnswer>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+            ) -> Result<crate::Typed<T>, crate::Blip2Error> {
+                self.answer_as_with(image, question, &crate::Options::default())
+            }
+
+            /// [`answer_as`](Self::answer_as) with options, as
+            /// [`answer_as_batch`](Self::answer_as_batch) uses them.
+            ///
+            /// # Errors
+            ///
+            /// As [`answer_as_batch`](Self::answer_as_batch).
+            pub fn answer_as_with<'a, T: crate::TypedAnswer>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+                options: &crate::Options,
+            ) -> Result<crate::Typed<T>, crate::Blip2Error> {
+                crate::verbs::alone(self.answer_as_batch([(image, question)], options))
+            }
+
+            /// Answers many questions about pictures with values of a type. The type's grammar takes
+            /// the place of a constraint in the options and decides how long an answer may be.
+            ///
+            /// # Errors
+            ///
+            /// As [`answer_batch`](Self::answer_batch);
+            /// [`Unfinished`](crate::Blip2Error::Unfinished) if an answer was stopped before it had a
+            /// value, and [`Unparsed`](crate::Blip2Error::Unparsed) if the type made nothing of it.
+            pub fn answer_as_batch<'a, T, P, Q>(
+                &self,
+                pairs: impl IntoIterator<Item = (P, Q)>,
+                options: &crate::Options,
+            ) -> Result<Vec<crate::Typed<T>>, crate::Blip2Error>
+            where
+                T: crate::TypedAnswer,
+                P: Into<crate::Picture<'a>>,
+                Q: AsRef<str>,
+            {
+                crate::verbs::typed::answer_as_batch(self, pairs, options)
+            }
+
+            /// Ranks candidate answers to a question about a picture, the likeliest first; equal
+            /// ones stay in the order in which they were given.
+            ///
+            /// The picture and the question run once for all candidates, and so do beginnings that
+            /// candidates share. Each score is what the candidate alone would get.
+            ///
+            /// # Errors
+            ///
+            /// [`Candidates`](crate::Blip2Error::Candidates) if there are none, or one is empty or
+            /// spells out a special token; and as [`answer`](Self::answer).
+            pub fn rank<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+                candidates: &[impl AsRef<str>],
+            ) -> Result<Vec<crate::Ranked>, crate::Blip2Error> {
+                self.rank_with(image, question, candidates, &crate::RankOptions::default())
+            }
+
+            /// [`rank`](Self::rank) with options.
+            ///
+            /// # Errors
+            ///
+            /// As [`rank`](Self::rank).
+            pub fn rank_with<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+                candidates: &[impl AsRef<str>],
+                options: &crate::RankOptions,
+            ) -> Result<Vec<crate::Ranked>, crate::Blip2Error> {
+                crate::verbs::alone(self.rank_batch([(image, question)], candidates, options))
+            }
+
+            /// Ranks the same candidates as answers to many questions about pictures.
+            ///
+            /// # Errors
+            ///
+            /// As [`rank`](Self::rank); the first fault fails the batch, and
+            /// [`Item`](crate::Blip2Error::Item) says whose it is.
+            pub fn rank_batch<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
+                &self,
+                pairs: impl IntoIterator<Item = (P, Q)>,
+                candidates: &[impl AsRef<str>],
+                options: &crate::RankOptions,
+            ) -> Result<Vec<Vec<crate::Ranked>>, crate::Blip2Error> {
+                crate::verbs::rank::rank_batch(self, pairs, candidates, options)
+            }
+
+            /// The likeliest of the candidates as an answer to a question about a picture.
+            ///
+            /// # Errors
+            ///
+            /// As [`rank`](Self::rank).
+            pub fn answer_one_of<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+                candidates: &[impl AsRef<str>],
+            ) -> Result<crate::Ranked, crate::Blip2Error> {
+                crate::verbs::alone(self.rank(image, question, candidates))
+            }
+
+            /// [`answer_one_of`](Self::answer_one_of) with options.
+            ///
+            /// # Errors
+            ///
+            /// As [`rank`](Self::rank).
+            pub fn answer_one_of_with<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                question: &str,
+                candidates: &[impl AsRef<str>],
+                options: &crate::RankOptions,
+            ) -> Result<crate::Ranked, crate::Blip2Error> {
+                crate::verbs::alone(self.rank_with(image, question, candidates, options))
+            }
+        }
+    };
+}
+pub(crate) use answering;

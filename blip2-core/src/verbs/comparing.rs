@@ -1,0 +1,332 @@
+//! The forms in which pictures and texts are compared.
+
+use burn::tensor::{Tensor, TensorData};
+
+use super::{Picture, alone};
+use crate::{
+    Blip2Error, EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding, load::Load,
+    retrieval::numbers, text::PromptRows,
+};
+
+/// A member that compares pictures with texts: [`Blip2Retrieval`](crate::Blip2Retrieval) or
+/// [`BlipRetrieval`](crate::BlipRetrieval).
+pub trait Compares: Load {
+    /// Texts as the model reads them.
+    #[doc(hidden)]
+    fn rows(&self, texts: &[impl AsRef<str>]) -> Result<PromptRows, Blip2Error>;
+
+    /// What the image encoder makes of pictures, `[batch, patches + 1, vision_hidden]`.
+    #[doc(hidden)]
+    fn see(&self, pictures: &[Picture<'_>]) -> Result<Tensor<3>, Blip2Error>;
+
+    /// Pictures that were seen, in the space that they share with texts.
+    #[doc(hidden)]
+    fn project(&self, seen: Tensor<3>) -> Result<Vec<ImageEmbedding>, Blip2Error>;
+
+    /// Texts in the space that they share with pictures.
+    #[doc(hidden)]
+    fn embed_rows(&self, rows: &PromptRows) -> Result<Vec<TextEmbedding>, Blip2Error>;
+
+    /// How well each text describes its picture.
+    #[doc(hidden)]
+    fn match_rows(&self, seen: Tensor<3>, rows: &PromptRows)
+    -> Result<Vec<MatchScore>, Blip2Error>;
+
+    /// Of a picture that was seen: how many vectors, and how many numbers in each.
+    #[doc(hidden)]
+    fn patch_shape(&self) -> [usize; 2];
+}
+
+/// How many pictures that were encoded before are matched at once.
+const PART: usize = 16;
+
+pub(crate) fn match_batch<'a, M: Compares, P: Into<Picture<'a>>, T: AsRef<str>>(
+    member: &M,
+    pairs: impl IntoIterator<Item = (P, T)>,
+) -> Result<Vec<MatchScore>, Blip2Error> {
+    let (pictures, texts): (Vec<P>, Vec<T>) = pairs.into_iter().unzip();
+    if texts.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Texts first: a fault in them is found at once.
+    let rows = member.rows(&texts)?;
+    let pictures: Vec<Picture<'a>> = pictures.into_iter().map(Into::into).collect();
+    member.match_rows(member.see(&pictures)?, &rows)
+}
+
+pub(crate) fn similarity_batch<'a, M: Compares, P: Into<Picture<'a>>, T: AsRef<str>>(
+    member: &M,
+    pairs: impl IntoIterator<Item = (P, T)>,
+) -> Result<Vec<f32>, Blip2Error> {
+    let (pictures, texts): (Vec<P>, Vec<T>) = pairs.into_iter().unzip();
+    let texts = embed_text_batch(member, texts)?;
+    let images = embed_image_batch(member, pictures)?;
+    let pairs = images.iter().zip(&texts);
+    pairs.map(|(image, text)| image.similarity(text)).collect()
+}
+
+pub(crate) fn embed_image_batch<'a, M: Compares, P: Into<Picture<'a>>>(
+    member: &M,
+    images: impl IntoIterator<Item = P>,
+) -> Result<Vec<ImageEmbedding>, Blip2Error> {
+    let pictures: Vec<Picture<'a>> = images.into_iter().map(Into::into).collect();
+    if pictures.is_empty() {
+        return Ok(Vec::new());
+    }
+    member.project(member.see(&pictures)?)
+}
+
+pub(crate) fn embed_text_batch<M: Compares, T: AsRef<str>>(
+    member: &M,
+    texts: impl IntoIterator<Item = T>,
+) -> Result<Vec<TextEmbedding>, Blip2Error> {
+    let texts: Vec<T> = texts.into_iter().collect();
+    if texts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let _span = tracing::info_span!("stage", name = "text").entered();
+    member.embed_rows(&member.rows(&texts)?)
+}
+
+pub(crate) fn encode_batch<'a, M: Compares, P: Into<Picture<'a>>>(
+    member: &M,
+    images: impl IntoIterator<Item = P>,
+) -> Result<Vec<EncodedPhoto>, Blip2Error> {
+    let pictures: Vec<Picture<'a>> = images.into_iter().map(Into::into).collect();
+    if pictures.is_empty() {
+        return Ok(Vec::new());
+    }
+    let seen = member.see(&pictures)?;
+    let embeddings = member.project(seen.clone())?;
+    let [patches, width] = member.patch_shape();
+    let values = numbers(seen, "an encoded picture")?;
+    let photos = embeddings.into_iter().zip(values.chunks(patches * width));
+    Ok(photos
+        .map(|(embedding, patches)| EncodedPhoto {
+            embedding,
+            patches: patches.to_vec(),
+        })
+        .collect())
+}
+
+/// How well one text describes pictures that were encoded before, off the device.
+pub(crate) fn match_patches<'p, M: Compares>(
+    member: &M,
+    photos: impl IntoIterator<Item = &'p [f32]>,
+    text: &str,
+) -> Result<Vec<MatchScore>, Blip2Error> {
+    let row = member.rows(&[text]).map_err(Blip2Error::of_item)?;
+    let [patches, width] = member.patch_shape();
+    let mut scores = Vec::new();
+    let photos: Vec<_> = photos.into_iter().collect();
+    // In parts, so that a long list does not need as much memory.
+    for part in photos.chunks(PART) {
+        let other = part.iter().find(|photo| photo.len() != patches * width);
+        if let Some(photo) = other {
+            let (image, other) = (photo.len(), patches * width);
+            return Err(Blip2Error::Incomparable { image, other });
+        }
+        let data = TensorData::new(part.concat(), [part.len(), patches, width]);
+        let seen = Tensor::from_data(data, &member.loaded().device);
+        scores.extend(member.match_rows(seen, &row.repeated(part.len())?)?);
+    }
+    Ok(scores)
+}
+
+pub(crate) fn similarity_encoded<'p, M: Compares>(
+    member: &M,
+    photos: impl IntoIterator<Item = &'p EncodedPhoto>,
+    text: &str,
+) -> Result<Vec<f32>, Blip2Error> {
+    let text = alone(embed_text_batch(member, [text]))?;
+    let photos = photos.into_iter();
+    photos
+        .map(|photo| photo.embedding.similarity(&text))
+        .collect()
+}
+
+/// Gives a member that compares pictures with texts its verbs.
+macro_rules! comparing {
+    ($member:ident) => {
+        impl $member {
+            /// The probability that a text describes a picture, between 0 and 1: the matching
+            /// head's, which reads both together.
+            ///
+            /// # Errors
+            ///
+            /// For an empty text, one that spells out a special token or has more tokens than the
+            /// model has positions, and whatever goes wrong with the picture.
+            pub fn match_probability<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                text: &str,
+            ) -> Result<f32, crate::Blip2Error> {
+                let scores = self.match_batch([(image, text)]);
+                Ok(crate::verbs::alone(scores)?.probability)
+            }
+
+            /// How well each text describes its picture. Each score is what the pair alone gets.
+            ///
+            /// # Errors
+            ///
+            /// As [`match_probability`](Self::match_probability); the first fault fails the batch,
+            /// and [`Item`](crate::Blip2Error::Item) says whose it is.
+            pub fn match_batch<'a, P: Into<crate::Picture<'a>>, T: AsRef<str>>(
+                &self,
+                pairs: impl IntoIterator<Item = (P, T)>,
+            ) -> Result<Vec<crate::MatchScore>, crate::Blip2Error> {
+                crate::verbs::comparing::match_batch(self, pairs)
+            }
+
+            /// How well one text describes pictures that were encoded before.
+            ///
+            /// # Errors
+            ///
+            /// As [`match_probability`](Self::match_probability), and if a model of another size
+            /// encoded a picture.
+            pub fn match_encoded<'p>(
+                &self,
+                photos: impl IntoIterator<Item = &'p crate::EncodedPhoto>,
+                text: &str,
+            ) -> Result<Vec<crate::MatchScore>, crate::Blip2Error> {
+                let patches = photos.into_iter().map(|photo| photo.patches.as_slice());
+                crate::verbs::comparing::match_patches(self, patches, text)
+            }
+
+            /// How similar a picture and a text are, between −1 and 1: the largest cosine of the
+            /// picture's vectors with the text's.
+            ///
+            /// # Errors
+            ///
+            /// As [`match_probability`](Self::match_probability).
+            pub fn similarity<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+                text: &str,
+            ) -> Result<f32, crate::Blip2Error> {
+                crate::verbs::alone(self.similarity_batch([(image, text)]))
+            }
+
+            /// How similar each picture and its text are. Each number is what the pair alone gets.
+            ///
+            /// # Errors
+            ///
+            /// As [`match_batch`](Self::match_batch).
+            pub fn similarity_batch<'a, P: Into<crate::Picture<'a>>, T: AsRef<str>>(
+                &self,
+                pairs: impl IntoIterator<Item = (P, T)>,
+            ) -> Result<Vec<f32>, crate::Blip2Error> {
+                crate::verbs::comparing::similarity_batch(self, pairs)
+            }
+
+            /// How similar one text is to pictures that were encoded before.
+            ///
+            /// # Errors
+            ///
+            /// As [`similarity`](Self::similarity), and if a model of another size encoded a
+            /// picture.
+            pub fn similarity_encoded<'p>(
+                &self,
+                photos: impl IntoIterator<Item = &'p crate::EncodedPhoto>,
+                text: &str,
+            ) -> Result<Vec<f32>, crate::Blip2Error> {
+                crate::verbs::comparing::similarity_encoded(self, photos, text)
+            }
+
+            /// Encodes a picture once for everything that retrieval does with it.
+            ///
+            /// # Errors
+            ///
+            /// Whatever goes wrong with the picture.
+            pub fn encode<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+            ) -> Result<crate::EncodedPhoto, crate::Blip2Error> {
+                crate::verbs::alone(self.encode_batch([image]))
+            }
+
+            /// Encodes many pictures. Each is what the picture alone gives.
+            ///
+            /// # Errors
+            ///
+            /// As [`encode`](Self::encode); the first fault fails the batch, and
+            /// [`Item`](crate::Blip2Error::Item) says whose it is.
+            pub fn encode_batch<'a, P: Into<crate::Picture<'a>>>(
+                &self,
+                images: impl IntoIterator<Item = P>,
+            ) -> Result<Vec<crate::EncodedPhoto>, crate::Blip2Error> {
+                crate::verbs::comparing::encode_batch(self, images)
+            }
+        }
+    };
+}
+pub(crate) use comparing;
+
+/// Gives a member that embeds pictures its verbs; `batch` embeds many.
+macro_rules! embedding_images {
+    ($member:ident, $batch:path) => {
+        impl $member {
+            /// A picture in the space that it shares with texts.
+            ///
+            /// # Errors
+            ///
+            /// Whatever goes wrong with the picture.
+            pub fn embed_image<'a>(
+                &self,
+                image: impl Into<crate::Picture<'a>>,
+            ) -> Result<crate::ImageEmbedding, crate::Blip2Error> {
+                crate::verbs::alone(self.embed_image_batch([image]))
+            }
+
+            /// Many pictures in the space that they share with texts. Each is what the picture alone
+            /// gives.
+            ///
+            /// # Errors
+            ///
+            /// As [`embed_image`](Self::embed_image); the first fault fails the batch, and
+            /// [`Item`](crate::Blip2Error::Item) says whose it is.
+            pub fn embed_image_batch<'a, P: Into<crate::Picture<'a>>>(
+                &self,
+                images: impl IntoIterator<Item = P>,
+            ) -> Result<Vec<crate::ImageEmbedding>, crate::Blip2Error> {
+                $batch(self, images)
+            }
+        }
+    };
+}
+pub(crate) use embedding_images;
+
+/// Gives a member that embeds texts its verbs; `batch` embeds many.
+macro_rules! embedding_texts {
+    ($member:ident, $batch:path) => {
+        impl $member {
+            /// A text in the space that it shares with pictures.
+            ///
+            /// # Errors
+            ///
+            /// For an empty text, one that spells out a special token or has more tokens than the
+            /// model has positions.
+            pub fn embed_text(
+                &self,
+                text: &str,
+            ) -> Result<crate::TextEmbedding, crate::Blip2Error> {
+                crate::verbs::alone(self.embed_text_batch([text]))
+            }
+
+            /// Many texts in the space that they share with pictures. Each is what the text alone
+            /// gives.
+            ///
+            /// # Errors
+            ///
+            /// As [`embed_text`](Self::embed_text); the first fault fails the batch, and
+            /// [`Item`](crate::Blip2Error::Item) says whose it is.
+            pub fn embed_text_batch<T: AsRef<str>>(
+                &self,
+                texts: impl IntoIterator<Item = T>,
+            ) -> Result<Vec<crate::TextEmbedding>, crate::Blip2Error> {
+                $batch(self, texts)
+            }
+        }
+    };
+}
+pub(crate) use embedding_texts;

@@ -1,0 +1,45 @@
+//! The verbs, written once for every member that answers, describes or compares.
+//!
+//! A member says in [`Writer`], [`Answers`], [`Describes`] or [`Compares`] how it reads and
+//! writes; the forms of each verb (alone, with options, in a batch, for each, on a picture already
+//! seen, streamed) are here.
+
+mod alone;
+mod answer;
+mod answering;
+pub(crate) mod ask;
+pub(crate) mod comparing;
+pub(crate) mod describing;
+mod each;
+mod grammar;
+mod options;
+mod picture;
+pub(crate) mod rank;
+mod run;
+mod seen;
+mod stage;
+mod stream;
+mod token;
+pub(crate) mod typed;
+mod writer;
+
+pub(crate) use alone::alone;
+pub use answer::{Answer, Timings};
+pub(crate) use answering::answering;
+pub use comparing::Compares;
+pub(crate) use comparing::{comparing, embedding_images, embedding_texts};
+pub(crate) use describing::describing;
+pub use grammar::Grammar;
+pub use options::Options;
+pub use picture::Picture;
+pub(crate) use rank::TOGETHER;
+pub use rank::{RankOptions, Ranked};
+pub(crate) use run::{decode, or_stopped, run_made};
+pub use seen::Seen;
+pub(crate) use seen::looking;
+pub(crate) use stage::{Started, Timed, go_on, stage};
+pub use stream::AnswerStream;
+pub use token::Token;
+pub use typed::{Typed, TypedAnswer};
+pub(crate) use writer::Writer;
+pub use writer::{Answers, Describes};

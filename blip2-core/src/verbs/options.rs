@@ -1,0 +1,170 @@
+//! What a call may ask for beside its question.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use blip2_lm::generate::{
+    CancelToken, GenerationConfig, Generator, NextTokens, Position, TokenConstraint, TokenDecoder,
+};
+
+use crate::{Blip2Error, text::Template};
+
+/// Options of one call: how to generate, another template, a way to cancel, a deadline, a
+/// constraint.
+///
+/// ```
+/// use blip2_core::{GenerationConfig, Options};
+///
+/// let options = Options::default()
+///     .generation(GenerationConfig { num_beams: 5, ..Default::default() })
+///     .template("Q: {} A:".parse()?);
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Options {
+    pub(crate) generation: Option<GenerationConfig>,
+    pub(crate) template: Option<Template>,
+    pub(crate) cancel: CancelToken,
+    timeout: Option<Duration>,
+    pub(crate) constraint: Option<Arc<dyn TokenConstraint>>,
+}
+
+impl Options {
+    /// Generates with these arguments in place of the pipeline's.
+    ///
+    /// Where they name no end tokens, the checkpoint's hold.
+    #[must_use]
+    pub fn generation(mut self, generation: GenerationConfig) -> Self {
+        self.generation = Some(generation);
+        self
+    }
+
+    /// Puts questions into this template in place of the pipeline's.
+    #[must_use]
+    pub fn template(mut self, template: Template) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    /// Stops when `cancel`, or a clone of it, is cancelled; what was generated so far is returned,
+    /// with [`FinishReason::Cancelled`](crate::FinishReason::Cancelled).
+    ///
+    /// It is looked at before each stage (preparing the picture, the image encoder, the Q-Former,
+    /// the prompt) and before each token. Of a call that was stopped before its first token the
+    /// text is empty.
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Stops at `deadline`, as [`cancel`](Self::cancel) does, with
+    /// [`FinishReason::Deadline`](crate::FinishReason::Deadline). Of several deadlines the earliest
+    /// holds; a token that is given later replaces them.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Instant) -> Self {
+        self.cancel = self.cancel.until(deadline);
+        self
+    }
+
+    /// Stops so long after the call began, as at a [`deadline`](Self::deadline).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Lets `constraint` decide which tokens may come.
+    #[must_use]
+    pub fn constraint(mut self, constraint: impl TokenConstraint + 'static) -> Self {
+        self.constraint = Some(Arc::new(constraint));
+        self
+    }
+
+    /// Lets a closure decide which tokens may come; what it answers must depend on the position
+    /// alone.
+    ///
+    /// ```
+    /// use blip2_core::{Options, generate::NextTokens};
+    ///
+    /// // Nothing but even ids.
+    /// let options = Options::default().constraint_fn(|at| {
+    ///     NextTokens::Only((4..100).filter(|id| id % 2 == 0 && !at.generated().contains(id)).collect())
+    /// });
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn constraint_fn(
+        self,
+        next_tokens: impl Fn(Position<'_>) -> NextTokens + Send + Sync + 'static,
+    ) -> Self {
+        self.constraint(Closure(next_tokens))
+    }
+}
+
+/// A constraint that is a closure.
+struct Closure<F>(F);
+
+impl<F: Fn(Position<'_>) -> NextTokens + Send + Sync> TokenConstraint for Closure<F> {
+    fn next_tokens(&self, at: Position<'_>, _scores: &mut [f32]) -> NextTokens {
+        (self.0)(at)
+    }
+}
+
+impl Options {
+    /// The options of a call that begins now.
+    pub(crate) fn begun(&self) -> Self {
+        let mut begun = self.clone();
+        // A timeout beyond the clock's end is none.
+        let end = begun.timeout.take();
+        if let Some(end) = end.and_then(|timeout| Instant::now().checked_add(timeout)) {
+            begun.cancel = begun.cancel.until(end);
+        }
+        begun
+    }
+
+    /// A call's arguments: its own, with end tokens and stop strings of `usual` where they name
+    /// none, or else `usual`.
+    pub(crate) fn generation_over(&self, usual: &GenerationConfig) -> GenerationConfig {
+        let Some(own) = &self.generation else {
+            return usual.clone();
+        };
+        let mut config = own.clone();
+        if config.eos_token_id.is_empty() {
+            config.eos_token_id.clone_from(&usual.eos_token_id);
+        }
+        if config.stop_strings.is_empty() {
+            config.stop_strings.clone_from(&usual.stop_strings);
+        }
+        config
+    }
+
+    /// A generator by these arguments, and by the call's constraint and token to cancel it.
+    pub(crate) fn generator(
+        &self,
+        config: GenerationConfig,
+        decoder: Arc<dyn TokenDecoder>,
+    ) -> Result<Generator<'static>, Blip2Error> {
+        let generator = Generator::new(config)?
+            .token_decoder(decoder)
+            .cancel_token(self.cancel.clone());
+        Ok(match &self.constraint {
+            Some(constraint) => generator.constraint(constraint.clone()),
+            None => generator,
+        })
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("generation", &self.generation)
+            .field("template", &self.template)
+            .field("timeout", &self.timeout)
+            .field("constraint", &self.constraint.is_some())
+            .finish_non_exhaustive()
+    }
+}

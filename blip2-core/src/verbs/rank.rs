@@ -1,0 +1,269 @@
+//! Which of given answers a model finds likeliest.
+
+use std::cmp::Ordering;
+
+use blip2_lm::generate::CancelToken;
+use serde::{Deserialize, Serialize};
+
+use super::{Answers, Options, Picture, Seen, alone};
+use crate::{
+    Blip2Error,
+    text::{Template, check_candidates},
+};
+
+/// How many candidates run together, of all prompts: more are scored in several turns.
+pub(crate) const TOGETHER: usize = 256;
+
+/// A candidate answer and how likely the model finds it.
+///
+/// Displays as its text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Ranked {
+    /// The candidate.
+    pub text: String,
+    /// Its place among the candidates that were given.
+    pub index: usize,
+    /// What candidates are ranked by: the natural log-probability of exactly this answer, the sum
+    /// over its tokens; of [length-normalised](RankOptions::length_normalized) ranking their mean.
+    pub score: f32,
+    /// The candidate's share of the probability that all candidates have together, in [0, 1]: the
+    /// softmax of the scores.
+    pub share: f32,
+    /// The log-probability of each token, the end token included if it counts.
+    pub logprobs: Vec<f32>,
+}
+
+impl std::fmt::Display for Ranked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// How candidates are ranked.
+#[derive(Debug, Clone, Default)]
+pub struct RankOptions {
+    length_normalized: bool,
+    open_ended: bool,
+    template: Option<Template>,
+    cancel: CancelToken,
+}
+
+impl RankOptions {
+    /// Ranks by the mean of the tokens' log-probabilities in place of their sum, so that long
+    /// candidates are not at a disadvantage. The sum is what LAVIS ranks by, and the probability
+    /// that the model would give exactly that answer.
+    #[must_use]
+    pub fn length_normalized(mut self, length_normalized: bool) -> Self {
+        self.length_normalized = length_normalized;
+        self
+    }
+
+    /// Leaves out the end token behind a candidate, so that `1` is as likely as all answers that
+    /// begin with it. By default it counts, as in LAVIS.
+    #[must_use]
+    pub fn open_ended(mut self, open_ended: bool) -> Self {
+        self.open_ended = open_ended;
+        self
+    }
+
+    /// Puts questions into this template in place of the pipeline's.
+    #[must_use]
+    pub fn template(mut self, template: Template) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    /// Stops before the next stage, or the next part of many candidates, when `cancel` is cancelled
+    /// or its [deadline](CancelToken::until) has passed: with [`Blip2Error::Cancelled`] or
+    /// [`Blip2Error::Deadline`], since half a ranking is none.
+    #[must_use]
+    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+}
+
+impl RankOptions {
+    /// The likeliest first, by the log-probabilities of each text's tokens.
+    pub(crate) fn rank(&self, texts: &[&str], logprobs: Vec<Vec<f32>>) -> Vec<Ranked> {
+        let scored = texts.iter().zip(logprobs).enumerate();
+        let mut ranked: Vec<Ranked> = scored
+            .map(|(index, (text, logprobs))| {
+                let sum: f32 = logprobs.iter().sum();
+                Ranked {
+                    text: text.to_string(),
+                    index,
+                    score: match self.length_normalized {
+                        true => sum / logprobs.len() as f32,
+                        false => sum,
+                    },
+                    share: 0.0,
+                    logprobs,
+                }
+            })
+            .collect();
+        sort(&mut ranked);
+        ranked
+    }
+
+    /// The token behind a candidate, where its end counts.
+    pub(crate) fn end(&self, ends: &[u32]) -> Option<u32> {
+        ends.first().copied().filter(|_| !self.open_ended)
+    }
+}
+
+/// Ranks the same candidates as answers to many questions about pictures.
+pub(crate) fn rank_batch<'a, W: Answers, P: Into<Picture<'a>>, Q: AsRef<str>>(
+    writer: &W,
+    pairs: impl IntoIterator<Item = (P, Q)>,
+    candidates: &[impl AsRef<str>],
+    options: &RankOptions,
+) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
+    let (pictures, questions): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let pictures: Vec<Picture<'a>> = pictures.into_iter().map(Into::into).collect();
+    let candidates = Candidates::new(writer, &questions, candidates, options)?;
+    if pictures.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (looked, _) = writer.look_at(&pictures, &options.cancel)?;
+    candidates.rank(writer, &looked, options)
+}
+
+impl<P: Answers> Seen<P> {
+    /// Ranks candidate answers to a question about the picture, as `rank` of the model.
+    ///
+    /// # Errors
+    ///
+    /// As `rank` of the model.
+    pub fn rank(
+        &self,
+        question: &str,
+        candidates: &[impl AsRef<str>],
+    ) -> Result<Vec<Ranked>, Blip2Error> {
+        self.rank_with(question, candidates, &RankOptions::default())
+    }
+
+    /// [`rank`](Self::rank) with options.
+    ///
+    /// # Errors
+    ///
+    /// As `rank` of the model.
+    pub fn rank_with(
+        &self,
+        question: &str,
+        candidates: &[impl AsRef<str>],
+        options: &RankOptions,
+    ) -> Result<Vec<Ranked>, Blip2Error> {
+        alone(self.rank_batch([question], candidates, options))
+    }
+
+    /// Ranks the same candidates as answers to many questions about the picture.
+    ///
+    /// # Errors
+    ///
+    /// As `rank_batch` of the model.
+    pub fn rank_batch<Q: AsRef<str>>(
+        &self,
+        questions: impl IntoIterator<Item = Q>,
+        candidates: &[impl AsRef<str>],
+        options: &RankOptions,
+    ) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
+        let questions: Vec<Q> = questions.into_iter().collect();
+        let candidates = Candidates::new(self.member(), &questions, candidates, options)?;
+        if questions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let looked = self.member().repeat(self.looked(), questions.len());
+        candidates.rank(self.member(), &looked, options)
+    }
+
+    /// The likeliest of the candidates as an answer to a question about the picture.
+    ///
+    /// # Errors
+    ///
+    /// As `rank` of the model.
+    pub fn ask_one_of(
+        &self,
+        question: &str,
+        candidates: &[impl AsRef<str>],
+    ) -> Result<Ranked, Blip2Error> {
+        self.ask_one_of_with(question, candidates, &RankOptions::default())
+    }
+
+    /// [`ask_one_of`](Self::ask_one_of) with options.
+    ///
+    /// # Errors
+    ///
+    /// As `rank` of the model.
+    pub fn ask_one_of_with(
+        &self,
+        question: &str,
+        candidates: &[impl AsRef<str>],
+        options: &RankOptions,
+    ) -> Result<Ranked, Blip2Error> {
+        alone(self.rank_with(question, candidates, options))
+    }
+}
+
+/// Candidates for each of some prompts.
+struct Candidates<'c, P> {
+    prompts: Vec<P>,
+    texts: Vec<&'c str>,
+    /// For each prompt, the tokens of each candidate.
+    tokens: Vec<Vec<Vec<u32>>>,
+}
+
+impl<'c, P> Candidates<'c, P> {
+    /// Each prompt is read once, whatever the number of candidates.
+    fn new<W: Answers<Prompt = P>>(
+        writer: &W,
+        questions: &[impl AsRef<str>],
+        texts: &'c [impl AsRef<str>],
+        options: &RankOptions,
+    ) -> Result<Self, Blip2Error> {
+        let texts = check_candidates(texts, writer.tokenizer())?;
+        let end = options.end(&writer.end_tokens(&Options::default()));
+        let (mut prompts, mut tokens) = (Vec::new(), Vec::new());
+        for (index, question) in questions.iter().enumerate() {
+            let prompt = writer.question(question.as_ref(), options.template.as_ref());
+            let prompt = prompt.map_err(|error| Blip2Error::item(index, error))?;
+            let of = |text: &&str| -> Result<Vec<u32>, Blip2Error> {
+                let mut ids = writer.continuation(&prompt, text)?;
+                ids.extend(end);
+                Ok(ids)
+            };
+            tokens.push(texts.iter().map(of).collect::<Result<_, _>>()?);
+            prompts.push(prompt);
+        }
+        Ok(Self {
+            prompts,
+            texts,
+            tokens,
+        })
+    }
+
+    fn rank<W: Answers<Prompt = P>>(
+        &self,
+        writer: &W,
+        looked: &W::Looked,
+        options: &RankOptions,
+    ) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
+        let scored = writer.score(looked, &self.prompts, &self.tokens, &options.cancel)?;
+        let ranked = scored.into_iter();
+        Ok(ranked
+            .map(|logprobs| options.rank(&self.texts, logprobs))
+            .collect())
+    }
+}
+
+/// Puts the likeliest first, and says what share each has.
+fn sort(ranked: &mut [Ranked]) {
+    ranked.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal));
+    let largest = ranked.first().map_or(0.0, |best| best.score);
+    let weight = |score: f32| f64::from(score - largest).exp();
+    let all: f64 = ranked.iter().map(|ranked| weight(ranked.score)).sum();
+    for ranked in ranked {
+        ranked.share = (weight(ranked.score) / all) as f32;
+    }
+}

@@ -1,0 +1,100 @@
+//! Stages with their times, which a call that is stopped does not begin.
+
+use std::time::{Duration, Instant};
+
+use blip2_lm::{
+    LmError,
+    generate::{CancelToken, DecodeSession, FinishReason, Generator, Logits},
+};
+use burn::tensor::Device;
+
+use crate::Blip2Error;
+
+/// Refuses to go on with a call that was stopped.
+pub(crate) fn go_on(cancel: &CancelToken) -> Result<(), Blip2Error> {
+    match cancel.reason() {
+        None => Ok(()),
+        Some(FinishReason::Deadline) => Err(Blip2Error::Deadline),
+        Some(_) => Err(Blip2Error::Cancelled),
+    }
+}
+
+/// Runs a stage inside a span and takes its time, the device's work included; not of a call that
+/// was stopped.
+pub(crate) fn stage<T>(
+    device: &Device,
+    cancel: &CancelToken,
+    name: &'static str,
+    time: &mut Option<Duration>,
+    run: impl FnOnce() -> Result<T, Blip2Error>,
+) -> Result<T, Blip2Error> {
+    go_on(cancel)?;
+    let _span = tracing::info_span!("stage", name).entered();
+    let start = Instant::now();
+    let result = run()?;
+    // A GPU computes behind our back; without this its time would count for a later stage.
+    // Should it fail, the next read of a result reports that.
+    let _ = device.sync();
+    *time = Some(start.elapsed());
+    Ok(result)
+}
+
+/// A decode that is ready to run.
+pub struct Started<'p> {
+    pub(crate) session: Timed<'p>,
+    pub(crate) histories: Vec<Vec<u32>>,
+    pub(crate) generator: Generator<'static>,
+}
+
+/// A session that takes the time of its prefill and of its later steps.
+pub(crate) struct Timed<'p> {
+    session: Box<dyn DecodeSession<Error = LmError> + Send + 'p>,
+    pub(super) prefill: Duration,
+    pub(super) decode: Duration,
+}
+
+impl<'p> Timed<'p> {
+    /// `before` is the time that preparing the prompt took already.
+    pub(crate) fn new(
+        session: impl DecodeSession<Error = LmError> + Send + 'p,
+        before: Duration,
+    ) -> Self {
+        Self {
+            session: Box::new(session),
+            prefill: before,
+            decode: Duration::ZERO,
+        }
+    }
+}
+
+impl DecodeSession for Timed<'_> {
+    type Error = LmError;
+
+    fn vocab_size(&self) -> usize {
+        self.session.vocab_size()
+    }
+
+    fn rows(&self) -> usize {
+        self.session.rows()
+    }
+
+    fn prefill(&mut self) -> Result<Logits, LmError> {
+        let _span = tracing::info_span!("stage", name = "prefill").entered();
+        let start = Instant::now();
+        let logits = self.session.prefill();
+        self.prefill += start.elapsed();
+        logits
+    }
+
+    fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
+        let _span = tracing::info_span!("stage", name = "decode").entered();
+        let start = Instant::now();
+        let logits = self.session.step(parents, tokens);
+        self.decode += start.elapsed();
+        logits
+    }
+
+    fn remaining_positions(&self) -> Option<usize> {
+        self.session.remaining_positions()
+    }
+}

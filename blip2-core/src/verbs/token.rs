@@ -1,0 +1,46 @@
+//! The tokens of an answer.
+
+use blip2_io::Tokenizer;
+use serde::{Deserialize, Serialize};
+
+/// A token that a model wrote. Displays as its text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// Its text as it stands behind the token before it, with the space that it brings; nothing for
+    /// a special token such as the one that ends an answer. Where a character takes several tokens,
+    /// its parts are U+FFFD.
+    pub text: String,
+    /// Its natural log-probability in the model's own distribution.
+    pub log_prob: f32,
+}
+
+impl std::fmt::Display for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+/// Tokens with their texts.
+pub(super) fn tokens(ids: &[u32], logprobs: &[f32], tokenizer: &Tokenizer) -> Vec<Token> {
+    let mut before = None;
+    let each = ids.iter().zip(logprobs).map(|(&id, &log_prob)| {
+        let text = text(tokenizer, before, id);
+        before = Some(id);
+        Token { id, text, log_prob }
+    });
+    each.collect()
+}
+
+/// A token's text behind the one before it: a decoder drops the space of what comes first.
+fn text(tokenizer: &Tokenizer, before: Option<u32>, id: u32) -> String {
+    let decode = |ids: &[u32]| tokenizer.decode(ids, true).unwrap_or_default();
+    let behind = before.and_then(|before| {
+        let both = decode(&[before, id]);
+        let first = decode(&[before]);
+        both.strip_prefix(first.as_str()).map(str::to_string)
+    });
+    behind.unwrap_or_else(|| decode(&[id]))
+}
