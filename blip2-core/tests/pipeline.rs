@@ -413,8 +413,7 @@ fn files_are_decoded_within_the_pipelines_limits() {
     let blip2 = pipeline("blip2_opt");
     assert_eq!(blip2.open(&path).unwrap(), picture(0));
 
-    let mut limits = ImageLimits::default();
-    limits.max_pixels = 100;
+    let limits = ImageLimits::default().with_max_pixels(100);
     let strict = DecodeOptions::default().with_limits(limits);
     let strict = Blip2Pipeline::builder(blip2_testing::fixture("blip2_opt")).decode_options(strict);
     let error = strict.load().unwrap().open(&path).unwrap_err().to_string();
