@@ -158,6 +158,8 @@ fn blip_text() {
         num_hidden_layers: 1,
         num_attention_heads: 4,
         encoder_hidden_size: 24,
+        bos_token_id: None,
+        sep_token_id: None,
         ..Default::default()
     };
     let table = "bert.embeddings.word_embeddings.weight";

@@ -66,7 +66,7 @@ pub(crate) enum Positions {
     /// Queries and keys are rotated by angles that grow with the position (Su et al., 2021).
     Rotary {
         /// How angles grow, and how they are stretched to longer texts.
-        rope: RopeParameters,
+        rope: Box<RopeParameters>,
         /// The longest text that the configuration names.
         longest: usize,
     },

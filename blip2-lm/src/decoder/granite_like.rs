@@ -33,7 +33,7 @@ fn granite() -> Description {
         head_dim: HEAD_DIM,
         context: Some(16),
         positions: Positions::Rotary {
-            rope: RopeParameters::default(),
+            rope: Box::new(RopeParameters::default()),
             longest: 16,
         },
         forward_counts_padding: true,

@@ -37,7 +37,7 @@ impl Described for LlamaConfig {
             head_dim: self.head_dim,
             context: (!stretches).then_some(self.max_position_embeddings),
             positions: Positions::Rotary {
-                rope: self.rope_parameters.clone(),
+                rope: Box::new(self.rope_parameters.clone()),
                 longest: self.max_position_embeddings,
             },
             forward_counts_padding: true,
