@@ -161,7 +161,7 @@ fn json_holds_everything_about_an_answer() {
     assert_eq!(answer["text"], "red");
     assert_eq!(answer["finish_reason"], "eos");
     let tokens = answer["tokens"].as_array().unwrap();
-    assert_eq!(tokens[0]["text"], "red");
+    assert_eq!(tokens[0]["text"].as_str().unwrap().trim(), "red");
     for token in tokens {
         assert!(token["id"].is_number() && token["log_prob"].as_f64().unwrap() <= 0.0);
     }
