@@ -61,7 +61,7 @@ fn whole(stream: blip2_core::AnswerStream<'_>) -> String {
 fn questions_and_captions_are_streamed_as_they_are_answered() {
     let options = Options::default().generation(GenerationConfig {
         max_new_tokens: Some(5),
-        ..Default::default()
+        ..GenerationConfig::default()
     });
     for name in ["blip2_opt", "blip2_t5"] {
         let (blip2, image) = (pipeline(name), picture(2));
@@ -334,7 +334,7 @@ fn a_deadline_ends_an_answer_with_what_there_is() {
     let config = GenerationConfig {
         max_new_tokens: Some(60),
         min_new_tokens: Some(60),
-        ..Default::default()
+        ..GenerationConfig::default()
     };
     let seen = blip2.look(&picture(5)).unwrap();
     // A constraint that takes its time: three tokens at most before the deadline.
@@ -482,7 +482,7 @@ fn retrieval_of_both_generations_has_the_same_forms() {
 
 #[test]
 fn bytes_are_decoded_within_the_limits() {
-    use blip2_core::image::{DecodeOptions, ImageLimits};
+    use blip2_core::preprocessing::{DecodeOptions, ImageLimits};
 
     let mut png = std::io::Cursor::new(Vec::new());
     picture(0)
@@ -491,12 +491,8 @@ fn bytes_are_decoded_within_the_limits() {
     let png = png.into_inner();
     assert_eq!(pipeline("blip2_opt").decode(&png).unwrap(), picture(0));
     assert_eq!(answerer().decode(&png).unwrap(), picture(0));
-    let mut limits = ImageLimits::default();
-    limits.max_pixels = 100;
-    let strict = DecodeOptions {
-        limits,
-        ..DecodeOptions::default()
-    };
+    let limits = ImageLimits::default().with_max_pixels(100);
+    let strict = DecodeOptions::default().with_limits(limits);
     let strict = Blip2Retrieval::builder(fixture("blip2_itr")).decode_options(strict);
     let error = strict.load().unwrap().decode(&png).unwrap_err();
     assert!(matches!(error, Blip2Error::Image(_)), "{error}");

@@ -6,7 +6,7 @@ use blip2_io::{
     CheckpointFolder, ErrorKind,
     config::{Ability, ModelKind, TextConfig},
 };
-use blip2_testing::{assert_says, f32s, fixture, folder, safetensors, text};
+use blip2_testing::{assert_says, f32s, folder, safetensors, text};
 use serde_json::Value;
 
 fn open(files: &[(&str, &str)]) -> (tempfile::TempDir, CheckpointFolder) {

@@ -92,16 +92,16 @@ fn language_model(config: TextConfig) -> impl Fn(&Weights<'_>) -> LanguageModel 
 #[test]
 fn opt() {
     let config = |tie_word_embeddings| {
-        language_model(TextConfig::Opt(OptConfig {
-            vocab_size: VOCAB,
-            hidden_size: WIDTH,
-            word_embed_proj_dim: WIDTH,
-            num_hidden_layers: 1,
-            num_attention_heads: 4,
-            ffn_dim: 64,
-            tie_word_embeddings,
-            ..Default::default()
-        }))
+        language_model(TextConfig::Opt(
+            OptConfig::default()
+                .with_vocab_size(VOCAB)
+                .with_hidden_size(WIDTH)
+                .with_word_embed_proj_dim(WIDTH)
+                .with_num_hidden_layers(1)
+                .with_num_attention_heads(4)
+                .with_ffn_dim(64)
+                .with_tie_word_embeddings(tie_word_embeddings),
+        ))
     };
     let table = "model.decoder.embed_tokens.weight";
     check(table, None, None, config(true));
@@ -112,17 +112,17 @@ fn opt() {
 #[test]
 fn llama() {
     let config = |tie_word_embeddings| {
-        language_model(TextConfig::Llama(LlamaConfig {
-            vocab_size: VOCAB,
-            hidden_size: WIDTH,
-            intermediate_size: 64,
-            num_hidden_layers: 1,
-            num_attention_heads: 4,
-            num_key_value_heads: 2,
-            head_dim: 8,
-            tie_word_embeddings,
-            ..Default::default()
-        }))
+        language_model(TextConfig::Llama(
+            LlamaConfig::default()
+                .with_vocab_size(VOCAB)
+                .with_hidden_size(WIDTH)
+                .with_intermediate_size(64)
+                .with_num_hidden_layers(1)
+                .with_num_attention_heads(4)
+                .with_num_key_value_heads(2)
+                .with_head_dim(8)
+                .with_tie_word_embeddings(tie_word_embeddings),
+        ))
     };
     let table = "model.embed_tokens.weight";
     check(table, None, None, config(true));
@@ -133,16 +133,16 @@ fn llama() {
 #[test]
 fn t5() {
     let config = || {
-        language_model(TextConfig::T5(T5Config {
-            vocab_size: VOCAB,
-            d_model: WIDTH,
-            d_kv: 8,
-            num_heads: 4,
-            d_ff: 64,
-            num_layers: 1,
-            num_decoder_layers: 1,
-            ..Default::default()
-        }))
+        language_model(TextConfig::T5(
+            T5Config::default()
+                .with_vocab_size(VOCAB)
+                .with_d_model(WIDTH)
+                .with_d_kv(8)
+                .with_num_heads(4)
+                .with_d_ff(64)
+                .with_num_layers(1)
+                .with_num_decoder_layers(1),
+        ))
     };
     // T5's checkpoint says whether the head is tied.
     check("shared.weight", None, Some("lm_head.weight"), config());
@@ -151,17 +151,15 @@ fn t5() {
 
 #[test]
 fn blip_text() {
-    let config = BlipTextConfig {
-        vocab_size: VOCAB,
-        hidden_size: WIDTH,
-        intermediate_size: 64,
-        num_hidden_layers: 1,
-        num_attention_heads: 4,
-        encoder_hidden_size: 24,
-        bos_token_id: None,
-        sep_token_id: None,
-        ..Default::default()
-    };
+    let config = BlipTextConfig::default()
+        .with_vocab_size(VOCAB)
+        .with_hidden_size(WIDTH)
+        .with_intermediate_size(64)
+        .with_num_hidden_layers(1)
+        .with_num_attention_heads(4)
+        .with_encoder_hidden_size(24)
+        .with_bos_token_id(None)
+        .with_sep_token_id(None);
     let table = "bert.embeddings.word_embeddings.weight";
     check(table, None, None, |weights| {
         BlipTextLmHeadModel::load(&config, weights).unwrap()

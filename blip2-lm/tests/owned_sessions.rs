@@ -58,28 +58,28 @@ fn owned_decodes_are_send_and_static() {
 }
 
 fn opt() -> TextConfig {
-    TextConfig::Opt(OptConfig {
-        vocab_size: 100,
-        hidden_size: 32,
-        word_embed_proj_dim: 32,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        ffn_dim: 64,
-        ..Default::default()
-    })
+    TextConfig::Opt(
+        OptConfig::default()
+            .with_vocab_size(100)
+            .with_hidden_size(32)
+            .with_word_embed_proj_dim(32)
+            .with_num_hidden_layers(2)
+            .with_num_attention_heads(4)
+            .with_ffn_dim(64),
+    )
 }
 
 fn t5() -> TextConfig {
-    TextConfig::T5(T5Config {
-        vocab_size: 100,
-        d_model: 32,
-        d_kv: 8,
-        num_heads: 4,
-        d_ff: 64,
-        num_layers: 2,
-        num_decoder_layers: 2,
-        ..Default::default()
-    })
+    TextConfig::T5(
+        T5Config::default()
+            .with_vocab_size(100)
+            .with_d_model(32)
+            .with_d_kv(8)
+            .with_num_heads(4)
+            .with_d_ff(64)
+            .with_num_layers(2)
+            .with_num_decoder_layers(2),
+    )
 }
 
 fn model(config: &TextConfig) -> LanguageModel {

@@ -55,6 +55,7 @@ pub(crate) struct Description {
 
 /// How a model knows where a token stands.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant)] // a model has one
 pub(crate) enum Positions {
     /// A learned vector for each position is added to the embeddings.
     Learned {
