@@ -32,7 +32,7 @@ fn doubles(dims: &[usize]) -> u64 {
     2 * floats(dims)
 }
 
-/// The bytes of the keys and values of so many layers.
+/// The bytes of the keys and values of this number of layers.
 fn caches(keys: u64, layers: usize) -> u64 {
     keys.saturating_mul(2 * layers as u64).min(TOO_MUCH)
 }

@@ -40,14 +40,14 @@ impl Default for SearchOptions {
 }
 
 impl SearchOptions {
-    /// Returns at most so many pictures.
+    /// Returns at most `limit` pictures.
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Matches so many of the most similar pictures with the text.
+    /// Matches the `rerank` most similar pictures with the text.
     #[must_use]
     pub fn rerank(mut self, rerank: usize) -> Self {
         self.rerank = rerank;

@@ -170,7 +170,7 @@ impl Blip2Pipeline {
         cancel: &CancelToken,
     ) -> Result<Vec<Vec<Vec<f32>>>, Blip2Error> {
         let longest = tokens.iter().flatten().map(Vec::len).max().unwrap_or(1);
-        // Continuations take what so many beams would.
+        // Continuations take what as many beams would.
         let options = Options::default().generation(GenerationConfig {
             max_new_tokens: Some(longest),
             num_beams: tokens.first().map_or(1, Vec::len),
