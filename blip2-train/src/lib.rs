@@ -34,6 +34,7 @@ mod checkpoint;
 mod drawn;
 mod error;
 mod evaluate;
+mod files;
 mod first_stage;
 mod fresh;
 mod gradients;

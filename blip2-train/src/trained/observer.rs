@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use blip2_kernels::{LowRankData, PackedMatrix, TensorRequest, WeightSource};
 use burn::{module::ParamId, tensor::TensorData};
 
-use super::{Named, Names};
-use crate::TrainPlan;
+use super::plan::TrainPlan;
+use crate::names::{Named, Names};
 
 /// A source of weights that notes which parameter each tensor becomes, keeps trained ones as tensors,
 /// and adds adapters.
