@@ -7,9 +7,12 @@ use blip2_core::{
 use blip2_io::dataset::{Dataset, LoadedBatch};
 
 use crate::{
-    At, Losses, Objective, Scoring, TrainError, answer_all, device_of,
     drawn::{check_answers, drawn},
+    error::TrainError,
+    evaluate::{Scoring, answer_all},
     objective::{Batch, language_model_loss},
+    run::{At, Losses, Objective},
+    trained::device_of,
 };
 
 /// The language model's loss on a data set's answers and captions, and the score on another one's.

@@ -2,7 +2,7 @@
 
 use blip2_io::dataset::Example;
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// One of an example's answers, or captions, for its place in a batch.
 pub(crate) fn drawn(example: &Example, place: usize, seed: u64) -> Result<&str, TrainError> {

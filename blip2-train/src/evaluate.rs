@@ -7,7 +7,7 @@ use blip2_io::{dataset::Dataset, preprocessing::DecodeOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    TrainError,
+    error::TrainError,
     scores::{bleu, caption_words, cider_d, exact_match, vqa_accuracy},
 };
 

@@ -10,11 +10,12 @@ use blip2_io::{
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
-    At, Losses, Objective, Recall, TrainError, device_of,
     drawn::drawn,
+    error::TrainError,
     objective::{Pairs, first_stage_losses},
-    recall::{MAX_TOKENS, check},
-    trained::without_gradients,
+    recall::{MAX_TOKENS, Recall, check},
+    run::{At, Losses, Objective},
+    trained::{device_of, without_gradients},
 };
 
 /// The three losses of the first stage on a data set's captions (contrast, matching, generation), and

@@ -8,7 +8,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::{Names, TrainError};
+use crate::{error::TrainError, names::Names};
 
 /// The gradients of a loss, for every trained parameter that it depends on, each as one row.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +81,9 @@ impl Gradients {
         }
     }
 }
+
+/// The numbers of a parameter as one row, as the optimizer has them.
+pub(crate) type Row = Tensor<1>;
 
 /// Reads the gradients out of a model.
 pub(crate) struct Collector<'c> {

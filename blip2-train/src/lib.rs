@@ -36,6 +36,7 @@ mod checkpoint;
 mod drawn;
 mod error;
 mod evaluate;
+mod files;
 mod first_stage;
 mod fresh;
 mod gradients;

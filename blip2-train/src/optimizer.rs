@@ -6,13 +6,13 @@ use blip2_kernels::AdamWStep;
 use burn::{
     module::Module,
     optim::{AdamW as Rule, AdamWConfig, AdamWState, AdaptiveMomentumState, Optimizer},
-    tensor::Tensor,
 };
 
 use crate::{
-    Gradients, NamePattern, Named, TrainError, Trained,
-    names::{self, any_matches, within},
-    trained::vision_layer,
+    error::TrainError,
+    gradients::{Gradients, Row},
+    names::{self, NamePattern, Named, any_matches, within},
+    trained::{Trained, vision_layer},
 };
 
 /// AdamW (Loshchilov and Hutter, 2019) with the groups that BLIP-2's recipes make: no weight decay of
@@ -255,9 +255,6 @@ impl std::fmt::Debug for AdamW {
             .finish_non_exhaustive()
     }
 }
-
-/// A row of numbers that a parameter's state is kept in.
-pub(crate) type Row = Tensor<1>;
 
 #[cfg(test)]
 mod tests {

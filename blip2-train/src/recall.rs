@@ -12,7 +12,7 @@ use blip2_io::{
 };
 use burn::tensor::Tensor;
 
-use crate::{TrainError, device_of, scores::recall_at};
+use crate::{error::TrainError, scores::recall_at, trained::device_of};
 
 /// The tokens of a text that is trained on (`max_txt_len` of LAVIS).
 pub(crate) const MAX_TOKENS: usize = 32;

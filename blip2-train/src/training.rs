@@ -10,8 +10,11 @@ use blip2_kernels::{PackedMatrix, TensorRequest, WeightSource};
 use burn::tensor::{Device, TensorData};
 
 use crate::{
-    FreshWeights, Lora, LoraConfig, NamePattern, Selection, TrainError, TrainPlan, Trained,
-    names::within,
+    error::TrainError,
+    fresh::FreshWeights,
+    lora::{Lora, LoraConfig},
+    names::{NamePattern, Selection, within},
+    trained::{TrainPlan, Trained},
 };
 
 /// What of a checkpoint is to be trained.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Copies everything but weights, folders included.
 pub(super) fn copy_all_but_weights(from: &Path, to: &Path) -> Result<(), TrainError> {

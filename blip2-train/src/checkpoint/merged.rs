@@ -1,12 +1,22 @@
 //! The tensors of a checkpoint after training, adapters merged into their layers.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use blip2_core::Checkpoint;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::{Dtype, View};
 
-use super::TrainedValues;
+/// What training made.
+#[derive(Clone, Copy)]
+pub(crate) struct TrainedValues<'v> {
+    /// Parameters, adapters among them, by name.
+    pub(crate) values: &'v BTreeMap<String, TensorData>,
+    /// What the product of an adapter's matrices is multiplied by.
+    pub(crate) lora_scale: f64,
+}
 
 /// All tensors that are written: those of the checkpoint, and what it did not have, which is the first
 /// stage's head.

@@ -10,21 +10,14 @@ use burn::tensor::TensorData;
 use serde_json::Value;
 
 use crate::{
-    TrainError,
-    state::{save_tensors, write_file, write_tensors},
+    error::TrainError,
+    files::{save_tensors, write_file, write_tensors},
 };
+
+pub(crate) use merged::TrainedValues;
 
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
-
-/// What training made.
-#[derive(Clone, Copy)]
-pub(crate) struct TrainedValues<'v> {
-    /// Parameters, adapters among them, by name.
-    pub(crate) values: &'v BTreeMap<String, TensorData>,
-    /// What the product of an adapter's matrices is multiplied by.
-    pub(crate) lora_scale: f64,
-}
 
 /// Writes the checkpoint `base`, which is in the folder `source`, to `folder` with trained values in
 /// it, adapters merged.

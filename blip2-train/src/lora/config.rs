@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{NamePattern, TrainError, names::any_matches};
+use crate::{
+    error::TrainError,
+    names::{NamePattern, any_matches},
+};
 
 /// Which layers are adapted, and how (`LoraConfig` of PEFT; Hu et al., 2021).
 ///

@@ -6,10 +6,10 @@ use burn::tensor::TensorData;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
-use super::{Adapter, Lora, LoraConfig};
+use super::{Adapter, Lora, config::LoraConfig};
 use crate::{
-    TrainError,
-    state::{floats, write_file, write_tensors},
+    error::TrainError,
+    files::{floats, write_file, write_tensors},
 };
 
 /// What PEFT puts before the names of a model's modules.

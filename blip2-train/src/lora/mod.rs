@@ -1,7 +1,7 @@
 //! Low-rank adapters, as PEFT knows them.
 
 mod config;
-mod file;
+pub(crate) mod file;
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,9 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 pub use config::LoraConfig;
-pub(crate) use file::save;
 
 /// Adapters of a model: new ones, or saved ones.
 ///

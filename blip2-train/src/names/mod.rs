@@ -1,7 +1,6 @@
 //! Parameters by their Hugging Face names.
 
 mod nearest;
-mod observer;
 mod pattern;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,7 +11,6 @@ use burn::module::ParamId;
 pub use pattern::{NamePattern, Selection};
 
 pub(crate) use nearest::check;
-pub(crate) use observer::Observer;
 pub(crate) use pattern::{any_matches, within};
 
 /// A parameter of a model.
@@ -30,9 +28,9 @@ pub struct Named {
 /// The parameters of a model, as far as they are tensors of Burn: packed matrices are none.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
-    by_id: HashMap<ParamId, Named>,
+    pub(crate) by_id: HashMap<ParamId, Named>,
     /// Linear layers, packed or not.
-    layers: BTreeSet<String>,
+    pub(crate) layers: BTreeSet<String>,
 }
 
 impl Named {

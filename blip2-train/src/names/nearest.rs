@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::NamePattern;
-use crate::TrainError;
+use super::pattern::NamePattern;
+use crate::error::TrainError;
 
 /// As many names as help and do not hide the message.
 const SHOWN: usize = 3;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData, activation::log_softmax};
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// The contrastive loss of pictures and their texts, row by row, against all others of the batch
 /// (Li et al., 2023, section 3.2): each picture must find its text and each text its picture.

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// The label of a position that does not count.
 pub const IGNORED: i64 = -100;

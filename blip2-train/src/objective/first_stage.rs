@@ -4,8 +4,12 @@ use blip2_core::model::{Blip2ForPretraining, EncodedImages, PromptRows};
 use blip2_kernels::in_pool;
 use burn::tensor::Tensor;
 
-use super::{HardNegatives, IGNORED, contrastive_loss, cross_entropy, matching_loss};
-use crate::TrainError;
+use super::{
+    contrastive::contrastive_loss,
+    cross_entropy::{IGNORED, cross_entropy},
+    matching::{HardNegatives, matching_loss},
+};
+use crate::error::TrainError;
 
 /// Pictures and their texts, pair by pair.
 #[derive(Debug, Clone)]

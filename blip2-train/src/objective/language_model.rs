@@ -8,8 +8,8 @@ use blip2_kernels::in_pool;
 use blip2_lm::{Keep, LanguageModel};
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::cross_entropy;
-use crate::TrainError;
+use super::cross_entropy::cross_entropy;
+use crate::error::TrainError;
 
 /// Pictures, prompts about them, and what is to be written.
 ///

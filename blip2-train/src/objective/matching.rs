@@ -6,8 +6,8 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::cross_entropy;
-use crate::TrainError;
+use super::cross_entropy::cross_entropy;
+use crate::error::TrainError;
 
 /// For each pair of a batch another text and another picture that are easily taken for its own:
 /// drawn by how similar they are (Li et al., 2021). There is none where all others show the same, or

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::{module::Module, tensor::TensorData};
 
-use crate::Trained;
+use crate::trained::Trained;
 
 /// An exponential moving average of trained parameters: after each step it is
 /// `decay` times itself and `1 - decay` times the parameters. At the beginning, where it knows little,

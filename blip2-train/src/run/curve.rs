@@ -2,7 +2,7 @@
 
 use plotters::{coord::Shift, prelude::*};
 
-use super::Metrics;
+use super::record::{Metrics, Record};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Failure<'a> = DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>;
@@ -41,7 +41,7 @@ impl Metrics {
 
     fn smoothed(&self) -> Vec<(f64, f64)> {
         let size = self.records.len().div_ceil(POINTS).max(1);
-        let part = |records: &[super::Record]| {
+        let part = |records: &[Record]| {
             let count = records.len() as f64;
             let loss = records.iter().map(|record| record.loss).sum::<f64>() / count;
             let step = records.iter().map(|record| record.step as f64).sum::<f64>() / count;

@@ -6,8 +6,8 @@ use blip2_io::dataset::LoadedBatch;
 use blip2_kernels::recompute::Recompute;
 use burn::module::Module;
 
-use super::{At, Objective};
-use crate::{Gradients, TrainError, Trained};
+use super::objective::{At, Objective};
+use crate::{error::TrainError, gradients::Gradients, trained::Trained};
 
 /// The losses and gradients of a step's batches that were seen.
 #[derive(Default)]

@@ -3,7 +3,9 @@
 mod average;
 mod curve;
 mod gather;
+mod notes;
 mod objective;
+mod outcome;
 mod recipe;
 mod record;
 mod resume;
@@ -15,25 +17,12 @@ use burn::module::Module;
 
 pub use average::Average;
 pub use objective::{At, Losses, Objective};
+pub use outcome::Outcome;
 pub use recipe::Recipe;
 pub use record::{Metrics, Record, Score};
 pub use watch::Watch;
 
-use crate::{AdamW, TrainError, Trained};
-
-/// How a training ended.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Outcome<M> {
-    /// The model: the best that was evaluated, else the last.
-    pub trained: Trained<M>,
-    /// What was seen of each step and evaluation.
-    pub metrics: Metrics,
-    /// The best score, if the objective gives any.
-    pub best: Option<Score>,
-    /// Whether it ended because the score no longer rose.
-    pub stopped_early: bool,
-}
+use crate::{error::TrainError, optimizer::AdamW, trained::Trained};
 
 /// Trains until the recipe is through, or the score no longer rises.
 ///

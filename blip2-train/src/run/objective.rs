@@ -3,7 +3,7 @@
 use blip2_io::dataset::{Dataset, LoadedBatch};
 use burn::tensor::Tensor;
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// What is trained for: a loss, and perhaps a score.
 ///

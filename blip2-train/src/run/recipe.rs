@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Schedule, TrainError};
+use crate::{error::TrainError, schedule::Schedule};
 
 /// How a training goes: how long, how fast, what is kept.
 ///

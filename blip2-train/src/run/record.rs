@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{TrainError, state::write_file};
+use crate::{error::TrainError, files::write_file};
 
 /// A step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

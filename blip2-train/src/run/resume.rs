@@ -3,27 +3,14 @@
 use std::path::PathBuf;
 
 use burn::module::Module;
-use serde::{Deserialize, Serialize};
 
-use super::{Metrics, Score, Watch, steps::Run};
-use crate::{Progress, TrainError};
+use super::{record::Metrics, steps::Run, watch::Watch};
+use crate::{error::TrainError, state::Progress};
 
 /// The set of tensors of the exponential moving average.
 const AVERAGE: &str = "average";
 /// The set of tensors of the best model.
 const BEST: &str = "best";
-
-/// What a state says besides numbers of tensors.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Notes {
-    pub(super) epoch: u64,
-    /// How many batches of the epoch were seen.
-    pub(super) batch: usize,
-    pub(super) best: Option<Score>,
-    /// How many evaluations in a row were not better.
-    pub(super) waiting: usize,
-}
 
 impl<M: Module> Run<'_, M> {
     /// Goes on from the last state, if there is one.

@@ -9,11 +9,16 @@ use blip2_io::dataset::{DatasetError, LoadedBatch, Loader};
 use burn::{module::Module, tensor::TensorData};
 
 use super::{
-    At, Average, Metrics, Objective, Outcome, Recipe, Record, Score, Watch,
+    average::Average,
     gather::{Gathered, Means},
-    resume::Notes,
+    notes::Notes,
+    objective::{At, Objective},
+    outcome::Outcome,
+    recipe::Recipe,
+    record::{Metrics, Record, Score},
+    watch::Watch,
 };
-use crate::{AdamW, TrainError, Trained};
+use crate::{error::TrainError, optimizer::AdamW, trained::Trained};
 
 /// A training that is going on.
 pub(super) struct Run<'r, M> {

@@ -2,7 +2,7 @@
 
 use blip2_io::dataset::BrokenRecord;
 
-use super::{Record, Score};
+use super::record::{Record, Score};
 
 /// Sees a training go on; does nothing by itself.
 pub trait Watch {

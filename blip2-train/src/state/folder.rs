@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// What the names of states begin with; the step's number follows.
 const STATE: &str = "step-";

@@ -7,7 +7,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 
-use crate::AdamW;
+use crate::optimizer::AdamW;
 
 /// The optimizer's numbers by name: of each parameter the first moment (`|m`), the second (`|v`), and
 /// how many steps it was in (`|t`).

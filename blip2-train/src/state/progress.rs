@@ -6,8 +6,8 @@ use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::PROGRESS;
-use crate::TrainError;
+use super::layout::PROGRESS;
+use crate::error::TrainError;
 
 /// How far a training is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -9,13 +9,17 @@ use std::{
 use burn::{module::Module, tensor::TensorData};
 
 use super::{
-    KEPT_SET, OPTIMIZER, PROGRESS, Progress, TRAINED,
-    file::write_file,
     folder::{begin, publish, states},
+    layout::{KEPT_SET, OPTIMIZER, PROGRESS, TRAINED},
     moments,
-    tensors::{read_tensors, write_tensors},
+    progress::Progress,
 };
-use crate::{AdamW, TrainError, Trained};
+use crate::{
+    error::TrainError,
+    files::{read_tensors, write_file, write_tensors},
+    optimizer::AdamW,
+    trained::Trained,
+};
 
 impl<M: Module> Trained<M> {
     /// Saves everything that the next steps depend on below `folder`: what is trained, the

@@ -3,7 +3,11 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::Trained;
-use crate::{Lora, NamePattern, TrainError, names};
+use crate::{
+    error::TrainError,
+    lora::Lora,
+    names::{self, NamePattern},
+};
 
 impl<M> Trained<M> {
     /// The same, known to be made of the checkpoint in `source`. Parts and layers that matched nothing

@@ -1,6 +1,7 @@
 //! A model that is being trained.
 
 mod check;
+mod observer;
 mod parameters;
 mod plan;
 mod save;
@@ -16,13 +17,14 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 
+use observer::Observer;
 use parameters::{Record, Update, Values, reshaped};
 
 use crate::{
-    Gradients, LoraConfig, Named, Names, TrainError,
-    gradients::Collector,
-    names::{Observer, within},
-    optimizer::Row,
+    error::TrainError,
+    gradients::{Collector, Gradients, Row},
+    lora::LoraConfig,
+    names::{Named, Names, within},
 };
 
 pub(crate) use parameters::without_gradients;

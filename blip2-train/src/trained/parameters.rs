@@ -7,7 +7,10 @@ use burn::{
     tensor::{Tensor, TensorData},
 };
 
-use crate::{Named, Names, optimizer::Row};
+use crate::{
+    gradients::Row,
+    names::{Named, Names},
+};
 
 /// Has gradients of trained parameters recorded.
 pub(super) struct Record<'s> {

@@ -1,6 +1,6 @@
 //! What a model is built to train.
 
-use crate::{Lora, Selection};
+use crate::{lora::Lora, names::Selection};
 
 /// Which parameters of a model are trained, which are held as tensors of `f32` beside those, and the
 /// adapters that it gets.

@@ -9,7 +9,11 @@ use blip2_core::{Checkpoint, config::Blip2Config};
 use burn::module::Module;
 
 use super::{Trained, parameters::Values};
-use crate::{LoraConfig, TrainError, checkpoint, lora};
+use crate::{
+    checkpoint,
+    error::TrainError,
+    lora::{LoraConfig, file},
+};
 
 impl<M: Module> Trained<M> {
     /// Writes the adapters as PEFT does, to be loaded by it or by [`Lora::load`](crate::Lora::load).
@@ -25,7 +29,7 @@ impl<M: Module> Trained<M> {
         let adapters = self.values().into_iter();
         let adapters = adapters.filter(|(name, _)| name.contains(".lora_"));
         let base = self.source.display().to_string();
-        lora::save(folder.as_ref(), config, &adapters.collect(), &base)
+        file::save(folder.as_ref(), config, &adapters.collect(), &base)
     }
 
     /// Writes the weights and the configuration of a model that was trained from scratch; its

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Writing beside a name and renaming.
 
 use std::{
     fs::{self, File},
@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Writes a file beside its name, and renames it when it is on the disk.
 pub(crate) fn write_file(path: &Path, content: &[u8]) -> Result<(), TrainError> {

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use blip2_kernels::{LowRankData, TensorRequest, WeightObserver};
 use burn::module::ParamId;
 
-use super::{Named, Names};
-use crate::TrainPlan;
+use super::plan::TrainPlan;
+use crate::names::{Named, Names};
 
 /// Notes which parameter each tensor becomes, keeps trained ones as tensors, and adds adapters.
 pub(crate) struct Observer<'s> {

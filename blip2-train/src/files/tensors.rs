@@ -10,8 +10,8 @@ use std::{
 use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View, tensor::TensorView};
 
-use super::file::{partial, publish, share};
-use crate::TrainError;
+use super::whole::{partial, publish, share};
+use crate::error::TrainError;
 
 /// Writes tensors of `f32`.
 pub(crate) fn write_tensors<'t>(
@@ -44,14 +44,14 @@ pub(crate) fn save_tensors<V: View>(
 }
 
 /// What a file of tensors holds.
-pub(super) struct Contents {
-    pub(super) tensors: BTreeMap<String, TensorData>,
+pub(crate) struct Contents {
+    pub(crate) tensors: BTreeMap<String, TensorData>,
     /// The texts of its header.
-    pub(super) metadata: HashMap<String, String>,
+    pub(crate) metadata: HashMap<String, String>,
 }
 
 /// Reads all tensors of a file, each of which must hold floating-point numbers.
-pub(super) fn read_tensors(path: &Path) -> Result<Contents, TrainError> {
+pub(crate) fn read_tensors(path: &Path) -> Result<Contents, TrainError> {
     let bytes = fs::read(path).map_err(|error| TrainError::file(path, error))?;
     let fault = |error| TrainError::format(path, error);
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(fault)?;
