@@ -88,7 +88,7 @@ pub use fault::{Cause, ErrorKind};
 pub use image;
 #[cfg(feature = "checkpoint")]
 pub use {
-    blip2_kernels::{self as kernels, Weights},
+    blip2_kernels::{self as kernels, Bias, Weights},
     burn,
     checkpoint::{Checkpoint, CheckpointWeights, LoadReport},
     error::IoError,

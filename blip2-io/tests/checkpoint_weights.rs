@@ -8,7 +8,7 @@ use blip2_io::{
     Checkpoint, CheckpointWeights, IoError, LoadReport,
     checkpoint::{Misshapen, Missing, WeightPlan},
 };
-use blip2_kernels::{Precision, Role, TensorRequest, WeightSource, Weights};
+use blip2_kernels::{Bias, Precision, Role, TensorRequest, WeightSource, Weights};
 use blip2_testing::{Stored, assert_says, f32s, folder, raw_safetensors, safetensors};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use half::{bf16, f16};
@@ -341,7 +341,7 @@ fn a_plan_counts_parameters_and_bytes() {
     let device = Device::flex();
     let weights = Weights::new(&plan, &device);
     // As large packed as not: whole panels of 32 outputs.
-    let _ = weights.linear("fc", 2, 32, true);
+    let _ = weights.linear("fc", 2, 32, Bias::With);
     let _ = weights
         .with_precision(Precision::F32)
         .param::<2>("fc.weight", [32, 2], Role::Matrix);

@@ -15,15 +15,15 @@
 //! | [`Isa`] | the instruction set that the kernels use |
 //!
 //! ```
-//! use blip2_kernels::{Activation, RandomWeights, Weights};
+//! use blip2_kernels::{Activation, Bias, RandomWeights, Weights};
 //! use burn::tensor::{Device, Tensor};
 //!
 //! let device = Device::flex();
 //! let source = RandomWeights::new(0, 0.02);       // or a checkpoint, see `blip2-io`
 //! let weights = Weights::new(&source, &device);
 //!
-//! let fc1 = weights.linear("mlp.fc1", 16, 64, true);
-//! let fc2 = weights.linear("mlp.fc2", 64, 16, true);
+//! let fc1 = weights.linear("mlp.fc1", 16, 64, Bias::With);
+//! let fc2 = weights.linear("mlp.fc2", 64, 16, Bias::With);
 //! let x = Tensor::<3>::ones([2, 5, 16], &device);  // [batch, seq, hidden]
 //! let y = fc2.forward(Activation::Gelu.forward(fc1.forward(x)));
 //! assert_eq!(y.dims(), [2, 5, 16]);
@@ -75,6 +75,7 @@ pub use seam::{
     packs,
 };
 pub use weights::{
+    bias::Bias,
     cursor::Weights,
     observer::{LowRankData, WeightObserver},
     precision::{Precision, UnknownPrecision},

@@ -1,6 +1,6 @@
 //! The MLP of a layer, gated or not.
 
-use blip2_kernels::{Activation, Linear, Weights, mlp};
+use blip2_kernels::{Activation, Bias, Linear, Weights, mlp};
 use burn::{module::Module, tensor::Tensor};
 
 /// `down(activation(up(x)))`, or where it is gated `down(activation(gate(x)) · up(x))` (Shazeer,
@@ -33,11 +33,11 @@ impl Mlp {
             bias,
             ..
         } = shape;
-        let inward = |name| weights.linear(name, hidden, inner, bias);
+        let inward = |name| weights.linear(name, hidden, inner, Bias::when(bias));
         Self {
             up: inward(shape.up),
             gate: shape.gate.map(inward),
-            down: weights.linear(shape.down, inner, hidden, bias),
+            down: weights.linear(shape.down, inner, hidden, Bias::when(bias)),
             activation,
         }
     }

@@ -51,13 +51,15 @@ impl Layer {
             intermediate_size: config.intermediate_size,
             hidden_act: config.hidden_act,
             layer_norm_eps: config.layer_norm_eps,
-            encoder_hidden_size: config.encoder_hidden_size,
+            encoder_hidden_size: config
+                .has_cross_attention(index)
+                .then_some(config.encoder_hidden_size),
             projections: "attention",
         };
         let names = ["intermediate_query", "output_query"];
         let text = || BertFeedForward::load(&bert, ["intermediate", "output"], weights);
         Self {
-            queries: BertLayer::load(&bert, config.has_cross_attention(index), names, weights),
+            queries: BertLayer::load(&bert, names, weights),
             text: config.use_qformer_text_input.then(text),
         }
     }
@@ -72,8 +74,8 @@ impl Layer {
         kept: &mut Kept,
     ) -> Result<Tensor<3>, QFormerError> {
         kept.hidden(&hidden_states);
-        let (bias, keep_maps) = (context.bias.clone(), kept.wants_maps());
-        let (attended, map) = self.queries.attend(hidden_states, bias, None, keep_maps);
+        let (bias, keep) = (context.bias.clone(), kept.keep());
+        let (attended, map) = self.queries.attend(hidden_states, bias, None, keep);
         kept.attention(map);
         let ([_, seq, _], queries) = (attended.dims(), context.queries);
         let text = match seq > queries {
@@ -93,7 +95,7 @@ impl Layer {
             true => Some(context.source()?),
             false => None,
         };
-        let (queries, map) = self.queries.transform(attended, source, keep_maps);
+        let (queries, map) = self.queries.transform(attended, source, keep);
         kept.cross_attention(map);
         Ok(match text {
             Some(text) => Tensor::cat(vec![queries, text], 1),

@@ -8,7 +8,7 @@ use blip2_io::{
     dataset::{BrokenRecord, Dataset, LoadedBatch, Loader, OnBroken, PictureFile},
     preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
 };
-use blip2_kernels::{Linear, RandomWeights};
+use blip2_kernels::{Bias, Linear, RandomWeights};
 use blip2_train::{
     AdamW, At, Losses, Metrics, Objective, Outcome, Recipe, Record, Schedule, Score, TrainError,
     TrainPlan, Trained, Watch, device_of, train,
@@ -30,7 +30,7 @@ const PIXELS: usize = 3 * 4 * 4;
 fn tiny() -> Trained<Tiny> {
     let source = RandomWeights::new(1, 0.1);
     Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
-        let layer = weights.linear("layer", PIXELS, 1, true);
+        let layer = weights.linear("layer", PIXELS, 1, Bias::With);
         Ok(Tiny { layer })
     })
     .unwrap()

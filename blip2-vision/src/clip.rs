@@ -1,7 +1,7 @@
 //! CLIP's tower as a whole, with and without its projection.
 
 use blip2_io::config::ClipVisionConfig;
-use blip2_kernels::{LayerNorm, Linear, Weights};
+use blip2_kernels::{Bias, LayerNorm, Linear, Weights};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
@@ -130,7 +130,12 @@ impl ClipVisionModelWithProjection {
         let (hidden, projected) = (config.hidden_size, config.projection_dim);
         Ok(Self {
             vision_model: ClipVisionModel::load(config, &weights.at("vision_model"))?,
-            visual_projection: weights.linear("visual_projection", hidden, projected, false),
+            visual_projection: weights.linear(
+                "visual_projection",
+                hidden,
+                projected,
+                Bias::Without,
+            ),
         })
     }
 

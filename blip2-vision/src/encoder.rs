@@ -1,7 +1,7 @@
 //! The transformer's layers.
 
 use blip2_kernels::{
-    Activation, DotProductAttention, LayerNorm, Linear, Role, Weights, merge_heads, mlp,
+    Activation, Bias, DotProductAttention, LayerNorm, Linear, Role, Weights, merge_heads, mlp,
     split_heads,
 };
 use burn::{
@@ -73,7 +73,7 @@ struct Apart {
 impl Attention {
     fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let hidden = config.hidden_size;
-        let square = |name| weights.linear(name, hidden, hidden, true);
+        let square = |name| weights.linear(name, hidden, hidden, Bias::With);
         let (inputs, projection) = match config.family {
             Family::Eva { qkv_bias: biased } => {
                 let kernel = weights.at("qkv").matrix("weight", 3 * hidden, hidden);
@@ -163,8 +163,8 @@ impl Mlp {
     fn load(config: &TowerConfig, weights: &Weights<'_>) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         Self {
-            fc1: weights.linear("fc1", hidden, inner, true),
-            fc2: weights.linear("fc2", inner, hidden, true),
+            fc1: weights.linear("fc1", hidden, inner, Bias::With),
+            fc2: weights.linear("fc2", inner, hidden, Bias::With),
             activation: config.hidden_act,
         }
     }

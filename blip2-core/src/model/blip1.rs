@@ -1,7 +1,7 @@
 //! BLIP-1 on tensors: an image encoder, and BERTs that look at what it encoded.
 
 use blip2_io::config::BlipConfig;
-use blip2_kernels::{Linear, Precision, Weights};
+use blip2_kernels::{Bias, Linear, Precision, Weights};
 use blip2_lm::blip_text::{BlipTextLmHeadModel, BlipTextModel, BlipTextSession};
 use blip2_vision::VisionModel;
 use burn::{module::Module, tensor::Tensor};
@@ -199,9 +199,9 @@ impl BlipForImageTextRetrieval {
         Ok(Self {
             vision_model: vision(config, weights, precision)?,
             text_encoder: BlipTextModel::load(&config.text_config, &text.at("text_encoder"))?,
-            vision_proj: exact.linear("vision_proj", vision_width, shared, true),
-            text_proj: exact.linear("text_proj", text_width, shared, true),
-            itm_head: exact.linear("itm_head", text_width, 2, true),
+            vision_proj: exact.linear("vision_proj", vision_width, shared, Bias::With),
+            text_proj: exact.linear("text_proj", text_width, shared, Bias::With),
+            itm_head: exact.linear("itm_head", text_width, 2, Bias::With),
         })
     }
 

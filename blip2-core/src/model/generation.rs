@@ -1,7 +1,7 @@
 //! The composition of the three parts: image encoder, Q-Former, language model.
 
 use blip2_io::config::{Blip2Config, TextConfig};
-use blip2_kernels::{Linear, Precision, Weights};
+use blip2_kernels::{Bias, Linear, Precision, Weights};
 use blip2_lm::{LanguageModel, Session};
 use blip2_qformer::{QFormer, QFormerInput, QueryTokens, TextEmbeddings};
 use blip2_vision::{VisionModel, VisionOptions};
@@ -130,7 +130,7 @@ impl Blip2ForConditionalGeneration {
                 "language_projection",
                 query_width,
                 language_model.embedding_dim(),
-                true,
+                Bias::With,
             ),
             language_model,
             num_query_tokens: config.num_query_tokens,

@@ -1,7 +1,7 @@
 //! The halves of image-text retrieval: one reads pictures, the other texts.
 
 use blip2_io::config::{Blip2Config, ConfigError};
-use blip2_kernels::{Linear, Precision, Weights};
+use blip2_kernels::{Bias, Linear, Precision, Weights};
 use blip2_qformer::{QFormer, QFormerError, QFormerInput, QueryTokens, TextEmbeddings};
 use blip2_vision::{VisionModel, VisionOptions};
 use burn::{
@@ -47,7 +47,7 @@ impl Blip2VisionModelWithProjection {
             vision_model: VisionModel::load(&config.vision_config, &weights.at("vision_model"))?,
             query_tokens: QueryTokens::load(config.num_query_tokens, width, &exact),
             qformer: QFormer::load(&config.qformer_config, &exact.at("qformer"))?,
-            vision_projection: exact.linear("vision_projection", width, shared, true),
+            vision_projection: exact.linear("vision_projection", width, shared, Bias::With),
         })
     }
 
@@ -106,7 +106,7 @@ impl TextHead {
         let (width, shared) = (qformer.hidden_size, shared_width(config)?);
         Ok(Self {
             embeddings: TextEmbeddings::load(qformer, &exact.at("embeddings")),
-            text_projection: exact.linear("text_projection", width, shared, true),
+            text_projection: exact.linear("text_projection", width, shared, Bias::With),
         })
     }
 

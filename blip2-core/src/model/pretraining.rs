@@ -1,7 +1,7 @@
 //! BLIP-2's first stage as a whole: retrieval, and a head that writes texts.
 
 use blip2_io::config::Blip2Config;
-use blip2_kernels::{Activation, LayerNorm, Linear, Precision, Role, Weights};
+use blip2_kernels::{Activation, Bias, LayerNorm, Linear, Precision, Role, Weights};
 use blip2_qformer::QFormerInput;
 use burn::{
     module::{Module, Param},
@@ -64,7 +64,7 @@ impl Blip2ForPretraining {
         Ok(Self {
             retrieval: Blip2ForImageTextRetrieval::build(config, weights)?,
             temp: exact.param("temp", [1], Role::Scale),
-            dense: transform.linear("dense", hidden, hidden, true),
+            dense: transform.linear("dense", hidden, hidden, Bias::With),
             layer_norm: transform.layer_norm("LayerNorm", hidden, qformer.layer_norm_eps),
             bias: head.param("bias", [qformer.vocab_size], Role::Bias),
             activation: qformer.hidden_act,

@@ -1,7 +1,7 @@
 //! Image-text retrieval as a whole: BLIP-2's first stage.
 
 use blip2_io::config::Blip2Config;
-use blip2_kernels::{Linear, Precision, Weights};
+use blip2_kernels::{Bias, Linear, Precision, Weights};
 use blip2_qformer::{QFormerInput, TextEmbeddings};
 use burn::{module::Module, tensor::Tensor};
 
@@ -46,7 +46,7 @@ impl Blip2ForImageTextRetrieval {
         Ok(Self {
             vision: Blip2VisionModelWithProjection::build(config, weights)?,
             head: TextHead::load(config, weights)?,
-            itm_head: exact.linear("itm_head", width, 2, true),
+            itm_head: exact.linear("itm_head", width, 2, Bias::With),
             image_token: config.image_token_index,
         })
     }

@@ -16,13 +16,13 @@ use crate::IoError;
 ///
 /// ```no_run
 /// use blip2_io::{Checkpoint, CheckpointWeights};
-/// use blip2_kernels::Weights;
+/// use blip2_kernels::{Bias, Weights};
 /// use burn::tensor::Device;
 ///
 /// let checkpoint = Checkpoint::open("models/my-model")?;
 /// let source = CheckpointWeights::new(&checkpoint);
 /// let device = Device::flex();
-/// let head = Weights::new(&source, &device).linear("lm_head", 768, 50272, false);
+/// let head = Weights::new(&source, &device).linear("lm_head", 768, 50272, Bias::Without);
 /// source.finish(&[])?; // everything asked for was there
 /// # let _ = head;
 /// # Ok::<(), blip2_io::IoError>(())

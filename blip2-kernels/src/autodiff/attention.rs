@@ -233,6 +233,8 @@ impl Attention {
                 place(of_k, source, keys, width),
                 place(of_v, source, keys, out),
             ];
+            // A task has a source's head to itself, so that the gradients of keys that several rows
+            // attend to are summed in the order of the rows, whoever computes them.
             let rows = &self.pairing.rows[source];
             if rows.is_empty() {
                 for ((part, place), width) in [of_k, of_v].iter().zip(places).zip([width, out]) {
@@ -359,6 +361,9 @@ type Target<'a> = (&'a Output<'a>, [usize; 2]);
 
 impl Backward<'_> {
     /// Puts the gradients into their places. The values are there, transposed.
+    ///
+    /// With the map `P = softmax(S)` and the output `O = P V`: `dV = Pᵀ dO`, `dP = dO Vᵀ`,
+    /// `dS = P ∘ (dP − rowsum(P ∘ dP)) · scale`, `dQ = dS K`, `dK = dSᵀ Q`.
     fn run(&self, scratch: &mut Scratch, of_q: Target<'_>, [of_k, of_v]: [Target<'_>; 2]) {
         let Self {
             isa,

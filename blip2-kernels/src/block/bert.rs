@@ -12,12 +12,13 @@ use crate::{
     layer::{
         attention::{merge_heads, split_heads},
         cache::KvCache,
+        keep::Keep,
         linear::Linear,
         mlp::mlp,
         norm::LayerNorm,
     },
     seam::attention::DotProductAttention,
-    weights::cursor::Weights,
+    weights::{bias::Bias, cursor::Weights},
 };
 
 /// The numbers that decide a layer's shape, and how a checkpoint names its parts.
@@ -33,8 +34,8 @@ pub struct BertConfig<'a> {
     pub hidden_act: Activation,
     /// The epsilon of the norms.
     pub layer_norm_eps: f64,
-    /// The width of what cross-attention reads.
-    pub encoder_hidden_size: usize,
+    /// The width of what cross-attention reads; `None` of a layer without cross-attention.
+    pub encoder_hidden_size: Option<usize>,
     /// What queries, keys and values are below in an attention block: BERT says `self`, the
     /// Q-Former `attention`.
     pub projections: &'a str,
@@ -88,10 +89,10 @@ impl BertAttention {
         let hidden = config.hidden_size;
         let (projections, output) = (weights.at(config.projections), weights.at("output"));
         Self {
-            query: projections.linear("query", hidden, hidden, true),
-            key: projections.linear("key", source_dim, hidden, true),
-            value: projections.linear("value", source_dim, hidden, true),
-            dense: output.linear("dense", hidden, hidden, true),
+            query: projections.linear("query", hidden, hidden, Bias::With),
+            key: projections.linear("key", source_dim, hidden, Bias::With),
+            value: projections.linear("value", source_dim, hidden, Bias::With),
+            dense: output.linear("dense", hidden, hidden, Bias::With),
             layer_norm: output.layer_norm("LayerNorm", hidden, config.layer_norm_eps),
             num_heads: config.num_attention_heads,
         }
@@ -108,7 +109,7 @@ impl BertAttention {
         x: Tensor<3>,
         bias: Option<Tensor<4>>,
         cache: Option<&mut KvCache>,
-        keep_map: bool,
+        keep: Keep,
     ) -> BertAttended {
         let (k, v) = self.keys_values(x.clone());
         let (q, scale) = self.queries(x.clone());
@@ -119,7 +120,10 @@ impl BertAttention {
             }
             None => DotProductAttention::new(q, k, v, scale),
         };
-        let attended = attention.with_bias(bias).with_map(keep_map).forward();
+        let attended = attention
+            .with_bias(bias)
+            .with_map(keep.attentions)
+            .forward();
         (self.finish(attended.output, x), attended.map)
     }
 
@@ -128,12 +132,7 @@ impl BertAttention {
     /// # Shapes
     ///
     /// - x: `[batch, new, hidden]`
-    pub fn attend_source(
-        &self,
-        x: Tensor<3>,
-        source: BertSource<'_>,
-        keep_map: bool,
-    ) -> BertAttended {
+    pub fn attend_source(&self, x: Tensor<3>, source: BertSource<'_>, keep: Keep) -> BertAttended {
         let (q, scale) = self.queries(x.clone());
         let keys_values = || self.keys_values(source.states.clone());
         let attention = match (source.cache, source.rows) {
@@ -153,7 +152,7 @@ impl BertAttention {
                 DotProductAttention::new(q, k, v, scale)
             }
         };
-        let attention = attention.with_bias(source.bias).with_map(keep_map);
+        let attention = attention.with_bias(source.bias).with_map(keep.attentions);
         let attended = attention.forward();
         (self.finish(attended.output, x), attended.map)
     }
@@ -197,8 +196,8 @@ impl BertFeedForward {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (intermediate, output) = (weights.at(intermediate), weights.at(output));
         Self {
-            intermediate: intermediate.linear("dense", hidden, inner, true),
-            output: output.linear("dense", inner, hidden, true),
+            intermediate: intermediate.linear("dense", hidden, inner, Bias::With),
+            output: output.linear("dense", inner, hidden, Bias::With),
             layer_norm: output.layer_norm("LayerNorm", hidden, config.layer_norm_eps),
             activation: config.hidden_act,
         }
@@ -223,19 +222,13 @@ pub struct BertLayer {
 }
 
 impl BertLayer {
-    /// Builds the layer from `attention`, `crossattention` if it is to have one, and the two parts
-    /// of the feed-forward network, of the given names, below the cursor.
-    pub fn load(
-        config: &BertConfig<'_>,
-        has_cross_attention: bool,
-        feed_forward: [&str; 2],
-        weights: &Weights<'_>,
-    ) -> Self {
-        let (hidden, encoder) = (config.hidden_size, config.encoder_hidden_size);
-        let cross = || BertAttention::load(config, encoder, &weights.at("crossattention"));
+    /// Builds the layer from `attention`, `crossattention` if it has one, and the two parts of the
+    /// feed-forward network, of the given names, below the cursor.
+    pub fn load(config: &BertConfig<'_>, feed_forward: [&str; 2], weights: &Weights<'_>) -> Self {
+        let cross = |encoder| BertAttention::load(config, encoder, &weights.at("crossattention"));
         Self {
-            attention: BertAttention::load(config, hidden, &weights.at("attention")),
-            crossattention: has_cross_attention.then(cross),
+            attention: BertAttention::load(config, config.hidden_size, &weights.at("attention")),
+            crossattention: config.encoder_hidden_size.map(cross),
             feed_forward: BertFeedForward::load(config, feed_forward, weights),
         }
     }
@@ -251,9 +244,9 @@ impl BertLayer {
         x: Tensor<3>,
         bias: Option<Tensor<4>>,
         cache: Option<&mut KvCache>,
-        keep_map: bool,
+        keep: Keep,
     ) -> BertAttended {
-        self.attention.attend_self(x, bias, cache, keep_map)
+        self.attention.attend_self(x, bias, cache, keep)
     }
 
     /// The second half: cross-attention, if the layer has it and there is a source, then the
@@ -266,10 +259,10 @@ impl BertLayer {
         &self,
         attended: Tensor<3>,
         source: Option<BertSource<'_>>,
-        keep_map: bool,
+        keep: Keep,
     ) -> BertAttended {
         let (attended, map) = match (&self.crossattention, source) {
-            (Some(cross), Some(source)) => cross.attend_source(attended, source, keep_map),
+            (Some(cross), Some(source)) => cross.attend_source(attended, source, keep),
             _ => (attended, None),
         };
         (self.feed_forward.forward(attended), map)
@@ -289,7 +282,7 @@ mod tests {
             intermediate_size: 32,
             hidden_act: Activation::Gelu,
             layer_norm_eps: 1e-12,
-            encoder_hidden_size: 12,
+            encoder_hidden_size: Some(12),
             projections: "self",
         }
     }
@@ -298,7 +291,9 @@ mod tests {
         let source = RandomWeights::new(1, 0.3);
         let device = Device::flex();
         let weights = Weights::new(&source, &device);
-        BertLayer::load(&config(), cross, ["intermediate", "output"], &weights)
+        let mut config = config();
+        config.encoder_hidden_size = config.encoder_hidden_size.filter(|_| cross);
+        BertLayer::load(&config, ["intermediate", "output"], &weights)
     }
 
     fn random(shape: [usize; 3]) -> Tensor<3> {
@@ -316,20 +311,25 @@ mod tests {
     fn positions_one_by_one_are_positions_together() {
         let (layer, device) = (layer(true), Device::flex());
         let (x, states) = (random([2, 4, 16]), random([2, 5, 12]));
-        let (together, map) = layer.attend(x.clone(), Some(causal_bias(4, 4, &device)), None, true);
+        let (together, map) =
+            layer.attend(x.clone(), Some(causal_bias(4, 4, &device)), None, Keep::ALL);
         assert_eq!(map.map(|map| map.dims()), Some([2, 2, 4, 4]));
-        let (together, map) = layer.transform(together, Some(BertSource::new(&states)), true);
+        let (together, map) = layer.transform(together, Some(BertSource::new(&states)), Keep::ALL);
         assert_eq!(map.map(|map| map.dims()), Some([2, 2, 4, 5]));
 
         let (mut own, mut encoded) = (KvCache::new(2, 4), KvCache::new(2, 5));
         let steps = (0..4).map(|n| {
-            let (attended, _) =
-                layer.attend(x.clone().narrow(1, n, 1), None, Some(&mut own), false);
+            let (attended, _) = layer.attend(
+                x.clone().narrow(1, n, 1),
+                None,
+                Some(&mut own),
+                Keep::NOTHING,
+            );
             let source = BertSource {
                 cache: Some(&mut encoded),
                 ..BertSource::new(&states)
             };
-            layer.transform(attended, Some(source), false).0
+            layer.transform(attended, Some(source), Keep::NOTHING).0
         });
         assert_near(Tensor::cat(steps.collect(), 1), together);
     }
@@ -341,10 +341,10 @@ mod tests {
             rows: Some(&[1, 0, 1]),
             ..BertSource::new(&states)
         };
-        let (shared, _) = layer.transform(x.clone(), Some(shared), false);
+        let (shared, _) = layer.transform(x.clone(), Some(shared), Keep::NOTHING);
         let [first, second] = [0, 1].map(|row| states.clone().narrow(0, row, 1));
         let apart = Tensor::cat(vec![second.clone(), first, second], 0);
-        let (apart, _) = layer.transform(x, Some(BertSource::new(&apart)), false);
+        let (apart, _) = layer.transform(x, Some(BertSource::new(&apart)), Keep::NOTHING);
         assert_near(shared, apart);
     }
 
@@ -352,8 +352,8 @@ mod tests {
     fn a_layer_without_cross_attention_reads_no_source() {
         let (layer, x, states) = (layer(false), random([1, 2, 16]), random([1, 5, 12]));
         assert!(!layer.has_cross_attention());
-        let (without, _) = layer.transform(x.clone(), None, true);
-        let (with, map) = layer.transform(x, Some(BertSource::new(&states)), true);
+        let (without, _) = layer.transform(x.clone(), None, Keep::ALL);
+        let (with, map) = layer.transform(x, Some(BertSource::new(&states)), Keep::ALL);
         assert!(map.is_none());
         assert_near(with, without);
     }

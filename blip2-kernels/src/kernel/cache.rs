@@ -78,6 +78,8 @@ impl SharedCache {
         };
         let new = keys.dims[2];
         let end = self.later.len + new;
+        // A search that has split into more rows than there are needs as many, however few positions
+        // are left; growing by doubling keeps the copies of a long text few.
         if self.rows() > self.later.rows || end > self.later.capacity {
             let capacity = match self.later.capacity {
                 enough if end <= enough => enough,
@@ -93,6 +95,8 @@ impl SharedCache {
     }
 
     pub(crate) fn select(&mut self, rows: &[usize]) {
+        // Two sequences may now name the same row of a past position. That is safe, because a step
+        // writes each sequence's new position into the row of its own number, and never again.
         self.sequences = rows
             .iter()
             .map(|&row| self.sequences[row].clone())

@@ -82,6 +82,11 @@ impl Kept {
         }
     }
 
+    /// What is asked for.
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
     /// Whether attention maps are to be computed at all: kernels of fused attention have none.
     pub fn wants_maps(&self) -> bool {
         self.keep.attentions

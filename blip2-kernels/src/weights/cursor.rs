@@ -6,6 +6,7 @@ use burn::{
 };
 
 use super::{
+    bias::Bias,
     observer::WeightObserver,
     precision::Precision,
     request::TensorRequest,
@@ -184,11 +185,12 @@ impl<'a> Weights<'a> {
     }
 
     /// The linear layer `name`: `name.weight` `[out, in]` and, if asked, `name.bias` `[out]`.
-    pub fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+    pub fn linear(&self, name: &str, d_input: usize, d_output: usize, bias: Bias) -> Linear {
         let at = self.at(name);
         at.adapted(Linear::new(
             at.matrix("weight", d_output, d_input),
-            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+            bias.is_there()
+                .then(|| at.param("bias", [d_output], Role::Bias)),
         ))
     }
 
@@ -230,21 +232,23 @@ impl<'a> Weights<'a> {
 
     /// As [`linear`](Self::linear), held as a tensor of `f32` whatever the precision and the device,
     /// for [`Linear::forward_exact`].
-    pub fn dense_linear(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+    pub fn dense_linear(&self, name: &str, d_input: usize, d_output: usize, bias: Bias) -> Linear {
         let at = self.at(name);
         at.adapted(Linear::new(
             Matrix::Dense(at.param("weight", [d_output, d_input], Role::Dense)),
-            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+            bias.is_there()
+                .then(|| at.param("bias", [d_output], Role::Bias)),
         ))
     }
 
     /// As [`linear`](Self::linear), for the output head of a language model, which may be held in
     /// a wider format, see [`Precision::for_head`].
-    pub fn head(&self, name: &str, d_input: usize, d_output: usize, bias: bool) -> Linear {
+    pub fn head(&self, name: &str, d_input: usize, d_output: usize, bias: Bias) -> Linear {
         let at = self.at(name);
         at.adapted(Linear::new(
             at.matrix_as("weight", d_output, d_input, Role::Head),
-            bias.then(|| at.param("bias", [d_output], Role::Bias)),
+            bias.is_there()
+                .then(|| at.param("bias", [d_output], Role::Bias)),
         ))
     }
 

@@ -7,6 +7,7 @@
 //! misshapen, so that a model's constructor reads like the list of its parts and all faults of a
 //! checkpoint are reported together.
 
+pub(crate) mod bias;
 pub(crate) mod cursor;
 pub(crate) mod observer;
 pub(crate) mod precision;

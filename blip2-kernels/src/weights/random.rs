@@ -17,12 +17,12 @@ use crate::matrix::packed::PackedMatrix;
 /// model of billions of parameters takes seconds, and no memory beside itself.
 ///
 /// ```
-/// use blip2_kernels::{RandomWeights, Weights};
+/// use blip2_kernels::{Bias, RandomWeights, Weights};
 /// use burn::tensor::{Device, Tensor};
 ///
 /// let device = Device::flex();
 /// let source = RandomWeights::new(42, 0.02);
-/// let linear = Weights::new(&source, &device).linear("fc", 8, 4, true);
+/// let linear = Weights::new(&source, &device).linear("fc", 8, 4, Bias::With);
 /// assert_eq!(linear.forward(Tensor::<2>::ones([3, 8], &device)).dims(), [3, 4]);
 /// ```
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The text model with an output head: a decoder.
 
 use blip2_io::config::BlipTextConfig;
-use blip2_kernels::{Activation, KvCache, LayerNorm, Linear, Role, Weights};
+use blip2_kernels::{Activation, Bias, KvCache, LayerNorm, Linear, Role, Weights};
 use burn::{
     module::{Module, Param},
     tensor::{Int, Tensor},
@@ -40,7 +40,7 @@ impl BlipTextLmHeadModel {
         let transform = head.at("transform");
         Ok(Self {
             bert: BlipTextModel::load_with(config, &weights.at("bert"), true)?,
-            dense: transform.linear("dense", hidden, hidden, true),
+            dense: transform.linear("dense", hidden, hidden, Bias::With),
             layer_norm: transform.layer_norm("LayerNorm", hidden, config.layer_norm_eps),
             bias: head.param("bias", [config.vocab_size], Role::Dense),
             activation: config.hidden_act,

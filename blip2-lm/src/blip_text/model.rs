@@ -2,7 +2,7 @@
 
 use blip2_io::config::BlipTextConfig;
 use blip2_kernels::{
-    Embedding, KvCache, LayerNorm, Precision, Weights,
+    Embedding, Keep, KvCache, LayerNorm, Precision, Weights,
     bert::{BertConfig, BertLayer, BertSource},
 };
 use burn::{
@@ -175,8 +175,8 @@ impl BlipTextModel {
                 cache: encoded,
                 ..BertSource::new(states)
             });
-            let (attended, _) = layer.attend(hidden, bias.clone(), own, false);
-            (hidden, _) = layer.transform(attended, source, false);
+            let (attended, _) = layer.attend(hidden, bias.clone(), own, Keep::NOTHING);
+            (hidden, _) = layer.transform(attended, source, Keep::NOTHING);
         }
         hidden
     }
@@ -193,11 +193,11 @@ fn layers(config: &BlipTextConfig, weights: &Weights<'_>) -> Vec<BertLayer> {
         intermediate_size: config.intermediate_size,
         hidden_act: config.hidden_act,
         layer_norm_eps: config.layer_norm_eps,
-        encoder_hidden_size: config.encoder_hidden_size,
+        encoder_hidden_size: Some(config.encoder_hidden_size),
         projections: "self",
     };
     let feed_forward = ["intermediate", "output"];
-    let layer = |n: usize| BertLayer::load(&bert, true, feed_forward, &weights.at(&n.to_string()));
+    let layer = |n: usize| BertLayer::load(&bert, feed_forward, &weights.at(&n.to_string()));
     (0..config.num_hidden_layers).map(layer).collect()
 }
 

@@ -1,7 +1,7 @@
 //! Causal self-attention.
 
 use blip2_kernels::{
-    DotProductAttention, Kept, KvCache, Linear, Weights, merge_heads, split_heads,
+    Bias, DotProductAttention, Kept, KvCache, Linear, Weights, merge_heads, split_heads,
 };
 use burn::{module::Module, tensor::Tensor};
 
@@ -33,7 +33,8 @@ pub(super) struct Context {
 
 impl Attention {
     pub(super) fn load(description: &Description, weights: &Weights<'_>) -> Self {
-        let (hidden, bias) = (description.hidden_size, description.attention_bias);
+        let hidden = description.hidden_size;
+        let bias = Bias::when(description.attention_bias);
         let queries = description.num_heads * description.head_dim;
         let keys = description.num_key_value_heads * description.head_dim;
         let output = description.names.layer.attention_output;

@@ -1,6 +1,6 @@
 //! A decoder-only model as a whole.
 
-use blip2_kernels::{Embedding, Keep, Kept, KvCache, Linear, Weights, recompute};
+use blip2_kernels::{Bias, Embedding, Keep, Kept, KvCache, Linear, Weights, recompute};
 use burn::{
     module::Module,
     tensor::{Int, Tensor},
@@ -95,8 +95,9 @@ impl DecoderLm {
             embed_tokens: token_embeddings(description, weights, &model),
             learned_positions,
             rotary,
-            project_in: projected.then(|| model.linear("project_in", embed, hidden, false)),
-            project_out: projected.then(|| model.linear("project_out", hidden, embed, false)),
+            project_in: projected.then(|| model.linear("project_in", embed, hidden, Bias::Without)),
+            project_out: projected
+                .then(|| model.linear("project_out", hidden, embed, Bias::Without)),
             layers: (0..description.num_layers)
                 .map(|n| DecoderLayer::load(description, &model.at("layers").at(&n.to_string())))
                 .collect(),
@@ -104,7 +105,7 @@ impl DecoderLm {
                 .final_norm
                 .then(|| norm(description.names.final_norm)),
             lm_head: (!description.tied_head)
-                .then(|| weights.head("lm_head", embed, description.vocab_size, false)),
+                .then(|| weights.head("lm_head", embed, description.vocab_size, Bias::Without)),
             context: description.context,
             embedding_scale: description.scales.embedding,
             logits_divisor: description.scales.logits_divisor,

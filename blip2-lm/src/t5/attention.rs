@@ -2,7 +2,7 @@
 
 use blip2_io::config::T5Config;
 use blip2_kernels::{
-    DotProductAttention, Kept, KvCache, Linear, RmsNorm, Weights, merge_heads, split_heads,
+    Bias, DotProductAttention, Kept, KvCache, Linear, RmsNorm, Weights, merge_heads, split_heads,
 };
 use burn::{module::Module, tensor::Tensor};
 
@@ -24,10 +24,10 @@ impl Attention {
         let parts = weights.at(name);
         Self {
             layer_norm: weights.rms_norm("layer_norm", model, config.layer_norm_epsilon),
-            q: parts.linear("q", model, inner, false),
-            k: parts.linear("k", model, inner, false),
-            v: parts.linear("v", model, inner, false),
-            o: parts.linear("o", inner, model, false),
+            q: parts.linear("q", model, inner, Bias::Without),
+            k: parts.linear("k", model, inner, Bias::Without),
+            v: parts.linear("v", model, inner, Bias::Without),
+            o: parts.linear("o", inner, model, Bias::Without),
             num_heads: config.num_heads,
         }
     }

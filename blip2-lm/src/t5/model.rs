@@ -1,7 +1,7 @@
 //! T5 as a whole.
 
 use blip2_io::config::T5Config;
-use blip2_kernels::{Embedding, Keep, Kept, Linear, Weights};
+use blip2_kernels::{Bias, Embedding, Keep, Kept, Linear, Weights};
 use burn::{
     module::Module,
     tensor::{Int, Tensor},
@@ -59,7 +59,7 @@ impl T5ForConditionalGeneration {
             },
             encoder: Encoder::load(config, &weights.at("encoder")),
             decoder: Decoder::load(config, &weights.at("decoder")),
-            lm_head: own_head.then(|| weights.head("lm_head", model, vocab, false)),
+            lm_head: own_head.then(|| weights.head("lm_head", model, vocab, Bias::Without)),
             output_scale: if config.scale_decoder_outputs {
                 (model as f64).powf(-0.5)
             } else {

@@ -36,7 +36,7 @@ pub use plan::TrainPlan;
 /// module:
 ///
 /// ```
-/// use blip2_kernels::{Linear, RandomWeights};
+/// use blip2_kernels::{Bias, Linear, RandomWeights};
 /// use blip2_train::{AdamW, TrainPlan, Trained};
 /// use burn::{module::Module, tensor::{Device, Tensor}};
 ///
@@ -47,7 +47,7 @@ pub use plan::TrainPlan;
 ///
 /// let source = RandomWeights::new(0, 0.1);
 /// let mut trained = Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
-///     Ok(Line { layer: weights.linear("layer", 2, 1, true) })
+///     Ok(Line { layer: weights.linear("layer", 2, 1, Bias::With) })
 /// })?;
 /// let mut optimizer = AdamW::default();
 /// let loss = |line: &Line| {

@@ -71,6 +71,8 @@ pub(crate) fn attend(
         }
         y
     };
+    // A head is a task: heads share nothing, and there are enough of them for the threads. What a
+    // decoder asks for at each step is done sooner than other threads are woken.
     let work = batch * heads * queries * keys * width;
     let parts: Vec<Vec<f32>> = if work < 1 << 19 {
         let mut scratch = Scratch::default();
@@ -81,6 +83,8 @@ pub(crate) fn attend(
             .map_init(Scratch::default, |scratch, n| head(n, scratch))
             .collect()
     };
+    // Heads go side by side within a position: the projection behind attention then reads rows that
+    // are contiguous, and nothing has to be transposed for it.
     let mut y = Vec::with_capacity(batch * queries * heads * width);
     for batch in parts.chunks(heads.max(1)) {
         for query in 0..queries {
@@ -147,7 +151,8 @@ impl Head<'_> {
         softmax(self.isa, scores);
     }
 
-    /// A query at a time.
+    /// A query at a time, as a decoder has it: each key and value is read once, where it lies in the
+    /// cache, and packing would read and write it once more.
     fn few(&self, scratch: &mut Scratch, y: &mut [f32]) {
         let results = y.chunks_exact_mut(self.width.max(1));
         for ((query, q), y) in self.queries().enumerate().zip(results) {
@@ -162,6 +167,11 @@ impl Head<'_> {
     }
 
     /// A tile of queries at a time, with keys and values in panels.
+    ///
+    /// Both products run through the tiles of linear layers, for which keys and values are packed
+    /// once as if they were weights. The scores of one tile of queries, 12 rows, are all that is ever
+    /// there of the attention map: they stay in the cache between the two products, which is what
+    /// makes this faster than two products over the whole map.
     fn many(&self, scratch: &mut Scratch, y: &mut [f32]) {
         let (queries, keys, width) = (self.q.dims[2], self.keys, self.width);
         let padded = keys.next_multiple_of(PANEL);
@@ -185,6 +195,7 @@ impl Head<'_> {
                 }
             }
             for (row, scores) in scratch.scores.chunks_exact_mut(padded.max(1)).enumerate() {
+                // Keys that only fill the last panel up must get no weight.
                 let scores = &mut scores[..keys];
                 self.weights(first + row, scores);
                 self.interleave(scores, row, rows, &mut scratch.words);
@@ -335,6 +346,8 @@ vectorized! {
 }
 
 vectorized! {
+    /// The softmax in place. The largest score is taken off first, so that no exponential overflows;
+    /// lanes have maxima and sums of their own, since the compiler may not reorder a sum.
     fn softmax(x: &mut [f32]) {
         let mut largest = [f32::NEG_INFINITY; LANES];
         let (lanes, rest) = x.as_chunks::<LANES>();

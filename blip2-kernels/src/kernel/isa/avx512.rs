@@ -10,7 +10,8 @@ use super::{
     tile::{PANEL, Sums, TileKind},
 };
 
-/// Calls `$tile::<ROWS>` for the number of rows.
+/// Calls `$tile::<ROWS>` for the number of rows: with a constant number the compiler keeps all sums in
+/// registers, which is the point of a tile.
 macro_rules! for_rows {
     ($rows:expr, $tile:ident $arguments:tt, $($n:literal)*) => {
         match $rows {
@@ -120,7 +121,8 @@ unsafe fn strided_tile<const ROWS: usize, const VECTORS: usize, const WHOLE: boo
                     false => _mm512_maskz_loadu_ps(masks[vector], from),
                 };
             }
-            // A processor adds one or two strides to an address for nothing.
+            // An address may hold a base and a scaled index: rows 1 and 2 from a base cost no
+            // instruction of their own, so that the base moves only every third row.
             let mut base = a;
             for (rows, sums) in sums.chunks_mut(3).enumerate() {
                 if rows > 0 {
@@ -164,6 +166,8 @@ unsafe fn store<const ROWS: usize>(sums: [Pair<__m512>; ROWS], y: *mut f32) {
     }
 }
 
+/// Two vectors of weights are loaded for a step and stay in registers while every row of the input is
+/// broadcast against them: of 32 registers 24 hold sums, 2 weights, and the others what is broadcast.
 #[target_feature(enable = "avx512f")]
 unsafe fn f32_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: usize, y: *mut f32) {
     let (x, w) = (x.cast::<f32>(), w.cast::<f32>());
@@ -254,6 +258,9 @@ unsafe fn bf16_dot_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: u
     }
 }
 
+/// Sums of integers are exact, so that any order of them gives the same bits. `dpbusd` multiplies
+/// unsigned numbers with signed ones: the input is the unsigned one, shifted by its zero point, which
+/// the epilogue takes back by the sums of the weights.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn int8_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: usize, y: *mut f32) {
     let (x, w) = (x.cast::<i32>(), w.cast::<__m512i>());
@@ -293,6 +300,8 @@ unsafe fn int4_tile<const ROWS: usize>(
         for step in 0..steps {
             let x = x.add(step * 9 * stride);
             let w = w.add(step * 18 * PANEL);
+            // Nibbles are held 8 above their value; the input's last word is −8 times its sum, which
+            // takes that back before the group's scale is applied.
             let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
             for (row, dots) in dots.iter_mut().enumerate() {
                 *dots = [_mm512_set1_epi32(*x.add(8 * stride + row)); 2];

@@ -61,6 +61,8 @@ impl Backward<'_> {
             outputs: inputs,
             inputs: outputs,
         });
+        // Small matrices stay in the cache while all rows pass, so that each row is fetched once for
+        // every gradient; large ones are passed one product after another.
         match through.is_none_or(TransientMatrix::is_near) && self.is_near() {
             true => self.by_rows(rows, through),
             false => self.by_operands(rows, through),

@@ -152,7 +152,9 @@ fn each<T: Send>(shared: bool, items: Vec<T>, f: impl Fn(T) + Send + Sync) {
 
 /// A tile's block of floats; `x` holds the tile's rows.
 fn floats(isa: Isa, kind: TileKind, x: &[f32], inputs: usize, first: usize, words: &mut [u32]) {
-    // So few steps at a time that what is written row by row stays in the first level of the cache.
+    // Rows are read contiguously and written a word apart from each other by the number of rows; few
+    // steps at a time, so that the lines that are written in part stay in the first level of the cache
+    // until they are whole.
     const STEPS: usize = 64;
     let rows = x.len() / inputs.max(1);
     let (step, width) = (kind.step(), STEPS * kind.words() * rows);
@@ -259,6 +261,7 @@ vectorized! {
         }
         let low = low.iter().chain(rest).fold(0f32, |low, &x| low.min(x));
         let high = high.iter().chain(rest).fold(0f32, |high, &x| high.max(x));
+        // A NaN fails every comparison above; through `poison` it makes the row's scale NaN.
         let poison = poison.iter().sum::<f32>() + rest.iter().map(|x| x * 0.0).sum::<f32>();
         let scale = (high - low) / 255.0 + poison;
         let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };

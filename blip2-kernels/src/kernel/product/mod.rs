@@ -157,7 +157,8 @@ impl Job<'_> {
     fn panels(&self, first: usize, end: usize) {
         let mut sums = NO_SUMS;
         if self.blocking.tiles == 1 {
-            // A decoder's product: the matrix is the work, and is read in its own order.
+            // A decoder's product: reading the matrix is the work, and it is read in its own order,
+            // so that the processor's prefetching sees one stream.
             for panel in first..end {
                 for block in 0..self.blocking.blocks() {
                     self.tile(panel, block, 0, &mut sums);
@@ -165,7 +166,9 @@ impl Job<'_> {
             }
             return;
         }
-        // The input of a block stays in the second level of the cache while the panels pass.
+        // An encoder's product: blocks of inputs outermost, so that the interleaved input of a block
+        // stays in the second level of the cache while all panels pass it, and a panel's block stays
+        // in the first while all tiles of rows pass it.
         for block in 0..self.blocking.blocks() {
             for panel in first..end {
                 for tile in 0..self.blocking.tiles {
