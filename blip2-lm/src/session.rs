@@ -59,7 +59,7 @@ pub(crate) trait Decode {
 /// let session = model.start(embeds, &[vec![true; 3]], None, 5)?;
 /// let mut session: Session<Arc<LanguageModel>> = session.held_by(Arc::clone(&model))?;
 ///
-/// let five = GenerationConfig { max_new_tokens: Some(5), ..Default::default() };
+/// let five = GenerationConfig::default().with_max_new_tokens(5);
 /// let generator = Generator::new(five)?;
 /// let answers = thread::spawn(move || generator.generate(&mut session, &prompt));
 /// assert_eq!(answers.join().expect("no panic")?[0][0].tokens.len(), 5);

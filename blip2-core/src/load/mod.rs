@@ -8,6 +8,7 @@
 mod builder;
 mod loaded;
 mod member;
+mod part;
 mod pictures;
 mod progress;
 mod settings;
@@ -20,6 +21,7 @@ pub(crate) use loaded::Loaded;
 pub(crate) use loaded::member;
 pub(crate) use member::Load;
 pub use member::Member;
+pub(crate) use part::Part;
 pub(crate) use pictures::Pictures;
 pub use progress::LoadProgress;
 pub(crate) use settings::{Settings, Takes};

@@ -72,7 +72,7 @@ macro_rules! answering {
                 &self,
                 image: impl Into<crate::Picture<'a>>,
                 question: &str,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 self.stream_answer_with(image, question, &crate::Options::default())
             }
 
@@ -87,7 +87,7 @@ macro_rules! answering {
                 image: impl Into<crate::Picture<'a>>,
                 question: &str,
                 options: &crate::Options,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 crate::verbs::ask::stream_answer(self, image.into(), question, options)
             }
 

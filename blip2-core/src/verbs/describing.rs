@@ -21,11 +21,11 @@ pub(crate) fn caption_each<'a, W: Describes, P: Into<Picture<'a>>>(
     run::run_each(writer, pairs, |()| writer.caption_prompt(), options)
 }
 
-pub(crate) fn stream_caption<'w, W: Describes>(
-    writer: &'w W,
+pub(crate) fn stream_caption<W: Describes>(
+    writer: &W,
     picture: Picture<'_>,
     options: &Options,
-) -> Result<AnswerStream<'w>, Blip2Error> {
+) -> Result<AnswerStream, Blip2Error> {
     run::stream(writer, picture, writer.caption_prompt()?, options)
 }
 
@@ -55,12 +55,12 @@ pub(crate) fn prompt_each<'a, W: Describes, P: Into<Picture<'a>>, Q: AsRef<str>>
     )
 }
 
-pub(crate) fn stream_prompt<'w, W: Describes>(
-    writer: &'w W,
+pub(crate) fn stream_prompt<W: Describes>(
+    writer: &W,
     picture: Picture<'_>,
     prompt: &str,
     options: &Options,
-) -> Result<AnswerStream<'w>, Blip2Error> {
+) -> Result<AnswerStream, Blip2Error> {
     run::stream(writer, picture, writer.raw(prompt)?, options)
 }
 
@@ -125,7 +125,7 @@ macro_rules! describing {
             pub fn stream_caption<'a>(
                 &self,
                 image: impl Into<crate::Picture<'a>>,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 self.stream_caption_with(image, &crate::Options::default())
             }
 
@@ -139,7 +139,7 @@ macro_rules! describing {
                 &self,
                 image: impl Into<crate::Picture<'a>>,
                 options: &crate::Options,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 crate::verbs::describing::stream_caption(self, image.into(), options)
             }
 
@@ -205,7 +205,7 @@ macro_rules! describing {
                 &self,
                 image: impl Into<crate::Picture<'a>>,
                 prompt: &str,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 self.stream_with(image, prompt, &crate::Options::default())
             }
 
@@ -219,7 +219,7 @@ macro_rules! describing {
                 image: impl Into<crate::Picture<'a>>,
                 prompt: &str,
                 options: &crate::Options,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 crate::verbs::describing::stream_prompt(self, image.into(), prompt, options)
             }
         }

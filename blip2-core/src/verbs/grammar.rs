@@ -99,7 +99,10 @@ impl Constraint {
         generation.max_length = None;
         generation.min_new_tokens = None;
         generation.min_length = 0;
-        options.clone().generation(generation).constraint(self)
+        options
+            .clone()
+            .with_generation(generation)
+            .with_constraint(self)
     }
 }
 

@@ -19,8 +19,8 @@ use crate::{Blip2Error, text::Template};
 /// use blip2_core::{GenerationConfig, Options};
 ///
 /// let options = Options::default()
-///     .generation(GenerationConfig { num_beams: 5, ..Default::default() })
-///     .template("Q: {} A:".parse()?);
+///     .with_generation(GenerationConfig::default().with_num_beams(5))
+///     .with_template("Q: {} A:".parse()?);
 /// # Ok::<(), blip2_core::Blip2Error>(())
 /// ```
 #[derive(Clone, Default)]
@@ -37,14 +37,14 @@ impl Options {
     ///
     /// Where they name no end tokens, the checkpoint's hold.
     #[must_use]
-    pub fn generation(mut self, generation: GenerationConfig) -> Self {
+    pub fn with_generation(mut self, generation: GenerationConfig) -> Self {
         self.generation = Some(generation);
         self
     }
 
     /// Puts questions into this template in place of the pipeline's.
     #[must_use]
-    pub fn template(mut self, template: Template) -> Self {
+    pub fn with_template(mut self, template: Template) -> Self {
         self.template = Some(template);
         self
     }
@@ -56,30 +56,30 @@ impl Options {
     /// the prompt) and before each token. Of a call that was stopped before its first token the
     /// text is empty.
     #[must_use]
-    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
         self
     }
 
-    /// Stops at `deadline`, as [`cancel`](Self::cancel) does, with
+    /// Stops at `deadline`, as [`with_cancel`](Self::with_cancel) does, with
     /// [`FinishReason::Deadline`](crate::FinishReason::Deadline). Of several deadlines the earliest
     /// holds; a token that is given later replaces them.
     #[must_use]
-    pub fn deadline(mut self, deadline: Instant) -> Self {
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.cancel = self.cancel.until(deadline);
         self
     }
 
-    /// Stops so long after the call began, as at a [`deadline`](Self::deadline).
+    /// Stops so long after the call began, as at a [`with_deadline`](Self::with_deadline).
     #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// Lets `constraint` decide which tokens may come.
     #[must_use]
-    pub fn constraint(mut self, constraint: impl TokenConstraint + 'static) -> Self {
+    pub fn with_constraint(mut self, constraint: impl TokenConstraint + 'static) -> Self {
         self.constraint = Some(Arc::new(constraint));
         self
     }
@@ -91,17 +91,17 @@ impl Options {
     /// use blip2_core::{Options, generate::NextTokens};
     ///
     /// // Nothing but even ids.
-    /// let options = Options::default().constraint_fn(|at| {
+    /// let options = Options::default().with_constraint_fn(|at| {
     ///     NextTokens::Only((4..100).filter(|id| id % 2 == 0 && !at.generated().contains(id)).collect())
     /// });
     /// # let _ = options;
     /// ```
     #[must_use]
-    pub fn constraint_fn(
+    pub fn with_constraint_fn(
         self,
         next_tokens: impl Fn(Position<'_>) -> NextTokens + Send + Sync + 'static,
     ) -> Self {
-        self.constraint(Closure(next_tokens))
+        self.with_constraint(Closure(next_tokens))
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Ranked {
     /// Its place among the candidates that were given.
     pub index: usize,
     /// What candidates are ranked by: the natural log-probability of exactly this answer, the sum
-    /// over its tokens; of [length-normalised](RankOptions::length_normalized) ranking their mean.
+    /// over its tokens; of [length-normalised](RankOptions::with_length_normalized) ranking their mean.
     pub score: f32,
     /// The candidate's share of the probability that all candidates have together, in [0, 1]: the
     /// softmax of the scores.
@@ -54,7 +54,7 @@ impl RankOptions {
     /// candidates are not at a disadvantage. The sum is what LAVIS ranks by, and the probability
     /// that the model would give exactly that answer.
     #[must_use]
-    pub fn length_normalized(mut self, length_normalized: bool) -> Self {
+    pub fn with_length_normalized(mut self, length_normalized: bool) -> Self {
         self.length_normalized = length_normalized;
         self
     }
@@ -62,14 +62,14 @@ impl RankOptions {
     /// Leaves out the end token behind a candidate, so that `1` is as likely as all answers that
     /// begin with it. By default it counts, as in LAVIS.
     #[must_use]
-    pub fn open_ended(mut self, open_ended: bool) -> Self {
+    pub fn with_open_ended(mut self, open_ended: bool) -> Self {
         self.open_ended = open_ended;
         self
     }
 
     /// Puts questions into this template in place of the pipeline's.
     #[must_use]
-    pub fn template(mut self, template: Template) -> Self {
+    pub fn with_template(mut self, template: Template) -> Self {
         self.template = Some(template);
         self
     }
@@ -78,7 +78,7 @@ impl RankOptions {
     /// or its [deadline](CancelToken::until) has passed: with [`Blip2Error::Cancelled`] or
     /// [`Blip2Error::Deadline`], since half a ranking is none.
     #[must_use]
-    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
         self
     }
@@ -122,7 +122,7 @@ pub(crate) fn rank_batch<'a, W: Answers, P: Into<Picture<'a>>, Q: AsRef<str>>(
 ) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
     let (pictures, questions): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let pictures: Vec<Picture<'a>> = pictures.into_iter().map(Into::into).collect();
-    let candidates = Candidates::new(writer, &questions, candidates, options)?;
+    let candidates = Candidates::of(writer, &questions, candidates, options)?;
     if pictures.is_empty() {
         return Ok(Vec::new());
     }
@@ -170,7 +170,7 @@ impl<P: Answers> Seen<P> {
         options: &RankOptions,
     ) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
         let questions: Vec<Q> = questions.into_iter().collect();
-        let candidates = Candidates::new(self.member(), &questions, candidates, options)?;
+        let candidates = Candidates::of(self.member(), &questions, candidates, options)?;
         if questions.is_empty() {
             return Ok(Vec::new());
         }
@@ -215,8 +215,7 @@ struct Candidates<'c, P> {
 }
 
 impl<'c, P> Candidates<'c, P> {
-    /// Each prompt is read once, whatever the number of candidates.
-    fn new<W: Answers<Prompt = P>>(
+    fn of<W: Answers<Prompt = P>>(
         writer: &W,
         questions: &[impl AsRef<str>],
         texts: &'c [impl AsRef<str>],
@@ -224,15 +223,32 @@ impl<'c, P> Candidates<'c, P> {
     ) -> Result<Self, Blip2Error> {
         let texts = check_candidates(texts, writer.tokenizer())?;
         let end = options.end(&writer.end_tokens(&Options::default()));
-        let (mut prompts, mut tokens) = (Vec::new(), Vec::new());
-        for (index, question) in questions.iter().enumerate() {
-            let prompt = writer.question(question.as_ref(), options.template.as_ref());
-            let prompt = prompt.map_err(|error| Blip2Error::item(index, error))?;
-            let of = |text: &&str| -> Result<Vec<u32>, Blip2Error> {
-                let mut ids = writer.continuation(&prompt, text)?;
+        let template = options.template.as_ref();
+        Self::new(
+            questions,
+            texts,
+            |question| writer.question(question, template),
+            |prompt, text| {
+                let mut ids = writer.continuation(prompt, text)?;
                 ids.extend(end);
                 Ok(ids)
-            };
+            },
+        )
+    }
+
+    /// Each prompt is read once, whatever the number of candidates: a template and a tokenizer over
+    /// a long question cost more than a candidate of two words.
+    fn new(
+        questions: &[impl AsRef<str>],
+        texts: Vec<&'c str>,
+        read: impl Fn(&str) -> Result<P, Blip2Error>,
+        continuation: impl Fn(&P, &str) -> Result<Vec<u32>, Blip2Error>,
+    ) -> Result<Self, Blip2Error> {
+        let (mut prompts, mut tokens) = (Vec::new(), Vec::new());
+        for (index, question) in questions.iter().enumerate() {
+            let prompt = read(question.as_ref());
+            let prompt = prompt.map_err(|error| Blip2Error::item(index, error))?;
+            let of = |text: &&str| continuation(&prompt, text);
             tokens.push(texts.iter().map(of).collect::<Result<_, _>>()?);
             prompts.push(prompt);
         }
@@ -265,5 +281,34 @@ fn sort(ranked: &mut [Ranked]) {
     let all: f64 = ranked.iter().map(|ranked| weight(ranked.score)).sum();
     for ranked in ranked {
         ranked.share = (weight(ranked.score) / all) as f32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_read_once_however_many_candidates_it_has() {
+        let (read, continued) = (Cell::new(0), Cell::new(0));
+        let count = |counter: &Cell<usize>| counter.set(counter.get() + 1);
+        let candidates = Candidates::new(
+            &["what is this?", "where?"],
+            vec!["a dog", "a cat", "a bus"],
+            |question| {
+                count(&read);
+                Ok(question.len())
+            },
+            |&prompt: &usize, text| {
+                count(&continued);
+                Ok(vec![prompt as u32, text.len() as u32])
+            },
+        )
+        .unwrap();
+        assert_eq!((read.get(), continued.get()), (2, 6));
+        assert_eq!(candidates.prompts, [13, 6]);
+        assert_eq!(candidates.tokens[1], [[6, 5], [6, 5], [6, 5]]);
     }
 }

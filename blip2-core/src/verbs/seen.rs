@@ -167,7 +167,7 @@ impl<P: Answers> Seen<P> {
     /// # Errors
     ///
     /// As `stream_answer` of the model.
-    pub fn ask_stream(&self, question: &str) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn ask_stream(&self, question: &str) -> Result<AnswerStream, Blip2Error> {
         self.ask_stream_with(question, &Options::default())
     }
 
@@ -180,7 +180,7 @@ impl<P: Answers> Seen<P> {
         &self,
         question: &str,
         options: &Options,
-    ) -> Result<AnswerStream<'_>, Blip2Error> {
+    ) -> Result<AnswerStream, Blip2Error> {
         let prompt = self.member.question(question, options.template.as_ref())?;
         stream_seen(&self.member, &self.looked, prompt, options)
     }
@@ -210,7 +210,7 @@ impl<P: Describes> Seen<P> {
     /// # Errors
     ///
     /// As `stream_caption` of the model.
-    pub fn caption_stream(&self) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn caption_stream(&self) -> Result<AnswerStream, Blip2Error> {
         self.caption_stream_with(&Options::default())
     }
 
@@ -219,7 +219,7 @@ impl<P: Describes> Seen<P> {
     /// # Errors
     ///
     /// As `stream_caption_with` of the model.
-    pub fn caption_stream_with(&self, options: &Options) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn caption_stream_with(&self, options: &Options) -> Result<AnswerStream, Blip2Error> {
         let prompt = self.member.caption_prompt()?;
         stream_seen(&self.member, &self.looked, prompt, options)
     }
@@ -277,7 +277,7 @@ impl<P: Describes> Seen<P> {
     /// # Errors
     ///
     /// As `stream` of the model.
-    pub fn stream(&self, prompt: &str) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn stream(&self, prompt: &str) -> Result<AnswerStream, Blip2Error> {
         self.stream_with(prompt, &Options::default())
     }
 
@@ -286,11 +286,7 @@ impl<P: Describes> Seen<P> {
     /// # Errors
     ///
     /// As `stream_with` of the model.
-    pub fn stream_with(
-        &self,
-        prompt: &str,
-        options: &Options,
-    ) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn stream_with(&self, prompt: &str, options: &Options) -> Result<AnswerStream, Blip2Error> {
         let prompt = self.member.raw(prompt)?;
         stream_seen(&self.member, &self.looked, prompt, options)
     }

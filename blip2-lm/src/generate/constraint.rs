@@ -24,6 +24,13 @@ impl<'a> Position<'a> {
         self.row
     }
 
+    /// The same position, counted as another row: for those who run a batch in parts, and whose
+    /// constraint knows the rows of the whole.
+    #[must_use]
+    pub fn with_row(self, row: usize) -> Self {
+        Self { row, ..self }
+    }
+
     /// The prompt ids followed by the generated ones.
     pub fn ids(&self) -> &'a [u32] {
         self.ids
