@@ -118,7 +118,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut context = Context::from_waker(Waker::noop());
     let waits = request.as_mut().poll(&mut context).is_pending();
     drop(request);
-    println!("it waited: {waits}; calls ended by {:?}", Vec::from_iter(ended));
+    println!(
+        "it waited: {waits}; calls ended by {:?}",
+        Vec::from_iter(ended)
+    );
     Ok(())
 }
 

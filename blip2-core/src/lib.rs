@@ -159,6 +159,12 @@ pub type Blip2RetrievalBuilder = Builder<Blip2Retrieval>;
 /// Decodes a picture file within the default limits, as
 /// [`preprocessing::decode_file`] does; transparency is laid over white.
 ///
+/// ```
+/// let image = blip2_core::open_image("../examples/images/red-triangle.png")?;
+/// assert!(image.width() > 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`Blip2Error::Image`] naming the file and what is wrong with it.

@@ -42,8 +42,8 @@ pub struct BlipAnswerer {
 member!(BlipAnswerer, BlipConfig, BlipForQuestionAnswering);
 member!(pictures BlipAnswerer);
 member!(texts BlipAnswerer, tokenizer);
-answering!(BlipAnswerer);
-looking!(BlipAnswerer);
+answering!(BlipAnswerer, "../fixtures/blip1_vqa");
+looking!(BlipAnswerer, "../fixtures/blip1_vqa");
 
 impl Writer for BlipAnswerer {
     /// The ids of a question.

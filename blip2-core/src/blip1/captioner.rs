@@ -37,8 +37,8 @@ pub struct BlipCaptioner {
 member!(BlipCaptioner, BlipConfig, BlipForConditionalGeneration);
 member!(pictures BlipCaptioner);
 member!(texts BlipCaptioner, tokenizer);
-describing!(BlipCaptioner);
-looking!(BlipCaptioner);
+describing!(BlipCaptioner, "../fixtures/blip1_caption");
+looking!(BlipCaptioner, "../fixtures/blip1_caption");
 
 impl Writer for BlipCaptioner {
     /// The ids of a caption's beginning.

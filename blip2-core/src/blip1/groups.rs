@@ -1,4 +1,4 @@
-//! Batches whose rows must have one length each: the reference's decoder sees the padding behind
+//! Batches whose rows must have one length each: the reference's decoder attends to the padding after
 //! shorter rows, so rows of one length run together and no others. Whoever called knows of no groups:
 //! constraints and errors speak of the batch's rows.
 

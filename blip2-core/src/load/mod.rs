@@ -30,7 +30,7 @@ pub(crate) use whole::whole;
 /// Tensors that checkpoints of a BLIP-2 with a language model hold without the model reading them:
 /// duplicates of tied weights, and buffers of old versions.
 pub(crate) const IGNORABLE_OF_ANSWERING: [&str; 6] = [
-    // T5 checkpoints of old hold one that the model never had a use for.
+    // Early T5 checkpoints hold one that the model never used.
     "EncDecAttention.relative_attention_bias.weight",
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",

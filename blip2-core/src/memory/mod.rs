@@ -29,6 +29,13 @@ pub(crate) use plan::belongs;
 pub use plan::{MemoryPlan, MemoryPrediction};
 
 /// What a model is asked to do, as far as its memory goes.
+///
+/// ```
+/// use blip2_core::memory::Workload;
+///
+/// let batch = Workload::default().with_batch(8).with_beams(5).with_new_tokens(50);
+/// assert_eq!(batch.prompt_tokens, 8);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Workload {

@@ -66,9 +66,16 @@ pub(crate) fn stream_prompt<W: Describes>(
 
 /// Gives a member that describes pictures its verbs: `caption`, `prompt` and their streams.
 macro_rules! describing {
-    ($member:ident) => {
+    ($member:ident, $folder:literal) => {
         impl $member {
             /// Describes a picture.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// println!("{}", blip.caption(&image)?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -95,6 +102,17 @@ macro_rules! describing {
 
             /// Describes many pictures together. Each caption is what the picture alone gets.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// use blip2_core::Options;
+            ///
+            /// let other = blip.open("../examples/images/blue-circle.png")?;
+            /// let captions = blip.caption_batch([&image, &other], &Options::default())?;
+            /// assert_eq!(captions.len(), 2);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`caption_with`](Self::caption_with); the first fault fails the batch, and
@@ -118,6 +136,15 @@ macro_rules! describing {
             }
 
             /// Describes a picture piece by piece, as the text grows.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// for piece in blip.stream_caption(&image)? {
+            ///     print!("{}", piece?);
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -144,7 +171,14 @@ macro_rules! describing {
             }
 
             /// Continues a raw prompt about a picture; no template is applied. Of BLIP-1 the prompt
-            /// is the beginning of a caption, and the result is what comes behind it.
+            /// is the beginning of a caption, and the result is what follows it.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// println!("a picture of {}", blip.prompt(&image, "a picture of")?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -197,6 +231,15 @@ macro_rules! describing {
             }
 
             /// Continues a raw prompt about a picture piece by piece, as the text grows.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// for piece in blip.stream(&image, "a picture of")? {
+            ///     print!("{}", piece?);
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///

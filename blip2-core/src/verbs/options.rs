@@ -52,9 +52,22 @@ impl Options {
     /// Stops when `cancel`, or a clone of it, is cancelled; what was generated so far is returned,
     /// with [`FinishReason::Cancelled`](crate::FinishReason::Cancelled).
     ///
-    /// It is looked at before each stage (preparing the picture, the image encoder, the Q-Former,
+    /// It is checked before each stage (preparing the picture, the image encoder, the Q-Former,
     /// the prompt) and before each token. Of a call that was stopped before its first token the
     /// text is empty.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// use blip2_core::{CancelToken, FinishReason, Options};
+    ///
+    /// let cancel = CancelToken::new();
+    /// let options = Options::default().with_cancel(cancel.clone());
+    /// cancel.cancel(); // from any thread, at any time
+    /// let answer = blip2.answer_with(&image, "what is this?", &options)?;
+    /// assert_eq!(answer.finish_reason, FinishReason::Cancelled);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
@@ -70,7 +83,20 @@ impl Options {
         self
     }
 
-    /// Stops so long after the call began, as at a [`with_deadline`](Self::with_deadline).
+    /// Stops when this time has passed since the call began, as at a [`with_deadline`](Self::with_deadline).
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// use std::time::Duration;
+    ///
+    /// use blip2_core::{FinishReason, Options};
+    ///
+    /// let options = Options::default().with_timeout(Duration::ZERO);
+    /// let answer = blip2.answer_with(&image, "what is this?", &options)?;
+    /// assert_eq!(answer.finish_reason, FinishReason::Deadline);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

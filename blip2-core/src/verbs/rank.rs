@@ -11,12 +11,23 @@ use crate::{
     text::{Template, check_candidates},
 };
 
-/// How many candidates run together, of all prompts: more are scored in several turns.
+/// How many candidates run together, of all prompts: more are scored one part after another.
 pub(crate) const TOGETHER: usize = 256;
 
 /// A candidate answer and how likely the model finds it.
 ///
 /// Displays as its text.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let colors = ["blue", "red", "teal"];
+/// let ranked = blip2.rank(&image, "what color is the shape?", &colors)?;
+/// assert_eq!((ranked[0].text.as_str(), ranked[0].index), ("red", 1));
+/// let shares: f32 = ranked.iter().map(|answer| answer.share).sum();
+/// assert!((shares - 1.0).abs() < 1e-3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ranked {
@@ -41,6 +52,19 @@ impl std::fmt::Display for Ranked {
 }
 
 /// How candidates are ranked.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::RankOptions;
+///
+/// // Candidates of unlike length, by the mean of their tokens.
+/// let options = RankOptions::default().with_length_normalized(true);
+/// let candidates = ["red", "a red triangle"];
+/// let ranked = blip2.rank_with(&image, "what is this?", &candidates, &options)?;
+/// assert_eq!(ranked.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct RankOptions {
     length_normalized: bool,
@@ -59,7 +83,7 @@ impl RankOptions {
         self
     }
 
-    /// Leaves out the end token behind a candidate, so that `1` is as likely as all answers that
+    /// Leaves out the end token after a candidate, so that `1` is as likely as all answers that
     /// begin with it. By default it counts, as in LAVIS.
     #[must_use]
     pub fn with_open_ended(mut self, open_ended: bool) -> Self {
@@ -90,6 +114,7 @@ impl RankOptions {
         let scored = texts.iter().zip(logprobs).enumerate();
         let mut ranked: Vec<Ranked> = scored
             .map(|(index, (text, logprobs))| {
+                // Of tokens that follow one another the probabilities multiply (the chain rule).
                 let sum: f32 = logprobs.iter().sum();
                 Ranked {
                     text: text.to_string(),
@@ -107,7 +132,7 @@ impl RankOptions {
         ranked
     }
 
-    /// The token behind a candidate, where its end counts.
+    /// The token after a candidate, where its end counts.
     pub(crate) fn end(&self, ends: &[u32]) -> Option<u32> {
         ends.first().copied().filter(|_| !self.open_ended)
     }
@@ -179,6 +204,15 @@ impl<P: Answers> Seen<P> {
     }
 
     /// The likeliest of the candidates as an answer to a question about the picture.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// # let seen = blip2.look(&image)?;
+    /// let shape = seen.ask_one_of("what shape is in the image?", &["circle", "triangle"])?;
+    /// assert_eq!(shape.text, "triangle");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -275,7 +309,10 @@ impl<'c, P> Candidates<'c, P> {
 
 /// Puts the likeliest first, and says what share each has.
 fn sort(ranked: &mut [Ranked]) {
+    // Stable, so that equal scores keep the order in which candidates were given.
     ranked.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal));
+    // Softmax over the candidates. Relative to the best, since log-probabilities of long texts lie far
+    // below what `exp` can tell from zero.
     let largest = ranked.first().map_or(0.0, |best| best.score);
     let weight = |score: f32| f64::from(score - largest).exp();
     let all: f64 = ranked.iter().map(|ranked| weight(ranked.score)).sum();

@@ -32,7 +32,7 @@ pub(crate) fn stage<T>(
     let _span = tracing::info_span!("stage", name).entered();
     let start = Instant::now();
     let result = run()?;
-    // A GPU computes behind our back; without this its time would count for a later stage.
+    // A GPU computes asynchronously; without this its time would count for a later stage.
     // Should it fail, the next read of a result reports that.
     let _ = device.sync();
     *time = Some(start.elapsed());
