@@ -48,8 +48,9 @@ pub(crate) trait Decode {
 /// # use burn::tensor::Device;
 /// use std::{sync::Arc, thread};
 ///
-/// # let config = OptConfig { vocab_size: 100, hidden_size: 32, word_embed_proj_dim: 32,
-/// #     num_hidden_layers: 1, num_attention_heads: 4, ffn_dim: 64, ..Default::default() };
+/// # let config = OptConfig::default().with_vocab_size(100).with_hidden_size(32)
+/// #     .with_word_embed_proj_dim(32).with_num_hidden_layers(1).with_num_attention_heads(4)
+/// #     .with_ffn_dim(64);
 /// # let source = RandomWeights::new(0, 0.1);
 /// # let device = Device::flex();
 /// # let model = LanguageModel::load(&TextConfig::Opt(config), &Weights::new(&source, &device))?;

@@ -149,7 +149,7 @@ macro_rules! answering {
             /// ```
             #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
             /// # let image = blip.open("../examples/images/red-triangle.png")?;
-            /// if blip.answer_as::<bool>(&image, "is there a triangle?")?.value {
+            /// if blip.answer_as::<bool>(&image, "is there a triangle in the image?")?.value {
             ///     let triangles = blip.answer_as::<u32>(&image, "how many triangles?")?.value;
             ///     println!("{triangles} of them");
             /// }

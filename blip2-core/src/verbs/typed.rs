@@ -88,7 +88,7 @@ numbers!(u8 u16 u32 u64);
 /// ```
 /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
 /// # let image = blip2.open("../examples/images/red-triangle.png")?;
-/// let typed = blip2.answer_as::<bool>(&image, "is there a triangle?")?;
+/// let typed = blip2.answer_as::<bool>(&image, "is there a triangle in the image?")?;
 /// assert_eq!((typed.value, typed.answer.text.as_str()), (true, "yes"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -173,7 +173,7 @@ impl<P: Answers> Seen<P> {
     /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// # let seen = blip2.look(&image)?;
-    /// assert!(seen.ask_as::<bool>("is there a triangle?")?.value);
+    /// assert!(seen.ask_as::<bool>("is there a triangle in the image?")?.value);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -49,6 +49,7 @@ impl<'a> Position<'a> {
 
 /// Which tokens a [`TokenConstraint`] lets through.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NextTokens {
     /// All of them.
     Any,
