@@ -53,13 +53,11 @@ fn ask(bencher: Bencher<'_, '_>) {
 fn twenty_tokens(bencher: Bencher<'_, '_>, num_beams: usize) {
     let image = blip2_core::open_image(PICTURE).unwrap();
     let seen = PIPELINE.look(&image).unwrap();
-    let generation = GenerationConfig {
-        num_beams,
-        min_new_tokens: Some(20),
-        max_new_tokens: Some(20),
-        ..Default::default()
-    };
-    let options = Options::default().generation(generation);
+    let generation = GenerationConfig::default()
+        .with_num_beams(num_beams)
+        .with_min_new_tokens(20)
+        .with_max_new_tokens(20);
+    let options = Options::default().with_generation(generation);
     bencher.bench(|| seen.prompt_with(black_box("the"), &options).unwrap());
 }
 

@@ -1,5 +1,6 @@
 //! One pipeline for all tasks of an async server, with no more than the standard library: answers
-//! are computed on threads of their own, and no executor's thread waits for them.
+//! are computed on threads of their own, and no executor's thread waits for them; a stream is begun
+//! by one task and read by another; the call of a client that left is stopped.
 //!
 //! ```sh
 //! cargo run --release --example async_server
@@ -13,31 +14,70 @@
 use std::{
     error::Error,
     future::Future,
+    panic::{self, AssertUnwindSafe},
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     task::{Context, Poll, Wake, Waker},
     thread,
 };
 
-use blip2_core::{Blip2Pipeline, open_image};
+use blip2_core::{AnswerStream, Blip2Error, Blip2Pipeline, CancelToken, FinishReason, Options};
 
-/// What a server keeps; its clones share the pipeline.
+/// What a server keeps. Its clones share the model: a pipeline is a handle.
 #[derive(Clone)]
 struct Server {
-    blip2: Arc<Blip2Pipeline>,
+    blip2: Blip2Pipeline,
+    /// How calls ended.
+    log: mpsc::Sender<FinishReason>,
 }
 
 impl Server {
-    /// Answers a question about the picture in a file.
-    async fn answer(self, picture: String, question: String) -> Result<String, String> {
-        let compute = move || {
-            let image = open_image(picture)?;
-            self.blip2.answer(&image, &question)
+    /// Answers a question about the picture in a file, as long as someone waits for it.
+    async fn answer(self, picture: String, question: String) -> Result<String, Blip2Error> {
+        let client = Client::default();
+        let options = Options::default().with_cancel(client.0.clone());
+        let answer = off_thread(move || {
+            let image = self.blip2.open(picture)?;
+            let answer = self.blip2.answer_with(&image, &question, &options)?;
+            let _ = self.log.send(answer.finish_reason);
+            Ok(answer.text)
+        });
+        answer.await
+    }
+
+    /// Begins to answer a question. The stream is owned: it can be stored, and read by any task.
+    async fn stream(self, picture: String, question: String) -> Result<AnswerStream, Blip2Error> {
+        let stream = off_thread(move || {
+            let image = self.blip2.open(picture)?;
+            self.blip2.stream_answer(&image, &question)
+        });
+        stream.await
+    }
+}
+
+/// A client who waits. When its task is dropped, since the connection closed, the call is cancelled:
+/// the model stops before its next stage or token.
+#[derive(Default)]
+struct Client(CancelToken);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Sends an answer to a client, piece by piece. The model runs no further than the client reads, and
+/// not at all once the stream is dropped.
+async fn send(mut stream: AnswerStream) -> Result<(), Blip2Error> {
+    loop {
+        // The stream goes to a thread that may be blocked, and comes back with a piece.
+        let (piece, back) = off_thread(move || (stream.next(), stream)).await;
+        let Some(piece) = piece else {
+            println!();
+            return Ok(());
         };
-        let answer = off_thread(compute).await;
-        answer
-            .map(|answer| answer.text)
-            .map_err(|error| error.to_string())
+        print!("{}", piece?);
+        stream = back;
     }
 }
 
@@ -50,9 +90,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             concat!(env!("CARGO_MANIFEST_DIR"), "/images/red-triangle.png").into(),
         ),
     };
-    let server = Server {
-        blip2: Arc::new(Blip2Pipeline::from_pretrained(model)?),
-    };
+    let (log, ended) = mpsc::channel();
+    let blip2 = Blip2Pipeline::from_pretrained(model)?;
+    let server = Server { blip2, log };
 
     // Two requests are computed at once; a third, for a file that is not there, fails alone.
     let ask = |picture: &str, question: &str| {
@@ -63,7 +103,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lost = ask("no-such-picture.png", "what is this?");
     println!("{}", block_on(color)?);
     println!("{}", block_on(shape)?);
-    println!("{}", block_on(lost).err().unwrap_or_default());
+    if let Err(error) = block_on(lost) {
+        println!("{error}");
+    }
+
+    // A stream is begun by one task and read by another.
+    let question = "what shape is in the image?".to_string();
+    let begun = spawn(server.clone().stream(picture.clone(), question.clone()));
+    let stream = block_on(begun)?;
+    block_on(spawn(send(stream)))?;
+
+    // A client asks, and leaves.
+    let mut request = Box::pin(server.answer(picture, question));
+    let mut context = Context::from_waker(Waker::noop());
+    let waits = request.as_mut().poll(&mut context).is_pending();
+    drop(request);
+    println!(
+        "it waited: {waits}; calls ended by {:?}",
+        Vec::from_iter(ended)
+    );
     Ok(())
 }
 
@@ -79,7 +137,8 @@ fn off_thread<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -
         shared: shared.clone(),
     };
     thread::spawn(move || {
-        let computed = compute();
+        // Who waits is told of a panic, too.
+        let computed = panic::catch_unwind(AssertUnwindSafe(compute));
         let mut shared = lock(&shared);
         shared.0 = Some(computed);
         if let Some(waker) = shared.1.take() {
@@ -91,8 +150,10 @@ fn off_thread<T: Send + 'static>(compute: impl FnOnce() -> T + Send + 'static) -
 
 /// What a thread is computing, and who waits for it.
 struct OffThread<T> {
-    shared: Arc<Mutex<(Option<T>, Option<Waker>)>>,
+    shared: Arc<Mutex<Waiting<T>>>,
 }
+
+type Waiting<T> = (Option<thread::Result<T>>, Option<Waker>);
 
 impl<T> Future for OffThread<T> {
     type Output = T;
@@ -100,7 +161,8 @@ impl<T> Future for OffThread<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         let mut shared = lock(&self.shared);
         match shared.0.take() {
-            Some(computed) => Poll::Ready(computed),
+            Some(Ok(computed)) => Poll::Ready(computed),
+            Some(Err(panic)) => panic::resume_unwind(panic),
             None => {
                 shared.1 = Some(context.waker().clone());
                 Poll::Pending

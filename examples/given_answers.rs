@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .into_iter()
         .collect();
     let questions: Vec<usize> = (0..all).collect();
-    let options = RankOptions::default().template(TEMPLATE.parse()?);
+    let options = RankOptions::default().with_template(TEMPLATE.parse()?);
     let ranked = split.batches(&questions, batch, |pairs| {
         Ok(blip2.rank_batch(pairs, &candidates, &options)?)
     })?;
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let is_yes_no = |(_, right): &(usize, &str)| ["yes", "no"].contains(right);
     let questions = split.right_answers().enumerate().filter(is_yes_no);
     let questions: Vec<usize> = questions.map(|(number, _)| number).collect();
-    let options = Options::default().template(TEMPLATE.parse()?);
+    let options = Options::default().with_template(TEMPLATE.parse()?);
     let typed = split.batches(&questions, 4 * batch, |pairs| {
         Ok(blip2.answer_as_batch::<bool, _, _>(pairs, &options)?)
     })?;

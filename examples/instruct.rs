@@ -24,12 +24,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         blip2.look(&blip2.open(path)?)?
     };
     // The published model card's settings: long answers without repetitions.
-    let options = Options::default().generation(GenerationConfig {
-        num_beams: 5,
-        max_new_tokens: Some(256),
-        repetition_penalty: 1.5,
-        ..Default::default()
-    });
+    let options = Options::default().with_generation(
+        GenerationConfig::default()
+            .with_num_beams(5)
+            .with_max_new_tokens(256)
+            .with_repetition_penalty(1.5),
+    );
     for instruction in instructions {
         println!("{instruction}\n  {}", seen.ask_with(instruction, &options)?);
     }

@@ -5,3 +5,8 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Runs the examples of the page about servers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/server.md")]
+struct Server;

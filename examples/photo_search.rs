@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let index = PhotoIndex::open(&file)?;
     println!("{} pictures; \"{text}\":", index.len());
-    let best = SearchOptions::default().limit(5);
+    let best = SearchOptions::default().with_limit(5);
     for hit in index.search(&blip2, text, &best)? {
         let sure = 100.0 * hit.probability.unwrap_or_default();
         println!("{:+8.3}  {sure:3.0} % a match  {}", hit.score, hit.name);

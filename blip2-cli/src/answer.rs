@@ -41,9 +41,9 @@ pub(crate) fn run(args: &AnswerArgs) -> Result<(), Failure> {
 
 /// Prints the given answers, the likeliest first.
 fn rank(args: &AnswerArgs, model: &Answerer, image: &Shown, question: &str) -> Result<(), Failure> {
-    let mut options = RankOptions::default().length_normalized(args.length_normalized);
+    let mut options = RankOptions::default().with_length_normalized(args.length_normalized);
     if let Some(template) = &args.template {
-        options = options.template(template.clone());
+        options = options.with_template(template.clone());
     }
     for answer in model.rank(image, question, &args.one_of, &options)? {
         if args.json {

@@ -338,10 +338,8 @@ impl PrecisionArgs {
     /// The plan, where what is left out is `default`.
     pub(crate) fn plan(&self, default: Precision) -> PrecisionPlan {
         let both = PrecisionPlan::from(self.precision.unwrap_or(default));
-        PrecisionPlan {
-            vision: self.vision_precision.unwrap_or(both.vision),
-            language_model: self.lm_precision.unwrap_or(both.language_model),
-        }
+        both.with_vision(self.vision_precision.unwrap_or(both.vision))
+            .with_language_model(self.lm_precision.unwrap_or(both.language_model))
     }
 }
 
@@ -416,31 +414,29 @@ enum Early {
 impl GenerationArgs {
     /// The options of a call.
     pub(crate) fn options(&self, template: Option<Template>) -> Result<Options, Failure> {
-        let generation = GenerationConfig {
-            max_new_tokens: Some(self.max_new_tokens),
-            min_new_tokens: self.min_new_tokens,
-            num_beams: self.beams,
-            early_stopping: match self.early_stopping {
+        let generation = GenerationConfig::default()
+            .with_max_new_tokens(self.max_new_tokens)
+            .with_min_new_tokens(self.min_new_tokens)
+            .with_num_beams(self.beams)
+            .with_early_stopping(match self.early_stopping {
                 Early::False => EarlyStopping::False,
                 Early::True => EarlyStopping::True,
                 Early::Never => EarlyStopping::Never,
-            },
-            length_penalty: self.length_penalty,
-            repetition_penalty: self.repetition_penalty,
-            no_repeat_ngram_size: self.no_repeat_ngram,
-            do_sample: self.sample,
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            seed: self.seed,
-            stop_strings: self.stop.clone(),
-            ..GenerationConfig::default()
-        };
+            })
+            .with_length_penalty(self.length_penalty)
+            .with_repetition_penalty(self.repetition_penalty)
+            .with_no_repeat_ngram_size(self.no_repeat_ngram)
+            .with_do_sample(self.sample)
+            .with_temperature(self.temperature)
+            .with_top_k(self.top_k)
+            .with_top_p(self.top_p)
+            .with_seed(self.seed)
+            .with_stop_strings(self.stop.clone());
         // Refused before a model is loaded for minutes.
         generation.validate().map_err(Failure::usage)?;
-        let mut options = Options::default().generation(generation);
+        let mut options = Options::default().with_generation(generation);
         if let Some(template) = template {
-            options = options.template(template);
+            options = options.with_template(template);
         }
         Ok(options)
     }

@@ -121,7 +121,7 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
         (Some(picture), _) => index.search_by_picture(&blip2, picture, args.limit),
         (None, Some(text)) => {
             let options = SearchOptions::default();
-            let options = options.limit(args.limit).rerank(args.rerank);
+            let options = options.with_limit(args.limit).with_rerank(args.rerank);
             index.search(&blip2, text, &options)
         }
         (None, None) => return Err(Failure::usage("give a text or --image")),

@@ -25,6 +25,13 @@ pub fn device_names() -> Vec<&'static str> {
 /// The GPU devices take the adapter that wgpu prefers; for another one build the
 /// [`Device`] yourself.
 ///
+/// ```
+/// use blip2_core::device_by_name;
+///
+/// assert!(device_by_name("flex").is_ok());
+/// assert!(device_by_name("abacus").is_err());
+/// ```
+///
 /// # Errors
 ///
 /// [`Blip2Error::Device`] for a name that this build does not have, naming those it has.

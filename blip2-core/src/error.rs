@@ -13,6 +13,18 @@ use blip2_vision::VisionError;
 use crate::memory::NotEnoughMemory;
 
 /// Everything that can go wrong between a checkpoint folder and an answer.
+///
+/// ```
+/// use blip2_core::{Blip2Error, Blip2Pipeline};
+///
+/// let blip2 = Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// let image = blip2.open("../examples/images/red-triangle.png")?;
+/// match blip2.answer(&image, "  ") {
+///     Err(Blip2Error::EmptyQuestion) => println!("ask something"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Blip2Error {

@@ -6,6 +6,14 @@ use crate::Blip2Error;
 
 /// What opens a folder of this kind: the name of a type of this crate, or of another of the
 /// workspace.
+///
+/// ```
+/// use blip2_core::{CheckpointFolder, opened_with};
+///
+/// let folder = CheckpointFolder::open("../examples/models/easy-vqa-opt")?;
+/// assert_eq!(opened_with(folder.kind()?), "Blip2Pipeline");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn opened_with(kind: ModelKind) -> &'static str {
     match kind {
         ModelKind::Blip2 | ModelKind::InstructBlip | ModelKind::InstructBlipVideo => {

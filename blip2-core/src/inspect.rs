@@ -62,6 +62,17 @@ pub struct Inspection {
 
 /// Reads a folder's configuration and the headers of its weights.
 ///
+/// ```
+/// use blip2_core::inspect::inspect;
+///
+/// let found = inspect("../examples/models/easy-vqa-opt")?;
+/// assert_eq!(found.language_model, Some("opt"));
+/// for part in &found.parts {
+///     println!("{}: {} parameters", part.name, part.parameters);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`Blip2Pipeline::from_pretrained`](crate::Blip2Pipeline::from_pretrained), except that

@@ -23,9 +23,9 @@
 //! | videos (InstructBLIP-Video) | [`Blip2Pipeline::open_video`], [`Video`] |
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
-//! | cancelling a call, a deadline | [`Options::cancel`], [`Options::timeout`] |
+//! | cancelling a call, a deadline | [`Options::with_cancel`], [`Options::with_timeout`] |
 //! | progress of a load, cancelling it | [`Builder::progress`], [`Builder::cancel`] |
-//! | constraints on the next token | [`Options::constraint`], [`Options::constraint_fn`] |
+//! | constraints on the next token | [`Options::with_constraint`], [`Options::with_constraint_fn`] |
 //! | how well pictures and texts go together | [`Blip2Retrieval`] |
 //! | BLIP-1, the first model of the name | [`BlipAnswerer`], [`BlipCaptioner`], [`BlipRetrieval`] |
 //! | pictures found by a text or by another picture | [`PhotoIndex`] |
@@ -54,6 +54,30 @@
 //! [`Blip2Retrieval`] and [`BlipRetrieval`] match and compare; [`ImageEmbedder`] and [`TextEmbedder`]
 //! embed. All are loaded by the same [`Builder`] and are handles: cheap to clone, `Send + Sync`.
 //! The error of a batch names the item at fault ([`Blip2Error::Item`]).
+//!
+//! # In a server
+//!
+//! All that is handed out is owned: pipelines and [`Seen`] are `Send + Sync + 'static`, an
+//! [`AnswerStream`] is `Send + 'static`. One pipeline serves all tasks; a call computes and must not
+//! run on an async executor's own threads; [`Options::with_cancel`] and [`Options::with_timeout`] end
+//! it. The page `docs/server.md` of the repository tells of threads, memory, batches and async
+//! runtimes, and `examples/async_server.rs` is a program that does it.
+//!
+//! ```no_run
+//! use std::{thread, time::Duration};
+//!
+//! use blip2_core::{Blip2Pipeline, CancelToken, Options, image};
+//!
+//! let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
+//! let seen = blip2.look(&image::open("beach.jpg")?)?; // kept for the next question
+//! let client = CancelToken::new(); // cancelled when the client leaves
+//! let options = Options::default()
+//!     .with_cancel(client.clone())
+//!     .with_timeout(Duration::from_secs(10));
+//! let stream = seen.ask_stream_with("How many dogs are there?", &options)?;
+//! thread::spawn(move || stream.map(|piece| println!("{piece:?}")).count());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Features
 //!
@@ -134,6 +158,12 @@ pub type Blip2RetrievalBuilder = Builder<Blip2Retrieval>;
 
 /// Decodes a picture file within the default limits, as
 /// [`preprocessing::decode_file`] does; transparency is laid over white.
+///
+/// ```
+/// let image = blip2_core::open_image("../examples/images/red-triangle.png")?;
+/// assert!(image.width() > 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// # Errors
 ///

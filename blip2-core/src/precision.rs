@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blip2_kernels::Precision;
+use blip2_kernels::{Precision, setters};
 use burn::tensor::Device;
 
 use crate::Blip2Error;
@@ -16,17 +16,23 @@ use crate::Blip2Error;
 /// use blip2_core::{Precision, PrecisionPlan};
 ///
 /// let both = PrecisionPlan::from(Precision::Bf16);
-/// let mixed = PrecisionPlan { vision: Precision::F32, ..both };
+/// let mixed = both.with_vision(Precision::F32);
 /// assert_eq!(mixed.to_string(), "f32 vision, bf16 language model");
 /// assert_eq!(both.to_string(), "bf16");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub struct PrecisionPlan {
     /// Of the vision tower's matrices.
     pub vision: Precision,
     /// Of the language model's matrices and token embeddings.
     pub language_model: Precision,
 }
+
+setters! { PrecisionPlan {
+    with_vision(vision: Precision),
+    with_language_model(language_model: Precision),
+} }
 
 impl PrecisionPlan {
     /// Refuses a precision that `device` cannot compute with.

@@ -1,10 +1,11 @@
 //! BLIP-1 as users of its types see it.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use blip2_core::{
     Blip2Error, Blip2Pipeline, BlipAnswerer, BlipCaptioner, BlipRetrieval, GenerationConfig,
     Options, Precision, RankOptions,
+    generate::{GenerateError, NextTokens},
 };
 use blip2_testing::{copy, fixture, picture};
 
@@ -21,11 +22,11 @@ fn answerer() -> BlipAnswerer {
 }
 
 fn beams(num_beams: usize) -> Options {
-    Options::default().generation(GenerationConfig {
-        max_new_tokens: Some(6),
-        num_beams,
-        ..GenerationConfig::default()
-    })
+    Options::default().with_generation(
+        GenerationConfig::default()
+            .with_max_new_tokens(6)
+            .with_num_beams(num_beams),
+    )
 }
 
 #[test]
@@ -44,6 +45,28 @@ fn questions_of_all_lengths_together_are_answered_as_alone() {
     }
     let none: [(&image::RgbImage, &str); 0] = [];
     assert_eq!(blip.answer_batch(none, &beams(1)).unwrap(), []);
+}
+
+/// Rows of one length run together, which neither a constraint nor an error tells.
+#[test]
+fn rows_are_the_batchs_where_lengths_are_mixed() {
+    let blip = answerer();
+    let pictures: Vec<_> = (0..4).map(picture).collect();
+    let lengths = QUESTIONS.map(|question| blip.tokenizer().encode(question).unwrap().len());
+    assert!(lengths[0] == lengths[3] && lengths[0] != lengths[1] && lengths[1] != lengths[2]);
+    for wrong in 0..4 {
+        let options = beams(1).with_constraint_fn(move |at| match at.row() == wrong {
+            true => NextTokens::Only(Vec::new()),
+            false => NextTokens::Any,
+        });
+        let error = blip.answer_batch(pictures.iter().zip(QUESTIONS), &options);
+        match error.unwrap_err() {
+            Blip2Error::Generate(GenerateError::NoAllowedToken { row, step: 0 }) => {
+                assert_eq!(row, wrong);
+            }
+            other => panic!("{other}"),
+        }
+    }
 }
 
 #[test]
@@ -68,13 +91,11 @@ fn captions_go_on_with_beginnings_of_all_lengths_as_alone() {
 #[test]
 fn ranking_agrees_with_generation() {
     let blip = answerer();
-    let options = RankOptions::default().open_ended(true);
+    let options = RankOptions::default().with_open_ended(true);
     for seed in 0..3 {
         let image = picture(seed);
-        let one = Options::default().generation(GenerationConfig {
-            max_new_tokens: Some(1),
-            ..GenerationConfig::default()
-        });
+        let one =
+            Options::default().with_generation(GenerationConfig::default().with_max_new_tokens(1));
         let free = blip.answer_with(&image, QUESTIONS[0], &one).unwrap();
         if free.text.is_empty() {
             continue;

@@ -59,11 +59,11 @@ fn tokens(answers: &[Answer]) -> Vec<Vec<u32>> {
 fn a_batch_of_mixed_questions_equals_the_rows_alone() {
     for blip2 in every() {
         for num_beams in [1, 3] {
-            let options = Options::default().generation(GenerationConfig {
-                max_new_tokens: Some(8),
-                num_beams,
-                ..Default::default()
-            });
+            let options = Options::default().with_generation(
+                GenerationConfig::default()
+                    .with_max_new_tokens(8)
+                    .with_num_beams(num_beams),
+            );
             let all: Vec<Shown> = (0..3).map(|seed| shown(&blip2, seed)).collect();
             let batch = blip2
                 .answer_batch(all.iter().zip(QUESTIONS), &options)

@@ -191,9 +191,10 @@ fn settings_that_a_member_does_not_take_are_refused_by_name() {
     refused(itr().generation(GenerationConfig::default()), "generation");
     refused(itr().image_size(64), "image_size");
     refused(itr().memory_limit(1 << 40), "memory_limit");
-    let both = |vision, language_model| PrecisionPlan {
-        vision,
-        language_model,
+    let both = |vision, language_model| {
+        PrecisionPlan::default()
+            .with_vision(vision)
+            .with_language_model(language_model)
     };
     refused(
         itr().precision(both(Precision::F32, Precision::Int8)),

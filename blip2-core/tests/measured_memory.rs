@@ -21,12 +21,12 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let work = |batch, prompt_tokens, new_tokens, beams| Workload {
-        batch,
-        prompt_tokens,
-        new_tokens,
-        beams,
-        ..Workload::default()
+    let work = |batch, prompt_tokens, new_tokens, beams| {
+        Workload::default()
+            .with_batch(batch)
+            .with_prompt_tokens(prompt_tokens)
+            .with_new_tokens(new_tokens)
+            .with_beams(beams)
     };
     let (opt, t5) = (Preset::Blip2Opt2_7b, Preset::Blip2FlanT5Xl);
     [
@@ -90,12 +90,12 @@ fn a_case() {
         .precision(precision)
         .load()
         .unwrap();
-    let options = Options::default().generation(GenerationConfig {
-        min_new_tokens: Some(work.new_tokens),
-        max_new_tokens: Some(work.new_tokens),
-        num_beams: work.beams,
-        ..Default::default()
-    });
+    let options = Options::default().with_generation(
+        GenerationConfig::default()
+            .with_min_new_tokens(work.new_tokens)
+            .with_max_new_tokens(work.new_tokens)
+            .with_num_beams(work.beams),
+    );
     let image = image::RgbImage::new(640, 480);
     let prompt = vec![50; work.prompt_tokens];
     let pairs = (0..work.batch).map(|_| (&image, prompt.clone()));

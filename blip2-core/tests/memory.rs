@@ -35,10 +35,7 @@ fn a_model_larger_than_the_limit_is_refused_in_no_time() {
 #[test]
 fn a_batch_that_would_not_fit_is_refused_and_a_smaller_one_runs() {
     let images: Vec<_> = (0..64).map(picture).collect();
-    let options = Options::default().generation(GenerationConfig {
-        num_beams: 8,
-        ..Default::default()
-    });
+    let options = Options::default().with_generation(GenerationConfig::default().with_num_beams(8));
     for name in ["blip2_opt", "blip2_t5"] {
         let plan = inspect(fixture(name)).unwrap();
         let one = plan.peak_memory(&Workload::default())[0].1;
@@ -79,35 +76,24 @@ fn predictions_grow_with_everything_that_is_asked() {
     let one = Workload::default();
     let peak = |work: Workload| plan.predict(&work).peak();
     for more in [
-        Workload { batch: 64, ..one },
-        Workload { beams: 64, ..one },
-        Workload {
-            prompt_tokens: 4000,
-            ..one
-        },
-        Workload {
-            new_tokens: 20_000,
-            ..one
-        },
-        Workload {
-            image_size: Some([1400, 1400]),
-            ..one
-        },
+        one.with_batch(64),
+        one.with_beams(64),
+        one.with_prompt_tokens(4000),
+        one.with_new_tokens(20_000),
+        one.with_image_size([1400, 1400]),
     ] {
         assert!(peak(more) > peak(one), "{more:?}");
     }
     // Absurd numbers are too much, not an overflow.
-    let absurd = Workload {
-        batch: usize::MAX,
-        ..one
-    };
+    let absurd = one.with_batch(usize::MAX);
     assert!(peak(absurd) > 1 << 55);
 
     let wide = plan.with_precision(Precision::F32);
-    let mixed = plan.with_precision(PrecisionPlan {
-        vision: Precision::F32,
-        language_model: Precision::Bf16,
-    });
+    let mixed = plan.with_precision(
+        PrecisionPlan::default()
+            .with_vision(Precision::F32)
+            .with_language_model(Precision::Bf16),
+    );
     assert!(plan.weights(None) < mixed.weights(None));
     assert!(mixed.weights(None) < wide.weights(None));
     assert_eq!(

@@ -73,13 +73,13 @@ fn a_search_equals_brute_force_before_and_after_every_change() {
     let path = folder.path().join("photos.idx");
     let index = index(&blip2, 0..40);
     for (text, rerank) in [(TEXT, 128), (TEXT, 7), (TEXT, 0), ("a plate of food", 20)] {
-        let options = SearchOptions::default().limit(100).rerank(rerank);
+        let options = SearchOptions::default().with_limit(100).with_rerank(rerank);
         let hits = index.search(&blip2, text, &options).unwrap();
         same(&hits, &brute_force(&blip2, 0..40, text, rerank));
         let matched = hits.iter().filter(|hit| hit.probability.is_some());
         assert_eq!(matched.count(), rerank.min(40));
     }
-    let options = SearchOptions::default().limit(100).rerank(7);
+    let options = SearchOptions::default().with_limit(100).with_rerank(7);
     let before = index.search(&blip2, TEXT, &options).unwrap();
 
     index.save(&path).unwrap();
@@ -151,7 +151,10 @@ fn empty_indices_and_limits_of_zero_find_nothing() {
     assert_eq!(empty.search(&blip2, TEXT, &options).unwrap(), []);
     assert_eq!(empty.search_by_picture(&blip2, &picture(0), 5).unwrap(), []);
     let index = index(&blip2, 0..3);
-    assert_eq!(index.search(&blip2, TEXT, &options.limit(0)).unwrap(), []);
+    assert_eq!(
+        index.search(&blip2, TEXT, &options.with_limit(0)).unwrap(),
+        []
+    );
     assert!(index.search(&blip2, " ", &options).is_err());
 }
 
@@ -260,7 +263,9 @@ fn a_changed_byte_anywhere_is_found() {
         let error = opened.search(&blip2, TEXT, &options).unwrap_err();
         assert!(matches!(error, IndexError::Damaged { .. }), "{error}");
         // What does not read it still works.
-        opened.search(&blip2, TEXT, &options.rerank(0)).unwrap();
+        opened
+            .search(&blip2, TEXT, &options.with_rerank(0))
+            .unwrap();
     }
 }
 

@@ -14,7 +14,7 @@ use blip2_testing::{copy, picture};
 use common::pipeline;
 
 fn options(config: GenerationConfig) -> Options {
-    Options::default().generation(config)
+    Options::default().with_generation(config)
 }
 
 #[test]
@@ -43,30 +43,21 @@ fn a_batch_of_mixed_lengths_equals_the_rows_alone() {
         "is it raining?",
     ];
     let configs = [
-        GenerationConfig {
-            max_new_tokens: Some(8),
-            ..Default::default()
-        },
-        GenerationConfig {
-            max_new_tokens: Some(8),
-            num_beams: 3,
-            ..Default::default()
-        },
-        GenerationConfig {
-            max_new_tokens: Some(6),
-            num_beams: 4,
-            num_return_sequences: 2,
-            length_penalty: -1.0,
-            repetition_penalty: 1.3,
-            min_new_tokens: Some(3),
-            ..Default::default()
-        },
-        GenerationConfig {
-            max_new_tokens: Some(8),
-            do_sample: true,
-            seed: 7,
-            ..Default::default()
-        },
+        GenerationConfig::default().with_max_new_tokens(8),
+        GenerationConfig::default()
+            .with_max_new_tokens(8)
+            .with_num_beams(3),
+        GenerationConfig::default()
+            .with_max_new_tokens(6)
+            .with_num_beams(4)
+            .with_num_return_sequences(2)
+            .with_length_penalty(-1.0)
+            .with_repetition_penalty(1.3)
+            .with_min_new_tokens(3),
+        GenerationConfig::default()
+            .with_max_new_tokens(8)
+            .with_do_sample(true)
+            .with_seed(7),
     ];
     for name in ["blip2_opt", "blip2_t5", "blip2_t5_tied"] {
         let blip2 = pipeline(name);
@@ -211,7 +202,7 @@ fn the_folder_the_builder_and_the_call_override_the_template_in_that_order() {
     let built = Blip2Pipeline::builder(folder.path()).template("<{}>".parse().unwrap());
     let built = built.load().unwrap();
     assert_eq!(built.template().to_string(), "<{}>");
-    let call = Options::default().template("Question: {} Answer:".parse().unwrap());
+    let call = Options::default().with_template("Question: {} Answer:".parse().unwrap());
     assert_eq!(
         tokens(built.answer_with(&image, "what?", &call).unwrap()),
         tokens(default.answer(&image, "what?").unwrap())
@@ -260,44 +251,14 @@ fn prompts_that_make_no_sense_are_refused() {
 fn arguments_that_make_no_sense_are_refused_by_name() {
     let blip2 = pipeline("blip2_t5");
     let image = picture(6);
-    let sampling = GenerationConfig {
-        do_sample: true,
-        ..Default::default()
-    };
+    let sampling = GenerationConfig::default().with_do_sample(true);
     let wrong = [
+        (GenerationConfig::default().with_num_beams(0), "num_beams"),
+        (sampling.clone().with_temperature(0.0), "temperature"),
+        (sampling.clone().with_top_p(0.0), "top_p"),
+        (sampling.clone().with_top_p(1.5), "top_p"),
         (
-            GenerationConfig {
-                num_beams: 0,
-                ..Default::default()
-            },
-            "num_beams",
-        ),
-        (
-            GenerationConfig {
-                temperature: 0.0,
-                ..sampling.clone()
-            },
-            "temperature",
-        ),
-        (
-            GenerationConfig {
-                top_p: 0.0,
-                ..sampling.clone()
-            },
-            "top_p",
-        ),
-        (
-            GenerationConfig {
-                top_p: 1.5,
-                ..sampling.clone()
-            },
-            "top_p",
-        ),
-        (
-            GenerationConfig {
-                num_return_sequences: 2,
-                ..Default::default()
-            },
+            GenerationConfig::default().with_num_return_sequences(2),
             "num_return_sequences",
         ),
     ];
@@ -314,10 +275,7 @@ fn arguments_that_make_no_sense_are_refused_by_name() {
 fn a_full_context_and_a_cancelled_call_end_with_their_reason() {
     let blip2 = pipeline("blip2_opt");
     let image = picture(7);
-    let config = GenerationConfig {
-        max_new_tokens: Some(500),
-        ..Default::default()
-    };
+    let config = GenerationConfig::default().with_max_new_tokens(500);
     let answer = blip2
         .prompt_with(&image, "a photo of", &options(config))
         .unwrap();
@@ -327,7 +285,7 @@ fn a_full_context_and_a_cancelled_call_end_with_their_reason() {
     }
     let cancel = CancelToken::new();
     cancel.cancel();
-    let cancelled = Options::default().cancel(cancel);
+    let cancelled = Options::default().with_cancel(cancel);
     let answer = blip2.prompt_with(&image, "a photo of", &cancelled).unwrap();
     assert_eq!(answer.finish_reason, FinishReason::Cancelled);
     assert!(answer.tokens.is_empty() && answer.text.is_empty());
@@ -349,16 +307,10 @@ fn a_constraint_holds_in_every_mode() {
     let image = picture(8);
     for config in [
         GenerationConfig::default(),
-        GenerationConfig {
-            num_beams: 3,
-            ..Default::default()
-        },
-        GenerationConfig {
-            do_sample: true,
-            ..Default::default()
-        },
+        GenerationConfig::default().with_num_beams(3),
+        GenerationConfig::default().with_do_sample(true),
     ] {
-        let options = options(config).constraint(Even);
+        let options = options(config).with_constraint(Even);
         let answer = blip2.answer_with(&image, "what?", &options).unwrap();
         assert_eq!(answer.tokens.len(), 20);
         assert!(
@@ -375,10 +327,7 @@ fn a_stop_string_ends_the_answer_and_is_not_in_it() {
     let image = picture(2);
     let whole = blip2.prompt(&image, "a photo of").unwrap();
     let middle: String = whole.text.chars().skip(3).take(2).collect();
-    let config = GenerationConfig {
-        stop_strings: vec![middle.clone()],
-        ..Default::default()
-    };
+    let config = GenerationConfig::default().with_stop_strings([middle.clone()]);
     let stopped = blip2
         .prompt_with(&image, "a photo of", &options(config))
         .unwrap();

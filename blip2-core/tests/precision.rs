@@ -34,10 +34,9 @@ fn each_part_is_held_in_its_own_precision() {
         let (narrow_features, ..) = run(name, BF16);
         assert_ne!(features, narrow_features, "{name}: bf16 rounds the tower");
 
-        let only_text = PrecisionPlan {
-            vision: F32,
-            language_model: BF16,
-        };
+        let only_text = PrecisionPlan::default()
+            .with_vision(F32)
+            .with_language_model(BF16);
         let (same, other, same_fingerprint) = run(name, only_text);
         assert_eq!(features, same, "{name}: the tower stayed as it was");
         assert_ne!(
@@ -50,10 +49,9 @@ fn each_part_is_held_in_its_own_precision() {
             "{name}: pictures are exchangeable"
         );
 
-        let only_vision = PrecisionPlan {
-            vision: BF16,
-            language_model: F32,
-        };
+        let only_vision = PrecisionPlan::default()
+            .with_vision(BF16)
+            .with_language_model(F32);
         let (rounded, _, other_fingerprint) = run(name, only_vision);
         assert_eq!(narrow_features, rounded, "{name}");
         assert_ne!(fingerprint, other_fingerprint, "{name}");

@@ -60,11 +60,11 @@ fn t5() -> Blip2Config {
 }
 
 fn eight_tokens() -> Options {
-    Options::default().generation(GenerationConfig {
-        min_new_tokens: Some(8),
-        max_new_tokens: Some(8),
-        ..Default::default()
-    })
+    Options::default().with_generation(
+        GenerationConfig::default()
+            .with_min_new_tokens(8)
+            .with_max_new_tokens(8),
+    )
 }
 
 #[test]

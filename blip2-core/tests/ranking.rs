@@ -151,8 +151,8 @@ fn batches_equal_singles_and_more_candidates_than_run_together_are_all_ranked() 
     let many: Vec<String> = (0..300).map(|n| format!("{n} cats")).collect();
     for options in [
         RankOptions::default(),
-        RankOptions::default().length_normalized(true),
-        RankOptions::default().open_ended(true),
+        RankOptions::default().with_length_normalized(true),
+        RankOptions::default().with_open_ended(true),
     ] {
         let pairs = pictures.iter().zip(questions);
         let together = blip2.rank_batch(pairs, &CANDIDATES, &options).unwrap();
@@ -182,8 +182,8 @@ fn options_change_what_counts() {
         ranked
     };
     let sum = rank(RankOptions::default());
-    let mean = rank(RankOptions::default().length_normalized(true));
-    let open = rank(RankOptions::default().open_ended(true));
+    let mean = rank(RankOptions::default().with_length_normalized(true));
+    let open = rank(RankOptions::default().with_open_ended(true));
     for ((sum, mean), open) in sum.iter().zip(mean).zip(open) {
         let count = sum.logprobs.len();
         assert!((sum.score / count as f32 - mean.score).abs() < 1e-5);
@@ -191,7 +191,7 @@ fn options_change_what_counts() {
         assert!(open.score >= sum.score);
     }
     let template = "Describe: {}".parse().unwrap();
-    let other = rank(RankOptions::default().template(template));
+    let other = rank(RankOptions::default().with_template(template));
     assert_ne!(other[0].score, sum[0].score);
 }
 
@@ -226,10 +226,8 @@ fn typed_answers_always_come() {
             let text = &number.answer.text;
             assert_eq!(u8::parse(text), Some(number.value), "{name}: {text}");
             for num_beams in [1, 3] {
-                let options = Options::default().generation(GenerationConfig {
-                    num_beams,
-                    ..Default::default()
-                });
+                let options = Options::default()
+                    .with_generation(GenerationConfig::default().with_num_beams(num_beams));
                 let pair = [(&picture(seed), "is it raining?")];
                 let typed = blip2.answer_as_batch::<bool, _, _>(pair, &options).unwrap();
                 let text = &typed[0].answer.text;
@@ -299,7 +297,7 @@ fn programs_may_have_types_of_their_own() {
     let blip2 = pipeline("blip2_opt");
     let cancel = blip2_core::CancelToken::new();
     cancel.cancel();
-    let options = Options::default().cancel(cancel);
+    let options = Options::default().with_cancel(cancel);
     let seen = blip2.look(&picture(3)).unwrap();
     let typed = seen.ask_as_with::<bool>("is it?", &options);
     assert!(matches!(

@@ -13,9 +13,10 @@ use std::{
 };
 
 use blip2_core::{
-    Answer, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
-    CancelToken, FinishReason, GenerationConfig, Grammar, ImageEmbedding, MatchScore, Options,
-    RankOptions, Ranked, Seen, TextEmbedding, TypedAnswer, generate::NextTokens,
+    Answer, AnswerStream, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner,
+    BlipRetrieval, Builder, CancelToken, EncodedImage, EncodedPhoto, FinishReason,
+    GenerationConfig, Grammar, ImageEmbedder, ImageEmbedding, MatchScore, Options, RankOptions,
+    Ranked, Seen, TextEmbedder, TextEmbedding, TypedAnswer, generate::NextTokens,
 };
 use blip2_testing::{fixture, picture};
 use common::pipeline;
@@ -34,6 +35,7 @@ fn captioner() -> BlipCaptioner {
 #[test]
 fn handles_and_what_they_hand_out_are_owned() {
     fn stored<T: Clone + Send + Sync + 'static>() {}
+    fn sent<T: Send + 'static>() {}
     stored::<Blip2Pipeline>();
     stored::<Blip2Retrieval>();
     stored::<BlipAnswerer>();
@@ -42,6 +44,18 @@ fn handles_and_what_they_hand_out_are_owned() {
     stored::<Seen>();
     stored::<Seen<BlipAnswerer>>();
     stored::<Seen<BlipCaptioner>>();
+    stored::<ImageEmbedder>();
+    stored::<TextEmbedder>();
+    stored::<ImageEmbedding>();
+    stored::<TextEmbedding>();
+    stored::<EncodedPhoto>();
+    stored::<EncodedImage>();
+    stored::<Options>();
+    stored::<RankOptions>();
+    sent::<AnswerStream>();
+    sent::<Builder<Blip2Pipeline>>();
+    sent::<Builder<Blip2Retrieval>>();
+    sent::<Builder<BlipAnswerer>>();
 
     let blip2 = pipeline("blip2_opt");
     let expected = blip2.answer(&picture(1), "what?").unwrap();
@@ -52,17 +66,42 @@ fn handles_and_what_they_hand_out_are_owned() {
 }
 
 /// The pieces of a stream, without white space at the end.
-fn whole(stream: blip2_core::AnswerStream<'_>) -> String {
+fn whole(stream: AnswerStream) -> String {
     let pieces: Vec<String> = stream.map(Result::unwrap).collect();
     pieces.concat().trim_end().to_string()
 }
 
 #[test]
+fn a_stream_goes_to_another_thread_and_outlives_its_pipeline() {
+    let image = picture(2);
+    for name in ["blip2_opt", "blip2_t5"] {
+        let blip2 = pipeline(name);
+        let expected = blip2.answer(&image, QUESTIONS[1]).unwrap();
+        let mut stream = blip2.stream_answer(&image, QUESTIONS[1]).unwrap();
+        let first = stream.next().unwrap().unwrap();
+        drop(blip2);
+        let rest = std::thread::spawn(move || whole(stream)).join().unwrap();
+        let text = first + &rest;
+        assert_eq!(text.trim_end(), expected.text, "{name}");
+    }
+    let blip = answerer();
+    let expected = blip.answer(&image, QUESTIONS[1]).unwrap();
+    let stream = blip.look(&image).unwrap().ask_stream(QUESTIONS[1]).unwrap();
+    drop(blip);
+    let text = std::thread::spawn(move || whole(stream)).join().unwrap();
+    assert_eq!(text, expected.text);
+    let blip = captioner();
+    let expected = blip.caption(&image).unwrap();
+    let stream = blip.stream_caption(&image).unwrap();
+    drop(blip);
+    let text = std::thread::spawn(move || whole(stream)).join().unwrap();
+    assert_eq!(text, expected.text);
+}
+
+#[test]
 fn questions_and_captions_are_streamed_as_they_are_answered() {
-    let options = Options::default().generation(GenerationConfig {
-        max_new_tokens: Some(5),
-        ..GenerationConfig::default()
-    });
+    let options =
+        Options::default().with_generation(GenerationConfig::default().with_max_new_tokens(5));
     for name in ["blip2_opt", "blip2_t5"] {
         let (blip2, image) = (pipeline(name), picture(2));
         let seen = blip2.look(&image).unwrap();
@@ -159,7 +198,7 @@ fn a_picture_that_was_seen_has_every_form() {
 
 #[test]
 fn blip1_has_no_template_to_replace() {
-    let options = Options::default().template("Q: {}".parse().unwrap());
+    let options = Options::default().with_template("Q: {}".parse().unwrap());
     let error = answerer()
         .answer_with(&picture(0), "what?", &options)
         .unwrap_err();
@@ -272,13 +311,16 @@ fn stopped() -> [(Options, FinishReason); 3] {
     let cancel = CancelToken::new();
     cancel.cancel();
     [
-        (Options::default().cancel(cancel), FinishReason::Cancelled),
         (
-            Options::default().deadline(Instant::now()),
+            Options::default().with_cancel(cancel),
+            FinishReason::Cancelled,
+        ),
+        (
+            Options::default().with_deadline(Instant::now()),
             FinishReason::Deadline,
         ),
         (
-            Options::default().timeout(Duration::ZERO),
+            Options::default().with_timeout(Duration::ZERO),
             FinishReason::Deadline,
         ),
     ]
@@ -322,7 +364,7 @@ fn a_stopped_call_runs_no_stage_and_says_why() {
         }
     }
     let cancel = CancelToken::new().until(Instant::now());
-    let ranking = RankOptions::default().cancel(cancel);
+    let ranking = RankOptions::default().with_cancel(cancel);
     let ranked = blip2.rank_with(&image, "what?", &["a", "b"], &ranking);
     assert!(matches!(ranked, Err(Blip2Error::Deadline)));
     assert_eq!(stages.load(Ordering::Relaxed), 0, "no stage ran");
@@ -331,17 +373,15 @@ fn a_stopped_call_runs_no_stage_and_says_why() {
 #[test]
 fn a_deadline_ends_an_answer_with_what_there_is() {
     let blip2 = pipeline("blip2_opt");
-    let config = GenerationConfig {
-        max_new_tokens: Some(60),
-        min_new_tokens: Some(60),
-        ..GenerationConfig::default()
-    };
+    let config = GenerationConfig::default()
+        .with_max_new_tokens(60)
+        .with_min_new_tokens(60);
     let seen = blip2.look(&picture(5)).unwrap();
     // A constraint that takes its time: three tokens at most before the deadline.
     let options = Options::default()
-        .generation(config)
-        .timeout(Duration::from_millis(250))
-        .constraint_fn(|_| {
+        .with_generation(config)
+        .with_timeout(Duration::from_millis(250))
+        .with_constraint_fn(|_| {
             std::thread::sleep(Duration::from_millis(100));
             NextTokens::Any
         });
@@ -356,7 +396,7 @@ fn a_deadline_ends_an_answer_with_what_there_is() {
 #[test]
 fn a_closure_constrains() {
     let blip2 = pipeline("blip2_opt");
-    let options = Options::default().constraint_fn(|at| {
+    let options = Options::default().with_constraint_fn(|at| {
         let odd = (5..60).filter(|id| id % 2 == 1 && !at.generated().contains(id));
         NextTokens::Only(odd.collect())
     });

@@ -52,6 +52,7 @@ mod kernel;
 mod layer;
 mod matrix;
 mod seam;
+mod setters;
 mod weights;
 
 pub use block::bert;

@@ -24,7 +24,7 @@
 //! let prompts = vec![vec![2, 17, 42], vec![2, 8, 9]];
 //! let embeds = model.embed(&prompts)?;
 //! let mut session = model.start(embeds, &[vec![true; 3], vec![true; 3]], 5)?;
-//! let generation = GenerationConfig { max_new_tokens: Some(5), ..Default::default() };
+//! let generation = GenerationConfig::default().with_max_new_tokens(5);
 //! let results = Generator::new(generation)?.generate(&mut session, &prompts)?;
 //! assert_eq!(results[0][0].tokens.len(), 5);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -48,8 +48,9 @@ pub(crate) trait Decode {
 /// # use burn::tensor::Device;
 /// use std::{sync::Arc, thread};
 ///
-/// # let config = OptConfig { vocab_size: 100, hidden_size: 32, word_embed_proj_dim: 32,
-/// #     num_hidden_layers: 1, num_attention_heads: 4, ffn_dim: 64, ..Default::default() };
+/// # let config = OptConfig::default().with_vocab_size(100).with_hidden_size(32)
+/// #     .with_word_embed_proj_dim(32).with_num_hidden_layers(1).with_num_attention_heads(4)
+/// #     .with_ffn_dim(64);
 /// # let source = RandomWeights::new(0, 0.1);
 /// # let device = Device::flex();
 /// # let model = LanguageModel::load(&TextConfig::Opt(config), &Weights::new(&source, &device))?;
@@ -59,7 +60,7 @@ pub(crate) trait Decode {
 /// let session = model.start(embeds, &[vec![true; 3]], None, 5)?;
 /// let mut session: Session<Arc<LanguageModel>> = session.held_by(Arc::clone(&model))?;
 ///
-/// let five = GenerationConfig { max_new_tokens: Some(5), ..Default::default() };
+/// let five = GenerationConfig::default().with_max_new_tokens(5);
 /// let generator = Generator::new(five)?;
 /// let answers = thread::spawn(move || generator.generate(&mut session, &prompt));
 /// assert_eq!(answers.join().expect("no panic")?[0][0].tokens.len(), 5);

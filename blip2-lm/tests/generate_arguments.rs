@@ -102,13 +102,11 @@ fn json_is_read_as_transformers_writes_it() {
         "early_stopping": "never", "stop_strings": "\n", "transformers_version": "5.23.0"
     }"#;
     let read = config(file);
-    let expected = GenerationConfig {
-        eos_token_id: vec![50118],
-        pad_token_id: Some(1),
-        early_stopping: EarlyStopping::Never,
-        stop_strings: vec!["\n".to_owned()],
-        ..Default::default()
-    };
+    let expected = GenerationConfig::default()
+        .with_eos_token_id([50118])
+        .with_pad_token_id(1)
+        .with_early_stopping(EarlyStopping::Never)
+        .with_stop_strings(["\n".to_owned()]);
     assert_eq!(read, expected);
     assert_eq!(config(&serde_json::to_string(&read).unwrap()), read);
     assert_eq!(config(r#"{"eos_token_id": [2, 3]}"#).eos_token_id, [2, 3]);
@@ -179,10 +177,7 @@ fn a_full_context_ends_a_sequence_one_token_later() {
         let prompts = [vec![1, 2]];
         let mut session = table_session(&tables, &prompts);
         session.remaining = Some(3);
-        let config = GenerationConfig {
-            num_beams: beams,
-            ..Default::default()
-        };
+        let config = GenerationConfig::default().with_num_beams(beams);
         let results = Generator::new(config)
             .unwrap()
             .generate(&mut session, &prompts)
@@ -200,10 +195,7 @@ fn log_probabilities_are_the_models_own() {
     let tables = Tables::random(30, 2.0, 1);
     let prompt = vec![1, 2];
     for beams in [1, 4] {
-        let config = GenerationConfig {
-            num_beams: beams,
-            ..config(kwargs)
-        };
+        let config = config(kwargs).with_num_beams(beams);
         let prompts = [prompt.clone()];
         let results = Generator::new(config)
             .unwrap()
@@ -284,11 +276,9 @@ fn logits_that_are_no_distribution_are_refused() {
 fn rules_that_forbid_everything_are_an_error() {
     for beams in [1, 3] {
         let all: Vec<Vec<u32>> = (0..30).map(|token| vec![token]).collect();
-        let config = GenerationConfig {
-            num_beams: beams,
-            bad_words_ids: all,
-            ..Default::default()
-        };
+        let config = GenerationConfig::default()
+            .with_num_beams(beams)
+            .with_bad_words_ids(all);
         let tables = Tables::random(30, 2.0, 1);
         let prompts = [vec![1]];
         let run = |generator: Generator<'_>| {
@@ -301,10 +291,7 @@ fn rules_that_forbid_everything_are_an_error() {
             error,
             GenerateError::NoAllowedToken { row: 0, step: 0 }
         ));
-        let free = GenerationConfig {
-            num_beams: beams,
-            ..Default::default()
-        };
+        let free = GenerationConfig::default().with_num_beams(beams);
         let free = Generator::new(free).unwrap();
         let error = run(free.clone().constraint(Always(vec![])));
         assert!(matches!(

@@ -34,34 +34,32 @@ fn configs() -> impl Strategy<Value = GenerationConfig> {
     (lengths, beams, warpers, rules, any::<u64>()).prop_map(
         |(lengths, beams, warpers, rules, seed)| {
             let single = beams.0 == 1 && !warpers.0;
-            GenerationConfig {
-                max_new_tokens: Some(lengths.0),
-                min_new_tokens: (lengths.1 > 0).then_some(lengths.1.min(lengths.0)),
-                min_length: lengths.2,
-                num_beams: beams.0,
-                num_return_sequences: if single {
+            GenerationConfig::default()
+                .with_max_new_tokens(lengths.0)
+                .with_min_new_tokens((lengths.1 > 0).then_some(lengths.1.min(lengths.0)))
+                .with_min_length(lengths.2)
+                .with_num_beams(beams.0)
+                .with_num_return_sequences(if single {
                     1
                 } else if beams.0 == 1 {
                     beams.1
                 } else {
                     beams.1.min(beams.0)
-                },
-                length_penalty: beams.2,
-                early_stopping: beams.3,
-                do_sample: warpers.0,
-                temperature: warpers.1,
-                top_k: warpers.2,
-                top_p: warpers.3,
-                min_p: warpers.4,
-                typical_p: warpers.5,
-                seed,
-                repetition_penalty: rules.0,
-                no_repeat_ngram_size: rules.1,
-                bad_words_ids: rules.2,
-                eos_token_id: rules.3,
-                stop_strings: rules.4,
-                ..Default::default()
-            }
+                })
+                .with_length_penalty(beams.2)
+                .with_early_stopping(beams.3)
+                .with_do_sample(warpers.0)
+                .with_temperature(warpers.1)
+                .with_top_k(warpers.2)
+                .with_top_p(warpers.3)
+                .with_min_p(warpers.4)
+                .with_typical_p(warpers.5)
+                .with_seed(seed)
+                .with_repetition_penalty(rules.0)
+                .with_no_repeat_ngram_size(rules.1)
+                .with_bad_words_ids(rules.2)
+                .with_eos_token_id(rules.3)
+                .with_stop_strings(rules.4)
         },
     )
 }
@@ -138,12 +136,7 @@ proptest! {
     /// A vocabulary of one, and beams beyond the vocabulary.
     #[test]
     fn tiny_vocabularies(vocab in 1usize..4, beams in 1usize..9, max_new in 1usize..6) {
-        let config = GenerationConfig {
-            num_beams: beams,
-            num_return_sequences: beams,
-            max_new_tokens: Some(max_new),
-            ..Default::default()
-        };
+        let config = GenerationConfig::default().with_num_beams(beams).with_num_return_sequences(beams).with_max_new_tokens(max_new);
         let tables = Tables::random(vocab, 1.0, 3);
         let prompts = [vec![0]];
         let results = Generator::new(config);

@@ -9,11 +9,10 @@ use blip2_lm::generate::{Generated, GenerationConfig, Generator};
 use generate_support::{FnSession, Tables, table_session};
 
 fn sample(tables: &Tables, prompts: &[Vec<u32>], kwargs: &str, seed: u64) -> Vec<Vec<Generated>> {
-    let config = GenerationConfig {
-        do_sample: true,
-        seed,
-        ..serde_json::from_str(kwargs).unwrap()
-    };
+    let config = serde_json::from_str::<GenerationConfig>(kwargs)
+        .unwrap()
+        .with_do_sample(true)
+        .with_seed(seed);
     Generator::new(config)
         .unwrap()
         .generate(&mut table_session(tables, prompts), prompts)
@@ -55,11 +54,10 @@ fn only_tokens_that_survive_the_warpers_are_drawn() {
         (r#"{"min_p": 0.3}"#, 3),
         (r#"{"temperature": 0.01}"#, 1),
     ] {
-        let config = GenerationConfig {
-            do_sample: true,
-            max_new_tokens: Some(400),
-            ..serde_json::from_str(kwargs).unwrap()
-        };
+        let config = serde_json::from_str::<GenerationConfig>(kwargs)
+            .unwrap()
+            .with_do_sample(true)
+            .with_max_new_tokens(400);
         let prompts = [vec![0]];
         let mut session = FnSession::new(5, &prompts, |_: &[u32]| probs.map(f32::ln).to_vec());
         let results = Generator::new(config)
@@ -80,15 +78,13 @@ fn beam_sampling_draws_without_replacement() {
     let draws = 20_000u32;
     let mut pairs = [0u32; 3];
     for seed in 0..draws {
-        let config = GenerationConfig {
-            do_sample: true,
-            seed: u64::from(seed),
-            top_k: 0,
-            num_beams: 2,
-            num_return_sequences: 2,
-            max_new_tokens: Some(1),
-            ..Default::default()
-        };
+        let config = GenerationConfig::default()
+            .with_do_sample(true)
+            .with_seed(u64::from(seed))
+            .with_top_k(0)
+            .with_num_beams(2)
+            .with_num_return_sequences(2)
+            .with_max_new_tokens(1);
         let mut session = FnSession::new(3, &prompts, |_: &[u32]| probs.map(f32::ln).to_vec());
         let results = Generator::new(config)
             .unwrap()
@@ -120,15 +116,13 @@ fn beam_sampling_draws_without_replacement() {
 fn beam_sampling_can_go_on_when_the_likeliest_tokens_end() {
     let prompts = [vec![0]];
     let goes_on = |seed| {
-        let config = GenerationConfig {
-            do_sample: true,
-            seed,
-            top_k: 1,
-            num_beams: 2,
-            num_return_sequences: 2,
-            eos_token_id: vec![0, 1],
-            ..Default::default()
-        };
+        let config = GenerationConfig::default()
+            .with_do_sample(true)
+            .with_seed(seed)
+            .with_top_k(1)
+            .with_num_beams(2)
+            .with_num_return_sequences(2)
+            .with_eos_token_id([0, 1]);
         let mut session = FnSession::new(4, &prompts, |_: &[u32]| {
             [0.4f32, 0.3, 0.2, 0.1].map(f32::ln).to_vec()
         });

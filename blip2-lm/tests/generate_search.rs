@@ -150,10 +150,11 @@ fn finished_rows_and_beams_leave_the_batch() {
         let second = free.remove(1);
         let others: Vec<u32> = free.into_iter().flatten().flat_map(|g| g.tokens).collect();
         let second = second.iter().flat_map(|g| &g.tokens[2..6]).copied();
-        let config = GenerationConfig {
-            eos_token_id: second.filter(|token| !others.contains(token)).collect(),
-            ..config
-        };
+        let config = config.with_eos_token_id(
+            second
+                .filter(|token| !others.contains(token))
+                .collect::<Vec<_>>(),
+        );
         let mut session = table_session(&golden.tables, &golden.prompts);
         let results = Generator::new(config)
             .unwrap()

@@ -67,10 +67,7 @@ fn stop_strings_end_the_text_before_them() {
 
     // The batch engine stops at the same token, with beams too.
     for beams in [1, 3] {
-        let config = GenerationConfig {
-            num_beams: beams,
-            ..config(kwargs)
-        };
+        let config = config(kwargs).with_num_beams(beams);
         let stop_strings = config.stop_strings.clone();
         let results = Generator::new(config)
             .unwrap()

@@ -86,10 +86,7 @@ fn stretched_positions_follow_each_row() {
                 .with_max_position_embeddings(max_position_embeddings),
         ));
         let (prompts, rows) = mixed(&model);
-        let config = GenerationConfig {
-            max_new_tokens: Some(6),
-            ..Default::default()
-        };
+        let config = GenerationConfig::default().with_max_new_tokens(6);
         let batch = generate(&model, &prompts, &rows, &config);
         for (prompt, batch) in prompts.iter().zip(&batch) {
             let alone = generate(
@@ -284,14 +281,12 @@ fn a_batch_of_mixed_lengths_equals_its_rows_alone() {
     for model in [opt(), t5(), llama()] {
         let (prompts, rows) = mixed(&model);
         for num_beams in [1, 4] {
-            let config = GenerationConfig {
-                max_new_tokens: Some(8),
-                num_beams,
-                num_return_sequences: num_beams,
+            let config = GenerationConfig::default()
+                .with_max_new_tokens(8)
+                .with_num_beams(num_beams)
+                .with_num_return_sequences(num_beams)
                 // Some rows end early and leave the batch.
-                eos_token_id: (0..VOCAB as u32).step_by(4).collect(),
-                ..Default::default()
-            };
+                .with_eos_token_id((0..VOCAB as u32).step_by(4).collect::<Vec<_>>());
             let batch = generate(&model, &prompts, &rows, &config);
             let mut lengths = Vec::new();
             for (row, prompt) in prompts.iter().enumerate() {
@@ -328,10 +323,7 @@ fn context_ends(model: &LanguageModel) {
     let rows = [pad(&prompts[0], &[]), pad(&prompts[1], &[4, 5, 6])];
     let mut session = start(model, &rows, 1000);
     assert_eq!(session.remaining_positions(), Some(2));
-    let config = GenerationConfig {
-        max_new_tokens: Some(1000),
-        ..Default::default()
-    };
+    let config = GenerationConfig::default().with_max_new_tokens(1000);
     let results = Generator::new(config)
         .unwrap()
         .generate(&mut session, &prompts)
@@ -348,10 +340,7 @@ fn t5_remaining() -> Option<usize> {
 fn one_model_serves_many_threads() {
     for model in [opt(), t5(), llama()] {
         let (prompts, rows) = mixed(&model);
-        let config = GenerationConfig {
-            max_new_tokens: Some(6),
-            ..Default::default()
-        };
+        let config = GenerationConfig::default().with_max_new_tokens(6);
         let tokens = || {
             let results = generate(&model, &prompts, &rows, &config);
             results.into_iter().flatten().map(|result| result.tokens)

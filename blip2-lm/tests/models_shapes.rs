@@ -152,11 +152,9 @@ fn greedy_and_beam_search_equal_transformers() {
         let ids = fixture.ids("input_ids");
         let histories = fixture.histories(&ids);
         for (search, num_beams) in [("greedy", 1), ("beam", 3)] {
-            let config = GenerationConfig {
-                max_new_tokens: Some(6),
-                num_beams,
-                ..Default::default()
-            };
+            let config = GenerationConfig::default()
+                .with_max_new_tokens(6)
+                .with_num_beams(num_beams);
             let embeds = model.embed(&ids).unwrap();
             let mut session = fixture.start(&model, embeds, &fixture.mask(), 6);
             let results = Generator::new(config)

@@ -95,10 +95,7 @@ fn start(model: &LanguageModel) -> Session<&LanguageModel> {
 }
 
 fn generator() -> Generator<'static> {
-    let config = GenerationConfig {
-        max_new_tokens: Some(6),
-        ..Default::default()
-    };
+    let config = GenerationConfig::default().with_max_new_tokens(6);
     let decoder: Arc<dyn TokenDecoder> = Arc::new(Numbers);
     let constraint: Arc<dyn TokenConstraint> = Arc::new(Even);
     Generator::new(config)

@@ -138,7 +138,7 @@ pub fn answer_all(
     batch: usize,
     mut done: impl FnMut(usize),
 ) -> Result<Vec<String>, TrainError> {
-    let options = Options::default().generation(generation.clone());
+    let options = Options::default().with_generation(generation.clone());
     let mut answers = vec![String::new(); data.len()];
     let numbers: Vec<usize> = (0..data.len()).collect();
     let asks = |number: &usize| data.examples()[*number].question.is_some();

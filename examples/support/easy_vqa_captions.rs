@@ -52,10 +52,8 @@ pub(crate) fn right_answers(
     blip2: &Blip2Pipeline,
     test: &Dataset,
 ) -> Result<BTreeMap<&'static str, [usize; 2]>, Box<dyn Error>> {
-    let options = Options::default().generation(GenerationConfig {
-        max_new_tokens: Some(6),
-        ..Default::default()
-    });
+    let options =
+        Options::default().with_generation(GenerationConfig::default().with_max_new_tokens(6));
     let pictures = test
         .pictures()
         .iter()

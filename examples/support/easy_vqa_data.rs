@@ -43,11 +43,8 @@ impl TestSplit {
         batch: usize,
     ) -> Result<Vec<Answer>, Box<dyn Error>> {
         let options = Options::default()
-            .template(TEMPLATE.parse()?)
-            .generation(GenerationConfig {
-                max_new_tokens: Some(6),
-                ..Default::default()
-            });
+            .with_template(TEMPLATE.parse()?)
+            .with_generation(GenerationConfig::default().with_max_new_tokens(6));
         let all: Vec<usize> = (0..self.questions.len()).collect();
         self.batches(
             &all,

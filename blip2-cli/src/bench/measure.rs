@@ -63,14 +63,13 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
             runs: times.runs,
         }
     });
-    let work = Workload {
-        batch: args.batch,
-        prompt_tokens: args.prompt_tokens,
-        new_tokens: args.new_tokens,
-        beams: args.beams,
-        image_size: Some([side, side]),
-        picture_pixels: (WIDTH * HEIGHT) as usize,
-    };
+    let work = Workload::default()
+        .with_batch(args.batch)
+        .with_prompt_tokens(args.prompt_tokens)
+        .with_new_tokens(args.new_tokens)
+        .with_beams(args.beams)
+        .with_image_size([side, side])
+        .with_picture_pixels((WIDTH * HEIGHT) as usize);
     Ok(Report {
         model,
         precision: precision.into(),
@@ -128,12 +127,12 @@ struct Runs {
 
 impl Runs {
     fn take(args: &BenchArgs, blip2: &Blip2Pipeline) -> Result<Self, Failure> {
-        let options = Options::default().generation(GenerationConfig {
-            min_new_tokens: Some(args.new_tokens),
-            max_new_tokens: Some(args.new_tokens),
-            num_beams: args.beams,
-            ..GenerationConfig::default()
-        });
+        let options = Options::default().with_generation(
+            GenerationConfig::default()
+                .with_min_new_tokens(args.new_tokens)
+                .with_max_new_tokens(args.new_tokens)
+                .with_num_beams(args.beams),
+        );
         let image = picture();
         let ids = prompt_ids(blip2.config(), args.prompt_tokens);
         let mut runs = Self {

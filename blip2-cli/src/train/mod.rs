@@ -172,12 +172,13 @@ fn watch(args: &TrainArgs, steps: usize) -> Result<Box<dyn Watch>, Failure> {
 fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<Training, Failure> {
     let wanted = &config.train;
     let both = PrecisionPlan::from(wanted.precision.map_or(Precision::F32, |name| name.0));
-    let plan = PrecisionPlan {
-        vision: wanted.vision_precision.map_or(both.vision, |name| name.0),
-        language_model: wanted
-            .lm_precision
-            .map_or(both.language_model, |name| name.0),
-    };
+    let plan = both
+        .with_vision(wanted.vision_precision.map_or(both.vision, |name| name.0))
+        .with_language_model(
+            wanted
+                .lm_precision
+                .map_or(both.language_model, |name| name.0),
+        );
     let mut training = Training::of(folder)
         .map_err(Failure::work)?
         .precision(plan)

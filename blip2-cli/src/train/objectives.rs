@@ -125,9 +125,7 @@ pub(super) fn validation_data(
 
 /// How answers are generated.
 pub(super) fn generation(validation: &ValidationConfig) -> GenerationConfig {
-    GenerationConfig {
-        max_new_tokens: Some(validation.max_new_tokens),
-        num_beams: validation.beams,
-        ..GenerationConfig::default()
-    }
+    GenerationConfig::default()
+        .with_max_new_tokens(validation.max_new_tokens)
+        .with_num_beams(validation.beams)
 }

@@ -7,12 +7,12 @@ use blip2_lm::generate::{CancelToken, score_continuations};
 use burn::tensor::Tensor;
 
 use super::{
-    groups::{Group, Grouped, at, by_length, in_order},
+    groups::{Group, Grouped, at, by_length, in_order, of_batch, of_group},
     see::Sight,
 };
 use crate::{
     Answer, Blip2Error, Options, Picture, Template, Timings,
-    load::{Loaded, member},
+    load::{Loaded, Part, member},
     model::BlipForQuestionAnswering,
     text::{DigitToken, PromptRows},
     verbs::{Answers, Started, TOGETHER, Timed, Writer, answering, decode, go_on, looking, stage},
@@ -42,8 +42,8 @@ pub struct BlipAnswerer {
 member!(BlipAnswerer, BlipConfig, BlipForQuestionAnswering);
 member!(pictures BlipAnswerer);
 member!(texts BlipAnswerer, tokenizer);
-answering!(BlipAnswerer);
-looking!(BlipAnswerer);
+answering!(BlipAnswerer, "../fixtures/blip1_vqa");
+looking!(BlipAnswerer, "../fixtures/blip1_vqa");
 
 impl Writer for BlipAnswerer {
     /// The ids of a question.
@@ -59,14 +59,10 @@ impl Writer for BlipAnswerer {
         let mut groups = Vec::new();
         for places in by_length(prompts) {
             let decoder = Arc::clone(&self.inner.texts);
-            let generator = options.generator(self.generation(options), decoder)?;
-            let new_tokens = generator.config().new_tokens_after(1)?;
-            groups.push(Group {
-                ids: at(prompts, &places),
-                places,
-                generator,
-                new_tokens,
-            });
+            let generator =
+                of_group(options, &places).generator(self.generation(options), decoder)?;
+            // An answer begins with its start token alone.
+            groups.push(Group::new(prompts, places, 1, generator)?);
         }
         let cancel = options.cancel.clone();
         Ok(Grouped { groups, cancel })
@@ -108,7 +104,7 @@ impl Writer for BlipAnswerer {
         looked: &Sight,
         prepared: Grouped,
         timings: &mut Timings,
-    ) -> Result<Started<'_>, Blip2Error> {
+    ) -> Result<Started, Blip2Error> {
         let cancel = prepared.cancel.clone();
         self.start(looked, prepared.single()?, &cancel, timings)
     }
@@ -137,15 +133,16 @@ impl BlipAnswerer {
         group: Group,
         cancel: &CancelToken,
         timings: &mut Timings,
-    ) -> Result<Started<'_>, Blip2Error> {
+    ) -> Result<Started, Blip2Error> {
         let count = group.ids.len();
         let question_embeds = self.read(looked, group.ids, cancel, timings)?;
         go_on(cancel)?;
         let begun = Instant::now();
         let model = &self.inner.model;
         let session = model.start(question_embeds, group.new_tokens)?;
+        let held = Part::new(&self.inner, |loaded| loaded.model.text_decoder());
         Ok(Started {
-            session: Timed::new(session, begun.elapsed()),
+            session: Timed::new(session.held_by(held)?, begun.elapsed()),
             histories: vec![vec![model.decoder_start()?]; count],
             generator: group.generator,
         })
@@ -205,13 +202,15 @@ impl Answers for BlipAnswerer {
         let mut results = Vec::new();
         for places in by_length(prompts) {
             let (sight, questions) = (looked.select(&places), at(prompts, &places));
-            let mut timings = Timings::default();
-            let question_embeds = self.read(&sight, questions, cancel, &mut timings)?;
             let some = places
                 .iter()
                 .filter_map(|&place| tokens.get(place).cloned());
             let some: Vec<Vec<Vec<u32>>> = some.collect();
-            let scored = self.score_group(&question_embeds, &some, cancel)?;
+            let mut timings = Timings::default();
+            let scored = self
+                .read(&sight, questions, cancel, &mut timings)
+                .and_then(|embeds| self.score_group(&embeds, &some, cancel))
+                .map_err(|error| of_batch(error, &places))?;
             results.extend(places.into_iter().zip(scored));
         }
         Ok(in_order(results))

@@ -6,12 +6,12 @@ use blip2_io::{Tokenizer, config::BlipConfig};
 use blip2_lm::generate::CancelToken;
 
 use super::{
-    groups::{Group, Grouped, at, by_length},
+    groups::{Group, Grouped, by_length, of_group},
     see::Sight,
 };
 use crate::{
     Answer, Blip2Error, Options, Picture, Timings,
-    load::{Loaded, member},
+    load::{Loaded, Part, member},
     model::BlipForConditionalGeneration,
     text::PromptRows,
     verbs::{Describes, Started, Timed, Writer, decode, describing, go_on, looking},
@@ -37,8 +37,8 @@ pub struct BlipCaptioner {
 member!(BlipCaptioner, BlipConfig, BlipForConditionalGeneration);
 member!(pictures BlipCaptioner);
 member!(texts BlipCaptioner, tokenizer);
-describing!(BlipCaptioner);
-looking!(BlipCaptioner);
+describing!(BlipCaptioner, "../fixtures/blip1_caption");
+looking!(BlipCaptioner, "../fixtures/blip1_caption");
 
 impl Writer for BlipCaptioner {
     /// The ids of a caption's beginning.
@@ -53,17 +53,13 @@ impl Writer for BlipCaptioner {
     fn prepare(&self, prompts: &[Vec<u32>], options: &Options) -> Result<Grouped, Blip2Error> {
         let mut groups = Vec::new();
         for places in by_length(prompts) {
-            let ids = at(prompts, &places);
             let decoder = Arc::clone(&self.inner.texts);
-            let generator = options.generator(self.generation(options), decoder)?;
-            let length = ids.first().map_or(0, Vec::len);
-            let new_tokens = generator.config().new_tokens_after(length)?;
-            groups.push(Group {
-                places,
-                ids,
-                generator,
-                new_tokens,
-            });
+            let generator =
+                of_group(options, &places).generator(self.generation(options), decoder)?;
+            // All rows of a group have one length.
+            let first = places.first().and_then(|&place| prompts.get(place));
+            let length = first.map_or(0, Vec::len);
+            groups.push(Group::new(prompts, places, length, generator)?);
         }
         let cancel = options.cancel.clone();
         Ok(Grouped { groups, cancel })
@@ -105,21 +101,22 @@ impl Writer for BlipCaptioner {
         looked: &Sight,
         prepared: Grouped,
         _: &mut Timings,
-    ) -> Result<Started<'_>, Blip2Error> {
+    ) -> Result<Started, Blip2Error> {
         go_on(&prepared.cancel)?;
         self.start(looked, prepared.single()?)
     }
 }
 
 impl BlipCaptioner {
-    fn start(&self, looked: &Sight, group: Group) -> Result<Started<'_>, Blip2Error> {
+    fn start(&self, looked: &Sight, group: Group) -> Result<Started, Blip2Error> {
         let begun = Instant::now();
         let rows = PromptRows::even(group.ids)?;
         let (ids, mask) = (rows.ids(), rows.mask());
         let decoder = self.inner.model.text_decoder();
         let session = decoder.start(ids, mask, looked.0.clone(), group.new_tokens)?;
+        let held = Part::new(&self.inner, |loaded| loaded.model.text_decoder());
         Ok(Started {
-            session: Timed::new(session, begun.elapsed()),
+            session: Timed::new(session.held_by(held)?, begun.elapsed()),
             histories: rows.ids().to_vec(),
             generator: group.generator,
         })

@@ -1,9 +1,15 @@
-//! Batches whose rows must have one length each: the reference's decoder sees the padding behind
-//! shorter rows, so rows of one length run together and no others.
+//! Batches whose rows must have one length each: the reference's decoder attends to the padding after
+//! shorter rows, so rows of one length run together and no others. Whoever called knows of no groups:
+//! constraints and errors speak of the batch's rows.
 
-use blip2_lm::generate::{CancelToken, Generator};
+use std::sync::Arc;
 
-use crate::{Answer, Blip2Error, verbs::or_stopped};
+use blip2_lm::{
+    LmError,
+    generate::{CancelToken, GenerateError, Generator, NextTokens, Position, TokenConstraint},
+};
+
+use crate::{Answer, Blip2Error, Options, verbs::or_stopped};
 
 /// Prompts in groups of one length.
 pub struct Grouped {
@@ -29,7 +35,8 @@ impl Grouped {
         for group in self.groups {
             let places = group.places.clone();
             // A call that is stopped keeps what was written before.
-            let answers = or_stopped(run(group, &self.cancel), places.len())?;
+            let answers = run(group, &self.cancel).map_err(|error| of_batch(error, &places));
+            let answers = or_stopped(answers, places.len())?;
             results.extend(places.into_iter().zip(answers));
         }
         Ok(in_order(results))
@@ -41,6 +48,71 @@ impl Grouped {
             reason: "there is no prompt".into(),
         })
     }
+}
+
+impl Group {
+    /// The rows of a batch at these places. `history` is what a row's length counts before anything
+    /// is generated.
+    pub(super) fn new(
+        prompts: &[Vec<u32>],
+        places: Vec<usize>,
+        history: usize,
+        generator: Generator<'static>,
+    ) -> Result<Self, Blip2Error> {
+        Ok(Self {
+            ids: at(prompts, &places),
+            new_tokens: generator.config().new_tokens_after(history)?,
+            places,
+            generator,
+        })
+    }
+}
+
+/// Options of the rows at these places, whose constraint still sees the batch's rows.
+pub(super) fn of_group(options: &Options, places: &[usize]) -> Options {
+    let options = options.clone();
+    match options.constraint.clone() {
+        Some(constraint) => options.with_constraint(Placed {
+            constraint,
+            places: places.to_vec(),
+        }),
+        None => options,
+    }
+}
+
+/// A batch's constraint on the rows at some places.
+struct Placed {
+    constraint: Arc<dyn TokenConstraint>,
+    places: Vec<usize>,
+}
+
+impl TokenConstraint for Placed {
+    fn next_tokens(&self, at: Position<'_>, scores: &mut [f32]) -> NextTokens {
+        let row = self.places.get(at.row()).copied().unwrap_or(at.row());
+        self.constraint.next_tokens(at.with_row(row), scores)
+    }
+}
+
+/// An error of the rows at these places, as one of the whole batch.
+pub(super) fn of_batch(mut error: Blip2Error, places: &[usize]) -> Blip2Error {
+    let row = match &mut error {
+        Blip2Error::Generate(
+            GenerateError::BadLogits { row, .. }
+            | GenerateError::BadScores { row, .. }
+            | GenerateError::NoAllowedToken { row, .. },
+        )
+        | Blip2Error::Lm(
+            LmError::Token { row, .. }
+            | LmError::NothingToRead { row }
+            | LmError::ContextTooLong { row, .. },
+        ) => row,
+        Blip2Error::Item { index, .. } => index,
+        _ => return error,
+    };
+    if let Some(place) = places.get(*row) {
+        *row = *place;
+    }
+    error
 }
 
 /// The places of rows, in groups of one length.

@@ -40,7 +40,7 @@ pub struct BlipRetrieval {
 member!(BlipRetrieval, BlipConfig, BlipForImageTextRetrieval);
 member!(pictures BlipRetrieval);
 member!(texts BlipRetrieval, tokenizer);
-comparing!(BlipRetrieval);
+comparing!(BlipRetrieval, "../fixtures/blip1_itr");
 embedding_images!(BlipRetrieval, comparing::embed_image_batch);
 embedding_texts!(BlipRetrieval, comparing::embed_text_batch);
 

@@ -109,6 +109,16 @@ impl<P: Member> Builder<P> {
     ///
     /// Each call is judged alone: what other pipelines or calls at the same time take is not
     /// counted. Whoever knows better gives `u64::MAX`.
+    ///
+    /// ```
+    /// use blip2_core::{Blip2Error, Blip2Pipeline, Preset};
+    ///
+    /// let small = Blip2Pipeline::builder_random(Preset::Blip2FlanT5Xxl, 0).memory_limit(1 << 30);
+    /// match small.load() {
+    ///     Err(Blip2Error::Memory(error)) => assert!(error.predicted > error.allowed),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = Some(bytes);
         self
@@ -137,7 +147,7 @@ impl<P: Member> Builder<P> {
         self
     }
 
-    /// Stops loading when `cancel`, or a clone of it, is cancelled; looked at before each tensor.
+    /// Stops loading when `cancel`, or a clone of it, is cancelled; checked before each tensor.
     /// [`load`](Self::load) then fails with [`Blip2Error::Cancelled`].
     ///
     /// ```

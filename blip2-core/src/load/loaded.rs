@@ -117,6 +117,15 @@ macro_rules! member {
             /// Decodes a picture file's bytes, such as an upload, within the same limits as
             /// [`open`](Self::open).
             ///
+            /// ```
+            /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+            /// let bytes = std::fs::read("../examples/images/red-triangle.png")?; // an upload
+            /// let image = blip2.decode(&bytes)?;
+            /// assert!(blip2.decode(b"no picture").is_err());
+            /// # let _ = image;
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// [`Blip2Error::Image`](crate::Blip2Error::Image) saying what is wrong with it.

@@ -8,6 +8,7 @@
 mod builder;
 mod loaded;
 mod member;
+mod part;
 mod pictures;
 mod progress;
 mod settings;
@@ -20,6 +21,7 @@ pub(crate) use loaded::Loaded;
 pub(crate) use loaded::member;
 pub(crate) use member::Load;
 pub use member::Member;
+pub(crate) use part::Part;
 pub(crate) use pictures::Pictures;
 pub use progress::LoadProgress;
 pub(crate) use settings::{Settings, Takes};
@@ -28,7 +30,7 @@ pub(crate) use whole::whole;
 /// Tensors that checkpoints of a BLIP-2 with a language model hold without the model reading them:
 /// duplicates of tied weights, and buffers of old versions.
 pub(crate) const IGNORABLE_OF_ANSWERING: [&str; 6] = [
-    // T5 checkpoints of old hold one that the model never had a use for.
+    // Early T5 checkpoints hold one that the model never used.
     "EncDecAttention.relative_attention_bias.weight",
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",

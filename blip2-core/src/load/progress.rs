@@ -6,6 +6,20 @@ use std::{fmt, sync::Arc};
 /// what is done is what there is.
 ///
 /// Displays as `12 of 167 tensors, 3.1 of 42.0 MB`.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use blip2_core::{Blip2Pipeline, LoadProgress};
+///
+/// let last = Arc::new(Mutex::new(LoadProgress::default()));
+/// let told = Arc::clone(&last);
+/// Blip2Pipeline::builder("../examples/models/easy-vqa-opt")
+///     .progress(move |progress| *told.lock().expect("no panic") = progress)
+///     .load()?;
+/// assert_eq!(last.lock().expect("no panic").fraction(), 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadProgress {

@@ -116,8 +116,8 @@ impl Products {
     }
 }
 
-/// Turning pictures into pixel values: the numbers of all, twice while they are brought together,
-/// and a copy of one picture on its way.
+/// Making pixel values of pictures: those of all, twice while they are concatenated, and a copy of
+/// the picture that is being resized.
 pub(super) fn preprocess(batch: usize, picture_pixels: usize, [height, width]: [usize; 2]) -> u64 {
     2 * floats(&[batch, 3, height, width]) + floats(&[picture_pixels])
 }
@@ -168,6 +168,7 @@ pub(super) fn qformer(
         num_attention_heads,
         ..
     } = config.qformer_config;
+    // The image encoder's output, which every cross-attention reads, stays until the last of them.
     let image = floats(&[batch, keys, vision.hidden_size]);
     let keys_values = 4 * floats(&[batch, keys, hidden_size]);
     let queries = config.num_query_tokens;
@@ -258,8 +259,8 @@ fn llama(config: &LlamaConfig, work: &Workload, seq: usize, products: Products) 
         },
     };
     let mut text = decoder.text(work, seq, products);
-    // Queries and keys are turned, and without kernels keys and values repeated for each head of a
-    // group.
+    // Rotary positions make new queries and keys, and without kernels keys and values are repeated
+    // for each head of a group.
     text.prefill = text
         .prefill
         .saturating_add(4 * floats(&[work.batch, seq, decoder.queries]));
@@ -277,6 +278,8 @@ impl Decoder {
             beams,
             ..
         } = *work;
+        // The last token is generated and not fed, so it has no place in the cache; and no place is
+        // made beyond the context, where generation ends.
         let len = seq
             .saturating_add(new_tokens.saturating_sub(1))
             .min(config.context.max(seq));
@@ -286,6 +289,9 @@ impl Decoder {
         let hidden = floats(&[batch, seq, config.hidden]);
         let queries = floats(&[batch, seq, config.queries]);
         let inner = floats(&[batch, seq, config.inner]);
+        // The residual stream and its norm, and the queries; keys and values are counted with the
+        // caches. A layer's tensors are freed before the next, so one layer counts, and of it
+        // attention or MLP, whichever is larger.
         let attention = 2 * hidden + queries + products.scores(batch, config.heads, seq, seq);
         // A gate, before and after its activation, and what it is multiplied with.
         let mlp = match config.gated {
@@ -297,6 +303,7 @@ impl Decoder {
             prefill: caches(keys.prefill, config.layers)
                 + layer.max(widened)
                 + logits(batch, config.vocab),
+            // A step's own activations are one position a row: too small to count beside these.
             decode: caches(keys.decode, config.layers)
                 + keys.moved.max(widened)
                 + logits(rows, config.vocab),
@@ -328,6 +335,8 @@ fn t5(config: &T5Config, work: &Workload, seq: usize, products: Products) -> Tex
         true => 2 * hidden + 2 * floats(&[batch, seq, config.d_ff]),
         false => products.mlp(batch.saturating_mul(seq), config.d_model, config.d_ff),
     };
+    // The encoder's activations are freed before the decoder's first step, but for its output, which
+    // the keys and values of cross-attention are made of.
     let encoder = positions + attention.max(mlp).max(widened);
     let decoder =
         hidden + caches(source.prefill + past.prefill) + widened + logits(batch, config.vocab_size);

@@ -8,6 +8,16 @@ use super::{MemoryPlan, MemoryPrediction, Workload, machine, plan::PROCESS};
 use crate::Blip2Error;
 
 /// More memory than is allowed would be needed.
+///
+/// ```
+/// use blip2_core::{Blip2Error, Blip2Pipeline, Preset, memory::Fit};
+///
+/// let blip2 = Blip2Pipeline::builder_random(Preset::Blip2Opt2_7b, 0);
+/// let Err(Blip2Error::Memory(error)) = blip2.memory_limit(6_000_000_000).load() else {
+///     panic!("15 GB do not fit");
+/// };
+/// assert!(matches!(error.fits[0], Fit::Precision(_)), "{error}");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NotEnoughMemory {
@@ -112,6 +122,8 @@ impl MemoryLimit {
         if predicted <= allowed {
             return Ok(());
         }
+        // Each change is tried alone, with all else as it was asked for: a user who reads the error
+        // wants to give up one thing, and chooses which.
         let fits = |plan: &MemoryPlan, work: &Workload| part(&plan.predict(work)) <= allowed;
         let batch = largest(work.batch, |batch| {
             fits(&self.plan, &Workload { batch, ..*work })
@@ -149,6 +161,8 @@ impl MemoryLimit {
 
 /// The largest number below `count`, and above zero, that fits; more of them never take less.
 fn largest(count: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    // Bisection, since a prediction costs little and grows with the count: `good` fits, or is zero,
+    // and `bad` does not.
     let (mut good, mut bad) = (0, count);
     while bad.saturating_sub(good) > 1 {
         let middle = good + (bad - good) / 2;

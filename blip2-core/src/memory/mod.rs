@@ -11,7 +11,7 @@
 //!
 //! let plan = MemoryPlan::new(&Preset::Blip2Opt2_7b.config(), Precision::Bf16)?;
 //! let one = plan.predict(&Workload::default()).peak();
-//! let many = plan.predict(&Workload { batch: 16, beams: 5, ..Workload::default() }).peak();
+//! let many = plan.predict(&Workload::default().with_batch(16).with_beams(5)).peak();
 //! assert!(one > 7_500_000_000 && many > one);
 //! # Ok::<(), blip2_core::Blip2Error>(())
 //! ```
@@ -21,13 +21,23 @@ mod limit;
 pub mod machine;
 mod plan;
 
+use blip2_kernels::setters;
+
 pub(crate) use limit::MemoryLimit;
 pub use limit::{Fit, NotEnoughMemory};
 pub(crate) use plan::belongs;
 pub use plan::{MemoryPlan, MemoryPrediction};
 
 /// What a model is asked to do, as far as its memory goes.
+///
+/// ```
+/// use blip2_core::memory::Workload;
+///
+/// let batch = Workload::default().with_batch(8).with_beams(5).with_new_tokens(50);
+/// assert_eq!(batch.prompt_tokens, 8);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Workload {
     /// Pictures, and prompts, that run together. Default 1.
     pub batch: usize,
@@ -42,6 +52,15 @@ pub struct Workload {
     /// The pixels of the largest picture before it is resized. Default 640 · 480.
     pub picture_pixels: usize,
 }
+
+setters! { Workload {
+    with_batch(batch: usize),
+    with_prompt_tokens(prompt_tokens: usize),
+    with_new_tokens(new_tokens: usize),
+    with_beams(beams: usize),
+    with_image_size(image_size: impl Into<Option<[usize; 2]>>),
+    with_picture_pixels(picture_pixels: usize),
+} }
 
 impl Default for Workload {
     fn default() -> Self {

@@ -120,6 +120,8 @@ impl MemoryPlan {
     /// How a part's products are computed.
     fn products(&self, part: &str) -> Products {
         let packed = packs(&self.device);
+        // Without kernels a narrow matrix is widened to `f32` for its product and dropped after it:
+        // one at a time, so that the largest counts.
         let narrow = |tensor: &&PlannedTensor| {
             let bytes = tensor.bytes(self.held(tensor), &self.device);
             let multiplied = matches!(tensor.role, Role::Matrix | Role::Head);
@@ -210,6 +212,8 @@ impl MemoryPrediction {
 
     /// The most that is taken while pictures are encoded.
     pub fn image_peak(&self) -> u64 {
+        // Stages follow one another, so the largest counts and not the sum; but what a stage freed
+        // is not all of use to the next, since the allocator keeps it in pieces.
         let kept = self.preprocess.min(KEPT_FROM_PREPROCESS);
         self.process + self.weights + (kept + self.vision).max(self.preprocess).max(self.qformer)
     }

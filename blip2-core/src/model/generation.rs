@@ -303,7 +303,7 @@ impl Blip2ForConditionalGeneration {
     }
 
     /// Projects the queries' outputs into the language model's embedding space. Positions of text
-    /// behind the queries are left out, and a video's frames follow one another.
+    /// after the queries are left out, and a video's frames follow one another.
     ///
     /// # Shapes
     ///

@@ -43,7 +43,7 @@ pub enum IndexError {
         /// The version that is read.
         known: u32,
     },
-    /// The file is cut short or goes on behind its end.
+    /// The file is cut short or goes on after its end.
     #[error(
         "{}: the index is {found} bytes long where it should be {expected}; it was cut short or \
          something was added to it; make it again from the pictures", .path.display()

@@ -47,6 +47,20 @@ pub use search::{Hit, SearchOptions};
 use crate::{Blip2Retrieval, Picture, verbs::Compares};
 
 /// Pictures by name, each embedded and encoded by one model, in the order in which they were added.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::{PhotoIndex, photo_index::SearchOptions};
+///
+/// let mut index = PhotoIndex::new(&blip2);
+/// index.add(&blip2, "red", &image)?;
+/// index.add(&blip2, "blue", &blip2.open("../examples/images/blue-circle.png")?)?;
+/// let options = SearchOptions::default().with_limit(1);
+/// let best = index.search(&blip2, "a triangle", &options)?;
+/// assert_eq!((index.len(), best.len()), (2, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct PhotoIndex {
     fingerprint: String,

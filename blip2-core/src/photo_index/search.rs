@@ -1,5 +1,6 @@
 //! Searching: recall by similarity, then ranking by both scores.
 
+use blip2_kernels::setters;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, IndexError, PhotoIndex, entry::floats};
@@ -39,21 +40,10 @@ impl Default for SearchOptions {
     }
 }
 
-impl SearchOptions {
-    /// Returns at most `limit` pictures.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = limit;
-        self
-    }
-
-    /// Matches the `rerank` most similar pictures with the text.
-    #[must_use]
-    pub fn rerank(mut self, rerank: usize) -> Self {
-        self.rerank = rerank;
-        self
-    }
-}
+setters! { SearchOptions {
+    with_limit(limit: usize),
+    with_rerank(rerank: usize),
+} }
 
 impl PhotoIndex {
     /// The pictures that a text describes best, the best first.

@@ -14,6 +14,15 @@ use crate::Blip2Error;
 ///
 /// Serialisable by serde. Only the model that made it can read it, so it carries that model's
 /// fingerprint, and [`recall`](crate::Blip2Pipeline::recall) refuses any other.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let encoded = blip2.look(&image)?.encoded()?; // to a database …
+/// let seen = blip2.recall(&encoded)?; // … and back, perhaps in another process
+/// assert_eq!(seen.ask("what color is the shape?")?.text, "red");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncodedImage {
     fingerprint: String,

@@ -8,7 +8,7 @@ use blip2_lm::generate::{CancelToken, GenerationConfig, Generator, score_continu
 use super::{Blip2Pipeline, looked::Looked};
 use crate::{
     Answer, Blip2Error, Options, Picture, Template, Timings,
-    load::Loaded,
+    load::{Loaded, Part},
     memory::{MemoryPrediction, Workload},
     model::ImageFeatures,
     text::{DigitToken, Prompt, PromptRows, Prompts},
@@ -132,7 +132,7 @@ impl Writer for Blip2Pipeline {
         looked: &Looked,
         prepared: Prepared,
         timings: &mut Timings,
-    ) -> Result<Started<'_>, Blip2Error> {
+    ) -> Result<Started, Blip2Error> {
         let Prepared {
             instructions,
             cancel,
@@ -146,16 +146,13 @@ impl Writer for Blip2Pipeline {
 
 impl Blip2Pipeline {
     /// Starts a decode after prompts, one for each picture of `features`.
-    fn start(
-        &self,
-        features: &ImageFeatures,
-        prepared: Prepared,
-    ) -> Result<Started<'_>, Blip2Error> {
+    fn start(&self, features: &ImageFeatures, prepared: Prepared) -> Result<Started, Blip2Error> {
         let start = Instant::now();
         let model = &self.inner.model;
         let session = model.start(features, &prepared.rows, prepared.new_tokens)?;
+        let held = Part::new(&self.inner, |loaded| loaded.model.language_model());
         Ok(Started {
-            session: Timed::new(session, start.elapsed()),
+            session: Timed::new(session.held_by(held)?, start.elapsed()),
             histories: prepared.histories,
             generator: prepared.generator,
         })
@@ -171,11 +168,11 @@ impl Blip2Pipeline {
     ) -> Result<Vec<Vec<Vec<f32>>>, Blip2Error> {
         let longest = tokens.iter().flatten().map(Vec::len).max().unwrap_or(1);
         // Continuations take what as many beams would.
-        let options = Options::default().generation(GenerationConfig {
-            max_new_tokens: Some(longest),
-            num_beams: tokens.first().map_or(1, Vec::len),
-            ..GenerationConfig::default()
-        });
+        let options = Options::default().with_generation(
+            GenerationConfig::default()
+                .with_max_new_tokens(longest)
+                .with_num_beams(tokens.first().map_or(1, Vec::len)),
+        );
         let prepared = self.prepare(prompts, &options)?;
         go_on(cancel)?;
         let mut started = self.start(features, prepared)?;

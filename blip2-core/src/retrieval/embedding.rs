@@ -33,6 +33,15 @@ pub struct ImageEmbedding {
 /// A text in the space that it shares with pictures: one vector of length 1.
 ///
 /// It travels by serde, and can be rebuilt [from its numbers](Self::from_values).
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let (dog, cat) = (blip2.embed_text("a dog")?, blip2.embed_text("a cat")?);
+/// let image = blip2.embed_image(&image)?;
+/// println!("{:.2} {:.2}", image.similarity(&dog)?, image.similarity(&cat)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<f32>", into = "Vec<f32>")]
 pub struct TextEmbedding {
@@ -41,6 +50,16 @@ pub struct TextEmbedding {
 
 /// A picture as retrieval needs it, encoded once: embedded, to be compared with many, and as the
 /// image encoder sees it, to be matched more closely with few.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let photo = blip2.encode(&image)?; // once, for both ways of comparing
+/// let scores = blip2.match_encoded([&photo], "a red triangle")?;
+/// let similar = blip2.similarity_encoded([&photo], "a red triangle")?;
+/// assert!(scores[0].probability <= 1.0 && similar[0] <= 1.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncodedPhoto {
     /// In the space that it shares with texts.

@@ -55,7 +55,7 @@ pub struct Blip2Retrieval {
 member!(Blip2Retrieval, Blip2Config, Blip2ForImageTextRetrieval);
 member!(pictures Blip2Retrieval);
 member!(texts Blip2Retrieval, tokenizer);
-comparing!(Blip2Retrieval);
+comparing!(Blip2Retrieval, "../fixtures/blip2_itr");
 embedding_images!(Blip2Retrieval, comparing::embed_image_batch);
 embedding_texts!(Blip2Retrieval, comparing::embed_text_batch);
 

@@ -28,10 +28,10 @@ pub struct AnswerRows {
 /// Where answers stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Behind the prompt, after a space that is a token's part (OPT).
+    /// After the prompt, with a space that is a token's part (OPT).
     Spaced,
-    /// Behind the prompt; the tokenizer puts the space (LLaMA).
-    Behind,
+    /// After the prompt; the tokenizer puts the space (LLaMA).
+    After,
     /// In the decoder's rows (T5).
     Decoder,
 }
@@ -40,7 +40,7 @@ enum Form {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LabeledRows {
-    /// What the language model reads. Of a decoder-only model answers stand behind their prompts.
+    /// What the language model reads. Of a decoder-only model answers follow their prompts.
     pub rows: PromptRows,
     /// What a Q-Former reads that reads prompts (InstructBLIP).
     pub instructions: Option<PromptRows>,
@@ -75,7 +75,7 @@ impl AnswerRows {
             .ok_or(Blip2Error::NoEndToken)?;
         let form = match &config.text_config {
             TextConfig::T5(_) => Form::Decoder,
-            TextConfig::Llama(_) => Form::Behind,
+            TextConfig::Llama(_) => Form::After,
             _ => Form::Spaced,
         };
         let prompts = Prompts::new(&config, tokenizer, reader, folder.prompts()?, template)?;
@@ -146,15 +146,15 @@ impl AnswerRows {
             .zip(&answers)
             .map(|(prompt, answer)| prompt.followed_by(answer))
             .collect();
-        // Nothing sees what stands behind it, so padding there changes nothing, as in LAVIS; before the
+        // No position attends to what follows it, so padding there changes nothing, as in LAVIS; before the
         // text it would move LLaMA's positions away from the picture's.
         let rows = self.prompts.padded(&whole, PaddingSide::Right)?;
         let labels = rows.mask().iter().zip(&answers).map(|(mask, answer)| {
             let end = mask.iter().filter(|counts| **counts).count();
             let before = std::iter::repeat_n(IGNORED, end - answer.len());
-            let behind = std::iter::repeat_n(IGNORED, mask.len() - end);
+            let after = std::iter::repeat_n(IGNORED, mask.len() - end);
             let answer = answer.iter().map(|&id| i64::from(id));
-            before.chain(answer).chain(behind).collect()
+            before.chain(answer).chain(after).collect()
         });
         Ok(LabeledRows {
             labels: labels.collect(),
@@ -163,7 +163,7 @@ impl AnswerRows {
         })
     }
 
-    /// An answer's tokens with the end token behind them.
+    /// An answer's tokens followed by the end token.
     fn answer(&self, answer: &str) -> Result<Vec<u32>, Blip2Error> {
         let tokenizer = &self.prompts.tokenizer;
         if let Some(token) = tokenizer.special_token_in(answer) {

@@ -85,7 +85,7 @@ impl BlipTexts {
         Ok(self.tokenizer.encode_with(text.trim(), false)?)
     }
 
-    /// Texts to compare, padded behind to one length, which the encoder does not see.
+    /// Texts to compare, padded on the right to one length, which the encoder does not see.
     pub(crate) fn rows(&self, texts: &[impl AsRef<str>]) -> Result<PromptRows, Blip2Error> {
         let ids = texts.iter().enumerate().map(|(index, text)| {
             let ids =

@@ -29,7 +29,7 @@ impl Digits {
 impl Prompts {
     /// The tokens of `answer` as they follow a prompt, without an end token.
     ///
-    /// An encoder-decoder's answer stands alone. A decoder's goes on with the prompt, behind a
+    /// An encoder-decoder's answer stands alone. A decoder's continues the prompt, after a
     /// space if neither brings one: its tokens are those that the prompt's lack in both together.
     /// Where a token would reach across the boundary, the answer is tokenised alone.
     pub(crate) fn continuation(

@@ -8,7 +8,7 @@ pub enum PaddingSide {
     /// Between the image placeholders and the text: `[<image> …][pad …][text]`, for decoder-only
     /// models, whose next token follows the last position.
     Left,
-    /// Behind the text: `[<image> …][text][pad …]`, for encoder-decoder models.
+    /// After the text: `[<image> …][text][pad …]`, for encoder-decoder models.
     Right,
 }
 

@@ -9,7 +9,7 @@ use blip2_qformer::QFormerError;
 use super::{PaddingSide, PromptRows, checks::check_text};
 use crate::{Blip2Error, family};
 
-/// Lays texts out as a checkpoint of retrieval reads them: between `[CLS]` and `[SEP]`, padded behind to
+/// Lays texts out as a checkpoint of retrieval reads them: between `[CLS]` and `[SEP]`, padded on the right to
 /// one length.
 ///
 /// ```no_run
@@ -50,7 +50,7 @@ impl TextRows {
         })
     }
 
-    /// A batch of texts, padded behind to one length. Positions count from a text's beginning, so
+    /// A batch of texts, padded on the right to one length. Positions count from a text's beginning, so
     /// padding there changes nothing.
     ///
     /// # Errors

@@ -11,6 +11,18 @@ use super::token::{Token, tokens};
 /// An answer, caption or continuation.
 ///
 /// Displays as its [`text`](Answer::text).
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let answer = blip2.answer(&image, "what color is the shape?")?;
+/// assert_eq!(answer.text, "red");
+/// for token in &answer.tokens {
+///     println!("{:?} {:.3}", token.text, token.log_prob.exp());
+/// }
+/// println!("{:?}, in {:?}", answer.finish_reason, answer.timings.total());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Answer {
@@ -77,6 +89,14 @@ impl Answer {
     /// How sure the model was of a token of this answer, in [0, 1]: the geometric mean of its
     /// tokens' probabilities, which unlike [`probability`](Answer::probability) does not fall with
     /// the length. Zero for an empty answer. A model's confidence is no proof of being right.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// let answer = blip2.answer(&image, "what color is the shape?")?;
+    /// assert!(answer.confidence() > 0.5 && answer.confidence() <= 1.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn confidence(&self) -> f32 {
         if self.tokens.is_empty() {
             return 0.0;
@@ -97,6 +117,16 @@ impl fmt::Display for Answer {
 
 /// How long each stage took; `None` for a stage that did not run, as the image stages do not when
 /// a picture is asked a second question.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let seen = blip2.look(&image)?;
+/// assert!(seen.timings().vision.is_some());
+/// let again = seen.ask("what color is the shape?")?.timings;
+/// assert!(again.vision.is_none() && again.prefill.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Timings {

@@ -3,13 +3,21 @@
 /// Gives a member that answers questions its verbs: `answer` and its streams, typed answers and
 /// ranking.
 macro_rules! answering {
-    ($member:ident) => {
+    ($member:ident, $folder:literal) => {
         impl $member {
             /// Answers a question about a picture, or about a video if that is what the model looks
             /// at.
             ///
             /// The question is put into the model's template, if it has one; the answer is the text
             /// that the model adds.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// let answer = blip.answer(&image, "what color is the shape?")?;
+            /// println!("{answer}, {:.0} % sure", 100.0 * answer.confidence());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -26,6 +34,18 @@ macro_rules! answering {
 
             /// [`answer`](Self::answer) with options.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// use blip2_core::{GenerationConfig, Options};
+            ///
+            /// let beams = GenerationConfig::default().with_num_beams(3).with_max_new_tokens(5);
+            /// let options = Options::default().with_generation(beams);
+            /// let answer = blip.answer_with(&image, "what color is the shape?", &options)?;
+            /// assert!(answer.tokens.len() <= 5);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`answer`](Self::answer), and for options that make no sense.
@@ -41,6 +61,19 @@ macro_rules! answering {
             /// Answers many questions about pictures together. Each answer is what the pair alone
             /// gets.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// use blip2_core::Options;
+            ///
+            /// let other = blip.open("../examples/images/blue-circle.png")?;
+            /// let pairs = [(&image, "what shape is this?"), (&other, "what color is it?")];
+            /// for answer in blip.answer_batch(pairs, &Options::default())? {
+            ///     println!("{answer}");
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`answer_with`](Self::answer_with); the first fault fails the batch, and
@@ -55,6 +88,17 @@ macro_rules! answering {
 
             /// [`answer_batch`](Self::answer_batch) with a result for each pair: what is at fault is
             /// left out of the batch, and the others are answered.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// use blip2_core::Options;
+            ///
+            /// let pairs = [(&image, "what shape is this?"), (&image, "")];
+            /// let answers = blip.answer_each(pairs, &Options::default());
+            /// assert!(answers[0].is_ok() && answers[1].is_err());
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             pub fn answer_each<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, Q)>,
@@ -65,6 +109,15 @@ macro_rules! answering {
 
             /// Answers a question about a picture piece by piece, as the text grows.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// for piece in blip.stream_answer(&image, "what color is the shape?")? {
+            ///     print!("{}", piece?);
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`answer`](Self::answer); errors of later steps come out of the stream.
@@ -72,7 +125,7 @@ macro_rules! answering {
                 &self,
                 image: impl Into<crate::Picture<'a>>,
                 question: &str,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 self.stream_answer_with(image, question, &crate::Options::default())
             }
 
@@ -87,18 +140,18 @@ macro_rules! answering {
                 image: impl Into<crate::Picture<'a>>,
                 question: &str,
                 options: &crate::Options,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 crate::verbs::ask::stream_answer(self, image.into(), question, options)
             }
 
             /// Answers a question about a picture with a value of a type.
             ///
-            /// ```no_run
-            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"models/blip\")?;")]
-            /// # let image = image::open("beach.jpg")?;
-            /// if blip.answer_as::<bool>(&image, "Is there a dog?")?.value {
-            ///     let dogs = blip.answer_as::<u32>(&image, "How many dogs are there?")?.value;
-            ///     println!("{dogs} dogs");
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// if blip.answer_as::<bool>(&image, "is there a triangle in the image?")?.value {
+            ///     let triangles = blip.answer_as::<u32>(&image, "how many triangles?")?.value;
+            ///     println!("{triangles} of them");
             /// }
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
@@ -156,6 +209,16 @@ macro_rules! answering {
             /// The picture and the question run once for all candidates, and so do beginnings that
             /// candidates share. Each score is what the candidate alone would get.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// let ranked = blip.rank(&image, "what color is the shape?", &["red", "blue", "teal"])?;
+            /// for answer in &ranked {
+            ///     println!("{answer}: {:.0} %", 100.0 * answer.share);
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// [`Candidates`](crate::Blip2Error::Candidates) if there are none, or one is empty or
@@ -200,6 +263,14 @@ macro_rules! answering {
             }
 
             /// The likeliest of the candidates as an answer to a question about a picture.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// let color = blip.answer_one_of(&image, "what color is the shape?", &["red", "blue"])?;
+            /// println!("{color}");
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///

@@ -23,12 +23,12 @@ pub(crate) fn answer_each<'a, W: Answers, P: Into<Picture<'a>>, Q: AsRef<str>>(
     run::run_each(writer, pairs, prompt, options)
 }
 
-pub(crate) fn stream_answer<'w, W: Answers>(
-    writer: &'w W,
+pub(crate) fn stream_answer<W: Answers>(
+    writer: &W,
     picture: Picture<'_>,
     question: &str,
     options: &Options,
-) -> Result<AnswerStream<'w>, Blip2Error> {
+) -> Result<AnswerStream, Blip2Error> {
     let prompt = writer.question(question, options.template.as_ref())?;
     run::stream(writer, picture, prompt, options)
 }

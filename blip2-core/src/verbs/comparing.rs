@@ -147,10 +147,18 @@ pub(crate) fn similarity_encoded<'p, M: Compares>(
 
 /// Gives a member that compares pictures with texts its verbs.
 macro_rules! comparing {
-    ($member:ident) => {
+    ($member:ident, $folder:literal) => {
         impl $member {
             /// The probability that a text describes a picture, between 0 and 1: the matching
             /// head's, which reads both together.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// let sure = blip.match_probability(&image, "a red triangle")?;
+            /// assert!((0.0..=1.0).contains(&sure));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -180,6 +188,16 @@ macro_rules! comparing {
 
             /// How well one text describes pictures that were encoded before.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// let photo = blip.encode(&image)?; // once …
+            /// for text in ["a triangle", "a circle"] {
+            ///     println!("{:.2}", blip.match_encoded([&photo], text)?[0].probability); // … for many texts
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`match_probability`](Self::match_probability), and if a model of another size
@@ -195,6 +213,14 @@ macro_rules! comparing {
 
             /// How similar a picture and a text are, between −1 and 1: the largest cosine of the
             /// picture's vectors with the text's.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// let cosine = blip.similarity(&image, "a red triangle")?;
+            /// assert!((-1.001..=1.001).contains(&cosine));
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///

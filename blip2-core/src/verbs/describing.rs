@@ -21,11 +21,11 @@ pub(crate) fn caption_each<'a, W: Describes, P: Into<Picture<'a>>>(
     run::run_each(writer, pairs, |()| writer.caption_prompt(), options)
 }
 
-pub(crate) fn stream_caption<'w, W: Describes>(
-    writer: &'w W,
+pub(crate) fn stream_caption<W: Describes>(
+    writer: &W,
     picture: Picture<'_>,
     options: &Options,
-) -> Result<AnswerStream<'w>, Blip2Error> {
+) -> Result<AnswerStream, Blip2Error> {
     run::stream(writer, picture, writer.caption_prompt()?, options)
 }
 
@@ -55,20 +55,27 @@ pub(crate) fn prompt_each<'a, W: Describes, P: Into<Picture<'a>>, Q: AsRef<str>>
     )
 }
 
-pub(crate) fn stream_prompt<'w, W: Describes>(
-    writer: &'w W,
+pub(crate) fn stream_prompt<W: Describes>(
+    writer: &W,
     picture: Picture<'_>,
     prompt: &str,
     options: &Options,
-) -> Result<AnswerStream<'w>, Blip2Error> {
+) -> Result<AnswerStream, Blip2Error> {
     run::stream(writer, picture, writer.raw(prompt)?, options)
 }
 
 /// Gives a member that describes pictures its verbs: `caption`, `prompt` and their streams.
 macro_rules! describing {
-    ($member:ident) => {
+    ($member:ident, $folder:literal) => {
         impl $member {
             /// Describes a picture.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// println!("{}", blip.caption(&image)?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -95,6 +102,17 @@ macro_rules! describing {
 
             /// Describes many pictures together. Each caption is what the picture alone gets.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// use blip2_core::Options;
+            ///
+            /// let other = blip.open("../examples/images/blue-circle.png")?;
+            /// let captions = blip.caption_batch([&image, &other], &Options::default())?;
+            /// assert_eq!(captions.len(), 2);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`caption_with`](Self::caption_with); the first fault fails the batch, and
@@ -119,13 +137,22 @@ macro_rules! describing {
 
             /// Describes a picture piece by piece, as the text grows.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// for piece in blip.stream_caption(&image)? {
+            ///     print!("{}", piece?);
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`caption`](Self::caption); errors of later steps come out of the stream.
             pub fn stream_caption<'a>(
                 &self,
                 image: impl Into<crate::Picture<'a>>,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 self.stream_caption_with(image, &crate::Options::default())
             }
 
@@ -139,12 +166,19 @@ macro_rules! describing {
                 &self,
                 image: impl Into<crate::Picture<'a>>,
                 options: &crate::Options,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 crate::verbs::describing::stream_caption(self, image.into(), options)
             }
 
             /// Continues a raw prompt about a picture; no template is applied. Of BLIP-1 the prompt
-            /// is the beginning of a caption, and the result is what comes behind it.
+            /// is the beginning of a caption, and the result is what follows it.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// println!("a picture of {}", blip.prompt(&image, "a picture of")?);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///
@@ -198,6 +232,15 @@ macro_rules! describing {
 
             /// Continues a raw prompt about a picture piece by piece, as the text grows.
             ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// for piece in blip.stream(&image, "a picture of")? {
+            ///     print!("{}", piece?);
+            /// }
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// As [`prompt`](Self::prompt); errors of later steps come out of the stream.
@@ -205,7 +248,7 @@ macro_rules! describing {
                 &self,
                 image: impl Into<crate::Picture<'a>>,
                 prompt: &str,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 self.stream_with(image, prompt, &crate::Options::default())
             }
 
@@ -219,7 +262,7 @@ macro_rules! describing {
                 image: impl Into<crate::Picture<'a>>,
                 prompt: &str,
                 options: &crate::Options,
-            ) -> Result<crate::AnswerStream<'_>, crate::Blip2Error> {
+            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
                 crate::verbs::describing::stream_prompt(self, image.into(), prompt, options)
             }
         }

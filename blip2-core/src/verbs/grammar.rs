@@ -6,6 +6,13 @@ use super::Options;
 use crate::{Blip2Error, text::DigitToken};
 
 /// The texts that are answers of a type: some words, and numbers.
+///
+/// ```
+/// use blip2_core::Grammar;
+///
+/// let how_many = Grammar::one_of(["none", "many"]).or_number_up_to(20);
+/// assert_ne!(how_many, Grammar::number_up_to(20));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grammar {
     texts: Vec<String>,
@@ -99,7 +106,10 @@ impl Constraint {
         generation.max_length = None;
         generation.min_new_tokens = None;
         generation.min_length = 0;
-        options.clone().generation(generation).constraint(self)
+        options
+            .clone()
+            .with_generation(generation)
+            .with_constraint(self)
     }
 }
 

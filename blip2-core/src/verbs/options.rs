@@ -19,8 +19,8 @@ use crate::{Blip2Error, text::Template};
 /// use blip2_core::{GenerationConfig, Options};
 ///
 /// let options = Options::default()
-///     .generation(GenerationConfig { num_beams: 5, ..Default::default() })
-///     .template("Q: {} A:".parse()?);
+///     .with_generation(GenerationConfig::default().with_num_beams(5))
+///     .with_template("Q: {} A:".parse()?);
 /// # Ok::<(), blip2_core::Blip2Error>(())
 /// ```
 #[derive(Clone, Default)]
@@ -37,14 +37,14 @@ impl Options {
     ///
     /// Where they name no end tokens, the checkpoint's hold.
     #[must_use]
-    pub fn generation(mut self, generation: GenerationConfig) -> Self {
+    pub fn with_generation(mut self, generation: GenerationConfig) -> Self {
         self.generation = Some(generation);
         self
     }
 
     /// Puts questions into this template in place of the pipeline's.
     #[must_use]
-    pub fn template(mut self, template: Template) -> Self {
+    pub fn with_template(mut self, template: Template) -> Self {
         self.template = Some(template);
         self
     }
@@ -52,34 +52,60 @@ impl Options {
     /// Stops when `cancel`, or a clone of it, is cancelled; what was generated so far is returned,
     /// with [`FinishReason::Cancelled`](crate::FinishReason::Cancelled).
     ///
-    /// It is looked at before each stage (preparing the picture, the image encoder, the Q-Former,
+    /// It is checked before each stage (preparing the picture, the image encoder, the Q-Former,
     /// the prompt) and before each token. Of a call that was stopped before its first token the
     /// text is empty.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// use blip2_core::{CancelToken, FinishReason, Options};
+    ///
+    /// let cancel = CancelToken::new();
+    /// let options = Options::default().with_cancel(cancel.clone());
+    /// cancel.cancel(); // from any thread, at any time
+    /// let answer = blip2.answer_with(&image, "what is this?", &options)?;
+    /// assert_eq!(answer.finish_reason, FinishReason::Cancelled);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
-    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
         self
     }
 
-    /// Stops at `deadline`, as [`cancel`](Self::cancel) does, with
+    /// Stops at `deadline`, as [`with_cancel`](Self::with_cancel) does, with
     /// [`FinishReason::Deadline`](crate::FinishReason::Deadline). Of several deadlines the earliest
     /// holds; a token that is given later replaces them.
     #[must_use]
-    pub fn deadline(mut self, deadline: Instant) -> Self {
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.cancel = self.cancel.until(deadline);
         self
     }
 
-    /// Stops so long after the call began, as at a [`deadline`](Self::deadline).
+    /// Stops when this time has passed since the call began, as at a [`with_deadline`](Self::with_deadline).
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// use std::time::Duration;
+    ///
+    /// use blip2_core::{FinishReason, Options};
+    ///
+    /// let options = Options::default().with_timeout(Duration::ZERO);
+    /// let answer = blip2.answer_with(&image, "what is this?", &options)?;
+    /// assert_eq!(answer.finish_reason, FinishReason::Deadline);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// Lets `constraint` decide which tokens may come.
     #[must_use]
-    pub fn constraint(mut self, constraint: impl TokenConstraint + 'static) -> Self {
+    pub fn with_constraint(mut self, constraint: impl TokenConstraint + 'static) -> Self {
         self.constraint = Some(Arc::new(constraint));
         self
     }
@@ -91,17 +117,17 @@ impl Options {
     /// use blip2_core::{Options, generate::NextTokens};
     ///
     /// // Nothing but even ids.
-    /// let options = Options::default().constraint_fn(|at| {
+    /// let options = Options::default().with_constraint_fn(|at| {
     ///     NextTokens::Only((4..100).filter(|id| id % 2 == 0 && !at.generated().contains(id)).collect())
     /// });
     /// # let _ = options;
     /// ```
     #[must_use]
-    pub fn constraint_fn(
+    pub fn with_constraint_fn(
         self,
         next_tokens: impl Fn(Position<'_>) -> NextTokens + Send + Sync + 'static,
     ) -> Self {
-        self.constraint(Closure(next_tokens))
+        self.with_constraint(Closure(next_tokens))
     }
 }
 

@@ -7,6 +7,16 @@ use image::{DynamicImage, RgbImage};
 /// for models that look at videos, a [`Video`] of as many frames as the model looks at.
 ///
 /// Every method that takes a picture takes `impl Into<Picture>`, so `&image` is enough.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// use blip2_core::image::{DynamicImage, RgbImage};
+///
+/// let rgb = RgbImage::new(64, 48);
+/// blip2.caption(&rgb)?;
+/// blip2.caption(&DynamicImage::from(rgb))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Picture<'a> {

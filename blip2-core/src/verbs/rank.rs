@@ -11,12 +11,23 @@ use crate::{
     text::{Template, check_candidates},
 };
 
-/// How many candidates run together, of all prompts: more are scored in several turns.
+/// How many candidates run together, of all prompts: more are scored one part after another.
 pub(crate) const TOGETHER: usize = 256;
 
 /// A candidate answer and how likely the model finds it.
 ///
 /// Displays as its text.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let colors = ["blue", "red", "teal"];
+/// let ranked = blip2.rank(&image, "what color is the shape?", &colors)?;
+/// assert_eq!((ranked[0].text.as_str(), ranked[0].index), ("red", 1));
+/// let shares: f32 = ranked.iter().map(|answer| answer.share).sum();
+/// assert!((shares - 1.0).abs() < 1e-3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ranked {
@@ -25,7 +36,7 @@ pub struct Ranked {
     /// Its place among the candidates that were given.
     pub index: usize,
     /// What candidates are ranked by: the natural log-probability of exactly this answer, the sum
-    /// over its tokens; of [length-normalised](RankOptions::length_normalized) ranking their mean.
+    /// over its tokens; of [length-normalised](RankOptions::with_length_normalized) ranking their mean.
     pub score: f32,
     /// The candidate's share of the probability that all candidates have together, in [0, 1]: the
     /// softmax of the scores.
@@ -41,6 +52,19 @@ impl std::fmt::Display for Ranked {
 }
 
 /// How candidates are ranked.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::RankOptions;
+///
+/// // Candidates of unlike length, by the mean of their tokens.
+/// let options = RankOptions::default().with_length_normalized(true);
+/// let candidates = ["red", "a red triangle"];
+/// let ranked = blip2.rank_with(&image, "what is this?", &candidates, &options)?;
+/// assert_eq!(ranked.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct RankOptions {
     length_normalized: bool,
@@ -54,22 +78,22 @@ impl RankOptions {
     /// candidates are not at a disadvantage. The sum is what LAVIS ranks by, and the probability
     /// that the model would give exactly that answer.
     #[must_use]
-    pub fn length_normalized(mut self, length_normalized: bool) -> Self {
+    pub fn with_length_normalized(mut self, length_normalized: bool) -> Self {
         self.length_normalized = length_normalized;
         self
     }
 
-    /// Leaves out the end token behind a candidate, so that `1` is as likely as all answers that
+    /// Leaves out the end token after a candidate, so that `1` is as likely as all answers that
     /// begin with it. By default it counts, as in LAVIS.
     #[must_use]
-    pub fn open_ended(mut self, open_ended: bool) -> Self {
+    pub fn with_open_ended(mut self, open_ended: bool) -> Self {
         self.open_ended = open_ended;
         self
     }
 
     /// Puts questions into this template in place of the pipeline's.
     #[must_use]
-    pub fn template(mut self, template: Template) -> Self {
+    pub fn with_template(mut self, template: Template) -> Self {
         self.template = Some(template);
         self
     }
@@ -78,7 +102,7 @@ impl RankOptions {
     /// or its [deadline](CancelToken::until) has passed: with [`Blip2Error::Cancelled`] or
     /// [`Blip2Error::Deadline`], since half a ranking is none.
     #[must_use]
-    pub fn cancel(mut self, cancel: CancelToken) -> Self {
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
         self
     }
@@ -90,6 +114,7 @@ impl RankOptions {
         let scored = texts.iter().zip(logprobs).enumerate();
         let mut ranked: Vec<Ranked> = scored
             .map(|(index, (text, logprobs))| {
+                // Of tokens that follow one another the probabilities multiply (the chain rule).
                 let sum: f32 = logprobs.iter().sum();
                 Ranked {
                     text: text.to_string(),
@@ -107,7 +132,7 @@ impl RankOptions {
         ranked
     }
 
-    /// The token behind a candidate, where its end counts.
+    /// The token after a candidate, where its end counts.
     pub(crate) fn end(&self, ends: &[u32]) -> Option<u32> {
         ends.first().copied().filter(|_| !self.open_ended)
     }
@@ -122,7 +147,7 @@ pub(crate) fn rank_batch<'a, W: Answers, P: Into<Picture<'a>>, Q: AsRef<str>>(
 ) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
     let (pictures, questions): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let pictures: Vec<Picture<'a>> = pictures.into_iter().map(Into::into).collect();
-    let candidates = Candidates::new(writer, &questions, candidates, options)?;
+    let candidates = Candidates::of(writer, &questions, candidates, options)?;
     if pictures.is_empty() {
         return Ok(Vec::new());
     }
@@ -170,7 +195,7 @@ impl<P: Answers> Seen<P> {
         options: &RankOptions,
     ) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
         let questions: Vec<Q> = questions.into_iter().collect();
-        let candidates = Candidates::new(self.member(), &questions, candidates, options)?;
+        let candidates = Candidates::of(self.member(), &questions, candidates, options)?;
         if questions.is_empty() {
             return Ok(Vec::new());
         }
@@ -179,6 +204,15 @@ impl<P: Answers> Seen<P> {
     }
 
     /// The likeliest of the candidates as an answer to a question about the picture.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// # let seen = blip2.look(&image)?;
+    /// let shape = seen.ask_one_of("what shape is in the image?", &["circle", "triangle"])?;
+    /// assert_eq!(shape.text, "triangle");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -215,8 +249,7 @@ struct Candidates<'c, P> {
 }
 
 impl<'c, P> Candidates<'c, P> {
-    /// Each prompt is read once, whatever the number of candidates.
-    fn new<W: Answers<Prompt = P>>(
+    fn of<W: Answers<Prompt = P>>(
         writer: &W,
         questions: &[impl AsRef<str>],
         texts: &'c [impl AsRef<str>],
@@ -224,15 +257,32 @@ impl<'c, P> Candidates<'c, P> {
     ) -> Result<Self, Blip2Error> {
         let texts = check_candidates(texts, writer.tokenizer())?;
         let end = options.end(&writer.end_tokens(&Options::default()));
-        let (mut prompts, mut tokens) = (Vec::new(), Vec::new());
-        for (index, question) in questions.iter().enumerate() {
-            let prompt = writer.question(question.as_ref(), options.template.as_ref());
-            let prompt = prompt.map_err(|error| Blip2Error::item(index, error))?;
-            let of = |text: &&str| -> Result<Vec<u32>, Blip2Error> {
-                let mut ids = writer.continuation(&prompt, text)?;
+        let template = options.template.as_ref();
+        Self::new(
+            questions,
+            texts,
+            |question| writer.question(question, template),
+            |prompt, text| {
+                let mut ids = writer.continuation(prompt, text)?;
                 ids.extend(end);
                 Ok(ids)
-            };
+            },
+        )
+    }
+
+    /// Each prompt is read once, whatever the number of candidates: a template and a tokenizer over
+    /// a long question cost more than a candidate of two words.
+    fn new(
+        questions: &[impl AsRef<str>],
+        texts: Vec<&'c str>,
+        read: impl Fn(&str) -> Result<P, Blip2Error>,
+        continuation: impl Fn(&P, &str) -> Result<Vec<u32>, Blip2Error>,
+    ) -> Result<Self, Blip2Error> {
+        let (mut prompts, mut tokens) = (Vec::new(), Vec::new());
+        for (index, question) in questions.iter().enumerate() {
+            let prompt = read(question.as_ref());
+            let prompt = prompt.map_err(|error| Blip2Error::item(index, error))?;
+            let of = |text: &&str| continuation(&prompt, text);
             tokens.push(texts.iter().map(of).collect::<Result<_, _>>()?);
             prompts.push(prompt);
         }
@@ -259,11 +309,43 @@ impl<'c, P> Candidates<'c, P> {
 
 /// Puts the likeliest first, and says what share each has.
 fn sort(ranked: &mut [Ranked]) {
+    // Stable, so that equal scores keep the order in which candidates were given.
     ranked.sort_by(|a, b| b.score.partial_cmp(&a.score).unwrap_or(Ordering::Equal));
+    // Softmax over the candidates. Relative to the best, since log-probabilities of long texts lie far
+    // below what `exp` can tell from zero.
     let largest = ranked.first().map_or(0.0, |best| best.score);
     let weight = |score: f32| f64::from(score - largest).exp();
     let all: f64 = ranked.iter().map(|ranked| weight(ranked.score)).sum();
     for ranked in ranked {
         ranked.share = (weight(ranked.score) / all) as f32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_read_once_however_many_candidates_it_has() {
+        let (read, continued) = (Cell::new(0), Cell::new(0));
+        let count = |counter: &Cell<usize>| counter.set(counter.get() + 1);
+        let candidates = Candidates::new(
+            &["what is this?", "where?"],
+            vec!["a dog", "a cat", "a bus"],
+            |question| {
+                count(&read);
+                Ok(question.len())
+            },
+            |&prompt: &usize, text| {
+                count(&continued);
+                Ok(vec![prompt as u32, text.len() as u32])
+            },
+        )
+        .unwrap();
+        assert_eq!((read.get(), continued.get()), (2, 6));
+        assert_eq!(candidates.prompts, [13, 6]);
+        assert_eq!(candidates.tokens[1], [[6, 5], [6, 5], [6, 5]]);
     }
 }

@@ -59,12 +59,12 @@ pub(super) fn run_each<'a, W: Writer, P: Into<Picture<'a>>, Q>(
 }
 
 /// Starts a stream after one prompt about one picture.
-pub(super) fn stream<'w, W: Writer>(
-    writer: &'w W,
+pub(super) fn stream<W: Writer>(
+    writer: &W,
     picture: Picture<'_>,
     prompt: W::Prompt,
     options: &Options,
-) -> Result<AnswerStream<'w>, Blip2Error> {
+) -> Result<AnswerStream, Blip2Error> {
     let options = options.begun();
     let prepared = writer.prepare(&[prompt], &options)?;
     let started = writer
@@ -78,12 +78,12 @@ pub(super) fn stream<'w, W: Writer>(
 }
 
 /// Starts a stream after one prompt about a picture that was looked at.
-pub(super) fn stream_seen<'w, W: Writer>(
-    writer: &'w W,
+pub(super) fn stream_seen<W: Writer>(
+    writer: &W,
     looked: &W::Looked,
     prompt: W::Prompt,
     options: &Options,
-) -> Result<AnswerStream<'w>, Blip2Error> {
+) -> Result<AnswerStream, Blip2Error> {
     let options = options.begun();
     let prepared = writer.prepare(&[prompt], &options)?;
     let mut timings = Timings::default();
@@ -91,9 +91,7 @@ pub(super) fn stream_seen<'w, W: Writer>(
     grow(started.map(|started| (started, timings)))
 }
 
-fn grow(
-    started: Result<(Started<'_>, Timings), Blip2Error>,
-) -> Result<AnswerStream<'_>, Blip2Error> {
+fn grow(started: Result<(Started, Timings), Blip2Error>) -> Result<AnswerStream, Blip2Error> {
     match started {
         Ok((started, timings)) => AnswerStream::of(started, timings),
         Err(error) => match error.stopped() {
@@ -119,7 +117,7 @@ pub(crate) fn or_stopped(
 
 /// Runs a decode to its end.
 pub(crate) fn decode(
-    started: Started<'_>,
+    started: Started,
     tokenizer: &Tokenizer,
     mut timings: Timings,
 ) -> Result<Vec<Answer>, Blip2Error> {

@@ -120,6 +120,14 @@ impl<P: Writer> Seen<P> {
 impl<P: Answers> Seen<P> {
     /// Answers a question about the picture.
     ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// # let seen = blip2.look(&image)?;
+    /// assert_eq!(seen.ask("what color is the shape?")?.text, "red");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As `answer` of the model.
@@ -137,6 +145,18 @@ impl<P: Answers> Seen<P> {
     }
 
     /// Answers many questions about the picture together.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// # let seen = blip2.look(&image)?;
+    /// use blip2_core::Options;
+    ///
+    /// let questions = ["what color is the shape?", "what shape is in the image?"];
+    /// let answers = seen.ask_batch(questions, &Options::default())?;
+    /// assert_eq!(answers[1].text, "triangle");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -164,10 +184,20 @@ impl<P: Answers> Seen<P> {
 
     /// Answers a question about the picture piece by piece, as the text grows.
     ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// # let seen = blip2.look(&image)?;
+    /// for piece in seen.ask_stream("what color is the shape?")? {
+    ///     print!("{}", piece?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As `stream_answer` of the model.
-    pub fn ask_stream(&self, question: &str) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn ask_stream(&self, question: &str) -> Result<AnswerStream, Blip2Error> {
         self.ask_stream_with(question, &Options::default())
     }
 
@@ -180,7 +210,7 @@ impl<P: Answers> Seen<P> {
         &self,
         question: &str,
         options: &Options,
-    ) -> Result<AnswerStream<'_>, Blip2Error> {
+    ) -> Result<AnswerStream, Blip2Error> {
         let prompt = self.member.question(question, options.template.as_ref())?;
         stream_seen(&self.member, &self.looked, prompt, options)
     }
@@ -188,6 +218,14 @@ impl<P: Answers> Seen<P> {
 
 impl<P: Describes> Seen<P> {
     /// Describes the picture.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// # let seen = blip2.look(&image)?;
+    /// println!("{}", seen.caption()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -210,7 +248,7 @@ impl<P: Describes> Seen<P> {
     /// # Errors
     ///
     /// As `stream_caption` of the model.
-    pub fn caption_stream(&self) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn caption_stream(&self) -> Result<AnswerStream, Blip2Error> {
         self.caption_stream_with(&Options::default())
     }
 
@@ -219,7 +257,7 @@ impl<P: Describes> Seen<P> {
     /// # Errors
     ///
     /// As `stream_caption_with` of the model.
-    pub fn caption_stream_with(&self, options: &Options) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn caption_stream_with(&self, options: &Options) -> Result<AnswerStream, Blip2Error> {
         let prompt = self.member.caption_prompt()?;
         stream_seen(&self.member, &self.looked, prompt, options)
     }
@@ -277,7 +315,7 @@ impl<P: Describes> Seen<P> {
     /// # Errors
     ///
     /// As `stream` of the model.
-    pub fn stream(&self, prompt: &str) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn stream(&self, prompt: &str) -> Result<AnswerStream, Blip2Error> {
         self.stream_with(prompt, &Options::default())
     }
 
@@ -286,11 +324,7 @@ impl<P: Describes> Seen<P> {
     /// # Errors
     ///
     /// As `stream_with` of the model.
-    pub fn stream_with(
-        &self,
-        prompt: &str,
-        options: &Options,
-    ) -> Result<AnswerStream<'_>, Blip2Error> {
+    pub fn stream_with(&self, prompt: &str, options: &Options) -> Result<AnswerStream, Blip2Error> {
         let prompt = self.member.raw(prompt)?;
         stream_seen(&self.member, &self.looked, prompt, options)
     }
@@ -307,11 +341,20 @@ impl<P: Writer> fmt::Debug for Seen<P> {
 
 /// Gives a member that writes `look`.
 macro_rules! looking {
-    ($member:ident) => {
+    ($member:ident, $folder:literal) => {
         impl $member {
             /// Encodes a picture or video, to be asked many questions without being encoded again.
             /// Where the model reads the question together with the picture (InstructBLIP, BLIP-1),
             /// that is the image encoder's part.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// let seen = blip.look(&image)?;
+            /// assert!(seen.timings().vision.is_some()); // of what follows, nothing encodes the picture again
+            /// println!("{seen:?}");
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
             ///
             /// # Errors
             ///

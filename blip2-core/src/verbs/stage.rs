@@ -32,7 +32,7 @@ pub(crate) fn stage<T>(
     let _span = tracing::info_span!("stage", name).entered();
     let start = Instant::now();
     let result = run()?;
-    // A GPU computes behind our back; without this its time would count for a later stage.
+    // A GPU computes asynchronously; without this its time would count for a later stage.
     // Should it fail, the next read of a result reports that.
     let _ = device.sync();
     *time = Some(start.elapsed());
@@ -40,23 +40,24 @@ pub(crate) fn stage<T>(
 }
 
 /// A decode that is ready to run.
-pub struct Started<'p> {
-    pub(crate) session: Timed<'p>,
+pub struct Started {
+    pub(crate) session: Timed,
     pub(crate) histories: Vec<Vec<u32>>,
     pub(crate) generator: Generator<'static>,
 }
 
-/// A session that takes the time of its prefill and of its later steps.
-pub(crate) struct Timed<'p> {
-    session: Box<dyn DecodeSession<Error = LmError> + Send + 'p>,
+/// A session that takes the time of its prefill and of its later steps. It holds its model, so that
+/// what it runs in can be kept and sent.
+pub(crate) struct Timed {
+    session: Box<dyn DecodeSession<Error = LmError> + Send>,
     pub(super) prefill: Duration,
     pub(super) decode: Duration,
 }
 
-impl<'p> Timed<'p> {
+impl Timed {
     /// `before` is the time that preparing the prompt took already.
     pub(crate) fn new(
-        session: impl DecodeSession<Error = LmError> + Send + 'p,
+        session: impl DecodeSession<Error = LmError> + Send + 'static,
         before: Duration,
     ) -> Self {
         Self {
@@ -67,7 +68,7 @@ impl<'p> Timed<'p> {
     }
 }
 
-impl DecodeSession for Timed<'_> {
+impl DecodeSession for Timed {
     type Error = LmError;
 
     fn vocab_size(&self) -> usize {

@@ -12,21 +12,39 @@ use crate::Blip2Error;
 /// The pieces together are the text that the same call returns at once, but for white space at its
 /// end. The model runs inside `next`, and only as far as the iterator is driven. Empty pieces are
 /// left out.
-pub struct AnswerStream<'p> {
-    growing: Growing<'p>,
+///
+/// It is owned: its session holds a handle of the model, so that a stream can be kept, sent to
+/// another thread, and outlive the pipeline that began it. To drop it is to stop.
+///
+/// ```no_run
+/// use blip2_core::{AnswerStream, Blip2Pipeline, image};
+///
+/// let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
+/// let image = image::open("beach.jpg")?;
+/// let stream: AnswerStream = blip2.stream_answer(&image, "How many dogs are there?")?;
+/// drop(blip2); // the handle in `stream` is enough
+/// std::thread::spawn(move || {
+///     for piece in stream {
+///         print!("{}", piece?);
+///     }
+///     Ok::<(), blip2_core::Blip2Error>(())
+/// });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct AnswerStream {
+    growing: Growing,
     started: bool,
     timings: Timings,
 }
 
-// The lifetime is the model session's alone: all else in a stream is owned.
-enum Growing<'p> {
-    Text(Box<Stream<'static, Timed<'p>>>),
+enum Growing {
+    Text(Box<Stream<'static, Timed>>),
     /// A call that was stopped before its first token.
     Stopped(FinishReason),
 }
 
-impl<'p> AnswerStream<'p> {
-    pub(super) fn of(started: Started<'p>, timings: Timings) -> Result<Self, Blip2Error> {
+impl AnswerStream {
+    pub(super) fn of(started: Started, timings: Timings) -> Result<Self, Blip2Error> {
         let Started {
             session,
             histories,
@@ -71,7 +89,7 @@ impl<'p> AnswerStream<'p> {
     }
 }
 
-impl Iterator for AnswerStream<'_> {
+impl Iterator for AnswerStream {
     type Item = Result<String, Blip2Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -95,9 +113,9 @@ impl Iterator for AnswerStream<'_> {
     }
 }
 
-impl FusedIterator for AnswerStream<'_> {}
+impl FusedIterator for AnswerStream {}
 
-impl fmt::Debug for AnswerStream<'_> {
+impl fmt::Debug for AnswerStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerStream")
             .field("tokens", &self.tokens().len())

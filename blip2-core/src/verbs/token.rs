@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Token {
     /// Its id.
     pub id: u32,
-    /// Its text as it stands behind the token before it, with the space that it brings; nothing for
+    /// Its text as it follows the token before it, with the space that it brings; nothing for
     /// a special token such as the one that ends an answer. Where a character takes several tokens,
     /// its parts are U+FFFD.
     pub text: String,
@@ -34,13 +34,13 @@ pub(super) fn tokens(ids: &[u32], logprobs: &[f32], tokenizer: &Tokenizer) -> Ve
     each.collect()
 }
 
-/// A token's text behind the one before it: a decoder drops the space of what comes first.
+/// A token's text after the one before it: a decoder drops the space of what comes first.
 fn text(tokenizer: &Tokenizer, before: Option<u32>, id: u32) -> String {
     let decode = |ids: &[u32]| tokenizer.decode(ids, true).unwrap_or_default();
-    let behind = before.and_then(|before| {
+    let after = before.and_then(|before| {
         let both = decode(&[before, id]);
         let first = decode(&[before]);
         both.strip_prefix(first.as_str()).map(str::to_string)
     });
-    behind.unwrap_or_else(|| decode(&[id]))
+    after.unwrap_or_else(|| decode(&[id]))
 }

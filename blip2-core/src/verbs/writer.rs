@@ -55,7 +55,7 @@ pub trait Writer: Load {
         looked: &Self::Looked,
         prepared: Self::Prepared,
         timings: &mut Timings,
-    ) -> Result<Started<'_>, Blip2Error>;
+    ) -> Result<Started, Blip2Error>;
 
     /// The arguments of a call: its own or the usual ones, with the checkpoint's end tokens where
     /// they name none.

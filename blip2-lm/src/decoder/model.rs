@@ -23,16 +23,14 @@ use crate::{
 /// ```
 /// use blip2_lm::{DecoderLm, Keep, LlamaConfig, RandomWeights, Weights, burn::tensor::Device};
 ///
-/// let config = LlamaConfig {
-///     vocab_size: 100,
-///     hidden_size: 32,
-///     intermediate_size: 64,
-///     num_hidden_layers: 2,
-///     num_attention_heads: 4,
-///     num_key_value_heads: 2,
-///     head_dim: 8,
-///     ..Default::default()
-/// };
+/// let config = LlamaConfig::default()
+///     .with_vocab_size(100)
+///     .with_hidden_size(32)
+///     .with_intermediate_size(64)
+///     .with_num_hidden_layers(2)
+///     .with_num_attention_heads(4)
+///     .with_num_key_value_heads(2)
+///     .with_head_dim(8);
 /// let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
 /// let model = DecoderLm::load(&config, &Weights::new(&source, &device))?;
 ///

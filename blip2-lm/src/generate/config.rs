@@ -1,5 +1,6 @@
 //! The generation arguments.
 
+use blip2_kernels::setters;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{EarlyStopping, GenerateError};
@@ -18,14 +19,15 @@ pub(super) const DEFAULT_NEW_TOKENS: usize = 20;
 /// ```
 /// use blip2_lm::generate::GenerationConfig;
 ///
-/// let config = GenerationConfig { num_beams: 5, max_new_tokens: Some(30), ..Default::default() };
+/// let config = GenerationConfig::default().with_num_beams(5).with_max_new_tokens(30);
 /// config.validate()?;
-/// let wrong = GenerationConfig { num_beams: 0, ..config };
+/// let wrong = config.with_num_beams(0);
 /// assert!(wrong.validate().unwrap_err().to_string().contains("num_beams"));
 /// # Ok::<(), blip2_lm::generate::GenerateError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[non_exhaustive]
 pub struct GenerationConfig {
     /// The most tokens to generate. `None` (the default): `max_length` decides, or 20 without it.
     pub max_new_tokens: Option<usize>,
@@ -100,6 +102,30 @@ pub struct GenerationConfig {
     #[serde(deserialize_with = "one_or_many")]
     pub stop_strings: Vec<String>,
 }
+
+setters! { GenerationConfig {
+    with_max_new_tokens(max_new_tokens: impl Into<Option<usize>>),
+    with_max_length(max_length: impl Into<Option<usize>>),
+    with_min_length(min_length: usize),
+    with_min_new_tokens(min_new_tokens: impl Into<Option<usize>>),
+    with_num_beams(num_beams: usize),
+    with_num_return_sequences(num_return_sequences: usize),
+    with_length_penalty(length_penalty: f64),
+    with_early_stopping(early_stopping: EarlyStopping),
+    with_do_sample(do_sample: bool),
+    with_temperature(temperature: f64),
+    with_top_k(top_k: usize),
+    with_top_p(top_p: f64),
+    with_min_p(min_p: impl Into<Option<f64>>),
+    with_typical_p(typical_p: f64),
+    with_seed(seed: u64),
+    with_repetition_penalty(repetition_penalty: f64),
+    with_no_repeat_ngram_size(no_repeat_ngram_size: usize),
+    with_bad_words_ids(bad_words_ids: impl Into<Vec<Vec<u32>>>),
+    with_eos_token_id(eos_token_id: impl Into<Vec<u32>>),
+    with_pad_token_id(pad_token_id: impl Into<Option<u32>>),
+    with_stop_strings(stop_strings: impl Into<Vec<String>>),
+} }
 
 impl Default for GenerationConfig {
     fn default() -> Self {

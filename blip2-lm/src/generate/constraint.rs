@@ -24,6 +24,13 @@ impl<'a> Position<'a> {
         self.row
     }
 
+    /// The same position, counted as another row: for those who run a batch in parts, and whose
+    /// constraint knows the rows of the whole.
+    #[must_use]
+    pub fn with_row(self, row: usize) -> Self {
+        Self { row, ..self }
+    }
+
     /// The prompt ids followed by the generated ones.
     pub fn ids(&self) -> &'a [u32] {
         self.ids
@@ -42,6 +49,7 @@ impl<'a> Position<'a> {
 
 /// Which tokens a [`TokenConstraint`] lets through.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NextTokens {
     /// All of them.
     Any,

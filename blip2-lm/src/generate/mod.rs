@@ -55,7 +55,7 @@
 //!     }
 //! }
 //!
-//! let config = GenerationConfig { eos_token_id: vec![7], ..Default::default() };
+//! let config = GenerationConfig::default().with_eos_token_id([7]);
 //! let prompts = [vec![1, 2], vec![5]];
 //! let results = Generator::new(config)?.generate(&mut Counter { last: vec![2, 5] }, &prompts)?;
 //! assert_eq!(results[0][0].tokens, [3, 4, 5, 6, 7]);

@@ -23,6 +23,7 @@ pub enum FinishReason {
 
 /// One generated sequence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Generated {
     /// The generated ids without the prompt. The end token that finished the sequence, if one did,
     /// is the last of them; see [`content`](Self::content).

@@ -33,7 +33,10 @@ pub fn score_continuations<S: DecodeSession>(
         .map(|(row, list)| list.iter().map(|tokens| Scored::new(row, tokens)).collect())
         .collect();
     let mut logits = session::prefill(session)?;
+    // All continuations advance by one token a round, so that a step runs them as one batch. Those
+    // that agree so far share a row (`slots`): it forks only where they differ, as a beam does.
     loop {
+        // The softmax's normaliser is a pass over the vocabulary: once a row, not once a candidate.
         let mut norms = vec![None; logits.rows()];
         let mut slots = HashMap::new();
         let (mut parents, mut tokens) = (Vec::new(), Vec::new());
@@ -70,7 +73,7 @@ pub fn score_continuations<S: DecodeSession>(
     Ok(walks.into_iter().map(logprobs).collect())
 }
 
-/// A continuation on its way.
+/// A continuation that is being scored.
 struct Scored<'a> {
     tokens: &'a [u32],
     logprobs: Vec<f32>,

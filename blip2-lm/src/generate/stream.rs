@@ -11,6 +11,7 @@ use super::walk::Walk;
 
 /// A generated token.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StreamToken {
     /// Its id.
     pub id: u32,
@@ -20,6 +21,7 @@ pub struct StreamToken {
 
 /// What one step of a [`Stream`] brought. Displays as its text.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StreamPiece {
     /// New text, whole characters only. Empty while a character is incomplete, while the text may
     /// prove to be a stop string, and for end tokens. The pieces together are the text of

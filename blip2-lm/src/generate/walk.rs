@@ -7,7 +7,7 @@ use super::run::{Growth, Run, Sequence, bad_logits, no_allowed_token};
 use super::session::{self, DecodeSession};
 use super::{GenerateError, StreamToken};
 
-/// One sequence on its way, with its own random numbers if it is sampled.
+/// One sequence that grows, with its own random numbers if it is sampled.
 pub(super) struct Walk {
     sequence: Sequence,
     random: Option<RandomStream>,
