@@ -3,7 +3,7 @@
 use blip2_kernels::{Keep, MASKED, padding_bias};
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
-use crate::{QFormerError, layer::Context};
+use crate::{error::QFormerError, layer::Context};
 
 /// What the Q-Former reads: queries, text, or both.
 ///

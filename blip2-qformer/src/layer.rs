@@ -1,12 +1,13 @@
 //! A layer of the Q-Former.
 
+use blip2_io::config::Blip2QFormerConfig;
 use blip2_kernels::{
     Kept, Weights,
     bert::{BertConfig, BertFeedForward, BertLayer, BertSource},
 };
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{Blip2QFormerConfig, QFormerError};
+use crate::error::QFormerError;
 
 /// A layer: self-attention over queries and text together, cross-attention of the queries to the
 /// picture in every n-th layer, then a feed-forward network, of which queries and text have each

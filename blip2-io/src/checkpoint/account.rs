@@ -5,7 +5,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Checkpoint, Entry, LoadReport, Misshapen, Missing};
+use super::{Checkpoint, Entry};
+use crate::report::{LoadReport, Misshapen, Missing};
 
 /// The record of a load. A model asks through a shared reference, so it is kept in cells.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use burn::tensor::DType;
 
 use super::Checkpoint;
-use crate::IoError;
+use crate::error::IoError;
 
 impl Checkpoint {
     /// Looks for NaN and infinity in every tensor of floats. Reads all of them, at the speed of

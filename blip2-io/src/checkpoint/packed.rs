@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::PlannedTensor;
-use crate::IoError;
+use crate::error::IoError;
 
 /// The metadata's key of the list of matrices.
 const MATRICES: &str = "blip2.packed";

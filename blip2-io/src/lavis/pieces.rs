@@ -10,7 +10,7 @@ use pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
 use safetensors::Dtype;
 
 use super::Mapped;
-use crate::{Checkpoint, IoError};
+use crate::{checkpoint::Checkpoint, error::IoError};
 
 /// A tensor of the folder.
 pub(super) struct Piece {

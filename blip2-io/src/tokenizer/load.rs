@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokenizers::{AddedToken, ModelWrapper};
 
 use super::{PaddingSide, Special, Tokenizer};
-use crate::{IoError, files::Files};
+use crate::{error::IoError, files::Files};
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";

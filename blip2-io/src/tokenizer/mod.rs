@@ -7,7 +7,7 @@ mod load;
 use serde::Deserialize;
 use tokenizers::{PostProcessor, TruncationDirection};
 
-use crate::IoError;
+use crate::error::IoError;
 
 pub use batch::TokenBatch;
 use clean_up::clean_up;

@@ -8,4 +8,4 @@ pub use lm_head::BlipTextLmHeadModel;
 pub use model::BlipTextModel;
 
 /// A running decode of [`BlipTextLmHeadModel`].
-pub type BlipTextSession<'m> = crate::Session<&'m BlipTextLmHeadModel>;
+pub type BlipTextSession<'m> = crate::session::Session<&'m BlipTextLmHeadModel>;

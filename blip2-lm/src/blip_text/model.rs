@@ -11,9 +11,9 @@ use burn::{
 };
 
 use crate::{
-    LmError,
     batch::{check_mask, ids_tensor, padding_bias},
     causal::Positions,
+    error::LmError,
 };
 
 /// BLIP-1's text model (`BlipTextModel` without its pooler): a text encoder that, given an encoded

@@ -46,3 +46,12 @@ impl Generated {
         }
     }
 }
+
+/// A generated token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StreamToken {
+    /// Its id.
+    pub id: u32,
+    /// Its log-probability, as in [`Generated::logprobs`].
+    pub logprob: f32,
+}
