@@ -21,8 +21,8 @@ mod limit;
 pub mod machine;
 mod plan;
 
+pub use crate::fit::{Fit, NotEnoughMemory};
 pub(crate) use limit::MemoryLimit;
-pub use limit::{Fit, NotEnoughMemory};
 pub(crate) use plan::belongs;
 pub use plan::{MemoryPlan, MemoryPrediction};
 

@@ -4,6 +4,7 @@ mod encoded;
 mod load;
 mod looked;
 mod run;
+mod seen;
 
 use std::{path::Path, sync::Arc};
 
