@@ -27,7 +27,7 @@ pub(crate) struct Context {
     pub(crate) bias: Option<Tensor<4>>,
     /// The encoded pictures, `[pictures, keys, encoder_hidden]`.
     pub(crate) image: Option<Tensor<3>>,
-    /// Which of them each row looks at; each its own if nothing is said.
+    /// Which of them each row attends to; each its own if nothing is said.
     pub(crate) pictures: Option<Vec<usize>>,
     /// Hides padding of the encoded picture, `[batch, 1, 1, keys]`.
     pub(crate) image_bias: Option<Tensor<4>>,

@@ -73,7 +73,7 @@ impl Account {
     }
 }
 
-/// The unused name that most looks like the missing one: of the same shape, and with the most
+/// The unused name most like the missing one: of the same shape, and with the most
 /// parts in common at the end and, next, at the start.
 fn suggest(
     missing: &str,

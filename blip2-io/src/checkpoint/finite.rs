@@ -6,7 +6,7 @@ use super::Checkpoint;
 use crate::error::IoError;
 
 impl Checkpoint {
-    /// Looks for NaN and infinity in every tensor of floats. Reads all of them, at the speed of
+    /// Searches for NaN and infinity in every tensor of floats. Reads all of them, at the speed of
     /// the disk, and copies nothing.
     ///
     /// # Errors

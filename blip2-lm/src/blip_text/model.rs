@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// BLIP-1's text model (`BlipTextModel` without its pooler): a text encoder that, given an encoded
-/// picture, looks at it in every layer.
+/// picture, attends to it in every layer.
 #[derive(Module, Debug)]
 pub struct BlipTextModel {
     word_embeddings: Embedding,
