@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("give a checkpoint folder, a picture or video, and instructions".into());
     };
     let blip2 = Blip2Pipeline::from_pretrained(model)?;
-    let seen: Seen = if blip2.model().num_frames() > 1 {
+    let seen: Seen<_> = if blip2.model().num_frames() > 1 {
         blip2.look(&blip2.open_video(path)?)?
     } else {
         blip2.look(&blip2.open(path)?)?

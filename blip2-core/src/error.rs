@@ -10,7 +10,7 @@ use blip2_lm::{
 use blip2_qformer::QFormerError;
 use blip2_vision::VisionError;
 
-use crate::memory::NotEnoughMemory;
+use crate::fit::NotEnoughMemory;
 
 /// Everything that can go wrong between a checkpoint folder and an answer.
 ///

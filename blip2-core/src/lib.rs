@@ -100,14 +100,17 @@
 
 mod blip1;
 mod device;
+mod embedding;
 mod error;
 mod family;
+mod fit;
 pub mod inspect;
 mod load;
 pub mod memory;
 pub mod model;
 mod pack;
 pub mod photo_index;
+mod picture;
 mod pipeline;
 mod precision;
 mod preset;
@@ -115,6 +118,7 @@ mod retrieval;
 mod text;
 mod verbs;
 pub mod verify;
+mod whole;
 
 use std::path::Path;
 
@@ -132,23 +136,22 @@ pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::{self, tensor::Device};
 pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
+pub use embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding};
 pub use error::Blip2Error;
 pub use family::opened_with;
 pub use image;
 pub use load::{Builder, LoadProgress, Member};
 pub use pack::pack;
 pub use photo_index::PhotoIndex;
+pub use picture::Picture;
 pub use pipeline::{Blip2Pipeline, EncodedImage};
 pub use precision::PrecisionPlan;
 pub use preset::{Preset, UnknownPreset};
-pub use retrieval::{
-    Blip2Retrieval, EncodedPhoto, ImageEmbedder, ImageEmbedding, MatchScore, TextEmbedder,
-    TextEmbedding,
-};
+pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
-    Answer, AnswerStream, Answers, Compares, Describes, Grammar, Options, Picture, RankOptions,
-    Ranked, Seen, Timings, Token, Typed, TypedAnswer,
+    Answer, AnswerStream, Answers, Compares, Describes, Grammar, Options, RankOptions, Ranked,
+    Seen, Timings, Token, Typed, TypedAnswer,
 };
 
 /// Settings of a [`Blip2Pipeline`].

@@ -41,7 +41,7 @@ fn handles_and_what_they_hand_out_are_owned() {
     stored::<BlipAnswerer>();
     stored::<BlipCaptioner>();
     stored::<BlipRetrieval>();
-    stored::<Seen>();
+    stored::<Seen<Blip2Pipeline>>();
     stored::<Seen<BlipAnswerer>>();
     stored::<Seen<BlipCaptioner>>();
     stored::<ImageEmbedder>();

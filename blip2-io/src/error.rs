@@ -7,10 +7,10 @@ use std::{
 };
 
 use crate::{
-    Cause, ErrorKind,
-    checkpoint::LoadReport,
     config::{ConfigError, ModelKind},
+    fault::{Cause, ErrorKind},
     preprocessing::ImageError,
+    report::LoadReport,
 };
 
 /// Why a checkpoint folder or a picture could not be read. Each variant names the file, tensor or

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::IoError;
+use crate::error::IoError;
 
 /// Named files: a folder on disk, or files that a program carries inside itself.
 #[derive(Debug, Clone)]

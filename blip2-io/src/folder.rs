@@ -15,15 +15,15 @@ use serde::{
 };
 
 use crate::{
-    Checkpoint, CheckpointWeights, IoError, Tokenizer,
-    checkpoint::{PlannedTensor, packed},
+    checkpoint::{Checkpoint, CheckpointWeights, PlannedTensor, packed},
     config::{
         Ability, Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, ModelKind,
         ProcessorConfig, PromptConfig, TextConfig,
     },
+    error::IoError,
     files::Files,
     preprocessing::ImageProcessorConfig,
-    tokenizer,
+    tokenizer::{self, Tokenizer},
 };
 
 const CONFIG: &str = "config.json";

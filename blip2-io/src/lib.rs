@@ -78,6 +78,8 @@ pub mod lavis;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
 #[cfg(feature = "checkpoint")]
+mod report;
+#[cfg(feature = "checkpoint")]
 mod tokenizer;
 #[cfg(feature = "preprocessing")]
 pub mod video;
@@ -90,10 +92,11 @@ pub use image;
 pub use {
     blip2_kernels::{self as kernels, Bias, Weights},
     burn,
-    checkpoint::{Checkpoint, CheckpointWeights, LoadReport},
+    checkpoint::{Checkpoint, CheckpointWeights},
     error::IoError,
     files::map_file,
     folder::CheckpointFolder,
+    report::LoadReport,
     tokenizer::{PaddingSide, TokenBatch, Tokenizer},
 };
 

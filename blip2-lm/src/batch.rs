@@ -3,7 +3,7 @@
 use blip2_kernels::{MASKED, causal_bias};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use crate::{LmError, generate::Logits};
+use crate::{error::LmError, generate::Logits};
 
 /// Token ids as a tensor, `[batch, seq]`.
 ///

@@ -4,8 +4,8 @@ use blip2_kernels::KvCache;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::{
-    LmError,
     batch::{Step, decoder_bias, logits, padding_bias, rows_tensor},
+    error::LmError,
     generate::Logits,
     session::Decode,
 };

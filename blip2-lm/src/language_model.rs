@@ -5,11 +5,11 @@ use blip2_kernels::{Keep, Weights};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
-    LmError, Session,
     causal::CausalState,
     decoder::DecoderLm,
+    error::LmError,
     generate::Logits,
-    session::Decode,
+    session::{Decode, Session},
     t5::{T5ForConditionalGeneration, T5State},
 };
 

@@ -35,17 +35,14 @@
 //! A language model's folder, such as `facebook/opt-125m` downloaded, by way of `blip2-io`:
 //!
 //! ```no_run
-//! use std::{fs::File, path::Path};
-//!
 //! use blip2_lm::burn::tensor::Device;
 //! use blip2_lm::{
-//!     Checkpoint, CheckpointWeights, GenerationConfig, Generator, LanguageModel, TextConfig,
-//!     Weights,
+//!     CheckpointFolder, CheckpointWeights, GenerationConfig, Generator, LanguageModel, Weights,
 //! };
 //!
-//! let folder = Path::new("models/opt-125m");
-//! let config: TextConfig = serde_json::from_reader(File::open(folder.join("config.json"))?)?;
-//! let (checkpoint, device) = (Checkpoint::open(folder)?, Device::flex());
+//! let folder = CheckpointFolder::open("models/opt-125m")?;
+//! let config = folder.text_config()?;
+//! let (checkpoint, device) = (folder.checkpoint()?, Device::flex());
 //! let source = CheckpointWeights::new(&checkpoint);
 //! let model = LanguageModel::load(&config, &Weights::new(&source, &device))?;
 //! source.finish(&["lm_head.weight"])?; // every weight was there; a tied head may be stored twice

@@ -3,7 +3,7 @@
 use std::{fmt, ops::Deref, ptr};
 
 use crate::{
-    LmError,
+    error::LmError,
     generate::{DecodeSession, Logits},
 };
 

@@ -28,15 +28,15 @@ pub enum QFormerError {
          text alone"
     )]
     NoImage,
-    /// Rows that do not each look at one of the pictures.
+    /// Rows that do not each attend to one of the pictures.
     #[error(
-        "{rows} rows cannot look at the pictures {pictures:?} of {held}; give each row the place of \
+        "{rows} rows cannot attend to the pictures {pictures:?} of {held}; give each row the place of \
          one of them"
     )]
     Pictures {
         /// How many rows there are.
         rows: usize,
-        /// The pictures that they were to look at.
+        /// The pictures that they were to attend to.
         pictures: Vec<usize>,
         /// How many pictures there are.
         held: usize,

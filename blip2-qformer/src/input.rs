@@ -3,7 +3,7 @@
 use blip2_kernels::{Keep, MASKED, padding_bias};
 use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 
-use crate::{QFormerError, layer::Context};
+use crate::{error::QFormerError, layer::Context};
 
 /// What the Q-Former reads: queries, text, or both.
 ///
@@ -18,10 +18,10 @@ pub struct QFormerInput {
     /// True where a query or text position counts, `[batch, queries + text]`; all do by default.
     /// Where none in a row does, all count evenly, as in the reference.
     pub attention_mask: Option<Tensor<2, Bool>>,
-    /// The encoded picture, `[batch, keys, encoder_hidden]`. Only queries look at it.
+    /// The encoded picture, `[batch, keys, encoder_hidden]`. Only queries attend to it.
     pub encoder_hidden_states: Option<Tensor<3>>,
-    /// Where several rows look at one picture: for each row, which of the encoded pictures,
-    /// `[pictures, keys, encoder_hidden]`, it looks at. Each its own by default.
+    /// Where several rows attend to one picture: for each row, which of the encoded pictures,
+    /// `[pictures, keys, encoder_hidden]`, it attends to. Each its own by default.
     pub pictures: Option<Vec<usize>>,
     /// True where a position of the encoded picture counts, `[batch, keys]`; all do by default.
     pub encoder_attention_mask: Option<Tensor<2, Bool>>,
@@ -53,7 +53,7 @@ impl QFormerInput {
         self
     }
 
-    /// Lets several rows look at one picture: row `i` at the picture `pictures[i]` of
+    /// Lets several rows attend to one picture: row `i` to the picture `pictures[i]` of
     /// `[pictures, keys, encoder_hidden]`. What a picture shows them is computed once.
     #[must_use]
     pub fn images(mut self, encoder_hidden_states: Tensor<3>, pictures: &[usize]) -> Self {
@@ -184,7 +184,7 @@ fn checked(
     Ok(tensor.cast(DType::F32))
 }
 
-/// Refuses rows that look at no picture, or at one that is not there.
+/// Refuses rows that attend to no picture, or to one that is not there.
 fn check_pictures(pictures: &[usize], batch: usize, held: usize) -> Result<(), QFormerError> {
     match pictures.len() == batch && pictures.iter().all(|&picture| picture < held) {
         true => Ok(()),

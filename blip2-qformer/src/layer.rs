@@ -1,12 +1,13 @@
 //! A layer of the Q-Former.
 
+use blip2_io::config::Blip2QFormerConfig;
 use blip2_kernels::{
     Kept, Weights,
     bert::{BertConfig, BertFeedForward, BertLayer, BertSource},
 };
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{Blip2QFormerConfig, QFormerError};
+use crate::error::QFormerError;
 
 /// A layer: self-attention over queries and text together, cross-attention of the queries to the
 /// picture in every n-th layer, then a feed-forward network, of which queries and text have each
@@ -26,7 +27,7 @@ pub(crate) struct Context {
     pub(crate) bias: Option<Tensor<4>>,
     /// The encoded pictures, `[pictures, keys, encoder_hidden]`.
     pub(crate) image: Option<Tensor<3>>,
-    /// Which of them each row looks at; each its own if nothing is said.
+    /// Which of them each row attends to; each its own if nothing is said.
     pub(crate) pictures: Option<Vec<usize>>,
     /// Hides padding of the encoded picture, `[batch, 1, 1, keys]`.
     pub(crate) image_bias: Option<Tensor<4>>,

@@ -1,9 +1,10 @@
 //! The Q-Former as a whole.
 
+use blip2_io::config::Blip2QFormerConfig;
 use blip2_kernels::{Kept, LayerNorm, Precision, Weights};
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{Blip2QFormerConfig, QFormerError, QFormerInput, layer::Layer};
+use crate::{error::QFormerError, input::QFormerInput, layer::Layer};
 
 /// The Q-Former (`Blip2QFormerModel`).
 #[derive(Module, Debug)]

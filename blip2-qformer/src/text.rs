@@ -1,12 +1,13 @@
 //! Token ids to the embeddings that the text branch reads.
 
+use blip2_io::config::Blip2QFormerConfig;
 use blip2_kernels::{Embedding, Precision, Role, Weights};
 use burn::{
     module::{Module, Param},
     tensor::{Int, Tensor, TensorData},
 };
 
-use crate::{Blip2QFormerConfig, QFormerError};
+use crate::error::QFormerError;
 
 /// The table of words and the table of positions (`Blip2TextEmbeddings`). Their sum is normed by
 /// the Q-Former itself.

@@ -5,7 +5,9 @@ use blip2_kernels::{Bias, LayerNorm, Linear, Weights};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
-    VisionError, VisionOptions, VisionOutput,
+    error::VisionError,
+    model::VisionOutput,
+    options::VisionOptions,
     tower::{Passed, Tower},
 };
 

@@ -7,10 +7,10 @@ use burn::{
 };
 
 use crate::{
-    VisionError,
+    error::VisionError,
     interpolate::interpolate,
     position_cache::PositionCache,
-    tower::{Family, TowerConfig},
+    tower_config::{Family, TowerConfig},
 };
 
 /// Cuts a picture into patches and embeds each, with a class token before them and a position

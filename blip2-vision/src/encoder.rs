@@ -9,7 +9,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::tower::{Family, TowerConfig};
+use crate::tower_config::{Family, TowerConfig};
 
 /// A pre-norm transformer layer (`Blip2EncoderLayer`, `CLIPEncoderLayer`).
 #[derive(Module, Debug)]

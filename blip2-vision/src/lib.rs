@@ -89,8 +89,10 @@ mod encoder;
 mod error;
 mod interpolate;
 mod model;
+mod options;
 mod position_cache;
 mod tower;
+mod tower_config;
 
 pub use blip2_io::{
     CheckpointFolder, CheckpointWeights,
@@ -99,7 +101,8 @@ pub use blip2_io::{
 pub use blip2_kernels::{Keep, Precision, RandomWeights, Weights};
 pub use clip::{ClipVisionModel, ClipVisionModelWithProjection};
 pub use error::VisionError;
-pub use model::{VisionModel, VisionOptions, VisionOutput};
+pub use model::{VisionModel, VisionOutput};
+pub use options::VisionOptions;
 pub use {blip2_io as io, burn};
 
 /// The examples of the README, run with those of this crate.

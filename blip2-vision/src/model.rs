@@ -1,10 +1,12 @@
 //! BLIP-2's tower as a whole.
 
-use blip2_kernels::{Keep, LayerNorm, Weights};
+use blip2_io::config::Blip2VisionConfig;
+use blip2_kernels::{LayerNorm, Weights};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
-    Blip2VisionConfig, VisionError,
+    error::VisionError,
+    options::VisionOptions,
     tower::{Passed, Tower},
 };
 
@@ -14,44 +16,6 @@ use crate::{
 pub struct VisionModel {
     tower: Tower,
     post_layernorm: LayerNorm,
-}
-
-/// What a [`forward`](VisionModel::forward) is to keep, and how it treats other sizes.
-///
-/// ```
-/// use blip2_vision::{Keep, VisionOptions};
-///
-/// let options = VisionOptions::default()
-///     .with_keep(Keep::HIDDEN_STATES)
-///     .with_interpolate_pos_encoding(true);
-/// assert!(!options.keep.attentions);
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct VisionOptions {
-    /// What to keep of every layer. Default: nothing.
-    pub keep: Keep,
-    /// Accept pictures of other sizes than the configured one, with interpolated positions. They
-    /// need not be square, nor multiples of a patch: pixels beyond the last whole one are left out.
-    /// Default: they are refused.
-    pub interpolate_pos_encoding: bool,
-}
-
-impl VisionOptions {
-    /// Keeps hidden states or attention maps of every layer.
-    #[must_use]
-    pub fn with_keep(self, keep: Keep) -> Self {
-        Self { keep, ..self }
-    }
-
-    /// Accepts pictures of other sizes than the configured one, or refuses them.
-    #[must_use]
-    pub fn with_interpolate_pos_encoding(self, interpolate_pos_encoding: bool) -> Self {
-        Self {
-            interpolate_pos_encoding,
-            ..self
-        }
-    }
 }
 
 /// What a [`forward`](VisionModel::forward) returns.

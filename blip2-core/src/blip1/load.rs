@@ -12,7 +12,7 @@ use blip2_lm::generate::GenerationConfig;
 use super::{BlipAnswerer, BlipCaptioner, BlipRetrieval};
 use crate::{
     Blip2Error, PrecisionPlan,
-    load::{IGNORABLE, Load, Loaded, Pictures, Settings, Takes, source::Opened},
+    load::{IGNORABLE, Load, Loaded, Opened, Pictures, Settings, Takes},
     model::{BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering},
     text::BlipTexts,
 };

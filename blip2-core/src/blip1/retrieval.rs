@@ -9,9 +9,9 @@ use burn::tensor::Tensor;
 use super::see::Sight;
 use crate::{
     Blip2Error, ImageEmbedding, MatchScore, Picture, TextEmbedding,
+    embedding::numbers,
     load::{Loaded, member},
     model::BlipForImageTextRetrieval,
-    retrieval::numbers,
     text::PromptRows,
     verbs::{Compares, comparing, embedding_images, embedding_texts},
 };

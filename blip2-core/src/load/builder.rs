@@ -6,10 +6,8 @@ use blip2_io::{CheckpointFolder, LoadReport, preprocessing::DecodeOptions};
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
 
-use super::{
-    Load, LoadProgress, Loaded, Member, Settings, progress::Listener, source::Source, whole,
-};
-use crate::{Blip2Error, PrecisionPlan, default_device, text::Template};
+use super::{Load, LoadProgress, Loaded, Member, Settings, progress::Listener, source::Source};
+use crate::{Blip2Error, PrecisionPlan, default_device, text::Template, whole::whole};
 
 /// Settings of a model of any member of the family, and loading it; made by its type's `builder`.
 ///
@@ -182,7 +180,8 @@ impl<P: Member> Builder<P> {
         if settings.cancel.is_cancelled() {
             return Err(Blip2Error::Cancelled);
         }
-        settings.check::<P>()?;
+        let member = P::KINDS.first().map_or(P::NAME.into(), ToString::to_string);
+        settings.check(P::TAKES, &member)?;
         let mut generation = settings.generation.clone().unwrap_or_default();
         generation.validate()?;
         let device = match &settings.device {

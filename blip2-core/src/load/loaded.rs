@@ -1,40 +1,4 @@
-//! What a loaded model has, and the methods that every member has.
-
-use std::{fmt, sync::OnceLock};
-
-use blip2_io::LoadReport;
-use blip2_lm::generate::GenerationConfig;
-use burn::tensor::Device;
-
-use super::{Load, source::Origin};
-use crate::PrecisionPlan;
-
-/// Everything that a handle shares with its clones.
-pub struct Loaded<P: Load> {
-    pub(crate) model: P::Model,
-    pub(crate) config: P::Config,
-    pub(crate) texts: P::Texts,
-    pub(crate) pictures: P::Pictures,
-    /// The arguments of calls that have none of their own.
-    pub(crate) generation: GenerationConfig,
-    pub(crate) device: Device,
-    pub(crate) precision: PrecisionPlan,
-    pub(crate) memory: P::Memory,
-    pub(crate) origin: Origin,
-    pub(crate) report: LoadReport,
-    pub(crate) fingerprint: OnceLock<String>,
-}
-
-impl<P: Load> fmt::Debug for Loaded<P> {
-    /// What it is, where it came from and where it runs, never its weights.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(P::NAME)
-            .field("origin", &self.origin)
-            .field("device", &self.device)
-            .field("precision", &self.precision)
-            .finish_non_exhaustive()
-    }
-}
+//! The methods that every member has.
 
 /// Gives a member its handle, and the methods that all members have. The parts of the type are
 /// named by those who call; `pictures` adds what members have that read them.

@@ -1,11 +1,16 @@
-//! What loading needs to know of each member of the family.
+//! What loading needs to know of each member of the family, and what a loaded model has.
 
-use blip2_io::{CheckpointFolder, config::ModelKind};
+use std::{fmt, sync::OnceLock};
+
+use blip2_io::{CheckpointFolder, LoadReport, config::ModelKind};
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_lm::generate::GenerationConfig;
-use burn::module::Module;
+use burn::{module::Module, tensor::Device};
 
-use super::{Loaded, Settings, Takes, source::Opened};
+use super::{
+    opened::{Opened, Origin},
+    settings::{Settings, Takes},
+};
 use crate::{Blip2Error, PrecisionPlan};
 
 /// A type that a checkpoint is opened as: [`Blip2Pipeline`](crate::Blip2Pipeline),
@@ -92,4 +97,31 @@ pub trait Load: Sized + Clone + Send + Sync + 'static {
     fn of(loaded: Loaded<Self>) -> Self;
 
     fn loaded(&self) -> &Loaded<Self>;
+}
+
+/// Everything that a handle shares with its clones.
+pub struct Loaded<P: Load> {
+    pub(crate) model: P::Model,
+    pub(crate) config: P::Config,
+    pub(crate) texts: P::Texts,
+    pub(crate) pictures: P::Pictures,
+    /// The arguments of calls that have none of their own.
+    pub(crate) generation: GenerationConfig,
+    pub(crate) device: Device,
+    pub(crate) precision: PrecisionPlan,
+    pub(crate) memory: P::Memory,
+    pub(crate) origin: Origin,
+    pub(crate) report: LoadReport,
+    pub(crate) fingerprint: OnceLock<String>,
+}
+
+impl<P: Load> fmt::Debug for Loaded<P> {
+    /// What it is, where it came from and where it runs, never its weights.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct(P::NAME)
+            .field("origin", &self.origin)
+            .field("device", &self.device)
+            .field("precision", &self.precision)
+            .finish_non_exhaustive()
+    }
 }

@@ -8,24 +8,23 @@
 mod builder;
 mod loaded;
 mod member;
+mod opened;
 mod part;
 mod pictures;
 mod progress;
 mod settings;
-pub(crate) mod source;
+mod source;
 mod watched;
-mod whole;
 
 pub use builder::Builder;
-pub(crate) use loaded::Loaded;
 pub(crate) use loaded::member;
-pub(crate) use member::Load;
 pub use member::Member;
+pub(crate) use member::{Load, Loaded};
+pub(crate) use opened::Opened;
 pub(crate) use part::Part;
 pub(crate) use pictures::Pictures;
 pub use progress::LoadProgress;
 pub(crate) use settings::{Settings, Takes};
-pub(crate) use whole::whole;
 
 /// Tensors that checkpoints of a BLIP-2 with a language model hold without the model reading them:
 /// duplicates of tied weights, and buffers of old versions.

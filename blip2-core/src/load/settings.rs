@@ -7,7 +7,7 @@ use blip2_kernels::Precision;
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
 
-use super::{Load, progress::Listener};
+use super::progress::Listener;
 use crate::{Blip2Error, PrecisionPlan, text::Template};
 
 /// The settings of every builder.
@@ -50,8 +50,7 @@ impl Takes {
 
 impl Settings {
     /// Refuses by name what a member does not take.
-    pub(super) fn check<P: Load>(&self) -> Result<(), Blip2Error> {
-        let takes = P::TAKES;
+    pub(super) fn check(&self, takes: Takes, member: &str) -> Result<(), Blip2Error> {
         let set = [
             (
                 "template",
@@ -80,11 +79,10 @@ impl Settings {
             ),
             ("precision", !self.precision_fits(takes), PARTS_IN_F32),
         ];
-        let member = || P::KINDS.first().map_or(P::NAME.into(), ToString::to_string);
         match set.into_iter().find(|(_, refused, _)| *refused) {
             Some((setting, _, reason)) => Err(Blip2Error::Setting {
                 setting,
-                member: member(),
+                member: member.into(),
                 reason: reason.into(),
             }),
             None => Ok(()),

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use blip2_io::{Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport};
-use blip2_kernels::{RandomWeights, TensorRequest, WeightSource, Weights};
-use burn::tensor::{DType, Device};
+use blip2_io::{CheckpointFolder, CheckpointWeights, LoadReport};
+use blip2_kernels::{TensorRequest, WeightSource, Weights};
+use burn::tensor::Device;
 
 use super::{
-    Load, Settings,
+    member::Load,
+    opened::{Opened, Origin},
+    settings::Settings,
     watched::{Asked, Watched},
-    whole,
 };
-use crate::{Blip2Error, family};
+use crate::{Blip2Error, family, whole::whole};
 
 /// Where everything comes from.
 #[derive(Clone)]
@@ -19,20 +20,6 @@ pub(super) enum Source<C> {
     Path(PathBuf),
     Folder(CheckpointFolder),
     Random(Box<C>, u64),
-}
-
-/// A source that was opened, the weights not yet read.
-pub struct Opened<C> {
-    pub(crate) folder: CheckpointFolder,
-    pub(crate) config: C,
-    pub(crate) origin: Origin,
-    pub(crate) device: Device,
-}
-
-/// Where the weights come from.
-pub(crate) enum Origin {
-    Checkpoint(Checkpoint),
-    Random { seed: u64, weights: RandomWeights },
 }
 
 impl<C> Source<C> {
@@ -119,57 +106,12 @@ impl<C> Opened<C> {
     }
 }
 
-impl Origin {
-    fn bytes(&self, request: &TensorRequest<'_>) -> u64 {
-        let (stored, packed) = match self {
-            Self::Checkpoint(checkpoint) => (
-                checkpoint.dtype(request.name),
-                checkpoint.packed_format(request.name),
-            ),
-            Self::Random { .. } => (None, None),
-        };
-        let bytes = match (packed, request.shape) {
-            (Some(format), &[outputs, inputs]) => format.bytes(outputs, inputs),
-            (_, shape) => shape.iter().product::<usize>() * stored.unwrap_or(DType::F32).size(),
-        };
-        bytes as u64
-    }
-
-    /// The checkpoint, if there is one.
-    pub(crate) fn checkpoint(&self) -> Option<&Checkpoint> {
-        match self {
-            Self::Checkpoint(checkpoint) => Some(checkpoint),
-            Self::Random { .. } => None,
-        }
-    }
-
-    /// A hash of the tensors whose names start with one of `prefixes`, and of `extra`.
-    pub(crate) fn fingerprint(&self, prefixes: &[&str], extra: &str) -> String {
-        match self {
-            Self::Checkpoint(checkpoint) => checkpoint.fingerprint(prefixes, extra),
-            Self::Random { seed, .. } => {
-                // The seed stands for every weight that it makes.
-                Checkpoint::default().fingerprint(prefixes, &format!("seed {seed} {extra}"))
-            }
-        }
-    }
-}
-
 impl<C> fmt::Debug for Source<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => fmt::Debug::fmt(path, f),
             Self::Folder(folder) => fmt::Debug::fmt(folder, f),
             Self::Random(_, seed) => write!(f, "random weights of seed {seed}"),
-        }
-    }
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Checkpoint(checkpoint) => fmt::Debug::fmt(checkpoint, f),
-            Self::Random { seed, .. } => write!(f, "random weights of seed {seed}"),
         }
     }
 }

@@ -1,90 +1,12 @@
 //! Refusing what would not fit.
 
-use std::fmt;
-
 use blip2_kernels::Precision;
 
 use super::{MemoryPlan, MemoryPrediction, Workload, machine, plan::PROCESS};
-use crate::Blip2Error;
-
-/// More memory than is allowed would be needed.
-///
-/// ```
-/// use blip2_core::{Blip2Error, Blip2Pipeline, Preset, memory::Fit};
-///
-/// let blip2 = Blip2Pipeline::builder_random(Preset::Blip2Opt2_7b, 0);
-/// let Err(Blip2Error::Memory(error)) = blip2.memory_limit(6_000_000_000).load() else {
-///     panic!("15 GB do not fit");
-/// };
-/// assert!(matches!(error.fits[0], Fit::Precision(_)), "{error}");
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NotEnoughMemory {
-    /// The bytes that the process is predicted to take at its peak.
-    pub predicted: u64,
-    /// The bytes that it may take.
-    pub allowed: u64,
-    /// Changes of which each alone would make it fit.
-    pub fits: Vec<Fit>,
-}
-
-/// A change that makes a model or a call fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fit {
-    /// The weights in this precision, the widest that fits.
-    Precision(Precision),
-    /// At most this many prompts together.
-    Batch(usize),
-    /// At most this many beams.
-    Beams(usize),
-}
-
-impl fmt::Display for Fit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Precision(precision) => write!(f, "{precision} weights"),
-            Self::Batch(batch) => write!(f, "a batch of {batch}"),
-            Self::Beams(1) => write!(f, "a single beam"),
-            Self::Beams(beams) => write!(f, "{beams} beams"),
-        }
-    }
-}
-
-impl std::error::Error for NotEnoughMemory {}
-
-impl fmt::Display for NotEnoughMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            predicted,
-            allowed,
-            fits,
-        } = self;
-        write!(
-            f,
-            "{} ({predicted} bytes) of memory would be needed, where {} ({allowed} bytes) are \
-             allowed; ",
-            gigabytes(*predicted),
-            gigabytes(*allowed)
-        )?;
-        if fits.is_empty() {
-            return f.write_str(
-                "no other precision or batch would fit: use a smaller model or picture, or raise \
-                 `memory_limit`",
-            );
-        }
-        f.write_str("what would fit: ")?;
-        for (n, fit) in fits.iter().enumerate() {
-            write!(f, "{}{fit}", if n > 0 { ", or " } else { "" })?;
-        }
-        f.write_str("; or raise `memory_limit`")
-    }
-}
-
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.2} GB", bytes as f64 / 1e9)
-}
+use crate::{
+    Blip2Error,
+    fit::{Fit, NotEnoughMemory},
+};
 
 /// A pipeline's plan and what it may take.
 #[derive(Debug)]

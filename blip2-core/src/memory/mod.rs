@@ -23,8 +23,8 @@ mod plan;
 
 use blip2_kernels::setters;
 
+pub use crate::fit::{Fit, NotEnoughMemory};
 pub(crate) use limit::MemoryLimit;
-pub use limit::{Fit, NotEnoughMemory};
 pub(crate) use plan::belongs;
 pub use plan::{MemoryPlan, MemoryPrediction};
 

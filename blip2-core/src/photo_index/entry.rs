@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::{IndexError, format};
+use super::error::IndexError;
 use crate::EncodedPhoto;
 
 /// A picture. Its numbers are little-endian `f32`, views into a mapped file or bytes of their own.
@@ -13,7 +14,7 @@ pub(super) struct Entry {
     pub(super) name: String,
     pub(super) embedding: Bytes,
     pub(super) encoding: Bytes,
-    /// Of the encoding.
+    /// XXH3 of the encoding.
     pub(super) hash: u64,
 }
 
@@ -22,7 +23,7 @@ impl Entry {
         let encoding = bytes(&photo.patches);
         Self {
             name,
-            hash: format::hash(&encoding),
+            hash: xxh3_64(&encoding),
             embedding: bytes(photo.embedding.values()),
             encoding,
         }
@@ -30,7 +31,7 @@ impl Entry {
 
     /// The encoded picture, if it is still what was written.
     pub(super) fn patches(&self) -> Result<Vec<f32>, IndexError> {
-        if format::hash(&self.encoding) == self.hash {
+        if xxh3_64(&self.encoding) == self.hash {
             return Ok(floats(&self.encoding));
         }
         Err(IndexError::Damaged {

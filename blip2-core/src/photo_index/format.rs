@@ -28,9 +28,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
-use super::{Entry, IndexError};
+use super::{entry::Entry, error::IndexError};
 
 pub(super) const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"BLIP2IDX";
@@ -266,9 +266,4 @@ fn length(count: u32, embedding: [u32; 2], encoding: [u32; 2], table: u64) -> Op
     let all = pictures.checked_add(table)?.checked_add(HEADER as u64)?;
     usize::try_from(all).ok()?;
     Some(all)
-}
-
-/// The hash of an encoded picture.
-pub(super) fn hash(encoding: &[u8]) -> u64 {
-    xxh3_64(encoding)
 }

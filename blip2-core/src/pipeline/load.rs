@@ -14,7 +14,7 @@ use crate::{
     Blip2Error, PrecisionPlan,
     device::is_host,
     family,
-    load::{IGNORABLE_OF_ANSWERING, Load, Loaded, Pictures, Settings, Takes, source::Opened},
+    load::{IGNORABLE_OF_ANSWERING, Load, Loaded, Opened, Pictures, Settings, Takes},
     memory::{MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
     model::{Blip2ForConditionalGeneration, has_tied_head},
     preset,

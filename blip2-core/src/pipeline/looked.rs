@@ -5,9 +5,9 @@ use std::fmt;
 use blip2_lm::generate::CancelToken;
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Blip2Pipeline, EncodedImage};
+use super::Blip2Pipeline;
 use crate::{
-    Blip2Error, Seen, Timings, load::Loaded, model::ImageFeatures, text::PromptRows, verbs::stage,
+    Blip2Error, Timings, load::Loaded, model::ImageFeatures, text::PromptRows, verbs::stage,
 };
 
 /// Pictures as far as they can be encoded without knowing what will be asked.
@@ -114,27 +114,6 @@ impl Blip2Pipeline {
                     model.query_with(image_embeds.clone(), instructions)
                 })
             }
-        }
-    }
-}
-
-impl Seen {
-    /// The picture as the model sees it, to be kept and taken up again by
-    /// [`Blip2Pipeline::recall`].
-    ///
-    /// # Errors
-    ///
-    /// If the features cannot be read from the device.
-    pub fn encoded(&self) -> Result<EncodedImage, Blip2Error> {
-        EncodedImage::new(self.member().fingerprint(), self.looked())
-    }
-
-    /// The features that the language model reads in the picture's place; `None` where they
-    /// depend on the question, as with InstructBLIP.
-    pub fn features(&self) -> Option<&ImageFeatures> {
-        match self.looked() {
-            Looked::Gathered(features) => Some(features),
-            Looked::Encoded { .. } => None,
         }
     }
 }

@@ -4,6 +4,7 @@ mod encoded;
 mod load;
 mod looked;
 mod run;
+mod seen;
 
 use std::{path::Path, sync::Arc};
 
@@ -111,7 +112,7 @@ impl Blip2Pipeline {
     ///
     /// [`Blip2Error::ForeignImage`] if a model with other weights or preprocessing made it, and
     /// [`Blip2Error::DamagedImage`] if its numbers do not have the shape they should.
-    pub fn recall(&self, encoded: &EncodedImage) -> Result<Seen, Blip2Error> {
+    pub fn recall(&self, encoded: &EncodedImage) -> Result<Seen<Self>, Blip2Error> {
         let (expected, shape) = (self.fingerprint(), self.looked_shape());
         let kept = encoded.tensor(expected, shape, &self.inner.device)?;
         let looked = self.taken_up(kept);

@@ -2,13 +2,13 @@
 
 use burn::tensor::Tensor;
 
-use super::{
-    Blip2Retrieval,
-    embedding::{numbers, of_images, of_texts},
-};
+use super::Blip2Retrieval;
 use crate::{
-    Blip2Error, ImageEmbedding, MatchScore, Picture, TextEmbedding, model::EncodedImages,
-    text::PromptRows, verbs::Compares,
+    Blip2Error, ImageEmbedding, MatchScore, Picture, TextEmbedding,
+    embedding::{numbers, of_images, of_texts},
+    model::EncodedImages,
+    text::PromptRows,
+    verbs::Compares,
 };
 
 impl Compares for Blip2Retrieval {

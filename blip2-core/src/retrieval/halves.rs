@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use blip2_io::config::Blip2Config;
 
-use super::{
-    ImageEmbedding, TextEmbedding,
-    embedding::{of_images, of_texts},
-};
 use crate::{
-    Blip2Error, Picture,
+    Blip2Error, ImageEmbedding, Picture, TextEmbedding,
+    embedding::{of_images, of_texts},
     load::{Loaded, member},
     model::{Blip2TextModelWithProjection, Blip2VisionModelWithProjection},
     verbs::{embedding_images, embedding_texts},

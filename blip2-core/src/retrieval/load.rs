@@ -11,7 +11,7 @@ use blip2_kernels::Weights;
 use super::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 use crate::{
     Blip2Error, PrecisionPlan,
-    load::{IGNORABLE_BESIDE_RETRIEVAL, Load, Loaded, Pictures, Settings, Takes, source::Opened},
+    load::{IGNORABLE_BESIDE_RETRIEVAL, Load, Loaded, Opened, Pictures, Settings, Takes},
     model::{
         Blip2ForImageTextRetrieval, Blip2TextModelWithProjection, Blip2VisionModelWithProjection,
     },

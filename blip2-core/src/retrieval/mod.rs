@@ -1,7 +1,6 @@
 //! Pictures and texts compared.
 
 mod compare;
-mod embedding;
 mod halves;
 mod load;
 
@@ -9,12 +8,10 @@ use std::sync::Arc;
 
 use blip2_io::{config::Blip2Config, preprocessing::ImageProcessor};
 
-pub(crate) use embedding::numbers;
-pub use embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding};
 pub use halves::{ImageEmbedder, TextEmbedder};
 
 use crate::{
-    Blip2Error,
+    Blip2Error, MatchScore,
     load::{Loaded, member},
     model::Blip2ForImageTextRetrieval,
     verbs::{comparing, comparing::match_patches, embedding_images, embedding_texts},

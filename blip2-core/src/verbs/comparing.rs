@@ -4,8 +4,8 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::{Picture, alone};
 use crate::{
-    Blip2Error, EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding, load::Load,
-    retrieval::numbers, text::PromptRows,
+    Blip2Error, EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding, embedding::numbers,
+    load::Load, text::PromptRows,
 };
 
 /// A member that compares pictures with texts: [`Blip2Retrieval`](crate::Blip2Retrieval) or

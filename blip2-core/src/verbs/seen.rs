@@ -8,7 +8,7 @@ use super::{
     run::{or_stopped, stream_seen},
     stage::go_on,
 };
-use crate::{Blip2Error, Blip2Pipeline};
+use crate::Blip2Error;
 
 /// A picture, or a video, that was encoded once and can be asked many times: neither the image
 /// encoder nor the Q-Former runs again, as the answers' [`timings`](Answer::timings) show.
@@ -19,21 +19,21 @@ use crate::{Blip2Error, Blip2Pipeline};
 /// With InstructBLIP the image encoder alone ran: the Q-Former reads the question, so it runs for
 /// each. BLIP-1's text encoder reads each question too.
 ///
-/// Made by `look` of [`Blip2Pipeline`], [`BlipAnswerer`](crate::BlipAnswerer) and
-/// [`BlipCaptioner`](crate::BlipCaptioner), and by [`Blip2Pipeline::recall`].
+/// Made by `look` of [`Blip2Pipeline`](crate::Blip2Pipeline), [`BlipAnswerer`](crate::BlipAnswerer) and
+/// [`BlipCaptioner`](crate::BlipCaptioner), and by [`Blip2Pipeline::recall`](crate::Blip2Pipeline::recall).
 ///
 /// ```no_run
 /// use blip2_core::{Blip2Pipeline, Seen};
 ///
 /// let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
-/// let seen: Seen = blip2.look(&image::open("beach.jpg")?)?;
+/// let seen: Seen<Blip2Pipeline> = blip2.look(&image::open("beach.jpg")?)?;
 /// drop(blip2); // the handle in `seen` is enough
 /// let asked = std::thread::spawn(move || seen.ask("How many dogs are there?"));
 /// # let _ = asked;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Seen<P: Writer = Blip2Pipeline> {
+pub struct Seen<P: Writer> {
     member: P,
     looked: P::Looked,
     timings: Timings,

@@ -5,7 +5,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Checkpoint, Entry, LoadReport, Misshapen, Missing};
+use super::{Checkpoint, Entry};
+use crate::report::{LoadReport, Misshapen, Missing};
 
 /// The record of a load. A model asks through a shared reference, so it is kept in cells.
 #[derive(Debug, Default)]
@@ -72,7 +73,7 @@ impl Account {
     }
 }
 
-/// The unused name that most looks like the missing one: of the same shape, and with the most
+/// The unused name most like the missing one: of the same shape, and with the most
 /// parts in common at the end and, next, at the start.
 fn suggest(
     missing: &str,

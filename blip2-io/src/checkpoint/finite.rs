@@ -3,10 +3,10 @@
 use burn::tensor::DType;
 
 use super::Checkpoint;
-use crate::IoError;
+use crate::error::IoError;
 
 impl Checkpoint {
-    /// Looks for NaN and infinity in every tensor of floats. Reads all of them, at the speed of
+    /// Searches for NaN and infinity in every tensor of floats. Reads all of them, at the speed of
     /// the disk, and copies nothing.
     ///
     /// # Errors

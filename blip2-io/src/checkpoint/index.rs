@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::{IoError, files::parse_json};
+use crate::{error::IoError, files::parse_json};
 
 /// Which shard holds each tensor.
 pub(super) type WeightMap = BTreeMap<String, String>;

@@ -6,7 +6,6 @@ mod finite;
 mod index;
 pub(crate) mod packed;
 mod plan;
-mod report;
 mod source;
 
 use std::{
@@ -21,12 +20,12 @@ use burn::tensor::{BoolStore, DType};
 use bytes::Bytes;
 use safetensors::{Dtype, SafeTensors};
 
+pub use crate::report::{LoadReport, Misshapen, Missing};
 pub use plan::{PlannedTensor, WeightPlan};
-pub use report::{LoadReport, Misshapen, Missing};
 pub use source::CheckpointWeights;
 
 use crate::{
-    IoError,
+    error::IoError,
     files::{Content, Files},
 };
 

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::PlannedTensor;
-use crate::IoError;
+use crate::error::IoError;
 
 /// The metadata's key of the list of matrices.
 const MATRICES: &str = "blip2.packed";
@@ -248,7 +248,7 @@ fn header(plans: &[Plan<'_>], files: &BTreeMap<String, String>) -> Vec<u8> {
     }
     entries.insert("__metadata__".into(), Value::Object(metadata));
     let mut text = Value::Object(entries).to_string().into_bytes();
-    // The format begins with the header's length in 8 bytes, and allows spaces behind its JSON.
+    // The format begins with the header's length in 8 bytes, and allows spaces after its JSON.
     let len = (text.len() + 8).next_multiple_of(64) - 8;
     text.resize(len, b' ');
     let mut header = (len as u64).to_le_bytes().to_vec();

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use blip2_kernels::{PackedFormat, Precision, Role, TensorRequest, WeightSource, packs};
 use burn::tensor::{DType, Device, TensorData};
 
-use super::{Checkpoint, LoadReport, account::Account};
+use super::{Checkpoint, account::Account};
+use crate::report::LoadReport;
 
 /// One tensor of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use blip2_kernels::{PackedMatrix, Precision, TensorRequest, WeightSource};
 use burn::tensor::{AllocationProperty, Bytes, TensorData};
 
-use super::{Checkpoint, Entry, LoadReport, account::Account};
-use crate::IoError;
+use super::{Checkpoint, Entry, account::Account};
+use crate::{error::IoError, report::LoadReport};
 
 /// The tensors of a checkpoint as a model asks for them, with a record of what was asked: what is
 /// missing, misshapen or unused.

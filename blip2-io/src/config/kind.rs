@@ -233,7 +233,7 @@ impl ModelKind {
         }
     }
 
-    /// Its class behind `a` or `an`, for messages.
+    /// Its class after `a` or `an`, for messages.
     pub(crate) fn with_article(self) -> String {
         let class = self.class();
         let article = match class.starts_with(['A', 'E', 'I', 'O']) {

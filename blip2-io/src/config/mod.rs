@@ -48,7 +48,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Deserializer, Serializer};
 
-use crate::ErrorKind;
+use crate::fault::ErrorKind;
 
 pub use blip1::{BlipConfig, BlipTextConfig, BlipVisionConfig};
 pub use blip2::{Blip2Config, Blip2Variant};

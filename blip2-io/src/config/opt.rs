@@ -19,7 +19,7 @@ pub struct OptConfig {
     pub ffn_dim: usize,
     /// The longest context, in tokens. Default 2048.
     pub max_position_embeddings: usize,
-    /// Whether norms stand before attention and MLP (all sizes but 350M) or behind. Default true.
+    /// Whether norms stand before attention and MLP (all sizes but 350M) or after. Default true.
     pub do_layer_norm_before: bool,
     /// Whether the norm after the last layer is left out. Default false.
     #[serde(rename = "_remove_final_layer_norm")]

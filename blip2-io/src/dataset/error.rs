@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Cause, ErrorKind, preprocessing::ImageError};
+use crate::{
+    fault::{Cause, ErrorKind},
+    preprocessing::ImageError,
+};
 
 /// A record that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

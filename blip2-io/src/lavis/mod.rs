@@ -35,8 +35,9 @@ use std::{
 pub use architecture::{Architecture, UnknownArchitecture};
 
 use crate::{
-    CheckpointFolder, IoError,
     config::{Blip2Config, TextConfig},
+    error::IoError,
+    folder::CheckpointFolder,
 };
 use names::{Mapped, Names};
 use pieces::{Piece, Pieces};

@@ -10,7 +10,7 @@ use pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
 use safetensors::Dtype;
 
 use super::Mapped;
-use crate::{Checkpoint, IoError};
+use crate::{checkpoint::Checkpoint, error::IoError};
 
 /// A tensor of the folder.
 pub(super) struct Piece {
@@ -28,7 +28,7 @@ enum Content {
     },
     /// The biases of queries and values, with zeros for keys between them.
     Fused { query: Tensor, value: Tensor },
-    /// A view into another checkpoint, with rows behind it that are the mean of its own.
+    /// A view into another checkpoint, with rows after it that are the mean of its own.
     View { bytes: Bytes, more_rows: usize },
 }
 
@@ -82,7 +82,7 @@ impl Pieces {
         Some(&self.pieces.get(name)?.shape)
     }
 
-    /// The numbers that stand behind `prefix` in names, in order.
+    /// The numbers that follow `prefix` in names, in order.
     pub(super) fn layers(&self, prefix: &str) -> BTreeSet<usize> {
         let layer = |name: &String| {
             let rest = name.strip_prefix(prefix)?;

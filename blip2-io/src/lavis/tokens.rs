@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::{Architecture, Files, pieces::Pieces};
 use crate::{
-    CheckpointFolder, IoError,
     config::{Blip2Config, TextConfig},
+    error::IoError,
+    folder::CheckpointFolder,
 };
 
 const TOKENIZER: &str = "tokenizer.json";

@@ -6,7 +6,7 @@ use safetensors::{Dtype, SafeTensorError, View};
 use serde_json::json;
 
 use super::{Architecture, Files, Piece, Pieces};
-use crate::{IoError, config::Blip2Config};
+use crate::{config::Blip2Config, error::IoError};
 
 const WEIGHTS: &str = "model.safetensors";
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Cause, ErrorKind};
+use crate::fault::{Cause, ErrorKind};
 
 /// Why a picture could not be decoded or prepared.
 #[derive(Debug, thiserror::Error)]

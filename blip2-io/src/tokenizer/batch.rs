@@ -1,7 +1,7 @@
 //! Several texts as rows of one length.
 
 use super::{PaddingSide, Tokenizer};
-use crate::IoError;
+use crate::error::IoError;
 
 /// Rows of token ids of one length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

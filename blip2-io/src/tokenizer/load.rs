@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokenizers::{AddedToken, ModelWrapper};
 
 use super::{PaddingSide, Special, Tokenizer};
-use crate::{IoError, files::Files};
+use crate::{error::IoError, files::Files};
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
@@ -71,7 +71,7 @@ struct Config {
     #[serde(default)]
     model_max_length: Value,
     clean_up_tokenization_spaces: Option<bool>,
-    /// The reference does not clean up behind a BPE model, whose tokens carry their spaces, unless
+    /// The reference does not clean up after a BPE model, whose tokens carry their spaces, unless
     /// told to by this key.
     #[serde(rename = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output")]
     clean_up_bpe: Option<bool>,

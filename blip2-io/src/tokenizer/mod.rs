@@ -7,7 +7,7 @@ mod load;
 use serde::Deserialize;
 use tokenizers::{PostProcessor, TruncationDirection};
 
-use crate::IoError;
+use crate::error::IoError;
 
 pub use batch::TokenBatch;
 use clean_up::clean_up;
@@ -19,7 +19,7 @@ pub(crate) use load::load;
 pub enum PaddingSide {
     /// Before the text.
     Left,
-    /// Behind the text.
+    /// After the text.
     #[default]
     Right,
 }
@@ -28,7 +28,7 @@ pub enum PaddingSide {
 /// `special_tokens_map.json` and `added_tokens.json` add to it, and the roles they give them.
 ///
 /// Which special tokens surround a text is decided by the post-processor in `tokenizer.json`
-/// alone, as in `transformers` 5: OPT's puts `</s>` before it, T5's behind it.
+/// alone, as in `transformers` 5: OPT's puts `</s>` before it, T5's after it.
 ///
 /// ```
 /// use blip2_io::CheckpointFolder;

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{ErrorKind, preprocessing::ImageError};
+use crate::{fault::ErrorKind, preprocessing::ImageError};
 
 /// Why a video could not be opened or sampled.
 #[derive(Debug, thiserror::Error)]

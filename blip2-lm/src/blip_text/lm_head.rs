@@ -9,11 +9,11 @@ use burn::{
 
 use super::model::{BlipTextModel, everywhere};
 use crate::{
-    LmError, Session,
     batch::{decoder_bias, padding_bias},
     causal::{CausalLm, CausalState, Positions},
+    error::LmError,
     generate::Logits,
-    session::Decode,
+    session::{Decode, Session},
 };
 
 /// BLIP-1's text decoder (`BlipTextLMHeadModel`): each position sees those before it, and all of a

@@ -1,5 +1,5 @@
 //! BLIP-1's text model: BERT whose every layer also attends to something encoded, as a text encoder
-//! that looks at a picture and as a decoder that writes about one.
+//! that attends to a picture and as a decoder that writes about one.
 
 mod lm_head;
 mod model;
@@ -8,4 +8,4 @@ pub use lm_head::BlipTextLmHeadModel;
 pub use model::BlipTextModel;
 
 /// A running decode of [`BlipTextLmHeadModel`].
-pub type BlipTextSession<'m> = crate::Session<&'m BlipTextLmHeadModel>;
+pub type BlipTextSession<'m> = crate::session::Session<&'m BlipTextLmHeadModel>;

@@ -11,13 +11,13 @@ use burn::{
 };
 
 use crate::{
-    LmError,
     batch::{check_mask, ids_tensor, padding_bias},
     causal::Positions,
+    error::LmError,
 };
 
 /// BLIP-1's text model (`BlipTextModel` without its pooler): a text encoder that, given an encoded
-/// picture, looks at it in every layer.
+/// picture, attends to it in every layer.
 #[derive(Module, Debug)]
 pub struct BlipTextModel {
     word_embeddings: Embedding,

@@ -3,7 +3,7 @@
 use blip2_io::config::RopeParameters;
 use blip2_kernels::Activation;
 
-use crate::LmError;
+use crate::error::LmError;
 
 /// A configuration that describes a decoder-only model.
 pub(crate) trait Described {

@@ -206,7 +206,7 @@ fn every_multiplier_is_where_the_formula_has_it() {
     assert_near(&logits.try_to_vec::<f32>().unwrap(), &expected);
 
     // A decode multiplies the tokens that it feeds, too.
-    use crate::DecodeSession;
+    use crate::generate::DecodeSession;
     let embeds = model.embed(&[ids[..2].to_vec()]).unwrap();
     let mut session = model.start(embeds, &[vec![true; 2]], 4).unwrap();
     let logits = session.prefill().unwrap();

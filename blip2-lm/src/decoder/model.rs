@@ -11,9 +11,10 @@ use super::{
     norm::Norm, positions::LearnedPositions, rotary::Rotary,
 };
 use crate::{
-    LmError, Session,
     batch::{check_embeds, check_mask, decoder_bias, ids_tensor, padding_bias},
     causal::{CausalLm, CausalState, Positions, all_positions, check_context, positions_of},
+    error::LmError,
+    session::Session,
 };
 
 /// A decoder-only language model with its output head: OPT (`OPTForCausalLM`; Zhang et al., 2022),

@@ -47,3 +47,13 @@ impl Generated {
         }
     }
 }
+
+/// A generated token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct StreamToken {
+    /// Its id.
+    pub id: u32,
+    /// Its log-probability, as in [`Generated::logprobs`].
+    pub logprob: f32,
+}

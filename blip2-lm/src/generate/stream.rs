@@ -4,20 +4,10 @@ use std::fmt;
 use std::iter::FusedIterator;
 
 use super::GenerateError;
-use super::output::{FinishReason, Generated};
+use super::output::{FinishReason, Generated, StreamToken};
 use super::run::Run;
 use super::session::{self, DecodeSession, Logits};
 use super::walk::Walk;
-
-/// A generated token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct StreamToken {
-    /// Its id.
-    pub id: u32,
-    /// Its log-probability, as in [`Generated::logprobs`].
-    pub logprob: f32,
-}
 
 /// What one step of a [`Stream`] brought. Displays as its text.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,11 @@
 //! Greedy search and plain sampling: sequences that never fork.
 
+use super::GenerateError;
 use super::numerics::{LogNormalizer, argmax};
-use super::output::{FinishReason, Generated};
+use super::output::{FinishReason, Generated, StreamToken};
 use super::random::RandomStream;
 use super::run::{Growth, Run, Sequence, bad_logits, no_allowed_token};
 use super::session::{self, DecodeSession};
-use super::{GenerateError, StreamToken};
 
 /// One sequence that grows, with its own random numbers if it is sampled.
 pub(super) struct Walk {

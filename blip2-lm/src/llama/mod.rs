@@ -4,8 +4,8 @@
 use blip2_io::config::{LlamaConfig, RopeType};
 
 use crate::{
-    LmError,
     decoder::{Described, Description, LayerNames, Names, NormKind, NormPlace, Positions, Scales},
+    error::LmError,
 };
 
 const NAMES: Names = Names {

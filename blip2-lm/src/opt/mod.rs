@@ -3,8 +3,8 @@
 use blip2_io::config::OptConfig;
 
 use crate::{
-    LmError,
     decoder::{Described, Description, LayerNames, Names, NormKind, NormPlace, Positions, Scales},
+    error::LmError,
 };
 
 /// Positions are looked up this far into their table: a relic of the padding id that the first

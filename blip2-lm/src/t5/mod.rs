@@ -7,7 +7,8 @@ mod output;
 mod position;
 mod session;
 mod stack;
+mod state;
 
 pub use model::T5ForConditionalGeneration;
 pub use output::{T5Encoded, T5Output};
-pub(crate) use session::T5State;
+pub(crate) use state::T5State;

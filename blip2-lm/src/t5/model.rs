@@ -8,12 +8,14 @@ use burn::{
 };
 
 use super::{
-    T5Encoded, T5Output, T5State,
+    output::{T5Encoded, T5Output},
     stack::{Decoder, Encoder, LayerState},
+    state::T5State,
 };
 use crate::{
-    LmError, Session,
     batch::{check_embeds, check_mask, ids_tensor, padding_bias},
+    error::LmError,
+    session::Session,
 };
 
 /// T5 with its output head (`T5ForConditionalGeneration`).

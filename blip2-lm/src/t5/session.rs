@@ -1,12 +1,12 @@
 //! T5's decode.
 
 use blip2_kernels::{Keep, Kept};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
-use super::{T5ForConditionalGeneration, stack::LayerState};
+use super::{model::T5ForConditionalGeneration, state::T5State};
 use crate::{
-    LmError,
     batch::{Step, ids_tensor, logits},
+    error::LmError,
     generate::Logits,
     session::Decode,
 };
@@ -14,49 +14,6 @@ use crate::{
 /// T5 has no longest context to bound a decode by: room for more tokens than this is made only
 /// when they come.
 const RESERVED: usize = 1024;
-
-/// What a decode of T5 remembers between its steps. The encoder and the start token run in the
-/// prefill; the source's keys and values are computed once.
-#[derive(Debug)]
-pub(crate) struct T5State {
-    /// Until the prompts have run: their embeddings and mask.
-    prompts: Option<(Tensor<3>, Vec<Vec<bool>>)>,
-    prompt_rows: usize,
-    decoder_start: u32,
-    max_new_tokens: usize,
-    /// The rows of the last step.
-    running: usize,
-    states: Vec<LayerState>,
-    source_padding: Option<Tensor<4>>,
-    device: Device,
-}
-
-impl T5State {
-    /// The number of prompts.
-    pub(crate) fn rows(&self) -> usize {
-        self.prompt_rows
-    }
-
-    /// The prompts and the start token were checked.
-    pub(super) fn new(
-        embeds: Tensor<3>,
-        mask: Vec<Vec<bool>>,
-        decoder_start: u32,
-        max_new_tokens: usize,
-    ) -> Self {
-        let [rows, ..] = embeds.dims();
-        Self {
-            device: embeds.device(),
-            prompts: Some((embeds, mask)),
-            prompt_rows: rows,
-            decoder_start,
-            max_new_tokens,
-            running: rows,
-            states: Vec::new(),
-            source_padding: None,
-        }
-    }
-}
 
 impl T5ForConditionalGeneration {
     /// The logits after new tokens of each row.

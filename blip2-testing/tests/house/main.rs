@@ -22,27 +22,32 @@ use references::{Arrow, arrows};
 enum Rule {
     /// No circle between the top-level modules, nor between those of any folder.
     Circles,
-    /// Nothing is imported through what the crate's root hands on.
+    /// Nothing is imported through what the crate's root hands on, nor by a glob of its modules.
     Definitions,
     /// A wing imports from those before it alone.
     Wings,
 }
 
+/// All of it.
+const ALL: &[Rule] = &[Rule::Circles, Rule::Definitions, Rule::Wings];
+
 /// The library crates, and the rules that each is held to.
 const LIBRARIES: [(&str, &[Rule]); 7] = [
     ("blip2-kernels", &[]),
-    ("blip2-io", &[]),
-    ("blip2-vision", &[]),
-    ("blip2-qformer", &[Rule::Circles]),
-    ("blip2-lm", &[Rule::Circles]),
+    ("blip2-io", ALL),
+    ("blip2-vision", ALL),
+    ("blip2-qformer", ALL),
+    ("blip2-lm", ALL),
     ("blip2-core", &[]),
-    ("blip2-train", &[]),
+    ("blip2-train", ALL),
 ];
 
 /// Crates whose top-level folders are wings: these, from the ground up.
 const WINGS: [(&str, &[&str]); 1] = [(
     "blip2-kernels",
-    &["kernel", "matrix", "autodiff", "seam", "layer", "weights"],
+    &[
+        "kernel", "matrix", "autodiff", "seam", "layer", "weights", "block",
+    ],
 )];
 
 /// Floors from the ground up: a crate depends on crates of the floors before its own alone.
@@ -63,7 +68,9 @@ fn imports_go_in_no_circle() {
 #[test]
 fn imports_come_from_where_a_thing_is_defined() {
     judge(Rule::Definitions, |_, arrows| {
-        let through = arrows.iter().filter(|arrow| arrow.through_root);
+        let through = arrows
+            .iter()
+            .filter(|arrow| arrow.through_root || arrow.glob);
         through.map(ToString::to_string).collect()
     });
 }
@@ -85,8 +92,7 @@ fn crates_depend_on_floors_below() {
                 continue; // a crate that is to be
             };
             let manifest: toml::Table = manifest.parse().unwrap();
-            let dependencies = manifest["dependencies"].as_table().unwrap().keys();
-            for on in dependencies.filter(|on| on.starts_with("blip2-")) {
+            for on in dependencies(&manifest).filter(|on| on.starts_with("blip2-")) {
                 if floor_of(on).is_none_or(|below| below >= floor) {
                     faults.push(format!(
                         "{name} depends on {on}, which is on no floor below"
@@ -115,6 +121,24 @@ fn every_library_is_judged_and_has_a_floor() {
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("")
+}
+
+/// What a crate depends on, whoever asks for it: its code, its build or its tests, on any target.
+/// What tests share is on no floor, and a crate may turn its own features on for its tests.
+fn dependencies(manifest: &toml::Table) -> impl Iterator<Item = &str> {
+    let own = manifest["package"]["name"].as_str().unwrap();
+    let targets = manifest.get("target").and_then(toml::Value::as_table);
+    let targets = targets.into_iter().flat_map(toml::Table::values);
+    let targets = targets.filter_map(toml::Value::as_table);
+    let tables = std::iter::once(manifest).chain(targets).flat_map(|of| {
+        ["dependencies", "build-dependencies", "dev-dependencies"]
+            .into_iter()
+            .filter_map(|kind| of.get(kind)?.as_table())
+    });
+    tables
+        .flat_map(toml::Table::keys)
+        .map(String::as_str)
+        .filter(move |on| *on != own && *on != "blip2-testing")
 }
 
 fn floor_of(name: &str) -> Option<usize> {
@@ -220,7 +244,10 @@ fn what_the_root_hands_on_is_told_from_what_it_defines() {
         ("a.rs", "pub struct A;"),
         ("b.rs", "use crate::{A, Own}; fn f(_: A, _: Own) {}"),
     ]);
-    let through: Vec<_> = arrows.iter().filter(|arrow| arrow.through_root).collect();
+    let through: Vec<_> = arrows
+        .iter()
+        .filter(|arrow| arrow.through_root || arrow.glob)
+        .collect();
     assert_eq!(through.len(), 1, "{arrows:?}");
     assert_eq!(through[0].to, ["a"]);
 }
@@ -234,4 +261,117 @@ fn an_arrow_upward_is_found_also_within_a_macro() {
     ]);
     assert_eq!(upward(&["low", "high"], &arrows).len(), 1);
     assert_eq!(upward(&["high", "low"], &arrows).len(), 1);
+}
+
+#[test]
+fn a_circle_by_what_a_folder_hands_on_or_imports_is_found() {
+    for import in ["pub use y::Y;", "pub(crate) use self::y::Y;", "use y::Y;"] {
+        let arrows = small(&[
+            ("lib.rs", "mod a;"),
+            ("a/mod.rs", &format!("mod x; mod y; {import}")),
+            ("a/x.rs", "use super::Y; pub struct X;"),
+            ("a/y.rs", "use super::x::X; pub struct Y;"),
+        ]);
+        assert_eq!(circles::circles(&arrows).len(), 1, "{import}: {arrows:?}");
+    }
+}
+
+#[test]
+fn a_circle_by_what_another_folder_hands_on_is_found() {
+    let arrows = small(&[
+        ("lib.rs", "mod a; mod b; mod c;"),
+        ("a.rs", "use crate::b::C; pub struct A;"),
+        ("b.rs", "pub use crate::c::C;"),
+        ("c.rs", "use crate::a::A; pub struct C;"),
+    ]);
+    // The one by the folder, and the one past it.
+    assert_eq!(circles::circles(&arrows).len(), 2, "{arrows:?}");
+}
+
+#[test]
+fn paths_are_read_in_all_ways_of_writing_them() {
+    for path in [
+        "use crate::b::{self, c::D};",
+        "use crate::{b::{c::{self as e, D}}};",
+        "use {crate::b::c::D, std::fmt};",
+        "use super::b::c::D as E;",
+        "use self::super::b::c;",
+        "fn f() { super::b::c::f::<super::b::X>() }",
+        "fn f() { println!(\"{}\", crate::b::N) }",
+        "fn f() -> Result<crate::b::c::D, ()> { todo!() }",
+        "impl From<crate::b::c::D> for X {}",
+        "mod inline { use super::super::b::c::D; }",
+        "macro_rules! m { () => { $crate::b::f() } }",
+        "#[cfg(any(test, unix))] use crate::b::c;",
+        "#[cfg(not(test))] use crate::b::c;",
+        "fn f() { #[cfg(test)] let x = 1; crate::b::f() }",
+    ] {
+        let arrows = small(&[
+            ("lib.rs", "mod a; mod b;"),
+            ("a.rs", path),
+            ("b/mod.rs", "pub mod c;"),
+            ("b/c.rs", ""),
+        ]);
+        assert!(!arrows.is_empty(), "{path}");
+        let b = |arrow: &Arrow| arrow.from[0] == "a" && arrow.to[0] == "b" && !arrow.through_root;
+        assert!(arrows.iter().all(b), "{path}: {arrows:?}");
+    }
+}
+
+#[test]
+fn what_is_no_path_or_for_tests_alone_is_no_arrow() {
+    for code in [
+        "fn f(self: ::std::rc::Rc<Self>) {}",
+        "pub(crate) fn f() { self.x }",
+        "fn f() { #[cfg(test)] crate::b::f(); }",
+        "fn f() { #[cfg(test)] { crate::b::f() } }",
+        "impl X { #[cfg(test)] fn f() { crate::b::f() } }",
+        "/// See [`crate::b`].\nfn f() { \"crate::b\"; }",
+        "#![cfg(test)] use crate::b;",
+        "use std::{fmt, self as b};",
+    ] {
+        let arrows = small(&[("lib.rs", "mod a; mod b;"), ("a.rs", code), ("b.rs", "")]);
+        assert!(arrows.is_empty(), "{code}: {arrows:?}");
+    }
+}
+
+#[test]
+fn a_glob_and_an_import_of_the_root_are_told() {
+    let arrows = small(&[
+        ("lib.rs", "mod a; mod b; mod c; use b::B; pub use std::fmt;"),
+        ("a.rs", "use crate::b::*;"),
+        ("b.rs", "pub struct B;"),
+        ("c.rs", "use crate::B; use crate::fmt; use crate::b::c;"),
+    ]);
+    let globs: Vec<_> = arrows.iter().filter(|arrow| arrow.glob).collect();
+    assert_eq!(globs.len(), 1, "{arrows:?}");
+    assert_eq!(globs[0].from, ["a"]);
+    let through = arrows.iter().filter(|arrow| arrow.through_root).count();
+    assert_eq!(through, 2, "{arrows:?}");
+}
+
+#[test]
+fn what_is_no_wing_must_not_be_named_and_names_none() {
+    let arrows = small(&[
+        (
+            "lib.rs",
+            "mod low; mod high; mod stray; pub mod face { pub use crate::low::g; }",
+        ),
+        ("low.rs", "use crate::stray::S;"),
+        ("high.rs", "use crate::face::g;"),
+        ("stray.rs", "use crate::low; pub struct S;"),
+    ]);
+    assert_eq!(upward(&["low", "high"], &arrows).len(), 3, "{arrows:?}");
+}
+
+#[test]
+fn dependencies_of_every_kind_are_read() {
+    let manifest = "package.name = \"n\"\n\
+        [dependencies]\na = \"1\"\n[build-dependencies]\nb = \"1\"\n\
+        [dev-dependencies]\nc = \"1\"\nn = \"1\"\nblip2-testing = \"1\"\n\
+        [target.'cfg(unix)'.dependencies]\nd = \"1\"";
+    let manifest = manifest.parse().unwrap();
+    let mut found: Vec<_> = dependencies(&manifest).collect();
+    found.sort_unstable();
+    assert_eq!(found, ["a", "b", "c", "d"]);
 }

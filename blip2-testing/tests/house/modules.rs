@@ -6,9 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use syn::{
-    Attribute, Ident, Item, Meta, UseTree, Visibility, punctuated::Punctuated, token::Comma,
-};
+use syn::{Attribute, Ident, Item, Meta, UseTree, punctuated::Punctuated, token::Comma};
 
 /// Where a module is: the names from the crate's root down to it.
 pub(crate) type Place = Vec<String>;
@@ -23,8 +21,9 @@ pub(crate) struct Module {
     pub(crate) file: PathBuf,
     /// What it says itself, without the modules in it.
     pub(crate) items: Vec<Item>,
-    /// The names that it hands on, each with the path that it has it from.
-    pub(crate) handed_on: BTreeMap<String, Place>,
+    /// The names that it imports, each with the path that it has it from. Those of a private `use`
+    /// are here too: the modules in this one reach them by it.
+    pub(crate) imported: BTreeMap<String, Place>,
 }
 
 impl Crate {
@@ -53,7 +52,7 @@ fn read_items(
     modules: &mut BTreeMap<Place, Module>,
 ) {
     let mut own = Vec::new();
-    let mut handed_on = BTreeMap::new();
+    let mut imported = BTreeMap::new();
     for item in items {
         if attributes(&item).iter().any(is_for_tests) {
             continue;
@@ -63,6 +62,9 @@ fn read_items(
                 let name = module.ident.to_string();
                 let place = [&place[..], std::slice::from_ref(&name)].concat();
                 let folder = folder.join(&name);
+                // Its file would be looked for in the wrong place.
+                let moved = module.attrs.iter().any(|a| a.path().is_ident("path"));
+                assert!(!moved, "{}: #[path] at `{name}`", file.display());
                 match module.content {
                     Some((_, items)) => read_items(items, file, &folder, place, modules),
                     None => {
@@ -74,10 +76,8 @@ fn read_items(
                 }
             }
             item => {
-                if let Item::Use(used) = &item
-                    && !matches!(used.vis, Visibility::Inherited)
-                {
-                    names(&used.tree, &[], &mut handed_on);
+                if let Item::Use(used) = &item {
+                    names(&used.tree, &[], &mut imported);
                 }
                 own.push(item);
             }
@@ -86,7 +86,7 @@ fn read_items(
     let module = Module {
         file: file.to_path_buf(),
         items: own,
-        handed_on,
+        imported,
     };
     modules.insert(place, module);
 }
@@ -100,6 +100,9 @@ fn names(tree: &UseTree, path: &[String], into: &mut BTreeMap<String, Place>) {
             into.extend(path.last().map(|last| (last.clone(), path.to_vec())));
         }
         UseTree::Name(name) => drop(into.insert(name.ident.to_string(), with(&name.ident))),
+        UseTree::Rename(name) if name.ident == "self" => {
+            into.insert(name.rename.to_string(), path.to_vec());
+        }
         UseTree::Rename(name) => drop(into.insert(name.rename.to_string(), with(&name.ident))),
         UseTree::Glob(_) => {}
         UseTree::Group(group) => group.items.iter().for_each(|tree| names(tree, path, into)),
@@ -108,7 +111,12 @@ fn names(tree: &UseTree, path: &[String], into: &mut BTreeMap<String, Place>) {
 
 /// Whether an item is there for tests alone: `cfg(test)`, or `test` as one of `all`.
 fn is_for_tests(attribute: &Attribute) -> bool {
-    let Meta::List(list) = &attribute.meta else {
+    is_test_configuration(&attribute.meta)
+}
+
+/// The same for what stands between the brackets of an attribute.
+pub(crate) fn is_test_configuration(meta: &Meta) -> bool {
+    let Meta::List(list) = meta else {
         return false;
     };
     list.path.is_ident("cfg")

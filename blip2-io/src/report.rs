@@ -9,7 +9,7 @@ pub struct Missing {
     pub name: String,
     /// The shape asked for.
     pub shape: Vec<usize>,
-    /// The name in the checkpoint that looks most like it.
+    /// The name in the checkpoint that is most like it.
     pub suggestion: Option<String>,
 }
 

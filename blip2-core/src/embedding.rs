@@ -284,7 +284,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Embedded pictures, off the device.
-pub(super) fn of_images(images: &ProjectedImages) -> Result<Vec<ImageEmbedding>, Blip2Error> {
+pub(crate) fn of_images(images: &ProjectedImages) -> Result<Vec<ImageEmbedding>, Blip2Error> {
     let projected = images.tensor();
     let [_, queries, dim] = projected.dims();
     let values = numbers(projected, "a picture's embedding")?;
@@ -295,7 +295,7 @@ pub(super) fn of_images(images: &ProjectedImages) -> Result<Vec<ImageEmbedding>,
 }
 
 /// Embedded texts, off the device.
-pub(super) fn of_texts(texts: &ProjectedTexts) -> Result<Vec<TextEmbedding>, Blip2Error> {
+pub(crate) fn of_texts(texts: &ProjectedTexts) -> Result<Vec<TextEmbedding>, Blip2Error> {
     TextEmbedding::of(texts.tensor())
 }
 

@@ -1,0 +1,48 @@
+//! What a decode of T5 remembers.
+
+use burn::tensor::{Device, Tensor};
+
+use super::stack::LayerState;
+
+/// What a decode of T5 remembers between its steps. The encoder and the start token run in the
+/// prefill; the source's keys and values are computed once.
+#[derive(Debug)]
+pub(crate) struct T5State {
+    /// Until the prompts have run: their embeddings and mask.
+    pub(super) prompts: Option<(Tensor<3>, Vec<Vec<bool>>)>,
+    pub(super) prompt_rows: usize,
+    pub(super) decoder_start: u32,
+    pub(super) max_new_tokens: usize,
+    /// The rows of the last step.
+    pub(super) running: usize,
+    pub(super) states: Vec<LayerState>,
+    pub(super) source_padding: Option<Tensor<4>>,
+    pub(super) device: Device,
+}
+
+impl T5State {
+    /// The number of prompts.
+    pub(crate) fn rows(&self) -> usize {
+        self.prompt_rows
+    }
+
+    /// The prompts and the start token were checked.
+    pub(super) fn new(
+        embeds: Tensor<3>,
+        mask: Vec<Vec<bool>>,
+        decoder_start: u32,
+        max_new_tokens: usize,
+    ) -> Self {
+        let [rows, ..] = embeds.dims();
+        Self {
+            device: embeds.device(),
+            prompts: Some((embeds, mask)),
+            prompt_rows: rows,
+            decoder_start,
+            max_new_tokens,
+            running: rows,
+            states: Vec::new(),
+            source_padding: None,
+        }
+    }
+}
