@@ -1,9 +1,7 @@
 //! `blip2 verify FOLDER`: the parity certificate.
 
-use blip2_core::{
-    Precision,
-    verify::{VerifyOptions, verify},
-};
+use blip2_core::Precision;
+use blip2_verify::{VerifyOptions, verify};
 
 use crate::{Failure, args::VerifyArgs};
 

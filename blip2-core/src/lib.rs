@@ -33,7 +33,7 @@
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
 //! | how much memory a model and a call take | [`memory`] |
 //! | full size without a download, with random weights | [`Preset`], [`Blip2Pipeline::builder_random`] |
-//! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
+//! | proof that a checkpoint runs as in the reference | the crate `blip2-verify` |
 //!
 //! # Verbs and their forms
 //!
@@ -90,7 +90,6 @@ mod preset;
 mod retrieval;
 mod text;
 mod verbs;
-pub mod verify;
 
 use std::path::Path;
 
