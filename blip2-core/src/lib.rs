@@ -70,15 +70,18 @@
 //! # Pictures from strangers
 //!
 //! [`open_image`] decodes within limits that are checked before anything is allocated, and every
-//! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
+//! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`], whose
+//! [`kind`](Blip2Error::kind) says where it lies.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blip1;
 mod device;
+mod door;
 mod error;
 mod family;
 pub mod inspect;
+mod kind;
 mod load;
 pub mod memory;
 pub mod model;
@@ -107,9 +110,10 @@ pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::{self, tensor::Device};
 pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
+pub use door::opened_with;
 pub use error::Blip2Error;
-pub use family::opened_with;
 pub use image;
+pub use kind::ErrorKind;
 pub use load::{Builder, LoadProgress, Member};
 pub use pack::pack;
 pub use photo_index::PhotoIndex;
