@@ -8,14 +8,17 @@ use blip2_core::{
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{Failure, bench::BenchArgs};
+use crate::{Failure, bench::BenchArgs, examples};
 
 /// Ask questions about pictures with BLIP-2.
 ///
 /// Without --model, a small demonstration model answers that is built into the program; it knows
 /// the colours and shapes of the pictures of the easy-VQA data set and nothing else.
+///
+/// Results go to standard output, everything else to standard error. The exit code is 0 when the
+/// work is done, 1 when it failed, and 2 for a command line that makes no sense.
 #[derive(Debug, Parser)]
-#[command(name = "blip2", version, propagate_version = true)]
+#[command(name = "blip2", version, propagate_version = true, after_help = examples::PROGRAM)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -23,27 +26,39 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Answer a question about a picture.
+    /// Answer a question about a picture (visual question answering).
+    #[command(after_help = examples::ANSWER)]
     Answer(AnswerArgs),
-    /// Describe one or many pictures.
+    /// Describe pictures (image captioning).
+    #[command(after_help = examples::CAPTION)]
     Caption(CaptionArgs),
-    /// Tell how well texts describe a picture; needs a retrieval checkpoint.
+    /// Compare texts with a picture (image-text matching); needs a retrieval checkpoint.
+    #[command(after_help = examples::MATCH)]
     Match(MatchArgs),
-    /// Search pictures by a text or by another picture; needs a retrieval checkpoint.
+    /// Search pictures by a text or by another picture (image retrieval); needs a retrieval
+    /// checkpoint.
+    #[command(after_help = examples::INDEX)]
     Index(IndexArgs),
-    /// Show what a checkpoint folder holds and what it needs, without loading it.
+    /// Show a checkpoint's parts, parameters and memory, without loading it.
+    #[command(after_help = examples::INSPECT)]
     Inspect(InspectArgs),
-    /// Write a checkpoint into one file, in another precision, that opens at once.
+    /// Write a checkpoint into one file that loads at once, quantized if asked.
+    #[command(after_help = examples::PACK)]
     Pack(PackArgs),
-    /// Write a checkpoint of LAVIS as a Hugging Face folder.
+    /// Convert a checkpoint of LAVIS into a Hugging Face folder.
+    #[command(after_help = examples::CONVERT)]
     Convert(ConvertArgs),
-    /// Compare a checkpoint's every stage with the goldens beside it.
+    /// Compare every stage of a checkpoint with the reference outputs beside it.
+    #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
-    /// Fine-tune a model: parts of it, or low-rank adapters.
+    /// Train a model: parts of it, or low-rank adapters (LoRA).
+    #[command(after_help = examples::TRAIN)]
     Train(TrainArgs),
-    /// Score a model's answers or captions on a data set.
+    /// Evaluate a model's answers, captions or retrieval on a data set.
+    #[command(after_help = examples::EVAL)]
     Eval(EvalArgs),
-    /// Measure a model stage by stage: time, memory, and how near that is to this machine's limits.
+    /// Measure time and memory of each stage, and the share of this machine's limits they reach.
+    #[command(after_help = examples::BENCH)]
     Bench(BenchArgs),
 }
 
@@ -51,21 +66,21 @@ pub(crate) enum Command {
 pub(crate) struct AnswerArgs {
     /// The picture; for a model of videos, a folder of frames or an animated GIF, PNG or WebP.
     pub(crate) image: PathBuf,
-    /// The question, put into the model's prompt template.
+    /// The question; it is put into the model's prompt template.
     #[arg(required_unless_present = "prompt", conflicts_with = "prompt")]
     pub(crate) question: Option<String>,
-    /// A raw prompt, used as it is in place of a question.
-    #[arg(long)]
+    /// Continue this prompt as it is, in place of a question.
+    #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
-    /// The prompt template, with {} for the question.
-    #[arg(long, conflicts_with = "prompt")]
+    /// The prompt template, with {} in the question's place.
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
     pub(crate) template: Option<Template>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) generation: GenerationArgs,
-    /// Rank these answers, separated by commas, and print them with their shares, the likeliest
-    /// first.
+    /// Rank these answers, separated by commas, by their probabilities, and print them, the most
+    /// probable first.
     #[arg(
         long,
         value_delimiter = ',',
@@ -73,13 +88,13 @@ pub(crate) struct AnswerArgs {
         conflicts_with = "prompt"
     )]
     pub(crate) one_of: Vec<String>,
-    /// With --one-of, rank by the mean of the tokens' log-probabilities in place of their sum.
+    /// With --one-of: rank by the mean of the tokens' log-probabilities in place of their sum.
     #[arg(long, requires = "one_of")]
     pub(crate) length_normalized: bool,
-    /// Answer yes or no, whatever else the model would rather say.
+    /// Allow the answers yes and no alone (constrained decoding).
     #[arg(long, conflicts_with_all = ["prompt", "one_of", "number"])]
     pub(crate) yes_no: bool,
-    /// Answer with a number, whatever else the model would rather say.
+    /// Allow a number alone as the answer (constrained decoding).
     #[arg(long, conflicts_with_all = ["prompt", "one_of"])]
     pub(crate) number: bool,
     /// Print the answer with its tokens, log-probabilities and timings as JSON.
@@ -93,17 +108,17 @@ pub(crate) struct CaptionArgs {
     /// frames or animated GIFs, PNGs or WebPs.
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
-    /// A raw prompt for the caption to continue, such as "a photo of".
-    #[arg(long)]
+    /// The prompt that the caption continues, such as "a photo of".
+    #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
-    /// How many pictures are captioned together.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    /// The batch size: how many pictures are captioned together.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) generation: GenerationArgs,
-    /// Print JSON even for a single picture; many are always JSON lines.
+    /// Print JSON for a single picture too; for several it is always one JSON line each.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -112,7 +127,7 @@ pub(crate) struct CaptionArgs {
 pub(crate) struct MatchArgs {
     /// The picture.
     pub(crate) image: PathBuf,
-    /// The texts.
+    /// The texts to compare with it.
     #[arg(required = true)]
     pub(crate) texts: Vec<String>,
     #[command(flatten)]
@@ -130,13 +145,18 @@ pub(crate) struct IndexArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IndexCommand {
-    /// Add pictures to an index, which is made if it is not there; those that are in it are skipped.
+    /// Add pictures to an index, which is created if it does not exist; pictures that it holds
+    /// already are skipped.
+    #[command(after_help = examples::INDEX)]
     Add(IndexAddArgs),
-    /// Remove pictures from an index, by the names that `list` prints.
+    /// Remove pictures from an index, by the names that `blip2 index list` prints.
+    #[command(after_help = examples::INDEX)]
     Remove(IndexRemoveArgs),
     /// List the pictures of an index.
+    #[command(after_help = examples::INDEX)]
     List(IndexListArgs),
-    /// Find the pictures that a text describes best, or that are most alike to a picture.
+    /// Find the pictures that a text describes best, or that are most similar to a picture.
+    #[command(after_help = examples::INDEX)]
     Search(IndexSearchArgs),
 }
 
@@ -147,8 +167,8 @@ pub(crate) struct IndexAddArgs {
     /// Pictures, folders of pictures, or glob patterns.
     #[arg(required = true)]
     pub(crate) images: Vec<PathBuf>,
-    /// How many pictures are encoded together.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    /// The batch size: how many pictures are encoded together.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
     #[command(flatten)]
     pub(crate) model: RetrievalArgs,
@@ -176,17 +196,22 @@ pub(crate) struct IndexSearchArgs {
     /// What the pictures should show.
     #[arg(required_unless_present = "image", conflicts_with = "image")]
     pub(crate) text: Option<String>,
-    /// A picture that they should be alike to.
+    /// The picture that they should be similar to, in place of a text.
     #[arg(long, value_name = "PICTURE")]
     pub(crate) image: Option<PathBuf>,
     /// How many pictures to find.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) limit: usize,
-    /// How many of the most similar pictures are matched with the text; 0 for none.
-    #[arg(long, default_value_t = 128, conflicts_with = "image")]
+    /// How many of the most similar pictures are reranked by image-text matching; 0 for none.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 128,
+        conflicts_with = "image"
+    )]
     pub(crate) rerank: usize,
-    /// Draw what was found as a contact sheet, a PNG.
-    #[arg(long, value_name = "PNG")]
+    /// Draw the pictures that were found as a contact sheet into this PNG.
+    #[arg(long, value_name = "FILE")]
     pub(crate) sheet: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) model: RetrievalArgs,
@@ -197,8 +222,8 @@ pub(crate) struct IndexSearchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RetrievalArgs {
-    /// A Hugging Face checkpoint folder of a Blip2ForImageTextRetrieval; to match, also of a
-    /// BlipForImageTextRetrieval.
+    /// A Hugging Face checkpoint folder of BLIP-2 for retrieval, such as blip2-itm-vit-g; for
+    /// `blip2 match` also of BLIP-1.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
     pub(crate) model: PathBuf,
     #[command(flatten)]
@@ -207,39 +232,39 @@ pub(crate) struct RetrievalArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArgs {
-    /// LAVIS's file.
+    /// The checkpoint that LAVIS saved, a .pth file.
     pub(crate) file: PathBuf,
-    /// Which model it is of, by LAVIS's name: blip2, blip2_opt, blip2_t5, blip2_t5_instruct or
+    /// The model's name in LAVIS: blip2, blip2_opt, blip2_t5, blip2_t5_instruct or
     /// blip2_vicuna_instruct.
     #[arg(long, value_name = "NAME")]
     pub(crate) arch: Architecture,
     /// The folder to write.
     #[arg(short, long, value_name = "FOLDER")]
     pub(crate) output: PathBuf,
-    /// The image encoder's file, eva_vit_g.pth or clip_vit_L.pth, where LAVIS's has none.
+    /// The image encoder's checkpoint, eva_vit_g.pth or clip_vit_L.pth, if FILE has none.
     #[arg(long, value_name = "FILE")]
     pub(crate) vision: Option<PathBuf>,
     /// The Hugging Face folder of the frozen language model.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) language_model: Option<PathBuf>,
-    /// The Hugging Face folder of the Q-Former's tokenizer, bert-base-uncased, where it reads text.
+    /// The Hugging Face folder of the Q-Former's tokenizer, bert-base-uncased, if it reads text.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) tokenizer: Option<PathBuf>,
-    /// A folder whose config.json says what the tensors do not: attention heads, activations,
-    /// epsilons. Without it, those of the published models.
+    /// A folder whose config.json says what the tensors do not (attention heads, activations,
+    /// epsilons); without it, the published models' values.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// The file that says how; without it, a commented one is printed to begin with.
+    /// The TOML file that describes the training; without it, a commented example is printed.
     pub(crate) config: Option<PathBuf>,
-    /// Load everything, try a step that is kept nowhere, and show what would be trained and what it
-    /// takes.
+    /// Load everything, run a single step without saving anything, and show what would be trained
+    /// and what memory and time it takes.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Show the training in the whole terminal.
+    /// Show the training's curves in the whole terminal.
     #[cfg(feature = "dashboard")]
     #[arg(long)]
     pub(crate) dashboard: bool,
@@ -247,12 +272,12 @@ pub(crate) struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// The file whose table `validation` says what is evaluated, and how.
+    /// The TOML file whose table [validation] says what is evaluated, and how.
     pub(crate) config: PathBuf,
-    /// A Hugging Face checkpoint folder in place of the file's model.
+    /// A Hugging Face checkpoint folder, in place of the model that the file names.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) model: Option<PathBuf>,
-    /// Write the answers here, a JSON object a line.
+    /// Write the answers into this file, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub(crate) answers: Option<PathBuf>,
     #[command(flatten)]
@@ -274,27 +299,32 @@ pub(crate) struct PackArgs {
 pub(crate) struct InspectArgs {
     /// The checkpoint folder.
     pub(crate) folder: PathBuf,
-    /// Print the account as JSON.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// A folder with golden.json, or a folder of such folders.
+    /// A checkpoint folder with reference outputs (golden.json), or a folder of such folders.
     pub(crate) folder: PathBuf,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
-    /// Print the report as JSON.
+    /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A Hugging Face checkpoint folder; without it, the built-in demonstration model.
+    /// A Hugging Face checkpoint folder, or a file of `blip2 pack`; without it, the built-in
+    /// demonstration model.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_MODEL")]
     pub(crate) model: Option<PathBuf>,
+    /// The height and width that pictures are resized to, in pixels, if it is another than the
+    /// model was trained at; position embeddings are interpolated.
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) image_size: Option<u32>,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
@@ -303,7 +333,7 @@ pub(crate) struct ModelArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DeviceArgs {
-    /// Where to compute: flex (CPU), ndarray (CPU), wgpu, vulkan, metal or webgpu (GPU).
+    /// The device to compute on: flex or ndarray (CPU), wgpu, vulkan, metal or webgpu (GPU).
     #[arg(long, default_value = "flex", value_name = "NAME")]
     pub(crate) device: String,
     #[command(flatten)]
@@ -312,14 +342,14 @@ pub(crate) struct DeviceArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PrecisionArgs {
-    /// The format that weights are held in: as-stored (the default), f32, bf16, f16, int8, or int4
-    /// (of the language model; its vision tower is then held in int8).
+    /// The number format of the weights in memory: as-stored (the default), f32, bf16, f16, int8, or
+    /// int4 (the language model's; the image encoder's is then int8).
     #[arg(long, value_name = "FORMAT")]
     precision: Option<Precision>,
-    /// The vision tower's format, where it is another one.
+    /// The format of the image encoder's weights, if it differs.
     #[arg(long, value_name = "FORMAT")]
     vision_precision: Option<Precision>,
-    /// The language model's format, where it is another one.
+    /// The format of the language model's weights, if it differs.
     #[arg(long, value_name = "FORMAT")]
     lm_precision: Option<Precision>,
 }
@@ -345,7 +375,8 @@ impl PrecisionArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MemoryArgs {
-    /// Refuse what would take more memory than this; without it, more than the machine has left.
+    /// The most memory that may be used; without it, what the machine has available. A model or a
+    /// call that needs more is refused beforehand.
     #[arg(long, value_name = "GB")]
     pub(crate) memory_limit: Option<f64>,
 }
@@ -363,43 +394,50 @@ impl MemoryArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerationArgs {
-    /// The most tokens to generate.
-    #[arg(long, default_value_t = 20)]
+    /// The maximum number of tokens to generate.
+    #[arg(long, value_name = "N", default_value_t = 20)]
     max_new_tokens: usize,
-    /// No end before so many tokens.
-    #[arg(long)]
+    /// The minimum number of tokens to generate.
+    #[arg(long, value_name = "N")]
     min_new_tokens: Option<usize>,
-    /// Beams of a beam search; 1 is greedy.
-    #[arg(long, default_value_t = 1)]
+    /// The number of beams of beam search; 1 for greedy search.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     beams: usize,
-    /// When a beam search stops.
-    #[arg(long, value_enum, default_value_t = Early::False)]
+    /// When beam search stops: true, as soon as there are as many finished sequences as beams;
+    /// false, when a better one is unlikely; never, when none can come.
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Early::False)]
     early_stopping: Early,
-    /// Above 0 favours long texts in a beam search, below 0 short ones.
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    /// The length penalty of beam search: above 0 favours long sequences, below 0 short ones.
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 1.0,
+        allow_negative_numbers = true
+    )]
     length_penalty: f64,
-    /// Above 1 discourages tokens that already occurred.
-    #[arg(long, default_value_t = 1.0)]
+    /// The repetition penalty: above 1 discourages tokens that occurred before.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
     repetition_penalty: f64,
-    /// No sequence of so many tokens occurs twice; 0 allows all.
-    #[arg(long, default_value_t = 0)]
+    /// Forbid n-grams of this many tokens from occurring twice; 0 allows them.
+    #[arg(long, value_name = "N", default_value_t = 0)]
     no_repeat_ngram: usize,
-    /// Draw tokens at random instead of taking the likeliest.
+    /// Sample tokens from their distribution instead of taking the most probable.
     #[arg(long)]
     sample: bool,
-    /// With --sample: below 1 sharpens the distribution, above 1 flattens it.
-    #[arg(long, default_value_t = 1.0, requires = "sample")]
+    /// With --sample: the temperature; below 1 sharpens the distribution, above 1 flattens it.
+    #[arg(long, value_name = "X", default_value_t = 1.0, requires = "sample")]
     temperature: f64,
-    /// With --sample: only the so many likeliest tokens; 0 for all.
-    #[arg(long, default_value_t = 50, requires = "sample")]
+    /// With --sample: sample from the K most probable tokens; 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 50, requires = "sample")]
     top_k: usize,
-    /// With --sample: only the likeliest tokens that together reach this probability.
-    #[arg(long, default_value_t = 1.0, requires = "sample")]
+    /// With --sample: sample from the most probable tokens whose probabilities add up to P (nucleus
+    /// sampling).
+    #[arg(long, value_name = "P", default_value_t = 1.0, requires = "sample")]
     top_p: f64,
-    /// With --sample: the seed; the same seed gives the same text.
-    #[arg(long, default_value_t = 0, requires = "sample")]
+    /// With --sample: the random seed; the same seed gives the same text.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     seed: u64,
-    /// End at this text; may be given several times.
+    /// Stop generating at this text; may be given several times.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
 }
@@ -433,7 +471,7 @@ impl GenerationArgs {
             .with_seed(self.seed)
             .with_stop_strings(self.stop.clone());
         // Refused before a model is loaded for minutes.
-        generation.validate().map_err(Failure::usage)?;
+        generation.validate().map_err(Failure::refused)?;
         let mut options = Options::default().with_generation(generation);
         if let Some(template) = template {
             options = options.with_template(template);

@@ -35,7 +35,7 @@ impl Answerer {
             (Some(folder), Some(ModelKind::BlipAnswer)) => {
                 check_blip1(args)?;
                 let builder = BlipAnswerer::builder(folder);
-                let opened = model::open_blip1(builder, &args.device)?;
+                let opened = model::open_writer(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
             }
             _ => Ok(Self::Blip2(Box::new(model::open(args)?))),
@@ -124,7 +124,7 @@ impl Captioner {
             (Some(folder), Some(ModelKind::BlipCaption)) => {
                 check_blip1(args)?;
                 let builder = BlipCaptioner::builder(folder);
-                let opened = model::open_blip1(builder, &args.device)?;
+                let opened = model::open_writer(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
             }
             _ => Ok(Self::Blip2(Box::new(model::open(args)?))),

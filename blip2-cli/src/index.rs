@@ -16,6 +16,7 @@ use crate::{
     model,
     pictures::expand,
     sheet,
+    words::words,
 };
 
 pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
@@ -55,7 +56,7 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
                 Ok(image) => opened.push((name, image)),
                 Err(error) => {
                     failed += 1;
-                    bar.suspend(|| eprintln!("{error}"));
+                    bar.suspend(|| eprintln!("{}", words(&error)));
                 }
             }
         }

@@ -8,7 +8,7 @@ use blip2_core::{
 };
 use serde_json::json;
 
-use crate::{Failure, args::InspectArgs};
+use crate::{Failure, args::InspectArgs, words::commands};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let found = inspect(&args.folder).map_err(Failure::work)?;
@@ -19,6 +19,9 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         );
     } else {
         println!("{found}");
+        if let Some(commands) = commands(found.kind) {
+            println!("  run it with {commands}");
+        }
     }
     if found.report.is_complete() {
         Ok(())

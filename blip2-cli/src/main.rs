@@ -13,6 +13,7 @@ mod bench;
 mod caption;
 mod convert;
 mod demo;
+mod examples;
 mod family;
 mod index;
 mod inspect;
@@ -24,8 +25,9 @@ mod sheet;
 mod shown;
 mod train;
 mod verify;
+mod words;
 
-use std::{fmt::Display, process::ExitCode};
+use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 
@@ -42,24 +44,18 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// A failure of the work, with all its causes.
-    pub(crate) fn work(error: impl std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            // A transparent error repeats its cause.
-            if !text.contains(&cause_text) {
-                text.push_str(": ");
-                text.push_str(&cause_text);
-            }
-            source = cause.source();
-        }
-        Self::Work(text)
+    pub(crate) fn work(error: impl Error + 'static) -> Self {
+        Self::Work(words::words(&error))
+    }
+
+    /// A command line that the library refuses.
+    pub(crate) fn refused(error: impl Error + 'static) -> Self {
+        Self::Usage(words::words(&error))
     }
 
     /// A command line that makes no sense.
-    pub(crate) fn usage(error: impl Display) -> Self {
-        Self::Usage(error.to_string())
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::Usage(text.into())
     }
 }
 

@@ -27,11 +27,18 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
         .memory
         .limit(told(builder, &spinner))
         .device(device(&args.device)?)
-        .precision(args.device.precision.plan(Precision::AsStored))
-        .load()
-        .map_err(Failure::work);
+        .precision(args.device.precision.plan(Precision::AsStored));
+    let pipeline = sized(pipeline, args).load().map_err(Failure::work);
     spinner.finish_and_clear();
     pipeline
+}
+
+/// A builder of a model that sees pictures at `--image-size`.
+fn sized<M: Member>(builder: Builder<M>, args: &ModelArgs) -> Builder<M> {
+    match args.image_size {
+        Some(side) => builder.image_size(side),
+        None => builder,
+    }
 }
 
 /// Which member of the family `--model` holds, where that can be told without loading it. What is
@@ -39,6 +46,11 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
 pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
     let folder = CheckpointFolder::open(folder?).ok()?;
     folder.kind().ok()
+}
+
+/// A BLIP-1 model that writes.
+pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> Result<T, Failure> {
+    open_blip1(sized(builder, args), &args.device)
 }
 
 /// A BLIP-1 model.
@@ -69,7 +81,7 @@ pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Fai
 
 /// The device of `--device`.
 pub(crate) fn device(args: &DeviceArgs) -> Result<blip2_core::Device, Failure> {
-    blip2_core::device_by_name(&args.device).map_err(Failure::usage)
+    blip2_core::device_by_name(&args.device).map_err(Failure::refused)
 }
 
 /// A builder that says on the spinner how far it has come.

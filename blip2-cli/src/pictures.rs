@@ -22,7 +22,7 @@ pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
             paths.push(argument.clone());
         } else {
             let text = argument.to_string_lossy();
-            let matches = glob::glob(&text).map_err(Failure::usage)?;
+            let matches = glob::glob(&text).map_err(Failure::refused)?;
             let before = paths.len();
             for path in matches {
                 let path = path.map_err(Failure::work)?;

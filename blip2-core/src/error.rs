@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use blip2_io::{IoError, config::ConfigError, preprocessing::ImageError, video::VideoError};
+use blip2_io::{
+    IoError,
+    config::{ConfigError, ModelKind},
+    preprocessing::ImageError,
+    video::VideoError,
+};
 use blip2_lm::{
     LmError,
     generate::{FinishReason, GenerateError},
@@ -10,9 +15,13 @@ use blip2_lm::{
 use blip2_qformer::QFormerError;
 use blip2_vision::VisionError;
 
-use crate::fit::NotEnoughMemory;
+use crate::{door::opened_with, fit::NotEnoughMemory};
 
 /// Everything that can go wrong between a checkpoint folder and an answer.
+///
+/// A program decides by [`kind`](Self::kind), which groups the variants by where the fault lies. The
+/// crates of the parts have errors of their own, kept here as they are: all crates have one version.
+/// What other libraries said is in the chain of sources alone.
 ///
 /// ```
 /// use blip2_core::{Blip2Error, Blip2Pipeline};
@@ -28,148 +37,47 @@ use crate::fit::NotEnoughMemory;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Blip2Error {
-    /// A checkpoint folder could not be read, or does not hold what its configuration says.
-    #[error(transparent)]
-    Io(#[from] IoError),
-    /// A configuration whose numbers make no sense together.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    // Input: pictures, videos, texts and other arguments of a call.
     /// A picture could not be decoded or prepared.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The image encoder refused its input or configuration.
+    /// A video could not be read or sampled.
     #[error(transparent)]
-    Vision(#[from] VisionError),
-    /// The Q-Former refused its input or configuration.
-    #[error(transparent)]
-    QFormer(#[from] QFormerError),
-    /// The language model refused its input or configuration.
-    #[error(transparent)]
-    Lm(#[from] LmError),
-    /// The generation arguments make no sense, or the generation failed.
-    #[error(transparent)]
-    Generate(#[from] GenerateError),
+    Video(#[from] VideoError),
     /// A question without a word in it.
     #[error("the question is empty; ask something, or use `caption` or `prompt`")]
     EmptyQuestion,
+    /// A text without a word in it.
+    #[error("the text is empty; say what the picture should show")]
+    EmptyText,
     /// A question that spells out a special token.
     #[error(
         "the question contains the special token `{token}`, which would not be read as text; leave \
          it out, or use `prompt` if you mean it"
     )]
+    #[non_exhaustive]
     SpecialToken {
         /// The token.
         token: String,
     },
-    /// A checkpoint that does not say what ends an answer.
+    /// A text to compare that spells out a special token.
     #[error(
-        "neither the configuration nor the tokenizer names an end token, which every answer is \
-         trained to end with; give `eos_token_id` in generation_config.json"
+        "the text contains the special token `{token}`, which would not be read as text; leave it \
+         out"
     )]
-    NoEndToken,
+    SpecialTokenInText {
+        /// The token.
+        token: String,
+    },
     /// A prompt that holds the image placeholder, which only the library may place.
     #[error(
         "the prompt contains the image placeholder `{token}`; leave it out, the picture is put in \
          for you"
     )]
+    #[non_exhaustive]
     PlaceholderInPrompt {
         /// The placeholder's text.
         token: String,
-    },
-    /// A prompt template without exactly one place for the question.
-    #[error("the template `{template}` must contain `{{}}` exactly once, where the question goes")]
-    Template {
-        /// The template.
-        template: String,
-    },
-    /// Candidate answers that cannot be ranked or chosen from.
-    #[error("the candidate answers cannot be used: {reason}")]
-    Candidates {
-        /// What is wrong.
-        reason: String,
-    },
-    /// A typed answer that ended before it had a value.
-    #[error("the answer ended at `{text}`, before it had a value; {}", ended(*.reason))]
-    Unfinished {
-        /// What there is of it.
-        text: String,
-        /// Why it ended.
-        reason: FinishReason,
-    },
-    /// A typed answer that is one of its type's texts, and that the type makes nothing of.
-    #[error(
-        "the answer `{text}` is complete, but `TypedAnswer::parse` of {wanted} gives it no value; \
-         its grammar and its parser do not agree"
-    )]
-    Unparsed {
-        /// The answer.
-        text: String,
-        /// The name of the type.
-        wanted: &'static str,
-    },
-    /// A setting that a member of the family does not take.
-    #[error("`{setting}` is no setting of {member}: {reason}; leave it out")]
-    Setting {
-        /// The setting.
-        setting: &'static str,
-        /// The member.
-        member: String,
-        /// Why it does not take it.
-        reason: String,
-    },
-    /// A load, or a call, that was cancelled before there was anything to return.
-    #[error("it was cancelled")]
-    Cancelled,
-    /// A call whose deadline passed before there was anything to return.
-    #[error("its deadline passed before there was a result; give it more time, or less to do")]
-    Deadline,
-    /// A model some of whose parameters have no numbers: its source of weights lacked them, or was
-    /// stopped.
-    #[error("{}", holes(.tensors))]
-    Holes {
-        /// The places of the parameters in the model.
-        tensors: Vec<String>,
-    },
-    /// An item of a batch that is at fault.
-    #[error("item {index} of the batch: {source}")]
-    Item {
-        /// Its place, counted from zero.
-        index: usize,
-        /// What is wrong with it.
-        source: Box<Blip2Error>,
-    },
-    /// Numbers that are no embedding.
-    #[error("the numbers are no embedding: {reason}; give back what `vectors` gave")]
-    Embedding {
-        /// What is wrong.
-        reason: String,
-    },
-    /// Prompt rows that are no rectangle, or do not go with the pictures.
-    #[error("the prompt rows do not fit: {reason}")]
-    Rows {
-        /// What is wrong.
-        reason: String,
-    },
-    /// A row with too few or too many image placeholders.
-    #[error(
-        "row {row} holds {found} image placeholders (token {image_token}) where a picture takes \
-         {expected}"
-    )]
-    Placeholders {
-        /// The row.
-        row: usize,
-        /// The placeholders found.
-        found: usize,
-        /// The placeholders that a picture takes.
-        expected: usize,
-        /// The placeholder's token id.
-        image_token: u32,
-    },
-    /// A picture and a model whose Q-Formers do not go together.
-    #[error("the model cannot look at it so: {reason}")]
-    Instructions {
-        /// What is wrong.
-        reason: String,
     },
     /// A prompt that the Q-Former has too few positions for.
     #[error(
@@ -182,31 +90,69 @@ pub enum Blip2Error {
         /// The Q-Former's positions.
         positions: usize,
     },
+    /// Candidate answers that cannot be ranked or chosen from.
+    #[error("the candidate answers cannot be used: {reason}")]
+    #[non_exhaustive]
+    Candidates {
+        /// What is wrong.
+        reason: String,
+    },
     /// A picture where the model wants a video, a video where it wants a picture, or a video with
     /// another number of frames.
     #[error("{}", frames(*.found, *.expected))]
+    #[non_exhaustive]
     Frames {
         /// The frames given; `None` for a picture.
         found: Option<usize>,
         /// The frames that the model looks at together; 1 for a picture.
         expected: usize,
     },
-    /// A video could not be read or sampled.
-    #[error(transparent)]
-    Video(#[from] VideoError),
-    /// The checkpoint's configuration leaves out what a prompt needs.
-    #[error("{what}; {remedy}")]
-    Incomplete {
-        /// What is missing.
-        what: String,
-        /// What to do.
-        remedy: String,
+    /// An item of a batch that is at fault.
+    #[error("item {index} of the batch: {source}")]
+    Item {
+        /// Its place, counted from zero.
+        index: usize,
+        /// What is wrong with it.
+        source: Box<Blip2Error>,
+    },
+
+    // Input of the stages: rows, encoded pictures, embeddings.
+    /// Prompt rows that are no rectangle, or do not go with the pictures.
+    #[error("the prompt rows do not fit: {reason}")]
+    #[non_exhaustive]
+    Rows {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A row with too few or too many image placeholders.
+    #[error(
+        "row {row} holds {found} image placeholders (token {image_token}) where a picture takes \
+         {expected}"
+    )]
+    #[non_exhaustive]
+    Placeholders {
+        /// The row.
+        row: usize,
+        /// The placeholders found.
+        found: usize,
+        /// The placeholders that a picture takes.
+        expected: usize,
+        /// The placeholder's token id.
+        image_token: u32,
+    },
+    /// A picture and a model whose Q-Formers do not go together.
+    #[error("the model cannot look at it so: {reason}")]
+    #[non_exhaustive]
+    Instructions {
+        /// What is wrong.
+        reason: String,
     },
     /// An encoded picture that another model made.
     #[error(
         "the encoded picture was made by a model with other weights or preprocessing ({found}) than \
          this one ({expected}); encode the picture again"
     )]
+    #[non_exhaustive]
     ForeignImage {
         /// The fingerprint in the encoded picture.
         found: String,
@@ -215,12 +161,114 @@ pub enum Blip2Error {
     },
     /// An encoded picture whose numbers do not have the shape it states.
     #[error("the encoded picture is damaged: {reason}; encode the picture again")]
+    #[non_exhaustive]
     DamagedImage {
         /// What is wrong.
         reason: String,
     },
+    /// Numbers that are no embedding.
+    #[error("the numbers are no embedding: {reason}; give back what `vectors` gave")]
+    #[non_exhaustive]
+    Embedding {
+        /// What is wrong.
+        reason: String,
+    },
+    /// Embeddings that different models made.
+    #[error(
+        "a picture's vectors have {image} numbers and the other's {other}: different models made \
+         them; embed both with one"
+    )]
+    #[non_exhaustive]
+    Incomparable {
+        /// The numbers of the picture's vectors.
+        image: usize,
+        /// The numbers of what it was compared with.
+        other: usize,
+    },
+
+    // The checkpoint.
+    /// A checkpoint folder could not be read, or does not hold what its configuration says.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The folder holds a model of another kind than the call needs.
+    #[error(
+        "{}: the checkpoint is a {found}, which can {}, not a {wanted}; open it with `{}`",
+        .path.display(), .found.describe(), opened_with(*.found)
+    )]
+    WrongModel {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds.
+        found: ModelKind,
+        /// What is needed.
+        wanted: ModelKind,
+    },
+    /// The folder holds a model that this version has no parts of.
+    #[error("{}: this version does not know what a {found} is made of", .path.display())]
+    #[non_exhaustive]
+    UnknownModel {
+        /// The folder.
+        path: PathBuf,
+        /// What it holds.
+        found: ModelKind,
+    },
+    /// A model some of whose parameters have no numbers: its source of weights lacked them, or was
+    /// stopped.
+    #[error("{}", holes(.tensors))]
+    Holes {
+        /// The places of the parameters in the model.
+        tensors: Vec<String>,
+    },
+    /// The checkpoint's configuration leaves out what a prompt needs.
+    #[error("{what}; {remedy}")]
+    #[non_exhaustive]
+    Incomplete {
+        /// What is missing.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A checkpoint that does not say what ends an answer.
+    #[error(
+        "neither the configuration nor the tokenizer names an end token, which every answer is \
+         trained to end with; give `eos_token_id` in generation_config.json"
+    )]
+    NoEndToken,
+
+    // Configurations and settings.
+    /// A configuration whose numbers make no sense together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A prompt template without exactly one place for the question.
+    #[error("the template `{template}` must contain `{{}}` exactly once, where the question goes")]
+    #[non_exhaustive]
+    Template {
+        /// The template.
+        template: String,
+    },
+    /// A setting that a member of the family does not take.
+    #[error("`{setting}` is no setting of {member}: {reason}; leave it out")]
+    #[non_exhaustive]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// The member.
+        member: String,
+        /// Why it does not take it.
+        reason: String,
+    },
+    /// A precision that the device cannot compute with.
+    #[error("the device cannot compute with {precision} weights; use f32")]
+    #[non_exhaustive]
+    Precision {
+        /// The precision asked for.
+        precision: blip2_kernels::Precision,
+    },
+
+    // The device and memory.
     /// A device that this build does not know.
     #[error("no device `{name}` in this build; it has {available}{hint}")]
+    #[non_exhaustive]
     Device {
         /// The name asked for.
         name: String,
@@ -229,63 +277,71 @@ pub enum Blip2Error {
         /// Which feature would bring it.
         hint: String,
     },
-    /// A precision that the device cannot compute with.
-    #[error("the device cannot compute with {precision} weights; use f32")]
-    Precision {
-        /// The precision asked for.
-        precision: blip2_kernels::Precision,
-    },
-    /// More memory would be needed than there is or is allowed; nothing was allocated.
-    #[error(transparent)]
-    Memory(#[from] NotEnoughMemory),
-    /// The folder holds a model of another kind than the call needs.
-    #[error("{}: {reason}", .path.display())]
-    WrongModel {
-        /// The folder.
-        path: PathBuf,
-        /// What it holds and what was needed.
-        reason: String,
-    },
-    /// A text without a word in it.
-    #[error("the text is empty; say what the picture should show")]
-    EmptyText,
-    /// A text to compare that spells out a special token.
-    #[error(
-        "the text contains the special token `{token}`, which would not be read as text; leave it \
-         out"
-    )]
-    SpecialTokenInText {
-        /// The token.
-        token: String,
-    },
-    /// Embeddings that different models made.
-    #[error(
-        "a picture's vectors have {image} numbers and the other's {other}: different models made \
-         them; embed both with one"
-    )]
-    Incomparable {
-        /// The numbers of the picture's vectors.
-        image: usize,
-        /// The numbers of what it was compared with.
-        other: usize,
-    },
-    /// A result that is no number.
-    #[error(
-        "the model gave NaN or infinity as {what}; the checkpoint is damaged, or its precision too \
-         narrow"
-    )]
-    NotFinite {
-        /// The result.
-        what: &'static str,
-    },
     /// A result that could not be read from the device.
     #[error("{what} cannot be read from the device: {reason}")]
+    #[non_exhaustive]
     Unreadable {
         /// The result.
         what: &'static str,
         /// Why.
         reason: String,
     },
+    /// More memory would be needed than there is or is allowed; nothing was allocated.
+    #[error(transparent)]
+    Memory(#[from] NotEnoughMemory),
+
+    // The models and generation.
+    /// The image encoder refused its input or configuration.
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    /// The Q-Former refused its input or configuration.
+    #[error(transparent)]
+    QFormer(#[from] QFormerError),
+    /// The language model refused its input or configuration.
+    #[error(transparent)]
+    Lm(#[from] LmError),
+    /// The generation arguments make no sense, or the generation failed.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// A typed answer that ended before it had a value.
+    #[error("the answer ended at `{text}`, before it had a value; {}", ended(*.reason))]
+    #[non_exhaustive]
+    Unfinished {
+        /// What there is of it.
+        text: String,
+        /// Why it ended.
+        reason: FinishReason,
+    },
+    /// A typed answer that is one of its type's texts, and that the type makes nothing of.
+    #[error(
+        "the answer `{text}` is complete, but `TypedAnswer::parse` of {wanted} gives it no value; \
+         its grammar and its parser do not agree"
+    )]
+    #[non_exhaustive]
+    Unparsed {
+        /// The answer.
+        text: String,
+        /// The name of the type.
+        wanted: &'static str,
+    },
+    /// A result that is no number.
+    #[error(
+        "the model gave NaN or infinity as {what}; the checkpoint is damaged, or its precision too \
+         narrow"
+    )]
+    #[non_exhaustive]
+    NotFinite {
+        /// The result.
+        what: &'static str,
+    },
+
+    // An end from without.
+    /// A load, or a call, that was cancelled before there was anything to return.
+    #[error("it was cancelled")]
+    Cancelled,
+    /// A call whose deadline passed before there was anything to return.
+    #[error("its deadline passed before there was a result; give it more time, or less to do")]
+    Deadline,
 }
 
 impl Blip2Error {

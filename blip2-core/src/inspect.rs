@@ -25,7 +25,6 @@ use crate::{
         Blip2VisionModelWithProjection, BlipForConditionalGeneration, BlipForImageTextRetrieval,
         BlipForQuestionAnswering,
     },
-    opened_with,
 };
 
 /// A part of the model and its size.
@@ -164,9 +163,9 @@ fn build(
             return Ok(Some(config.model_type()));
         }
         other => {
-            return Err(Blip2Error::WrongModel {
+            return Err(Blip2Error::UnknownModel {
                 path: folder.path().to_path_buf(),
-                reason: format!("this version does not know what a {other} is made of"),
+                found: other,
             });
         }
     }
@@ -275,8 +274,7 @@ impl fmt::Display for Inspection {
             }
             _ => writeln!(f, "  {}", self.kind)?,
         }
-        let door = opened_with(self.kind);
-        writeln!(f, "  can {}: {door}", self.kind.describe())?;
+        writeln!(f, "  can {}", self.kind.describe())?;
         for Part { name, parameters } in &self.parts {
             writeln!(f, "  {name:20} {:>16} parameters", grouped(*parameters))?;
         }

@@ -33,7 +33,7 @@
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
 //! | how much memory a model and a call take | [`memory`] |
 //! | full size without a download, with random weights | [`Preset`], [`Blip2Pipeline::builder_random`] |
-//! | proof that a checkpoint runs as in the reference | [`mod@verify`] |
+//! | proof that a checkpoint runs as in the reference | the crate `blip2-verify` |
 //!
 //! # Verbs and their forms
 //!
@@ -94,17 +94,20 @@
 //! # Pictures from strangers
 //!
 //! [`open_image`] decodes within limits that are checked before anything is allocated, and every
-//! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`].
+//! fault of a picture, a checkpoint or an argument is a typed [`Blip2Error`], whose
+//! [`kind`](Blip2Error::kind) says where it lies.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blip1;
 mod device;
+mod door;
 mod embedding;
 mod error;
 mod family;
 mod fit;
 pub mod inspect;
+mod kind;
 mod load;
 pub mod memory;
 pub mod model;
@@ -117,7 +120,6 @@ mod preset;
 mod retrieval;
 mod text;
 mod verbs;
-pub mod verify;
 mod whole;
 
 use std::path::Path;
@@ -136,10 +138,11 @@ pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::{self, tensor::Device};
 pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
+pub use door::opened_with;
 pub use embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding};
 pub use error::Blip2Error;
-pub use family::opened_with;
 pub use image;
+pub use kind::ErrorKind;
 pub use load::{Builder, LoadProgress, Member};
 pub use pack::pack;
 pub use photo_index::PhotoIndex;

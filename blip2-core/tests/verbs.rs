@@ -429,6 +429,7 @@ fn a_parser_that_refuses_is_told_apart_from_a_call_that_was_stopped() {
     let Blip2Error::Unparsed {
         text: answer,
         wanted,
+        ..
     } = error
     else {
         panic!("{text}");

@@ -111,6 +111,20 @@ pub enum IoError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A part that a LAVIS checkpoint leaves out, and that was not given beside it.
+    #[cfg(feature = "lavis")]
+    #[error("{}: {reason}; give `{setting}`, {what}", .path.display())]
+    #[non_exhaustive]
+    LavisNeeds {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+        /// The setting of the [`Conversion`](crate::lavis::Conversion) that gives it.
+        setting: &'static str,
+        /// What is to be given.
+        what: &'static str,
+    },
     /// A tensor that was to be written is not there.
     #[error("{}: there is no tensor `{tensor}` to write; the checkpoint is not complete", .path.display())]
     NoTensor {
@@ -235,6 +249,8 @@ impl IoError {
             | Self::Tokenizer { .. } => ErrorKind::Malformed,
             #[cfg(feature = "lavis")]
             Self::Lavis { .. } => ErrorKind::Malformed,
+            #[cfg(feature = "lavis")]
+            Self::LavisNeeds { .. } => ErrorKind::Missing,
             Self::NoTensor { .. } => ErrorKind::Missing,
             Self::Weights { report, .. } if !report.missing.is_empty() => ErrorKind::Missing,
             Self::Weights { .. }

@@ -3,7 +3,8 @@
 use std::{error::Error, fmt, io};
 
 /// What is at fault in an error: for programs to decide by, as the message is for people. Every
-/// error of this crate has it as `kind()`, and an error that wraps another has the other's.
+/// error of this crate and of the model crates has it as `kind()`, and an error that wraps another
+/// has the other's.
 ///
 /// ```
 /// use blip2_io::{ErrorKind, preprocessing::{DecodeOptions, decode_bytes}};
@@ -38,6 +39,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The content is larger than the limits allow.
     Limit,
+    /// The device gives no result.
+    Device,
     /// A worker of this library failed.
     Internal,
 }

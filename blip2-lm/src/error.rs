@@ -1,6 +1,6 @@
 //! What can go wrong in a language model.
 
-use blip2_io::config::ConfigError;
+use blip2_io::{ErrorKind, config::ConfigError};
 
 use crate::generate::GenerateError;
 
@@ -84,4 +84,23 @@ pub enum LmError {
     /// The logits have a shape that the engine refuses.
     #[error(transparent)]
     Logits(#[from] Box<GenerateError>),
+}
+
+impl LmError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Config(error) => error.kind(),
+            Self::Shape { .. } | Self::StartToken { .. } | Self::OtherModel => ErrorKind::Mismatch,
+            Self::Token { .. }
+            | Self::NothingToRead { .. }
+            | Self::Order(_)
+            | Self::Parent { .. } => ErrorKind::Invalid,
+            Self::ContextTooLong { .. } => ErrorKind::Limit,
+            Self::Unsupported(_) => ErrorKind::Unsupported,
+            Self::NoStartToken => ErrorKind::Missing,
+            Self::Device(_) => ErrorKind::Device,
+            Self::Logits(error) => error.kind(),
+        }
+    }
 }

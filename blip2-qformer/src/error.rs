@@ -1,6 +1,6 @@
 //! What can go wrong.
 
-use blip2_io::config::ConfigError;
+use blip2_io::{ErrorKind, config::ConfigError};
 
 /// Why the Q-Former refused its configuration or input.
 #[derive(Debug, thiserror::Error)]
@@ -64,4 +64,18 @@ pub enum QFormerError {
         /// The model's positions.
         positions: usize,
     },
+}
+
+impl QFormerError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Config(error) => error.kind(),
+            Self::NoInput | Self::NoImage => ErrorKind::Missing,
+            Self::Shape { .. } | Self::Pictures { .. } => ErrorKind::Mismatch,
+            Self::NoTextBranch => ErrorKind::Unsupported,
+            Self::Tokens { .. } => ErrorKind::Invalid,
+            Self::TextTooLong { .. } => ErrorKind::Limit,
+        }
+    }
 }

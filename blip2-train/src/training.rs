@@ -4,7 +4,6 @@ use blip2_core::{
     Blip2Config, Blip2Error, CheckpointFolder, CheckpointWeights, LoadReport, ModelKind, Precision,
     PrecisionPlan,
     model::{Blip2ForConditionalGeneration, Blip2ForPretraining},
-    opened_with,
 };
 use blip2_kernels::{PackedMatrix, TensorRequest, WeightSource};
 use burn::tensor::{Device, TensorData};
@@ -188,12 +187,13 @@ impl Training {
         if kind == wanted {
             return Ok(());
         }
-        let reason = format!(
-            "the first stage trains a {wanted}, and this is a {kind}, which `{}` opens",
-            opened_with(kind)
-        );
-        let path = self.folder.path().to_path_buf();
-        Err(Blip2Error::WrongModel { path, reason }.into())
+        let (path, found) = (self.folder.path().to_path_buf(), kind);
+        Err(Blip2Error::WrongModel {
+            path,
+            found,
+            wanted,
+        }
+        .into())
     }
 }
 

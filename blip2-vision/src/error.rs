@@ -1,6 +1,6 @@
 //! What can go wrong.
 
-use blip2_io::config::ConfigError;
+use blip2_io::{ErrorKind, config::ConfigError};
 
 /// Why the vision tower refused its configuration or input.
 #[derive(Debug, thiserror::Error)]
@@ -46,4 +46,15 @@ pub enum VisionError {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+impl VisionError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Config(error) => error.kind(),
+            Self::ImageSize { .. } => ErrorKind::Mismatch,
+            Self::TooSmall { .. } | Self::PixelValues { .. } => ErrorKind::Invalid,
+        }
+    }
 }

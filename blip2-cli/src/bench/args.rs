@@ -9,11 +9,11 @@ use crate::args::{DeviceArgs, MemoryArgs};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchArgs {
-    /// A Hugging Face checkpoint folder or a packed file; without it and --preset, the demonstration
-    /// model.
+    /// A Hugging Face checkpoint folder, or a file of `blip2 pack`; without it and --preset, the
+    /// built-in demonstration model.
     #[arg(conflicts_with = "preset")]
     pub(super) folder: Option<PathBuf>,
-    /// A published model's size with random weights made in memory: blip2-opt-2.7b,
+    /// A model of a published model's size with random weights, which needs no checkpoint: blip2-opt-2.7b,
     /// blip2-opt-6.7b, blip2-flan-t5-xl, blip2-flan-t5-xxl, or one of the first three with -coco.
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<Preset>,
@@ -21,35 +21,36 @@ pub(crate) struct BenchArgs {
     pub(super) device: DeviceArgs,
     #[command(flatten)]
     pub(super) memory: MemoryArgs,
-    /// How many threads compute; without it, as many as there are cores.
-    #[arg(long, value_parser = count)]
+    /// The number of threads; without it, one for each core.
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(super) threads: Option<usize>,
-    /// How many times everything is measured, after once to warm up.
-    #[arg(long, default_value_t = 3, value_parser = count)]
+    /// How many times everything is measured, after one run to warm up.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = count)]
     pub(super) repeat: usize,
-    /// The length of the prompt, without the picture's places.
-    #[arg(long, default_value_t = 40, value_parser = count)]
+    /// The length of the prompt in tokens, image placeholders not counted.
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = count)]
     pub(super) prompt_tokens: usize,
-    /// How many tokens are generated, no fewer and no more.
-    #[arg(long, default_value_t = 20, value_parser = count)]
+    /// The exact number of tokens to generate.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = count)]
     pub(super) new_tokens: usize,
-    /// How many pictures run together.
-    #[arg(long, default_value_t = 1, value_parser = count)]
+    /// The batch size: how many pictures run together.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     pub(super) batch: usize,
-    /// Beams of the search; 1 is greedy.
-    #[arg(long, default_value_t = 1, value_parser = count)]
+    /// The number of beams of beam search; 1 for greedy search.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     pub(super) beams: usize,
-    /// The height and width that pictures are seen at, in pixels; without it, as configured.
+    /// The height and width that pictures are resized to, in pixels, if it is another than the
+    /// model was trained at; position embeddings are interpolated.
     #[arg(long, value_name = "PIXELS")]
     pub(super) image_size: Option<u32>,
-    /// Leave out the measurement of this machine's own limits.
+    /// Do not measure this machine's own limits.
     #[arg(long)]
     pub(super) no_peaks: bool,
-    /// Measure how the cost grows with batch, prompt, beams, picture and threads, and write plots
-    /// and points into this folder.
-    #[arg(long, value_name = "DIR", conflicts_with = "json")]
+    /// Measure how time and memory grow with the batch, the prompt, beams, the picture and threads,
+    /// and write plots and data points into this folder.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "json")]
     pub(super) scaling: Option<PathBuf>,
-    /// Print the figures as JSON.
+    /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
 }

@@ -351,8 +351,15 @@ impl Blip2ForConditionalGeneration {
         }
     }
 
-    /// The features put before embedded text, as checkpoints without placeholders read them.
-    pub(crate) fn concatenate(
+    /// The features put before embedded text, as checkpoints without placeholders read them, and
+    /// the mask of both.
+    ///
+    /// # Shapes
+    ///
+    /// - text: `[batch, seq, lm_hidden]`
+    /// - embeddings: `[batch, queries + seq, lm_hidden]`
+    /// - mask: `[batch][queries + seq]`, true where a position counts
+    pub fn concatenate(
         features: &ImageFeatures,
         text: Tensor<3>,
         mask: &[Vec<bool>],

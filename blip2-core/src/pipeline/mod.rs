@@ -17,7 +17,7 @@ use crate::{
     load::{Loaded, member},
     memory::MemoryPlan,
     model::Blip2ForConditionalGeneration,
-    text::Prompts,
+    text::{Prompt, PromptRows},
     verbs::{answering, describing, looking, run_made},
 };
 use looked::Looked;
@@ -124,12 +124,55 @@ impl Blip2Pipeline {
         self.inner.memory.plan()
     }
 
-    pub(crate) fn prompts(&self) -> &Prompts {
-        &self.inner.texts
+    /// What makes pixel values of pictures, as the checkpoint's configuration says.
+    pub fn processor(&self) -> &ImageProcessor {
+        &self.inner.pictures.processor
     }
 
-    pub(crate) fn processor(&self) -> &ImageProcessor {
-        &self.inner.pictures.processor
+    /// The rows of raw prompts as the language model reads them, for calls of
+    /// [`model`](Self::model): image placeholders, special tokens, padding to one length, as
+    /// `Blip2Processor` lays them out. Without text a row has only the token that begins one.
+    ///
+    /// ```no_run
+    /// use blip2_core::Blip2Pipeline;
+    ///
+    /// let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
+    /// let pixel_values = blip2.processor().process(&image::open("beach.jpg")?.into_rgb8())?;
+    /// let model = blip2.model();
+    /// let features = model.query(model.encode_image(pixel_values.tensor(blip2.device()))?)?;
+    /// let rows = blip2.prompt_rows(&["a photo of"])?;
+    /// let (embeds, _mask) = model.inputs_embeds(&features, &rows)?;
+    /// println!("{:?}", embeds.dims());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::PlaceholderInPrompt`], [`Blip2Error::PromptTooLong`] for a Q-Former that reads
+    /// prompts, and [`Blip2Error::Rows`] for no prompts.
+    pub fn prompt_rows<T: AsRef<str>>(&self, prompts: &[T]) -> Result<PromptRows, Blip2Error> {
+        self.inner.texts.lay_out(&self.raw_prompts(prompts)?)
+    }
+
+    /// The rows of raw prompts as the Q-Former reads them, `None` if it reads none: for
+    /// [`query_with`](Blip2ForConditionalGeneration::query_with). They are padded behind the text.
+    ///
+    /// # Errors
+    ///
+    /// As [`prompt_rows`](Self::prompt_rows).
+    pub fn instruction_rows<T: AsRef<str>>(
+        &self,
+        prompts: &[T],
+    ) -> Result<Option<PromptRows>, Blip2Error> {
+        self.inner.texts.instructions(&self.raw_prompts(prompts)?)
+    }
+
+    fn raw_prompts<T: AsRef<str>>(&self, prompts: &[T]) -> Result<Vec<Prompt>, Blip2Error> {
+        let texts = &self.inner.texts;
+        prompts
+            .iter()
+            .map(|prompt| texts.raw(prompt.as_ref()))
+            .collect()
     }
 
     /// The template that questions are put into.

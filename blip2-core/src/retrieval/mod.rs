@@ -73,7 +73,8 @@ impl Blip2Retrieval {
         })
     }
 
-    pub(crate) fn processor(&self) -> &ImageProcessor {
+    /// What makes pixel values of pictures, as the checkpoint's configuration says.
+    pub fn processor(&self) -> &ImageProcessor {
         &self.inner.pictures.processor
     }
 

@@ -53,8 +53,6 @@ struct Reader {
 pub struct Prompts {
     pub(crate) tokenizer: Tokenizer,
     reader: Option<Reader>,
-    /// Whether the reference pads for the Q-Former on the side that its own tokenizer says.
-    reader_pads: bool,
     template: Template,
     caption_prompt: String,
     image_token: Option<u32>,
@@ -116,7 +114,6 @@ impl Prompts {
             decoder_start: text.decoder_start_token_id(),
             side,
             reader,
-            reader_pads: config.model_type == Blip2Variant::InstructBlipVideo,
             tokenizer,
             digits: Digits::default(),
         })
@@ -244,63 +241,13 @@ impl Prompts {
         &self,
         prompts: &[Prompt],
     ) -> Result<Option<PromptRows>, Blip2Error> {
-        // Padding before a prompt would shift its positions, and so what it means.
-        self.padded_instructions(prompts, PaddingSide::Right)
-    }
-
-    fn padded_instructions(
-        &self,
-        prompts: &[Prompt],
-        side: PaddingSide,
-    ) -> Result<Option<PromptRows>, Blip2Error> {
         let Some(reader) = &self.reader else {
             return Ok(None);
         };
         let texts = prompts.iter().map(|prompt| prompt.instruction.clone());
         let texts: Vec<_> = texts.collect();
-        PromptRows::lay_out(&texts, None, 0, reader.pad_token, side).map(Some)
-    }
-
-    /// Raw prompts with their image placeholders, laid out as `Blip2Processor` does. With a length,
-    /// texts are cut and padded so that the whole row has it; placeholders are never cut.
-    pub(crate) fn reference_rows(
-        &self,
-        prompts: &[&str],
-        max_length: Option<usize>,
-    ) -> Result<PromptRows, Blip2Error> {
-        let room = max_length.map(|length| length.saturating_sub(self.num_placeholders));
-        let texts = prompts.iter().map(|prompt| match room {
-            Some(room) => {
-                let text = self.tokenizer.encode_truncated(prompt, room)?;
-                self.checked(prompt.to_string(), text.clone(), text)
-            }
-            None => self.raw(prompt),
-        });
-        self.lay_out(&texts.collect::<Result<Vec<_>, Blip2Error>>()?)
-    }
-
-    /// What the Q-Former reads of raw prompts, if it reads any, laid out as the reference does:
-    /// `InstructBlipProcessor` pads for the Q-Former on the language model's side, which makes a
-    /// row's result depend on its company; `InstructBlipVideoProcessor` on the Q-Former's own.
-    pub(crate) fn reference_instructions(
-        &self,
-        prompts: &[&str],
-    ) -> Result<Option<PromptRows>, Blip2Error> {
-        let prompts: Result<Vec<_>, _> = prompts.iter().map(|prompt| self.raw(prompt)).collect();
-        let tokenizer = match &self.reader {
-            Some(reader) if self.reader_pads => &reader.tokenizer,
-            _ => &self.tokenizer,
-        };
-        let side = match tokenizer.padding_side() {
-            blip2_io::PaddingSide::Left => PaddingSide::Left,
-            blip2_io::PaddingSide::Right => PaddingSide::Right,
-        };
-        self.padded_instructions(&prompts?, side)
-    }
-
-    /// Rows without a prompt.
-    pub(crate) fn empty_rows(&self, count: usize) -> Result<PromptRows, Blip2Error> {
-        self.lay_out(&vec![self.raw("")?; count])
+        // Padding before a prompt would shift its positions, and so what it means.
+        PromptRows::lay_out(&texts, None, 0, reader.pad_token, PaddingSide::Right).map(Some)
     }
 
     /// The text of tokens.

@@ -137,9 +137,8 @@ impl Conversion {
             .map_err(|reason| self.fault(reason))?;
         files.extend(text_files);
         config.validate().map_err(|error| {
-            self.fault(format!(
-                "{error}; give `config` if that is not told by the tensors"
-            ))
+            let what = "a folder whose config.json says it, if the tensors do not";
+            self.needs(error.to_string(), "config", what)
         })?;
         let temperature = pieces.temperature;
         write::others(&config, self.architecture, temperature, &mut files);
@@ -188,10 +187,9 @@ impl Conversion {
         base: Option<&Blip2Config>,
     ) -> Result<Vec<String>, IoError> {
         let Some(file) = &self.vision else {
-            let reason = "it has no image encoder, as is usual where that was frozen; give \
-                          `vision`, the file eva_vit_g.pth or clip_vit_L.pth"
-                .to_string();
-            return Err(self.fault(reason));
+            let reason = "it has no image encoder, as is usual where that was frozen".to_string();
+            let what = "the file eva_vit_g.pth or clip_vit_L.pth";
+            return Err(self.needs(reason, "vision", what));
         };
         let tensors = pieces::open(file)?;
         let layers = names::vision_layers(tensors.keys().map(String::as_str));
@@ -222,12 +220,9 @@ impl Conversion {
             return Ok((None, Files::new()));
         }
         let Some(path) = &self.language_model else {
-            let reason = format!(
-                "{} needs `language_model`, the Hugging Face folder of the language model that was \
-                 frozen",
-                self.architecture
-            );
-            return Err(self.fault(reason));
+            let reason = format!("{} needs its language model", self.architecture);
+            let what = "the Hugging Face folder of the language model that was frozen";
+            return Err(self.needs(reason, "language_model", what));
         };
         let folder = CheckpointFolder::open(path)?;
         let mut text_config = folder.text_config()?;
@@ -254,11 +249,9 @@ impl Conversion {
             return Ok(Files::new());
         };
         let Some(path) = &self.tokenizer else {
-            let reason = format!(
-                "{} needs `tokenizer`, the Hugging Face folder of bert-base-uncased's tokenizer",
-                self.architecture
-            );
-            return Err(self.fault(reason));
+            let reason = format!("{} needs its Q-Former's tokenizer", self.architecture);
+            let what = "the Hugging Face folder of bert-base-uncased's tokenizer";
+            return Err(self.needs(reason, "tokenizer", what));
         };
         let mut files = tokens::files(&CheckpointFolder::open(path)?)?;
         let rows = config.qformer_config.vocab_size;
@@ -276,6 +269,16 @@ impl Conversion {
     fn fault(&self, reason: String) -> IoError {
         let path = self.file.clone();
         IoError::Lavis { path, reason }
+    }
+
+    /// A part that is not there, which a setting of the conversion gives.
+    fn needs(&self, reason: String, setting: &'static str, what: &'static str) -> IoError {
+        IoError::LavisNeeds {
+            path: self.file.clone(),
+            reason,
+            setting,
+            what,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use blip2_io::ErrorKind;
+
 /// Any error, as models, token decoders and constraints report theirs.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -112,6 +114,23 @@ pub enum GenerateError {
 }
 
 impl GenerateError {
+    /// What is at fault. What the model or a token decoder said of itself is
+    /// [`Internal`](ErrorKind::Internal).
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidArgument { .. }
+            | Self::BadScores { .. }
+            | Self::NoAllowedToken { .. }
+            | Self::ConstraintToken { .. } => ErrorKind::Invalid,
+            Self::NoTokenDecoder { .. } => ErrorKind::Missing,
+            Self::PromptCount { .. } | Self::LogitsShape { .. } | Self::SessionShape { .. } => {
+                ErrorKind::Mismatch
+            }
+            Self::BadLogits { .. } => ErrorKind::Malformed,
+            Self::Session(_) | Self::Decode(_) => ErrorKind::Internal,
+        }
+    }
+
     pub(super) fn session(error: impl Error + Send + Sync + 'static) -> Self {
         Self::Session(Box::new(error))
     }

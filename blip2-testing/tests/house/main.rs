@@ -32,7 +32,7 @@ enum Rule {
 const ALL: &[Rule] = &[Rule::Circles, Rule::Definitions, Rule::Wings];
 
 /// The library crates, and the rules that each is held to.
-const LIBRARIES: [(&str, &[Rule]); 7] = [
+const LIBRARIES: [(&str, &[Rule]); 8] = [
     ("blip2-kernels", &[]),
     ("blip2-io", ALL),
     ("blip2-vision", ALL),
@@ -40,6 +40,7 @@ const LIBRARIES: [(&str, &[Rule]); 7] = [
     ("blip2-lm", ALL),
     ("blip2-core", &[]),
     ("blip2-train", ALL),
+    ("blip2-verify", ALL),
 ];
 
 /// Crates whose top-level folders are wings: these, from the ground up.

@@ -1,30 +1,29 @@
 //! Generation cases: token ids, scores and texts.
 
-use blip2_lm::generate::{DecodeSession, Generated, GenerationConfig, Generator};
-use burn::tensor::{DType, TensorData};
-use serde::Deserialize;
-use serde_json::{Map, Value};
-
-use super::{Outcome, VerifyError, golden::GoldenTensor, stages::Verifier};
-use crate::{
+use blip2_core::{
     Blip2Error,
     model::{ImageFeatures, PromptRows},
 };
+use blip2_lm::generate::{DecodeSession, Generated, GenerationConfig, Generator};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::{error::VerifyError, golden::GoldenTensor, report::Outcome, verifier::Verifier};
 
 /// A recorded generation.
 #[derive(Deserialize)]
-pub(super) struct Case {
+pub(crate) struct Case {
     #[serde(default)]
-    pub(super) kwargs: Map<String, Value>,
+    pub(crate) kwargs: Map<String, Value>,
     sequences: Vec<Vec<u32>>,
     #[serde(default)]
     sequences_scores: Vec<f64>,
     #[serde(default)]
     text: Option<Vec<String>>,
-    pub(super) f64_agrees: Option<bool>,
+    pub(crate) f64_agrees: Option<bool>,
 }
 
-pub(super) fn verify(
+pub(crate) fn verify(
     verifier: &mut Verifier<'_>,
     features: &ImageFeatures,
 ) -> Result<(), VerifyError> {
@@ -43,12 +42,10 @@ pub(super) fn verify(
         match case("gen_no_prompt", value) {
             Ok(mut case) => {
                 case.kwargs.insert("max_new_tokens".into(), 8.into());
-                let rows = verifier.pipeline.prompts().empty_rows(features.len());
+                let rows = verifier.pipeline.prompt_rows(&vec![""; features.len()]);
                 let outcome = match rows {
                     Ok(rows) => replay(verifier, &case, features, &rows),
-                    Err(error) => Outcome::Failed {
-                        error: error.to_string(),
-                    },
+                    Err(error) => Outcome::failed(error),
                 };
                 verifier.report.push("gen_no_prompt", outcome);
             }
@@ -60,7 +57,7 @@ pub(super) fn verify(
     Ok(())
 }
 
-pub(super) fn case(key: &str, value: &Value) -> Result<Case, VerifyError> {
+pub(crate) fn case(key: &str, value: &Value) -> Result<Case, VerifyError> {
     Case::deserialize(value).map_err(|error| VerifyError::golden(format!("{key}: {error}")))
 }
 
@@ -110,9 +107,7 @@ fn replay(
         Ok(results) => Outcome::Exact {
             difference: differ(verifier, case, rows, &results),
         },
-        Err(error) => Outcome::Failed {
-            error: error.to_string(),
-        },
+        Err(error) => Outcome::failed(error),
     }
 }
 
@@ -141,7 +136,7 @@ fn generate(
 
 /// What the reference's lengths and penalties count: the padded prompt, or the start token.
 fn histories(verifier: &Verifier<'_>, rows: &PromptRows) -> Vec<Vec<u32>> {
-    match verifier.pipeline.prompts().decoder_start() {
+    match verifier.model().decoder_start() {
         Some(start) => vec![vec![start]; rows.len()],
         None => rows.ids().to_vec(),
     }
@@ -153,20 +148,20 @@ fn differ(
     rows: &PromptRows,
     results: &[Generated],
 ) -> Option<String> {
-    let prompts = verifier.pipeline.prompts();
+    let tokenizer = verifier.pipeline.tokenizer();
     let pad = padding(verifier, case);
     case.differs(
         &histories(verifier, rows),
         results,
         pad,
         verifier.scores,
-        |ids| prompts.text(ids),
+        |ids| Ok(tokenizer.decode(ids, true)?),
     )
 }
 
 impl Case {
     /// How results, with the tokens before them, differ from what was recorded.
-    pub(super) fn differs(
+    pub(crate) fn differs(
         &self,
         histories: &[Vec<u32>],
         results: &[Generated],
@@ -271,19 +266,5 @@ fn step_logits(
         }
         Ok(verifier.tolerance.compare(&golden.shape, &logits, golden))
     };
-    run().unwrap_or_else(|error| Outcome::Failed {
-        error: error.to_string(),
-    })
-}
-
-impl GoldenTensor {
-    /// One row of a batch as a golden of its own.
-    pub(super) fn row(shape: &[usize], values: &[f32]) -> Self {
-        let mut shape = shape.to_vec();
-        if let Some(batch) = shape.first_mut() {
-            *batch = 1;
-        }
-        let data = TensorData::new(values.to_vec(), shape.clone()).convert_dtype(DType::F32);
-        Self { shape, data }
-    }
+    run().unwrap_or_else(|error| Outcome::failed(error))
 }

@@ -6,11 +6,9 @@
 
 use std::fs;
 
-use blip2_core::{
-    device_names,
-    verify::{VerifyOptions, verify},
-};
+use blip2_core::device_names;
 use blip2_testing::fixture;
+use blip2_verify::{VerifyOptions, verify};
 
 /// Verifies a fixture on the CPU backends and, with the feature, on wgpu.
 fn passes_everywhere(name: &str, at_least: usize) {

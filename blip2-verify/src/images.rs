@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
+use blip2_core::Blip2Error;
 use blip2_io::preprocessing::{
     DecodeOptions, ImageProcessor, ImageProcessorConfig, PixelValues, Resample, Size, Transparency,
     decode_file, resize,
 };
 use image::RgbImage;
 
-use super::{
-    Golden, Outcome, Report, VerifyError, VerifyOptions, golden::GoldenTensor, golden::Tolerance,
+use crate::{
+    error::VerifyError,
+    golden::{Golden, GoldenTensor, Tolerance},
+    report::{Outcome, Report},
 };
-use crate::Blip2Error;
 
 /// How far pixel values may be from the reference's: a rounding of the last bit.
 const VALUES: Tolerance = Tolerance(1e-6);
@@ -19,10 +21,9 @@ const VALUES: Tolerance = Tolerance(1e-6);
 /// they interpolate colour.
 const JPEG_LEVELS: f64 = 16.0;
 
-pub(super) fn verify(
+pub(crate) fn verify(
     folder: &Path,
     golden: &Golden,
-    _options: &VerifyOptions,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
     let names: Vec<String> = match golden.json("images").and_then(|images| images.as_object()) {
@@ -113,9 +114,7 @@ fn decode(path: &Path, transparency: Transparency, reference: &GoldenTensor) -> 
     let found = match decode_file(path, &options) {
         Ok(found) => found,
         Err(error) => {
-            return Outcome::Failed {
-                error: error.to_string(),
-            };
+            return Outcome::failed(error);
         }
     };
     let is_jpeg = path.extension().is_some_and(|e| e == "jpg" || e == "jpeg");
@@ -140,9 +139,7 @@ fn decode(path: &Path, transparency: Transparency, reference: &GoldenTensor) -> 
     }
     match picture(reference) {
         Ok(expected) => same(&found, &expected),
-        Err(error) => Outcome::Failed {
-            error: error.to_string(),
-        },
+        Err(error) => Outcome::failed(error),
     }
 }
 
@@ -194,9 +191,7 @@ fn values(
     let found = ImageProcessor::new(config).and_then(|processor| processor.process(rgb));
     match found {
         Ok(found) => compare(&found, reference),
-        Err(error) => Outcome::Failed {
-            error: Blip2Error::from(error).to_string(),
-        },
+        Err(error) => Outcome::failed(Blip2Error::from(error)),
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
+use blip2_core::Blip2Error;
 use blip2_io::{CheckpointFolder, PaddingSide, Tokenizer};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Golden, Outcome, Report, VerifyError};
-use crate::Blip2Error;
+use crate::{
+    error::VerifyError,
+    golden::Golden,
+    report::{Outcome, Report},
+};
 
 #[derive(Deserialize)]
 struct Encoding {
@@ -32,7 +36,7 @@ struct Batch {
     attention_mask: Vec<Vec<u8>>,
 }
 
-pub(super) fn verify(
+pub(crate) fn verify(
     folder: &Path,
     golden: &Golden,
     report: &mut Report,
@@ -56,7 +60,10 @@ pub(super) fn verify(
         }
     }
     if let Some(size) = golden.json("vocab_size").and_then(Value::as_u64) {
-        report.push("vocab_size", equal(&(tokenizer.vocab_size() as u64), &size));
+        report.push(
+            "vocab_size",
+            Outcome::equal(&(tokenizer.vocab_size() as u64), &size),
+        );
     }
     let ids = [
         ("bos", tokenizer.bos_token_id()),
@@ -69,7 +76,7 @@ pub(super) fn verify(
             let expected = special.get(name).and_then(Value::as_u64);
             report.push(
                 format!("special.{name}"),
-                equal(&found.map(u64::from), &expected),
+                Outcome::equal(&found.map(u64::from), &expected),
             );
         }
     }
@@ -78,7 +85,7 @@ pub(super) fn verify(
             PaddingSide::Left => "left",
             PaddingSide::Right => "right",
         };
-        report.push("padding_side", equal(&found, &side));
+        report.push("padding_side", Outcome::equal(&found, &side));
     }
     Ok(())
 }
@@ -95,12 +102,6 @@ fn parse<T: for<'de> Deserialize<'de>>(
         .map_err(|error| VerifyError::golden(format!("{key}: {error}")))
 }
 
-/// Compares two values.
-pub(super) fn equal<T: PartialEq + std::fmt::Debug + ?Sized>(found: &T, expected: &T) -> Outcome {
-    let difference = (found != expected).then(|| format!("{found:?} instead of {expected:?}"));
-    Outcome::Exact { difference }
-}
-
 /// The first difference among many comparisons.
 fn all(mut differences: impl Iterator<Item = Result<Option<String>, Blip2Error>>) -> Outcome {
     match differences.find_map(Result::transpose) {
@@ -108,9 +109,7 @@ fn all(mut differences: impl Iterator<Item = Result<Option<String>, Blip2Error>>
         Some(Ok(difference)) => Outcome::Exact {
             difference: Some(difference),
         },
-        Some(Err(error)) => Outcome::Failed {
-            error: error.to_string(),
-        },
+        Some(Err(error)) => Outcome::failed(error),
     }
 }
 
@@ -181,9 +180,7 @@ fn batch(
     let rows = match rows {
         Ok(rows) => rows,
         Err(error) => {
-            return Outcome::Failed {
-                error: error.to_string(),
-            };
+            return Outcome::failed(error);
         }
     };
     let width = length.unwrap_or_else(|| rows.iter().map(Vec::len).max().unwrap_or(0));

@@ -40,6 +40,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Compares two values.
+    pub(crate) fn equal<T: PartialEq + fmt::Debug + ?Sized>(found: &T, expected: &T) -> Self {
+        let difference = (found != expected).then(|| format!("{found:?} instead of {expected:?}"));
+        Self::Exact { difference }
+    }
+
+    /// A stage that could not be run.
+    pub(crate) fn failed(error: impl fmt::Display) -> Self {
+        let error = error.to_string();
+        Self::Failed { error }
+    }
+
     /// Whether the stage could be run and gave numbers, be they the golden's or not.
     pub fn ran(&self) -> bool {
         match self {
@@ -87,21 +99,21 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(name: impl Into<String>) -> Self {
+    pub(crate) fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             ..Self::default()
         }
     }
 
-    pub(super) fn push(&mut self, stage: impl Into<String>, outcome: Outcome) {
+    pub(crate) fn push(&mut self, stage: impl Into<String>, outcome: Outcome) {
         self.checks.push(Check {
             stage: stage.into(),
             outcome,
         });
     }
 
-    pub(super) fn skip(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+    pub(crate) fn skip(&mut self, key: impl Into<String>, reason: impl Into<String>) {
         self.unchecked.push(Unchecked {
             key: key.into(),
             reason: reason.into(),

@@ -1,7 +1,19 @@
 //! BLIP-1 against its goldens.
 
-use blip2_io::{CheckpointFolder, CheckpointWeights, config::BlipConfig, config::ModelKind};
-use blip2_kernels::{Keep, Weights};
+use std::path::Path;
+
+use blip2_core::{
+    Blip2Error, BlipAnswerer, BlipCaptioner, BlipRetrieval, Builder, Member,
+    model::{
+        BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering,
+        PromptRows,
+    },
+};
+use blip2_io::{
+    Tokenizer,
+    config::{BlipConfig, ModelKind},
+};
+use blip2_kernels::Keep;
 use blip2_lm::{
     blip_text::BlipTextSession,
     generate::{GenerationConfig, Generator},
@@ -10,23 +22,19 @@ use blip2_vision::{VisionModel, VisionOptions};
 use burn::tensor::Tensor;
 use serde_json::Value;
 
-use super::{
-    Golden, Outcome, Report, VerifyError, VerifyOptions,
-    compare::{Compare, Comparison},
-    generation,
-    loss::cross_entropy,
-    stages::{rows, unsigned},
-};
 use crate::{
-    Blip2Error,
-    model::{
-        BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering,
-        PromptRows,
-    },
+    compare::{Compare, Comparison},
+    error::VerifyError,
+    generation,
+    golden::Golden,
+    loss::cross_entropy,
+    options::VerifyOptions,
+    report::{Outcome, Report},
+    rows::{rows, unsigned},
 };
 
-pub(super) fn verify(
-    folder: &CheckpointFolder,
+pub(crate) fn verify(
+    folder: &Path,
     kind: ModelKind,
     golden: &Golden,
     options: &VerifyOptions,
@@ -35,48 +43,40 @@ pub(super) fn verify(
     for key in ["_meta", "attempt", "px_images"] {
         golden.json(key);
     }
-    let config = folder.blip_config().map_err(Blip2Error::from)?;
-    let checkpoint = folder.checkpoint().map_err(Blip2Error::from)?;
-    let source = CheckpointWeights::new(&checkpoint);
-    let weights = Weights::new(&source, &options.device);
     let pixel_values = golden
         .tensor("pixel_values")
         .ok_or_else(|| VerifyError::golden("there are no pixel_values to start from"))?
         .tensor(&options.device)?;
-    let verifier = Verifier {
-        golden,
-        config: &config,
-        comparison: Comparison::new(golden, report, options.base()),
-        folder,
-    };
-    let finish = || {
-        let report = source.finish(&crate::load::IGNORABLE);
-        report.map(drop).map_err(Blip2Error::from)
-    };
+    let comparison = Comparison::new(golden, report, options.base());
     match kind {
         ModelKind::BlipCaption => {
-            let model = BlipForConditionalGeneration::build(&config, &weights, options.precision)?;
-            finish()?;
-            verifier.caption(&model, pixel_values)
+            let blip = load(BlipCaptioner::builder(folder), options)?;
+            Verifier::new(golden, comparison, blip.config(), blip.tokenizer())
+                .caption(blip.model(), pixel_values)
         }
         ModelKind::BlipAnswer => {
-            let model = BlipForQuestionAnswering::build(&config, &weights, options.precision)?;
-            finish()?;
-            verifier.answer(&model, pixel_values)
+            let blip = load(BlipAnswerer::builder(folder), options)?;
+            Verifier::new(golden, comparison, blip.config(), blip.tokenizer())
+                .answer(blip.model(), pixel_values)
         }
         _ => {
-            let model = BlipForImageTextRetrieval::build(&config, &weights, options.precision)?;
-            finish()?;
-            verifier.retrieval(&model, pixel_values)
+            let blip = load(BlipRetrieval::builder(folder), options)?;
+            Verifier::new(golden, comparison, blip.config(), blip.tokenizer())
+                .retrieval(blip.model(), pixel_values)
         }
     }
+}
+
+fn load<M: Member>(builder: Builder<M>, options: &VerifyOptions) -> Result<M, VerifyError> {
+    let builder = builder.device(options.device.clone());
+    Ok(builder.precision(options.precision).load()?)
 }
 
 struct Verifier<'v> {
     golden: &'v Golden,
     config: &'v BlipConfig,
     comparison: Comparison<'v>,
-    folder: &'v CheckpointFolder,
+    tokenizer: &'v Tokenizer,
 }
 
 /// Beginnings of texts, as the decoder reads them, and what it writes after them.
@@ -85,7 +85,21 @@ struct Beginning {
     source: Tensor<3>,
 }
 
-impl Verifier<'_> {
+impl<'v> Verifier<'v> {
+    fn new(
+        golden: &'v Golden,
+        comparison: Comparison<'v>,
+        config: &'v BlipConfig,
+        tokenizer: &'v Tokenizer,
+    ) -> Self {
+        Self {
+            golden,
+            config,
+            comparison,
+            tokenizer,
+        }
+    }
+
     fn caption(
         mut self,
         model: &BlipForConditionalGeneration,
@@ -278,7 +292,6 @@ impl Verifier<'_> {
         let Some(cases) = self.golden.json("gen").and_then(Value::as_object) else {
             return Ok(());
         };
-        let tokenizer = self.folder.tokenizer().map_err(Blip2Error::from)?;
         let text = &self.config.text_config;
         for (name, value) in cases {
             let key = format!("gen.{name}");
@@ -304,14 +317,12 @@ impl Verifier<'_> {
                 let pad = text.pad_token_id.unwrap_or_default();
                 // These goldens have no scores.
                 Ok(case.differs(&histories, &generated, pad, 0.0, |ids| {
-                    Ok(tokenizer.decode(ids, true)?)
+                    Ok(self.tokenizer.decode(ids, true)?)
                 }))
             };
             let outcome = match replay() {
                 Ok(difference) => Outcome::Exact { difference },
-                Err(error) => Outcome::Failed {
-                    error: error.to_string(),
-                },
+                Err(error) => Outcome::failed(error),
             };
             self.comparison.report().push(key, outcome);
         }

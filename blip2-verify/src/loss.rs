@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 /// The mean cross-entropy of `logits` `[batch, seq, vocab]` against labels `[batch][seq]`; those
 /// below zero are ignored.
-pub(super) fn cross_entropy(logits: Tensor<3>, labels: &[Vec<i64>]) -> Result<f32, String> {
+pub(crate) fn cross_entropy(logits: Tensor<3>, labels: &[Vec<i64>]) -> Result<f32, String> {
     let [_, _, vocab] = logits.dims();
     let logits = logits
         .into_data()

@@ -1,16 +1,19 @@
 //! CLIP's vision tower against its goldens.
 
+use blip2_core::Blip2Error;
 use blip2_io::{CheckpointFolder, CheckpointWeights, config::ModelKind};
 use blip2_kernels::{Keep, Weights};
 use blip2_vision::{ClipVisionModel, ClipVisionModelWithProjection, VisionOptions};
 
-use super::{
-    Golden, Report, VerifyError, VerifyOptions,
+use crate::{
     compare::{Compare, Comparison},
+    error::VerifyError,
+    golden::Golden,
+    options::VerifyOptions,
+    report::Report,
 };
-use crate::Blip2Error;
 
-pub(super) fn verify(
+pub(crate) fn verify(
     folder: &CheckpointFolder,
     kind: ModelKind,
     golden: &Golden,

@@ -3,18 +3,22 @@
 
 use std::path::Path;
 
+use blip2_core::Blip2Pipeline;
 use blip2_lm::{Keep, LanguageModel};
 use blip2_vision::VisionOptions;
 use serde_json::Value;
 
-use super::{
-    Golden, Report, VerifyError, VerifyOptions,
+use crate::{
     compare::Compare,
-    stages::{Verifier, pixels, rows, unsigned},
+    error::VerifyError,
+    golden::Golden,
+    options::VerifyOptions,
+    report::Report,
+    rows::{pixels, rows, unsigned},
+    verifier::Verifier,
 };
-use crate::Blip2Pipeline;
 
-pub(super) fn verify(
+pub(crate) fn verify(
     folder: &Path,
     checkpoint: &str,
     golden: &Golden,

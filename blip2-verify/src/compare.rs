@@ -1,12 +1,15 @@
 //! What every verification does with what it finds.
 
+use blip2_core::Blip2Error;
 use burn::tensor::Tensor;
 
-use super::{Golden, Outcome, Report, Tolerance};
-use crate::Blip2Error;
+use crate::{
+    golden::{Golden, Tolerance},
+    report::{Outcome, Report},
+};
 
 /// A verification under way: it compares what it computes with goldens by their names.
-pub(super) trait Compare {
+pub(crate) trait Compare {
     fn golden(&self) -> &Golden;
     fn report(&mut self) -> &mut Report;
     fn tolerance(&self) -> Tolerance;
@@ -55,14 +58,14 @@ pub(super) trait Compare {
 }
 
 /// A verification that needs nothing besides the goldens.
-pub(super) struct Comparison<'v> {
+pub(crate) struct Comparison<'v> {
     golden: &'v Golden,
     report: &'v mut Report,
     tolerance: Tolerance,
 }
 
 impl<'v> Comparison<'v> {
-    pub(super) fn new(golden: &'v Golden, report: &'v mut Report, tolerance: Tolerance) -> Self {
+    pub(crate) fn new(golden: &'v Golden, report: &'v mut Report, tolerance: Tolerance) -> Self {
         Self {
             golden,
             report,

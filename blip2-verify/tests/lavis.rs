@@ -1,7 +1,6 @@
 //! Checkpoints of LAVIS become folders that load whole and give the numbers of the folders that the
 //! LAVIS files were made from. `fixtures/lavis/make_lavis.py` made them.
 
-#![cfg(feature = "lavis")]
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -10,9 +9,9 @@ use blip2_core::{
     Blip2Pipeline, CheckpointFolder,
     inspect::inspect,
     lavis::{Architecture, Conversion, Converted},
-    verify::{VerifyOptions, verify},
 };
 use blip2_testing::{fixture, picture};
+use blip2_verify::{VerifyOptions, verify};
 use blip2_vision::VisionOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{SafeTensors, serialize_to_file};

@@ -2,26 +2,27 @@
 
 use std::path::Path;
 
-use blip2_io::{CheckpointWeights, config::Blip2Config};
+use blip2_core::{
+    Blip2Error, Blip2Retrieval, PrecisionPlan, TextRows,
+    model::{
+        Blip2TextModelWithProjection, Blip2VisionModelWithProjection, PaddingSide, PromptRows,
+    },
+};
+use blip2_io::{Checkpoint, CheckpointFolder, CheckpointWeights, IoError, config::Blip2Config};
 use blip2_kernels::{Keep, Precision, Weights};
 use burn::tensor::{Tensor, activation::softmax};
 use serde_json::Value;
 
-use super::{
-    Golden, Outcome, Report, VerifyError, VerifyOptions,
-    compare::{Compare, Comparison},
-    stages::{pixels, rows},
-    tokenizers::equal,
-};
 use crate::{
-    Blip2Error, Blip2Retrieval, PrecisionPlan,
-    model::{
-        Blip2TextModelWithProjection, Blip2VisionModelWithProjection, PaddingSide, PromptRows,
-    },
-    verbs::Compares,
+    compare::{Compare, Comparison},
+    error::VerifyError,
+    golden::Golden,
+    options::VerifyOptions,
+    report::{Outcome, Report},
+    rows::{pixels, rows},
 };
 
-pub(super) fn verify(
+pub(crate) fn verify(
     folder: &Path,
     golden: &Golden,
     options: &VerifyOptions,
@@ -29,14 +30,15 @@ pub(super) fn verify(
 ) -> Result<(), VerifyError> {
     let blip2 = Blip2Retrieval::builder(folder)
         .device(options.device.clone())
-        .precision(PrecisionPlan {
-            vision: options.precision.vision,
-            language_model: Precision::AsStored,
-        })
+        .precision(
+            PrecisionPlan::default()
+                .with_vision(options.precision.vision)
+                .with_language_model(Precision::AsStored),
+        )
         .load()?;
     golden.json("_meta");
     let mut comparison = Comparison::new(golden, report, options.base());
-    let texts = texts(&mut comparison, &blip2)?;
+    let texts = texts(&mut comparison, folder, &blip2)?;
     let Some(values) = golden.tensor("pixel_values") else {
         return Err(VerifyError::golden(
             "there are no pixel_values to start from",
@@ -51,6 +53,7 @@ pub(super) fn verify(
 /// How texts become rows: the layout of `Blip2Processor`.
 fn texts(
     comparison: &mut Comparison<'_>,
+    folder: &Path,
     blip2: &Blip2Retrieval,
 ) -> Result<PromptRows, VerifyError> {
     let golden = comparison.golden();
@@ -64,33 +67,30 @@ fn texts(
     let placeholders = golden.json("uses_image_tokens").and_then(Value::as_bool);
     if let Some(texts) = texts {
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-        let outcome = match laid_out(blip2, &texts) {
+        let outcome = match laid_out(folder, blip2.config(), &texts) {
             Ok(found) => {
-                let outcome = equal(&found.ids(), &expected.ids());
+                let outcome = Outcome::equal(&found.ids(), &expected.ids());
                 if outcome.passed() {
-                    equal(&found.mask(), &expected.mask())
+                    Outcome::equal(&found.mask(), &expected.mask())
                 } else {
                     outcome
                 }
             }
-            Err(error) => Outcome::Failed {
-                error: error.to_string(),
-            },
+            Err(error) => Outcome::failed(error),
         };
         comparison.report().push("input_ids", outcome);
     }
     if let Some(expected) = placeholders {
         let found = blip2.config().image_token_index.is_some();
-        let outcome = equal(&found, &expected);
+        let outcome = Outcome::equal(&found, &expected);
         comparison.report().push("uses_image_tokens", outcome);
     }
     Ok(blip2.model().without_placeholders(&expected)?)
 }
 
 /// The rows of texts, with the placeholders that the reference's processor puts before them.
-fn laid_out(blip2: &Blip2Retrieval, texts: &[&str]) -> Result<PromptRows, Blip2Error> {
-    let config = blip2.config();
-    let bare = blip2.rows(texts)?;
+fn laid_out(folder: &Path, config: &Blip2Config, texts: &[&str]) -> Result<PromptRows, Blip2Error> {
+    let bare = TextRows::of(&CheckpointFolder::open(folder)?)?.rows(texts)?;
     let pad = config.qformer_config.pad_token_id.unwrap_or_default();
     let (token, count) = (config.image_token_index, config.num_query_tokens);
     PromptRows::lay_out(&bare.unpadded(), token, count, pad, PaddingSide::Right)
@@ -141,7 +141,7 @@ fn halves(
     options: &VerifyOptions,
     pixel_values: Tensor<4>,
 ) -> Result<(), VerifyError> {
-    let folder = blip2_io::CheckpointFolder::open(folder).map_err(Blip2Error::from)?;
+    let folder = CheckpointFolder::open(folder).map_err(Blip2Error::from)?;
     let config = folder.config().map_err(Blip2Error::from)?;
     let checkpoint = folder.checkpoint().map_err(Blip2Error::from)?;
     let golden = comparison.golden();
@@ -149,8 +149,9 @@ fn halves(
 
     let source = CheckpointWeights::new(&checkpoint);
     let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
-    let vision = Blip2VisionModelWithProjection::build(&config, &weights)?;
+    let vision = Blip2VisionModelWithProjection::load(&config, &weights);
     missing(comparison, "vision_model_missing_keys", &source);
+    let vision = vision?;
     let images = vision.encode(pixel_values).and_then(|images| {
         let projected = vision.project(&images)?;
         Ok((images, projected))
@@ -167,15 +168,16 @@ fn halves(
 
 fn text_half(
     comparison: &mut Comparison<'_>,
-    checkpoint: &blip2_io::Checkpoint,
+    checkpoint: &Checkpoint,
     config: &Blip2Config,
     options: &VerifyOptions,
     texts: &PromptRows,
 ) -> Result<(), VerifyError> {
     let source = CheckpointWeights::new(checkpoint);
     let weights = Weights::new(&source, &options.device).with_precision(options.precision.vision);
-    let text = Blip2TextModelWithProjection::build(config, &weights)?;
+    let text = Blip2TextModelWithProjection::load(config, &weights);
     missing(comparison, "text_model_missing_keys", &source);
+    let text = text?;
     let output = text.input(texts).and_then(|input| {
         let output = text.qformer().forward(input.keep(Keep::ALL))?;
         Ok((output.hidden_states, text.encode(texts)?))
@@ -195,12 +197,12 @@ fn missing(comparison: &mut Comparison<'_>, key: &str, source: &CheckpointWeight
     };
     let found: Vec<String> = match source.finish(&[]) {
         Ok(_) => Vec::new(),
-        Err(blip2_io::IoError::Weights { report, .. }) => {
+        Err(IoError::Weights { report, .. }) => {
             report.missing.into_iter().map(|m| m.name).collect()
         }
         Err(error) => vec![error.to_string()],
     };
     comparison
         .report()
-        .push(key, equal(&serde_json::json!(found), &expected));
+        .push(key, Outcome::equal(&serde_json::json!(found), &expected));
 }

@@ -11,17 +11,27 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use super::{Outcome, VerifyError};
+use crate::{error::VerifyError, report::Outcome};
 
 /// A golden tensor on the host.
 #[derive(Debug, Clone)]
-pub(super) struct GoldenTensor {
-    pub(super) shape: Vec<usize>,
-    pub(super) data: TensorData,
+pub(crate) struct GoldenTensor {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: TensorData,
 }
 
 impl GoldenTensor {
-    pub(super) fn floats(&self) -> Result<Vec<f32>, VerifyError> {
+    /// One row of a batch as a golden of its own.
+    pub(crate) fn row(shape: &[usize], values: &[f32]) -> Self {
+        let mut shape = shape.to_vec();
+        if let Some(batch) = shape.first_mut() {
+            *batch = 1;
+        }
+        let data = TensorData::new(values.to_vec(), shape.clone()).convert_dtype(DType::F32);
+        Self { shape, data }
+    }
+
+    pub(crate) fn floats(&self) -> Result<Vec<f32>, VerifyError> {
         self.data
             .clone()
             .convert_dtype(DType::F32)
@@ -29,7 +39,7 @@ impl GoldenTensor {
             .map_err(|error| VerifyError::golden(format!("not a tensor of floats: {error:?}")))
     }
 
-    pub(super) fn ints(&self) -> Result<Vec<i64>, VerifyError> {
+    pub(crate) fn ints(&self) -> Result<Vec<i64>, VerifyError> {
         self.data
             .clone()
             .convert_dtype(DType::I64)
@@ -38,7 +48,7 @@ impl GoldenTensor {
     }
 
     /// The tensor on `device`, in `f32`.
-    pub(super) fn tensor<const D: usize>(&self, device: &Device) -> Result<Tensor<D>, VerifyError> {
+    pub(crate) fn tensor<const D: usize>(&self, device: &Device) -> Result<Tensor<D>, VerifyError> {
         let shape: [usize; D] = self.shape.as_slice().try_into().map_err(|_| {
             VerifyError::golden(format!(
                 "expected {D} axes, found the shape {:?}",
@@ -50,7 +60,7 @@ impl GoldenTensor {
     }
 
     /// The rows of a matrix of token ids.
-    pub(super) fn rows(&self) -> Result<Vec<Vec<i64>>, VerifyError> {
+    pub(crate) fn rows(&self) -> Result<Vec<Vec<i64>>, VerifyError> {
         match self.shape.as_slice() {
             [_, width] if *width > 0 => {
                 Ok(self.ints()?.chunks(*width).map(<[i64]>::to_vec).collect())
@@ -65,7 +75,7 @@ impl GoldenTensor {
 
 /// All goldens of a folder; remembers which were looked at, so that the rest can be named.
 #[derive(Debug)]
-pub(super) struct Golden {
+pub(crate) struct Golden {
     tensors: BTreeMap<String, GoldenTensor>,
     json: serde_json::Map<String, Value>,
     seen: RefCell<BTreeSet<String>>,
@@ -73,12 +83,12 @@ pub(super) struct Golden {
 
 impl Golden {
     /// Whether `folder` holds goldens.
-    pub(super) fn exists(folder: &Path) -> bool {
+    pub(crate) fn exists(folder: &Path) -> bool {
         folder.join("golden.json").is_file()
     }
 
     /// Reads `golden.json` and, if it is there, `golden.safetensors`.
-    pub(super) fn open(folder: &Path) -> Result<Self, VerifyError> {
+    pub(crate) fn open(folder: &Path) -> Result<Self, VerifyError> {
         let path = folder.join("golden.json");
         let text = fs::read(&path).map_err(|error| VerifyError::read(&path, error))?;
         let json = serde_json::from_slice(&text).map_err(|error| VerifyError::Golden {
@@ -98,30 +108,30 @@ impl Golden {
         })
     }
 
-    pub(super) fn tensor(&self, key: &str) -> Option<&GoldenTensor> {
+    pub(crate) fn tensor(&self, key: &str) -> Option<&GoldenTensor> {
         self.seen.borrow_mut().insert(key.to_string());
         self.tensors.get(key)
     }
 
-    pub(super) fn json(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn json(&self, key: &str) -> Option<&Value> {
         self.seen.borrow_mut().insert(key.to_string());
         self.json.get(key)
     }
 
     /// `prefix.0`, `prefix.1`, … as far as they go.
-    pub(super) fn series(&self, prefix: &str) -> Vec<(String, &GoldenTensor)> {
+    pub(crate) fn series(&self, prefix: &str) -> Vec<(String, &GoldenTensor)> {
         (0..)
             .map(|n| format!("{prefix}.{n}"))
             .map_while(|key| self.tensor(&key).map(|tensor| (key, tensor)))
             .collect()
     }
 
-    pub(super) fn tensor_keys(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn tensor_keys(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
     /// The goldens that nobody looked at.
-    pub(super) fn unseen(&self) -> Vec<String> {
+    pub(crate) fn unseen(&self) -> Vec<String> {
         let seen = self.seen.borrow();
         let keys = self.tensors.keys().chain(self.json.keys());
         keys.filter(|key| !seen.contains(*key)).cloned().collect()
@@ -161,22 +171,20 @@ fn read_tensors(path: &Path) -> Result<BTreeMap<String, GoldenTensor>, VerifyErr
 /// A stage passes if its largest absolute difference is at most `base × max(1, largest absolute
 /// value of the golden / 10)`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tolerance(pub(super) f64);
+pub(crate) struct Tolerance(pub(super) f64);
 
 impl Tolerance {
     /// The tolerance for a golden whose own error against 64-bit floats is known.
-    pub(super) fn at_least(self, reference_error: f64) -> Self {
+    pub(crate) fn at_least(self, reference_error: f64) -> Self {
         Self(self.0.max(4.0 * reference_error))
     }
 
     /// Compares a result with its golden.
-    pub(super) fn compare(self, shape: &[usize], found: &[f32], golden: &GoldenTensor) -> Outcome {
+    pub(crate) fn compare(self, shape: &[usize], found: &[f32], golden: &GoldenTensor) -> Outcome {
         let expected = match golden.floats() {
             Ok(expected) => expected,
             Err(error) => {
-                return Outcome::Failed {
-                    error: error.to_string(),
-                };
+                return Outcome::failed(error);
             }
         };
         if shape != golden.shape || found.len() != expected.len() {
@@ -212,7 +220,7 @@ impl Tolerance {
     }
 
     /// Compares a tensor with its golden.
-    pub(super) fn compare_tensor<const D: usize>(
+    pub(crate) fn compare_tensor<const D: usize>(
         self,
         found: Tensor<D>,
         golden: &GoldenTensor,

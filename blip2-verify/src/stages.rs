@@ -2,30 +2,28 @@
 
 use std::path::Path;
 
-use blip2_io::{CheckpointFolder, preprocessing::ImageProcessor};
+use blip2_core::{
+    Blip2Error, Blip2Pipeline, TextConfig,
+    model::{Blip2ForConditionalGeneration, ImageFeatures},
+};
+use blip2_io::CheckpointFolder;
 use blip2_lm::{Keep, LanguageModel};
 use blip2_vision::VisionOptions;
 use burn::tensor::Tensor;
 use serde_json::Value;
 
-use super::{
-    Golden, Outcome, Report, Tolerance, VerifyError, VerifyOptions, compare::Compare, generation,
-    golden::GoldenTensor, loss::cross_entropy, prompts, tokenizers::equal,
-};
 use crate::{
-    Blip2Error, Blip2Pipeline,
-    model::{Blip2ForConditionalGeneration, ImageFeatures, PromptRows},
+    compare::Compare,
+    error::VerifyError,
+    generation,
+    golden::Golden,
+    loss::cross_entropy,
+    options::VerifyOptions,
+    prompts,
+    report::{Outcome, Report},
+    rows::{frames, pixels, rows, unsigned},
+    verifier::Verifier,
 };
-
-/// A verification under way.
-pub(super) struct Verifier<'v> {
-    pub(super) pipeline: &'v Blip2Pipeline,
-    pub(super) golden: &'v Golden,
-    pub(super) report: &'v mut Report,
-    pub(super) tolerance: Tolerance,
-    /// How far a beam's score may be from its golden.
-    pub(super) scores: f64,
-}
 
 /// What the reference recorded about itself, which is nothing to compare.
 const RECORDS: [&str; 8] = [
@@ -39,7 +37,7 @@ const RECORDS: [&str; 8] = [
     "px_images",
 ];
 
-pub(super) fn verify(
+pub(crate) fn verify(
     folder: &Path,
     golden: &Golden,
     options: &VerifyOptions,
@@ -69,7 +67,7 @@ pub(super) fn verify(
         scores: options.scores,
     };
     verifier.facts(folder)?;
-    prompts::verify(&mut verifier)?;
+    prompts::verify(&mut verifier, folder)?;
     let Some(pixel_values) = golden.tensor("pixel_values") else {
         return Err(VerifyError::golden(
             "there are no pixel_values to start from",
@@ -87,25 +85,7 @@ pub(super) fn verify(
     generation::verify(&mut verifier, &features)
 }
 
-impl Compare for Verifier<'_> {
-    fn golden(&self) -> &Golden {
-        self.golden
-    }
-
-    fn report(&mut self) -> &mut Report {
-        self.report
-    }
-
-    fn tolerance(&self) -> Tolerance {
-        self.tolerance
-    }
-}
-
 impl Verifier<'_> {
-    pub(super) fn model(&self) -> &Blip2ForConditionalGeneration {
-        self.pipeline.model()
-    }
-
     /// What the checkpoint itself must say.
     fn facts(&mut self, folder: &Path) -> Result<(), VerifyError> {
         if let Some(keys) = self
@@ -118,15 +98,15 @@ impl Verifier<'_> {
             let checkpoint = folder.checkpoint().map_err(Blip2Error::from)?;
             let found: Vec<&str> = checkpoint.names().collect();
             self.report
-                .push("checkpoint_keys", equal(&found, &expected));
+                .push("checkpoint_keys", Outcome::equal(&found, &expected));
         }
-        if let (Some(expected), crate::TextConfig::T5(config)) = (
+        if let (Some(expected), TextConfig::T5(config)) = (
             self.golden
                 .json("scale_decoder_outputs")
                 .and_then(Value::as_bool),
             &self.pipeline.config().text_config,
         ) {
-            let outcome = equal(&config.scale_decoder_outputs, &expected);
+            let outcome = Outcome::equal(&config.scale_decoder_outputs, &expected);
             self.report.push("scale_decoder_outputs", outcome);
         }
         Ok(())
@@ -229,11 +209,6 @@ impl Verifier<'_> {
             self.answers("legacy.", embeds, &mask)?;
         }
         Ok(())
-    }
-
-    /// The prompts that the goldens were made with.
-    pub(super) fn rows(&self) -> Result<Option<PromptRows>, VerifyError> {
-        rows(self.golden, "input_ids", "attention_mask")
     }
 
     /// Hidden states, logits and losses for embedded prompts.
@@ -354,77 +329,4 @@ impl Verifier<'_> {
             self.report.push(key, outcome);
         }
     }
-}
-
-/// Preprocessing, where the pictures lie in a folder `images` beside this one. JPEG decoders
-/// differ, so only lossless pictures are compared.
-pub(super) fn pixels(
-    verification: &mut impl Compare,
-    folder: &Path,
-    golden: &GoldenTensor,
-    processor: &ImageProcessor,
-) -> Result<(), VerifyError> {
-    let names = verification.golden().json("px_images");
-    let Some(names) = names.and_then(Value::as_array).cloned() else {
-        return Ok(());
-    };
-    let beside = folder.parent().unwrap_or(folder).join("images");
-    let golden = &frames(golden);
-    let count = golden.shape.iter().skip(1).product::<usize>();
-    let values = golden.floats()?;
-    for (name, values) in names
-        .iter()
-        .filter_map(Value::as_str)
-        .zip(values.chunks(count.max(1)))
-    {
-        let path = beside.join(name);
-        if !name.ends_with(".png") || !path.is_file() {
-            continue;
-        }
-        let key = format!("pixel_values ({name})");
-        let processed = crate::open_image(&path).and_then(|image| Ok(processor.process(&image)?));
-        if let Some(found) = verification.run(&key, processed) {
-            let golden = GoldenTensor::row(&golden.shape, values);
-            let outcome = Tolerance(1e-6).compare(&found.shape(), found.data(), &golden);
-            verification.report().push(key, outcome);
-        }
-    }
-    Ok(())
-}
-
-/// Pixel values with the frames of videos one after the other, `[batch · frames, 3, height, width]`.
-fn frames(golden: &GoldenTensor) -> GoldenTensor {
-    let mut golden = golden.clone();
-    if let [batch, frames, ref picture @ ..] = golden.shape[..]
-        && golden.shape.len() == 5
-    {
-        golden.shape = [&[batch * frames], picture].concat();
-    }
-    golden
-}
-
-/// The rows of golden ids and their golden mask, if both are there.
-pub(super) fn rows(
-    golden: &Golden,
-    ids: &str,
-    mask: &str,
-) -> Result<Option<PromptRows>, VerifyError> {
-    let (Some(ids), Some(mask)) = (golden.tensor(ids), golden.tensor(mask)) else {
-        return Ok(None);
-    };
-    let ids = unsigned(&ids.rows()?, 0);
-    let mask: Vec<Vec<bool>> = mask
-        .rows()?
-        .iter()
-        .map(|row| row.iter().map(|&bit| bit != 0).collect())
-        .collect();
-    Ok(Some(PromptRows::new(ids, mask)?))
-}
-
-/// Token ids, with `fill` for what is no id (ignored labels).
-pub(super) fn unsigned(rows: &[Vec<i64>], fill: u32) -> Vec<Vec<u32>> {
-    let id = |&id: &i64| u32::try_from(id).unwrap_or(fill);
-    rows.iter()
-        .map(|row| row.iter().map(id).collect())
-        .collect()
 }

@@ -1,0 +1,76 @@
+//! The examples that each command's help ends with.
+
+pub(crate) const PROGRAM: &str = "\
+Examples:
+  blip2 answer photo.jpg \"how many dogs are there?\" --model models/blip2-flan-t5-xl
+  blip2 caption photos/ --model models/blip2-opt-2.7b > captions.jsonl
+  blip2 inspect models/blip2-opt-2.7b
+
+`blip2 COMMAND --help` has examples of each command.";
+
+pub(crate) const ANSWER: &str = "\
+Examples:
+  blip2 answer photo.jpg \"what is the woman holding?\" --model models/blip2-flan-t5-xl
+  blip2 answer photo.jpg \"is there a dog?\" --yes-no
+  blip2 answer photo.jpg \"where is this?\" --one-of \"at the beach,in a city\"
+  blip2 answer photo.jpg --prompt \"Question: what is this? Answer:\" --beams 5
+  blip2 answer frames/ \"what is happening?\" --model models/instructblipvideo-vicuna-7b";
+
+pub(crate) const CAPTION: &str = "\
+Examples:
+  blip2 caption photo.jpg --model models/blip2-opt-2.7b
+  blip2 caption photo.jpg --prompt \"a photo of\" --beams 5
+  blip2 caption photos/ 'more/*.png' --batch 16 > captions.jsonl";
+
+pub(crate) const MATCH: &str = "\
+Examples:
+  blip2 match photo.jpg \"a dog on the beach\" --model models/blip2-itm-vit-g
+  blip2 match photo.jpg \"a dog\" \"a cat\" --json --model models/blip2-itm-vit-g";
+
+pub(crate) const INDEX: &str = "\
+Examples:
+  blip2 index add photos.idx photos/ --model models/blip2-itm-vit-g
+  blip2 index search photos.idx \"a dog on the beach\" --model models/blip2-itm-vit-g
+  blip2 index search photos.idx --image photo.jpg --sheet found.png --model models/blip2-itm-vit-g
+  blip2 index list photos.idx
+  blip2 index remove photos.idx photos/beach.jpg";
+
+pub(crate) const INSPECT: &str = "\
+Examples:
+  blip2 inspect models/blip2-opt-2.7b
+  blip2 inspect models/blip2-opt-2.7b --json";
+
+pub(crate) const PACK: &str = "\
+Examples:
+  blip2 pack models/blip2-opt-2.7b --precision int8 -o blip2-opt-2.7b.int8.safetensors
+  blip2 answer photo.jpg \"what is this?\" --model blip2-opt-2.7b.int8.safetensors";
+
+pub(crate) const CONVERT: &str = "\
+Examples:
+  blip2 convert blip2_pretrained.pth --arch blip2 --tokenizer models/bert-base-uncased \\
+      --vision eva_vit_g.pth -o models/blip2-itm
+  blip2 convert caption_coco_opt2.7b.pth --arch blip2_opt --language-model models/opt-2.7b \\
+      --vision eva_vit_g.pth -o models/blip2-opt-2.7b-coco";
+
+pub(crate) const VERIFY: &str = "\
+Examples:
+  blip2 verify fixtures/blip2_opt
+  blip2 verify fixtures/blip2_opt --precision int8
+  blip2 verify fixtures --device wgpu";
+
+pub(crate) const TRAIN: &str = "\
+Examples:
+  blip2 train > config.toml
+  blip2 train config.toml --dry-run
+  blip2 train config.toml";
+
+pub(crate) const EVAL: &str = "\
+Examples:
+  blip2 eval config.toml
+  blip2 eval config.toml --model out/model --answers answers.jsonl";
+
+pub(crate) const BENCH: &str = "\
+Examples:
+  blip2 bench --preset blip2-opt-2.7b --precision bf16
+  blip2 bench models/blip2-opt-2.7b --batch 8 --json
+  blip2 bench --preset blip2-flan-t5-xl --scaling plots/";

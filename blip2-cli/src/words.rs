@@ -1,0 +1,282 @@
+//! The library's errors in the program's words.
+//!
+//! The library speaks to those who write programs, of its types and settings. Where a message does,
+//! it is said here in commands and options, by the error's type and variant; every other message is
+//! the library's own.
+
+use std::error::Error;
+
+use blip2_core::{
+    Blip2Error, ModelKind,
+    generate::GenerateError,
+    memory::{Fit, NotEnoughMemory},
+    photo_index::IndexError,
+    preprocessing::ImageError,
+    video::VideoError,
+};
+use blip2_io::{IoError, dataset::DatasetError};
+use blip2_train::TrainError;
+use blip2_verify::VerifyError;
+
+/// What went wrong, with all its causes.
+pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
+    translated(error).unwrap_or_else(|| with_causes(error))
+}
+
+/// A message and those of its causes that it does not say itself.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // A transparent error repeats its cause.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// The message of an error that has one of the program's own.
+fn translated(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref() {
+        return of_blip2(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return of_folder(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return of_picture(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return of_video(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return of_generation(error);
+    }
+    of_wrapped(error)
+}
+
+/// What an error of another crate wraps.
+fn of_wrapped(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(TrainError::Model(refusal) | TrainError::Data(refusal)) = error.downcast_ref() {
+        return translated(refusal.get_ref());
+    }
+    match error.downcast_ref() {
+        Some(IndexError::Model(error)) => return of_blip2(error),
+        Some(IndexError::Io(error)) => return of_folder(error),
+        _ => {}
+    }
+    if let Some(VerifyError::Model(error)) = error.downcast_ref() {
+        return of_blip2(error);
+    }
+    match error.downcast_ref() {
+        Some(DatasetError::Image(error)) => of_picture(error),
+        _ => None,
+    }
+}
+
+fn of_blip2(error: &Blip2Error) -> Option<String> {
+    Some(match error {
+        Blip2Error::Io(error) => return of_folder(error),
+        Blip2Error::Image(error) => return of_picture(error),
+        Blip2Error::Video(error) => return of_video(error),
+        Blip2Error::Generate(error) => return of_generation(error),
+        Blip2Error::Memory(error) => of_memory(error),
+        Blip2Error::Item { index, source } => {
+            format!("item {index} of the batch: {}", of_blip2(source)?)
+        }
+        Blip2Error::EmptyQuestion => "the question is empty; ask something, describe the picture \
+             with `blip2 caption`, or give a --prompt"
+            .into(),
+        Blip2Error::SpecialToken { token, .. } => format!(
+            "the question contains the special token `{token}`, which would not be read as text; \
+             leave it out, or give it in a --prompt if you mean it"
+        ),
+        Blip2Error::Frames {
+            found, expected, ..
+        } => frames(*found, *expected),
+        Blip2Error::Setting {
+            setting,
+            member,
+            reason,
+            ..
+        } => format!(
+            "{} is not for a {member}: {reason}; leave it out",
+            option(setting).unwrap_or(setting)
+        ),
+        Blip2Error::WrongModel { path, found, .. } => {
+            format!("{}: {}", path.display(), other_model(*found))
+        }
+        Blip2Error::Holes { tensors } => {
+            let (count, first) = (tensors.len(), tensors.first().map_or("", String::as_str));
+            format!("the model has no numbers for {count} of its tensors, the first is {first}")
+        }
+        _ => return None,
+    })
+}
+
+fn of_folder(error: &IoError) -> Option<String> {
+    Some(match error {
+        IoError::Image(error) => return of_picture(error),
+        IoError::Kind { path, found, .. } => {
+            format!("{}: {}", path.display(), other_model(*found))
+        }
+        IoError::LavisNeeds {
+            path,
+            reason,
+            setting,
+            what,
+            ..
+        } => {
+            let setting = option(setting).unwrap_or(setting);
+            format!("{}: {reason}; give {setting}, {what}", path.display())
+        }
+        _ => return None,
+    })
+}
+
+fn of_picture(error: &ImageError) -> Option<String> {
+    Some(match error {
+        ImageError::File { path, source } => {
+            format!("{}: {}", path.display(), of_picture(source)?)
+        }
+        ImageError::Limit {
+            what, found, limit, ..
+        } => {
+            format!("the picture's {what} is {found}, over the limit of {limit}; make it smaller")
+        }
+        ImageError::Animated { format } => {
+            format!("the picture is an animated {format}; save one frame of it")
+        }
+        _ => return None,
+    })
+}
+
+fn of_video(error: &VideoError) -> Option<String> {
+    Some(match error {
+        VideoError::File { path, source } => {
+            format!("{}: {}", path.display(), of_video(source)?)
+        }
+        VideoError::Frame(error) => return of_picture(error),
+        VideoError::Limit { what, limit, .. } => {
+            format!("the video has more than {limit} {what}; give a shorter or smaller one")
+        }
+        _ => return None,
+    })
+}
+
+fn of_generation(error: &GenerateError) -> Option<String> {
+    Some(match error {
+        GenerateError::InvalidArgument {
+            argument,
+            value,
+            reason,
+        } => {
+            let reason = match *argument {
+                "temperature" => "must be above 0 and finite; without --sample there is none",
+                _ => reason,
+            };
+            format!("{} {value}: {reason}", option(argument)?)
+        }
+        GenerateError::BadScores { value, .. } => format!(
+            "a token's score became {value}: --repetition-penalty or --temperature is too extreme"
+        ),
+        GenerateError::NoAllowedToken { step, .. } => format!(
+            "no token is allowed after {step} generated ones; raise --no-repeat-ngram, or leave it \
+             out"
+        ),
+        GenerateError::Session(source) => {
+            format!("the language model failed: {}", words(&**source))
+        }
+        _ => return None,
+    })
+}
+
+fn of_memory(error: &NotEnoughMemory) -> String {
+    let amount = |bytes: u64| format!("{:.2} GB ({bytes} bytes)", bytes as f64 / 1e9);
+    let fits = error.fits.iter().filter_map(|fit| match fit {
+        Fit::Precision(precision) => Some(format!("--precision {precision}")),
+        Fit::Batch(batch) => Some(format!("--batch {batch}")),
+        Fit::Beams(beams) => Some(format!("--beams {beams}")),
+        _ => None,
+    });
+    let fits: Vec<String> = fits.collect();
+    let remedy = match fits.is_empty() {
+        true => "no other precision or batch would fit: use a smaller model or picture".into(),
+        false => format!("what would fit: {}", fits.join(", or ")),
+    };
+    format!(
+        "{} of memory would be needed, where {} are allowed; {remedy}; or raise --memory-limit",
+        amount(error.predicted),
+        amount(error.allowed)
+    )
+}
+
+fn frames(found: Option<usize>, expected: usize) -> String {
+    match (found, expected) {
+        (Some(found), 1) => format!(
+            "the model looks at single pictures, and was given a video of {found} frames; give it \
+             one of them"
+        ),
+        (Some(found), _) => format!(
+            "the model looks at {expected} frames of a video, and was given {found}; give a longer \
+             video"
+        ),
+        (None, _) => format!(
+            "the model looks at {expected} frames of a video, and was given a picture; give a \
+             folder of frames, or an animated GIF, PNG or WebP"
+        ),
+    }
+}
+
+/// What a folder holds that a command has no use for, and which command has.
+fn other_model(found: ModelKind) -> String {
+    let remedy = match commands(found) {
+        Some(commands) => format!("use {commands}"),
+        None => "no command runs it alone; `blip2 inspect` shows what it holds".into(),
+    };
+    let abilities = found.describe();
+    format!("the checkpoint is a {found}, which can {abilities}; {remedy}")
+}
+
+/// The commands that run a member of the family.
+pub(crate) fn commands(kind: ModelKind) -> Option<&'static str> {
+    match kind {
+        ModelKind::Blip2 | ModelKind::InstructBlip | ModelKind::InstructBlipVideo => {
+            Some("`blip2 answer` or `blip2 caption`")
+        }
+        ModelKind::Blip2Retrieval => Some("`blip2 match` or `blip2 index`"),
+        ModelKind::BlipCaption => Some("`blip2 caption`"),
+        ModelKind::BlipAnswer => Some("`blip2 answer`"),
+        ModelKind::BlipRetrieval => Some("`blip2 match`"),
+        _ => None,
+    }
+}
+
+/// The option that gives a setting or an argument of the library.
+fn option(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "template" => "--template",
+        "image_size" => "--image-size",
+        "memory_limit" => "--memory-limit",
+        "precision" => "--precision",
+        "vision" => "--vision",
+        "language_model" => "--language-model",
+        "tokenizer" => "--tokenizer",
+        "config" => "--config",
+        "max_new_tokens" => "--max-new-tokens",
+        "min_new_tokens" => "--min-new-tokens",
+        "num_beams" => "--beams",
+        "length_penalty" => "--length-penalty",
+        "repetition_penalty" => "--repetition-penalty",
+        "no_repeat_ngram_size" => "--no-repeat-ngram",
+        "temperature" => "--temperature",
+        "top_k" => "--top-k",
+        "top_p" => "--top-p",
+        "stop_strings" => "--stop",
+        _ => return None,
+    })
+}

@@ -1,0 +1,75 @@
+//! How a folder is verified.
+
+use blip2_core::{Blip2Error, Device, Precision, PrecisionPlan, device_by_name};
+
+use crate::golden::Tolerance;
+
+/// How to verify.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    pub(crate) device: Device,
+    pub(crate) tolerance: f64,
+    pub(crate) scores: f64,
+    pub(crate) precision: PrecisionPlan,
+}
+
+impl VerifyOptions {
+    /// Verifies on `device` in `f32`, within 1e-4: see [`tolerance`](Self::tolerance).
+    pub fn new(device: Device) -> Self {
+        Self {
+            device,
+            tolerance: 1e-4,
+            scores: 1e-3,
+            precision: Precision::F32.into(),
+        }
+    }
+
+    /// Verifies on the device of this name, with the tolerances that it is held to: 1e-4 on CPUs
+    /// and 1e-3 on GPUs, whose sums run in another order; and for beam scores 1e-3 on `flex`, the
+    /// default device, and 1e-2 on all others.
+    ///
+    /// # Errors
+    ///
+    /// As [`device_by_name`].
+    pub fn on(device: &str) -> Result<Self, Blip2Error> {
+        let options = Self::new(device_by_name(device)?);
+        Ok(match device {
+            "flex" => options,
+            "ndarray" => options.scores(1e-2),
+            _ => options.tolerance(1e-3).scores(1e-2),
+        })
+    }
+
+    /// How far a beam's score may be from the golden, absolutely. Default 1e-3.
+    #[must_use]
+    pub fn scores(mut self, bound: f64) -> Self {
+        self.scores = bound;
+        self
+    }
+
+    /// A stage passes if its largest absolute difference is at most `base × max(1, largest
+    /// absolute value of the golden / 10)`; where the golden's own error against 64-bit floats is
+    /// known, the base is at least four times that.
+    #[must_use]
+    pub fn tolerance(mut self, base: f64) -> Self {
+        self.tolerance = base;
+        self
+    }
+
+    /// Holds the model's matrices in this precision. The goldens are of `f32`: in a precision that
+    /// rounds, how far each stage is from them is reported, not judged.
+    #[must_use]
+    pub fn precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
+        self.precision = precision.into();
+        self
+    }
+
+    pub(crate) fn rounds(&self) -> bool {
+        let exact = |precision| matches!(precision, Precision::F32 | Precision::AsStored);
+        !exact(self.precision.vision) || !exact(self.precision.language_model)
+    }
+
+    pub(crate) fn base(&self) -> Tolerance {
+        Tolerance(self.tolerance)
+    }
+}
