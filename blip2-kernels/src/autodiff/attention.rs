@@ -12,7 +12,7 @@ use super::{
 };
 use crate::kernel::{
     buffers::Floats,
-    isa::{Isa, LANES, strided::View, vectorized},
+    isa::{Isa, LANES, vectorized, view::View},
     math,
     product::output::Output,
     threads,

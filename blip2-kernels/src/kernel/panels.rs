@@ -1,6 +1,6 @@
 //! A packed matrix as the tiles read it.
 
-use super::isa::tile::{PANEL, TileKind};
+use super::isa::tile_kind::{PANEL, TileKind};
 
 /// The bytes of a matrix `[outputs, inputs]` in panels of 32 outputs, and how they are multiplied.
 ///

@@ -1,12 +1,7 @@
-//! What attention is computed of, and by whom.
+//! What attention is computed of.
 
 use burn::tensor::Tensor;
 
-#[cfg(feature = "flex")]
-use super::cpu;
-use super::{burn_ops, first_served};
-#[cfg(feature = "autodiff")]
-use crate::autodiff;
 #[cfg(feature = "flex")]
 use crate::kernel::cache::SharedCache;
 
@@ -167,43 +162,5 @@ impl<'a> DotProductAttention<'a> {
     pub fn with_map(mut self, keep: bool) -> Self {
         self.keeps_map = keep;
         self
-    }
-
-    /// Computes it.
-    pub fn forward(self) -> Attended {
-        if !self.keeps_map
-            && let Some(output) = self.fused()
-        {
-            return Attended { output, map: None };
-        }
-        burn_ops::attention(self)
-    }
-
-    /// The result by a kernel that holds no map.
-    fn fused(&self) -> Option<Tensor<4>> {
-        first_served! {
-            "flex" => cpu::attention(self).map(Some),
-            "autodiff" => self.recorded().map(Some),
-            else None
-        }
-    }
-
-    /// The result by an operation that records its gradient.
-    #[cfg(feature = "autodiff")]
-    fn recorded(&self) -> Option<Tensor<4>> {
-        let (scale, bias) = (self.scale, self.bias.as_ref());
-        match &self.operands {
-            Operands::Apart { q, k, v } => autodiff::attention(q, k, v, None, scale, bias),
-            Operands::Sources { q, k, v, sources } => {
-                autodiff::attention(q, k, v, Some(sources), scale, bias)
-            }
-            Operands::Joint(qkv) if bias.is_none() => autodiff::joint_attention(qkv, scale),
-            Operands::Shared { q, cache } => {
-                let (k, v) = cache.tensors();
-                let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
-                autodiff::attention(q, &k, &v, None, scale, bias)
-            }
-            Operands::Joint(_) | Operands::Nothing { .. } => None,
-        }
     }
 }

@@ -22,6 +22,11 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 
+use attention::{Attended, DotProductAttention};
+
+#[cfg(feature = "autodiff")]
+use attention::Operands;
+
 #[cfg(feature = "autodiff")]
 use crate::autodiff;
 use crate::{
@@ -51,7 +56,6 @@ macro_rules! first_served {
         $otherwise
     }};
 }
-use first_served;
 
 /// Whether matrices on `device` are held packed, for kernels.
 pub fn packs(device: &Device) -> bool {
@@ -189,5 +193,45 @@ fn is_tracked<const D: usize>(tensor: &Tensor<D>) -> bool {
     {
         let _ = tensor;
         false
+    }
+}
+
+impl DotProductAttention<'_> {
+    /// Computes it.
+    pub fn forward(self) -> Attended {
+        if !self.keeps_map
+            && let Some(output) = self.fused()
+        {
+            return Attended { output, map: None };
+        }
+        burn_ops::attention(self)
+    }
+
+    /// The result by a kernel that holds no map.
+    fn fused(&self) -> Option<Tensor<4>> {
+        first_served! {
+            "flex" => cpu::attention(self).map(Some),
+            "autodiff" => self.recorded().map(Some),
+            else None
+        }
+    }
+
+    /// The result by an operation that records its gradient.
+    #[cfg(feature = "autodiff")]
+    fn recorded(&self) -> Option<Tensor<4>> {
+        let (scale, bias) = (self.scale, self.bias.as_ref());
+        match &self.operands {
+            Operands::Apart { q, k, v } => autodiff::attention(q, k, v, None, scale, bias),
+            Operands::Sources { q, k, v, sources } => {
+                autodiff::attention(q, k, v, Some(sources), scale, bias)
+            }
+            Operands::Joint(qkv) if bias.is_none() => autodiff::joint_attention(qkv, scale),
+            Operands::Shared { q, cache } => {
+                let (k, v) = cache.tensors();
+                let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
+                autodiff::attention(q, &k, &v, None, scale, bias)
+            }
+            Operands::Joint(_) | Operands::Nothing { .. } => None,
+        }
     }
 }

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use self::rows::{KeyRows, View};
 use crate::kernel::{
     isa::{
-        Isa, LANES,
-        tile::{self, NO_SUMS, PANEL, TILE_ROWS, TileKind},
+        Isa, LANES, tile,
+        tile_kind::{NO_SUMS, PANEL, TILE_ROWS, TileKind},
         vectorized,
     },
     math,

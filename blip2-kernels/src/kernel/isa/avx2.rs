@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::tile::{PANEL, Sums, TileKind};
+use super::tile_kind::{PANEL, Sums, TileKind};
 
 /// Outputs of a kernel: two of the four vectors of a panel, or for integers a quarter. There are 16
 /// registers, half as many as with AVX-512, of half the width: 4 rows × 2 vectors of sums leave room

@@ -4,10 +4,10 @@
 use std::arch::x86_64::*;
 
 #[cfg(feature = "autodiff")]
-use super::strided::{Parts, Place};
+use super::view::{Parts, Place};
 use super::{
     Isa,
-    tile::{PANEL, Sums, TileKind},
+    tile_kind::{PANEL, Sums, TileKind},
 };
 
 /// Calls `$tile::<ROWS>` for the number of rows: with a constant number the compiler keeps all sums in

@@ -11,6 +11,9 @@ mod portable;
 #[cfg(feature = "autodiff")]
 pub(crate) mod strided;
 pub(crate) mod tile;
+pub(crate) mod tile_kind;
+#[cfg(feature = "autodiff")]
+pub(crate) mod view;
 
 use std::{fmt, sync::OnceLock};
 

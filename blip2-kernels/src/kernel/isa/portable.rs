@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::tile::{PANEL, Sums, TileKind};
+use super::tile_kind::{PANEL, Sums, TileKind};
 
 pub(super) fn tile(kind: TileKind, rows: usize, input: &[u32], panel: &[u8], sums: &mut Sums) {
     let sums = &mut sums[..rows * PANEL];

@@ -2,53 +2,10 @@
 
 use super::{
     Isa,
-    tile::{NO_SUMS, PANEL, TILE_ROWS, TileKind, tile},
+    tile::tile,
+    tile_kind::{NO_SUMS, PANEL, TILE_ROWS, TileKind},
+    view::{Parts, Place, View},
 };
-
-/// A matrix as it lies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub(crate) data: &'a [f32],
-    /// From row to row, and from column to column.
-    pub(crate) strides: [usize; 2],
-}
-
-impl<'a> View<'a> {
-    /// A matrix whose rows of `width` follow one another.
-    pub(crate) fn rows(data: &'a [f32], width: usize) -> Self {
-        Self {
-            data,
-            strides: [width, 1],
-        }
-    }
-
-    /// The matrix transposed.
-    pub(crate) fn transposed(self) -> Self {
-        let [down, along] = self.strides;
-        Self {
-            strides: [along, down],
-            ..self
-        }
-    }
-
-    /// Whether it has that number of rows and columns.
-    fn holds(&self, [rows, columns]: [usize; 2]) -> bool {
-        let [down, along] = self.strides;
-        rows == 0 || columns == 0 || self.data.len() > (rows - 1) * down + (columns - 1) * along
-    }
-
-    fn from(&self, row: usize, column: usize) -> &'a [f32] {
-        let [down, along] = self.strides;
-        &self.data[row * down + column * along..]
-    }
-}
-
-/// Where a product goes: rows of contiguous numbers, `stride` apart.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) start: *mut f32,
-    pub(crate) stride: usize,
-}
 
 /// `c = a · b`, or with `add` `c += a · b`, of `a` `[rows, inner]` and `b` `[inner, columns]`, whose
 /// columns lie together. Each element is summed in the order of `inner`, whatever the rest.
@@ -107,14 +64,6 @@ pub(crate) unsafe fn multiply(
             unsafe { store(&sums, [count, width], c, add) };
         }
     }
-}
-
-/// A tile's operands.
-pub(super) struct Parts<'a> {
-    pub(super) a: View<'a>,
-    pub(super) b: View<'a>,
-    /// At most 12 rows, what is summed over, and at most 32 columns.
-    pub(super) dims: [usize; 3],
 }
 
 impl Parts<'_> {

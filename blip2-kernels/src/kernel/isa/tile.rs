@@ -1,115 +1,13 @@
-//! The inner loops of matrix products: a tile of a few input rows times one panel of a matrix.
-//!
-//! A tile is where all the arithmetic is. Its input rows are interleaved, so that one pass reads
-//! both operands from front to back:
-//!
-//! | kind | a step of `k` | a step of the input, for each row | a step of the panel |
-//! |---|---|---|---|
-//! | [`F32`](TileKind::F32) | 1 | an `f32` | 32 × `f32` |
-//! | [`F32Wide`](TileKind::F32Wide) | 1 | an `f32` | 32 × `f32` |
-//! | [`F16`](TileKind::F16) | 1 | an `f32` | 32 × `f16` |
-//! | [`Bf16`](TileKind::Bf16) | 2 | two `f32`, a row of words each | 32 × 2 × `bf16` |
-//! | [`Bf16Dot`](TileKind::Bf16Dot) | 2 | two `bf16` | 32 × 2 × `bf16` |
-//! | [`Int8`](TileKind::Int8) | 4 | four `u8` | 32 × 4 × `i8` |
-//! | [`Int4`](TileKind::Int4) | 32 | eight words of four `u8`, then a sum | see [`packed`](crate::matrix::packed) |
+//! The inner loops of matrix products: a tile of a few input rows times one panel of a matrix. All the
+//! arithmetic of a product is in its tiles; how their operands lie is in [`TileKind`].
 
-use std::ops::{Deref, DerefMut};
-
-use super::{Isa, portable, vectorized};
+use super::{
+    Isa, portable,
+    tile_kind::{PANEL, Sums, TILE_ROWS, TileKind},
+    vectorized,
+};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
-
-/// Outputs in a panel.
-pub(crate) const PANEL: usize = 32;
-
-/// The most rows in a tile: 12 × 32 sums fill 24 of the 32 registers of AVX-512.
-pub(crate) const TILE_ROWS: usize = 12;
-
-/// What starts with a line of the cache: a vector that is stored across two lines and loaded again
-/// soon has to wait for both.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(crate) struct Aligned<T>(pub(crate) T);
-
-impl<T> Deref for Aligned<T> {
-    type Target = T;
-
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T> DerefMut for Aligned<T> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.0
-    }
-}
-
-/// The sums of a tile, `[row][output]`. Sums of [`TileKind::Int8`] are the bits of an `i32`.
-pub(crate) type Sums = Aligned<[f32; TILE_ROWS * PANEL]>;
-
-/// Sums before the first tile.
-pub(crate) const NO_SUMS: Sums = Aligned([0.0; TILE_ROWS * PANEL]);
-
-/// What a tile multiplies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TileKind {
-    F32,
-    /// As `F32`, summed in 64 bits.
-    F32Wide,
-    F16,
-    Bf16,
-    Bf16Dot,
-    Int8,
-    Int4,
-}
-
-impl TileKind {
-    /// How many inputs a step takes.
-    pub(crate) fn step(self) -> usize {
-        match self {
-            Self::F32 | Self::F32Wide | Self::F16 => 1,
-            Self::Bf16 | Self::Bf16Dot => 2,
-            Self::Int8 => 4,
-            Self::Int4 => 32,
-        }
-    }
-
-    /// How many words of input a step takes for each row.
-    pub(crate) fn words(self) -> usize {
-        match self {
-            Self::F32 | Self::F32Wide | Self::F16 | Self::Bf16Dot | Self::Int8 => 1,
-            Self::Bf16 => 2,
-            Self::Int4 => 9,
-        }
-    }
-
-    /// How many bytes of a panel a step takes.
-    pub(crate) fn bytes(self) -> usize {
-        match self {
-            Self::F32 | Self::F32Wide | Self::Bf16 | Self::Bf16Dot | Self::Int8 => 4 * PANEL,
-            Self::F16 => 2 * PANEL,
-            Self::Int4 => 18 * PANEL,
-        }
-    }
-
-    /// How many bytes the steps of `inputs` take in a panel.
-    pub(crate) fn steps_bytes(self, inputs: usize) -> usize {
-        inputs.div_ceil(self.step()) * self.bytes()
-    }
-
-    /// How many bytes a panel takes: its steps, and the scales and sums that stand behind them.
-    pub(crate) fn panel_bytes(self, inputs: usize) -> usize {
-        let behind = match self {
-            Self::F32 | Self::F32Wide | Self::F16 | Self::Bf16 | Self::Bf16Dot => 0,
-            Self::Int8 => 8 * PANEL,
-            Self::Int4 => 4 * PANEL,
-        };
-        self.steps_bytes(inputs) + behind
-    }
-}
 
 /// `sums[row][output] = Σ input[row] · panel[output]` over all steps of `panel`.
 ///

@@ -8,7 +8,7 @@ use super::{
 use crate::kernel::{
     activation::{Activation, multiply_by_derivative},
     buffers::Floats,
-    isa::{Isa, strided::View, vectorized},
+    isa::{Isa, vectorized, view::View},
     threads,
 };
 

@@ -5,7 +5,7 @@ use super::{input::Range, output::Output};
 use crate::kernel::{
     activation::Activation,
     isa::{
-        tile::{Aligned, PANEL, TileKind},
+        tile_kind::{Aligned, PANEL, TileKind},
         vectorized,
     },
 };

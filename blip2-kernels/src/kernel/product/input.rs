@@ -2,7 +2,7 @@
 
 use crate::kernel::isa::{
     Isa, LANES,
-    tile::{TILE_ROWS, TileKind},
+    tile_kind::{TILE_ROWS, TileKind},
     vectorized,
 };
 use crate::kernel::{math, threads};

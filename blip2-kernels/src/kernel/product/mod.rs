@@ -27,8 +27,8 @@ use self::{
 };
 use super::{
     isa::{
-        Isa, prefetch,
-        tile::{self, NO_SUMS, PANEL, Sums, TILE_ROWS},
+        Isa, prefetch, tile,
+        tile_kind::{NO_SUMS, PANEL, Sums, TILE_ROWS},
     },
     panels::Panels,
     threads,

@@ -2,11 +2,11 @@
 
 use std::{marker::PhantomData, mem::MaybeUninit};
 
-use crate::kernel::isa::tile::{Aligned, PANEL};
+use crate::kernel::isa::tile_kind::{Aligned, PANEL};
 #[cfg(feature = "autodiff")]
 use crate::kernel::isa::{
-    Isa,
-    strided::{self, Place, View},
+    Isa, strided,
+    view::{Place, View},
 };
 
 /// The result, of which each thread writes rows or columns of its own.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::kernel::{
     buffers::Floats,
-    isa::{Isa, strided::View, tile::PANEL},
+    isa::{Isa, tile_kind::PANEL, view::View},
     panels::Panels,
     threads,
 };

@@ -1,7 +1,7 @@
 //! Matrices of `f32` that are packed for a product or two, as those of a training step are.
 
 use crate::kernel::{
-    isa::tile::{PANEL, TileKind},
+    isa::tile_kind::{PANEL, TileKind},
     panels::Panels,
     threads,
 };

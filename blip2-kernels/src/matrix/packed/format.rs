@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::kernel::isa::tile::{PANEL, TileKind};
+use crate::kernel::isa::tile_kind::{PANEL, TileKind};
 
 /// The number format of a [`PackedMatrix`](super::PackedMatrix), which also decides how it is
 /// multiplied.

@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc};
 
 pub use format::{PackedFormat, UnknownPackedFormat};
 
-use crate::kernel::{isa::tile::TileKind, panels::Panels};
+use crate::kernel::{isa::tile_kind::TileKind, panels::Panels};
 
 /// A matrix `[outputs, inputs]` in the layout and number format of the kernels: in panels of 32
 /// outputs. Cloning shares the bytes.

@@ -8,7 +8,7 @@ use super::{
     PackedFormat, PackedMatrix, memory,
     quantize::{self, GROUP},
 };
-use crate::kernel::isa::{Isa, tile::PANEL};
+use crate::kernel::isa::{Isa, tile_kind::PANEL};
 
 impl PackedMatrix {
     /// Packs a matrix `[outputs, inputs]` of `f32`, `f16` or `bf16`; `None` for other data.

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use super::{PackedFormat, PackedMatrix};
-use crate::kernel::isa::tile::PANEL;
+use crate::kernel::isa::tile_kind::PANEL;
 
 impl PackedMatrix {
     /// Writes the weights of `output` as floats to `row`.
