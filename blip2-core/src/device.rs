@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// The names that [`device_by_name`] knows in this build.
 pub fn device_names() -> Vec<&'static str> {

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Blip2Error,
+    error::Blip2Error,
     model::{ProjectedImages, ProjectedTexts},
 };
 

@@ -16,7 +16,8 @@ use blip2_vision::{ClipVisionModel, ClipVisionModelWithProjection};
 use burn::tensor::Device;
 
 use crate::{
-    Blip2Error, PrecisionPlan, default_device,
+    device::default_device,
+    error::Blip2Error,
     family::ANSWERING,
     load::{IGNORABLE, IGNORABLE_BESIDE_RETRIEVAL, IGNORABLE_OF_ANSWERING},
     memory::{MemoryPlan, Workload, belongs},
@@ -25,6 +26,7 @@ use crate::{
         Blip2VisionModelWithProjection, BlipForConditionalGeneration, BlipForImageTextRetrieval,
         BlipForQuestionAnswering,
     },
+    precision::PrecisionPlan,
 };
 
 /// A part of the model and its size.

@@ -136,7 +136,6 @@ pub use blip2_io::{
 pub use blip2_kernels::{Precision, Weights};
 pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::{self, tensor::Device};
-pub(crate) use device::default_device;
 pub use device::{device_by_name, device_names};
 pub use door::opened_with;
 pub use embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding};

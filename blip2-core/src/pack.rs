@@ -6,8 +6,8 @@ use blip2_io::{CheckpointFolder, IoError, checkpoint::WeightPlan};
 use blip2_kernels::Weights;
 
 use crate::{
-    Blip2Error, PrecisionPlan, default_device, family, load::IGNORABLE_OF_ANSWERING,
-    model::Blip2ForConditionalGeneration,
+    device::default_device, error::Blip2Error, family, load::IGNORABLE_OF_ANSWERING,
+    model::Blip2ForConditionalGeneration, precision::PrecisionPlan,
 };
 
 /// Writes the checkpoint in `folder` to one file at `path`, its matrices in `precision` and laid out

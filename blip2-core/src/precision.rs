@@ -5,7 +5,7 @@ use std::fmt;
 use blip2_kernels::{Precision, setters};
 use burn::tensor::Device;
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// The precisions that a model's two large parts are held in.
 ///

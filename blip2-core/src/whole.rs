@@ -5,7 +5,7 @@ use burn::{
     tensor::{Bool, Int, Tensor},
 };
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// The model, if every parameter of it has its numbers.
 ///

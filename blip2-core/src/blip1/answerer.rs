@@ -11,11 +11,15 @@ use super::{
     see::Sight,
 };
 use crate::{
-    Answer, Blip2Error, Options, Picture, Template, Timings,
+    error::Blip2Error,
     load::{Loaded, Part, member},
     model::BlipForQuestionAnswering,
-    text::{DigitToken, PromptRows},
-    verbs::{Answers, Started, TOGETHER, Timed, Writer, answering, decode, go_on, looking, stage},
+    picture::Picture,
+    text::{DigitToken, PromptRows, Template},
+    verbs::{
+        Answer, Answers, Options, Started, TOGETHER, Timed, Timings, Writer, answering, decode,
+        go_on, looking, stage,
+    },
 };
 
 /// A loaded BLIP-1 that answers questions about pictures (`BlipForQuestionAnswering`). A handle, as

@@ -10,11 +10,15 @@ use super::{
     see::Sight,
 };
 use crate::{
-    Answer, Blip2Error, Options, Picture, Timings,
+    error::Blip2Error,
     load::{Loaded, Part, member},
     model::BlipForConditionalGeneration,
+    picture::Picture,
     text::PromptRows,
-    verbs::{Describes, Started, Timed, Writer, decode, describing, go_on, looking},
+    verbs::{
+        Answer, Describes, Options, Started, Timed, Timings, Writer, decode, describing, go_on,
+        looking,
+    },
 };
 
 /// A loaded BLIP-1 that describes pictures (`BlipForConditionalGeneration`). A handle, as

@@ -9,7 +9,10 @@ use blip2_lm::{
     generate::{CancelToken, GenerateError, Generator, NextTokens, Position, TokenConstraint},
 };
 
-use crate::{Answer, Blip2Error, Options, verbs::or_stopped};
+use crate::{
+    error::Blip2Error,
+    verbs::{Answer, Options, or_stopped},
+};
 
 /// Prompts in groups of one length.
 pub struct Grouped {

@@ -11,9 +11,10 @@ use blip2_lm::generate::GenerationConfig;
 
 use super::{BlipAnswerer, BlipCaptioner, BlipRetrieval};
 use crate::{
-    Blip2Error, PrecisionPlan,
+    error::Blip2Error,
     load::{IGNORABLE, Load, Loaded, Opened, Pictures, Settings, Takes},
     model::{BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering},
+    precision::PrecisionPlan,
     text::BlipTexts,
 };
 

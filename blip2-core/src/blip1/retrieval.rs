@@ -8,10 +8,11 @@ use burn::tensor::Tensor;
 
 use super::see::Sight;
 use crate::{
-    Blip2Error, ImageEmbedding, MatchScore, Picture, TextEmbedding,
-    embedding::numbers,
+    embedding::{ImageEmbedding, MatchScore, TextEmbedding, numbers},
+    error::Blip2Error,
     load::{Loaded, member},
     model::BlipForImageTextRetrieval,
+    picture::Picture,
     text::PromptRows,
     verbs::{Compares, comparing, embedding_images, embedding_texts},
 };

@@ -6,7 +6,12 @@ use blip2_lm::generate::CancelToken;
 use blip2_vision::VisionModel;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::{Blip2Error, Picture, Timings, load::Pictures, verbs::stage};
+use crate::{
+    error::Blip2Error,
+    load::Pictures,
+    picture::Picture,
+    verbs::{Timings, stage},
+};
 
 /// Encoded pictures, `[batch, patches + 1, vision_hidden]`.
 #[derive(Clone)]

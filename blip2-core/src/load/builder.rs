@@ -7,7 +7,10 @@ use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
 
 use super::{Load, LoadProgress, Loaded, Member, Settings, progress::Listener, source::Source};
-use crate::{Blip2Error, PrecisionPlan, default_device, text::Template, whole::whole};
+use crate::{
+    device::default_device, error::Blip2Error, precision::PrecisionPlan, text::Template,
+    whole::whole,
+};
 
 /// Settings of a model of any member of the family, and loading it; made by its type's `builder`.
 ///

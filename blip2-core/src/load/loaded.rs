@@ -16,18 +16,18 @@ macro_rules! member {
             /// of the family.
             pub fn from_pretrained(
                 folder: impl AsRef<std::path::Path>,
-            ) -> Result<Self, crate::Blip2Error> {
+            ) -> Result<Self, crate::error::Blip2Error> {
                 Self::builder(folder).load()
             }
 
             /// Loads a checkpoint folder with other than the default settings.
-            pub fn builder(folder: impl AsRef<std::path::Path>) -> crate::Builder<Self> {
-                crate::Builder::at(folder.as_ref())
+            pub fn builder(folder: impl AsRef<std::path::Path>) -> crate::load::Builder<Self> {
+                crate::load::Builder::at(folder.as_ref())
             }
 
             /// Loads a checkpoint that is open already, or that is held in memory.
-            pub fn builder_from(folder: blip2_io::CheckpointFolder) -> crate::Builder<Self> {
-                crate::Builder::of(folder)
+            pub fn builder_from(folder: blip2_io::CheckpointFolder) -> crate::load::Builder<Self> {
+                crate::load::Builder::of(folder)
             }
 
             /// The model on tensors.
@@ -46,7 +46,7 @@ macro_rules! member {
             }
 
             /// The precisions that the model's parts were asked to be held in.
-            pub fn precision(&self) -> crate::PrecisionPlan {
+            pub fn precision(&self) -> crate::precision::PrecisionPlan {
                 self.inner.precision
             }
 
@@ -74,7 +74,7 @@ macro_rules! member {
             pub fn open(
                 &self,
                 path: impl AsRef<std::path::Path>,
-            ) -> Result<image::RgbImage, crate::Blip2Error> {
+            ) -> Result<image::RgbImage, crate::error::Blip2Error> {
                 self.inner.pictures.open(path.as_ref())
             }
 
@@ -93,7 +93,7 @@ macro_rules! member {
             /// # Errors
             ///
             /// [`Blip2Error::Image`](crate::Blip2Error::Image) saying what is wrong with it.
-            pub fn decode(&self, bytes: &[u8]) -> Result<image::RgbImage, crate::Blip2Error> {
+            pub fn decode(&self, bytes: &[u8]) -> Result<image::RgbImage, crate::error::Blip2Error> {
                 self.inner.pictures.decode(bytes)
             }
         }

@@ -11,7 +11,7 @@ use super::{
     opened::{Opened, Origin},
     settings::{Settings, Takes},
 };
-use crate::{Blip2Error, PrecisionPlan};
+use crate::{error::Blip2Error, precision::PrecisionPlan};
 
 /// A type that a checkpoint is opened as: [`Blip2Pipeline`](crate::Blip2Pipeline),
 /// [`Blip2Retrieval`](crate::Blip2Retrieval), [`ImageEmbedder`](crate::ImageEmbedder),

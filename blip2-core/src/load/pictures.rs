@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 
 use super::Settings;
-use crate::{Blip2Error, Picture};
+use crate::{error::Blip2Error, picture::Picture};
 
 /// How a member reads pictures.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
 
 use super::progress::Listener;
-use crate::{Blip2Error, PrecisionPlan, text::Template};
+use crate::{error::Blip2Error, precision::PrecisionPlan, text::Template};
 
 /// The settings of every builder.
 #[derive(Clone, Default)]

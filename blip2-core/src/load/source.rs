@@ -12,7 +12,7 @@ use super::{
     settings::Settings,
     watched::{Asked, Watched},
 };
-use crate::{Blip2Error, family, whole::whole};
+use crate::{error::Blip2Error, family, whole::whole};
 
 /// Where everything comes from.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use blip2_lm::generate::CancelToken;
 use burn::tensor::TensorData;
 
 use super::{LoadProgress, progress::Listener};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// Answers as `source` does, tells how far it has come, and answers nothing once it is cancelled:
 /// what is built of it then has holes, and [`finish`](Self::finish) says so.

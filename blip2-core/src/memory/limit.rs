@@ -4,7 +4,7 @@ use blip2_kernels::Precision;
 
 use super::{MemoryPlan, MemoryPrediction, Workload, machine, plan::PROCESS};
 use crate::{
-    Blip2Error,
+    error::Blip2Error,
     fit::{Fit, NotEnoughMemory},
 };
 
@@ -100,7 +100,7 @@ fn largest(count: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Preset;
+    use crate::preset::Preset;
 
     fn limit(allowed: u64) -> MemoryLimit {
         let plan = MemoryPlan::new(&Preset::Blip2Opt2_7b.config(), Precision::F32).unwrap();

@@ -15,8 +15,10 @@ use super::{
     activations::{self, Products},
 };
 use crate::{
-    Blip2Error, PrecisionPlan, default_device,
+    device::default_device,
+    error::Blip2Error,
     model::{Blip2ForConditionalGeneration, has_tied_head},
+    precision::PrecisionPlan,
 };
 
 /// The program itself, its threads and its tokenizer.

@@ -6,7 +6,7 @@ use blip2_lm::blip_text::{BlipTextLmHeadModel, BlipTextModel, BlipTextSession};
 use blip2_vision::VisionModel;
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{Blip2Error, PrecisionPlan, whole::whole};
+use crate::{error::Blip2Error, precision::PrecisionPlan, whole::whole};
 
 /// BLIP-1 that describes pictures (`BlipForConditionalGeneration`; Li et al., 2022).
 #[derive(Module)]

@@ -4,7 +4,7 @@ use blip2_vision::VisionOptions;
 use burn::tensor::Tensor;
 
 use super::{Blip2ForConditionalGeneration, PromptRows};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// What the image encoder sees in pictures.
 #[derive(Debug, Clone)]

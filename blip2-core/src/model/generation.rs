@@ -11,7 +11,7 @@ use burn::{
 };
 
 use super::PromptRows;
-use crate::{Blip2Error, PrecisionPlan, whole::whole};
+use crate::{error::Blip2Error, precision::PrecisionPlan, whole::whole};
 
 /// BLIP-2 for captioning and visual question answering (Li et al., 2023): a ViT, a Q-Former whose
 /// query tokens gather what the picture shows, a projection, and a language model: OPT, Flan-T5 or

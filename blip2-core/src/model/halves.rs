@@ -13,7 +13,7 @@ use super::{
     PromptRows,
     embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts, unit},
 };
-use crate::{Blip2Error, whole::whole};
+use crate::{error::Blip2Error, whole::whole};
 
 /// The half that puts pictures into the space they share with texts
 /// (`Blip2VisionModelWithProjection`).

@@ -13,7 +13,7 @@ use super::{
     embeds::{EncodedImages, ProjectedImages},
     halves::mask,
 };
-use crate::{Blip2Error, whole::whole};
+use crate::{error::Blip2Error, whole::whole};
 
 /// What BLIP-2's first stage trains (`Blip2Qformer` of LAVIS; Li et al., 2023, section 3.2): the model
 /// of retrieval, which compares and matches, and a head on its Q-Former that writes texts under a

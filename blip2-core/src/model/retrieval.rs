@@ -10,7 +10,7 @@ use super::{
     embeds::{EncodedImages, EncodedTexts, ProjectedImages, ProjectedTexts},
     halves::{Blip2VisionModelWithProjection, TextHead, mask},
 };
-use crate::{Blip2Error, whole::whole};
+use crate::{error::Blip2Error, whole::whole};
 
 /// BLIP-2 for image-text retrieval (`Blip2ForImageTextRetrieval`; Li et al., 2023, section 3.2):
 /// pictures and texts are compared in a space that they share (contrast, ITC), or more closely by

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::IndexError;
-use crate::EncodedPhoto;
+use crate::embedding::EncodedPhoto;
 
 /// A picture. Its numbers are little-endian `f32`, views into a mapped file or bytes of their own.
 #[derive(Debug, Clone)]

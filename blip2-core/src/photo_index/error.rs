@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use blip2_io::IoError;
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// Why an index could not be read, changed or searched.
 #[derive(Debug, thiserror::Error)]

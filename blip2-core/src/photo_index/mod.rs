@@ -44,7 +44,7 @@ pub use error::IndexError;
 use format::{Content, Shape};
 pub use search::{Hit, SearchOptions};
 
-use crate::{Blip2Retrieval, Picture, verbs::Compares};
+use crate::{picture::Picture, retrieval::Blip2Retrieval, verbs::Compares};
 
 /// Pictures by name, each embedded and encoded by one model, in the order in which they were added.
 ///

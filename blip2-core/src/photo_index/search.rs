@@ -4,7 +4,9 @@ use blip2_kernels::setters;
 use serde::{Deserialize, Serialize};
 
 use super::{Entry, IndexError, PhotoIndex, entry::floats};
-use crate::{Blip2Error, Blip2Retrieval, ImageEmbedding, Picture};
+use crate::{
+    embedding::ImageEmbedding, error::Blip2Error, picture::Picture, retrieval::Blip2Retrieval,
+};
 
 /// A picture that was found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

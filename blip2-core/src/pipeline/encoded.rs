@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::Looked;
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// What a model saw in a picture or video, detached from the model: a few dozen vectors that the
 /// language model reads in the picture's place; of an InstructBLIP, whose Q-Former reads each

@@ -11,12 +11,13 @@ use blip2_lm::generate::GenerationConfig;
 
 use super::Blip2Pipeline;
 use crate::{
-    Blip2Error, PrecisionPlan,
     device::is_host,
+    error::Blip2Error,
     family,
     load::{IGNORABLE_OF_ANSWERING, Load, Loaded, Opened, Pictures, Settings, Takes},
     memory::{MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
     model::{Blip2ForConditionalGeneration, has_tied_head},
+    precision::PrecisionPlan,
     preset,
     text::Prompts,
 };

@@ -7,7 +7,11 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::Blip2Pipeline;
 use crate::{
-    Blip2Error, Timings, load::Loaded, model::ImageFeatures, text::PromptRows, verbs::stage,
+    error::Blip2Error,
+    load::Loaded,
+    model::ImageFeatures,
+    text::PromptRows,
+    verbs::{Timings, stage},
 };
 
 /// Pictures as far as they can be encoded without knowing what will be asked.

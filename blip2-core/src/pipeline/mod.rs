@@ -13,12 +13,13 @@ use blip2_io::{config::Blip2Config, preprocessing::ImageProcessor, video::Video}
 pub use encoded::EncodedImage;
 
 use crate::{
-    Answer, Blip2Error, Builder, Options, Picture, Seen, Template, Timings,
-    load::{Loaded, member},
+    error::Blip2Error,
+    load::{Builder, Loaded, member},
     memory::MemoryPlan,
     model::Blip2ForConditionalGeneration,
-    text::{Prompt, PromptRows},
-    verbs::{answering, describing, looking, run_made},
+    picture::Picture,
+    text::{Prompt, PromptRows, Template},
+    verbs::{Answer, Options, Seen, Timings, answering, describing, looking, run_made},
 };
 use looked::Looked;
 

@@ -7,12 +7,16 @@ use blip2_lm::generate::{CancelToken, GenerationConfig, Generator, score_continu
 
 use super::{Blip2Pipeline, looked::Looked};
 use crate::{
-    Answer, Blip2Error, Options, Picture, Template, Timings,
+    error::Blip2Error,
     load::{Loaded, Part},
     memory::{MemoryPrediction, Workload},
     model::ImageFeatures,
-    text::{DigitToken, Prompt, PromptRows, Prompts},
-    verbs::{Answers, Describes, Started, TOGETHER, Timed, Writer, decode, go_on, stage},
+    picture::Picture,
+    text::{DigitToken, Prompt, PromptRows, Prompts, Template},
+    verbs::{
+        Answer, Answers, Describes, Options, Started, TOGETHER, Timed, Timings, Writer, decode,
+        go_on, stage,
+    },
 };
 
 /// Prompts that are laid out: each row's history is what its lengths and penalties count.

@@ -1,7 +1,7 @@
 //! What is kept of a picture that was seen.
 
 use super::{Blip2Pipeline, encoded::EncodedImage, looked::Looked};
-use crate::{Blip2Error, Seen, model::ImageFeatures};
+use crate::{error::Blip2Error, model::ImageFeatures, verbs::Seen};
 
 impl Seen<Blip2Pipeline> {
     /// The picture as the model sees it, to be kept and taken up again by

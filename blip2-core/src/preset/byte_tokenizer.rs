@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use blip2_io::{CheckpointFolder, config::Blip2Config};
 use serde_json::{Value, json};
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// A folder without weights for models of random ones: pictures are resized to the configured size,
 /// and the tokenizer's tokens are single bytes and the special tokens that `config` names, laid out
@@ -147,7 +147,7 @@ mod tests {
     use blip2_io::config::{T5Config, TextConfig};
 
     use super::*;
-    use crate::Preset;
+    use crate::preset::Preset;
 
     #[test]
     fn texts_come_back_with_the_tokens_around_them_that_the_models_know() {

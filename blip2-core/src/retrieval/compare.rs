@@ -4,9 +4,10 @@ use burn::tensor::Tensor;
 
 use super::Blip2Retrieval;
 use crate::{
-    Blip2Error, ImageEmbedding, MatchScore, Picture, TextEmbedding,
-    embedding::{numbers, of_images, of_texts},
+    embedding::{ImageEmbedding, MatchScore, TextEmbedding, numbers, of_images, of_texts},
+    error::Blip2Error,
     model::EncodedImages,
+    picture::Picture,
     text::PromptRows,
     verbs::Compares,
 };

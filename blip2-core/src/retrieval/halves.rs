@@ -5,10 +5,11 @@ use std::sync::Arc;
 use blip2_io::config::Blip2Config;
 
 use crate::{
-    Blip2Error, ImageEmbedding, Picture, TextEmbedding,
-    embedding::{of_images, of_texts},
+    embedding::{ImageEmbedding, TextEmbedding, of_images, of_texts},
+    error::Blip2Error,
     load::{Loaded, member},
     model::{Blip2TextModelWithProjection, Blip2VisionModelWithProjection},
+    picture::Picture,
     verbs::{embedding_images, embedding_texts},
 };
 

@@ -10,11 +10,12 @@ use blip2_kernels::Weights;
 
 use super::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 use crate::{
-    Blip2Error, PrecisionPlan,
+    error::Blip2Error,
     load::{IGNORABLE_BESIDE_RETRIEVAL, Load, Loaded, Opened, Pictures, Settings, Takes},
     model::{
         Blip2ForImageTextRetrieval, Blip2TextModelWithProjection, Blip2VisionModelWithProjection,
     },
+    precision::PrecisionPlan,
     text::TextRows,
 };
 

@@ -11,7 +11,8 @@ use blip2_io::{config::Blip2Config, preprocessing::ImageProcessor};
 pub use halves::{ImageEmbedder, TextEmbedder};
 
 use crate::{
-    Blip2Error, MatchScore,
+    embedding::MatchScore,
+    error::Blip2Error,
     load::{Loaded, member},
     model::Blip2ForImageTextRetrieval,
     verbs::{comparing, comparing::match_patches, embedding_images, embedding_texts},

@@ -4,7 +4,7 @@ use blip2_io::{CheckpointFolder, config::TextConfig};
 use blip2_lm::GenerationConfig;
 
 use super::{PaddingSide, PromptRows, Template, prompts::Prompts};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// Lays questions and answers, or captions, out as a checkpoint's language model is trained on them:
 /// in the prompts and with the end token that [`Blip2Pipeline`](crate::Blip2Pipeline) will use.

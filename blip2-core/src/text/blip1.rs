@@ -10,7 +10,7 @@ use super::{
     Digits, PaddingSide, PromptRows, Template,
     checks::{check_plain, check_text},
 };
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// How a BLIP-1 reads and writes texts: as they are, without a template.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use blip2_io::Tokenizer;
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// A text to compare, if it has a word in it and no special token.
 pub(super) fn check_text(text: &str, tokenizer: &Tokenizer) -> Result<(), Blip2Error> {

@@ -1,7 +1,7 @@
 //! The tokens of given answers: what a prompt may be continued with.
 
 use super::prompts::{Prompt, Prompts};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 impl Prompts {
     /// The tokens of `answer` as they follow a prompt, without an end token.

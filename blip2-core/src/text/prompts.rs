@@ -7,7 +7,7 @@ use blip2_io::{
 use blip2_lm::generate::{BoxError, TokenDecoder};
 
 use super::{Digits, PaddingSide, PromptRows, Template};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// A prompt, as each of its readers reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Prompt rows: the token ids that the language model sees, image placeholders included.
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// On which side of the text shorter rows are padded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// A prompt with exactly one place, written `{}`, for the question.
 ///

@@ -7,7 +7,7 @@ use blip2_io::{
 use blip2_qformer::QFormerError;
 
 use super::{PaddingSide, PromptRows, checks::check_text};
-use crate::{Blip2Error, family};
+use crate::{error::Blip2Error, family};
 
 /// Lays texts out as a checkpoint of retrieval reads them: between `[CLS]` and `[SEP]`, padded on the right to
 /// one length.

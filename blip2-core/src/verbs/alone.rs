@@ -1,6 +1,6 @@
 //! A batch of one.
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// The only result of a batch of one; its error does not speak of a batch.
 pub(crate) fn alone<T>(results: Result<Vec<T>, Blip2Error>) -> Result<T, Blip2Error> {

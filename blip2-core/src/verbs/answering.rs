@@ -26,10 +26,10 @@ macro_rules! answering {
             /// generation.
             pub fn answer<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
-            ) -> Result<crate::Answer, crate::Blip2Error> {
-                self.answer_with(image, question, &crate::Options::default())
+            ) -> Result<crate::verbs::Answer, crate::error::Blip2Error> {
+                self.answer_with(image, question, &crate::verbs::Options::default())
             }
 
             /// [`answer`](Self::answer) with options.
@@ -51,10 +51,10 @@ macro_rules! answering {
             /// As [`answer`](Self::answer), and for options that make no sense.
             pub fn answer_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
-                options: &crate::Options,
-            ) -> Result<crate::Answer, crate::Blip2Error> {
+                options: &crate::verbs::Options,
+            ) -> Result<crate::verbs::Answer, crate::error::Blip2Error> {
                 crate::verbs::alone(self.answer_batch([(image, question)], options))
             }
 
@@ -78,11 +78,11 @@ macro_rules! answering {
             ///
             /// As [`answer_with`](Self::answer_with); the first fault fails the batch, and
             /// [`Item`](crate::Blip2Error::Item) says whose it is.
-            pub fn answer_batch<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
+            pub fn answer_batch<'a, P: Into<crate::picture::Picture<'a>>, Q: AsRef<str>>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, Q)>,
-                options: &crate::Options,
-            ) -> Result<Vec<crate::Answer>, crate::Blip2Error> {
+                options: &crate::verbs::Options,
+            ) -> Result<Vec<crate::verbs::Answer>, crate::error::Blip2Error> {
                 crate::verbs::ask::answer_batch(self, pairs, options)
             }
 
@@ -99,11 +99,11 @@ macro_rules! answering {
             /// assert!(answers[0].is_ok() && answers[1].is_err());
             /// # Ok::<(), Box<dyn std::error::Error>>(())
             /// ```
-            pub fn answer_each<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
+            pub fn answer_each<'a, P: Into<crate::picture::Picture<'a>>, Q: AsRef<str>>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, Q)>,
-                options: &crate::Options,
-            ) -> Vec<Result<crate::Answer, crate::Blip2Error>> {
+                options: &crate::verbs::Options,
+            ) -> Vec<Result<crate::verbs::Answer, crate::error::Blip2Error>> {
                 crate::verbs::ask::answer_each(self, pairs, options)
             }
 
@@ -123,10 +123,10 @@ macro_rules! answering {
             /// As [`answer`](Self::answer); errors of later steps come out of the stream.
             pub fn stream_answer<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
-            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
-                self.stream_answer_with(image, question, &crate::Options::default())
+            ) -> Result<crate::verbs::AnswerStream, crate::error::Blip2Error> {
+                self.stream_answer_with(image, question, &crate::verbs::Options::default())
             }
 
             /// [`stream_answer`](Self::stream_answer) with options; more than one beam cannot be
@@ -137,10 +137,10 @@ macro_rules! answering {
             /// As [`stream_answer`](Self::stream_answer), and for options that make no sense.
             pub fn stream_answer_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
-                options: &crate::Options,
-            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
+                options: &crate::verbs::Options,
+            ) -> Result<crate::verbs::AnswerStream, crate::error::Blip2Error> {
                 crate::verbs::ask::stream_answer(self, image.into(), question, options)
             }
 
@@ -159,12 +159,12 @@ macro_rules! answering {
             /// # Errors
             ///
             /// As [`answer_as_batch`](Self::answer_as_batch).
-            pub fn answer_as<'a, T: crate::TypedAnswer>(
+            pub fn answer_as<'a, T: crate::verbs::TypedAnswer>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
-            ) -> Result<crate::Typed<T>, crate::Blip2Error> {
-                self.answer_as_with(image, question, &crate::Options::default())
+            ) -> Result<crate::verbs::Typed<T>, crate::error::Blip2Error> {
+                self.answer_as_with(image, question, &crate::verbs::Options::default())
             }
 
             /// [`answer_as`](Self::answer_as) with options, as
@@ -173,12 +173,12 @@ macro_rules! answering {
             /// # Errors
             ///
             /// As [`answer_as_batch`](Self::answer_as_batch).
-            pub fn answer_as_with<'a, T: crate::TypedAnswer>(
+            pub fn answer_as_with<'a, T: crate::verbs::TypedAnswer>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
-                options: &crate::Options,
-            ) -> Result<crate::Typed<T>, crate::Blip2Error> {
+                options: &crate::verbs::Options,
+            ) -> Result<crate::verbs::Typed<T>, crate::error::Blip2Error> {
                 crate::verbs::alone(self.answer_as_batch([(image, question)], options))
             }
 
@@ -193,11 +193,11 @@ macro_rules! answering {
             pub fn answer_as_batch<'a, T, P, Q>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, Q)>,
-                options: &crate::Options,
-            ) -> Result<Vec<crate::Typed<T>>, crate::Blip2Error>
+                options: &crate::verbs::Options,
+            ) -> Result<Vec<crate::verbs::Typed<T>>, crate::error::Blip2Error>
             where
-                T: crate::TypedAnswer,
-                P: Into<crate::Picture<'a>>,
+                T: crate::verbs::TypedAnswer,
+                P: Into<crate::picture::Picture<'a>>,
                 Q: AsRef<str>,
             {
                 crate::verbs::typed::answer_as_batch(self, pairs, options)
@@ -225,11 +225,11 @@ macro_rules! answering {
             /// spells out a special token; and as [`answer`](Self::answer).
             pub fn rank<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
                 candidates: &[impl AsRef<str>],
-            ) -> Result<Vec<crate::Ranked>, crate::Blip2Error> {
-                self.rank_with(image, question, candidates, &crate::RankOptions::default())
+            ) -> Result<Vec<crate::verbs::Ranked>, crate::error::Blip2Error> {
+                self.rank_with(image, question, candidates, &crate::verbs::RankOptions::default())
             }
 
             /// [`rank`](Self::rank) with options.
@@ -239,11 +239,11 @@ macro_rules! answering {
             /// As [`rank`](Self::rank).
             pub fn rank_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
                 candidates: &[impl AsRef<str>],
-                options: &crate::RankOptions,
-            ) -> Result<Vec<crate::Ranked>, crate::Blip2Error> {
+                options: &crate::verbs::RankOptions,
+            ) -> Result<Vec<crate::verbs::Ranked>, crate::error::Blip2Error> {
                 crate::verbs::alone(self.rank_batch([(image, question)], candidates, options))
             }
 
@@ -253,12 +253,12 @@ macro_rules! answering {
             ///
             /// As [`rank`](Self::rank); the first fault fails the batch, and
             /// [`Item`](crate::Blip2Error::Item) says whose it is.
-            pub fn rank_batch<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
+            pub fn rank_batch<'a, P: Into<crate::picture::Picture<'a>>, Q: AsRef<str>>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, Q)>,
                 candidates: &[impl AsRef<str>],
-                options: &crate::RankOptions,
-            ) -> Result<Vec<Vec<crate::Ranked>>, crate::Blip2Error> {
+                options: &crate::verbs::RankOptions,
+            ) -> Result<Vec<Vec<crate::verbs::Ranked>>, crate::error::Blip2Error> {
                 crate::verbs::rank::rank_batch(self, pairs, candidates, options)
             }
 
@@ -277,10 +277,10 @@ macro_rules! answering {
             /// As [`rank`](Self::rank).
             pub fn answer_one_of<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
                 candidates: &[impl AsRef<str>],
-            ) -> Result<crate::Ranked, crate::Blip2Error> {
+            ) -> Result<crate::verbs::Ranked, crate::error::Blip2Error> {
                 crate::verbs::alone(self.rank(image, question, candidates))
             }
 
@@ -291,11 +291,11 @@ macro_rules! answering {
             /// As [`rank`](Self::rank).
             pub fn answer_one_of_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 question: &str,
                 candidates: &[impl AsRef<str>],
-                options: &crate::RankOptions,
-            ) -> Result<crate::Ranked, crate::Blip2Error> {
+                options: &crate::verbs::RankOptions,
+            ) -> Result<crate::verbs::Ranked, crate::error::Blip2Error> {
                 crate::verbs::alone(self.rank_with(image, question, candidates, options))
             }
         }

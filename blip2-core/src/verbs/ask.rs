@@ -1,7 +1,7 @@
 //! Questions answered, in every form but the typed and the ranked ones.
 
 use super::{Answer, AnswerStream, Answers, Options, Picture, run};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 pub(crate) fn answer_batch<'a, W: Answers, P: Into<Picture<'a>>, Q: AsRef<str>>(
     writer: &W,

@@ -4,8 +4,10 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::{Picture, alone};
 use crate::{
-    Blip2Error, EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding, embedding::numbers,
-    load::Load, text::PromptRows,
+    embedding::{EncodedPhoto, ImageEmbedding, MatchScore, TextEmbedding, numbers},
+    error::Blip2Error,
+    load::Load,
+    text::PromptRows,
 };
 
 /// A member that compares pictures with texts: [`Blip2Retrieval`](crate::Blip2Retrieval) or
@@ -166,9 +168,9 @@ macro_rules! comparing {
             /// model has positions, and whatever goes wrong with the picture.
             pub fn match_probability<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 text: &str,
-            ) -> Result<f32, crate::Blip2Error> {
+            ) -> Result<f32, crate::error::Blip2Error> {
                 let scores = self.match_batch([(image, text)]);
                 Ok(crate::verbs::alone(scores)?.probability)
             }
@@ -179,10 +181,10 @@ macro_rules! comparing {
             ///
             /// As [`match_probability`](Self::match_probability); the first fault fails the batch,
             /// and [`Item`](crate::Blip2Error::Item) says whose it is.
-            pub fn match_batch<'a, P: Into<crate::Picture<'a>>, T: AsRef<str>>(
+            pub fn match_batch<'a, P: Into<crate::picture::Picture<'a>>, T: AsRef<str>>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, T)>,
-            ) -> Result<Vec<crate::MatchScore>, crate::Blip2Error> {
+            ) -> Result<Vec<crate::embedding::MatchScore>, crate::error::Blip2Error> {
                 crate::verbs::comparing::match_batch(self, pairs)
             }
 
@@ -204,9 +206,9 @@ macro_rules! comparing {
             /// encoded a picture.
             pub fn match_encoded<'p>(
                 &self,
-                photos: impl IntoIterator<Item = &'p crate::EncodedPhoto>,
+                photos: impl IntoIterator<Item = &'p crate::embedding::EncodedPhoto>,
                 text: &str,
-            ) -> Result<Vec<crate::MatchScore>, crate::Blip2Error> {
+            ) -> Result<Vec<crate::embedding::MatchScore>, crate::error::Blip2Error> {
                 let patches = photos.into_iter().map(|photo| photo.patches.as_slice());
                 crate::verbs::comparing::match_patches(self, patches, text)
             }
@@ -227,9 +229,9 @@ macro_rules! comparing {
             /// As [`match_probability`](Self::match_probability).
             pub fn similarity<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 text: &str,
-            ) -> Result<f32, crate::Blip2Error> {
+            ) -> Result<f32, crate::error::Blip2Error> {
                 crate::verbs::alone(self.similarity_batch([(image, text)]))
             }
 
@@ -238,10 +240,10 @@ macro_rules! comparing {
             /// # Errors
             ///
             /// As [`match_batch`](Self::match_batch).
-            pub fn similarity_batch<'a, P: Into<crate::Picture<'a>>, T: AsRef<str>>(
+            pub fn similarity_batch<'a, P: Into<crate::picture::Picture<'a>>, T: AsRef<str>>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, T)>,
-            ) -> Result<Vec<f32>, crate::Blip2Error> {
+            ) -> Result<Vec<f32>, crate::error::Blip2Error> {
                 crate::verbs::comparing::similarity_batch(self, pairs)
             }
 
@@ -253,9 +255,9 @@ macro_rules! comparing {
             /// picture.
             pub fn similarity_encoded<'p>(
                 &self,
-                photos: impl IntoIterator<Item = &'p crate::EncodedPhoto>,
+                photos: impl IntoIterator<Item = &'p crate::embedding::EncodedPhoto>,
                 text: &str,
-            ) -> Result<Vec<f32>, crate::Blip2Error> {
+            ) -> Result<Vec<f32>, crate::error::Blip2Error> {
                 crate::verbs::comparing::similarity_encoded(self, photos, text)
             }
 
@@ -266,8 +268,8 @@ macro_rules! comparing {
             /// Whatever goes wrong with the picture.
             pub fn encode<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
-            ) -> Result<crate::EncodedPhoto, crate::Blip2Error> {
+                image: impl Into<crate::picture::Picture<'a>>,
+            ) -> Result<crate::embedding::EncodedPhoto, crate::error::Blip2Error> {
                 crate::verbs::alone(self.encode_batch([image]))
             }
 
@@ -277,10 +279,10 @@ macro_rules! comparing {
             ///
             /// As [`encode`](Self::encode); the first fault fails the batch, and
             /// [`Item`](crate::Blip2Error::Item) says whose it is.
-            pub fn encode_batch<'a, P: Into<crate::Picture<'a>>>(
+            pub fn encode_batch<'a, P: Into<crate::picture::Picture<'a>>>(
                 &self,
                 images: impl IntoIterator<Item = P>,
-            ) -> Result<Vec<crate::EncodedPhoto>, crate::Blip2Error> {
+            ) -> Result<Vec<crate::embedding::EncodedPhoto>, crate::error::Blip2Error> {
                 crate::verbs::comparing::encode_batch(self, images)
             }
         }
@@ -299,8 +301,8 @@ macro_rules! embedding_images {
             /// Whatever goes wrong with the picture.
             pub fn embed_image<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
-            ) -> Result<crate::ImageEmbedding, crate::Blip2Error> {
+                image: impl Into<crate::picture::Picture<'a>>,
+            ) -> Result<crate::embedding::ImageEmbedding, crate::error::Blip2Error> {
                 crate::verbs::alone(self.embed_image_batch([image]))
             }
 
@@ -311,10 +313,10 @@ macro_rules! embedding_images {
             ///
             /// As [`embed_image`](Self::embed_image); the first fault fails the batch, and
             /// [`Item`](crate::Blip2Error::Item) says whose it is.
-            pub fn embed_image_batch<'a, P: Into<crate::Picture<'a>>>(
+            pub fn embed_image_batch<'a, P: Into<crate::picture::Picture<'a>>>(
                 &self,
                 images: impl IntoIterator<Item = P>,
-            ) -> Result<Vec<crate::ImageEmbedding>, crate::Blip2Error> {
+            ) -> Result<Vec<crate::embedding::ImageEmbedding>, crate::error::Blip2Error> {
                 $batch(self, images)
             }
         }
@@ -335,7 +337,7 @@ macro_rules! embedding_texts {
             pub fn embed_text(
                 &self,
                 text: &str,
-            ) -> Result<crate::TextEmbedding, crate::Blip2Error> {
+            ) -> Result<crate::embedding::TextEmbedding, crate::error::Blip2Error> {
                 crate::verbs::alone(self.embed_text_batch([text]))
             }
 
@@ -349,7 +351,7 @@ macro_rules! embedding_texts {
             pub fn embed_text_batch<T: AsRef<str>>(
                 &self,
                 texts: impl IntoIterator<Item = T>,
-            ) -> Result<Vec<crate::TextEmbedding>, crate::Blip2Error> {
+            ) -> Result<Vec<crate::embedding::TextEmbedding>, crate::error::Blip2Error> {
                 $batch(self, texts)
             }
         }

@@ -1,7 +1,7 @@
 //! The forms in which pictures are described and prompts continued.
 
 use super::{Answer, AnswerStream, Describes, Options, Picture, run};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 pub(crate) fn caption_batch<'a, W: Describes, P: Into<Picture<'a>>>(
     writer: &W,
@@ -82,9 +82,9 @@ macro_rules! describing {
             /// Whatever goes wrong with the picture or the generation.
             pub fn caption<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
-            ) -> Result<crate::Answer, crate::Blip2Error> {
-                self.caption_with(image, &crate::Options::default())
+                image: impl Into<crate::picture::Picture<'a>>,
+            ) -> Result<crate::verbs::Answer, crate::error::Blip2Error> {
+                self.caption_with(image, &crate::verbs::Options::default())
             }
 
             /// [`caption`](Self::caption) with options.
@@ -94,9 +94,9 @@ macro_rules! describing {
             /// As [`caption`](Self::caption), and for options that make no sense.
             pub fn caption_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
-                options: &crate::Options,
-            ) -> Result<crate::Answer, crate::Blip2Error> {
+                image: impl Into<crate::picture::Picture<'a>>,
+                options: &crate::verbs::Options,
+            ) -> Result<crate::verbs::Answer, crate::error::Blip2Error> {
                 crate::verbs::alone(self.caption_batch([image], options))
             }
 
@@ -117,21 +117,21 @@ macro_rules! describing {
             ///
             /// As [`caption_with`](Self::caption_with); the first fault fails the batch, and
             /// [`Item`](crate::Blip2Error::Item) says whose it is.
-            pub fn caption_batch<'a, P: Into<crate::Picture<'a>>>(
+            pub fn caption_batch<'a, P: Into<crate::picture::Picture<'a>>>(
                 &self,
                 images: impl IntoIterator<Item = P>,
-                options: &crate::Options,
-            ) -> Result<Vec<crate::Answer>, crate::Blip2Error> {
+                options: &crate::verbs::Options,
+            ) -> Result<Vec<crate::verbs::Answer>, crate::error::Blip2Error> {
                 crate::verbs::describing::caption_batch(self, images, options)
             }
 
             /// [`caption_batch`](Self::caption_batch) with a result for each picture: what is at
             /// fault is left out of the batch, and the others are described.
-            pub fn caption_each<'a, P: Into<crate::Picture<'a>>>(
+            pub fn caption_each<'a, P: Into<crate::picture::Picture<'a>>>(
                 &self,
                 images: impl IntoIterator<Item = P>,
-                options: &crate::Options,
-            ) -> Vec<Result<crate::Answer, crate::Blip2Error>> {
+                options: &crate::verbs::Options,
+            ) -> Vec<Result<crate::verbs::Answer, crate::error::Blip2Error>> {
                 crate::verbs::describing::caption_each(self, images, options)
             }
 
@@ -151,9 +151,9 @@ macro_rules! describing {
             /// As [`caption`](Self::caption); errors of later steps come out of the stream.
             pub fn stream_caption<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
-            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
-                self.stream_caption_with(image, &crate::Options::default())
+                image: impl Into<crate::picture::Picture<'a>>,
+            ) -> Result<crate::verbs::AnswerStream, crate::error::Blip2Error> {
+                self.stream_caption_with(image, &crate::verbs::Options::default())
             }
 
             /// [`stream_caption`](Self::stream_caption) with options; more than one beam cannot be
@@ -164,9 +164,9 @@ macro_rules! describing {
             /// As [`stream_caption`](Self::stream_caption), and for options that make no sense.
             pub fn stream_caption_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
-                options: &crate::Options,
-            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
+                image: impl Into<crate::picture::Picture<'a>>,
+                options: &crate::verbs::Options,
+            ) -> Result<crate::verbs::AnswerStream, crate::error::Blip2Error> {
                 crate::verbs::describing::stream_caption(self, image.into(), options)
             }
 
@@ -186,10 +186,10 @@ macro_rules! describing {
             /// and whatever goes wrong with the picture or the generation.
             pub fn prompt<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 prompt: &str,
-            ) -> Result<crate::Answer, crate::Blip2Error> {
-                self.prompt_with(image, prompt, &crate::Options::default())
+            ) -> Result<crate::verbs::Answer, crate::error::Blip2Error> {
+                self.prompt_with(image, prompt, &crate::verbs::Options::default())
             }
 
             /// [`prompt`](Self::prompt) with options.
@@ -199,10 +199,10 @@ macro_rules! describing {
             /// As [`prompt`](Self::prompt), and for options that make no sense.
             pub fn prompt_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 prompt: &str,
-                options: &crate::Options,
-            ) -> Result<crate::Answer, crate::Blip2Error> {
+                options: &crate::verbs::Options,
+            ) -> Result<crate::verbs::Answer, crate::error::Blip2Error> {
                 crate::verbs::alone(self.prompt_batch([(image, prompt)], options))
             }
 
@@ -212,21 +212,21 @@ macro_rules! describing {
             ///
             /// As [`prompt_with`](Self::prompt_with); the first fault fails the batch, and
             /// [`Item`](crate::Blip2Error::Item) says whose it is.
-            pub fn prompt_batch<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
+            pub fn prompt_batch<'a, P: Into<crate::picture::Picture<'a>>, Q: AsRef<str>>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, Q)>,
-                options: &crate::Options,
-            ) -> Result<Vec<crate::Answer>, crate::Blip2Error> {
+                options: &crate::verbs::Options,
+            ) -> Result<Vec<crate::verbs::Answer>, crate::error::Blip2Error> {
                 crate::verbs::describing::prompt_batch(self, pairs, options)
             }
 
             /// [`prompt_batch`](Self::prompt_batch) with a result for each pair: what is at fault is
             /// left out of the batch, and the others are continued.
-            pub fn prompt_each<'a, P: Into<crate::Picture<'a>>, Q: AsRef<str>>(
+            pub fn prompt_each<'a, P: Into<crate::picture::Picture<'a>>, Q: AsRef<str>>(
                 &self,
                 pairs: impl IntoIterator<Item = (P, Q)>,
-                options: &crate::Options,
-            ) -> Vec<Result<crate::Answer, crate::Blip2Error>> {
+                options: &crate::verbs::Options,
+            ) -> Vec<Result<crate::verbs::Answer, crate::error::Blip2Error>> {
                 crate::verbs::describing::prompt_each(self, pairs, options)
             }
 
@@ -246,10 +246,10 @@ macro_rules! describing {
             /// As [`prompt`](Self::prompt); errors of later steps come out of the stream.
             pub fn stream<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 prompt: &str,
-            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
-                self.stream_with(image, prompt, &crate::Options::default())
+            ) -> Result<crate::verbs::AnswerStream, crate::error::Blip2Error> {
+                self.stream_with(image, prompt, &crate::verbs::Options::default())
             }
 
             /// [`stream`](Self::stream) with options; more than one beam cannot be streamed.
@@ -259,10 +259,10 @@ macro_rules! describing {
             /// As [`stream`](Self::stream), and for options that make no sense.
             pub fn stream_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
+                image: impl Into<crate::picture::Picture<'a>>,
                 prompt: &str,
-                options: &crate::Options,
-            ) -> Result<crate::AnswerStream, crate::Blip2Error> {
+                options: &crate::verbs::Options,
+            ) -> Result<crate::verbs::AnswerStream, crate::error::Blip2Error> {
                 crate::verbs::describing::stream_prompt(self, image.into(), prompt, options)
             }
         }

@@ -1,6 +1,6 @@
 //! A result for each item of a batch.
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// Runs what can be run together, and gives each item its own result.
 ///

@@ -3,7 +3,7 @@
 use blip2_lm::generate::{GenerationConfig, NextTokens, Position, TokenConstraint};
 
 use super::Options;
-use crate::{Blip2Error, text::DigitToken};
+use crate::{error::Blip2Error, text::DigitToken};
 
 /// The texts that are answers of a type: some words, and numbers.
 ///

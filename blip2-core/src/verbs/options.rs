@@ -10,7 +10,7 @@ use blip2_lm::generate::{
     CancelToken, GenerationConfig, Generator, NextTokens, Position, TokenConstraint, TokenDecoder,
 };
 
-use crate::{Blip2Error, text::Template};
+use crate::{error::Blip2Error, text::Template};
 
 /// Options of one call: how to generate, another template, a way to cancel, a deadline, a
 /// constraint.

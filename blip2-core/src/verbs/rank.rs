@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Answers, Options, Picture, Seen, alone};
 use crate::{
-    Blip2Error,
+    error::Blip2Error,
     text::{Template, check_candidates},
 };
 

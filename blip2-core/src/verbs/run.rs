@@ -4,7 +4,7 @@ use blip2_io::Tokenizer;
 use blip2_lm::generate::{FinishReason, Generated, cut_at_stop_string};
 
 use super::{Answer, AnswerStream, Options, Picture, Started, Timings, each::each, writer::Writer};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// Encodes pictures and writes after their prompts.
 pub(super) fn run<W: Writer>(

@@ -8,7 +8,7 @@ use super::{
     run::{or_stopped, stream_seen},
     stage::go_on,
 };
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// A picture, or a video, that was encoded once and can be asked many times: neither the image
 /// encoder nor the Q-Former runs again, as the answers' [`timings`](Answer::timings) show.
@@ -361,9 +361,9 @@ macro_rules! looking {
             /// Whatever goes wrong with the picture.
             pub fn look<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
-            ) -> Result<crate::Seen<Self>, crate::Blip2Error> {
-                self.look_with(image, &crate::Options::default())
+                image: impl Into<crate::picture::Picture<'a>>,
+            ) -> Result<crate::verbs::Seen<Self>, crate::error::Blip2Error> {
+                self.look_with(image, &crate::verbs::Options::default())
             }
 
             /// [`look`](Self::look) with options, of which a way to cancel and a deadline matter.
@@ -374,10 +374,10 @@ macro_rules! looking {
             /// [`Deadline`](crate::Blip2Error::Deadline) of a call that was stopped.
             pub fn look_with<'a>(
                 &self,
-                image: impl Into<crate::Picture<'a>>,
-                options: &crate::Options,
-            ) -> Result<crate::Seen<Self>, crate::Blip2Error> {
-                crate::Seen::of(self, image.into(), options)
+                image: impl Into<crate::picture::Picture<'a>>,
+                options: &crate::verbs::Options,
+            ) -> Result<crate::verbs::Seen<Self>, crate::error::Blip2Error> {
+                crate::verbs::Seen::of(self, image.into(), options)
             }
         }
     };

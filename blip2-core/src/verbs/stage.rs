@@ -8,7 +8,7 @@ use blip2_lm::{
 };
 use burn::tensor::Device;
 
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// Refuses to go on with a call that was stopped.
 pub(crate) fn go_on(cancel: &CancelToken) -> Result<(), Blip2Error> {

@@ -5,7 +5,7 @@ use std::{fmt, iter::FusedIterator};
 use blip2_lm::generate::{FinishReason, Stream, StreamToken};
 
 use super::{Started, Timed, Timings};
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// An iterator over the pieces of a growing text; never half a character.
 ///

@@ -8,7 +8,7 @@ use super::{
     grammar::{Constraint, Grammar},
     run::run,
 };
-use crate::Blip2Error;
+use crate::error::Blip2Error;
 
 /// A type whose values a model can be made to answer with.
 ///

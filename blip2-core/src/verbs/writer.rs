@@ -7,7 +7,7 @@ use blip2_lm::generate::{CancelToken, GenerationConfig};
 
 use super::{Answer, Options, Picture, Started, Timings};
 use crate::{
-    Blip2Error,
+    error::Blip2Error,
     load::Load,
     text::{DigitToken, Template},
 };
