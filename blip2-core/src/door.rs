@@ -8,7 +8,7 @@ use blip2_io::config::ModelKind;
 /// ```
 /// use blip2_core::{CheckpointFolder, opened_with};
 ///
-/// let folder = CheckpointFolder::open("../examples/models/easy-vqa-opt")?;
+/// let folder = CheckpointFolder::open("../blip2-cli/demo")?;
 /// assert_eq!(opened_with(folder.kind()?), "Blip2Pipeline");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -26,7 +26,7 @@ use crate::{door::opened_with, fit::NotEnoughMemory};
 /// ```
 /// use blip2_core::{Blip2Error, Blip2Pipeline};
 ///
-/// let blip2 = Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// let blip2 = Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
 /// let image = blip2.open("../examples/images/red-triangle.png")?;
 /// match blip2.answer(&image, "  ") {
 ///     Err(Blip2Error::EmptyQuestion) => println!("ask something"),

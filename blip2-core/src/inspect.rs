@@ -66,7 +66,7 @@ pub struct Inspection {
 /// ```
 /// use blip2_core::inspect::inspect;
 ///
-/// let found = inspect("../examples/models/easy-vqa-opt")?;
+/// let found = inspect("../blip2-cli/demo")?;
 /// assert_eq!(found.language_model, Some("opt"));
 /// for part in &found.parts {
 ///     println!("{}: {} parameters", part.name, part.parameters);

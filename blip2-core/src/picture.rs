@@ -9,7 +9,7 @@ use image::{DynamicImage, RgbImage};
 /// Every method that takes a picture takes `impl Into<Picture>`, so `&image` is enough.
 ///
 /// ```
-/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
 /// use blip2_core::image::{DynamicImage, RgbImage};
 ///
 /// let rgb = RgbImage::new(64, 48);

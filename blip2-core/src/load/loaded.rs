@@ -82,7 +82,7 @@ macro_rules! member {
             /// [`open`](Self::open).
             ///
             /// ```
-            /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+            /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
             /// let bytes = std::fs::read("../examples/images/red-triangle.png")?; // an upload
             /// let image = blip2.decode(&bytes)?;
             /// assert!(blip2.decode(b"no picture").is_err());

@@ -14,7 +14,7 @@ use std::{fmt, sync::Arc};
 ///
 /// let last = Arc::new(Mutex::new(LoadProgress::default()));
 /// let told = Arc::clone(&last);
-/// Blip2Pipeline::builder("../examples/models/easy-vqa-opt")
+/// Blip2Pipeline::builder("../blip2-cli/demo")
 ///     .progress(move |progress| *told.lock().expect("no panic") = progress)
 ///     .load()?;
 /// assert_eq!(last.lock().expect("no panic").fraction(), 1.0);

@@ -16,7 +16,7 @@ use crate::error::Blip2Error;
 /// fingerprint, and [`recall`](crate::Blip2Pipeline::recall) refuses any other.
 ///
 /// ```
-/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
 /// # let image = blip2.open("../examples/images/red-triangle.png")?;
 /// let encoded = blip2.look(&image)?.encoded()?; // to a database …
 /// let seen = blip2.recall(&encoded)?; // … and back, perhaps in another process

@@ -56,9 +56,9 @@ pub struct Blip2Pipeline {
 member!(Blip2Pipeline, Blip2Config, Blip2ForConditionalGeneration);
 member!(pictures Blip2Pipeline);
 member!(texts Blip2Pipeline, tokenizer);
-answering!(Blip2Pipeline, "../examples/models/easy-vqa-opt");
-describing!(Blip2Pipeline, "../examples/models/easy-vqa-opt");
-looking!(Blip2Pipeline, "../examples/models/easy-vqa-opt");
+answering!(Blip2Pipeline, "../blip2-cli/demo");
+describing!(Blip2Pipeline, "../blip2-cli/demo");
+looking!(Blip2Pipeline, "../blip2-cli/demo");
 
 impl Blip2Pipeline {
     /// Makes a model of random weights in memory: of a [`Preset`](crate::Preset), to measure full

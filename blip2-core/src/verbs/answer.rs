@@ -13,7 +13,7 @@ use super::token::{Token, tokens};
 /// Displays as its [`text`](Answer::text).
 ///
 /// ```
-/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
 /// # let image = blip2.open("../examples/images/red-triangle.png")?;
 /// let answer = blip2.answer(&image, "what color is the shape?")?;
 /// assert_eq!(answer.text, "red");
@@ -91,7 +91,7 @@ impl Answer {
     /// the length. Zero for an empty answer. A model's confidence is no proof of being right.
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// let answer = blip2.answer(&image, "what color is the shape?")?;
     /// assert!(answer.confidence() > 0.5 && answer.confidence() <= 1.0);
@@ -119,7 +119,7 @@ impl fmt::Display for Answer {
 /// a picture is asked a second question.
 ///
 /// ```
-/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
 /// # let image = blip2.open("../examples/images/red-triangle.png")?;
 /// let seen = blip2.look(&image)?;
 /// assert!(seen.timings().vision.is_some());

@@ -57,7 +57,7 @@ impl Options {
     /// text is empty.
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// use blip2_core::{CancelToken, FinishReason, Options};
     ///
@@ -86,7 +86,7 @@ impl Options {
     /// Stops when this time has passed since the call began, as at a [`with_deadline`](Self::with_deadline).
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// use std::time::Duration;
     ///

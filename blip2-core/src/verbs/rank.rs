@@ -19,7 +19,7 @@ pub(crate) const TOGETHER: usize = 256;
 /// Displays as its text.
 ///
 /// ```
-/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
 /// # let image = blip2.open("../examples/images/red-triangle.png")?;
 /// let colors = ["blue", "red", "teal"];
 /// let ranked = blip2.rank(&image, "what color is the shape?", &colors)?;
@@ -54,7 +54,7 @@ impl std::fmt::Display for Ranked {
 /// How candidates are ranked.
 ///
 /// ```
-/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
 /// # let image = blip2.open("../examples/images/red-triangle.png")?;
 /// use blip2_core::RankOptions;
 ///
@@ -206,7 +206,7 @@ impl<P: Answers> Seen<P> {
     /// The likeliest of the candidates as an answer to a question about the picture.
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// # let seen = blip2.look(&image)?;
     /// let shape = seen.ask_one_of("what shape is in the image?", &["circle", "triangle"])?;

@@ -121,7 +121,7 @@ impl<P: Answers> Seen<P> {
     /// Answers a question about the picture.
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// # let seen = blip2.look(&image)?;
     /// assert_eq!(seen.ask("what color is the shape?")?.text, "red");
@@ -147,7 +147,7 @@ impl<P: Answers> Seen<P> {
     /// Answers many questions about the picture together.
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// # let seen = blip2.look(&image)?;
     /// use blip2_core::Options;
@@ -185,7 +185,7 @@ impl<P: Answers> Seen<P> {
     /// Answers a question about the picture piece by piece, as the text grows.
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// # let seen = blip2.look(&image)?;
     /// for piece in seen.ask_stream("what color is the shape?")? {
@@ -220,7 +220,7 @@ impl<P: Describes> Seen<P> {
     /// Describes the picture.
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// # let seen = blip2.look(&image)?;
     /// println!("{}", seen.caption()?);

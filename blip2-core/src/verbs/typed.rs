@@ -86,7 +86,7 @@ numbers!(u8 u16 u32 u64);
 /// A typed answer.
 ///
 /// ```
-/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
 /// # let image = blip2.open("../examples/images/red-triangle.png")?;
 /// let typed = blip2.answer_as::<bool>(&image, "is there a triangle in the image?")?;
 /// assert_eq!((typed.value, typed.answer.text.as_str()), (true, "yes"));
@@ -170,7 +170,7 @@ impl<P: Answers> Seen<P> {
     /// Answers a question about the picture with a value of a type, as `answer_as` of the model.
     ///
     /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../examples/models/easy-vqa-opt")?;
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
     /// # let image = blip2.open("../examples/images/red-triangle.png")?;
     /// # let seen = blip2.look(&image)?;
     /// assert!(seen.ask_as::<bool>("is there a triangle in the image?")?.value);

@@ -4,12 +4,12 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {
-    /// The matrix of a linear layer, `[out, in]`; held in the asked [`Precision`].
+    /// The matrix of a linear layer, `[out, in]`; held in the asked [`Precision`](crate::Precision).
     Matrix,
     /// The matrix of an output head, or a table that is one too, `[vocabulary, in]`; held in the
-    /// asked [`Precision`], but see [`Precision::for_head`].
+    /// asked [`Precision`](crate::Precision), but see [`for_head`](crate::Precision::for_head).
     Head,
-    /// A table of vectors that are looked up by row; held in the asked [`Precision`].
+    /// A table of vectors that are looked up by row; held in the asked [`Precision`](crate::Precision).
     Embedding,
     /// A matrix or table that is computed with directly (query tokens, positions); held in `f32`.
     Dense,

@@ -7,8 +7,8 @@ use crate::matrix::packed::PackedMatrix;
 
 /// Answers a model's requests for tensors: a checkpoint, a random initialiser, a mere plan.
 ///
-/// A model never opens a file; it asks a [`Weights`] cursor for each tensor by its Hugging Face name
-/// and shape, and the source behind it owns number formats, sharding and mapping, and keeps the
+/// A model never opens a file; it asks a [`Weights`](crate::Weights) cursor for each tensor by its
+/// Hugging Face name and shape, and the source behind it owns number formats, sharding and mapping, and keeps the
 /// account of what was missing or misshapen, so that all faults of a checkpoint are reported
 /// together.
 pub trait WeightSource {
