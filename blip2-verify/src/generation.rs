@@ -266,5 +266,5 @@ fn step_logits(
         }
         Ok(verifier.tolerance.compare(&golden.shape, &logits, golden))
     };
-    run().unwrap_or_else(|error| Outcome::failed(error))
+    run().unwrap_or_else(Outcome::failed)
 }
