@@ -272,7 +272,7 @@ pub(crate) struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvalArgs {
-    /// The TOML file whose table [validation] says what is evaluated, and how.
+    /// The TOML file whose table `[validation]` says what is evaluated, and how.
     pub(crate) config: PathBuf,
     /// A Hugging Face checkpoint folder, in place of the model that the file names.
     #[arg(long, value_name = "FOLDER")]

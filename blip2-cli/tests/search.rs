@@ -169,14 +169,10 @@ fn what_cannot_be_is_refused() {
     fails(
         &wrong,
         1,
-        &["Blip2ForConditionalGeneration", "`Blip2Pipeline`"],
+        &["Blip2ForConditionalGeneration", "`blip2 answer`"],
     );
     let wrong = run(&["answer", picture, "what?", "--model", MODEL]);
-    fails(
-        &wrong,
-        1,
-        &["Blip2ForImageTextRetrieval", "`Blip2Retrieval`"],
-    );
+    fails(&wrong, 1, &["Blip2ForImageTextRetrieval", "`blip2 match`"]);
     fails(&run(&["match", picture, "a dog"]), 2, &["--model"]);
     fails(&run(&["match", picture, "--model", MODEL]), 2, &["TEXTS"]);
     fails(
