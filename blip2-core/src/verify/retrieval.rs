@@ -29,10 +29,7 @@ pub(super) fn verify(
 ) -> Result<(), VerifyError> {
     let blip2 = Blip2Retrieval::builder(folder)
         .device(options.device.clone())
-        .precision(PrecisionPlan {
-            vision: options.precision.vision,
-            language_model: Precision::AsStored,
-        })
+        .precision(PrecisionPlan::from(Precision::AsStored).with_vision(options.precision.vision))
         .load()?;
     golden.json("_meta");
     let mut comparison = Comparison::new(golden, report, options.base());
