@@ -61,7 +61,7 @@ fn rows_are_the_batchs_where_lengths_are_mixed() {
         });
         let error = blip.answer_batch(pictures.iter().zip(QUESTIONS), &options);
         match error.unwrap_err() {
-            Blip2Error::Generate(GenerateError::NoAllowedToken { row, step: 0 }) => {
+            Blip2Error::Generate(GenerateError::NoAllowedToken { row, step: 0, .. }) => {
                 assert_eq!(row, wrong);
             }
             other => panic!("{other}"),

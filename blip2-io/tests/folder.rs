@@ -218,7 +218,7 @@ fn a_language_model_alone() {
 
 #[test]
 fn a_language_model_in_a_blip_2() {
-    let text = text("configs/blip2_t5.json");
+    let text = text("blip2_t5/config.json");
     let (_keep, folder) = open(&[("config.json", &text)]);
     assert!(matches!(folder.text_config().unwrap(), TextConfig::T5(_)));
     assert!(!folder.kind().unwrap().is_language_model());

@@ -106,7 +106,7 @@ pub(super) fn of_batch(mut error: Blip2Error, places: &[usize]) -> Blip2Error {
         )
         | Blip2Error::Lm(
             LmError::Token { row, .. }
-            | LmError::NothingToRead { row }
+            | LmError::NothingToRead { row, .. }
             | LmError::ContextTooLong { row, .. },
         ) => row,
         Blip2Error::Item { index, .. } => index,
