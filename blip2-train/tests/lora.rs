@@ -259,7 +259,7 @@ fn adapters_train_over_packed_weights_and_come_back_the_same() {
             .unwrap();
         assert_eq!(logits(again.model(), &batch), after, "{precision}");
         // Without gradients, by the kernels for inference, whose attention rounds its operands to
-        // brain floats where the layers' matrices do (`rounded_attention`).
+        // brain floats where the layers' matrices do (`Rounding::Bf16`).
         let tolerance = match precision {
             Precision::F32 => 1e-4,
             _ => 2e-3,

@@ -3,6 +3,9 @@
 //! Nothing here knows a layer, how a matrix came to be packed, or a graph of gradients. [`isa`] holds
 //! what is written in instructions; the rest is plain loops around it.
 
+// Without `flex` no arm of the seam calls most of them; what packs matrices needs the others.
+#![cfg_attr(not(feature = "flex"), allow(dead_code))]
+
 pub(crate) mod activation;
 pub(crate) mod attention;
 #[cfg(feature = "autodiff")]
