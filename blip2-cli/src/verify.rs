@@ -9,7 +9,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     // The goldens are of f32; a narrower precision is asked for by name.
     let options = VerifyOptions::on(&args.device.device)
         .map_err(Failure::refused)?
-        .precision(args.device.precision.plan(Precision::F32));
+        .with_precision(args.device.precision.plan(Precision::F32));
     let reports = verify(&args.folder, &options).map_err(Failure::work)?;
     if args.json {
         println!(

@@ -14,7 +14,7 @@ pub struct VerifyOptions {
 }
 
 impl VerifyOptions {
-    /// Verifies on `device` in `f32`, within 1e-4: see [`tolerance`](Self::tolerance).
+    /// Verifies on `device` in `f32`, within 1e-4: see [`with_tolerance`](Self::with_tolerance).
     pub fn new(device: Device) -> Self {
         Self {
             device,
@@ -35,14 +35,14 @@ impl VerifyOptions {
         let options = Self::new(device_by_name(device)?);
         Ok(match device {
             "flex" => options,
-            "ndarray" => options.scores(1e-2),
-            _ => options.tolerance(1e-3).scores(1e-2),
+            "ndarray" => options.with_scores(1e-2),
+            _ => options.with_tolerance(1e-3).with_scores(1e-2),
         })
     }
 
     /// How far a beam's score may be from the golden, absolutely. Default 1e-3.
     #[must_use]
-    pub fn scores(mut self, bound: f64) -> Self {
+    pub fn with_scores(mut self, bound: f64) -> Self {
         self.scores = bound;
         self
     }
@@ -51,7 +51,7 @@ impl VerifyOptions {
     /// absolute value of the golden / 10)`; where the golden's own error against 64-bit floats is
     /// known, the base is at least four times that.
     #[must_use]
-    pub fn tolerance(mut self, base: f64) -> Self {
+    pub fn with_tolerance(mut self, base: f64) -> Self {
         self.tolerance = base;
         self
     }
@@ -59,7 +59,7 @@ impl VerifyOptions {
     /// Holds the model's matrices in this precision. The goldens are of `f32`: in a precision that
     /// rounds, how far each stage is from them is reported, not judged.
     #[must_use]
-    pub fn precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
+    pub fn with_precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
         self.precision = precision.into();
         self
     }

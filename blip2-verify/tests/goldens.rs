@@ -191,7 +191,7 @@ fn a_folder_without_goldens_is_refused() {
 fn another_precision_shows_in_the_distances() {
     let options = VerifyOptions::on("flex")
         .unwrap()
-        .precision(blip2_core::Precision::Bf16);
+        .with_precision(blip2_core::Precision::Bf16);
     let report = verify(fixture("blip2_opt"), &options).unwrap().remove(0);
     assert!(report.rounds && report.passed(), "{report}");
     assert!(!report.checks.iter().all(|check| check.outcome.passed()));
