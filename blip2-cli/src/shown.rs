@@ -29,7 +29,7 @@ pub(crate) fn frames(args: &ModelArgs) -> usize {
 }
 
 impl Shown {
-    /// Opens a picture, or so many frames of a folder of frames or an animated file.
+    /// Opens a picture, or `frames` frames of a folder of frames or an animated file.
     pub(crate) fn open(path: &Path, frames: usize) -> Result<Self, Failure> {
         if frames > 1 {
             let video = Video::open(path, frames, &VideoOptions::default());

@@ -72,7 +72,7 @@ fn the_bytes_are_those_of_the_file() {
     assert!(bytes <= size && bytes * 10 > size * 9, "{bytes} of {size}");
 }
 
-/// Cancels a load after so many tensors.
+/// Cancels a load after n tensors.
 fn cancelled_after<P: Member>(builder: Builder<P>, tensors: usize) -> Result<P, Blip2Error> {
     let cancel = CancelToken::new();
     let canceller = cancel.clone();
@@ -103,7 +103,7 @@ fn a_cancelled_load_never_returns_a_model() {
     assert!(matches!(result, Err(Blip2Error::Cancelled)));
 }
 
-/// A source of one's own that stops after so many tensors.
+/// A source of one's own that stops after n tensors.
 struct Stopping<'c> {
     source: CheckpointWeights<'c>,
     left: Cell<usize>,

@@ -283,7 +283,7 @@ impl<'v> Verifier<'v> {
         }
     }
 
-    /// Replays all recorded generations; `start` starts a decode of so many tokens, and says what
+    /// Replays all recorded generations; `start` starts a decode of n tokens, and says what
     /// stands before them.
     fn generations<'m>(
         &mut self,

@@ -108,7 +108,7 @@ fn picture() -> RgbImage {
     })
 }
 
-/// A prompt of so many ids, none of them the image placeholder.
+/// A prompt of `tokens` ids, none of them the image placeholder.
 fn prompt_ids(config: &Blip2Config, tokens: usize) -> Vec<u32> {
     let vocab = config.text_config.vocab_size() as u32;
     (0..vocab)
