@@ -226,12 +226,13 @@ impl DotProductAttention<'_> {
                 autodiff::attention(q, k, v, Some(sources), scale, bias)
             }
             Operands::Joint(qkv) if bias.is_none() => autodiff::joint_attention(qkv, scale),
-            Operands::Shared { q, cache } => {
+            // Only where there is something to record is the cache worth copying.
+            Operands::Shared { q, cache } if q.is_autodiff() => {
                 let (k, v) = cache.tensors();
                 let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
                 autodiff::attention(q, &k, &v, None, scale, bias)
             }
-            Operands::Joint(_) | Operands::Nothing { .. } => None,
+            Operands::Joint(_) | Operands::Shared { .. } | Operands::Nothing { .. } => None,
         }
     }
 }
