@@ -67,8 +67,11 @@ impl FileLock {
     /// The lock on a file that is locked now, if it still has its name: who had it before took the
     /// name away at the end, and a third may lock another file of that name already.
     fn of(file: File, path: &Path) -> io::Result<Option<Self>> {
+        if !is_at(&file, path)? {
+            return Ok(None);
+        }
         let path = path.to_path_buf();
-        Ok(is_at(&file, &path)?.then_some(Self { file, path }))
+        Ok(Some(Self { file, path }))
     }
 }
 
