@@ -21,7 +21,7 @@ use crate::{
         ProcessorConfig, PromptConfig, TextConfig,
     },
     error::IoError,
-    files::Files,
+    files::{Files, Reading},
     preprocessing::ImageProcessorConfig,
     tokenizer::{self, Tokenizer},
 };
@@ -88,20 +88,37 @@ impl CheckpointFolder {
     ///
     /// [`IoError::NoFolder`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
-        let path = path.as_ref();
+        Self::open_by(path.as_ref(), Reading::Mapped)
+    }
+
+    /// As [`open`](Self::open), but weights are copied into memory in place of being mapped: for
+    /// files that another program may change or cut while they are in use, as on shared storage. A
+    /// mapped file that is cut ends the process that reads it.
+    ///
+    /// Weights that are held as they are stored then take memory of this process's own, and opening
+    /// takes as long as reading the whole file.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_copied(path: impl AsRef<Path>) -> Result<Self, IoError> {
+        Self::open_by(path.as_ref(), Reading::Copied)
+    }
+
+    fn open_by(path: &Path, reading: Reading) -> Result<Self, IoError> {
         if path.is_file() {
-            return Self::open_packed(path);
+            return Self::open_packed(path, reading);
         }
         if !path.is_dir() {
             return Err(IoError::NoFolder(path.to_path_buf()));
         }
         Ok(Self {
-            files: Files::Disk(path.to_path_buf()),
+            files: Files::disk(path, reading),
         })
     }
 
-    fn open_packed(path: &Path) -> Result<Self, IoError> {
-        let files = Files::Disk(path.parent().unwrap_or(Path::new("")).to_path_buf());
+    fn open_packed(path: &Path, reading: Reading) -> Result<Self, IoError> {
+        let files = Files::disk(path.parent().unwrap_or(Path::new("")), reading);
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let content = files
             .map(name)?

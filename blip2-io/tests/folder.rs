@@ -178,7 +178,7 @@ fn an_unknown_language_model() {
         folder.config(),
         &[
             "text_config: model_type = \"gpt2\"",
-            "\"opt\", \"t5\", \"llama\"",
+            "\"opt\", \"t5\", \"mt5\", \"llama\"",
         ],
     );
 }

@@ -16,11 +16,10 @@ use std::{
 use blip2_kernels::{PackedFormat, Role, TensorRequest, WeightSource, packed_matrix};
 use burn::tensor::{DType, Device};
 use bytes::Bytes;
-use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::PlannedTensor;
+use super::{PlannedTensor, safetensors::header as header_of};
 use crate::error::IoError;
 
 /// The metadata's key of the list of matrices.
@@ -94,7 +93,7 @@ pub(crate) fn unpacked_files(path: &Path, data: Bytes) -> Result<BTreeMap<String
     let not_packed = || IoError::NotPacked {
         path: path.to_path_buf(),
     };
-    let (_, metadata) = SafeTensors::read_metadata(&data).map_err(|_| not_packed())?;
+    let (_, metadata) = header_of(&data).map_err(|_| not_packed())?;
     let mut files: BTreeMap<String, Bytes> = metadata
         .metadata()
         .iter()

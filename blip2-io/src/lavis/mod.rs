@@ -1,7 +1,7 @@
 //! Checkpoints of LAVIS, where BLIP-2 comes from, written as Hugging Face folders.
 //!
-//! A LAVIS file is a pickle, which can hold code. It is read by
-//! [`pytorch_reader`](https://docs.rs/pytorch-reader), which runs none.
+//! A LAVIS file is a pickle, which can hold code. It is read as `pytorch_model.bin` is, and none is
+//! run.
 //!
 //! LAVIS saves what it trained: of BLIP-2 the Q-Former, the queries and the projections. The frozen
 //! parts are files of their own, the image encoder as [`vision`](Conversion::vision) and the
@@ -239,7 +239,7 @@ impl Conversion {
         }
         tokens::as_lavis_loads(&mut text_config, &folder)?;
         let is_opt = self.architecture == Architecture::Opt;
-        pieces.add_language_model(&folder.checkpoint()?, is_opt);
+        pieces.add_language_model(folder.checkpoint()?, is_opt);
         Ok((Some(text_config), tokens::files(&folder)?))
     }
 
