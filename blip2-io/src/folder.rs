@@ -377,7 +377,19 @@ impl CheckpointFolder {
     ///
     /// As [`tokenizer`](Self::tokenizer).
     pub fn qformer_tokenizer(&self) -> Result<Tokenizer, IoError> {
-        tokenizer::load(&self.files.below("qformer_tokenizer"))
+        const FOLDER: &str = "qformer_tokenizer";
+        let loaded = tokenizer::load(&self.files.below(FOLDER));
+        loaded.map_err(|error| match error {
+            IoError::MissingFile { file, .. } => IoError::MissingFile {
+                folder: self.path().to_path_buf(),
+                file: format!("{FOLDER}/{file}"),
+                remedy: "the Q-Former of InstructBLIP reads questions by this second tokenizer \
+                         (bert-base-uncased's, with the token [DEC]); copy the folder \
+                         qformer_tokenizer from the model's repository, such as \
+                         Salesforce/instructblip-flan-t5-xl",
+            },
+            other => other,
+        })
     }
 
     /// How pictures are prepared: from the `image_processor` part of `processor_config.json`, else
@@ -431,6 +443,20 @@ impl CheckpointFolder {
     /// If the file is no JSON or cannot be read as a `T`.
     pub fn generation_config<T: DeserializeOwned>(&self) -> Result<Option<T>, IoError> {
         self.files.json("generation_config.json")
+    }
+
+    /// The version of `transformers` that wrote `config.json`, if that says it.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or no JSON.
+    pub fn transformers_version(&self) -> Result<Option<String>, IoError> {
+        #[derive(Deserialize)]
+        struct Written {
+            transformers_version: Option<String>,
+        }
+        let written: Written = self.required_json(CONFIG, COMPLETE)?;
+        Ok(written.transformers_version)
     }
 
     fn required_json<T: DeserializeOwned>(

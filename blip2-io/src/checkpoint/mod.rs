@@ -4,6 +4,7 @@ mod account;
 mod bin;
 mod fingerprint;
 mod finite;
+mod header;
 mod index;
 mod layout;
 pub(crate) mod packed;

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{PlannedTensor, safetensors::header as header_of};
+use super::{PlannedTensor, header};
 use crate::error::IoError;
 
 /// The metadata's key of the list of matrices.
@@ -93,7 +93,7 @@ pub(crate) fn unpacked_files(path: &Path, data: Bytes) -> Result<BTreeMap<String
     let not_packed = || IoError::NotPacked {
         path: path.to_path_buf(),
     };
-    let (_, metadata) = header_of(&data).map_err(|_| not_packed())?;
+    let (_, metadata) = header::read(&data).map_err(|_| not_packed())?;
     let mut files: BTreeMap<String, Bytes> = metadata
         .metadata()
         .iter()

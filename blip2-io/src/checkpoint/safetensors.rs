@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{BoolStore, DType};
-use safetensors::{Dtype, SafeTensorError, tensor::Metadata};
+use safetensors::Dtype;
 
-use super::{Entry, Place, packed, quantized};
+use super::{Entry, Place, header, packed, quantized};
 use crate::{
     error::IoError,
     files::{Content, Files},
 };
-
-/// The longest header that the format allows.
-const LONGEST_HEADER: usize = 100_000_000;
 
 /// Maps a file and reads its header, which is checked against the file's length.
 pub(super) fn open(
@@ -27,7 +24,7 @@ pub(super) fn open(
         remedy: "it was there a moment ago",
     })?;
     let (start, metadata) =
-        header(&content.bytes).map_err(|error| IoError::safetensors(&path, error))?;
+        header::read(&content.bytes).map_err(|error| IoError::safetensors(&path, error))?;
     quantized::check(files, name, metadata.tensors().keys())?;
     let matrices = packed::matrices(metadata.metadata());
     let mut matrices = matrices.map_err(|detail| IoError::safetensors(&path, detail))?;
@@ -57,35 +54,6 @@ pub(super) fn open(
         tensors.insert(name, entry);
     }
     Ok((content, tensors))
-}
-
-/// Where the numbers begin, and what the header says of them: every tensor's place, checked against
-/// its shape and format, all of them together as long as the file.
-pub(super) fn header(file: &[u8]) -> Result<(usize, Metadata), SafeTensorError> {
-    let (length, rest) = file
-        .split_first_chunk::<8>()
-        .ok_or(SafeTensorError::HeaderTooSmall)?;
-    let length = usize::try_from(u64::from_le_bytes(*length))
-        .ok()
-        .filter(|length| *length <= LONGEST_HEADER)
-        .ok_or(SafeTensorError::HeaderTooLarge)?;
-    // A copy: another process may write into a mapped file between a check and a use.
-    let text = rest
-        .get(..length)
-        .ok_or(SafeTensorError::InvalidHeaderLength)?
-        .to_vec();
-    let text = String::from_utf8(text)
-        .map_err(|error| SafeTensorError::InvalidHeader(error.utf8_error()))?;
-    let metadata: Metadata =
-        serde_json::from_str(&text).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
-    let ends = metadata
-        .tensors()
-        .into_values()
-        .map(|info| info.data_offsets.1);
-    match ends.max().unwrap_or(0) == rest.len() - length {
-        true => Ok((size_of::<u64>() + length, metadata)),
-        false => Err(SafeTensorError::MetadataIncompleteBuffer),
-    }
 }
 
 /// The format that Burn holds it in; `None` for one that is neither of weights nor of buffers.
