@@ -236,8 +236,8 @@ pub(crate) struct RetrievalArgs {
 pub(crate) struct ConvertArgs {
     /// The checkpoint that LAVIS saved, a .pth file.
     pub(crate) file: PathBuf,
-    /// The model's name in LAVIS: blip2, blip2_opt, blip2_t5, blip2_t5_instruct or
-    /// blip2_vicuna_instruct.
+    /// The model's name in LAVIS: blip2, blip2_opt, blip2_t5, blip2_t5_instruct,
+    /// blip2_vicuna_instruct, blip_caption, blip_vqa or blip_retrieval.
     #[arg(long, value_name = "NAME")]
     pub(crate) arch: Architecture,
     /// The folder to write.
