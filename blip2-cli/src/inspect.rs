@@ -19,7 +19,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         );
     } else {
         println!("{found}");
-        if let Some(commands) = commands(found.kind) {
+        if let Some(commands) = commands(found.kind).filter(|_| found.is_complete()) {
             println!("  run it with {commands}");
         }
     }

@@ -203,7 +203,8 @@ pub enum IoError {
     },
     /// A file that was opened like a folder, but holds no folder's files.
     #[error(
-        "{}: no whole file that `blip2 pack` made; give the folder of a checkpoint, or pack it again",
+        "{}: no whole file that `blip2 pack` made; give the folder of a checkpoint, or pack it \
+         again; a .pth file of LAVIS is to be converted",
         .path.display()
     )]
     NotPacked {
