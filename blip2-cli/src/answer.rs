@@ -34,7 +34,7 @@ pub(crate) fn run(args: &AnswerArgs) -> Result<(), Failure> {
     if args.json {
         print_json(&answer)?;
     } else {
-        println!("{answer}");
+        say!("{answer}");
     }
     Ok(())
 }
@@ -49,13 +49,13 @@ fn rank(args: &AnswerArgs, model: &Answerer, image: &Shown, question: &str) -> R
         if args.json {
             print_json(&answer)?;
         } else {
-            println!("{answer}\t{:.1} %", 100.0 * answer.share);
+            say!("{answer}\t{:.1} %", 100.0 * answer.share);
         }
     }
     Ok(())
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string(value).map_err(Failure::work)?);
+    say!("{}", serde_json::to_string(value).map_err(Failure::work)?);
     Ok(())
 }

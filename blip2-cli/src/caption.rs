@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use blip2_core::{Answer, Options};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::{
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
     {
         let image = Shown::open(path, frames)?;
         let answer = captioner.describe(&[&image], args.prompt.as_deref(), &options)?;
-        println!(
+        say!(
             "{}",
             answer.first().map_or("", |answer| answer.text.as_str())
         );
@@ -62,21 +63,30 @@ fn describe_all(
                 Ok(image) => opened.push((path, image)),
                 Err(Failure::Work(error) | Failure::Usage(error)) => {
                     failed += 1;
-                    bar.suspend(|| println!("{}", json!({ "image": path, "error": error })));
+                    print(&bar, &json!({ "image": path, "error": error }))?;
                 }
+                Err(closed) => return Err(closed),
             }
         }
         let images: Vec<_> = opened.iter().map(|(_, image)| image).collect();
         if !images.is_empty() {
             let answers = captioner.describe(&images, args.prompt.as_deref(), options)?;
             for ((path, _), answer) in opened.iter().zip(&answers) {
-                bar.suspend(|| println!("{}", line(path, answer)));
+                print(&bar, &line(path, answer))?;
             }
         }
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
     Ok(failed)
+}
+
+/// Prints a line above the bar.
+fn print(bar: &ProgressBar, line: &serde_json::Value) -> Result<(), Failure> {
+    bar.suspend(|| {
+        say!("{line}");
+        Ok(())
+    })
 }
 
 fn line(path: &Path, answer: &Answer) -> serde_json::Value {

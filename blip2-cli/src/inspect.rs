@@ -13,14 +13,14 @@ use crate::{Failure, args::InspectArgs, words::commands};
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let found = inspect(&args.folder).map_err(Failure::work)?;
     if args.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&as_json(&found)).map_err(Failure::work)?
         );
     } else {
-        println!("{found}");
+        say!("{found}");
         if let Some(commands) = commands(found.kind).filter(|_| found.is_complete()) {
-            println!("  run it with {commands}");
+            say!("  run it with {commands}");
         }
     }
     if found.is_complete() {

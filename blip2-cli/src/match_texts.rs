@@ -17,9 +17,9 @@ pub(crate) fn run(args: &MatchArgs) -> Result<(), Failure> {
                 "match_logit": score.logit,
                 "similarity": similarity,
             });
-            println!("{line}");
+            say!("{line}");
         } else {
-            println!("match {probability:.4}  similarity {similarity:+.4}  {text}");
+            say!("match {probability:.4}  similarity {similarity:+.4}  {text}");
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
     let builder = match &args.model {
         Some(folder) => Blip2Pipeline::builder(folder),
         None => {
-            eprintln!("{}", demo::NOTICE);
+            note!("{}", demo::NOTICE);
             Blip2Pipeline::builder_from(demo::folder())
         }
     };

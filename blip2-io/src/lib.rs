@@ -75,6 +75,10 @@ mod files;
 mod folder;
 #[cfg(feature = "lavis")]
 pub mod lavis;
+#[cfg(feature = "checkpoint")]
+mod lock;
+#[cfg(feature = "checkpoint")]
+mod new_file;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
 #[cfg(feature = "checkpoint")]
@@ -98,6 +102,8 @@ pub use {
     error::IoError,
     files::map_file,
     folder::CheckpointFolder,
+    lock::FileLock,
+    new_file::{NewFile, write_file},
     report::LoadReport,
     tokenizer::{PaddingSide, TokenBatch, Tokenizer},
 };

@@ -9,7 +9,7 @@ use blip2_io::{
 use crate::{
     blip1::{BlipAnswerer, BlipCaptioner, BlipRetrieval},
     error::Blip2Error,
-    load::{Load, Settings},
+    load::{FolderConfig, Load, Settings},
     pipeline::Blip2Pipeline,
     retrieval::Blip2Retrieval,
 };
@@ -50,7 +50,8 @@ fn reads_twice(kind: ModelKind) -> bool {
 /// Whether tokenizers and templates fit the model.
 fn texts(folder: &CheckpointFolder, kind: ModelKind) -> Result<(), Blip2Error> {
     fn read<P: Load>(folder: &CheckpointFolder) -> Result<(), Blip2Error> {
-        P::read_texts(folder, &P::read_config(folder)?, &Settings::default()).map(drop)
+        let config = <P::Config as FolderConfig>::read(folder)?;
+        P::read_texts(folder, &config, &Settings::default()).map(drop)
     }
     match kind {
         ModelKind::Blip2Retrieval | ModelKind::Blip2Text => read::<Blip2Retrieval>(folder),

@@ -4,6 +4,7 @@ use std::{borrow::Cow, cell::RefCell, collections::HashMap, fs, io, path::Path};
 
 use safetensors::{Dtype, SafeTensorError, View};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{Architecture, Files, Piece, Pieces};
 use crate::{
@@ -99,27 +100,62 @@ fn preprocessor(side: usize) -> Value {
     })
 }
 
-/// Writes everything, the weights last: a folder without them is seen to be no checkpoint.
+/// Writes everything beside the folder's name and renames it, so that the folder appears whole or not
+/// at all.
 pub(super) fn folder(path: &Path, pieces: Pieces, files: Files) -> Result<(), IoError> {
+    let failed = |error| IoError::write(path, error);
+    // An empty folder may be there, perhaps behind a link.
+    let there = fs::canonicalize(path);
+    let path = there.as_deref().unwrap_or(path);
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(failed)?;
+    let partial = partial_folder(path, parent).map_err(failed)?;
+    write_into(partial.path(), path, pieces, files)?;
+    if path.is_dir() {
+        fs::remove_dir(path).map_err(failed)?;
+    }
+    fs::rename(partial.path(), path).map_err(failed)?;
+    // It has another name now: there is nothing left to remove.
+    let _ = partial.keep();
+    Ok(())
+}
+
+/// A folder beside `path` with a name of its own, which goes with what holds it.
+fn partial_folder(path: &Path, parent: &Path) -> io::Result<TempDir> {
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(path.file_name().unwrap_or_default());
+    prefix.push(".");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".partial");
+    open_to_others(&mut builder);
+    builder.tempdir_in(parent)
+}
+
+/// Lets those into the folder who may enter what this process makes.
+#[cfg(unix)]
+fn open_to_others(builder: &mut tempfile::Builder<'_, '_>) {
+    use std::os::unix::fs::PermissionsExt;
+    // The process's mask takes away from these.
+    builder.permissions(fs::Permissions::from_mode(0o777));
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &mut tempfile::Builder<'_, '_>) {}
+
+/// `named` is what errors call the folder.
+fn write_into(path: &Path, named: &Path, pieces: Pieces, files: Files) -> Result<(), IoError> {
     for (name, content) in files {
-        let file = path.join(name);
+        let file = path.join(&name);
         let written = match file.parent() {
             Some(parent) => fs::create_dir_all(parent).and_then(|()| fs::write(&file, content)),
             None => fs::write(&file, content),
         };
-        written.map_err(|error| IoError::write(&file, error))?;
+        written.map_err(|error| IoError::write(&named.join(name), error))?;
     }
-    let (weights, partial) = (path.join(WEIGHTS), path.join("model.safetensors.partial"));
-    let written = safetensors(&partial, pieces);
-    let written = written.and_then(|()| {
-        let renamed = fs::rename(&partial, &weights);
-        renamed.map_err(|error| IoError::write(&weights, error))
-    });
-    if written.is_err() {
-        // What is left of it is of no use to anyone, and may not even exist.
-        let _ = fs::remove_file(&partial);
-    }
-    written
+    safetensors(&path.join(WEIGHTS), &named.join(WEIGHTS), pieces)
 }
 
 /// A piece that is read when it is written. The format's library has no way for that to fail, so a
@@ -163,7 +199,7 @@ impl View for Written<'_> {
     }
 }
 
-fn safetensors(path: &Path, pieces: Pieces) -> Result<(), IoError> {
+fn safetensors(path: &Path, named: &Path, pieces: Pieces) -> Result<(), IoError> {
     let failed = RefCell::new(None);
     let tensors = pieces.into_iter().map(|(name, piece)| {
         let failed = &failed;
@@ -171,7 +207,7 @@ fn safetensors(path: &Path, pieces: Pieces) -> Result<(), IoError> {
             name,
             Written {
                 piece,
-                path,
+                path: named,
                 failed,
             },
         )
@@ -182,7 +218,7 @@ fn safetensors(path: &Path, pieces: Pieces) -> Result<(), IoError> {
         return Err(error);
     }
     result.map_err(|error| match error {
-        SafeTensorError::IoError(source) => IoError::write(path, source),
-        other => IoError::safetensors(path, other),
+        SafeTensorError::IoError(source) => IoError::write(named, source),
+        other => IoError::safetensors(named, other),
     })
 }
