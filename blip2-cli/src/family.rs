@@ -160,7 +160,7 @@ impl Matcher {
         match model::kind(Some(&args.model)) {
             Some(ModelKind::BlipRetrieval) => {
                 let builder = BlipRetrieval::builder(&args.model);
-                let opened = model::open_blip1(builder, &args.device)?;
+                let opened = model::open_blip1(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
             }
             _ => Ok(Self::Blip2(Box::new(model::open_retrieval(args)?))),

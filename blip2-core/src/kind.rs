@@ -88,7 +88,8 @@ impl Blip2Error {
             Self::Config(_)
             | Self::Setting { .. }
             | Self::Template { .. }
-            | Self::Precision { .. } => ErrorKind::Configuration,
+            | Self::Precision { .. }
+            | Self::PictureSize { .. } => ErrorKind::Configuration,
             Self::Device { .. } | Self::Unreadable { .. } => ErrorKind::Device,
             Self::Memory(_) => ErrorKind::Memory,
             Self::Unfinished { .. } | Self::Unparsed { .. } | Self::NotFinite { .. } => {

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`CheckpointFolder`] | the folder as a whole | `checkpoint` |
 //! | [`config`] | `config.json` and the small files beside it | `checkpoint` |
-//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped | `checkpoint` |
+//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped; `pytorch_model.bin` | `checkpoint` |
 //! | [`Tokenizer`] | `tokenizer.json` and what belongs to it | `checkpoint` |
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
@@ -44,7 +44,7 @@
 //! # Untrusted files
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
-//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed.
+//! out of its folder, and no code runs that a file may hold: PyTorch's pickles are only parsed.
 //! Pictures are decoded within limits that are checked first. Nothing is downloaded and nothing is
 //! printed.
 //!
@@ -85,6 +85,8 @@ pub mod preprocessing;
 mod report;
 #[cfg(feature = "checkpoint")]
 mod tokenizer;
+#[cfg(feature = "checkpoint")]
+mod torch;
 #[cfg(feature = "preprocessing")]
 pub mod video;
 

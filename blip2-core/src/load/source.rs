@@ -23,8 +23,13 @@ pub(super) enum Source<C> {
 }
 
 impl<C: FolderConfig> Source<C> {
-    pub(super) fn open<P: Load<Config = C>>(self, device: Device) -> Result<Opened<C>, Blip2Error> {
+    pub(super) fn open<P: Load<Config = C>>(
+        self,
+        device: Device,
+        copied: bool,
+    ) -> Result<Opened<C>, Blip2Error> {
         let folder = match self {
+            Self::Path(path) if copied => CheckpointFolder::open_copied(path)?,
             Self::Path(path) => CheckpointFolder::open(path)?,
             Self::Folder(folder) => folder,
             Self::Random(config, seed) => {

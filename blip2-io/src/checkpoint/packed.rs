@@ -15,11 +15,10 @@ use std::{
 use blip2_kernels::{PackedFormat, Role, TensorRequest, WeightSource, packed_matrix};
 use burn::tensor::{DType, Device};
 use bytes::Bytes;
-use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::PlannedTensor;
+use super::{PlannedTensor, header};
 use crate::{error::IoError, new_file::NewFile};
 
 /// The metadata's key of the list of matrices.
@@ -93,7 +92,7 @@ pub(crate) fn unpacked_files(path: &Path, data: Bytes) -> Result<BTreeMap<String
     let not_packed = || IoError::NotPacked {
         path: path.to_path_buf(),
     };
-    let (_, metadata) = SafeTensors::read_metadata(&data).map_err(|_| not_packed())?;
+    let (_, metadata) = header::read(&data).map_err(|_| not_packed())?;
     let mut files: BTreeMap<String, Bytes> = metadata
         .metadata()
         .iter()

@@ -3,11 +3,14 @@
 use std::{borrow::Cow, cell::RefCell, collections::HashMap, fs, io, path::Path};
 
 use safetensors::{Dtype, SafeTensorError, View};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Architecture, Files, Piece, Pieces};
-use crate::{config::Blip2Config, error::IoError};
+use crate::{
+    config::{Blip2Config, BlipConfig},
+    error::IoError,
+};
 
 const WEIGHTS: &str = "model.safetensors";
 
@@ -45,8 +48,45 @@ pub(super) fn others(
     if let Some(temperature) = temperature {
         text["itc_temperature"] = json!(temperature);
     }
-    let side = config.vision_config.image_size;
-    let preprocessor = json!({
+    let preprocessor = preprocessor(config.vision_config.image_size);
+    let class = match architecture.is_instruct() {
+        true => "InstructBlipProcessor",
+        false => "Blip2Processor",
+    };
+    let processor = json!({
+        "processor_class": class,
+        "num_query_tokens": config.num_query_tokens,
+    });
+    insert(files, "config.json", &text);
+    insert(files, "preprocessor_config.json", &preprocessor);
+    insert(files, "processor_config.json", &processor);
+}
+
+/// The same of a BLIP-1.
+pub(super) fn others_of_blip1(
+    config: &BlipConfig,
+    architecture: Architecture,
+    temperature: Option<f32>,
+    files: &mut Files,
+) {
+    let mut text = json!(config);
+    text["architectures"] = json!([architecture.class()]);
+    if let Some(temperature) = temperature {
+        text["itc_temperature"] = json!(temperature);
+    }
+    insert(files, "config.json", &text);
+    let mut preprocessor = preprocessor(config.vision_config.image_size);
+    preprocessor["processor_class"] = json!("BlipProcessor");
+    insert(files, "preprocessor_config.json", &preprocessor);
+}
+
+fn insert(files: &mut Files, name: &str, value: &Value) {
+    files.insert(name.into(), format!("{value:#}\n").into_bytes());
+}
+
+/// How LAVIS prepares pictures for evaluation.
+fn preprocessor(side: usize) -> Value {
+    json!({
         "image_processor_type": "BlipImageProcessor",
         "do_convert_rgb": true,
         "do_resize": true,
@@ -57,22 +97,7 @@ pub(super) fn others(
         "do_normalize": true,
         "image_mean": [0.48145466, 0.4578275, 0.40821073],
         "image_std": [0.26862954, 0.26130258, 0.27577711],
-    });
-    let class = match architecture.is_instruct() {
-        true => "InstructBlipProcessor",
-        false => "Blip2Processor",
-    };
-    let processor = json!({
-        "processor_class": class,
-        "num_query_tokens": config.num_query_tokens,
-    });
-    for (name, value) in [
-        ("config.json", text),
-        ("preprocessor_config.json", preprocessor),
-        ("processor_config.json", processor),
-    ] {
-        files.insert(name.into(), format!("{value:#}\n").into_bytes());
-    }
+    })
 }
 
 /// Writes everything beside the folder's name and renames it, so that the folder appears whole or not

@@ -15,21 +15,25 @@
 //!
 //! What is done to a picture: decoded (EXIF orientation ignored, as Pillow does unless told
 //! otherwise), laid over white where it is transparent, resized to exactly the configured height
-//! and width (nothing is cropped and the aspect is not kept), rescaled and normalised.
+//! and width (where a folder's processor keeps the aspect and cuts, so does this), rescaled and
+//! normalised.
 //!
 //! PNG and the other lossless formats decode to the very numbers that Pillow gives. JPEG decoders
 //! differ by a few levels in a few pixels: see `docs/numerics.md` for how much.
 
 mod color;
+mod crop;
 mod decode;
 mod error;
 mod processor;
 mod resample;
 mod resize;
+mod sizing;
 
 pub use color::{Transparency, to_rgb};
 pub use decode::{Animation, DecodeOptions, ImageLimits, decode_bytes, decode_file};
 pub use error::ImageError;
-pub use processor::{ImageProcessor, ImageProcessorConfig, PixelValues, Size};
+pub use processor::{ImageProcessor, ImageProcessorConfig, PixelValues};
 pub use resample::Resample;
-pub use resize::resize;
+pub use resize::{Resizing, UnknownResizing, resize};
+pub use sizing::{Size, Sizing};
