@@ -55,7 +55,8 @@ pub(crate) fn load(files: &Files) -> Result<Tokenizer, IoError> {
         let around = around.map_err(|error| IoError::tokenizer(files.path(CONFIG), error))?;
         inner.with_post_processor(Some(around));
     }
-    let side = class.map(Class::padding_side);
+    let side = class.or_else(|| Class::named(&settings.keys));
+    let side = side.map(Class::padding_side);
     let id = |role: &str| inner.token_to_id(settings.role(role)?);
     let special = Special {
         bos: id("bos_token"),

@@ -100,6 +100,18 @@ impl Published {
 }
 
 impl Class {
+    /// The class that `tokenizer_config.json` names, if it is one of these.
+    pub(super) fn named(keys: &Map<String, Value>) -> Option<Self> {
+        let name = keys.get("tokenizer_class").and_then(Value::as_str)?;
+        Some(match name.strip_suffix("Fast").unwrap_or(name) {
+            "GPT2Tokenizer" => Self::Gpt2,
+            "BertTokenizer" => Self::Bert,
+            "T5Tokenizer" => Self::T5,
+            "LlamaTokenizer" => Self::Llama,
+            _ => return None,
+        })
+    }
+
     /// The roles that a class gives to tokens where the files say nothing of a role.
     pub(super) fn roles(self) -> &'static [(&'static str, &'static str)] {
         match self {

@@ -7,7 +7,11 @@ use tokenizers::{
 };
 
 use super::flag;
-use crate::{error::IoError, files::Files, tokenizer::load::content};
+use crate::{
+    error::IoError,
+    files::Files,
+    tokenizer::{guard, load::content},
+};
 
 /// `BertTokenizer`.
 pub(super) fn bert(
@@ -16,6 +20,8 @@ pub(super) fn bert(
     keys: &Map<String, Value>,
 ) -> Result<Tokenizer, IoError> {
     let fault = |error: tokenizers::Error| IoError::tokenizer(files.path("vocab.txt"), error);
+    let text = String::from_utf8_lossy(vocab);
+    guard::pieces(text.lines()).map_err(|error| fault(error.into()))?;
     let unknown = keys.get("unk_token").and_then(content);
     let words = WordPiece::builder()
         .vocab(WordPiece::read_bytes(vocab).map_err(fault)?)
