@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::File,
     io,
     ops::Range,
     path::{Path, PathBuf},
@@ -12,7 +12,14 @@ use std::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::error::IoError;
+use crate::{
+    error::IoError,
+    regular::{self, open_regular},
+};
+
+/// The most bytes of a file that is read as a whole: a configuration, a vocabulary. The largest that are
+/// published have some 35 MB.
+const MAX_SMALL_FILE: u64 = 256 << 20;
 
 /// Named files: a folder on disk, or files that a program carries inside itself.
 #[derive(Debug, Clone)]
@@ -65,7 +72,7 @@ impl Files {
     /// A small file's content; `None` if there is no such file.
     pub(crate) fn read(&self, file: &str) -> Result<Option<Bytes>, IoError> {
         match self {
-            Self::Disk(_) => match fs::read(self.path(file)) {
+            Self::Disk(_) => match regular::read(&self.path(file), MAX_SMALL_FILE) {
                 Ok(bytes) => Ok(Some(bytes.into())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(IoError::read(&self.path(file), error)),
@@ -87,7 +94,7 @@ impl Files {
         match self {
             Self::Disk(_) => {
                 let path = self.path(file);
-                match File::open(&path) {
+                match open_regular(&path) {
                     Ok(file) => map(&file)
                         .map(|map| Some(Content::mapped(map)))
                         .map_err(|error| IoError::read(&path, error)),
@@ -166,7 +173,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Resul
 pub fn map_file(path: impl AsRef<Path>) -> Result<Bytes, IoError> {
     let path = path.as_ref();
     let read = |error| IoError::read(path, error);
-    let file = File::open(path).map_err(read)?;
+    let file = open_regular(path).map_err(read)?;
     // No system maps nothing.
     if file.metadata().map_err(read)?.len() == 0 {
         return Ok(Bytes::new());

@@ -36,7 +36,10 @@ fn a_corrupt_tokenizer() {
         ("", "EOF"),
         ("[]", "no JSON object"),
         ("{}", "it has no model"),
-        ("{\"version\": \"1.0\", \"model\": 5}", "model: it has no vocab"),
+        (
+            "{\"version\": \"1.0\", \"model\": 5}",
+            "model: it has no vocab",
+        ),
         (
             "{\"model\": { \"type\": \"WordLevel\", \"vocab\": {} }}",
             "not a tokenizer of `tokenizers`",

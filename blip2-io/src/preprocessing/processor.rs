@@ -93,6 +93,10 @@ impl Default for ImageProcessorConfig {
     }
 }
 
+/// The most rows and columns that a picture may be resized to: sixteen times what the largest published
+/// models see.
+const MAX_SIDE: u32 = 8192;
+
 impl ImageProcessorConfig {
     /// Checks that the numbers make sense.
     ///
@@ -104,6 +108,10 @@ impl ImageProcessorConfig {
         let Size { height, width } = self.size;
         if self.do_resize && (height == 0 || width == 0) {
             return fault("size", format!("{height}×{width}"), "must be above zero");
+        }
+        if self.do_resize && (height > MAX_SIDE || width > MAX_SIDE) {
+            let reason = "must be at most 8192 each way; more takes memory without measure";
+            return fault("size", format!("{height}×{width}"), reason);
         }
         if !self.rescale_factor.is_finite() {
             return fault(
