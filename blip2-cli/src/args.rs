@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use blip2_core::{
     Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
@@ -76,6 +76,8 @@ pub(crate) struct AnswerArgs {
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
     pub(crate) template: Option<Template>,
     #[command(flatten)]
+    pub(crate) picture: PictureArgs,
+    #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) generation: GenerationArgs,
@@ -114,6 +116,8 @@ pub(crate) struct CaptionArgs {
     /// The batch size: how many pictures are captioned together.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
@@ -315,6 +319,37 @@ pub(crate) struct VerifyArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct PictureArgs {
+    /// Which frame of an animated GIF, PNG or WebP a model of single pictures is shown: its number,
+    /// from 1, or all of them one after another. Default: the first, with a note.
+    #[arg(long, value_name = "N|all")]
+    pub(crate) frame: Option<FrameChoice>,
+    /// Leave pictures as their pixels are stored, whatever their EXIF says of how the camera was held.
+    #[arg(long)]
+    pub(crate) ignore_orientation: bool,
+}
+
+/// Frames of an animation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrameChoice {
+    /// One of them, counted from 0.
+    One(usize),
+    All,
+}
+
+impl FromStr for FrameChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.parse::<usize>()) {
+            ("all", _) => Ok(Self::All),
+            (_, Ok(number @ 1..)) => Ok(Self::One(number - 1)),
+            _ => Err("give a frame's number, from 1, or all"),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

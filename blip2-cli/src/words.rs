@@ -161,6 +161,10 @@ fn of_picture(error: &ImageError) -> Option<String> {
         ImageError::Animated { format } => {
             format!("the picture is an animated {format}; save one frame of it")
         }
+        ImageError::NoFrame { wanted, found } => format!(
+            "the picture has {found} frames, and --frame asks for number {}",
+            wanted + 1
+        ),
         _ => return None,
     })
 }

@@ -27,6 +27,8 @@ use crate::{
 };
 
 const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const QFORMER_TOKENIZER: &str = "qformer_tokenizer/tokenizer.json";
 /// The files that a packed file holds beside the weights.
 const PACKED: [&str; 12] = [
     CONFIG,
@@ -34,11 +36,11 @@ const PACKED: [&str; 12] = [
     "preprocessor_config.json",
     "processor_config.json",
     "blip2.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "added_tokens.json",
     "special_tokens_map.json",
-    "qformer_tokenizer/tokenizer.json",
+    QFORMER_TOKENIZER,
     "qformer_tokenizer/tokenizer_config.json",
     "qformer_tokenizer/special_tokens_map.json",
 ];
@@ -148,7 +150,12 @@ impl CheckpointFolder {
     ) -> Result<u64, IoError> {
         let mut files = BTreeMap::new();
         for name in PACKED {
-            if let Some(bytes) = self.files.read(name)? {
+            let content = match name {
+                TOKENIZER => tokenizer::as_json(&self.files)?,
+                QFORMER_TOKENIZER => tokenizer::as_json(&self.files.below("qformer_tokenizer"))?,
+                name => self.files.read(name)?,
+            };
+            if let Some(bytes) = content {
                 let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
                     let invalid = io::Error::new(io::ErrorKind::InvalidData, error);
                     IoError::read(&self.files.path(name), invalid)
@@ -273,6 +280,12 @@ impl CheckpointFolder {
         self.checked(config, TextConfig::validate)
     }
 
+    /// The content of `tokenizer.json`, made of what was published before where there is none.
+    #[cfg(feature = "lavis")]
+    pub(crate) fn tokenizer_json(&self) -> Result<Option<Bytes>, IoError> {
+        tokenizer::as_json(&self.files)
+    }
+
     /// A small file as it is, if there is one of that name.
     #[cfg(feature = "lavis")]
     pub(crate) fn small_file(&self, name: &str) -> Result<Option<Bytes>, IoError> {
@@ -362,11 +375,12 @@ impl CheckpointFolder {
         })
     }
 
-    /// The tokenizer.
+    /// The tokenizer: `tokenizer.json`, or where there is none what was published before it, turned into
+    /// the same: `vocab.json` with `merges.txt`, `vocab.txt`, `spiece.model` or `tokenizer.model`.
     ///
     /// # Errors
     ///
-    /// If `tokenizer.json` is missing or damaged.
+    /// If all of them are missing, or one that is needed is damaged.
     pub fn tokenizer(&self) -> Result<Tokenizer, IoError> {
         tokenizer::load(&self.files)
     }

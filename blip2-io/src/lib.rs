@@ -9,7 +9,7 @@
 //! | [`CheckpointFolder`] | the folder as a whole | `checkpoint` |
 //! | [`config`] | `config.json` and the small files beside it | `checkpoint` |
 //! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped; `pytorch_model.bin` | `checkpoint` |
-//! | [`Tokenizer`] | `tokenizer.json` and what belongs to it | `checkpoint` |
+//! | [`Tokenizer`] | `tokenizer.json` and what belongs to it, or what was published before it | `checkpoint` |
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
 //! | `dataset` | pictures with questions or captions, and their batches | `dataset` |
@@ -45,7 +45,8 @@
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
 //! out of its folder, and no code runs that a file may hold: PyTorch's pickles are only parsed.
-//! Pictures are decoded within limits that are checked first. Nothing is downloaded and nothing is
+//! Of a tokenizer, everything that the library beneath takes on trust is looked at first.
+//! Pictures are decoded within limits that are checked first. Pipes and devices are never opened. Nothing is downloaded and nothing is
 //! printed.
 //!
 //! # Errors
@@ -81,6 +82,8 @@ mod lock;
 mod new_file;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
+#[cfg(feature = "preprocessing")]
+mod regular;
 #[cfg(feature = "checkpoint")]
 mod report;
 #[cfg(feature = "checkpoint")]
@@ -94,6 +97,8 @@ pub mod video;
 pub use fault::{Cause, ErrorKind};
 #[cfg(feature = "preprocessing")]
 pub use image;
+#[cfg(feature = "preprocessing")]
+pub use regular::open_regular;
 #[cfg(feature = "checkpoint")]
 pub use {
     blip2_kernels::{self as kernels, Bias, Weights},
