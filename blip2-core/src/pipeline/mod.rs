@@ -134,17 +134,14 @@ impl Blip2Pipeline {
     /// [`model`](Self::model): image placeholders, special tokens, padding to one length, as
     /// `Blip2Processor` lays them out. Without text a row has only the token that begins one.
     ///
-    /// ```no_run
-    /// use blip2_core::Blip2Pipeline;
-    ///
-    /// let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
-    /// let pixel_values = blip2.processor().process(&image::open("beach.jpg")?.into_rgb8())?;
-    /// let model = blip2.model();
-    /// let features = model.query(model.encode_image(pixel_values.tensor(blip2.device()))?)?;
-    /// let rows = blip2.prompt_rows(&["a photo of"])?;
-    /// let (embeds, _mask) = model.inputs_embeds(&features, &rows)?;
-    /// println!("{:?}", embeds.dims());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+    /// let rows = blip2.prompt_rows(&["a photo of", "it"])?;
+    /// assert_eq!(rows.ids()[0].len(), rows.ids()[1].len());
+    /// let image = blip2.model().image_token();
+    /// let placeholders = rows.ids()[0].iter().filter(|&&id| Some(id) == image);
+    /// assert_eq!(placeholders.count(), 8); // one for each query
+    /// # Ok::<(), blip2_core::Blip2Error>(())
     /// ```
     ///
     /// # Errors
