@@ -39,7 +39,7 @@ pub struct ProjectedImages(Tensor<3>);
 /// # let model = blip2.model();
 /// let texts = TextRows::of(&folder)?.rows(&["a dog", "a cat", "a bird"])?;
 /// let texts = model.project_texts(&model.encode_texts(&texts)?);
-/// let parts = vec![texts.part(0, 2), texts.part(2, 2)]; // as a search does that holds a part at a time
+/// let parts = vec![texts.part(0, 2), texts.part(2, 2)]; // held one at a time
 /// assert_eq!([parts[0].count(), parts[1].count()], [2, 1]);
 /// assert_eq!(ProjectedTexts::cat(parts).map(|all| all.count()), Some(3));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
