@@ -9,6 +9,15 @@ use serde_json::Value;
 use super::{ConfigError, LlamaConfig, OptConfig, T5Config};
 
 /// The configuration of the language model, told apart by its `model_type`.
+///
+/// ```
+/// use blip2_io::config::TextConfig;
+///
+/// let config: TextConfig = serde_json::from_str(r#"{ "model_type": "t5", "d_model": 64 }"#)?;
+/// assert_eq!(config.hidden_size(), 64); // whatever the family calls it
+/// assert!(config.is_encoder_decoder());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "model_type", rename_all = "lowercase")]
 #[non_exhaustive]
