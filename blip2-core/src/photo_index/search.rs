@@ -134,6 +134,17 @@ impl PhotoIndex {
     /// The pictures that are most [alike](ImageEmbedding::alike) to a picture, the most alike
     /// first.
     ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+    /// # let mut index = blip2_core::PhotoIndex::new(&blip2);
+    /// let red = blip2.open("../examples/images/red-triangle.png")?;
+    /// index.add(&blip2, "red", &red)?;
+    /// index.add(&blip2, "blue", &blip2.open("../examples/images/blue-circle.png")?)?;
+    /// let hits = index.search_by_picture(&blip2, &red, 1)?;
+    /// assert_eq!(hits[0].name, "red"); // a picture is most alike to itself
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`IndexError::ForeignWeights`], and whatever goes wrong with the picture.
