@@ -21,6 +21,20 @@ use crate::{error::Blip2Error, precision::PrecisionPlan};
 /// [`TextEmbedder`](crate::TextEmbedder), [`BlipAnswerer`](crate::BlipAnswerer),
 /// [`BlipCaptioner`](crate::BlipCaptioner) or [`BlipRetrieval`](crate::BlipRetrieval). For functions
 /// that load any of them by its [`Builder`](crate::Builder).
+///
+/// ```
+/// use blip2_core::{Blip2Error, Blip2Pipeline, Blip2Retrieval, Builder, Member};
+///
+/// /// Loads any of them as this program does.
+/// fn load<P: Member>(builder: Builder<P>) -> Result<P, Blip2Error> {
+///     builder.progress(|progress| eprintln!("{progress}")).load()
+/// }
+///
+/// let answering = load(Blip2Pipeline::builder("../blip2-cli/demo"))?;
+/// let comparing = load(Blip2Retrieval::builder("../fixtures/blip2_itr"))?;
+/// # let _ = (answering, comparing);
+/// # Ok::<(), Blip2Error>(())
+/// ```
 pub trait Member: Load {}
 
 impl<P: Load> Member for P {}

@@ -43,6 +43,17 @@ const SAFETENSORS: &str = ".safetensors";
 
 /// The tensors of a checkpoint, mapped into memory and not read until they are used. The default
 /// has none.
+///
+/// ```
+/// use blip2_io::Checkpoint;
+///
+/// let checkpoint = Checkpoint::open("../fixtures/blip2_itr")?;
+/// assert_eq!(checkpoint.shape("query_tokens"), Some([1, 8, 24].as_slice()));
+/// for name in checkpoint.names().filter(|name| name.starts_with("itm_head.")) {
+///     println!("{name} {:?}", checkpoint.shape(name));
+/// }
+/// # Ok::<(), blip2_io::IoError>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Checkpoint {
     folder: PathBuf,
