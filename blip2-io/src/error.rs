@@ -229,6 +229,17 @@ pub enum IoError {
         /// A token without an embedding.
         example: String,
     },
+    /// An adapter that cannot be read, or does not go with the model.
+    #[error("{}: {reason}", .path.display())]
+    #[non_exhaustive]
+    Adapter {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+        /// What is at fault.
+        kind: ErrorKind,
+    },
     /// A picture that could not be read.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -262,6 +273,7 @@ impl IoError {
                 ErrorKind::Unsupported
             }
             Self::Tokenize(_) => ErrorKind::Invalid,
+            Self::Adapter { kind, .. } => *kind,
             Self::Image(error) => error.kind(),
         }
     }

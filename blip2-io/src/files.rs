@@ -95,7 +95,7 @@ impl Files {
                     Err(error) => Err(IoError::read(&path, error)),
                 }
             }
-            Self::Memory { .. } => Ok(self.read(file)?.map(|bytes| Content { bytes, map: None })),
+            Self::Memory { .. } => Ok(self.read(file)?.map(Content::held)),
         }
     }
 }
@@ -109,6 +109,11 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// Bytes that are in memory.
+    pub(crate) fn held(bytes: Bytes) -> Self {
+        Self { bytes, map: None }
+    }
+
     fn mapped(map: memmap2::Mmap) -> Self {
         let map = Arc::new(map);
         Self {

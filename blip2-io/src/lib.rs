@@ -9,6 +9,7 @@
 //! | [`CheckpointFolder`] | the folder as a whole | `checkpoint` |
 //! | [`config`] | `config.json` and the small files beside it | `checkpoint` |
 //! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped | `checkpoint` |
+//! | [`Adapter`] | adapters that PEFT saved | `checkpoint` |
 //! | [`Tokenizer`] | `tokenizer.json` and what belongs to it | `checkpoint` |
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
@@ -60,6 +61,8 @@
 mod setters;
 
 #[cfg(feature = "checkpoint")]
+mod adapter;
+#[cfg(feature = "checkpoint")]
 pub mod checkpoint;
 #[cfg(feature = "checkpoint")]
 pub mod config;
@@ -90,6 +93,7 @@ pub use fault::{Cause, ErrorKind};
 pub use image;
 #[cfg(feature = "checkpoint")]
 pub use {
+    adapter::{Adapter, AdapterBias, AdapterConfig, TargetModules},
     blip2_kernels::{self as kernels, Bias, Weights},
     burn,
     checkpoint::{Checkpoint, CheckpointWeights},

@@ -19,7 +19,7 @@ use crate::{
 ///
 /// | setting | taken by |
 /// |---|---|
-/// | `device`, `model`, `progress`, `cancel` | all |
+/// | `device`, `model`, `adapter`, `progress`, `cancel` | all |
 /// | `precision` | all; parts that a member lacks or always holds in `f32` must not be named |
 /// | `decode_options` | all that read pictures |
 /// | `generation` | [`Blip2Pipeline`](crate::Blip2Pipeline), [`BlipAnswerer`](crate::BlipAnswerer), [`BlipCaptioner`](crate::BlipCaptioner) |
@@ -133,6 +133,24 @@ impl<P: Member> Builder<P> {
         self
     }
 
+    /// Puts the adapter (LoRA) on the model that PEFT, or training with this project, saved in this
+    /// folder. Its small matrices stand beside the model's own, which are held in the precision asked
+    /// for; DoRA's are merged. Opening the adapter's folder itself finds the model by the
+    /// `base_model_name_or_path` that it names.
+    ///
+    /// ```
+    /// use blip2_core::Blip2Pipeline;
+    ///
+    /// let blip2 = Blip2Pipeline::builder("../fixtures/blip2_opt") // "models/blip2-opt-2.7b"
+    ///     .adapter("../fixtures/peft/opt_list") // "adapters/mine"
+    ///     .load()?;
+    /// # Ok::<(), blip2_core::Blip2Error>(())
+    /// ```
+    pub fn adapter(mut self, folder: impl AsRef<Path>) -> Self {
+        self.settings.adapter = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
     /// Runs this model, such as one that is being trained, in place of the folder's weights; of the
     /// folder the configuration, the tokenizer and the processor are read. The precision is then
     /// the model's own.
@@ -193,7 +211,7 @@ impl<P: Member> Builder<P> {
         };
         settings.precision.check(&device)?;
 
-        let opened = source.open::<P>(device)?;
+        let opened = source.open::<P>(device, settings.adapter.as_deref())?;
         let texts = P::read_texts(&opened.folder, &opened.config, &settings)?;
         let pictures = P::read_pictures(&opened.folder, &opened.config, &settings)?;
         P::complete(&opened.folder, &opened.config, &mut generation)?;
@@ -215,6 +233,7 @@ impl<P: Member> Builder<P> {
             precision: settings.precision,
             memory,
             origin: opened.origin,
+            adapter: opened.adapter,
             report,
             fingerprint: OnceLock::new(),
         }))

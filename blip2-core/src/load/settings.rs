@@ -1,6 +1,6 @@
 //! What may be set before a model is loaded, and which member takes what.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use blip2_io::preprocessing::DecodeOptions;
 use blip2_kernels::Precision;
@@ -20,6 +20,7 @@ pub struct Settings {
     pub(crate) decode: Option<DecodeOptions>,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) image_size: Option<u32>,
+    pub(crate) adapter: Option<PathBuf>,
     pub(crate) cancel: CancelToken,
     pub(crate) listener: Option<Listener>,
 }
@@ -119,6 +120,7 @@ impl fmt::Debug for Settings {
             .field("decode", &self.decode)
             .field("memory_limit", &self.memory_limit)
             .field("image_size", &self.image_size)
+            .field("adapter", &self.adapter)
             .finish_non_exhaustive()
     }
 }

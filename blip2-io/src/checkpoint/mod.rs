@@ -124,6 +124,16 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// The tensors of one file.
+    pub(crate) fn of_file(path: PathBuf, content: Content) -> Result<Self, IoError> {
+        let mut checkpoint = Self {
+            folder: path.parent().unwrap_or(Path::new("")).to_path_buf(),
+            ..Self::default()
+        };
+        checkpoint.add(path, content, |_| true)?;
+        Ok(checkpoint)
+    }
+
     /// Adds those tensors of a file that belong to it.
     fn add(
         &mut self,
