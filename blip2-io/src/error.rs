@@ -21,6 +21,31 @@ pub enum IoError {
     /// There is no such folder.
     #[error("{}: there is no such folder; give the folder that holds config.json", .0.display())]
     NoFolder(PathBuf),
+    /// There is no such folder, and no model of that id in the hub's cache.
+    #[error(
+        "{id}: there is no such folder, and no model of that id in the Hugging Face cache {}; \
+         download it there with `hf download {id}`, with the program's `blip2 download {id}`, or with \
+         the feature `hub` and `hub::Download`",
+        .cache.display()
+    )]
+    NotCached {
+        /// The id, or the path.
+        id: String,
+        /// The cache.
+        cache: PathBuf,
+    },
+    /// A model that could not be downloaded.
+    #[cfg(feature = "hub")]
+    #[error("{id}: {reason}")]
+    #[non_exhaustive]
+    Hub {
+        /// The model's id.
+        id: String,
+        /// What went wrong, and what to do.
+        reason: String,
+        /// What is at fault.
+        kind: ErrorKind,
+    },
     /// A file that a checkpoint folder must hold is missing.
     #[error("{}: {file} is missing; {remedy}", .folder.display())]
     MissingFile {
@@ -249,7 +274,11 @@ impl IoError {
     /// What is at fault.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoFolder(_) | Self::MissingFile { .. } => ErrorKind::NotFound,
+            Self::NoFolder(_) | Self::NotCached { .. } | Self::MissingFile { .. } => {
+                ErrorKind::NotFound
+            }
+            #[cfg(feature = "hub")]
+            Self::Hub { kind, .. } => *kind,
             Self::Read { source, .. } => ErrorKind::of_read(source),
             Self::Write { .. } => ErrorKind::Unwritable,
             Self::Json { .. }

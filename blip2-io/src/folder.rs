@@ -22,9 +22,24 @@ use crate::{
     },
     error::IoError,
     files::Files,
+    hub::{HubCache, ModelId},
     preprocessing::ImageProcessorConfig,
     tokenizer::{self, Tokenizer},
 };
+
+/// A folder as it is, or the one in the hub's cache that its id stands for.
+pub(crate) fn found(path: &Path) -> Result<PathBuf, IoError> {
+    if path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let absent = || IoError::NoFolder(path.to_path_buf());
+    let id = ModelId::of_path(path).ok_or_else(absent)?;
+    let cache = HubCache::of_environment();
+    cache.find(&id).ok_or_else(|| IoError::NotCached {
+        id: id.to_string(),
+        cache: cache.path().to_path_buf(),
+    })
+}
 
 const CONFIG: &str = "config.json";
 /// The files that a packed file holds beside the weights.
@@ -82,21 +97,21 @@ impl fmt::Debug for CheckpointFolder {
 }
 
 impl CheckpointFolder {
-    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote.
+    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote; where there is
+    /// neither and `path` is an id of the Hugging Face hub, `owner/name` or `owner/name@revision`, the
+    /// model as Python has [downloaded](crate::hub) it.
     ///
     /// # Errors
     ///
-    /// [`IoError::NoFolder`]; of a file, that it is no safetensors file, or no packed one.
+    /// [`IoError::NoFolder`] or [`IoError::NotCached`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
         let path = path.as_ref();
         if path.is_file() {
             return Self::open_packed(path);
         }
-        if !path.is_dir() {
-            return Err(IoError::NoFolder(path.to_path_buf()));
-        }
+        let folder = found(path)?;
         Ok(Self {
-            files: Files::Disk(path.to_path_buf()),
+            files: Files::Disk(folder),
         })
     }
 

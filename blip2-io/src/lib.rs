@@ -14,6 +14,7 @@
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
 //! | `dataset` | pictures with questions or captions, and their batches | `dataset` |
+//! | [`hub`] | models that Python has downloaded, and downloads | `checkpoint`, `hub` |
 //! | `lavis` | LAVIS's checkpoints, which it writes as folders | `lavis` |
 //!
 //! ```
@@ -38,6 +39,7 @@
 //! | `preprocessing` (part of the others) | pictures and videos |
 //! | `dataset` | data sets |
 //! | `lavis` | LAVIS's `.pth` files |
+//! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //!
 //! `default-features = false, features = ["preprocessing"]` decodes and resizes pictures without
 //! building Burn or `tokenizers`; so does `dataset`.
@@ -46,8 +48,8 @@
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
 //! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed.
-//! Pictures are decoded within limits that are checked first. Nothing is downloaded and nothing is
-//! printed.
+//! Pictures are decoded within limits that are checked first. Nothing is printed, and nothing is
+//! downloaded but by `hub::Download`.
 //!
 //! # Errors
 //!
@@ -76,6 +78,8 @@ mod fault;
 mod files;
 #[cfg(feature = "checkpoint")]
 mod folder;
+#[cfg(feature = "checkpoint")]
+pub mod hub;
 #[cfg(feature = "lavis")]
 pub mod lavis;
 #[cfg(feature = "preprocessing")]

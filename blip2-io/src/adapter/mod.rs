@@ -16,7 +16,13 @@ use burn::tensor::{DType, TensorData};
 
 pub use config::{AdapterBias, AdapterConfig, TargetModules};
 
-use crate::{checkpoint::Checkpoint, error::IoError, files::Files};
+use crate::{
+    checkpoint::Checkpoint,
+    error::IoError,
+    files::Files,
+    folder::found,
+    hub::{HubCache, ModelId},
+};
 use config::Patterns;
 use fault::Fault;
 use names::{Part, in_base};
@@ -55,27 +61,24 @@ struct Layer {
 }
 
 impl Adapter {
-    /// The adapter in a folder.
+    /// The adapter in a folder, or the one in the hub's cache that its id stands for.
     ///
     /// # Errors
     ///
     /// [`IoError`] naming the file: what is missing or damaged, no LoRA, or has a setting or a tensor
     /// that is not supported.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, IoError> {
-        let folder = folder.as_ref();
-        if !folder.is_dir() {
-            return Err(IoError::NoFolder(folder.to_path_buf()));
-        }
-        let files = Files::Disk(folder.to_path_buf());
+        let folder = found(folder.as_ref())?;
+        let files = Files::Disk(folder.clone());
         let path = files.path(CONFIG);
         let text = files.read(CONFIG)?.ok_or_else(|| IoError::MissingFile {
-            folder: folder.to_path_buf(),
+            folder: folder.clone(),
             file: CONFIG.into(),
             remedy: "PEFT's `save_pretrained` writes it beside the adapter's tensors",
         })?;
         let config = AdapterConfig::read(&path, &text)?;
         let mut adapter = Self {
-            folder: folder.to_path_buf(),
+            folder,
             patterns: config.patterns(&path)?,
             config,
             tensors: tensors::open(&files)?,
@@ -86,14 +89,16 @@ impl Adapter {
         Ok(adapter)
     }
 
-    /// Whether a folder holds an adapter and no model of its own.
+    /// Whether a folder, or what the hub's cache has of an id, holds an adapter and no model.
     pub fn is_alone(folder: impl AsRef<Path>) -> bool {
-        let folder = folder.as_ref();
+        let Ok(folder) = found(folder.as_ref()) else {
+            return false;
+        };
         folder.join(CONFIG).is_file() && !folder.join("config.json").is_file()
     }
 
     /// The folder of the model that it was trained on, by its `base_model_name_or_path`: a path as it
-    /// is or beside this folder.
+    /// is or beside this folder, or an id of the hub that the cache has.
     ///
     /// # Errors
     ///
@@ -106,13 +111,23 @@ impl Adapter {
         let beside = self.folder.parent().unwrap_or(Path::new("")).join(name);
         let is_model = |path: &PathBuf| path.join("config.json").is_file() || path.is_file();
         let found = [PathBuf::from(name), beside].into_iter().find(is_model);
-        found.ok_or_else(|| {
+        found.or_else(|| self.cached(name)).ok_or_else(|| {
             let reason = format!(
                 "its base model `{name}` is not here; open that model from where you have it and give \
                  this folder as its adapter"
             );
             self.mismatch(reason)
         })
+    }
+
+    /// The base in the hub's cache, at the revision that the adapter names.
+    fn cached(&self, name: &str) -> Option<PathBuf> {
+        let id: ModelId = name.parse().ok()?;
+        let id = match self.config.revision.as_deref() {
+            Some(revision) => id.at(revision).ok()?,
+            None => id,
+        };
+        HubCache::of_environment().find(&id)
     }
 
     /// Finds out what each tensor is for.

@@ -292,6 +292,13 @@ impl Checkpoint {
     }
 }
 
+/// The shards that an index names, each a plain file name.
+#[cfg(feature = "hub")]
+pub(crate) fn shards_of(path: &Path, index: &[u8]) -> Result<Vec<String>, IoError> {
+    let index = index::parse(path, index)?;
+    Ok(index::shards(&index).into_iter().map(str::to_string).collect())
+}
+
 fn missing_weights(files: &Files) -> IoError {
     let remedy = if files.has("pytorch_model.bin") || files.has("pytorch_model.bin.index.json") {
         "only pytorch_model.bin is there, which can run code; load it with `transformers` and save \
