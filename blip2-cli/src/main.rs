@@ -13,12 +13,16 @@ mod bench;
 mod caption;
 mod convert;
 mod demo;
+#[cfg(feature = "hub")]
+mod download;
 mod examples;
 mod family;
+mod find;
 mod index;
 mod inspect;
 mod match_texts;
 mod model;
+mod models;
 mod pack;
 mod pictures;
 mod sheet;
@@ -60,7 +64,23 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let mut command = Cli::parse().command;
+    let done = find::all(&mut command).and_then(|()| run(command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Work(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(message)) => {
+            eprintln!("error: {message}\n\nFor more information, try '--help'.");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
         Command::Answer(args) => answer::run(&args),
         Command::Caption(args) => caption::run(&args),
         Command::Match(args) => match_texts::run(&args),
@@ -72,16 +92,8 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => train::eval(&args),
         Command::Bench(args) => bench::run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Work(message)) => {
-            eprintln!("error: {message}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Usage(message)) => {
-            eprintln!("error: {message}\n\nFor more information, try '--help'.");
-            ExitCode::from(2)
-        }
+        #[cfg(feature = "hub")]
+        Command::Download(args) => download::run(&args),
+        Command::Models(args) => models::run(&args),
     }
 }

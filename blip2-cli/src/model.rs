@@ -28,7 +28,9 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
         .limit(told(builder, &spinner))
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored));
-    let pipeline = sized(pipeline, args).load().map_err(Failure::work);
+    let pipeline = adapted(sized(pipeline, args), args.adapter.as_deref())
+        .load()
+        .map_err(Failure::work);
     spinner.finish_and_clear();
     pipeline
 }
@@ -37,6 +39,14 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
 fn sized<M: Member>(builder: Builder<M>, args: &ModelArgs) -> Builder<M> {
     match args.image_size {
         Some(side) => builder.image_size(side),
+        None => builder,
+    }
+}
+
+/// A builder of a model with the adapter of `--adapter`, if one was given.
+pub(crate) fn adapted<M: Member>(builder: Builder<M>, adapter: Option<&Path>) -> Builder<M> {
+    match adapter {
+        Some(adapter) => builder.adapter(adapter),
         None => builder,
     }
 }
@@ -50,7 +60,8 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 
 /// A BLIP-1 model that writes.
 pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> Result<T, Failure> {
-    open_blip1(sized(builder, args), &args.device)
+    let builder = adapted(sized(builder, args), args.adapter.as_deref());
+    open_blip1(builder, &args.device)
 }
 
 /// A BLIP-1 model.
@@ -70,7 +81,11 @@ pub(crate) fn open_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> R
 pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Failure> {
     let device = device(&args.device)?;
     let spinner = spinner("loading the model");
-    let pipeline = told(Blip2Retrieval::builder(&args.model), &spinner)
+    let builder = adapted(
+        Blip2Retrieval::builder(&args.model),
+        args.adapter.as_deref(),
+    );
+    let pipeline = told(builder, &spinner)
         .device(device)
         .precision(args.device.precision.plan(Precision::AsStored))
         .load()

@@ -124,6 +124,11 @@ fn of_folder(error: &IoError) -> Option<String> {
         IoError::Kind { path, found, .. } => {
             format!("{}: {}", path.display(), other_model(*found))
         }
+        IoError::NotCached { id, cache, .. } => format!(
+            "{id}: there is no such folder, and no model of that id in the Hugging Face cache {}; \
+             `blip2 download {id}` downloads it",
+            cache.display()
+        ),
         IoError::LavisNeeds {
             path,
             reason,

@@ -42,7 +42,7 @@ impl<C> Source<C> {
                 adapter = Some(alone);
                 CheckpointFolder::open(base)?
             }
-            Self::Path(path) => CheckpointFolder::open(path)?,
+            Self::Path(path) => CheckpointFolder::open(arrived(path)?)?,
             Self::Folder(folder) => folder,
             Self::Random(config, seed) => {
                 let (folder, weights) = P::random(&config, seed)?;
@@ -147,6 +147,27 @@ impl<C> Opened<C> {
         build(&asked)?;
         Ok(asked.into_tensors())
     }
+}
+
+/// A path as it is; in a build with the feature `hub`, an id that stands for no folder is downloaded,
+/// unless the cache has the model.
+#[cfg(feature = "hub")]
+fn arrived(path: PathBuf) -> Result<PathBuf, Blip2Error> {
+    use blip2_io::hub::{Download, HubCache, ModelId, is_offline};
+
+    let Some(id) = ModelId::to_download(&path).filter(|_| !is_offline()) else {
+        return Ok(path);
+    };
+    if let Some(folder) = HubCache::of_environment().find_whole(&id) {
+        return Ok(folder);
+    }
+    tracing::info!(%id, "downloading the model");
+    Ok(Download::of_environment().fetch(&id)?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn arrived(path: PathBuf) -> Result<PathBuf, Blip2Error> {
+    Ok(path)
 }
 
 /// Refuses an adapter that the model did not take whole; else the base's report without what the

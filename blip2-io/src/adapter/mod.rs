@@ -163,7 +163,11 @@ impl Adapter {
                 Layer { a: None, .. } => format!("`{name}` has no lora_A"),
                 Layer { b: None, .. } => format!("`{name}` has no lora_B"),
                 Layer { magnitude, .. } if magnitude.is_some() != self.config.use_dora => {
-                    format!("`use_dora` does not say whether `{name}` has a lora_magnitude_vector")
+                    let (says, has) = match self.config.use_dora {
+                        true => ("is true", "has no"),
+                        false => ("is not true", "has a"),
+                    };
+                    format!("`use_dora` {says}, but `{name}` {has} lora_magnitude_vector")
                 }
                 _ => continue,
             };
@@ -193,6 +197,15 @@ impl Adapter {
     /// The tensors whose place it takes, by its own names for them: of `modules_to_save`, and biases.
     pub fn replaced(&self) -> impl Iterator<Item = &str> {
         self.whole.keys().map(String::as_str)
+    }
+
+    /// The shape `[outputs, inputs]` of a layer that it adapts, as its own tensors have it.
+    pub fn shape(&self, layer: &str) -> Option<[usize; 2]> {
+        let layer = self.layers.get(layer)?;
+        let side = |name: &Option<String>, axis: usize| {
+            self.tensors.shape(name.as_deref()?)?.get(axis).copied()
+        };
+        Some([side(&layer.b, 0)?, side(&layer.a, 1)?])
     }
 
     /// The bytes that it takes in memory, in `f32`.

@@ -293,10 +293,12 @@ impl Checkpoint {
 }
 
 /// The shards that an index names, each a plain file name.
-#[cfg(feature = "hub")]
 pub(crate) fn shards_of(path: &Path, index: &[u8]) -> Result<Vec<String>, IoError> {
     let index = index::parse(path, index)?;
-    Ok(index::shards(&index).into_iter().map(str::to_string).collect())
+    Ok(index::shards(&index)
+        .into_iter()
+        .map(str::to_string)
+        .collect())
 }
 
 fn missing_weights(files: &Files) -> IoError {

@@ -10,7 +10,7 @@ use super::{
     home::Home,
     id::{ModelId, is_commit},
 };
-use crate::{config::ModelKind, error::IoError, folder::CheckpointFolder};
+use crate::{checkpoint::shards_of, config::ModelKind, error::IoError, folder::CheckpointFolder};
 
 /// The folder in which Python's `huggingface_hub` keeps models, and this library too:
 /// `models--owner--name` with `refs`, `blobs` and `snapshots`.
@@ -76,6 +76,11 @@ impl HubCache {
         (holds("config.json") || holds("adapter_config.json")).then_some(folder)
     }
 
+    /// As [`find`](Self::find), if what is there can be run: the configuration, and all of its weights.
+    pub fn find_whole(&self, id: &ModelId) -> Option<PathBuf> {
+        self.find(id).filter(|folder| has_weights(folder))
+    }
+
     /// The commit that a revision was when it was downloaded, or that it is itself.
     fn commit(&self, id: &ModelId) -> Option<String> {
         let path = self.model(id).join("refs").join(id.revision());
@@ -131,6 +136,29 @@ impl HubCache {
             commit,
         })
     }
+}
+
+/// Whether a folder holds weights in one of their forms, with all shards that an index names.
+fn has_weights(folder: &Path) -> bool {
+    const FILES: [&str; 4] = [
+        "model.safetensors",
+        "pytorch_model.bin",
+        "adapter_model.safetensors",
+        "adapter_model.bin",
+    ];
+    const INDICES: [&str; 2] = [
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+    ];
+    let holds = |file: &str| folder.join(file).is_file();
+    let whole = |index: &str| {
+        let path = folder.join(index);
+        let shards = fs::read(&path)
+            .ok()
+            .and_then(|text| shards_of(&path, &text).ok());
+        shards.is_some_and(|shards| shards.iter().all(|shard| holds(shard)))
+    };
+    FILES.into_iter().any(holds) || INDICES.into_iter().any(whole)
 }
 
 /// The names and commits below `refs`, which may lie in folders of their own (`refs/pr/1`).

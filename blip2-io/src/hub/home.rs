@@ -66,7 +66,10 @@ fn expanded(lookup: Lookup<'_>, text: &str) -> String {
     let mut pieces = text.split('$');
     let mut whole = pieces.next().unwrap_or_default().to_string();
     for piece in pieces {
-        let (name, rest) = match piece.strip_prefix('{').and_then(|piece| piece.split_once('}')) {
+        let (name, rest) = match piece
+            .strip_prefix('{')
+            .and_then(|piece| piece.split_once('}'))
+        {
             Some(braced) => braced,
             None => {
                 let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -117,7 +120,11 @@ mod tests {
             assert_eq!(home(&variables).cache, PathBuf::from(cache), "{name}");
         }
         assert_eq!(home(&variables).token, PathBuf::from("/home/me/hf/token"));
-        let empty = [("HOME", "/home/me"), ("HF_HUB_CACHE", ""), ("HF_HOME", "/hf")];
+        let empty = [
+            ("HOME", "/home/me"),
+            ("HF_HUB_CACHE", ""),
+            ("HF_HOME", "/hf"),
+        ];
         assert_eq!(home(&empty).cache, PathBuf::from("/hf/hub"));
     }
 
@@ -126,8 +133,14 @@ mod tests {
         for (variables, expected) in [
             (&[("HF_HUB_OFFLINE", "1")][..], true),
             (&[("HF_HUB_OFFLINE", "Yes")], true),
-            (&[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")], false),
-            (&[("HF_HUB_OFFLINE", ""), ("TRANSFORMERS_OFFLINE", "true")], true),
+            (
+                &[("HF_HUB_OFFLINE", "0"), ("TRANSFORMERS_OFFLINE", "1")],
+                false,
+            ),
+            (
+                &[("HF_HUB_OFFLINE", ""), ("TRANSFORMERS_OFFLINE", "true")],
+                true,
+            ),
             (&[], false),
         ] {
             let found = offline(&|name| {

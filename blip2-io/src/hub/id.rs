@@ -55,6 +55,14 @@ impl ModelId {
         path.to_str()?.parse().ok()
     }
 
+    /// The id that a path may stand for which is no folder, and no slip in the name of one: of an owner,
+    /// and not in a folder that is there.
+    pub fn to_download(path: &Path) -> Option<Self> {
+        let id = Self::of_path(path)?;
+        let (owner, _) = id.name.split_once('/')?;
+        (!path.exists() && !Path::new(owner).exists()).then_some(id)
+    }
+
     /// The id of a folder of the cache.
     pub(super) fn of_folder(folder: &str) -> Option<Self> {
         let name = folder.strip_prefix("models--")?.replace("--", "/");
@@ -131,27 +139,19 @@ mod tests {
 
     #[test]
     fn ids_stay_within_the_cache() {
-        for text in ["Salesforce/blip2-opt-2.7b", "gpt2", "a/b@refs/pr/1", "a_b/c.d@v1.0"] {
+        for text in [
+            "Salesforce/blip2-opt-2.7b",
+            "gpt2",
+            "a/b@refs/pr/1",
+            "a_b/c.d@v1.0",
+        ] {
             let id: ModelId = text.parse().unwrap();
             assert_eq!(id.to_string(), text);
             assert_eq!(ModelId::of_folder(&id.folder()).unwrap().name(), id.name());
         }
         for text in [
-            "",
-            "/a",
-            "a/",
-            "a/b/c",
-            "../a",
-            "a/..",
-            "a--b/c",
-            "a/b@",
-            "a/b@../x",
-            "a/b@/x",
-            "a b/c",
-            "a/b@x?y",
-            "./a",
-            ".a/b",
-            "a\\b",
+            "", "/a", "a/", "a/b/c", "../a", "a/..", "a--b/c", "a/b@", "a/b@../x", "a/b@/x",
+            "a b/c", "a/b@x?y", "./a", ".a/b", "a\\b",
         ] {
             assert!(text.parse::<ModelId>().is_err(), "{text}");
         }

@@ -66,7 +66,9 @@ pub(super) fn about(client: &Client, address: &str) -> Result<About, Fault> {
     })?;
     let headers = response.headers();
     let first = |names: [&str; 2]| names.into_iter().find_map(|name| text(headers, name));
-    let etag = first(["x-linked-etag", "etag"]).map(unquoted).unwrap_or_default();
+    let etag = first(["x-linked-etag", "etag"])
+        .map(unquoted)
+        .unwrap_or_default();
     // It becomes a file's name.
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if etag.is_empty() || etag.len() > 128 || !etag.chars().all(plain) {
@@ -95,7 +97,8 @@ impl Blob<'_> {
         if path.is_file() {
             return Ok(path);
         }
-        let mut partial = Partial::open(self.folder.join(format!("{}.incomplete", self.about.etag)))?;
+        let mut partial =
+            Partial::open(self.folder.join(format!("{}.incomplete", self.about.etag)))?;
         self.complete(&mut partial, told)?;
         self.check(&partial)?;
         let written = |error| Fault::Local(IoError::write(&path, error));
@@ -109,7 +112,11 @@ impl Blob<'_> {
         let path = self.locks.join(format!("{}.lock", self.about.etag));
         let failed = |error| Fault::Local(IoError::write(&path, error));
         fs::create_dir_all(self.locks).map_err(failed)?;
-        let options = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let options = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path);
         let file = options.map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(file),
@@ -118,7 +125,9 @@ impl Blob<'_> {
                 Ok(file)
             }
             // A file system without locks: whoever renames last wins, with the same content.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                Ok(file)
+            }
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
     }
@@ -138,7 +147,11 @@ impl Blob<'_> {
                 Err(_) => {}
             }
             // Only tries that brought nothing count.
-            failures = if partial.length > before { 0 } else { failures + 1 };
+            failures = if partial.length > before {
+                0
+            } else {
+                failures + 1
+            };
             if failures >= TRIES {
                 let reason = format!("`{}` ends after {} bytes", self.name, partial.length);
                 return Err(Fault::Request(reason));
@@ -172,14 +185,19 @@ impl Blob<'_> {
         let mut body = response.into_body().into_reader();
         let mut piece = vec![0; PIECE];
         loop {
-            let count = body.read(&mut piece).map_err(|error| Fault::Request(error.to_string()))?;
+            let count = body
+                .read(&mut piece)
+                .map_err(|error| Fault::Request(error.to_string()))?;
             let Some(bytes) = piece.get(..count).filter(|bytes| !bytes.is_empty()) else {
                 return Ok(());
             };
             partial.add(bytes)?;
             if self.about.size.is_some_and(|size| partial.length > size) {
                 partial.restart()?;
-                let reason = format!("`{}` is longer than the hub says; it was not kept", self.name);
+                let reason = format!(
+                    "`{}` is longer than the hub says; it was not kept",
+                    self.name
+                );
                 return Err(Fault::Content(reason));
             }
             told(partial.length);
@@ -248,7 +266,7 @@ impl Partial {
 }
 
 /// Makes a request again that failed in a way that passes.
-pub(super) fn patient<T>(request: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
+fn patient<T>(request: impl Fn() -> Result<T, Fault>) -> Result<T, Fault> {
     let mut failures = 0;
     loop {
         match request() {

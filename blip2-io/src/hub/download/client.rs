@@ -42,7 +42,7 @@ impl Client {
             // Followed here, where it is decided who is told the token.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .timeout_connect(Some(Duration::from_secs(20)))
+            .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
             .timeout_per_read(Some(Duration::from_secs(60)));
         let config = match is_loopback(&endpoint) {
@@ -87,7 +87,9 @@ impl Client {
         if let Some(token) = self.token.as_ref().filter(|_| self.may_know(address)) {
             request = request.header(header::AUTHORIZATION, token.header());
         }
-        request.call().map_err(|error| Fault::Request(error.to_string()))
+        request
+            .call()
+            .map_err(|error| Fault::Request(error.to_string()))
     }
 
     /// Whether a place may be told the token: the hub itself, in secret.
@@ -105,9 +107,15 @@ fn uri(address: &str) -> Result<Uri, Fault> {
 
 /// Where a redirection leads: another address, or another path of the same host.
 fn next(from: &Uri, headers: &HeaderMap) -> Result<Uri, Fault> {
-    let location = headers.get(header::LOCATION).and_then(|to| to.to_str().ok());
+    let location = headers
+        .get(header::LOCATION)
+        .and_then(|to| to.to_str().ok());
     let location = location.ok_or(Fault::Lost)?;
-    match (location.strip_prefix('/'), from.scheme_str(), from.authority()) {
+    match (
+        location.strip_prefix('/'),
+        from.scheme_str(),
+        from.authority(),
+    ) {
         (Some(path), Some(scheme), Some(host)) if !path.starts_with('/') => {
             uri(&format!("{scheme}://{host}{location}"))
         }
@@ -125,7 +133,9 @@ fn same_origin(a: &Uri, b: &Uri) -> bool {
 }
 
 fn is_loopback(endpoint: &str) -> bool {
-    let host = uri(endpoint).ok().and_then(|uri| Some(uri.host()?.to_string()));
+    let host = uri(endpoint)
+        .ok()
+        .and_then(|uri| Some(uri.host()?.to_string()));
     host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str()))
 }
 
@@ -165,7 +175,11 @@ mod tests {
     #[test]
     fn redirections_are_other_addresses_or_other_paths() {
         let from = uri("http://h:1/a/b").unwrap();
-        for (location, to) in [("/c", Some("http://h:1/c")), ("http://g/d", Some("http://g/d")), ("//g/d", None)] {
+        for (location, to) in [
+            ("/c", Some("http://h:1/c")),
+            ("http://g/d", Some("http://g/d")),
+            ("//g/d", None),
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::LOCATION, location.parse().unwrap());
             let found = next(&from, &headers).ok().map(|uri| uri.to_string());

@@ -92,7 +92,9 @@ impl Refusal {
     fn told(&self, id: &ModelId, page: &str, has_token: bool) -> (String, ErrorKind) {
         let code = self.code.as_deref().unwrap_or_default();
         let token = match has_token {
-            true => "the token that was given is not allowed to read it: take one of an account that is",
+            true => {
+                "the token that was given is not allowed to read it: take one of an account that is"
+            }
             false => "give a token in the environment variable HF_TOKEN, or by `hf auth login`",
         };
         let reason = match (self.status.as_u16(), code) {
@@ -103,7 +105,9 @@ impl Refusal {
                 "the hub has no model of this id for you: check how it is written; if it is private, \
                  {token}"
             ),
-            (403, _) => format!("the hub forbids it: accept the model's terms at {page}; then {token}"),
+            (403, _) => {
+                format!("the hub forbids it: accept the model's terms at {page}; then {token}")
+            }
             (404, "RevisionNotFound") => format!(
                 "the model has no revision `{}`; its branches and tags are at {page}",
                 id.revision()
@@ -111,7 +115,9 @@ impl Refusal {
             (404, _) => format!(
                 "the hub has no such model or revision: check how it is written; models are at {page}"
             ),
-            (429, _) => "the hub has had too many requests from here; wait some minutes".to_string(),
+            (429, _) => {
+                "the hub has had too many requests from here; wait some minutes".to_string()
+            }
             (status, _) => format!("{page} answered with the status {status}; try again later"),
         };
         let kind = match self.status.as_u16() {

@@ -25,7 +25,7 @@ use super::{
     id::{ModelId, is_commit},
 };
 use crate::{checkpoint::shards_of, error::IoError, fault::ErrorKind};
-use blob::{About, Blob, about, patient};
+use blob::{About, Blob, about};
 use client::{Ask, Client, HUB};
 use fault::{Fault, Refusal};
 use token::Token;
@@ -140,7 +140,8 @@ impl Download {
         if self.offline {
             return Err(IoError::Hub {
                 id: id.to_string(),
-                reason: "HF_HUB_OFFLINE forbids to ask the hub; unset it to download the model".into(),
+                reason: "HF_HUB_OFFLINE forbids to ask the hub; unset it to download the model"
+                    .into(),
                 kind: ErrorKind::NotFound,
             });
         }
@@ -183,15 +184,14 @@ impl Download {
         let revision = id.revision().replace('/', "%2F");
         let (endpoint, name) = (&self.client.endpoint, id.name());
         let address = format!("{endpoint}/api/models/{name}/revision/{revision}");
-        let text = patient(|| {
-            let response = self.client.ask(&address, Ask::From(0))?;
-            if !response.status().is_success() {
-                return Err(Refusal::of(response.status(), response.headers()));
-            }
-            let body = response.into_body().into_with_config().limit(LIST);
-            body.read_to_string()
-                .map_err(|error| Fault::Request(error.to_string()))
-        })?;
+        // Asked once: who has no network should not wait to hear it.
+        let response = self.client.ask(&address, Ask::From(0))?;
+        if !response.status().is_success() {
+            return Err(Refusal::of(response.status(), response.headers()));
+        }
+        let body = response.into_body().into_with_config().limit(LIST);
+        let text = body.read_to_string();
+        let text = text.map_err(|error| Fault::Request(error.to_string()))?;
         let found: Repository =
             serde_json::from_str(&text).map_err(|error| Fault::Answer(error.to_string()))?;
         match is_commit(&found.sha) {
@@ -210,7 +210,11 @@ impl Download {
         name: &str,
     ) -> Result<(), Fault> {
         if !snapshot.join(name).is_file() {
-            let address = format!("{}/{}/resolve/{sha}/{name}", self.client.endpoint, id.name());
+            let address = format!(
+                "{}/{}/resolve/{sha}/{name}",
+                self.client.endpoint,
+                id.name()
+            );
             let about = about(&self.client, &address)?;
             check_commit(&about, sha, name)?;
             let size = about.size;

@@ -61,7 +61,6 @@ pub(super) fn weights(files: &BTreeSet<String>) -> Option<Weights<'_>> {
     })
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
