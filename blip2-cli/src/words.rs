@@ -265,6 +265,7 @@ pub(crate) fn commands(kind: ModelKind) -> Option<&'static str> {
 fn option(name: &str) -> Option<&'static str> {
     Some(match name {
         "template" => "--template",
+        "adapter" => "--adapter",
         "image_size" => "--image-size",
         "memory_limit" => "--memory-limit",
         "precision" => "--precision",

@@ -168,7 +168,7 @@ fn an_adapter_is_put_on_by_folder_by_id_and_alone() {
     let itr = itr.to_str().unwrap();
     fails(
         &caption(&["--model", base, "--adapter", itr]),
-        &["itm_head"],
+        &["matches nothing"],
     );
     let arguments = [
         "match",

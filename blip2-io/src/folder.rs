@@ -60,6 +60,9 @@ const PACKED: [&str; 12] = [
 /// What to say where it is missing.
 const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors, tokenizer.json \
                         and preprocessor_config.json or processor_config.json";
+/// What to say where an adapter is there without its model.
+const ADAPTER: &str = "the folder holds an adapter alone; give the model that it was trained on, and \
+                       this folder as its adapter";
 
 /// A checkpoint folder: `config.json`, weights, tokenizer, preprocessing.
 ///
@@ -436,6 +439,10 @@ impl CheckpointFolder {
         file: &str,
         remedy: &'static str,
     ) -> Result<T, IoError> {
+        let remedy = match file == CONFIG && self.files.has("adapter_config.json") {
+            true => ADAPTER,
+            false => remedy,
+        };
         self.files.json(file)?.ok_or_else(|| IoError::MissingFile {
             folder: self.path().to_path_buf(),
             file: file.to_string(),

@@ -203,6 +203,13 @@ impl<P: Member> Builder<P> {
         }
         let member = P::KINDS.first().map_or(P::NAME.into(), ToString::to_string);
         settings.check(P::TAKES, &member)?;
+        if model.is_some() && settings.adapter.is_some() {
+            return Err(Blip2Error::Setting {
+                setting: "adapter",
+                member,
+                reason: "the model is given, with what it was adapted by".into(),
+            });
+        }
         let mut generation = settings.generation.clone().unwrap_or_default();
         generation.validate()?;
         let device = match &settings.device {

@@ -34,15 +34,20 @@ impl<C> Source<C> {
         device: Device,
         adapter: Option<&Path>,
     ) -> Result<Opened<C>, Blip2Error> {
+        let adapter = adapter.map(|path| arrived(path.to_path_buf()));
+        let adapter = adapter.transpose()?;
         let mut adapter = adapter.map(Adapter::open).transpose()?;
         let folder = match self {
-            Self::Path(path) if adapter.is_none() && Adapter::is_alone(&path) => {
-                let alone = Adapter::open(path)?;
-                let base = alone.base()?;
-                adapter = Some(alone);
-                CheckpointFolder::open(base)?
+            Self::Path(path) => {
+                let path = arrived(path)?;
+                match adapter.is_none() && Adapter::is_alone(&path) {
+                    true => {
+                        let alone = adapter.insert(Adapter::open(path)?);
+                        CheckpointFolder::open(alone.base()?)?
+                    }
+                    false => CheckpointFolder::open(path)?,
+                }
             }
-            Self::Path(path) => CheckpointFolder::open(arrived(path)?)?,
             Self::Folder(folder) => folder,
             Self::Random(config, seed) => {
                 let (folder, weights) = P::random(&config, seed)?;

@@ -17,7 +17,7 @@ impl Fault {
     pub(super) fn of(self, path: &Path, reason: impl Into<String>) -> IoError {
         IoError::Adapter {
             path: path.to_path_buf(),
-            reason: reason.into(),
+            reason: shown(&reason.into()),
             kind: match self {
                 Self::Invalid => ErrorKind::Invalid,
                 Self::Malformed => ErrorKind::Malformed,
@@ -26,4 +26,16 @@ impl Fault {
             },
         }
     }
+}
+
+/// A text without what would drive a terminal: names of tensors are those of a file.
+fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }

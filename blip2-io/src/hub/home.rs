@@ -42,8 +42,12 @@ pub(super) fn is_offline() -> bool {
 fn offline(lookup: Lookup<'_>) -> bool {
     let set = |name| lookup(name).filter(|value| !value.is_empty());
     let value = set("HF_HUB_OFFLINE").or_else(|| set("TRANSFORMERS_OFFLINE"));
-    let value = value.map(|value| value.to_string_lossy().to_ascii_uppercase());
-    value.is_some_and(|value| ["1", "ON", "YES", "TRUE"].contains(&value.as_str()))
+    value.is_some_and(|value| is_true(&value.to_string_lossy()))
+}
+
+/// Whether a variable's value means yes.
+pub(super) fn is_true(value: &str) -> bool {
+    ["1", "ON", "YES", "TRUE"].contains(&value.to_ascii_uppercase().as_str())
 }
 
 /// A path in a variable, with `~` and variables in it; an empty one says nothing.

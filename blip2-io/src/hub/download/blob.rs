@@ -74,9 +74,14 @@ pub(super) fn about(client: &Client, address: &str) -> Result<About, Fault> {
     if etag.is_empty() || etag.len() > 128 || !etag.chars().all(plain) {
         return Err(Fault::Answer(format!("{address} has no usable etag")));
     }
+    // The length of an answer that sends on is its own, not the file's.
+    let own = match response.status().is_redirection() {
+        true => "x-linked-size",
+        false => "content-length",
+    };
     Ok(About {
         etag: etag.to_string(),
-        size: first(["x-linked-size", "content-length"]).and_then(|size| size.parse().ok()),
+        size: first(["x-linked-size", own]).and_then(|size| size.parse().ok()),
         commit: text(headers, "x-repo-commit").map(str::to_string),
     })
 }

@@ -2,6 +2,8 @@
 
 use std::{env, fmt, fs, path::Path};
 
+use crate::hub::home::is_true;
+
 /// A token. It is sent to the hub alone and shown to nobody.
 #[derive(Clone)]
 pub(super) struct Token(String);
@@ -15,9 +17,13 @@ impl Token {
     }
 
     /// As Python finds it: `HF_TOKEN`, else `HUGGING_FACE_HUB_TOKEN`, else the file that `hf auth
-    /// login` writes.
+    /// login` writes; none where `HF_HUB_DISABLE_IMPLICIT_TOKEN` says so.
     pub(super) fn of_environment(file: &Path) -> Option<Self> {
         let variable = |name| Self::new(&env::var(name).ok()?);
+        let no = env::var("HF_HUB_DISABLE_IMPLICIT_TOKEN").unwrap_or_default();
+        if is_true(&no) {
+            return None;
+        }
         variable("HF_TOKEN")
             .or_else(|| variable("HUGGING_FACE_HUB_TOKEN"))
             .or_else(|| Self::new(&fs::read_to_string(file).ok()?))
