@@ -6,6 +6,8 @@ use blip2_core::{
     Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
     generate::EarlyStopping, lavis::Architecture, preprocessing::Resizing,
 };
+#[cfg(feature = "hub")]
+use blip2_io::hub::ModelId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{Failure, bench::BenchArgs, examples};
@@ -60,6 +62,27 @@ pub(crate) enum Command {
     /// Measure time and memory of each stage, and the share of this machine's limits they reach.
     #[command(after_help = examples::BENCH)]
     Bench(BenchArgs),
+    /// Download a model from the Hugging Face hub, or what of it is new.
+    #[cfg(feature = "hub")]
+    #[command(after_help = examples::DOWNLOAD)]
+    Download(DownloadArgs),
+    /// List the models in the Hugging Face cache, with what they are and how large.
+    #[command(after_help = examples::MODELS)]
+    Models(ModelsArgs),
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Args)]
+pub(crate) struct DownloadArgs {
+    /// The model's id, such as Salesforce/blip2-opt-2.7b, or with @ and a branch, tag or commit.
+    pub(crate) id: ModelId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArgs {
+    /// Print JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -227,9 +250,12 @@ pub(crate) struct IndexSearchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RetrievalArgs {
     /// A Hugging Face checkpoint folder of BLIP-2 for retrieval, such as blip2-itm-vit-g; for
-    /// `blip2 match` also of BLIP-1.
+    /// `blip2 match` also of BLIP-1. Or its id on the Hugging Face hub.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
     pub(crate) model: PathBuf,
+    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) loading: LoadingArgs,
     #[command(flatten)]
@@ -283,6 +309,9 @@ pub(crate) struct EvalArgs {
     /// A Hugging Face checkpoint folder, in place of the model that the file names.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) model: Option<PathBuf>,
+    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
     /// Write the answers into this file, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub(crate) answers: Option<PathBuf>,
@@ -354,10 +383,14 @@ impl FromStr for FrameChoice {
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A Hugging Face checkpoint folder, or a file of `blip2 pack`; without it, the built-in
-    /// demonstration model.
+    /// A Hugging Face checkpoint folder, a file of `blip2 pack`, or an id on the Hugging Face hub,
+    /// such as Salesforce/blip2-opt-2.7b; without it, the built-in demonstration model.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_MODEL")]
     pub(crate) model: Option<PathBuf>,
+    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder. An
+    /// adapter's folder as --model finds the model that it was trained on.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
     /// The height and width that pictures are resized to, in pixels, if it is another than the
     /// model was trained at; position embeddings are interpolated.
     #[arg(long, value_name = "PIXELS")]

@@ -22,9 +22,24 @@ use crate::{
     },
     error::IoError,
     files::{Files, Reading},
+    hub::{HubCache, ModelId},
     preprocessing::ImageProcessorConfig,
     tokenizer::{self, Tokenizer},
 };
+
+/// A folder as it is, or the one in the hub's cache that its id stands for.
+pub(crate) fn found(path: &Path) -> Result<PathBuf, IoError> {
+    if path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let absent = || IoError::NoFolder(path.to_path_buf());
+    let id = ModelId::of_path(path).ok_or_else(absent)?;
+    let cache = HubCache::of_environment();
+    cache.find(&id).ok_or_else(|| IoError::NotCached {
+        id: id.to_string(),
+        cache: cache.path().to_path_buf(),
+    })
+}
 
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
@@ -47,6 +62,9 @@ const PACKED: [&str; 12] = [
 /// What to say where it is missing.
 const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors, tokenizer.json \
                         and preprocessor_config.json or processor_config.json";
+/// What to say where an adapter is there without its model.
+const ADAPTER: &str = "the folder holds an adapter alone; give the model that it was trained on, and \
+                       this folder as its adapter";
 
 /// A checkpoint folder: `config.json`, weights, tokenizer, preprocessing.
 ///
@@ -84,11 +102,13 @@ impl fmt::Debug for CheckpointFolder {
 }
 
 impl CheckpointFolder {
-    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote.
+    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote; where there is
+    /// neither and `path` is an id of the Hugging Face hub, `owner/name` or `owner/name@revision`, the
+    /// model as Python has [downloaded](crate::hub) it.
     ///
     /// # Errors
     ///
-    /// [`IoError::NoFolder`]; of a file, that it is no safetensors file, or no packed one.
+    /// [`IoError::NoFolder`] or [`IoError::NotCached`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
         Self::open_by(path.as_ref(), Reading::Mapped)
     }
@@ -111,11 +131,9 @@ impl CheckpointFolder {
         if path.is_file() {
             return Self::open_packed(path, reading);
         }
-        if !path.is_dir() {
-            return Err(IoError::NoFolder(path.to_path_buf()));
-        }
+        let folder = found(path)?;
         Ok(Self {
-            files: Files::disk(path, reading),
+            files: Files::disk(&folder, reading),
         })
     }
 
@@ -478,6 +496,10 @@ impl CheckpointFolder {
         file: &str,
         remedy: &'static str,
     ) -> Result<T, IoError> {
+        let remedy = match file == CONFIG && self.files.has("adapter_config.json") {
+            true => ADAPTER,
+            false => remedy,
+        };
         self.files.json(file)?.ok_or_else(|| IoError::MissingFile {
             folder: self.path().to_path_buf(),
             file: file.to_string(),

@@ -9,10 +9,12 @@
 //! | [`CheckpointFolder`] | the folder as a whole | `checkpoint` |
 //! | [`config`] | `config.json` and the small files beside it | `checkpoint` |
 //! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped; `pytorch_model.bin` | `checkpoint` |
+//! | [`Adapter`] | adapters that PEFT saved | `checkpoint` |
 //! | [`Tokenizer`] | `tokenizer.json` and what belongs to it, or what was published before it | `checkpoint` |
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
 //! | `dataset` | pictures with questions or captions, and their batches | `dataset` |
+//! | [`hub`] | models that Python has downloaded, and downloads | `checkpoint`, `hub` |
 //! | `lavis` | LAVIS's checkpoints, which it writes as folders | `lavis` |
 //!
 //! ```
@@ -37,6 +39,7 @@
 //! | `preprocessing` (part of the others) | pictures and videos |
 //! | `dataset` | data sets |
 //! | `lavis` | LAVIS's `.pth` files |
+//! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //!
 //! `default-features = false, features = ["preprocessing"]` decodes and resizes pictures without
 //! building Burn or `tokenizers`; so does `dataset`.
@@ -46,8 +49,8 @@
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
 //! out of its folder, and no code runs that a file may hold: PyTorch's pickles are only parsed.
 //! Of a tokenizer, everything that the library beneath takes on trust is looked at first.
-//! Pictures are decoded within limits that are checked first. Pipes and devices are never opened. Nothing is downloaded and nothing is
-//! printed.
+//! Pictures are decoded within limits that are checked first. Pipes and devices are never opened.
+//! Nothing is printed, and nothing is downloaded but by `hub::Download`.
 //!
 //! # Errors
 //!
@@ -60,6 +63,8 @@
 #[macro_use]
 mod setters;
 
+#[cfg(feature = "checkpoint")]
+mod adapter;
 #[cfg(feature = "checkpoint")]
 pub mod checkpoint;
 #[cfg(feature = "checkpoint")]
@@ -74,6 +79,8 @@ mod fault;
 mod files;
 #[cfg(feature = "checkpoint")]
 mod folder;
+#[cfg(feature = "checkpoint")]
+pub mod hub;
 #[cfg(feature = "lavis")]
 pub mod lavis;
 #[cfg(feature = "checkpoint")]
@@ -101,6 +108,7 @@ pub use image;
 pub use regular::open_regular;
 #[cfg(feature = "checkpoint")]
 pub use {
+    adapter::{Adapter, AdapterBias, AdapterConfig, TargetModules},
     blip2_kernels::{self as kernels, Bias, Weights},
     burn,
     checkpoint::{Checkpoint, CheckpointWeights},

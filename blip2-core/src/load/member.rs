@@ -3,7 +3,7 @@
 use std::{fmt, sync::OnceLock};
 
 use blip2_io::{
-    CheckpointFolder, LoadReport,
+    Adapter, CheckpointFolder, LoadReport,
     config::{Blip2Config, BlipConfig, ModelKind},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -152,8 +152,23 @@ pub struct Loaded<P: Load> {
     pub(crate) precision: PrecisionPlan,
     pub(crate) memory: P::Memory,
     pub(crate) origin: Origin,
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) report: LoadReport,
     pub(crate) fingerprint: OnceLock<String>,
+}
+
+impl<P: Load> Loaded<P> {
+    /// A hash of the tensors whose names start with one of `prefixes`, of what an adapter makes of
+    /// them, and of `extra`.
+    pub(crate) fn hash(&self, prefixes: &[&str], extra: &str) -> String {
+        let adapter = self.adapter.as_ref();
+        match adapter.and_then(|adapter| adapter.fingerprint(prefixes)) {
+            Some(adapter) => self
+                .origin
+                .fingerprint(prefixes, &format!("{extra} {adapter}")),
+            None => self.origin.fingerprint(prefixes, extra),
+        }
+    }
 }
 
 impl<P: Load> fmt::Debug for Loaded<P> {

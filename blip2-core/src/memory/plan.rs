@@ -47,6 +47,8 @@ pub struct MemoryPlan {
     tensors: Vec<PlannedTensor>,
     device: Device,
     precision: PrecisionPlan,
+    /// What an adapter takes beside them.
+    adapter: u64,
 }
 
 impl MemoryPlan {
@@ -84,7 +86,17 @@ impl MemoryPlan {
             tensors: plan.tensors(),
             device: device.clone(),
             precision,
+            adapter: 0,
         })
+    }
+
+    /// The same model with an adapter of so many bytes.
+    #[must_use]
+    pub(crate) fn with_adapter(self, bytes: u64) -> Self {
+        Self {
+            adapter: bytes,
+            ..self
+        }
     }
 
     /// The same model in another precision.
@@ -167,7 +179,7 @@ impl MemoryPlan {
         let text = activations::text(&self.config, work, self.products("language_model"));
         MemoryPrediction {
             process: PROCESS,
-            weights: self.weights(None),
+            weights: self.weights(None) + self.adapter,
             preprocess: activations::preprocess(frames, work.picture_pixels, size),
             vision: activations::vision(vision, frames, size, self.products("vision_model")),
             qformer: activations::qformer(&self.config, frames, size, self.products("qformer")),

@@ -242,7 +242,7 @@ impl Blip2Pipeline {
             } = &self.inner.config;
             let (precision, processor) = (self.inner.precision.vision, self.processor().config());
             let rest = format!("{precision} {vision_config:?} {qformer_config:?} {processor:?}");
-            self.inner.origin.fingerprint(&IMAGE_SIDE, &rest)
+            self.inner.hash(&IMAGE_SIDE, &rest)
         })
     }
 }

@@ -146,6 +146,16 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// The tensors of one file of a folder.
+    pub(crate) fn of_file(files: &Files, name: &str) -> Result<Self, IoError> {
+        let mut checkpoint = Self {
+            folder: files.folder().to_path_buf(),
+            ..Self::default()
+        };
+        checkpoint.add(files, name, |_| true)?;
+        Ok(checkpoint)
+    }
+
     /// Adds the shards that an index names, each of their tensors where the index says it is.
     fn add_indexed(&mut self, files: &Files, name: &str, index: &WeightMap) -> Result<(), IoError> {
         for shard in index::shards(index) {
@@ -304,4 +314,13 @@ impl Checkpoint {
             shard.content.release(range.clone());
         }
     }
+}
+
+/// The shards that an index names, each a plain file name.
+pub(crate) fn shards_of(path: &Path, index: &[u8]) -> Result<Vec<String>, IoError> {
+    let index = index::parse(path, index)?;
+    Ok(index::shards(&index)
+        .into_iter()
+        .map(str::to_string)
+        .collect())
 }
