@@ -60,7 +60,7 @@ fn describe_all(
         for path in chunk {
             match Shown::open(path, frames) {
                 Ok(image) => opened.push((path, image)),
-                Err(Failure::Work(error) | Failure::Usage(error)) => {
+                Err(Failure::Work(error) | Failure::Usage(error) | Failure::Interrupted(error)) => {
                     failed += 1;
                     bar.suspend(|| println!("{}", json!({ "image": path, "error": error })));
                 }

@@ -2,7 +2,7 @@
 //! measure and train checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
-//! the work is done, 1 when it failed, and 2 for a command line that makes no sense.
+//! the work is done, 1 when it failed, 2 for a command line that makes no sense, and 130 when it was interrupted.
 
 // This is the program: here, and only here, things are printed.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -40,6 +40,8 @@ pub(crate) enum Failure {
     Work(String),
     /// The command line makes no sense; exit code 2.
     Usage(String),
+    /// The person who began it ended it; exit code 130.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -78,6 +80,10 @@ fn main() -> ExitCode {
         Err(Failure::Work(message)) => {
             eprintln!("error: {message}");
             ExitCode::from(1)
+        }
+        Err(Failure::Interrupted(message)) => {
+            eprintln!("{message}");
+            ExitCode::from(train::INTERRUPTED)
         }
         Err(Failure::Usage(message)) => {
             eprintln!("error: {message}\n\nFor more information, try '--help'.");

@@ -4,14 +4,15 @@
 
 use std::{fs, path::Path};
 
+use blip2_core::CancelToken;
 use blip2_io::{
     dataset::{BrokenRecord, Dataset, LoadedBatch, Loader, OnBroken, PictureFile},
     preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
 };
 use blip2_kernels::{Bias, Linear, RandomWeights};
 use blip2_train::{
-    AdamW, At, Losses, Metrics, Objective, Outcome, Recipe, Record, Schedule, Score, TrainError,
-    TrainPlan, Trained, Watch, device_of, train,
+    AdamW, At, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Schedule, Score, TrainError,
+    TrainPlan, Trained, WarmupCosine, Watch, device_of, train,
 };
 use burn::{
     module::Module,
@@ -70,6 +71,7 @@ fn loss(model: &Tiny, batch: &LoadedBatch, _: At) -> Result<Losses, TrainError> 
     Ok(Losses {
         parts: vec![("square", square.clone())],
         total: square,
+        weight: None,
     })
 }
 
@@ -159,7 +161,7 @@ impl Objective<Tiny> for Falling {
         loss(model, batch, at)
     }
 
-    fn score(&mut self, _: &Tiny) -> Result<Option<f64>, TrainError> {
+    fn score(&mut self, _: &Tiny, _: &CancelToken) -> Result<Option<f64>, TrainError> {
         Ok(self.0.pop())
     }
 }
@@ -181,7 +183,10 @@ impl Watch for Heard {
 fn without_progress_it_ends_early_and_keeps_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let loader = loader(folder.path(), 4);
-    let recipe = constant(100).with_evaluate_every(2).with_patience(2);
+    let recipe = constant(100)
+        .with_baseline(false)
+        .with_evaluate_every(2)
+        .with_patience(2);
     let mut heard = Heard::default();
     let mut scores = Falling(vec![0.9, 0.4, 0.3, 0.5, 0.2]);
     let outcome = train(
@@ -193,7 +198,7 @@ fn without_progress_it_ends_early_and_keeps_the_best() {
         &mut heard,
     )
     .unwrap();
-    assert!(outcome.stopped_early);
+    assert_eq!(outcome.ended, Ended::Early);
     let best = outcome.best.unwrap();
     assert_eq!((best.step, best.value), (4, 0.5));
     assert_eq!(heard.0.len(), 8);
@@ -221,6 +226,7 @@ fn a_state_keeps_the_average_and_the_best() {
         constant(steps)
             .with_states(states.path())
             .with_ema(0.8)
+            .with_baseline(false)
             .with_evaluate_every(2)
             .with_save_every(4)
     };
@@ -263,14 +269,16 @@ fn what_is_no_number_is_told_with_its_step() {
         &mut broken,
         &mut (),
     );
-    assert!(matches!(error, Err(TrainError::NotFinite { step: 3, .. })));
+    let error = TrainError::from(error.unwrap_err());
+    assert!(matches!(error, TrainError::NotFinite { step: 3, .. }));
+    assert!(error.to_string().contains("a learning rate of 1e-2"), "{error}");
     for recipe in [
         constant(1).with_accumulate(0),
         constant(1).with_ema(1.0),
         constant(1).with_clip(-1.0),
         constant(1).with_patience(0),
-        // More batches than an epoch has never make a step.
-        constant(1).with_accumulate(9),
+        constant(0),
+        Recipe::new(30, WarmupCosine::new(0.01, 30).with_warmup(100)),
     ] {
         let refused = train(
             tiny(),

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use blip2_core::{CheckpointFolder, GenerationConfig, ModelKind};
 use blip2_io::dataset::Dataset;
-use blip2_train::{Answering, FirstStage, Recall, Validation};
+use blip2_train::{Answering, FirstStage, Objective, Recall, Scoring, TrainError, Validation};
 
 use super::{
-    config::{Config, ScoreName, ValidationConfig},
-    read,
+    config::{Config, ObjectiveName, ScoreName, ValidationConfig},
+    sift::Sieve,
 };
 use crate::Failure;
 
@@ -17,6 +17,7 @@ pub(super) fn answers(
     config: &Config,
     base: &Path,
     folder: &CheckpointFolder,
+    sieve: &Sieve,
 ) -> Result<Answering, Failure> {
     let template = config.train.template.as_deref().map(str::parse).transpose();
     let template = template.map_err(Failure::work)?;
@@ -28,7 +29,6 @@ pub(super) fn answers(
         Some(ScoreName::Answers(scoring)) => Some(scoring),
         None => None,
     };
-    check_kind(folder, &ANSWERING, "first-stage")?;
     let mut objective = Answering::new(folder)
         .map_err(Failure::work)?
         .with_label_smoothing(config.recipe.label_smoothing);
@@ -38,7 +38,12 @@ pub(super) fn answers(
     let (Some(own), Some(scoring)) = (&config.validation, scoring) else {
         return Ok(objective);
     };
-    let validation = Validation::new(validation_data(own, base)?, scoring)
+    let data = validation_data(own, base)?;
+    let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
+        objective.evaluation_fault(example)
+    })?;
+    check_score(scoring, &data)?;
+    let validation = Validation::new(data, scoring)
         .with_generation(generation(own))
         .with_batch(own.batch);
     Ok(objective.with_validation(validation))
@@ -49,6 +54,7 @@ pub(super) fn first_stage(
     config: &Config,
     base: &Path,
     folder: &CheckpointFolder,
+    sieve: &Sieve,
 ) -> Result<FirstStage, Failure> {
     let wanted = &config.train;
     for (key, is_there) in [
@@ -65,33 +71,51 @@ pub(super) fn first_stage(
             return Err(Failure::Usage(text));
         }
     }
-    check_kind(folder, &[ModelKind::Blip2Retrieval], "answers")?;
     let objective = FirstStage::new(folder).map_err(Failure::work)?;
     let Some(own) = &config.validation else {
         return Ok(objective);
     };
     let recall = recall(own)?;
+    let data = validation_data(own, base)?;
+    let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
+        objective.fault(example)
+    })?;
     objective
-        .with_validation(validation_data(own, base)?, recall)
+        .with_validation(data, recall)
         .map_err(Failure::work)
 }
 
-/// What answers.
-const ANSWERING: [ModelKind; 3] = [
-    ModelKind::Blip2,
-    ModelKind::InstructBlip,
-    ModelKind::InstructBlipVideo,
-];
+/// Refuses a score that would be 0 on this data whatever is answered.
+pub(super) fn check_score(scoring: Scoring, data: &Dataset) -> Result<(), Failure> {
+    match scoring.check(data) {
+        Err(TrainError::Argument { value, reason, .. }) => Err(Failure::Work(format!(
+            "[validation] score: {value} {reason}; give another score"
+        ))),
+        checked => checked.map_err(Failure::work),
+    }
+}
 
-/// Refuses a checkpoint that has not what the objective trains; `other` is the other objective.
-fn check_kind(
+/// What answers.
+const ANSWERING: [ModelKind; 2] = [ModelKind::Blip2, ModelKind::InstructBlip];
+
+/// Refuses a checkpoint that has not what the objective trains, before it is loaded.
+pub(super) fn check_kind(
     folder: &CheckpointFolder,
-    trained: &[ModelKind],
-    other: &str,
+    objective: ObjectiveName,
 ) -> Result<(), Failure> {
     let kind = folder.kind().map_err(Failure::work)?;
+    let (trained, other) = match objective {
+        ObjectiveName::Answers => (&ANSWERING[..], "first-stage"),
+        ObjectiveName::FirstStage => (&[ModelKind::Blip2Retrieval][..], "answers"),
+    };
     if trained.contains(&kind) {
         return Ok(());
+    }
+    if kind == ModelKind::InstructBlipVideo {
+        return Err(Failure::Work(format!(
+            "{} is a model of videos, which are not trained: data sets are of pictures",
+            folder.path().display()
+        )));
     }
     Err(Failure::Usage(format!(
         "{} is a {kind}, which this objective does not train: give another `model`, or \
@@ -116,7 +140,7 @@ pub(super) fn validation_data(
     validation: &ValidationConfig,
     base: &Path,
 ) -> Result<Dataset, Failure> {
-    let data = read(&validation.data, base)?;
+    let data = validation.data.read(base).map_err(Failure::work)?;
     Ok(match validation.first {
         Some(first) => data.first(first),
         None => data,

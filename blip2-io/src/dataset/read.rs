@@ -32,6 +32,8 @@ pub(super) struct Collector {
     pub(super) pictures: Vec<PictureFile>,
     places: HashMap<PathBuf, Option<usize>>,
     broken: Vec<BrokenRecord>,
+    /// How many records ask for one of given choices.
+    pub(super) choices: usize,
 }
 
 impl Collector {
@@ -42,6 +44,7 @@ impl Collector {
             pictures: Vec::new(),
             places: HashMap::new(),
             broken: Vec::new(),
+            choices: 0,
         }
     }
 
@@ -82,6 +85,7 @@ impl Collector {
             picture,
             question,
             answers,
+            place,
         });
     }
 
@@ -115,6 +119,8 @@ impl Collector {
             examples: self.examples,
             pictures: self.pictures,
             broken: self.broken,
+            file: self.file,
+            choices: self.choices,
         })
     }
 }
