@@ -2,78 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{fs, path::Path};
+mod common;
+
+use std::fs;
 
 use blip2_core::CancelToken;
-use blip2_io::{
-    dataset::{BrokenRecord, Dataset, LoadedBatch, Loader, OnBroken, PictureFile},
-    preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
-};
-use blip2_kernels::{Bias, Linear, RandomWeights};
+use blip2_io::dataset::{BrokenRecord, LoadedBatch, Loader, OnBroken};
 use blip2_train::{
-    AdamW, At, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Schedule, Score, TrainError,
-    TrainPlan, Trained, WarmupCosine, Watch, device_of, train,
+    AdamW, At, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, TrainError,
+    WarmupCosine, Watch, train,
 };
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
-use image::{Rgb, RgbImage};
-
-/// Guesses a picture's mean level by its pixels.
-#[derive(Module, Debug)]
-struct Tiny {
-    layer: Linear,
-}
-
-const PIXELS: usize = 3 * 4 * 4;
-
-fn tiny() -> Trained<Tiny> {
-    let source = RandomWeights::new(1, 0.1);
-    Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
-        let layer = weights.linear("layer", PIXELS, 1, Bias::With);
-        Ok(Tiny { layer })
-    })
-    .unwrap()
-}
-
-fn loader(folder: &Path, batch: usize) -> Loader {
-    let pictures = (0..8u8).map(|level| {
-        let path = folder.join(format!("{level}.png"));
-        RgbImage::from_fn(4, 4, |x, _| Rgb([level * 30, x as u8 * 9, 100]))
-            .save(&path)
-            .unwrap();
-        PictureFile::File(path)
-    });
-    let examples = (0..8).map(|n| (n, None, vec![n.to_string()]));
-    let data = Dataset::new(pictures.collect(), examples).unwrap();
-    let size = Size {
-        height: 4,
-        width: 4,
-    };
-    let config = ImageProcessorConfig::default().with_size(size);
-    let processor = ImageProcessor::new(config).unwrap();
-    Loader::new(data, processor).batch(batch).shuffled(5)
-}
-
-/// The mean square of what a guess is off.
-fn loss(model: &Tiny, batch: &LoadedBatch, _: At) -> Result<Losses, TrainError> {
-    let pixels = batch.pixel_values.clone().tensor(&device_of(model));
-    let [count, ..] = pixels.dims();
-    let guess = model.layer.forward(pixels.reshape([count, PIXELS]));
-    let right: Vec<f32> = batch
-        .examples
-        .iter()
-        .map(|shown| shown.number as f32 / 8.0)
-        .collect();
-    let right = Tensor::<1>::from_floats(&right[..], &Device::flex()).reshape([count, 1]);
-    let square = (guess - right).square().mean();
-    Ok(Losses {
-        parts: vec![("square", square.clone())],
-        total: square,
-        weight: None,
-    })
-}
+use common::tiny::{Tiny, constant, furthest, loader, loss, tiny, weights};
 
 fn run(batch: usize, recipe: &Recipe) -> Outcome<Tiny> {
     let folder = tempfile::tempdir().unwrap();
@@ -87,23 +26,6 @@ fn run(batch: usize, recipe: &Recipe) -> Outcome<Tiny> {
         &mut (),
     )
     .unwrap()
-}
-
-fn constant(steps: usize) -> Recipe {
-    Recipe::new(steps, Schedule::constant(0.01))
-}
-
-fn weights(trained: &Trained<Tiny>) -> Vec<f32> {
-    trained.values()["layer.weight"]
-        .clone()
-        .try_into_vec()
-        .unwrap()
-}
-
-fn furthest(a: &[f32], b: &[f32]) -> f32 {
-    a.iter()
-        .zip(b)
-        .fold(0f32, |most, (a, b)| most.max((a - b).abs()))
 }
 
 #[test]

@@ -52,11 +52,6 @@ impl Account {
         blip2_train::write_file(path, &text).map_err(Failure::work)
     }
 
-    /// The base model's weights, by a hash.
-    pub(super) fn model(&self) -> &str {
-        &self.model
-    }
-
     /// Refuses to go on from states of another base model, and tells what else has changed since
     /// `before`.
     pub(super) fn compare(&self, before: &Self) -> Result<Vec<String>, Failure> {
