@@ -203,7 +203,7 @@ impl TrainError {
     pub(crate) fn of_score(self, step: usize, lr: f64) -> Self {
         if let Some(value) = self.bad_score() {
             return Self::NotFinite {
-                what: "a token's score".into(),
+                what: "a logit".into(),
                 value,
                 step,
                 lr: Some(lr),
@@ -219,7 +219,7 @@ impl TrainError {
         }
     }
 
-    /// A score of a token that is no number.
+    /// A logit, or a score of a token, that is no number.
     fn bad_score(&self) -> Option<f32> {
         let Self::Model(refusal) = self else {
             return None;
@@ -229,7 +229,9 @@ impl TrainError {
             error = source;
         }
         match error {
-            Blip2Error::Generate(GenerateError::BadScores { value, .. }) => Some(*value),
+            Blip2Error::Generate(
+                GenerateError::BadScores { value, .. } | GenerateError::BadLogits { value, .. },
+            ) => Some(*value),
             _ => None,
         }
     }

@@ -177,6 +177,9 @@ fn numbers_that_are_none_leave_the_best_model_and_the_metrics() {
     assert_eq!(weights(&outcome.trained), place.whole(2));
     let lines = fs::read_to_string(place.states.path().join("scores.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 5);
+    // The parameters that gave them are no state to go on from.
+    assert_eq!(outcome.state.unwrap(), place.state(3));
+    assert!(!place.state(4).exists());
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! What a training was, written beside its states, and what has changed when it goes on.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use blip2_core::Checkpoint;
 use blip2_io::dataset::Dataset;
@@ -38,7 +42,7 @@ impl Account {
                 examples: data.len(),
                 fingerprint: data.fingerprint(),
             },
-            config: serde_json::to_value(config).map_err(Failure::work)?,
+            config: written(config)?,
         })
     }
 
@@ -71,7 +75,7 @@ impl Account {
         let examples = |data: &Data| format!("{} examples ({})", data.examples, data.fingerprint);
         tell("the data", &examples(was), &examples(is));
         let (was, is) = (flat(&before.config), flat(&self.config));
-        let keys: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+        let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
         let nothing = String::from("left out");
         for key in keys {
             let value = |of: &BTreeMap<String, String>| of.get(key).unwrap_or(&nothing).clone();
@@ -79,6 +83,12 @@ impl Account {
         }
         Ok(told)
     }
+}
+
+/// The file as it is read again: with the digits that are written of its numbers.
+fn written(config: &Config) -> Result<Value, Failure> {
+    let text = serde_json::to_string(config).map_err(Failure::work)?;
+    serde_json::from_str(&text).map_err(Failure::work)
 }
 
 /// The values of a file by their dotted keys; what is null is left out.

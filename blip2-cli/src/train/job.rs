@@ -222,8 +222,21 @@ impl Job<'_> {
         }
         let model = self.place.model();
         outcome.trained.save(&model).map_err(Failure::work)?;
+        self.write_template(&model)?;
         wrote(&model);
         Ok(())
+    }
+
+    /// Puts the template that the model was trained with beside it: another would ask it what it does
+    /// not know.
+    fn write_template(&self, model: &Path) -> Result<(), Failure> {
+        let Some(template) = &self.config.train.template else {
+            return Ok(());
+        };
+        let prompts = self.folder.prompts().map_err(Failure::work)?;
+        let prompts = prompts.with_answer_template(Some(template.clone()));
+        let text = serde_json::to_vec_pretty(&prompts).map_err(Failure::work)?;
+        blip2_train::write_file(&model.join("blip2.json"), &text).map_err(Failure::work)
     }
 
     fn loader(&self) -> Result<Loader, Failure> {

@@ -121,7 +121,11 @@ fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<T
     Ok(match &config.lora {
         None => training,
         Some(lora) => match &lora.start {
-            Some(start) => training.adapters(Lora::load(base.join(start)).map_err(failure)?),
+            Some(start) => {
+                let started = Lora::load(base.join(start)).map_err(failure)?;
+                lora.check_start(started.config())?;
+                training.adapters(started)
+            }
             None => training
                 .lora(lora.config(), config.recipe.seed)
                 .map_err(failure)?,

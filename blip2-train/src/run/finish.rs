@@ -6,7 +6,7 @@ use super::{
     outcome::{Ended, Outcome, Unfinished},
     steps::Run,
 };
-use crate::error::TrainError;
+use crate::{error::TrainError, state::take_back};
 
 impl<M: Module> Run<'_, M> {
     /// What there is of the training after its loop ended, or failed.
@@ -26,7 +26,7 @@ impl<M: Module> Run<'_, M> {
             Err(error) => {
                 // That this fails too, as on a full disk, is not what ended the training.
                 let _ = match is_of_the_numbers(&error) {
-                    true => self.save_metrics(),
+                    true => self.take_back(),
                     false => self.save_rest(),
                 };
                 error
@@ -49,6 +49,14 @@ impl<M: Module> Run<'_, M> {
             true => self.save_metrics(),
             false => self.save(),
         }
+    }
+
+    /// Sets a state of spoilt parameters aside: the one before may go on, with another learning rate.
+    fn take_back(&mut self) -> Result<(), TrainError> {
+        if let Some(folder) = &self.recipe.states {
+            self.saved = take_back(folder, self.optimizer.steps())?;
+        }
+        self.save_metrics()
     }
 
     fn outcome(self, ended: Ended) -> Result<Outcome<M>, TrainError> {

@@ -58,6 +58,15 @@ pub(super) fn set_aside(state: &Path) -> Result<(), TrainError> {
     moved(state, &aside)
 }
 
+/// Sets the state after this step aside, and gives the one before it, if there is one.
+pub(crate) fn take_back(folder: &Path, step: usize) -> Result<Option<(usize, PathBuf)>, TrainError> {
+    let mut states = states(folder)?;
+    if let Some((_, last)) = states.pop_if(|(last, _)| *last == step) {
+        set_aside(&last)?;
+    }
+    Ok(states.pop())
+}
+
 /// The states below a folder with their steps, in that order.
 pub(super) fn states(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let mut states = numbered(folder, STATE)?;

@@ -13,4 +13,5 @@ mod progress;
 mod read;
 mod resume;
 
+pub(crate) use folder::take_back;
 pub use progress::Progress;

@@ -98,6 +98,38 @@ impl LoraTable {
             .with_alpha(alpha)
             .with_dropout(self.dropout)
     }
+
+    /// Refuses to go on from adapters of another kind than the file says: they are trained as they are.
+    pub(crate) fn check_start(&self, start: &LoraConfig) -> Result<(), Failure> {
+        let list = |targets: &[NamePattern]| {
+            let mut targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            targets.sort();
+            format!("{targets:?}")
+        };
+        let alpha = self.alpha.unwrap_or(start.lora_alpha);
+        for (key, said, has) in [
+            ("rank", self.rank.to_string(), start.r.to_string()),
+            ("alpha", alpha.to_string(), start.lora_alpha.to_string()),
+            (
+                "dropout",
+                self.dropout.to_string(),
+                start.lora_dropout.to_string(),
+            ),
+            (
+                "targets",
+                list(&self.targets),
+                list(&start.target_modules),
+            ),
+        ] {
+            if said != has {
+                return Err(Failure::Work(format!(
+                    "[lora] {key} = {said}, but the adapters in `start` have {has}, and are trained as \
+                     they are: say the same, or leave `start` out"
+                )));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Config {
