@@ -66,7 +66,9 @@ fn of_wrapped(error: &(dyn Error + 'static)) -> Option<String> {
     }
     if let Some(TrainError::Score { step, source }) = error.downcast_ref() {
         let source = words(&**source);
-        return Some(format!("the evaluation after {step} steps failed: {source}"));
+        return Some(format!(
+            "the evaluation after {step} steps failed: {source}"
+        ));
     }
     match error.downcast_ref() {
         Some(IndexError::Model(error)) => return of_blip2(error),

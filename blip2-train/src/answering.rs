@@ -2,8 +2,7 @@
 
 use blip2_core::{
     AnswerRows, Blip2Error, Blip2Pipeline, CancelToken, CheckpointFolder, GenerationConfig,
-    LabeledRows, ModelKind, Options, Template,
-    model::Blip2ForConditionalGeneration,
+    LabeledRows, ModelKind, Options, Template, model::Blip2ForConditionalGeneration,
 };
 use blip2_io::dataset::{Dataset, Example, LoadedBatch};
 use blip2_lm::LmError;
@@ -183,7 +182,12 @@ impl Objective<Blip2ForConditionalGeneration> for Answering {
         let rows = self.rows(batch, at.seed)?;
         // The loss is the mean over tokens: a batch weighs by theirs, so that several make the step of
         // one as large.
-        let tokens = rows.labels.iter().flatten().filter(|&&label| label >= 0).count();
+        let tokens = rows
+            .labels
+            .iter()
+            .flatten()
+            .filter(|&&label| label >= 0)
+            .count();
         let pixels = batch.pixel_values.clone().tensor(&device_of(model));
         let batch = Batch::new(pixels, batch.rows(), rows);
         let total = language_model_loss(model, &batch, self.label_smoothing)?;

@@ -49,6 +49,9 @@ impl fmt::Display for Scoring {
     }
 }
 
+/// What right answers score at the least; COCO's BLEU adds a little to every count, lest it be 0.
+const LEAST: f64 = 1e-3;
+
 /// What a model answered, and how good that is.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -69,8 +72,11 @@ impl Scoring {
     ///
     /// [`TrainError::Argument`] saying so, and as [`of`](Self::of).
     pub fn check(self, data: &Dataset) -> Result<(), TrainError> {
-        let right = data.examples().iter().map(|example| usual(&example.answers));
-        if self.of(data, right.collect())?.score > 0.0 {
+        let right = data
+            .examples()
+            .iter()
+            .map(|example| usual(&example.answers));
+        if self.of(data, right.collect())?.score > LEAST {
             return Ok(());
         }
         let reason = "cannot be above 0 on this data, whatever is answered: ";
@@ -79,7 +85,11 @@ impl Scoring {
             Self::CiderD => "it tells captions apart, and all pictures have the same",
             _ => "it counts four words in a row, and no answer has them",
         };
-        Err(TrainError::argument("score", self, format!("{reason}{why}")))
+        Err(TrainError::argument(
+            "score",
+            self,
+            format!("{reason}{why}"),
+        ))
     }
 
     /// Scores answers, or captions, to the examples of a data set.
@@ -142,7 +152,11 @@ impl Scoring {
 /// The answer that most people gave.
 fn usual(answers: &[String]) -> String {
     let count = |one: &&String| answers.iter().filter(|other| other == one).count();
-    answers.iter().max_by_key(count).cloned().unwrap_or_default()
+    answers
+        .iter()
+        .max_by_key(count)
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn mean(each: impl Iterator<Item = f64>) -> (f64, Vec<f64>) {
@@ -235,7 +249,11 @@ mod tests {
             (Scoring::CiderD, captions, true),
             (Scoring::CiderD, &captions[..1], false),
         ] {
-            assert_eq!(scoring.check(&data(answers)).is_ok(), works, "{scoring} {answers:?}");
+            assert_eq!(
+                scoring.check(&data(answers)).is_ok(),
+                works,
+                "{scoring} {answers:?}"
+            );
         }
     }
 }

@@ -131,7 +131,11 @@ impl Objective<Blip2ForPretraining> for FirstStage {
 
     fn measure(&self) -> Option<String> {
         let (data, recall) = self.validation.as_ref()?;
-        Some(format!("recall@{} on data {}", recall.k, data.fingerprint()))
+        Some(format!(
+            "recall@{} on data {}",
+            recall.k,
+            data.fingerprint()
+        ))
     }
 
     fn score(
@@ -143,7 +147,13 @@ impl Objective<Blip2ForPretraining> for FirstStage {
             return Ok(None);
         };
         let model = without_gradients(model.clone());
-        let found = recall.of_checked(model.retrieval(), &self.texts, &self.processor, data, cancel);
+        let found = recall.of_checked(
+            model.retrieval(),
+            &self.texts,
+            &self.processor,
+            data,
+            cancel,
+        );
         Ok(Some(found?.mean()))
     }
 }

@@ -65,8 +65,8 @@ pub use names::{NamePattern, Named, Names, Selection};
 pub use optimizer::{AdamW, Decay};
 pub use recall::{Recall, RecallScores};
 pub use run::{
-    At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Unfinished, Watch,
-    train,
+    At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Unfinished,
+    Watch, train,
 };
 pub use schedule::{Constant, Exponential, Schedule, WarmupCosine};
 pub use state::Progress;

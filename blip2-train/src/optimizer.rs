@@ -147,9 +147,8 @@ impl AdamW {
     ///
     /// [`TrainError::Argument`] naming the number.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let refused = |argument, value: f64, reason: &str| {
-            Err(TrainError::argument(argument, value, reason))
-        };
+        let refused =
+            |argument, value: f64, reason: &str| Err(TrainError::argument(argument, value, reason));
         for beta in self.betas {
             if !(0.0..1.0).contains(&beta) {
                 return refused("betas", beta.into(), "must be at least 0 and below 1");

@@ -192,10 +192,12 @@ impl Recall {
 
 /// Refuses examples that no pairs can be made of, by their ids: training would end in the midst else.
 pub(crate) fn check(data: &Dataset, texts: &TextRows) -> Result<(), TrainError> {
-    data.examples().iter().try_for_each(|example| match fault(example, texts) {
-        Some(reason) => Err(TrainError::example(&example.id, reason)),
-        None => Ok(()),
-    })
+    data.examples()
+        .iter()
+        .try_for_each(|example| match fault(example, texts) {
+            Some(reason) => Err(TrainError::example(&example.id, reason)),
+            None => Ok(()),
+        })
 }
 
 /// Why no pairs can be made of an example.

@@ -13,8 +13,8 @@ use std::{
 use blip2_core::CancelToken;
 use blip2_io::dataset::{LoadedBatch, Loader};
 use blip2_train::{
-    AdamW, At, Ended, FolderLock, Lora, LoraConfig, Losses, Objective, Outcome, Recipe, Record, Score,
-    TrainError, TrainPlan, Trained, Unfinished, Watch, train,
+    AdamW, At, Ended, FolderLock, Lora, LoraConfig, Losses, Objective, Outcome, Recipe, Record,
+    Score, TrainError, TrainPlan, Trained, Unfinished, Watch, train,
 };
 use burn::tensor::{Tensor, TensorData};
 use common::tiny::{Tiny, constant, furthest, loader, loss, tiny, tiny_of, weights};
@@ -41,7 +41,11 @@ impl<F: FnMut(usize) -> Result<f64, TrainError>> Scored<F> {
 
 impl<F: FnMut(usize) -> Result<f64, TrainError>> Objective<Tiny> for Scored<F> {
     fn losses(&mut self, model: &Tiny, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
-        let factor = if at.step >= self.broken_at { f32::NAN } else { 1.0 };
+        let factor = if at.step >= self.broken_at {
+            f32::NAN
+        } else {
+            1.0
+        };
         Ok(Losses::from(loss(model, batch, at)?.total * factor))
     }
 
@@ -143,7 +147,10 @@ fn a_score_that_fails_loses_no_step() {
     let unfinished = place.run(&recipe, &mut broken, &mut Ear::default());
     let unfinished = unfinished.unwrap_err();
     let text = unfinished.error.to_string();
-    assert!(text.contains("after 5 steps") && text.contains("are gone"), "{text}");
+    assert!(
+        text.contains("after 5 steps") && text.contains("are gone"),
+        "{text}"
+    );
     let outcome = unfinished.outcome.unwrap();
     assert_eq!((outcome.steps, outcome.ended), (5, Ended::Failed));
     assert_eq!(outcome.metrics.records.len(), 5);
@@ -168,7 +175,10 @@ fn numbers_that_are_none_leave_the_best_model_and_the_metrics() {
     broken.broken_at = 4;
     let unfinished = place.run(&recipe, &mut broken, &mut Ear::default());
     let unfinished = unfinished.unwrap_err();
-    assert!(matches!(unfinished.error, TrainError::NotFinite { step: 4, .. }));
+    assert!(matches!(
+        unfinished.error,
+        TrainError::NotFinite { step: 4, .. }
+    ));
     let text = unfinished.error.to_string();
     assert!(text.contains("a learning rate of 1e-2"), "{text}");
     let outcome = unfinished.outcome.unwrap();
@@ -215,7 +225,10 @@ fn rewritten(path: &Path, change: impl Fn(&str, Vec<usize>) -> Option<Vec<usize>
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensors = file.iter().filter_map(|(name, view)| {
         let shape = change(name, view.shape().to_vec())?;
-        Some((name.to_string(), TensorView::new(view.dtype(), shape, view.data()).unwrap()))
+        Some((
+            name.to_string(),
+            TensorView::new(view.dtype(), shape, view.data()).unwrap(),
+        ))
     });
     let tensors: Vec<_> = tensors.collect();
     serialize_to_file(tensors, metadata, path).unwrap();
@@ -272,11 +285,7 @@ fn a_damaged_state_falls_back_to_the_one_before() {
         assert_eq!(ear.resumed, Some(2), "{name}");
         assert_eq!(ear.passed_over, [place.state(4)], "{name}");
         let expected = Place::new();
-        let expected = expected.run(
-            &constant(6).with_ema(0.5),
-            &mut loss,
-            &mut Ear::default(),
-        );
+        let expected = expected.run(&constant(6).with_ema(0.5), &mut loss, &mut Ear::default());
         let weights = |outcome: Result<Outcome<Tiny>, _>| -> Vec<f32> {
             let outcome: Outcome<Tiny> = outcome.map_err(|_: Unfinished<Tiny>| ()).unwrap();
             weights(&outcome.trained)
@@ -286,7 +295,10 @@ fn a_damaged_state_falls_back_to_the_one_before() {
         damage(&place.state(4));
         damage(&place.state(6));
         let error = run(8).0.unwrap_err().error;
-        assert!(error.to_string().contains("step-000000006"), "{name}: {error}");
+        assert!(
+            error.to_string().contains("step-000000006"),
+            "{name}: {error}"
+        );
     }
 }
 
@@ -307,13 +319,19 @@ fn a_folder_that_is_trained_in_is_refused() {
 fn scores_of_another_kind_are_not_compared() {
     let place = Place::new();
     let mut first = Scored::by(|_| Ok(0.9));
-    place.run(&place.recipe(2), &mut first, &mut Ear::default()).unwrap();
+    place
+        .run(&place.recipe(2), &mut first, &mut Ear::default())
+        .unwrap();
     let mut other = Scored::by(|_| Ok(12.0));
     other.measure = "marks";
     let error = place.run(&place.recipe(4), &mut other, &mut Ear::default());
     let text = error.unwrap_err().to_string();
     assert!(text.contains("guesses") && text.contains("marks"), "{text}");
-    assert!(place.run(&place.recipe(4), &mut first, &mut Ear::default()).is_ok());
+    assert!(
+        place
+            .run(&place.recipe(4), &mut first, &mut Ear::default())
+            .is_ok()
+    );
 }
 
 #[test]
@@ -327,11 +345,21 @@ fn adapters_of_another_scale_are_refused() {
     let run = |alpha, steps| {
         let optimizer = AdamW::default();
         let recipe = place.recipe(steps);
-        train(adapted(alpha), optimizer, &place.loader(), &recipe, &mut loss, &mut ())
+        train(
+            adapted(alpha),
+            optimizer,
+            &place.loader(),
+            &recipe,
+            &mut loss,
+            &mut (),
+        )
     };
     run(4.0, 2).unwrap();
     let text = run(8.0, 4).unwrap_err().to_string();
-    assert!(text.contains("alpha / rank = 2") && text.contains("4"), "{text}");
+    assert!(
+        text.contains("alpha / rank = 2") && text.contains("4"),
+        "{text}"
+    );
     assert!(run(4.0, 4).is_ok());
 }
 
@@ -362,7 +390,12 @@ fn uneven_batches_make_the_step_of_one_as_large() {
     let whole = run(8, 1, 3);
     for batch in [3, 5] {
         let parts = run(batch, 3, 3);
-        let epochs: Vec<u64> = parts.metrics.records.iter().map(|record| record.epoch).collect();
+        let epochs: Vec<u64> = parts
+            .metrics
+            .records
+            .iter()
+            .map(|record| record.epoch)
+            .collect();
         assert_eq!(epochs, [0, 1, 2]);
         let difference = furthest(&weights(&whole.trained), &weights(&parts.trained));
         assert!(difference < 1e-5, "{difference}");
@@ -386,7 +419,9 @@ fn batches_weigh_by_what_they_count() {
     let mut weighed = |model: &Tiny, batch: &LoadedBatch, _: At| {
         let number = batch.examples[0].number as f32;
         seen.push(number);
-        let sum = model.layer.forward(Tensor::<2>::ones([1, 48], &Default::default()));
+        let sum = model
+            .layer
+            .forward(Tensor::<2>::ones([1, 48], &Default::default()));
         let constant = TensorData::from([number]);
         Ok(Losses {
             weight: Some(f64::from(number)),
@@ -394,7 +429,14 @@ fn batches_weigh_by_what_they_count() {
         })
     };
     let recipe = constant(1).with_accumulate(2);
-    let outcome = train(tiny(), AdamW::default(), &loader, &recipe, &mut weighed, &mut ());
+    let outcome = train(
+        tiny(),
+        AdamW::default(),
+        &loader,
+        &recipe,
+        &mut weighed,
+        &mut (),
+    );
     let loss = outcome.unwrap().metrics.records[0].loss;
     let (a, b) = (seen[0], seen[1]);
     let expected = f64::from((a * a + b * b) / (a + b));

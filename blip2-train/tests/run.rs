@@ -193,7 +193,10 @@ fn what_is_no_number_is_told_with_its_step() {
     );
     let error = TrainError::from(error.unwrap_err());
     assert!(matches!(error, TrainError::NotFinite { step: 3, .. }));
-    assert!(error.to_string().contains("a learning rate of 1e-2"), "{error}");
+    assert!(
+        error.to_string().contains("a learning rate of 1e-2"),
+        "{error}"
+    );
     for recipe in [
         constant(1).with_accumulate(0),
         constant(1).with_ema(1.0),

@@ -132,7 +132,10 @@ mod tests {
 
     #[test]
     fn what_changed_is_told_by_its_key() {
-        let before = account("m", json!({"out": "x", "recipe": {"lr": 1e-4, "ema": null}}));
+        let before = account(
+            "m",
+            json!({"out": "x", "recipe": {"lr": 1e-4, "ema": null}}),
+        );
         let now = account("m", json!({"out": "x", "recipe": {"lr": 1e-2, "ema": 0.9}}));
         let told = now.compare(&before).unwrap();
         assert_eq!(

@@ -75,7 +75,11 @@ impl Job<'_> {
     fn recipe(&self, loader: &Loader) -> Result<(Recipe, AdamW), Failure> {
         let own = &self.config.recipe;
         let per_epoch = loader.batches().div_ceil(own.accumulate.max(1));
-        let baseline = self.config.validation.as_ref().is_some_and(|own| own.before);
+        let baseline = self
+            .config
+            .validation
+            .as_ref()
+            .is_some_and(|own| own.before);
         let recipe = own
             .recipe(own.steps(per_epoch), per_epoch)
             .with_baseline(baseline)
@@ -113,14 +117,18 @@ impl Job<'_> {
             })
             .collect();
         let model = checkpoint.names().map(|name| {
-            let numbers: usize = checkpoint.shape(name).map_or(0, |shape| shape.iter().product());
+            let numbers: usize = checkpoint
+                .shape(name)
+                .map_or(0, |shape| shape.iter().product());
             let width = match checkpoint.dtype(name) {
                 Some(dtype) if !changed.contains(name) => dtype.size(),
                 _ => 4,
             };
             (numbers * width) as u64
         });
-        let numbers = trained.parameters().map(|named| named.shape.iter().product::<usize>());
+        let numbers = trained
+            .parameters()
+            .map(|named| named.shape.iter().product::<usize>());
         let numbers = 4 * numbers.sum::<usize>() as u64;
         let averaged = u64::from(self.config.recipe.ema.is_some());
         let best = u64::from(self.config.validation.is_some());
@@ -172,12 +180,7 @@ impl Job<'_> {
     }
 
     /// Writes what a training made before it failed, and says where it goes on.
-    fn failed<M: Module>(
-        &self,
-        error: TrainError,
-        outcome: &Outcome<M>,
-        steps: usize,
-    ) -> Failure {
+    fn failed<M: Module>(&self, error: TrainError, outcome: &Outcome<M>, steps: usize) -> Failure {
         let Failure::Work(text) = failure(error) else {
             return Failure::Interrupted(self.where_to_go_on(outcome));
         };

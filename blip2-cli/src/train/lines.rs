@@ -71,9 +71,7 @@ impl Watch for Lines {
             return;
         }
         self.last = Some((record.step, now));
-        let Record {
-            step, loss, lr, ..
-        } = record;
+        let Record { step, loss, lr, .. } = record;
         eprintln!(
             "step {} of {}: loss {loss:.4}, rate {lr:.2e}{}",
             step + 1,

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let base = path.parent().unwrap_or(Path::new(""));
     let (out, on_what) = config.trained_on()?;
     let folder = CheckpointFolder::open(base.join(&config.model)).map_err(Failure::work)?;
-    objectives::check_kind(&folder, config.train.objective)?;
+    objectives::check(&config, &folder)?;
     let place = Place::new(base.join(out));
     place.check_apart(&config, path, base)?;
     place.check_writable()?;
@@ -149,8 +149,8 @@ fn failure(error: TrainError) -> Failure {
             "r" => "[lora] rank",
             "lora_alpha" => "[lora] alpha",
             "min" => "[recipe] min_lr",
-            "accumulate" | "betas" | "clip" | "ema" | "gamma" | "layer_decay" | "lr" | "patience"
-            | "rates" | "steps" | "warmup" | "weight_decay" => {
+            "accumulate" | "betas" | "clip" | "ema" | "gamma" | "layer_decay" | "lr"
+            | "patience" | "rates" | "steps" | "warmup" | "weight_decay" => {
                 return Failure::Work(format!("[recipe] {argument} = {value} {reason}"));
             }
             "lora_dropout" => "[lora] dropout",

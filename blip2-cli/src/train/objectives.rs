@@ -21,23 +21,16 @@ pub(super) fn answers(
 ) -> Result<Answering, Failure> {
     let template = config.train.template.as_deref().map(str::parse).transpose();
     let template = template.map_err(Failure::work)?;
-    let scoring = match config.validation.as_ref().map(|own| own.score) {
-        Some(ScoreName::Recall(_)) => {
-            let text = "answers are not scored by recall: give [validation] another score";
-            return Err(Failure::Usage(text.into()));
-        }
-        Some(ScoreName::Answers(scoring)) => Some(scoring),
-        None => None,
-    };
     let mut objective = Answering::new(folder)
         .map_err(Failure::work)?
         .with_label_smoothing(config.recipe.label_smoothing);
     if let Some(template) = template {
         objective = objective.with_template(template).map_err(Failure::work)?;
     }
-    let (Some(own), Some(scoring)) = (&config.validation, scoring) else {
+    let Some(own) = &config.validation else {
         return Ok(objective);
     };
+    let scoring = scoring(own)?;
     let data = validation_data(own, base)?;
     let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
         objective.evaluation_fault(example)
@@ -95,19 +88,33 @@ pub(super) fn check_score(scoring: Scoring, data: &Dataset) -> Result<(), Failur
     }
 }
 
+/// How answers are scored.
+fn scoring(validation: &ValidationConfig) -> Result<Scoring, Failure> {
+    match validation.score {
+        ScoreName::Answers(scoring) => Ok(scoring),
+        ScoreName::Recall(_) => {
+            let text = "answers are not scored by recall: give [validation] another score";
+            Err(Failure::Usage(text.into()))
+        }
+    }
+}
+
 /// What answers.
 const ANSWERING: [ModelKind; 2] = [ModelKind::Blip2, ModelKind::InstructBlip];
 
-/// Refuses a checkpoint that has not what the objective trains, before it is loaded.
-pub(super) fn check_kind(
-    folder: &CheckpointFolder,
-    objective: ObjectiveName,
-) -> Result<(), Failure> {
-    let kind = folder.kind().map_err(Failure::work)?;
-    let (trained, other) = match objective {
-        ObjectiveName::Answers => (&ANSWERING[..], "first-stage"),
-        ObjectiveName::FirstStage => (&[ModelKind::Blip2Retrieval][..], "answers"),
+/// Refuses a score, and a checkpoint before it is loaded, that are not of what the objective trains.
+pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Failure> {
+    let (trained, other) = match config.train.objective {
+        ObjectiveName::Answers => {
+            config.validation.as_ref().map(scoring).transpose()?;
+            (&ANSWERING[..], "first-stage")
+        }
+        ObjectiveName::FirstStage => {
+            config.validation.as_ref().map(recall).transpose()?;
+            (&[ModelKind::Blip2Retrieval][..], "answers")
+        }
     };
+    let kind = folder.kind().map_err(Failure::work)?;
     if trained.contains(&kind) {
         return Ok(());
     }

@@ -89,8 +89,15 @@ impl Place {
 
     /// Refuses a folder that cannot be written in; nothing is made.
     pub(super) fn check_writable(&self) -> Result<(), Failure> {
-        let folders = [self.out.clone(), self.model(), self.adapter(), self.states()];
-        let own = folders.iter().filter(|folder| *folder == &self.out || folder.exists());
+        let folders = [
+            self.out.clone(),
+            self.model(),
+            self.adapter(),
+            self.states(),
+        ];
+        let own = folders
+            .iter()
+            .filter(|folder| *folder == &self.out || folder.exists());
         own.map(|folder| probed(folder)).collect()
     }
 

@@ -128,8 +128,14 @@ pub(super) fn outcome<M>(outcome: &Outcome<M>) {
         Some(before) => format!(", {:.4} before the first", before.value),
         None => String::new(),
     };
-    eprintln!("best score {:.4}, after {} steps{before}", best.value, best.step);
-    if outcome.before.is_some_and(|before| before.value > best.value) {
+    eprintln!(
+        "best score {:.4}, after {} steps{before}",
+        best.value, best.step
+    );
+    if outcome
+        .before
+        .is_some_and(|before| before.value > best.value)
+    {
         eprintln!(
             "warning: training made the score worse; a lower rate, fewer steps or more data may help"
         );
@@ -154,7 +160,8 @@ pub(super) struct Bar(ProgressBar);
 
 impl Bar {
     pub(super) fn new(steps: usize) -> Self {
-        let style = ProgressStyle::with_template("{pos}/{len} {bar:30} {elapsed}, left {eta}, {msg}");
+        let style =
+            ProgressStyle::with_template("{pos}/{len} {bar:30} {elapsed}, left {eta}, {msg}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
         Self(ProgressBar::new(steps as u64).with_style(style))
     }
@@ -200,6 +207,7 @@ impl Watch for Bar {
     }
 
     fn passed_over(&mut self, path: &Path, reason: &str) {
-        self.0.suspend(|| eprintln!("{}", passed_over(path, reason)));
+        self.0
+            .suspend(|| eprintln!("{}", passed_over(path, reason)));
     }
 }

@@ -1,12 +1,6 @@
 //! Looking at every example before the first step.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    num::NonZeroUsize,
-    path::PathBuf,
-    thread,
-};
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, thread};
 
 use blip2_core::CancelToken;
 use blip2_io::dataset::{Dataset, Example, OnBroken};

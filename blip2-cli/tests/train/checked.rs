@@ -26,7 +26,11 @@ fn an_example_that_cannot_be_used_is_named_by_its_line() {
     let folder = tempfile::tempdir().unwrap();
     data(folder.path());
     fs::create_dir(folder.path().join("pictures/broken")).unwrap();
-    fs::write(folder.path().join("pictures/broken/image.png"), "no picture").unwrap();
+    fs::write(
+        folder.path().join("pictures/broken/image.png"),
+        "no picture",
+    )
+    .unwrap();
     let long = "red ".repeat(500);
     let first = add(
         folder.path(),
@@ -42,10 +46,18 @@ fn an_example_that_cannot_be_used_is_named_by_its_line() {
     let output = run(&["train", text(&path)]);
     let said = errors(&output);
     assert!(output.status.success(), "{said}");
-    let reasons = ["image.png", "too long", "its answer", "its question", "answer"];
+    let reasons = [
+        "image.png",
+        "too long",
+        "its answer",
+        "its question",
+        "answer",
+    ];
     for (line, reason) in (first..).zip(reasons) {
         let told = said.lines().any(|text| {
-            text.contains("left out") && text.contains(&format!("line {line}:")) && text.contains(reason)
+            text.contains("left out")
+                && text.contains(&format!("line {line}:"))
+                && text.contains(reason)
         });
         assert!(told, "line {line}, {reason}: {said}");
     }
@@ -90,7 +102,10 @@ fn choices_are_trained_on_by_their_words() {
     let said = errors(&output);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("2 ask for one of given choices"), "{said}");
-    for (line, part) in [(first + 2, "none of its 2 choices"), (first + 3, "are pictures")] {
+    for (line, part) in [
+        (first + 2, "none of its 2 choices"),
+        (first + 3, "are pictures"),
+    ] {
         assert!(said.contains(&format!("line {line}: its")), "{said}");
         assert!(said.contains(part), "{said}");
     }
@@ -122,7 +137,10 @@ fn numbers_and_scores_that_cannot_be_are_refused_first() {
         let change = |file: String| file.replace("batch = 4\n", &format!("batch = 4\n{line}\n"));
         refused(&change, part);
     }
-    refused(&|file| file.replace("warmup = 5", "warmup = 30"), "never ends");
+    refused(
+        &|file| file.replace("warmup = 5", "warmup = 30"),
+        "never ends",
+    );
     let score = |name: &'static str| move |file: String| file.replace("exact-match", name);
     refused(&score("vqa"), "cannot be above 0 on this data");
     refused(&score("bleu4"), "cannot be above 0 on this data");
@@ -136,7 +154,10 @@ fn an_evaluation_needs_no_training() {
     data(folder.path());
     let path = config(folder.path(), "run", "");
     let file = fs::read_to_string(&path).unwrap();
-    let (start, end) = (file.find("out = ").unwrap(), file.find("[validation]").unwrap());
+    let (start, end) = (
+        file.find("out = ").unwrap(),
+        file.find("[validation]").unwrap(),
+    );
     fs::write(&path, format!("{}{}", &file[..start], &file[end..])).unwrap();
     let output = run(&["eval", text(&path)]);
     assert!(output.status.success(), "{}", errors(&output));
@@ -174,14 +195,20 @@ fn a_log_is_told_steps_and_the_score_before() {
     let output = run(&["train", text(&path)]);
     let said = errors(&output);
     assert!(output.status.success(), "{said}");
-    let steps = said.lines().filter(|line| line.contains("loss") && line.contains("rate"));
+    let steps = said
+        .lines()
+        .filter(|line| line.contains("loss") && line.contains("rate"));
     assert!(steps.count() >= 10, "{said}");
     assert!(said.contains("left 0:00:"), "{said}");
     assert!(said.contains("before the first step: score"), "{said}");
     let lines = fs::read_to_string(folder.path().join("run/metrics.jsonl")).unwrap();
     let rates: Vec<f64> = lines
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["lr"].as_f64().unwrap())
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["lr"]
+                .as_f64()
+                .unwrap()
+        })
         .collect();
     assert!(rates[29] < 0.1 * rates[2], "{rates:?}");
 }
@@ -207,6 +234,9 @@ fn accumulated_batches_are_one() {
     let whole = first("whole", "batch = 8");
     let parts = first("parts", "batch = 3\naccumulate = 3");
     assert_eq!((whole.len(), parts.len()), (1, 1));
-    assert!((whole[0].1 - parts[0].1).abs() < 1e-4, "{whole:?} {parts:?}");
+    assert!(
+        (whole[0].1 - parts[0].1).abs() < 1e-4,
+        "{whole:?} {parts:?}"
+    );
     assert_eq!(first("rest", "batch = 2\naccumulate = 3").len(), 2);
 }

@@ -57,7 +57,10 @@ fn what_is_read_is_never_written_onto() {
             let output = run(&[&["train", &path][..], more].concat());
             assert_eq!(output.status.code(), Some(1), "{out}");
             let said = errors(&output);
-            assert!(said.contains("`out` would be written onto"), "{out}: {said}");
+            assert!(
+                said.contains("`out` would be written onto"),
+                "{out}: {said}"
+            );
         }
     }
     assert_eq!(files(&base), before);
@@ -65,7 +68,11 @@ fn what_is_read_is_never_written_onto() {
     let path = config_of(folder.path(), &base, "elsewhere");
     let questions = folder.path().join("train.jsonl");
     let output = run(&["eval", &path, "--answers", text(&questions)]);
-    assert!(errors(&output).contains("would be written onto"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("would be written onto"),
+        "{}",
+        errors(&output)
+    );
     assert!(fs::metadata(&questions).unwrap().len() > 0);
 }
 
@@ -109,11 +116,18 @@ fn what_changed_is_told_when_it_goes_on() {
     }
     // Another score cannot be compared with the best one before.
     let other = fs::read_to_string(&path).unwrap();
-    let other = other.replace("score = \"exact-match\"", "score = \"exact-match\"\nfirst = 3");
+    let other = other.replace(
+        "score = \"exact-match\"",
+        "score = \"exact-match\"\nfirst = 3",
+    );
     fs::write(&path, other).unwrap();
     let output = run(&["train", text(&path)]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(errors(&output).contains("cannot be compared"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("cannot be compared"),
+        "{}",
+        errors(&output)
+    );
     // Nor can the states of one base model be put into another.
     let base = folder.path().join("base");
     copied(&model(), &base);
@@ -124,7 +138,11 @@ fn what_changed_is_told_when_it_goes_on() {
     fs::write(&weights, bytes).unwrap();
     let output = run(&["train", &path]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(errors(&output).contains("another `model`"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("another `model`"),
+        "{}",
+        errors(&output)
+    );
 }
 
 /// An interrupt ends it after a step, with a state, and it goes on from there.
@@ -136,6 +154,7 @@ fn an_interrupt_loses_nothing() {
     let recipe = RECIPE
         .replace("steps = 30", "steps = 100000")
         .replace("save_every = 3", "save_every = 100000")
+        .replace("warmup = 5\n", "schedule = \"constant\"\n")
         .replace("evaluate_every = 10", "evaluate_every = 0");
     for signal in ["-INT", "-TERM"] {
         let out = format!("run{signal}");
@@ -157,7 +176,11 @@ fn an_interrupt_loses_nothing() {
         assert!(kill.unwrap().success());
         let ended = child.wait().unwrap();
         assert_eq!(ended.code(), Some(130), "{}", said());
-        assert!(said().contains("the same command goes on from"), "{}", said());
+        assert!(
+            said().contains("the same command goes on from"),
+            "{}",
+            said()
+        );
         let made = losses(&folder.path().join(&out)).len();
         assert!(made > 0);
 

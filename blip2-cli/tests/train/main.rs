@@ -6,7 +6,13 @@ mod checked;
 mod helpers;
 mod lost;
 
-use std::{fs, path::Path, process::Stdio, thread, time::{Duration, Instant}};
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 

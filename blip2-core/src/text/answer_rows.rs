@@ -107,7 +107,9 @@ impl AnswerRows {
     /// For an empty question, for special tokens in a text, and for texts that are longer than the
     /// language model's context.
     pub fn questions(&self, pairs: &[(&str, &str)]) -> Result<LabeledRows, Blip2Error> {
-        let pairs = pairs.iter().map(|(question, answer)| (Some(*question), *answer));
+        let pairs = pairs
+            .iter()
+            .map(|(question, answer)| (Some(*question), *answer));
         self.mixed(&pairs.collect::<Vec<_>>())
     }
 
@@ -201,7 +203,10 @@ impl AnswerRows {
         let Some(context) = self.context else {
             return Ok(());
         };
-        let counted = rows.mask().iter().map(|mask| mask.iter().filter(|counts| **counts).count());
+        let counted = rows
+            .mask()
+            .iter()
+            .map(|mask| mask.iter().filter(|counts| **counts).count());
         let mut lengths = counted.map(|count| count + self.added).enumerate();
         match lengths.find(|(_, tokens)| *tokens > context) {
             Some((row, tokens)) => Err(LmError::ContextTooLong {

@@ -208,7 +208,9 @@ fn chosen(choices: Vec<Id>, answer: Option<Words>) -> Result<Option<Words>, Stri
 
 /// Whether a choice is the name of a picture's file.
 fn is_picture(choice: &str) -> bool {
-    let ending = Path::new(choice).extension().map(|ending| ending.to_ascii_lowercase());
+    let ending = Path::new(choice)
+        .extension()
+        .map(|ending| ending.to_ascii_lowercase());
     ending.is_some_and(|ending| ending == "png" || ending == "jpg" || ending == "jpeg")
 }
 

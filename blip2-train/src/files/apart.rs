@@ -69,10 +69,13 @@ fn real(path: &Path) -> io::Result<PathBuf> {
                 real.extend(rest.iter().rev());
                 return Ok(plain(&real));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_absent(&error) => {}
             Err(error) => return Err(error),
         }
-        let Some(last) = known.components().next_back().map(|part| part.as_os_str().to_owned())
+        let Some(last) = known
+            .components()
+            .next_back()
+            .map(|part| part.as_os_str().to_owned())
         else {
             return Ok(plain(path));
         };
@@ -81,6 +84,12 @@ fn real(path: &Path) -> io::Result<PathBuf> {
             return Ok(plain(path));
         }
     }
+}
+
+/// Whether there is nothing at a path, or above it something that is no folder.
+fn is_absent(error: &io::Error) -> bool {
+    let kind = error.kind();
+    kind == io::ErrorKind::NotFound || kind == io::ErrorKind::NotADirectory
 }
 
 /// The path with each `..` taken together with the folder before it.
@@ -124,7 +133,14 @@ mod tests {
         let at = |path: &str| folder.path().join(path);
         fs::create_dir_all(at("base/deep")).unwrap();
         fs::create_dir_all(at("other")).unwrap();
-        for written in ["base", "base/run", "base/deep/run", "other/../base", "", "new/../base/x"] {
+        for written in [
+            "base",
+            "base/run",
+            "base/deep/run",
+            "other/../base",
+            "",
+            "new/../base/x",
+        ] {
             assert!(check_apart(at(written), at("base")).is_err(), "{written}");
         }
         assert!(check_keeps(at("base"), at("base/deep")).is_err());

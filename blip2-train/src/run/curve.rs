@@ -90,16 +90,17 @@ fn score_chart<'a>(area: &Area<'a>, scores: &[(f64, f64)]) -> Result<(), Failure
     chart.draw_series(LineSeries::new(scores.iter().copied(), &BLUE))?;
     let points = scores.iter();
     chart.draw_series(points.map(|&point| Circle::new(point, 3, BLUE.filled())))?;
-    let best = scores.iter().copied().reduce(|best, other| match other.1 > best.1 {
-        true => other,
-        false => best,
-    });
+    let best = scores
+        .iter()
+        .copied()
+        .reduce(|best, other| match other.1 > best.1 {
+            true => other,
+            false => best,
+        });
     if let Some((step, value)) = best {
-        chart.draw_series([
-            EmptyElement::at((step, value))
-                + Circle::new((0, 0), 5, RED.filled())
-                + Text::new(format!("best {value:.4}"), (8, -14), ("sans-serif", 13)),
-        ])?;
+        chart.draw_series([EmptyElement::at((step, value))
+            + Circle::new((0, 0), 5, RED.filled())
+            + Text::new(format!("best {value:.4}"), (8, -14), ("sans-serif", 13))])?;
     }
     Ok(())
 }
@@ -162,7 +163,9 @@ mod tests {
         assert!(one.contains("<circle"), "{one}");
         let lines = metrics(&[2.0, 1.0, 1.5], &[]).curve_svg().unwrap();
         assert!(!lines.contains("<circle"));
-        let scored = metrics(&[2.0, 1.0, 1.5], &[0.25, 0.75, 0.5]).curve_svg().unwrap();
+        let scored = metrics(&[2.0, 1.0, 1.5], &[0.25, 0.75, 0.5])
+            .curve_svg()
+            .unwrap();
         assert_eq!(scored.matches("<circle").count(), 4);
         assert!(scored.contains("best 0.7500"), "{scored}");
         assert!(metrics(&[], &[0.5]).curve_svg().is_none());
@@ -171,7 +174,11 @@ mod tests {
     #[test]
     fn smoothing_begins_without_a_bias_and_follows() {
         let even: Vec<(f64, f64)> = (0..9).map(|step| (step as f64, 3.0)).collect();
-        assert!(smoothed(&even).iter().all(|(_, loss)| (loss - 3.0).abs() < 1e-9));
+        assert!(
+            smoothed(&even)
+                .iter()
+                .all(|(_, loss)| (loss - 3.0).abs() < 1e-9)
+        );
         let jump = smoothed(&[(0.0, 0.0), (1.0, 1.0)]);
         assert!((jump[1].1 - 0.1 / 0.19).abs() < 1e-9);
     }

@@ -59,7 +59,10 @@ pub(super) fn set_aside(state: &Path) -> Result<(), TrainError> {
 }
 
 /// Sets the state after this step aside, and gives the one before it, if there is one.
-pub(crate) fn take_back(folder: &Path, step: usize) -> Result<Option<(usize, PathBuf)>, TrainError> {
+pub(crate) fn take_back(
+    folder: &Path,
+    step: usize,
+) -> Result<Option<(usize, PathBuf)>, TrainError> {
     let mut states = states(folder)?;
     if let Some((_, last)) = states.pop_if(|(last, _)| *last == step) {
         set_aside(&last)?;

@@ -1,16 +1,8 @@
 //! Reading a state, and the faults that it may have.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use burn::{
-    module::Module,
-    optim::AdamWState,
-    tensor::TensorData,
-};
+use burn::{module::Module, optim::AdamWState, tensor::TensorData};
 
 use super::{
     contents::Contents,

@@ -90,4 +90,3 @@ pub(crate) fn furthest(a: &[f32], b: &[f32]) -> f32 {
         .zip(b)
         .fold(0f32, |most, (a, b)| most.max((a - b).abs()))
 }
-

@@ -95,7 +95,10 @@ impl DataConfig {
                 ..
             } => {
                 let annotations = annotations.iter();
-                [questions, pictures].into_iter().chain(annotations).collect()
+                [questions, pictures]
+                    .into_iter()
+                    .chain(annotations)
+                    .collect()
             }
             Self::EasyVqa { path, .. } => vec![path],
         };

@@ -115,11 +115,7 @@ impl LoraTable {
                 self.dropout.to_string(),
                 start.lora_dropout.to_string(),
             ),
-            (
-                "targets",
-                list(&self.targets),
-                list(&start.target_modules),
-            ),
+            ("targets", list(&self.targets), list(&start.target_modules)),
         ] {
             if said != has {
                 return Err(Failure::Work(format!(
@@ -219,9 +215,21 @@ mod tests {
             ("min_lr = 0.0", "min_lr = -1.0", "min_lr"),
             ("warmup = 0.03", "warmup = 1.5", "warmup"),
             ("gamma = 0.9", "gamma = nan", "gamma"),
-            ("label_smoothing = 0.0", "label_smoothing = 1.0", "label_smoothing"),
-            ("label_smoothing = 0.0", "label_smoothing = -0.5", "label_smoothing"),
-            ("max_new_tokens = 20", "max_new_tokens = 0", "max_new_tokens"),
+            (
+                "label_smoothing = 0.0",
+                "label_smoothing = 1.0",
+                "label_smoothing",
+            ),
+            (
+                "label_smoothing = 0.0",
+                "label_smoothing = -0.5",
+                "label_smoothing",
+            ),
+            (
+                "max_new_tokens = 20",
+                "max_new_tokens = 0",
+                "max_new_tokens",
+            ),
             ("beams = 1", "beams = 0", "beams"),
             ("# first = 1000", "first = 0", "first"),
         ] {
@@ -241,5 +249,6 @@ mod tests {
         assert_eq!(rate("lr = 1.0\nwarmup = 50", 25), 0.5);
         assert_eq!(rate("lr = 1.0\nwarmup = 0.5", 25), 0.5);
         assert_eq!(rate("lr = 1.0", 3), 1.0);
+        assert!(read("lr = 1.0").recipe(1, 1).validate().is_ok());
     }
 }

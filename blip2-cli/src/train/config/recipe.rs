@@ -88,11 +88,15 @@ pub(crate) enum Warmup {
 }
 
 impl Warmup {
-    /// In steps, of `all`. A part is rounded up, as `transformers` does with its `warmup_ratio`.
+    /// In steps, of `all`. A part is rounded up, as `transformers` does with its `warmup_ratio`, and
+    /// leaves a step.
     fn steps(self, all: usize) -> usize {
         match self {
             Self::Steps(steps) => steps,
-            Self::Part(part) => (part * all as f64).ceil() as usize,
+            Self::Part(part) => {
+                let steps = (part * all as f64).ceil() as usize;
+                steps.min(all.saturating_sub(1))
+            }
         }
     }
 }
