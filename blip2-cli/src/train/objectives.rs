@@ -109,14 +109,13 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
             config.validation.as_ref().map(scoring).transpose()?;
             (&ANSWERING[..], "first-stage")
         }
-        ObjectiveName::FirstStage => {
-            config.validation.as_ref().map(recall).transpose()?;
-            (&[ModelKind::Blip2Retrieval][..], "answers")
-        }
+        ObjectiveName::FirstStage => (&[ModelKind::Blip2Retrieval][..], "answers"),
     };
     let kind = folder.kind().map_err(Failure::work)?;
     if trained.contains(&kind) {
-        return Ok(());
+        let first_stage = config.train.objective == ObjectiveName::FirstStage;
+        let validation = config.validation.as_ref().filter(|_| first_stage);
+        return validation.map(recall).transpose().map(|_| ());
     }
     if kind == ModelKind::InstructBlipVideo {
         return Err(Failure::Work(format!(

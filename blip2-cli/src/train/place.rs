@@ -95,10 +95,10 @@ impl Place {
             self.adapter(),
             self.states(),
         ];
-        let own = folders
+        let mut own = folders
             .iter()
             .filter(|folder| *folder == &self.out || folder.exists());
-        own.map(|folder| probed(folder)).collect()
+        own.try_for_each(|folder| probed(folder))
     }
 
     /// Refuses what would not fit on the disk; `needed` is in bytes.
