@@ -184,6 +184,7 @@ fn first_stage(
                 ("itm", losses.matching),
                 ("itg", losses.generation),
             ],
+            weight: None,
         })
     };
     let recipe = recipe(arguments, arguments.first, "first");

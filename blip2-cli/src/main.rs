@@ -2,8 +2,8 @@
 //! measure and train checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
-//! the work is done or whoever reads its output has gone, 1 when it failed, and 2 for a command line
-//! that makes no sense.
+//! the work is done or whoever reads its output has gone, 1 when it failed, 2 for a command line that
+//! makes no sense, and 130 when it was interrupted.
 
 #[macro_use]
 mod out;
@@ -48,6 +48,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// Nobody reads the output any more; exit code 0, since whoever read it has had enough.
     Closed,
+    /// The person who began it ended it; exit code 130.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -64,7 +66,7 @@ impl Failure {
     /// What is said of it.
     pub(crate) fn message(self) -> String {
         match self {
-            Self::Work(text) | Self::Usage(text) => text,
+            Self::Work(text) | Self::Usage(text) | Self::Interrupted(text) => text,
             Self::Closed => "nobody reads the output".into(),
         }
     }
@@ -84,6 +86,10 @@ fn main() -> ExitCode {
         Err(Failure::Work(message)) => {
             note!("error: {message}");
             ExitCode::from(1)
+        }
+        Err(Failure::Interrupted(message)) => {
+            note!("{message}");
+            ExitCode::from(train::INTERRUPTED)
         }
         Err(Failure::Usage(message)) => {
             note!("error: {message}\n\nFor more information, try '--help'.");

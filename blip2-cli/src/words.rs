@@ -65,6 +65,12 @@ fn of_wrapped(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(TrainError::Model(refusal) | TrainError::Data(refusal)) = error.downcast_ref() {
         return translated(refusal.get_ref());
     }
+    if let Some(TrainError::Score { step, source }) = error.downcast_ref() {
+        let source = words(&**source);
+        return Some(format!(
+            "the evaluation after {step} steps failed: {source}"
+        ));
+    }
     match error.downcast_ref() {
         Some(IndexError::Model(error)) => return of_blip2(error),
         Some(IndexError::Io(error)) => return of_folder(error),

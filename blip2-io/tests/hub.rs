@@ -27,7 +27,7 @@ fn id() -> ModelId {
 
 /// Some tenths of a megabyte, so that it comes in several pieces.
 fn weights() -> Vec<u8> {
-    (0..300_000u32).map(|n| (n * n >> 7) as u8).collect()
+    (0..300_000u32).map(|n| ((n * n) >> 7) as u8).collect()
 }
 
 fn files() -> Vec<(String, Vec<u8>)> {

@@ -1,15 +1,16 @@
 //! Training a language model's answers and captions.
 
 use blip2_core::{
-    AnswerRows, Blip2Pipeline, CheckpointFolder, GenerationConfig, LabeledRows, Template,
-    model::Blip2ForConditionalGeneration,
+    AnswerRows, Blip2Error, Blip2Pipeline, CancelToken, CheckpointFolder, GenerationConfig,
+    LabeledRows, ModelKind, Options, Template, model::Blip2ForConditionalGeneration,
 };
-use blip2_io::dataset::{Dataset, LoadedBatch};
+use blip2_io::dataset::{Dataset, Example, LoadedBatch};
+use blip2_lm::LmError;
 
 use crate::{
-    drawn::{check_answers, drawn},
+    drawn::{NO_ANSWER, drawn},
     error::TrainError,
-    evaluate::{Scoring, answer_all},
+    evaluate::{Scoring, answers},
     objective::{Batch, language_model_loss},
     run::{At, Losses, Objective},
     trained::device_of,
@@ -86,8 +87,14 @@ impl Answering {
     ///
     /// # Errors
     ///
-    /// As [`AnswerRows::of`].
+    /// As [`AnswerRows::of`], and [`TrainError::Checkpoint`] for a model of videos.
     pub fn new(folder: &CheckpointFolder) -> Result<Self, TrainError> {
+        if folder.kind()? == ModelKind::InstructBlipVideo {
+            return Err(TrainError::Checkpoint {
+                path: folder.path().to_path_buf(),
+                reason: "it is a model of videos, and data sets are of pictures".into(),
+            });
+        }
         Ok(Self {
             rows: AnswerRows::of(folder, None)?,
             folder: folder.clone(),
@@ -122,28 +129,46 @@ impl Answering {
         self
     }
 
+    /// Why an example cannot be evaluated; `None` if it can.
+    pub fn evaluation_fault(&self, example: &Example) -> Option<String> {
+        match example.answers.is_empty() {
+            true => Some("has no right answer to compare with".into()),
+            false => self.question_fault(example),
+        }
+    }
+
+    /// Why an example's question cannot be asked; `None` if it can.
+    pub fn question_fault(&self, example: &Example) -> Option<String> {
+        self.text_fault(example.question.as_deref(), "")
+    }
+
+    /// What [`rows`](Self::rows) would say of an example's question and an answer of it.
+    fn text_fault(&self, question: Option<&str>, answer: &str) -> Option<String> {
+        let tried = self.rows.mixed(&[(question, answer)]);
+        match tried.err()? {
+            Blip2Error::Lm(LmError::ContextTooLong {
+                tokens, context, ..
+            }) => Some(format!(
+                "is too long: with its picture and its answer it has {tokens} tokens, and the model's \
+                 context holds {context}"
+            )),
+            Blip2Error::SpecialTokenInText { token, .. } => Some(format!(
+                "has the special token `{token}` in its answer, which would not be read as text"
+            )),
+            Blip2Error::SpecialToken { token, .. } => Some(format!(
+                "has the special token `{token}` in its question, which would not be read as text"
+            )),
+            error => Some(format!("cannot be read: {error}")),
+        }
+    }
+
     fn rows(&self, batch: &LoadedBatch, seed: u64) -> Result<LabeledRows, TrainError> {
         let examples = batch.examples.iter().enumerate().map(|(place, loaded)| {
             let example = &loaded.example;
             Ok((example.question.as_deref(), drawn(example, place, seed)?))
         });
         let examples: Vec<_> = examples.collect::<Result<_, TrainError>>()?;
-        let questions = examples
-            .iter()
-            .filter(|(question, _)| question.is_some())
-            .count();
-        if questions == 0 {
-            let captions: Vec<&str> = examples.into_iter().map(|(_, caption)| caption).collect();
-            return Ok(self.rows.captions(&captions)?);
-        }
-        if questions < examples.len() {
-            let reason = "questions and captions do not go into one batch".into();
-            return Err(TrainError::Batch { reason });
-        }
-        let pairs = examples
-            .into_iter()
-            .map(|(question, answer)| (question.unwrap_or_default(), answer));
-        Ok(self.rows.questions(&pairs.collect::<Vec<_>>())?)
+        Ok(self.rows.mixed(&examples)?)
     }
 }
 
@@ -155,16 +180,52 @@ impl Objective<Blip2ForConditionalGeneration> for Answering {
         at: At,
     ) -> Result<Losses, TrainError> {
         let rows = self.rows(batch, at.seed)?;
+        // The loss is the mean over tokens: a batch weighs by theirs, so that several make the step of
+        // one as large.
+        let tokens = rows
+            .labels
+            .iter()
+            .flatten()
+            .filter(|&&label| label >= 0)
+            .count();
         let pixels = batch.pixel_values.clone().tensor(&device_of(model));
         let batch = Batch::new(pixels, batch.rows(), rows);
-        Ok(language_model_loss(model, &batch, self.label_smoothing)?.into())
+        let total = language_model_loss(model, &batch, self.label_smoothing)?;
+        Ok(Losses {
+            weight: Some(tokens as f64),
+            ..total.into()
+        })
     }
 
-    fn check(&self, data: &Dataset) -> Result<(), TrainError> {
-        data.examples().iter().try_for_each(check_answers)
+    fn fault(&self, example: &Example) -> Option<String> {
+        if example.answers.is_empty() {
+            return Some(NO_ANSWER.into());
+        }
+        let question = example.question.as_deref();
+        let mut answers = example.answers.iter();
+        answers.find_map(|answer| self.text_fault(question, answer))
     }
 
-    fn score(&mut self, model: &Blip2ForConditionalGeneration) -> Result<Option<f64>, TrainError> {
+    fn measure(&self) -> Option<String> {
+        let validation = self.validation.as_ref()?;
+        let GenerationConfig {
+            max_new_tokens,
+            num_beams,
+            ..
+        } = &validation.generation;
+        let tokens = max_new_tokens.unwrap_or_default();
+        Some(format!(
+            "{} on data {}, of {tokens} tokens by {num_beams} beams",
+            validation.scoring,
+            validation.data.fingerprint()
+        ))
+    }
+
+    fn score(
+        &mut self,
+        model: &Blip2ForConditionalGeneration,
+        cancel: &CancelToken,
+    ) -> Result<Option<f64>, TrainError> {
         let Some(validation) = &self.validation else {
             return Ok(None);
         };
@@ -181,7 +242,15 @@ impl Objective<Blip2ForConditionalGeneration> for Answering {
             generation,
             batch,
         } = validation;
-        let answers = answer_all(&blip2, data, generation, *batch, |_| {})?;
+        let options = Options::default()
+            .with_generation(generation.clone())
+            .with_cancel(cancel.clone());
+        let answers = answers(&blip2, data, &options, *batch, |_| {
+            match cancel.is_cancelled() {
+                true => Err(TrainError::Cancelled),
+                false => Ok(()),
+            }
+        })?;
         Ok(Some(scoring.of(data, answers)?.score))
     }
 }

@@ -6,19 +6,11 @@ use crate::error::TrainError;
 
 /// One of an example's answers, or captions, for its place in a batch.
 pub(crate) fn drawn(example: &Example, place: usize, seed: u64) -> Result<&str, TrainError> {
-    check_answers(example)?;
     let draw = seed.rotate_left(place as u32 % 64) as usize;
-    let answer = example.answers.get(draw % example.answers.len());
-    Ok(answer.map(String::as_str).unwrap_or_default())
+    let answer = example.answers.get(draw % example.answers.len().max(1));
+    let answer = answer.ok_or_else(|| TrainError::example(&example.id, NO_ANSWER))?;
+    Ok(answer)
 }
 
-/// Refuses an example without an answer.
-pub(crate) fn check_answers(example: &Example) -> Result<(), TrainError> {
-    match example.answers.is_empty() {
-        true => Err(TrainError::example(
-            &example.id,
-            "has no answer to train on",
-        )),
-        false => Ok(()),
-    }
-}
+/// What is wrong with an example without an answer.
+pub(crate) const NO_ANSWER: &str = "has no answer to train on";

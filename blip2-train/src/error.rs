@@ -8,7 +8,7 @@ use std::{
 
 use blip2_core::Blip2Error;
 use blip2_io::{IoError, dataset::DatasetError};
-use blip2_lm::LmError;
+use blip2_lm::{LmError, generate::GenerateError};
 
 /// Everything that can go wrong while a model is trained, by what is at fault.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,10 @@ pub enum TrainError {
         reason: String,
     },
     /// A loss or a gradient that is no number.
-    #[error("{what} is {value} at step {step}; lower the learning rate, or clip gradients")]
+    #[error(
+        "{what} is {value} at step {step}{}; lower the learning rate, or clip gradients",
+        rate(*.lr)
+    )]
     NotFinite {
         /// What it is.
         what: String,
@@ -81,6 +84,39 @@ pub enum TrainError {
         value: f32,
         /// How many steps were made before.
         step: usize,
+        /// The learning rate there, where it is known.
+        lr: Option<f64>,
+    },
+    /// The model could not be evaluated.
+    #[error("the evaluation after {step} steps failed: {source}")]
+    Score {
+        /// How many steps were made before.
+        step: usize,
+        /// Why.
+        source: Box<TrainError>,
+    },
+    /// Whoever began the training cancelled it.
+    #[error("the training was cancelled")]
+    Cancelled,
+    /// A folder that another process writes in.
+    #[error("{}: {} is training in this folder; let it end, or give another folder", .path.display(),
+        .process.map_or("another process".to_string(), |number| format!("process {number}")))]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The number of that process, where it says so.
+        process: Option<u32>,
+    },
+    /// A folder that would be written onto what is read.
+    #[error(
+        "{} would be written onto {}, which is read; write into another folder",
+        .written.display(), .read.display()
+    )]
+    Overlap {
+        /// What would be written.
+        written: PathBuf,
+        /// What is read.
+        read: PathBuf,
     },
     /// A saved state or adapter that is damaged, or does not belong to what is trained.
     #[error("{}: {reason}", .path.display())]
@@ -150,15 +186,53 @@ impl From<DatasetError> for TrainError {
 }
 
 impl TrainError {
-    /// The same, of a certain step.
-    pub(crate) fn at(self, at: usize) -> Self {
+    /// The same, of a certain step at a learning rate.
+    pub(crate) fn at(self, step: usize, lr: f64) -> Self {
         match self {
             Self::NotFinite { what, value, .. } => Self::NotFinite {
                 what,
                 value,
-                step: at,
+                step,
+                lr: Some(lr),
             },
             other => other,
+        }
+    }
+
+    /// An evaluation's failure. That of a model whose numbers are none is the learning rate's.
+    pub(crate) fn of_score(self, step: usize, lr: f64) -> Self {
+        if let Some(value) = self.bad_score() {
+            return Self::NotFinite {
+                what: "a logit".into(),
+                value,
+                step,
+                lr: Some(lr),
+            };
+        }
+        match self {
+            Self::Cancelled => self,
+            Self::NotFinite { .. } => self.at(step, lr),
+            other => Self::Score {
+                step,
+                source: Box::new(other),
+            },
+        }
+    }
+
+    /// A logit, or a score of a token, that is no number.
+    fn bad_score(&self) -> Option<f32> {
+        let Self::Model(refusal) = self else {
+            return None;
+        };
+        let mut error: &Blip2Error = refusal.get_ref().downcast_ref()?;
+        while let Blip2Error::Item { source, .. } = error {
+            error = source;
+        }
+        match error {
+            Blip2Error::Generate(
+                GenerateError::BadScores { value, .. } | GenerateError::BadLogits { value, .. },
+            ) => Some(*value),
+            _ => None,
         }
     }
 
@@ -201,6 +275,11 @@ impl TrainError {
             reason: reason.into(),
         }
     }
+}
+
+/// A learning rate that is known.
+fn rate(lr: Option<f64>) -> String {
+    lr.map_or_else(String::new, |lr| format!(", at a learning rate of {lr:e}"))
 }
 
 fn listed(names: &[String]) -> String {

@@ -49,6 +49,9 @@ impl fmt::Display for Scoring {
     }
 }
 
+/// What right answers score at the least; COCO's BLEU adds a little to every count, lest it be 0.
+const LEAST: f64 = 1e-3;
+
 /// What a model answered, and how good that is.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -62,6 +65,33 @@ pub struct Evaluation {
 }
 
 impl Scoring {
+    /// Refuses a data set on which even right answers would not score: VQA's accuracy where there is
+    /// one answer to each question, CIDEr-D of a single picture, BLEU-4 of single words.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Argument`] saying so, and as [`of`](Self::of).
+    pub fn check(self, data: &Dataset) -> Result<(), TrainError> {
+        let right = data
+            .examples()
+            .iter()
+            .map(|example| usual(&example.answers));
+        if self.of(data, right.collect())?.score > LEAST {
+            return Ok(());
+        }
+        let reason = "cannot be above 0 on this data, whatever is answered: ";
+        let why = match self {
+            Self::Vqa => "it compares with what several people answered, and there is one answer",
+            Self::CiderD => "it tells captions apart, and all pictures have the same",
+            _ => "it counts four words in a row, and no answer has them",
+        };
+        Err(TrainError::argument(
+            "score",
+            self,
+            format!("{reason}{why}"),
+        ))
+    }
+
     /// Scores answers, or captions, to the examples of a data set.
     ///
     /// # Errors
@@ -119,6 +149,16 @@ impl Scoring {
     }
 }
 
+/// The answer that most people gave.
+fn usual(answers: &[String]) -> String {
+    let count = |one: &&String| answers.iter().filter(|other| other == one).count();
+    answers
+        .iter()
+        .max_by_key(count)
+        .cloned()
+        .unwrap_or_default()
+}
+
 fn mean(each: impl Iterator<Item = f64>) -> (f64, Vec<f64>) {
     let each: Vec<f64> = each.collect();
     let count = each.len().max(1) as f64;
@@ -139,6 +179,20 @@ pub fn answer_all(
     mut done: impl FnMut(usize),
 ) -> Result<Vec<String>, TrainError> {
     let options = Options::default().with_generation(generation.clone());
+    answers(blip2, data, &options, batch, |answered| {
+        done(answered);
+        Ok(())
+    })
+}
+
+/// The same, until `done` fails.
+pub(crate) fn answers(
+    blip2: &Blip2Pipeline,
+    data: &Dataset,
+    options: &Options,
+    batch: usize,
+    mut done: impl FnMut(usize) -> Result<(), TrainError>,
+) -> Result<Vec<String>, TrainError> {
     let mut answers = vec![String::new(); data.len()];
     let numbers: Vec<usize> = (0..data.len()).collect();
     let asks = |number: &usize| data.examples()[*number].question.is_some();
@@ -156,16 +210,50 @@ pub fn answer_all(
                     let question = data.examples()[number].question.as_deref();
                     (picture, question.unwrap_or_default())
                 });
-                blip2.answer_batch(pairs, &options)?
+                blip2.answer_batch(pairs, options)?
             } else {
-                blip2.caption_batch(&pictures, &options)?
+                blip2.caption_batch(&pictures, options)?
             };
             for (&number, answer) in part.iter().zip(found) {
                 answers[number] = answer.text;
             }
             answered += part.len();
-            done(answered);
+            done(answered)?;
         }
     }
     Ok(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use blip2_io::dataset::PictureFile;
+
+    #[test]
+    fn a_score_that_cannot_rise_on_the_data_is_refused() {
+        let data = |answers: &[&[&str]]| {
+            let pictures = vec![PictureFile::File("x.png".into())];
+            let own = |own: &&[&str]| own.iter().map(|text| text.to_string()).collect();
+            let examples = answers.iter().map(|answers| (0, None, own(answers)));
+            Dataset::new(pictures, examples).unwrap()
+        };
+        let words: &[&[&str]] = &[&["red"], &["blue"]];
+        let people: &[&[&str]] = &[&["red", "red", "red", "blue"]];
+        let captions: &[&[&str]] = &[&["a dog on the grass"], &["two cats sleep on a bed"]];
+        for (scoring, answers, works) in [
+            (Scoring::ExactMatch, words, true),
+            (Scoring::Vqa, words, false),
+            (Scoring::Vqa, people, true),
+            (Scoring::Bleu4, words, false),
+            (Scoring::Bleu4, captions, true),
+            (Scoring::CiderD, captions, true),
+            (Scoring::CiderD, &captions[..1], false),
+        ] {
+            assert_eq!(
+                scoring.check(&data(answers)).is_ok(),
+                works,
+                "{scoring} {answers:?}"
+            );
+        }
+    }
 }

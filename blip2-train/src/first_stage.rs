@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use blip2_core::{Blip2Error, CheckpointFolder, TextRows, model::Blip2ForPretraining};
+use blip2_core::{Blip2Error, CancelToken, CheckpointFolder, TextRows, model::Blip2ForPretraining};
 use blip2_io::{
-    dataset::{Dataset, LoadedBatch},
+    dataset::{Dataset, Example, LoadedBatch},
     preprocessing::ImageProcessor,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -13,7 +13,7 @@ use crate::{
     drawn::drawn,
     error::TrainError,
     objective::{Pairs, first_stage_losses},
-    recall::{MAX_TOKENS, Recall, check},
+    recall::{MAX_TOKENS, Recall, check, fault},
     run::{At, Losses, Objective},
     trained::{device_of, without_gradients},
 };
@@ -121,20 +121,40 @@ impl Objective<Blip2ForPretraining> for FirstStage {
                 ("itm", losses.matching),
                 ("itg", losses.generation),
             ],
+            weight: None,
         })
     }
 
-    fn check(&self, data: &Dataset) -> Result<(), TrainError> {
-        check(data, &self.texts)
+    fn fault(&self, example: &Example) -> Option<String> {
+        fault(example, &self.texts)
     }
 
-    fn score(&mut self, model: &Blip2ForPretraining) -> Result<Option<f64>, TrainError> {
+    fn measure(&self) -> Option<String> {
+        let (data, recall) = self.validation.as_ref()?;
+        Some(format!(
+            "recall@{} on data {}",
+            recall.k,
+            data.fingerprint()
+        ))
+    }
+
+    fn score(
+        &mut self,
+        model: &Blip2ForPretraining,
+        cancel: &CancelToken,
+    ) -> Result<Option<f64>, TrainError> {
         let Some((data, recall)) = &self.validation else {
             return Ok(None);
         };
         let model = without_gradients(model.clone());
-        let found = recall.of_checked(model.retrieval(), &self.texts, &self.processor, data)?;
-        Ok(Some(found.mean()))
+        let found = recall.of_checked(
+            model.retrieval(),
+            &self.texts,
+            &self.processor,
+            data,
+            cancel,
+        );
+        Ok(Some(found?.mean()))
     }
 }
 

@@ -102,6 +102,7 @@ impl Gradients {
                 what: "the gradients' norm".into(),
                 value: norm,
                 step,
+                lr: None,
             }),
         }
     }

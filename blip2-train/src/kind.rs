@@ -27,7 +27,11 @@ impl TrainError {
                 ErrorKind::Configuration
             }
             Self::NotFinite { .. } => ErrorKind::Generation,
-            Self::State { .. } | Self::File { .. } => ErrorKind::File,
+            Self::Score { source, .. } => source.kind(),
+            Self::Cancelled => ErrorKind::Cancelled,
+            Self::State { .. } | Self::File { .. } | Self::InUse { .. } | Self::Overlap { .. } => {
+                ErrorKind::File
+            }
         }
     }
 }

@@ -57,6 +57,7 @@ pub use answering::{Answering, Validation};
 pub use blip2_kernels::recompute::Recompute;
 pub use error::{Refusal, TrainError};
 pub use evaluate::{Evaluation, Scoring, answer_all};
+pub use files::{FolderLock, check_apart, check_keeps, write_file};
 pub use first_stage::FirstStage;
 pub use fresh::FreshWeights;
 pub use gradients::Gradients;
@@ -65,7 +66,8 @@ pub use names::{NamePattern, Named, Names, Selection};
 pub use optimizer::{AdamW, Decay};
 pub use recall::{Recall, RecallScores};
 pub use run::{
-    At, Average, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Watch, train,
+    At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Unfinished,
+    Watch, train,
 };
 pub use schedule::{Constant, Exponential, Schedule, WarmupCosine};
 pub use state::Progress;

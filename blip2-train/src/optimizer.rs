@@ -133,11 +133,46 @@ impl AdamW {
         self.steps
     }
 
-    /// Refuses patterns that match nothing that is trained.
+    /// Refuses numbers that make no sense, and patterns that match nothing that is trained.
     pub(crate) fn check<M: Module>(&self, trained: &Trained<M>) -> Result<(), TrainError> {
+        self.validate()?;
         let rates = self.rates.iter().map(|(pattern, _)| pattern);
         let patterns: Vec<NamePattern> = self.no_decay.iter().chain(rates).cloned().collect();
         names::check(&patterns, "trained parameter", trained.trained_names())
+    }
+
+    /// Refuses numbers that make no sense.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Argument`] naming the number.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let refused =
+            |argument, value: f64, reason: &str| Err(TrainError::argument(argument, value, reason));
+        for beta in self.betas {
+            if !(0.0..1.0).contains(&beta) {
+                return refused("betas", beta.into(), "must be at least 0 and below 1");
+            }
+        }
+        if !(self.eps > 0.0 && self.eps.is_finite()) {
+            return refused("eps", self.eps.into(), "must be above 0, and finite");
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            let reason = "must be at least 0, and finite";
+            return refused("weight_decay", self.weight_decay.into(), reason);
+        }
+        if !(self.layer_decay > 0.0 && self.layer_decay <= 1.0) {
+            let reason = "must be above 0 and at most 1";
+            return refused("layer_decay", self.layer_decay, reason);
+        }
+        let wrong = |factor: &f64| !(*factor >= 0.0 && factor.is_finite());
+        match self.rates.iter().find(|(_, factor)| wrong(factor)) {
+            Some((pattern, factor)) => {
+                let reason = format!("of `{pattern}` must be at least 0, and finite");
+                refused("rates", *factor, &reason)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Moves every parameter that has a gradient.
@@ -282,6 +317,23 @@ mod tests {
             ("qformer.layernorm.weight", 1.0),
         ] {
             assert_eq!(factor(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        let usual = AdamW::default;
+        assert!(usual().validate().is_ok());
+        for optimizer in [
+            usual().with_betas([0.9, 1.5]),
+            usual().with_betas([f32::NAN, 0.9]),
+            usual().with_eps(0.0),
+            usual().with_weight_decay(-1.0),
+            usual().with_layer_decay(f64::NAN),
+            usual().with_layer_decay(-1.0),
+            usual().with_rate("x", -1.0),
+        ] {
+            assert!(optimizer.validate().is_err());
         }
     }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use blip2_core::{
-    TextRows,
+    CancelToken, TextRows,
     model::{Blip2ForImageTextRetrieval, ProjectedImages, ProjectedTexts},
 };
 use blip2_io::{
-    dataset::{Dataset, DatasetError, Loader, OnBroken},
+    dataset::{Dataset, DatasetError, Example, Loader, OnBroken},
     preprocessing::ImageProcessor,
 };
 use burn::tensor::Tensor;
@@ -79,7 +79,7 @@ impl Recall {
         data: &Dataset,
     ) -> Result<RecallScores, TrainError> {
         check(data, texts)?;
-        self.of_checked(model, texts, processor, data)
+        self.of_checked(model, texts, processor, data, &CancelToken::new())
     }
 
     /// The same of examples that were checked before.
@@ -89,8 +89,9 @@ impl Recall {
         texts: &TextRows,
         processor: &ImageProcessor,
         data: &Dataset,
+        cancel: &CancelToken,
     ) -> Result<RecallScores, TrainError> {
-        let (images, pictures) = self.images(model, processor, data)?;
+        let (images, pictures) = self.images(model, processor, data, cancel)?;
         let place: BTreeMap<usize, usize> = pictures.into_iter().zip(0..).collect();
         let (mut captions, mut picture_of) = (Vec::new(), Vec::new());
         let mut texts_of = vec![Vec::new(); place.len()];
@@ -131,12 +132,16 @@ impl Recall {
         model: &Blip2ForImageTextRetrieval,
         processor: &ImageProcessor,
         data: &Dataset,
+        cancel: &CancelToken,
     ) -> Result<(Option<ProjectedImages>, Vec<usize>), TrainError> {
         let loader = Loader::new(data.clone(), processor.clone());
         let loader = loader.batch(self.batch).by_picture(usize::MAX);
         let device = device_of(model);
         let (mut images, mut pictures) = (Vec::new(), Vec::new());
         for batch in loader.on_broken(OnBroken::Skip).epoch(0) {
+            if cancel.is_cancelled() {
+                return Err(TrainError::Cancelled);
+            }
             let batch = match batch {
                 Err(DatasetError::Broken { .. }) => continue,
                 batch => batch?,
@@ -187,17 +192,22 @@ impl Recall {
 
 /// Refuses examples that no pairs can be made of, by their ids: training would end in the midst else.
 pub(crate) fn check(data: &Dataset, texts: &TextRows) -> Result<(), TrainError> {
-    for example in data.examples() {
-        let fault = |reason: String| Err(TrainError::example(&example.id, reason));
-        if example.question.is_some() {
-            return fault("is a question: the first stage is trained on captions".into());
-        }
-        if example.answers.is_empty() {
-            return fault("has no caption to train on".into());
-        }
-        if let Err(error) = texts.rows_cut(&example.answers, MAX_TOKENS) {
-            return fault(format!("has a caption that cannot be read: {error}"));
-        }
+    data.examples()
+        .iter()
+        .try_for_each(|example| match fault(example, texts) {
+            Some(reason) => Err(TrainError::example(&example.id, reason)),
+            None => Ok(()),
+        })
+}
+
+/// Why no pairs can be made of an example.
+pub(crate) fn fault(example: &Example, texts: &TextRows) -> Option<String> {
+    if example.question.is_some() {
+        return Some("is a question: the first stage is trained on captions".into());
     }
-    Ok(())
+    if example.answers.is_empty() {
+        return Some("has no caption to train on".into());
+    }
+    let unread = texts.rows_cut(&example.answers, MAX_TOKENS).err()?;
+    Some(format!("has a caption that cannot be read: {unread}"))
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::TrainError;
+
 /// A learning rate for each step.
 ///
 /// ```
@@ -90,7 +92,50 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// Refuses rates that are no rates, and a warm-up that never ends.
+    pub(crate) fn validate(&self) -> Result<(), TrainError> {
+        match self {
+            Self::Constant(constant) => check_rate("lr", constant.lr),
+            Self::WarmupCosine(cosine) => cosine.validate(),
+            Self::Exponential(exponential) => {
+                check_rate("lr", exponential.lr)?;
+                check_rate("gamma", exponential.gamma)
+            }
+        }
+    }
+}
+
+fn check_rate(argument: &'static str, rate: f64) -> Result<(), TrainError> {
+    match rate >= 0.0 && rate.is_finite() {
+        true => Ok(()),
+        false => {
+            let reason = "must be at least 0, and finite";
+            Err(TrainError::argument(argument, rate, reason))
+        }
+    }
+}
+
 impl WarmupCosine {
+    fn validate(&self) -> Result<(), TrainError> {
+        check_rate("start", self.start)?;
+        check_rate("lr", self.lr)?;
+        check_rate("min", self.min)?;
+        if self.min > self.lr {
+            let reason = format!("must be at most lr, which is {}", self.lr);
+            return Err(TrainError::argument("min", self.min, reason));
+        }
+        if self.warmup > 0 && self.warmup >= self.steps {
+            let reason = format!(
+                "never ends: there are {} steps, and the learning rate would only rise; take fewer, \
+                 or a part of the steps",
+                self.steps
+            );
+            return Err(TrainError::argument("warmup", self.warmup, reason));
+        }
+        Ok(())
+    }
+
     /// A cosine from `lr` down to 0 at `steps`, without warm-up.
     pub fn new(lr: f64, steps: usize) -> Self {
         Self {
@@ -193,6 +238,22 @@ mod tests {
         assert_eq!(schedule.at(99), 4e-5);
         assert!((schedule.at(250) - 4e-5 * 0.81).abs() < 1e-18);
         assert_eq!(Schedule::constant(0.5).at(7), 0.5);
+    }
+
+    #[test]
+    fn rates_that_are_none_and_endless_warm_ups_are_refused() {
+        let cosine = WarmupCosine::new(1e-4, 30);
+        assert!(Schedule::from(cosine.with_warmup(29)).validate().is_ok());
+        for schedule in [
+            cosine.with_warmup(30).into(),
+            cosine.with_min(1.0).into(),
+            cosine.with_start(f64::NAN).into(),
+            Schedule::constant(-1.0),
+            Schedule::constant(f64::INFINITY),
+            Exponential::new(1e-4, f64::NAN, 3).into(),
+        ] {
+            assert!(schedule.validate().is_err(), "{schedule:?}");
+        }
     }
 
     #[test]

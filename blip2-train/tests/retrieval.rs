@@ -131,11 +131,9 @@ fn what_cannot_be_trained_is_refused() {
     ] {
         let picture = vec![PictureFile::File(path.clone())];
         let data = Dataset::new(picture, [(0, question, captions)]).unwrap();
-        let error = reason(FirstStage::new(&folder).unwrap().check(&data).unwrap_err());
-        assert!(
-            error.contains(part) && error.contains("example 0"),
-            "{error}"
-        );
+        let objective = FirstStage::new(&folder).unwrap();
+        let fault = objective.fault(&data.examples()[0]).unwrap();
+        assert!(fault.contains(part), "{fault}");
     }
 }
 
@@ -195,6 +193,7 @@ fn an_objective_is_of_no_data_set() {
     assert_eq!(few.unwrap(), all.unwrap());
     let wordless = [(0, None, vec!["red".to_string()]), (1, None, Vec::new())];
     let data = Dataset::new(data.pictures().to_vec(), wordless).unwrap();
-    let error = run(data).unwrap_err();
-    assert!(matches!(error, TrainError::Example { .. }), "{error}");
+    let error = TrainError::from(run(data).unwrap_err());
+    assert!(matches!(error, TrainError::Data { .. }), "{error}");
+    assert!(error.to_string().contains("example 1: "), "{error}");
 }

@@ -2,76 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{fs, path::Path};
+mod common;
 
-use blip2_io::{
-    dataset::{BrokenRecord, Dataset, LoadedBatch, Loader, OnBroken, PictureFile},
-    preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
-};
-use blip2_kernels::{Bias, Linear, RandomWeights};
+use std::fs;
+
+use blip2_core::CancelToken;
+use blip2_io::dataset::{BrokenRecord, LoadedBatch, Loader, OnBroken};
 use blip2_train::{
-    AdamW, At, Losses, Metrics, Objective, Outcome, Recipe, Record, Schedule, Score, TrainError,
-    TrainPlan, Trained, Watch, device_of, train,
+    AdamW, At, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, TrainError,
+    WarmupCosine, Watch, train,
 };
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
-use image::{Rgb, RgbImage};
-
-/// Guesses a picture's mean level by its pixels.
-#[derive(Module, Debug)]
-struct Tiny {
-    layer: Linear,
-}
-
-const PIXELS: usize = 3 * 4 * 4;
-
-fn tiny() -> Trained<Tiny> {
-    let source = RandomWeights::new(1, 0.1);
-    Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
-        let layer = weights.linear("layer", PIXELS, 1, Bias::With);
-        Ok(Tiny { layer })
-    })
-    .unwrap()
-}
-
-fn loader(folder: &Path, batch: usize) -> Loader {
-    let pictures = (0..8u8).map(|level| {
-        let path = folder.join(format!("{level}.png"));
-        RgbImage::from_fn(4, 4, |x, _| Rgb([level * 30, x as u8 * 9, 100]))
-            .save(&path)
-            .unwrap();
-        PictureFile::File(path)
-    });
-    let examples = (0..8).map(|n| (n, None, vec![n.to_string()]));
-    let data = Dataset::new(pictures.collect(), examples).unwrap();
-    let size = Size {
-        height: 4,
-        width: 4,
-    };
-    let config = ImageProcessorConfig::default().with_size(size);
-    let processor = ImageProcessor::new(config).unwrap();
-    Loader::new(data, processor).batch(batch).shuffled(5)
-}
-
-/// The mean square of what a guess is off.
-fn loss(model: &Tiny, batch: &LoadedBatch, _: At) -> Result<Losses, TrainError> {
-    let pixels = batch.pixel_values.clone().tensor(&device_of(model));
-    let [count, ..] = pixels.dims();
-    let guess = model.layer.forward(pixels.reshape([count, PIXELS]));
-    let right: Vec<f32> = batch
-        .examples
-        .iter()
-        .map(|shown| shown.number as f32 / 8.0)
-        .collect();
-    let right = Tensor::<1>::from_floats(&right[..], &Device::flex()).reshape([count, 1]);
-    let square = (guess - right).square().mean();
-    Ok(Losses {
-        parts: vec![("square", square.clone())],
-        total: square,
-    })
-}
+use common::tiny::{Tiny, constant, furthest, loader, loss, tiny, weights};
 
 fn run(batch: usize, recipe: &Recipe) -> Outcome<Tiny> {
     let folder = tempfile::tempdir().unwrap();
@@ -85,23 +26,6 @@ fn run(batch: usize, recipe: &Recipe) -> Outcome<Tiny> {
         &mut (),
     )
     .unwrap()
-}
-
-fn constant(steps: usize) -> Recipe {
-    Recipe::new(steps, Schedule::constant(0.01))
-}
-
-fn weights(trained: &Trained<Tiny>) -> Vec<f32> {
-    trained.values()["layer.weight"]
-        .clone()
-        .try_into_vec()
-        .unwrap()
-}
-
-fn furthest(a: &[f32], b: &[f32]) -> f32 {
-    a.iter()
-        .zip(b)
-        .fold(0f32, |most, (a, b)| most.max((a - b).abs()))
 }
 
 #[test]
@@ -159,7 +83,7 @@ impl Objective<Tiny> for Falling {
         loss(model, batch, at)
     }
 
-    fn score(&mut self, _: &Tiny) -> Result<Option<f64>, TrainError> {
+    fn score(&mut self, _: &Tiny, _: &CancelToken) -> Result<Option<f64>, TrainError> {
         Ok(self.0.pop())
     }
 }
@@ -181,7 +105,10 @@ impl Watch for Heard {
 fn without_progress_it_ends_early_and_keeps_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let loader = loader(folder.path(), 4);
-    let recipe = constant(100).with_evaluate_every(2).with_patience(2);
+    let recipe = constant(100)
+        .with_baseline(false)
+        .with_evaluate_every(2)
+        .with_patience(2);
     let mut heard = Heard::default();
     let mut scores = Falling(vec![0.9, 0.4, 0.3, 0.5, 0.2]);
     let outcome = train(
@@ -193,7 +120,7 @@ fn without_progress_it_ends_early_and_keeps_the_best() {
         &mut heard,
     )
     .unwrap();
-    assert!(outcome.stopped_early);
+    assert_eq!(outcome.ended, Ended::Early);
     let best = outcome.best.unwrap();
     assert_eq!((best.step, best.value), (4, 0.5));
     assert_eq!(heard.0.len(), 8);
@@ -221,6 +148,7 @@ fn a_state_keeps_the_average_and_the_best() {
         constant(steps)
             .with_states(states.path())
             .with_ema(0.8)
+            .with_baseline(false)
             .with_evaluate_every(2)
             .with_save_every(4)
     };
@@ -263,14 +191,19 @@ fn what_is_no_number_is_told_with_its_step() {
         &mut broken,
         &mut (),
     );
-    assert!(matches!(error, Err(TrainError::NotFinite { step: 3, .. })));
+    let error = TrainError::from(error.unwrap_err());
+    assert!(matches!(error, TrainError::NotFinite { step: 3, .. }));
+    assert!(
+        error.to_string().contains("a learning rate of 1e-2"),
+        "{error}"
+    );
     for recipe in [
         constant(1).with_accumulate(0),
         constant(1).with_ema(1.0),
         constant(1).with_clip(-1.0),
         constant(1).with_patience(0),
-        // More batches than an epoch has never make a step.
-        constant(1).with_accumulate(9),
+        constant(0),
+        Recipe::new(30, WarmupCosine::new(0.01, 30).with_warmup(100)),
     ] {
         let refused = train(
             tiny(),

@@ -19,6 +19,7 @@ use ratatui::{
     widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph},
 };
 
+use super::lines::clock;
 use crate::Failure;
 
 /// What is shown.
@@ -63,9 +64,14 @@ impl Dashboard {
     }
 }
 
+/// Gives the terminal back.
+pub(super) fn give_back() {
+    let _ = execute!(io::stdout(), LeaveAlternateScreen, cursor::Show);
+}
+
 impl Drop for Dashboard {
     fn drop(&mut self) {
-        let _ = execute!(io::stdout(), LeaveAlternateScreen, cursor::Show);
+        give_back();
     }
 }
 
@@ -145,17 +151,6 @@ impl View {
             clock(left)
         )
     }
-}
-
-/// Hours, minutes and seconds.
-fn clock(seconds: f64) -> String {
-    let seconds = seconds as u64;
-    format!(
-        "{}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
 }
 
 fn chart(frame: &mut Frame<'_>, area: Rect, name: &str, points: &[(f64, f64)], steps: usize) {

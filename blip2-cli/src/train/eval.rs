@@ -1,16 +1,19 @@
 //! `blip2 eval CONFIG`: a model on a data set.
 
-use std::{fs, io::Write, path::Path};
+use std::path::Path;
 
-use blip2_core::{Blip2Pipeline, Blip2Retrieval, CheckpointFolder, Precision, TextRows};
+use blip2_core::{
+    Blip2Pipeline, Blip2Retrieval, CancelToken, CheckpointFolder, Precision, TextRows,
+};
 use blip2_io::{dataset::Dataset, preprocessing::ImageProcessor};
-use blip2_train::answer_all;
+use blip2_train::{Answering, answer_all, check_apart, check_keeps, write_file};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::{
     config::{Config, ScoreName, ValidationConfig},
-    objectives::{generation, recall, validation_data},
+    objectives::{check_score, generation, recall, validation_data},
+    sift::Sieve,
 };
 use crate::{
     Failure,
@@ -26,14 +29,21 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         let text = "the file has no [validation], which says what is evaluated".to_string();
         return Err(Failure::Usage(text));
     };
-    let data = validation_data(validation, base)?;
     let model = match &args.model {
         Some(model) => model.clone(),
         None => find::beside(base, &config.model)?,
     };
+    let data = validation_data(validation, base)?;
+    if let Some(answers) = &args.answers {
+        check_answers_file(answers, &config, validation, base, &model)?;
+    }
     let ScoreName::Answers(scoring) = validation.score else {
         return recalled(args, validation, &model, &data);
     };
+    let data = sifted(&config, validation, &model, data)?;
+    if knows_answers(&data) {
+        check_score(scoring, &data)?;
+    }
     let builder = adapted(Blip2Pipeline::builder(&model), args.adapter.as_deref());
     let mut builder = builder
         .device(device(&args.device)?)
@@ -51,20 +61,15 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let answers = answers.map_err(Failure::work)?;
 
     if let Some(path) = &args.answers {
-        let failed = |error| Failure::Work(format!("{}: {error}", path.display()));
-        let mut file = std::io::BufWriter::new(fs::File::create(path).map_err(failed)?);
+        let mut text = String::new();
         for (example, answer) in data.examples().iter().zip(&answers) {
             let line = json!({ "id": example.id, "question": example.question, "answer": answer });
-            writeln!(file, "{line}").map_err(failed)?;
+            text.push_str(&format!("{line}\n"));
         }
-        file.flush().map_err(failed)?;
+        write_file(path, text.as_bytes()).map_err(Failure::work)?;
         eprintln!("wrote {}", path.display());
     }
-    if data
-        .examples()
-        .iter()
-        .all(|example| example.answers.is_empty())
-    {
+    if !knows_answers(&data) {
         eprintln!(
             "nobody knows the right answers: {} were given",
             answers.len()
@@ -78,6 +83,59 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         found.each.len()
     );
     Ok(())
+}
+
+/// Whether anybody told the right answers.
+fn knows_answers(data: &Dataset) -> bool {
+    let mut examples = data.examples().iter();
+    examples.any(|example| !example.answers.is_empty())
+}
+
+/// The data set without what cannot be asked and scored, where it is to be left out.
+fn sifted(
+    config: &Config,
+    validation: &ValidationConfig,
+    model: &Path,
+    data: Dataset,
+) -> Result<Dataset, Failure> {
+    let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
+    let sieve = Sieve {
+        file: None,
+        judge: String::new(),
+        cancel: CancelToken::new(),
+    };
+    // What is no model of questions is told when it is loaded.
+    let asks = Answering::new(&folder).ok();
+    let asks = match (asks, &config.train.template) {
+        (Some(own), Some(template)) => {
+            let template = template.parse().map_err(Failure::work)?;
+            Some(own.with_template(template).map_err(Failure::work)?)
+        }
+        (own, _) => own,
+    };
+    let is_scored = knows_answers(&data);
+    let on_broken = validation.data.on_broken();
+    sieve.sifted("validation", data, on_broken, |example| {
+        let asks = asks.as_ref()?;
+        match is_scored {
+            true => asks.evaluation_fault(example),
+            false => asks.question_fault(example),
+        }
+    })
+}
+
+/// Refuses to write the answers onto what is read.
+fn check_answers_file(
+    answers: &Path,
+    config: &Config,
+    validation: &ValidationConfig,
+    base: &Path,
+    model: &Path,
+) -> Result<(), Failure> {
+    check_apart(answers, model).map_err(Failure::work)?;
+    let data = config.data.iter().chain([&validation.data]);
+    let mut read = data.flat_map(|data| data.paths(base));
+    read.try_for_each(|path| check_keeps(answers, path).map_err(Failure::work))
 }
 
 /// How pictures and texts find each other, by a model of retrieval.

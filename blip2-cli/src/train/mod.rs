@@ -1,28 +1,31 @@
 //! `blip2 train CONFIG` and `blip2 eval`.
 
+mod account;
 mod config;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod eval;
+mod interrupt;
+mod job;
+mod lines;
 mod objectives;
+mod place;
 mod show;
+mod sift;
 
-use std::path::{Path, PathBuf};
+use std::{fs, path::Path, time::UNIX_EPOCH};
 
 use blip2_core::{CheckpointFolder, Device, Precision, PrecisionPlan, device_by_name};
-use blip2_io::{
-    dataset::{Dataset, LoadedBatch, Loader},
-    preprocessing::ImageProcessor,
-};
-use blip2_train::{
-    AdamW, At, Lora, Objective, Recipe, TrainError, Trained, Training, Watch, train,
-};
-use burn::module::Module;
+use blip2_train::{FolderLock, Lora, Objective, TrainError, Training};
 
-use crate::{Failure, args::TrainArgs, find, model::spinner};
+use crate::{Failure, args::TrainArgs, find};
 use config::{Config, EXAMPLE, ObjectiveName};
+use job::Job;
+use place::Place;
+use sift::Sieve;
 
 pub(crate) use eval::run as eval;
+pub(crate) use interrupt::EXIT_CODE as INTERRUPTED;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let Some(path) = &args.config else {
@@ -31,142 +34,71 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     };
     let config = Config::read(path)?;
     let base = path.parent().unwrap_or(Path::new(""));
+    let (out, on_what) = config.trained_on()?;
     let model = find::beside(base, &config.model)?;
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
-    let data = read(&config.data, base)?;
-    let job = Job {
+    objectives::check(&config, &folder)?;
+    let place = Place::new(base.join(out));
+    place.check_apart(&config, path, base)?;
+    place.check_writable()?;
+    let training = training(&config, base, &folder)?;
+    let lock = (!args.dry_run).then(|| FolderLock::take(place.out()));
+    let _lock = lock.transpose().map_err(failure)?;
+    let cancel = interrupt::watched()?;
+    let sieve = Sieve {
+        file: place.out().exists().then(|| place.checked()),
+        judge: judge(&config, &folder),
+        cancel: cancel.clone(),
+    };
+    let data = on_what.read(base).map_err(Failure::work)?;
+    let on_broken = on_what.on_broken();
+    let job = |data| Job {
         args,
         config: &config,
-        out: base.join(&config.out),
+        place: &place,
         folder: &folder,
-        data: &data,
+        data,
+        on_broken,
+        cancel,
     };
-    let training = training(&config, base, &folder)?;
     match config.train.objective {
         ObjectiveName::Answers => {
-            let objective = objectives::answers(&config, base, &folder)?;
-            objective.check(&data).map_err(failure)?;
-            job.run(loaded(|| training.load())?, objective)
+            let objective = objectives::answers(&config, base, &folder, &sieve)?;
+            let fault = |example: &_| objective.fault(example);
+            let data = sieve.sifted("training", data, on_broken, fault)?;
+            job(data).run(|| training.load(), objective)
         }
         ObjectiveName::FirstStage => {
-            let objective = objectives::first_stage(&config, base, &folder)?;
-            objective.check(&data).map_err(failure)?;
+            let objective = objectives::first_stage(&config, base, &folder, &sieve)?;
+            let fault = |example: &_| objective.fault(example);
+            let data = sieve.sifted("training", data, on_broken, fault)?;
             let seed = config.recipe.seed;
-            job.run(loaded(|| training.load_first_stage(seed))?, objective)
+            job(data).run(|| training.load_first_stage(seed), objective)
         }
     }
 }
 
-/// What is trained on what, and where it is written.
-struct Job<'j> {
-    args: &'j TrainArgs,
-    config: &'j Config,
-    out: PathBuf,
-    folder: &'j CheckpointFolder,
-    data: &'j Dataset,
-}
-
-impl Job<'_> {
-    fn run<M: Module>(
-        &self,
-        trained: Trained<M>,
-        mut objective: impl Objective<M>,
-    ) -> Result<(), Failure> {
-        let loader = self.loader()?;
-        let recipe = &self.config.recipe;
-        let per_epoch = loader.batches() / recipe.accumulate.max(1);
-        let steps = recipe.steps(per_epoch);
-        let own = recipe
-            .recipe(steps, per_epoch)
-            .with_states(self.out.join("states"));
-        show::plan(self.config, self.folder, &trained, self.data, steps)?;
-        let optimizer = recipe.optimizer();
-        if self.args.dry_run {
-            return tried(trained, optimizer, &loader, own, objective);
-        }
-        let mut watch = watch(self.args, steps)?;
-        let outcome = train(
-            trained,
-            optimizer,
-            &loader,
-            &own,
-            &mut objective,
-            &mut watch,
-        );
-        drop(watch);
-        let outcome = outcome.map_err(failure)?;
-
-        outcome.metrics.save(&self.out).map_err(Failure::work)?;
-        if self.config.lora.is_some() {
-            let adapter = self.out.join("adapter");
-            outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
-            eprintln!("wrote {}", adapter.display());
-            let parts = self.config.train.objective == ObjectiveName::FirstStage
-                || !self.config.train.parts.is_empty();
-            if parts {
-                eprintln!("      (the adapters alone: what else was trained is in `model`)");
-            }
-        }
-        let model = self.out.join("model");
-        outcome.trained.save(&model).map_err(Failure::work)?;
-        eprintln!("wrote {}", model.display());
-        show::outcome(&outcome);
-        Ok(())
+/// What judges texts: the files that say how they are read, the template, and this program.
+fn judge(config: &Config, folder: &CheckpointFolder) -> String {
+    let mut judge = format!("{} {:?}", env!("CARGO_PKG_VERSION"), config.train.template);
+    for name in [
+        "config.json",
+        "blip2.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "qformer_tokenizer/tokenizer.json",
+    ] {
+        let Ok(metadata) = fs::metadata(folder.path().join(name)) else {
+            continue;
+        };
+        let time = metadata.modified().ok();
+        let time = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let time = time.unwrap_or_default().as_nanos();
+        judge.push_str(&format!(" {name} {}@{time}", metadata.len()));
     }
-
-    fn loader(&self) -> Result<Loader, Failure> {
-        let recipe = &self.config.recipe;
-        let processor = self.folder.image_processor().map_err(Failure::work)?;
-        let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
-        let mut loader = Loader::new(self.data.clone(), processor)
-            .batch(recipe.batch)
-            .shuffled(recipe.seed)
-            .augmented(recipe.augmentation)
-            .on_broken(self.config.data.on_broken());
-        if let Some(workers) = recipe.workers {
-            loader = loader.workers(workers);
-        }
-        if let Some(examples) = recipe.questions_per_picture {
-            loader = loader.by_picture(examples);
-        }
-        Ok(loader)
-    }
-}
-
-/// Makes a single step that is kept nowhere, and shows what it took.
-fn tried<M: Module>(
-    trained: Trained<M>,
-    optimizer: AdamW,
-    loader: &Loader,
-    recipe: Recipe,
-    mut objective: impl Objective<M>,
-) -> Result<(), Failure> {
-    let spinner = spinner("trying a step");
-    let recipe = recipe.with_steps(1).without_states();
-    // Without its score, which might take longer than many steps.
-    let mut losses = |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
-    let outcome = train(trained, optimizer, loader, &recipe, &mut losses, &mut ());
-    spinner.finish_and_clear();
-    show::tried(&outcome.map_err(failure)?);
-    Ok(())
-}
-
-/// The model, while a spinner turns.
-fn loaded<M>(load: impl FnOnce() -> Result<Trained<M>, TrainError>) -> Result<Trained<M>, Failure> {
-    let spinner = spinner("loading");
-    let trained = load().map_err(failure);
-    spinner.finish_and_clear();
-    trained
-}
-
-/// How the training is shown.
-fn watch(args: &TrainArgs, steps: usize) -> Result<Box<dyn Watch>, Failure> {
-    #[cfg(feature = "dashboard")]
-    if args.dashboard {
-        return Ok(Box::new(dashboard::Dashboard::new(steps)?));
-    }
-    let _ = args;
-    Ok(Box::new(show::Bar::new(steps)?))
+    judge
 }
 
 /// What of the model is trained.
@@ -190,7 +122,11 @@ fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<T
     Ok(match &config.lora {
         None => training,
         Some(lora) => match &lora.start {
-            Some(start) => training.adapters(Lora::load(base.join(start)).map_err(failure)?),
+            Some(start) => {
+                let started = Lora::load(base.join(start)).map_err(failure)?;
+                lora.check_start(started.config())?;
+                training.adapters(started)
+            }
             None => training
                 .lora(lora.config(), config.recipe.seed)
                 .map_err(failure)?,
@@ -200,6 +136,10 @@ fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<T
 
 /// What went wrong, in the words of the file.
 fn failure(error: TrainError) -> Failure {
+    if let TrainError::Cancelled = &error {
+        let text = "interrupted before the first step: nothing was trained that could be lost";
+        return Failure::Interrupted(text.into());
+    }
     if let TrainError::Argument {
         argument,
         value,
@@ -208,6 +148,12 @@ fn failure(error: TrainError) -> Failure {
     {
         let key = match *argument {
             "r" => "[lora] rank",
+            "lora_alpha" => "[lora] alpha",
+            "min" => "[recipe] min_lr",
+            "accumulate" | "betas" | "clip" | "ema" | "gamma" | "layer_decay" | "lr"
+            | "patience" | "rates" | "steps" | "warmup" | "weight_decay" => {
+                return Failure::Work(format!("[recipe] {argument} = {value} {reason}"));
+            }
             "lora_dropout" => "[lora] dropout",
             "target_modules" => "[lora] targets",
             other => other,
@@ -221,17 +167,4 @@ fn failure(error: TrainError) -> Failure {
 fn device(config: &Config) -> Result<Device, Failure> {
     let name = config.train.device.as_deref().unwrap_or("flex");
     device_by_name(name).map_err(Failure::work)
-}
-
-/// Reads a data set, and says what of it was left out.
-fn read(data: &config::DataConfig, base: &Path) -> Result<Dataset, Failure> {
-    const SHOWN: usize = 10;
-    let data = data.read(base).map_err(Failure::work)?;
-    for record in data.broken().iter().take(SHOWN) {
-        eprintln!("left out: {record}");
-    }
-    if data.broken().len() > SHOWN {
-        eprintln!("left out: {} more", data.broken().len() - SHOWN);
-    }
-    Ok(data)
 }

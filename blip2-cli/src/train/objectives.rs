@@ -4,11 +4,11 @@ use std::path::Path;
 
 use blip2_core::{CheckpointFolder, GenerationConfig, ModelKind};
 use blip2_io::dataset::Dataset;
-use blip2_train::{Answering, FirstStage, Recall, Validation};
+use blip2_train::{Answering, FirstStage, Objective, Recall, Scoring, TrainError, Validation};
 
 use super::{
-    config::{Config, ScoreName, ValidationConfig},
-    read,
+    config::{Config, ObjectiveName, ScoreName, ValidationConfig},
+    sift::Sieve,
 };
 use crate::Failure;
 
@@ -17,28 +17,26 @@ pub(super) fn answers(
     config: &Config,
     base: &Path,
     folder: &CheckpointFolder,
+    sieve: &Sieve,
 ) -> Result<Answering, Failure> {
     let template = config.train.template.as_deref().map(str::parse).transpose();
     let template = template.map_err(Failure::work)?;
-    let scoring = match config.validation.as_ref().map(|own| own.score) {
-        Some(ScoreName::Recall(_)) => {
-            let text = "answers are not scored by recall: give [validation] another score";
-            return Err(Failure::Usage(text.into()));
-        }
-        Some(ScoreName::Answers(scoring)) => Some(scoring),
-        None => None,
-    };
-    check_kind(folder, &ANSWERING, "first-stage")?;
     let mut objective = Answering::new(folder)
         .map_err(Failure::work)?
         .with_label_smoothing(config.recipe.label_smoothing);
     if let Some(template) = template {
         objective = objective.with_template(template).map_err(Failure::work)?;
     }
-    let (Some(own), Some(scoring)) = (&config.validation, scoring) else {
+    let Some(own) = &config.validation else {
         return Ok(objective);
     };
-    let validation = Validation::new(validation_data(own, base)?, scoring)
+    let scoring = scoring(own)?;
+    let data = validation_data(own, base)?;
+    let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
+        objective.evaluation_fault(example)
+    })?;
+    check_score(scoring, &data)?;
+    let validation = Validation::new(data, scoring)
         .with_generation(generation(own))
         .with_batch(own.batch);
     Ok(objective.with_validation(validation))
@@ -49,6 +47,7 @@ pub(super) fn first_stage(
     config: &Config,
     base: &Path,
     folder: &CheckpointFolder,
+    sieve: &Sieve,
 ) -> Result<FirstStage, Failure> {
     let wanted = &config.train;
     for (key, is_there) in [
@@ -65,33 +64,64 @@ pub(super) fn first_stage(
             return Err(Failure::Usage(text));
         }
     }
-    check_kind(folder, &[ModelKind::Blip2Retrieval], "answers")?;
     let objective = FirstStage::new(folder).map_err(Failure::work)?;
     let Some(own) = &config.validation else {
         return Ok(objective);
     };
     let recall = recall(own)?;
+    let data = validation_data(own, base)?;
+    let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
+        objective.fault(example)
+    })?;
     objective
-        .with_validation(validation_data(own, base)?, recall)
+        .with_validation(data, recall)
         .map_err(Failure::work)
 }
 
-/// What answers.
-const ANSWERING: [ModelKind; 3] = [
-    ModelKind::Blip2,
-    ModelKind::InstructBlip,
-    ModelKind::InstructBlipVideo,
-];
+/// Refuses a score that would be 0 on this data whatever is answered.
+pub(super) fn check_score(scoring: Scoring, data: &Dataset) -> Result<(), Failure> {
+    match scoring.check(data) {
+        Err(TrainError::Argument { value, reason, .. }) => Err(Failure::Work(format!(
+            "[validation] score: {value} {reason}; give another score"
+        ))),
+        checked => checked.map_err(Failure::work),
+    }
+}
 
-/// Refuses a checkpoint that has not what the objective trains; `other` is the other objective.
-fn check_kind(
-    folder: &CheckpointFolder,
-    trained: &[ModelKind],
-    other: &str,
-) -> Result<(), Failure> {
+/// How answers are scored.
+fn scoring(validation: &ValidationConfig) -> Result<Scoring, Failure> {
+    match validation.score {
+        ScoreName::Answers(scoring) => Ok(scoring),
+        ScoreName::Recall(_) => {
+            let text = "answers are not scored by recall: give [validation] another score";
+            Err(Failure::Usage(text.into()))
+        }
+    }
+}
+
+/// What answers.
+const ANSWERING: [ModelKind; 2] = [ModelKind::Blip2, ModelKind::InstructBlip];
+
+/// Refuses a score, and a checkpoint before it is loaded, that are not of what the objective trains.
+pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Failure> {
+    let (trained, other) = match config.train.objective {
+        ObjectiveName::Answers => {
+            config.validation.as_ref().map(scoring).transpose()?;
+            (&ANSWERING[..], "first-stage")
+        }
+        ObjectiveName::FirstStage => (&[ModelKind::Blip2Retrieval][..], "answers"),
+    };
     let kind = folder.kind().map_err(Failure::work)?;
     if trained.contains(&kind) {
-        return Ok(());
+        let first_stage = config.train.objective == ObjectiveName::FirstStage;
+        let validation = config.validation.as_ref().filter(|_| first_stage);
+        return validation.map(recall).transpose().map(|_| ());
+    }
+    if kind == ModelKind::InstructBlipVideo {
+        return Err(Failure::Work(format!(
+            "{} is a model of videos, which are not trained: data sets are of pictures",
+            folder.path().display()
+        )));
     }
     Err(Failure::Usage(format!(
         "{} is a {kind}, which this objective does not train: give another `model`, or \
@@ -116,7 +146,7 @@ pub(super) fn validation_data(
     validation: &ValidationConfig,
     base: &Path,
 ) -> Result<Dataset, Failure> {
-    let data = read(&validation.data, base)?;
+    let data = validation.data.read(base).map_err(Failure::work)?;
     Ok(match validation.first {
         Some(first) => data.first(first),
         None => data,

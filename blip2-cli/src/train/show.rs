@@ -1,8 +1,10 @@
 //! What a person sees of a training.
 
+use std::path::Path;
+
 use blip2_core::{CheckpointFolder, memory::machine::peak_resident};
 use blip2_io::dataset::{BrokenRecord, Dataset};
-use blip2_train::{Named, Outcome, Record, Score, Trained, Watch};
+use blip2_train::{Ended, Named, Outcome, Record, Score, Trained, Watch};
 use burn::module::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -59,6 +61,12 @@ pub(super) fn plan<M: Module>(
         data.pictures().len(),
         data.broken().len()
     );
+    if data.choices() > 0 {
+        eprintln!(
+            "          {} ask for one of given choices, and are trained on the right choice's words",
+            data.choices()
+        );
+    }
     let recipe = &config.recipe;
     eprintln!(
         "recipe    {steps} steps of {} x {}, rate {:e}, {:?}",
@@ -101,34 +109,61 @@ fn resident() -> Option<u64> {
 
 /// How a training ended.
 pub(super) fn outcome<M>(outcome: &Outcome<M>) {
-    let last = outcome.metrics.records.last();
-    if let Some(record) = last {
-        let early = if outcome.stopped_early {
-            ", ended early"
-        } else {
-            ""
+    if let Some(record) = outcome.metrics.records.last() {
+        let how = match outcome.ended {
+            Ended::Early => ", ended early: the score no longer rose",
+            _ => "",
         };
         eprintln!(
-            "{} steps, {:.0} s, loss {:.4}{early}",
+            "{} steps, {:.0} s, loss {:.4}{how}",
             record.step + 1,
             record.seconds,
             record.loss
         );
     }
-    if let Some(best) = &outcome.best {
-        eprintln!("best score {:.4}, after {} steps", best.value, best.step);
+    let Some(best) = &outcome.best else {
+        return;
+    };
+    let before = match &outcome.before {
+        Some(before) => format!(", {:.4} before the first", before.value),
+        None => String::new(),
+    };
+    eprintln!(
+        "best score {:.4}, after {} steps{before}",
+        best.value, best.step
+    );
+    if outcome
+        .before
+        .is_some_and(|before| before.value > best.value)
+    {
+        eprintln!(
+            "warning: training made the score worse; a lower rate, fewer steps or more data may help"
+        );
     }
+}
+
+/// A score.
+pub(super) fn scored(score: &Score) -> String {
+    match score.step {
+        0 => format!("before the first step: score {:.4}", score.value),
+        step => format!("after {step} steps: score {:.4}", score.value),
+    }
+}
+
+/// A state that is not gone on from.
+pub(super) fn passed_over(path: &Path, reason: &str) -> String {
+    format!("passed over {}: {reason}", path.display())
 }
 
 /// A progress bar.
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    pub(super) fn new(steps: usize) -> Result<Self, Failure> {
-        let bar = ProgressBar::new(steps as u64);
-        let style = "{pos}/{len} {bar:30} {elapsed}, left {eta}, {msg}";
-        bar.set_style(ProgressStyle::with_template(style).map_err(Failure::work)?);
-        Ok(Self(bar))
+    pub(super) fn new(steps: usize) -> Self {
+        let style =
+            ProgressStyle::with_template("{pos}/{len} {bar:30} {elapsed}, left {eta}, {msg}");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self(ProgressBar::new(steps as u64).with_style(style))
     }
 }
 
@@ -156,12 +191,23 @@ impl Watch for Bar {
         self.0.suspend(|| eprintln!("left out: {record}"));
     }
 
+    fn scoring(&mut self, _: usize) {
+        self.0.set_message("scoring");
+    }
+
     fn scored(&mut self, score: &Score) {
-        self.0
-            .suspend(|| eprintln!("after {} steps: score {:.4}", score.step, score.value));
+        self.0.suspend(|| eprintln!("{}", scored(score)));
     }
 
     fn resumed(&mut self, step: usize) {
         self.0.suspend(|| eprintln!("going on after {step} steps"));
+        // What it goes on from took none of this process's time.
+        self.0.set_position(step as u64);
+        self.0.reset_eta();
+    }
+
+    fn passed_over(&mut self, path: &Path, reason: &str) {
+        self.0
+            .suspend(|| eprintln!("{}", passed_over(path, reason)));
     }
 }

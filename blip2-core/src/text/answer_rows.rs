@@ -1,7 +1,7 @@
 //! Questions with their answers, as a model is trained on them.
 
 use blip2_io::{CheckpointFolder, config::TextConfig};
-use blip2_lm::GenerationConfig;
+use blip2_lm::{GenerationConfig, LmError};
 
 use super::{PaddingSide, PromptRows, Template, prompts::Prompts};
 use crate::error::Blip2Error;
@@ -23,6 +23,10 @@ pub struct AnswerRows {
     prompts: Prompts,
     end: u32,
     form: Form,
+    /// How many positions a row may have; `None` for any number.
+    context: Option<usize>,
+    /// The positions that a picture has where it has none among the tokens.
+    added: usize,
 }
 
 /// Where answers stand.
@@ -91,19 +95,49 @@ impl AnswerRows {
             TextConfig::Llama(_) => Form::After,
             _ => Form::Spaced,
         };
+        let context = match &config.text_config {
+            TextConfig::Opt(opt) => Some(opt.max_position_embeddings),
+            _ => None,
+        };
+        let added = match config.image_token_index {
+            Some(_) => 0,
+            None => config.num_query_tokens,
+        };
         let prompts = Prompts::new(&config, tokenizer, reader, folder.prompts()?, template)?;
-        Ok(Self { prompts, end, form })
+        Ok(Self {
+            prompts,
+            end,
+            form,
+            context,
+            added,
+        })
     }
 
     /// Questions, each with its answer.
     ///
     /// # Errors
     ///
-    /// For an empty question, and for special tokens in a text.
+    /// For an empty question, for special tokens in a text, and for texts that are longer than the
+    /// language model's context.
     pub fn questions(&self, pairs: &[(&str, &str)]) -> Result<LabeledRows, Blip2Error> {
+        let pairs = pairs
+            .iter()
+            .map(|(question, answer)| (Some(*question), *answer));
+        self.mixed(&pairs.collect::<Vec<_>>())
+    }
+
+    /// Questions with their answers, and captions, which have no question.
+    ///
+    /// # Errors
+    ///
+    /// As [`questions`](Self::questions).
+    pub fn mixed(&self, pairs: &[(Option<&str>, &str)]) -> Result<LabeledRows, Blip2Error> {
         let prompts: Vec<String> = pairs
             .iter()
-            .map(|(question, _)| self.prompts.rendered(question, None))
+            .map(|(question, _)| match question {
+                Some(question) => self.prompts.rendered(question, None),
+                None => Ok(self.prompts.caption_prompt().to_string()),
+            })
             .collect::<Result<_, _>>()?;
         let pairs = prompts.iter().zip(pairs);
         let pairs: Vec<_> = pairs
@@ -118,9 +152,8 @@ impl AnswerRows {
     ///
     /// As [`questions`](Self::questions).
     pub fn captions(&self, captions: &[&str]) -> Result<LabeledRows, Blip2Error> {
-        let prompt = self.prompts.caption_prompt();
-        let pairs: Vec<_> = captions.iter().map(|caption| (prompt, *caption)).collect();
-        self.continuations(&pairs)
+        let pairs = captions.iter().map(|caption| (None, *caption));
+        self.mixed(&pairs.collect::<Vec<_>>())
     }
 
     /// Raw prompts, each with what is to be written after it.
@@ -148,9 +181,10 @@ impl AnswerRows {
                     .chain(padding)
                     .collect()
             });
+            let rows = self.prompts.lay_out(&prompts)?;
             return Ok(LabeledRows {
                 labels: labels.collect(),
-                rows: self.prompts.lay_out(&prompts)?,
+                rows,
                 instructions,
             });
         }
@@ -162,6 +196,7 @@ impl AnswerRows {
         // No position attends to what follows it, so padding there changes nothing, as in LAVIS; before the
         // text it would move LLaMA's positions away from the picture's.
         let rows = self.prompts.padded(&whole, PaddingSide::Right)?;
+        self.check_context(&rows)?;
         let labels = rows.mask().iter().zip(&answers).map(|(mask, answer)| {
             let end = mask.iter().filter(|counts| **counts).count();
             let before = std::iter::repeat_n(IGNORED, end - answer.len());
@@ -176,11 +211,32 @@ impl AnswerRows {
         })
     }
 
+    /// Refuses rows that are longer than the context.
+    fn check_context(&self, rows: &PromptRows) -> Result<(), Blip2Error> {
+        let Some(context) = self.context else {
+            return Ok(());
+        };
+        let counted = rows
+            .mask()
+            .iter()
+            .map(|mask| mask.iter().filter(|counts| **counts).count());
+        let mut lengths = counted.map(|count| count + self.added).enumerate();
+        match lengths.find(|(_, tokens)| *tokens > context) {
+            Some((row, tokens)) => Err(LmError::ContextTooLong {
+                row,
+                tokens,
+                context,
+            }
+            .into()),
+            None => Ok(()),
+        }
+    }
+
     /// An answer's tokens followed by the end token.
     fn answer(&self, answer: &str) -> Result<Vec<u32>, Blip2Error> {
         let tokenizer = &self.prompts.tokenizer;
         if let Some(token) = tokenizer.special_token_in(answer) {
-            return Err(Blip2Error::SpecialToken { token });
+            return Err(Blip2Error::SpecialTokenInText { token });
         }
         let spaced = match self.form {
             Form::Spaced if !answer.is_empty() => format!(" {answer}"),

@@ -109,6 +109,7 @@ fn packed(wheel: &Path, split: Split, on_broken: OnBroken) -> Result<Dataset, Da
             picture,
             question: Some(question),
             answers: vec![answer],
+            place,
         });
     }
     collector.finish(on_broken)

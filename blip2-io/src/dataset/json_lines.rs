@@ -18,6 +18,8 @@ struct Record {
     #[serde(default)]
     answers: Option<Words>,
     caption: Option<Words>,
+    #[serde(default)]
+    choices: Option<Vec<Id>>,
     image: Option<String>,
     pid: Option<Id>,
     id: Option<Id>,
@@ -63,7 +65,8 @@ impl Dataset {
     /// Reads a file with a JSON object a line: `question` with `answer` (or `answers`), or `caption`;
     /// and `image`, a file below `pictures`, or `pid`, for which the picture is
     /// `pictures/{pid}/image.png` (IconQA's fill-in-the-blank questions are `train.jsonl` of such).
-    /// Empty lines are passed over.
+    /// With `choices`, a list, an `answer` that is a number is a place among them, counted from 0, and
+    /// stands for that choice's words. Empty lines are passed over.
     ///
     /// # Errors
     ///
@@ -149,7 +152,14 @@ fn add(collector: &mut read::Collector, place: String, record: Record, pictures:
             "its picture is outside of the pictures' folder".into(),
         );
     };
-    let answers = record.answers.or(record.answer);
+    let mut answers = record.answers.or(record.answer);
+    if let Some(choices) = record.choices {
+        match chosen(choices, answers) {
+            Ok(words) => answers = words,
+            Err(reason) => return collector.broken(place, reason),
+        }
+        collector.choices += 1;
+    }
     let (question, answers) = match (record.question, record.caption) {
         (Some(question), _) => (Some(question), answers),
         (None, Some(caption)) => (None, Some(caption)),
@@ -165,6 +175,43 @@ fn add(collector: &mut read::Collector, place: String, record: Record, pictures:
         question,
         answers.map(Words::texts).unwrap_or_default(),
     );
+}
+
+/// The words of the right choice: IconQA and A-OKVQA tell its place, counted from 0. An answer that is
+/// one of the choices is taken as it is.
+fn chosen(choices: Vec<Id>, answer: Option<Words>) -> Result<Option<Words>, String> {
+    let choices: Vec<String> = choices.into_iter().map(Id::text).collect();
+    if let Some(picture) = choices.iter().find(|choice| is_picture(choice)) {
+        return Err(format!(
+            "its choices are pictures (`{picture}`), which cannot be written as an answer"
+        ));
+    }
+    let Some(Words::One(answer)) = answer else {
+        return Ok(answer);
+    };
+    let place = match &answer {
+        Id::Text(text) if choices.contains(text) => return Ok(Some(Words::One(answer))),
+        Id::Text(text) => text.trim().parse().ok(),
+        Id::Whole(place) => usize::try_from(*place).ok(),
+        Id::Number(_) => None,
+    };
+    let words = place.and_then(|place: usize| choices.get(place).cloned());
+    match words {
+        Some(words) => Ok(Some(Words::One(Id::Text(words)))),
+        None => Err(format!(
+            "its answer `{}` is none of its {} choices, counted from 0",
+            answer.text(),
+            choices.len()
+        )),
+    }
+}
+
+/// Whether a choice is the name of a picture's file.
+fn is_picture(choice: &str) -> bool {
+    let ending = Path::new(choice)
+        .extension()
+        .map(|ending| ending.to_ascii_lowercase());
+    ending.is_some_and(|ending| ending == "png" || ending == "jpg" || ending == "jpeg")
 }
 
 /// A path below a folder, and nowhere else.

@@ -241,11 +241,8 @@ impl Inner {
             let image = match file.open(&self.decode) {
                 Ok(image) => image,
                 Err(error) => {
-                    broken.push(BrokenRecord {
-                        file: file.path(),
-                        place: format!("example {}", all[first].id),
-                        reason: error.to_string(),
-                    });
+                    let example = &all[first];
+                    broken.push(self.dataset.broken_record(example, error.to_string()));
                     continue;
                 }
             };

@@ -40,6 +40,7 @@ mod loader;
 mod order;
 mod picture;
 mod read;
+mod sift;
 mod vqa_v2;
 
 use std::path::PathBuf;
@@ -63,6 +64,8 @@ pub struct Example {
     /// The answers that people gave, or the captions that they wrote. None in a test set that does
     /// not tell them.
     pub answers: Vec<String>,
+    /// Where in the data set's file it stands: a line, a question's id.
+    pub place: String,
 }
 
 /// What becomes of a broken record.
@@ -96,6 +99,10 @@ pub struct Dataset {
     examples: Vec<Example>,
     pictures: Vec<PictureFile>,
     broken: Vec<BrokenRecord>,
+    /// What errors call it.
+    file: PathBuf,
+    /// How many examples are one of given choices.
+    choices: usize,
 }
 
 impl Dataset {
@@ -116,6 +123,7 @@ impl Dataset {
                 picture,
                 question,
                 answers,
+                place: format!("example {number}"),
             };
             match picture < collector.pictures.len() {
                 true => collector.examples.push(example),
@@ -141,6 +149,12 @@ impl Dataset {
     /// The records that were left out.
     pub fn broken(&self) -> &[BrokenRecord] {
         &self.broken
+    }
+
+    /// How many of the examples, as they were read, ask for one of given choices: their answer is the
+    /// right choice's words.
+    pub fn choices(&self) -> usize {
+        self.choices
     }
 
     /// How many examples there are.

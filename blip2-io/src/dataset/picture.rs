@@ -53,6 +53,14 @@ impl PictureFile {
         }
     }
 
+    /// The file on the disk that it is in.
+    pub(super) fn file(&self) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Member { archive, .. } => archive.path.clone(),
+        }
+    }
+
     /// Decodes it.
     ///
     /// # Errors

@@ -36,6 +36,8 @@ pub(super) struct Collector {
     pub(super) pictures: Vec<PictureFile>,
     places: HashMap<PathBuf, Option<usize>>,
     broken: Vec<BrokenRecord>,
+    /// How many records ask for one of given choices.
+    pub(super) choices: usize,
 }
 
 impl Collector {
@@ -46,6 +48,7 @@ impl Collector {
             pictures: Vec::new(),
             places: HashMap::new(),
             broken: Vec::new(),
+            choices: 0,
         }
     }
 
@@ -86,6 +89,7 @@ impl Collector {
             picture,
             question,
             answers,
+            place,
         });
     }
 
@@ -119,6 +123,8 @@ impl Collector {
             examples: self.examples,
             pictures: self.pictures,
             broken: self.broken,
+            file: self.file,
+            choices: self.choices,
         })
     }
 }

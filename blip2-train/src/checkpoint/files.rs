@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, files::copy_file};
 
 /// Copies everything but weights, folders included.
 pub(super) fn copy_all_but_weights(from: &Path, to: &Path) -> Result<(), TrainError> {
@@ -12,7 +12,9 @@ pub(super) fn copy_all_but_weights(from: &Path, to: &Path) -> Result<(), TrainEr
         let Some(name) = path.file_name() else {
             continue;
         };
-        if is_weights(&name.to_string_lossy()) {
+        let text = name.to_string_lossy();
+        // Hidden files are the business of whoever keeps the folder: a version control, a lock.
+        if is_weights(&text) || text.starts_with('.') {
             continue;
         }
         let target = to.join(name);
@@ -20,7 +22,7 @@ pub(super) fn copy_all_but_weights(from: &Path, to: &Path) -> Result<(), TrainEr
             fs::create_dir_all(&target).map_err(|error| TrainError::file(&target, error))?;
             copy_all_but_weights(&path, &target)?;
         } else {
-            fs::copy(&path, &target).map_err(|error| TrainError::file(&target, error))?;
+            copy_file(&path, &target)?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     error::TrainError,
-    files::{save_tensors, write_file, write_tensors},
+    files::{check_apart, save_tensors, write_file, write_tensors},
 };
 
 pub(crate) use merged::TrainedValues;
@@ -27,6 +27,7 @@ pub(crate) fn save_trained(
     trained: TrainedValues<'_>,
     folder: &Path,
 ) -> Result<(), TrainError> {
+    check_apart(folder, source)?;
     fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
     files::copy_all_but_weights(source, folder)?;
     let tensors = merged::tensors(base, trained);

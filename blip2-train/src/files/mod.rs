@@ -1,7 +1,12 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and never where something is read.
 
+mod apart;
+mod lock;
 mod tensors;
 mod whole;
 
+pub use apart::{check_apart, check_keeps};
+pub use lock::FolderLock;
 pub(crate) use tensors::{read_tensors, save_tensors, write_tensors};
-pub(crate) use whole::write_file;
+pub(crate) use whole::copy_file;
+pub use whole::write_file;

@@ -34,13 +34,20 @@ pub(crate) fn save_tensors<V: View>(
     metadata.insert("format".into(), "pt".into());
     let partial = partial(path);
     let written = safetensors::serialize_to_file(tensors, Some(metadata), &partial);
-    written.map_err(|error| match error {
+    let written = written.map_err(|error| match error {
         SafeTensorError::IoError(source) => TrainError::file(path, source),
         other => TrainError::format(path, other),
-    })?;
-    share(&partial)
-        .and_then(|()| publish(&partial, path))
-        .map_err(|error| TrainError::file(path, error))
+    });
+    let published = written.and_then(|()| {
+        share(&partial)
+            .and_then(|()| publish(&partial, path))
+            .map_err(|error| TrainError::file(path, error))
+    });
+    if published.is_err() {
+        // On a full disk it would be what fills it.
+        let _ = fs::remove_file(&partial);
+    }
+    published
 }
 
 /// What a file of tensors holds.

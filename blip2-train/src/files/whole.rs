@@ -4,23 +4,48 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use crate::error::TrainError;
 
-/// Writes a file beside its name, and renames it when it is on the disk.
-pub(crate) fn write_file(path: &Path, content: &[u8]) -> Result<(), TrainError> {
-    let partial = partial(path);
-    let written = File::create(&partial).and_then(|mut file| file.write_all(content));
-    written
-        .and_then(|()| publish(&partial, path))
-        .map_err(|error| TrainError::file(path, error))
+/// Writes a small file beside its name, and renames it when it is on the disk: whatever ends the
+/// process, there is the whole file, or what was there before.
+///
+/// # Errors
+///
+/// [`TrainError::File`] naming it.
+pub fn write_file(path: &Path, content: &[u8]) -> Result<(), TrainError> {
+    whole(path, |partial| {
+        File::create(partial).and_then(|mut file| file.write_all(content))
+    })
 }
 
-/// Where a file is written until it is whole.
+/// Copies a file, which appears under its new name when all of it is there.
+pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<(), TrainError> {
+    whole(to, |partial| {
+        // Not its permissions: what is written must be writable, whatever is read.
+        let mut source = File::open(from)?;
+        io::copy(&mut source, &mut File::create(partial)?).map(|_| ())
+    })
+}
+
+/// Has `write` write a file beside its name, and renames it when it is on the disk.
+fn whole(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), TrainError> {
+    let partial = partial(path);
+    let written = write(&partial).and_then(|()| publish(&partial, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    written.map_err(|error| TrainError::file(path, error))
+}
+
+/// Where a file is written until it is whole: a name that no other writer has.
 pub(super) fn partial(path: &Path) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
+    name.push(format!(".{}-{number}.partial", std::process::id()));
     name.into()
 }
 

@@ -37,6 +37,9 @@ pub struct LoraConfig {
     pub use_rslora: bool,
 }
 
+/// The largest rank: wider than the layers of any model of the family.
+const MOST: usize = 16_384;
+
 /// PEFT's own default.
 fn usual_alpha() -> f64 {
     8.0
@@ -140,6 +143,14 @@ impl LoraConfig {
     pub(super) fn validate(&self) -> Result<(), TrainError> {
         if self.r == 0 {
             return Err(TrainError::argument("r", 0, "must be at least 1"));
+        }
+        if self.r > MOST {
+            let reason = format!("is above {MOST}: an adapter is narrower than its layer");
+            return Err(TrainError::argument("r", self.r, reason));
+        }
+        if !(self.lora_alpha > 0.0 && self.lora_alpha.is_finite()) {
+            let reason = "must be above 0, and finite";
+            return Err(TrainError::argument("lora_alpha", self.lora_alpha, reason));
         }
         if !(0.0..1.0).contains(&self.lora_dropout) {
             let reason = "must be at least 0 and below 1";

@@ -170,6 +170,8 @@ mod tests {
             LoraConfig::new(0, ["q"]),
             LoraConfig::new(1, [] as [&str; 0]),
             LoraConfig::new(1, ["q"]).with_dropout(1.0),
+            LoraConfig::new(1_000_000_000, ["q"]),
+            LoraConfig::new(1, ["q"]).with_alpha(f64::NAN),
         ] {
             assert!(Lora::fresh(config, 0).is_err());
         }

@@ -19,13 +19,18 @@ pub const IGNORED: i64 = -100;
 ///
 /// # Errors
 ///
-/// [`TrainError::Batch`] for labels of another shape or beyond the classes, and if none counts.
+/// [`TrainError::Batch`] for labels of another shape or beyond the classes, and if none counts;
+/// [`TrainError::Argument`] for a smoothing that is no part.
 pub fn cross_entropy(
     logits: Tensor<3>,
     labels: &[Vec<i64>],
     smoothing: f64,
 ) -> Result<Tensor<1>, TrainError> {
     let fault = |reason| Err(TrainError::Batch { reason });
+    if !(0.0..=1.0).contains(&smoothing) {
+        let reason = "must be between 0 and 1";
+        return Err(TrainError::argument("label_smoothing", smoothing, reason));
+    }
     let [batch, seq, classes] = logits.dims();
     if labels.len() != batch || labels.iter().any(|row| row.len() != seq) {
         return fault(format!(
@@ -83,6 +88,9 @@ mod tests {
         let even = total.ln() - 1.0 / 3.0;
         let loss = cross_entropy(logits.clone(), &[vec![0, IGNORED]], 0.1).unwrap();
         assert!((value(loss) - (0.9 * exact + 0.1 * even)).abs() < 1e-6);
+        for smoothing in [-0.5, 2.0, f64::NAN] {
+            assert!(cross_entropy(logits.clone(), &[vec![0, IGNORED]], smoothing).is_err());
+        }
         for labels in [
             vec![vec![IGNORED; 2]],
             vec![vec![3, 0]],

@@ -6,15 +6,17 @@ use blip2_io::dataset::LoadedBatch;
 use blip2_kernels::recompute::Recompute;
 use burn::module::Module;
 
-use super::objective::{At, Objective};
+use super::objective::{At, Losses, Objective};
 use crate::{error::TrainError, gradients::Gradients, trained::Trained};
 
-/// The losses and gradients of a step's batches that were seen.
+/// The losses and gradients of a step's batches that were seen, each times its batch's weight, but for
+/// those of the first: most steps have no other.
 #[derive(Default)]
 pub(super) struct Gathered {
     gradients: Option<Gradients>,
     loss: f64,
     parts: BTreeMap<&'static str, f64>,
+    weight: f64,
     batches: usize,
 }
 
@@ -49,32 +51,50 @@ impl Gathered {
             device.seed(at.seed);
             (objective.losses(model, batch, at)?, None)
         };
-        self.loss += f64::from(losses.total.clone().into_scalar::<f32>());
-        for (name, part) in losses.parts {
-            *self.parts.entry(name).or_default() += f64::from(part.into_scalar::<f32>());
+        let Losses {
+            total,
+            parts,
+            weight,
+        } = losses;
+        let weight = weight.unwrap_or(batch.examples.len() as f64);
+        self.loss += weight * f64::from(total.clone().into_scalar::<f32>());
+        for (name, part) in parts {
+            *self.parts.entry(name).or_default() += weight * f64::from(part.into_scalar::<f32>());
         }
         let gradients = match checkpoints {
-            Some(checkpoints) => trained.checkpointed_gradients(losses.total, checkpoints),
-            None => trained.gradients(losses.total),
+            Some(checkpoints) => trained.checkpointed_gradients(total, checkpoints),
+            None => trained.gradients(total),
         };
-        let gradients = gradients.map_err(|error| error.at(at.step))?;
-        self.gradients = Some(match self.gradients.take() {
-            Some(sum) => sum.plus(gradients),
-            None => gradients,
-        });
-        self.batches += 1;
+        self.accumulate(gradients?, weight);
         Ok(())
     }
 
+    /// Adds a batch's gradients to the mean of those before it.
+    ///
+    /// A running mean by weights: what one batch of all the examples would give, whatever the
+    /// batches' sizes, and for a single batch its gradients to the bit.
+    fn accumulate(&mut self, gradients: Gradients, weight: f64) {
+        let before = self.weight;
+        self.weight += weight;
+        self.batches += 1;
+        self.gradients = Some(match self.gradients.take() {
+            Some(mean) if self.weight > 0.0 => {
+                let (old, new) = (before / self.weight, weight / self.weight);
+                mean.scaled(old).plus(gradients.scaled(new))
+            }
+            Some(mean) => mean,
+            None => gradients,
+        });
+    }
+
     pub(super) fn means(self) -> Means {
-        let part = (self.batches.max(1) as f64).recip();
-        let mut gradients = self.gradients.unwrap_or_default();
-        if self.batches > 1 {
-            gradients = gradients.scaled(part);
-        }
+        let part = match self.weight > 0.0 {
+            true => self.weight.recip(),
+            false => 0.0,
+        };
         let parts = self.parts.into_iter();
         Means {
-            gradients,
+            gradients: self.gradients.unwrap_or_default(),
             loss: self.loss * part,
             parts: parts
                 .map(|(name, sum)| (name.to_string(), sum * part))

@@ -2,6 +2,7 @@
 
 mod average;
 mod curve;
+mod finish;
 mod gather;
 mod notes;
 mod objective;
@@ -9,26 +10,28 @@ mod outcome;
 mod recipe;
 mod record;
 mod resume;
+mod score;
 mod steps;
 mod watch;
 
-use blip2_io::dataset::Loader;
+use blip2_io::dataset::{BrokenRecord, Dataset, DatasetError, Loader};
 use burn::module::Module;
 
 pub use average::Average;
 pub use objective::{At, Losses, Objective};
-pub use outcome::Outcome;
+pub use outcome::{Ended, Outcome, Unfinished};
 pub use recipe::Recipe;
 pub use record::{Metrics, Record, Score};
 pub use watch::Watch;
 
-use crate::{error::TrainError, optimizer::AdamW, trained::Trained};
+use crate::{error::TrainError, files::FolderLock, optimizer::AdamW, trained::Trained};
 
 /// Trains until the recipe is through, or the score no longer rises.
 ///
 /// With a folder for states the training goes on from the last one in it, on the very curve that it
 /// would have had: batches, augmentation, dropout and negatives follow from the recipe's seed and the
-/// step.
+/// step. A state is saved before every evaluation, and when the training is
+/// [cancelled](Recipe::with_cancel) or fails; the folder is locked while it is written in.
 ///
 /// ```
 /// # use blip2_io::dataset::{Dataset, LoadedBatch, Loader, PictureFile};
@@ -76,9 +79,10 @@ use crate::{error::TrainError, optimizer::AdamW, trained::Trained};
 ///
 /// # Errors
 ///
-/// Those of the objective and the data; [`TrainError::Argument`] for a recipe that makes no sense;
-/// [`TrainError::NotFinite`] for a loss or gradients that are no numbers; [`TrainError::State`] for a
-/// folder with the states of another training.
+/// [`Unfinished`], which has what was trained until then: for errors of the objective and the data;
+/// [`TrainError::Argument`] for a recipe that makes no sense; [`TrainError::NotFinite`] for a loss or
+/// gradients that are no numbers; [`TrainError::State`] for a folder with the states of another
+/// training; [`TrainError::InUse`] for one that another process trains in.
 pub fn train<M: Module>(
     trained: Trained<M>,
     optimizer: AdamW,
@@ -86,12 +90,26 @@ pub fn train<M: Module>(
     recipe: &Recipe,
     objective: &mut impl Objective<M>,
     watch: &mut impl Watch,
-) -> Result<Outcome<M>, TrainError> {
+) -> Result<Outcome<M>, Unfinished<M>> {
     recipe.validate()?;
     optimizer.check(&trained)?;
-    objective.check(loader.dataset())?;
+    check_examples(loader.dataset(), objective)?;
+    let _lock = recipe.states.as_deref().map(FolderLock::take).transpose()?;
     let mut run = steps::Run::new(trained, optimizer, recipe);
-    run.resume(watch)?;
-    let stopped_early = run.steps(loader, objective, watch)?;
-    run.finish(stopped_early)
+    run.resume(objective.measure(), watch)?;
+    let ended = run.steps(loader, objective, watch);
+    run.finish(ended)
+}
+
+/// Refuses examples that no loss can be had of, all of them at once.
+fn check_examples<M>(data: &Dataset, objective: &impl Objective<M>) -> Result<(), TrainError> {
+    let faults = data.examples().iter().filter_map(|example| {
+        let reason = objective.fault(example)?;
+        Some(data.broken_record(example, reason))
+    });
+    let records: Vec<BrokenRecord> = faults.collect();
+    match records.is_empty() {
+        true => Ok(()),
+        false => Err(DatasetError::Broken { records }.into()),
+    }
 }

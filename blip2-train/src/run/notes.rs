@@ -14,4 +14,8 @@ pub(super) struct Notes {
     pub(super) best: Option<Score>,
     /// How many evaluations in a row were not better.
     pub(super) waiting: usize,
+    /// After how many steps it was evaluated last.
+    pub(super) scored: Option<usize>,
+    /// What its scores are of: others are not comparable.
+    pub(super) measure: Option<String>,
 }

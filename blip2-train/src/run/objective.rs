@@ -1,6 +1,7 @@
 //! What a model is trained for.
 
-use blip2_io::dataset::{Dataset, LoadedBatch};
+use blip2_core::CancelToken;
+use blip2_io::dataset::{Example, LoadedBatch};
 use burn::tensor::Tensor;
 
 use crate::error::TrainError;
@@ -36,25 +37,27 @@ pub trait Objective<M> {
     /// Whatever goes wrong with the model or the batch.
     fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError>;
 
-    /// Refuses examples that no loss can be had of: asked before the first step, so that a training
-    /// does not end in its midst.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Example`] for the first such example.
-    fn check(&self, data: &Dataset) -> Result<(), TrainError> {
-        let _ = data;
-        Ok(())
+    /// Why no loss can be had of an example; `None` if one can. Asked of all before the first step, so
+    /// that a training does not end in its midst.
+    fn fault(&self, example: &Example) -> Option<String> {
+        let _ = example;
+        None
     }
 
     /// How good the model is, more being better; `None` if nobody knows.
     ///
     /// # Errors
     ///
-    /// Whatever goes wrong with the model or its data.
-    fn score(&mut self, model: &M) -> Result<Option<f64>, TrainError> {
-        let _ = model;
+    /// Whatever goes wrong with the model or its data, and [`TrainError::Cancelled`].
+    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<f64>, TrainError> {
+        let _ = (model, cancel);
         Ok(None)
+    }
+
+    /// What [scores](Self::score) are of, in words: a training that goes on compares its scores with
+    /// the best one before, and is refused if they are of another kind.
+    fn measure(&self) -> Option<String> {
+        None
     }
 }
 
@@ -86,11 +89,17 @@ pub struct Losses {
     pub total: Tensor<1>,
     /// Its parts, for people to see.
     pub parts: Vec<(&'static str, Tensor<1>)>,
+    /// How much the batch counts beside the others of a step: how many things `total` is the mean of,
+    /// such as tokens. By default its number of examples.
+    pub weight: Option<f64>,
 }
 
 impl From<Tensor<1>> for Losses {
     fn from(total: Tensor<1>) -> Self {
-        let parts = Vec::new();
-        Self { total, parts }
+        Self {
+            total,
+            parts: Vec::new(),
+            weight: None,
+        }
     }
 }

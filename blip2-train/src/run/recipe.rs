@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use blip2_core::CancelToken;
+
 use crate::{error::TrainError, schedule::Schedule};
 
 /// How a training goes: how long, how fast, what is kept.
@@ -37,6 +39,9 @@ pub struct Recipe {
     pub gradient_checkpointing: bool,
     /// Every how many steps the model is evaluated; 0 is at the end only, as by default.
     pub evaluate_every: usize,
+    /// Whether the model is evaluated before the first step too, to see what training changes. It is
+    /// not kept for the best. Default yes.
+    pub baseline: bool,
     /// After how many evaluations without a better score the training ends. Default never.
     pub patience: Option<usize>,
     /// Where states are saved to go on from. Default nowhere.
@@ -45,6 +50,9 @@ pub struct Recipe {
     pub save_every: usize,
     /// What random numbers follow from, beside those of the data. Default 0.
     pub seed: u64,
+    /// Ends the training after the step that is being made, or in the midst of an evaluation, with a
+    /// state to go on from. Default never.
+    pub cancel: CancelToken,
 }
 
 impl Recipe {
@@ -58,10 +66,12 @@ impl Recipe {
             ema: None,
             gradient_checkpointing: false,
             evaluate_every: 0,
+            baseline: true,
             patience: None,
             states: None,
             save_every: 200,
             seed: 0,
+            cancel: CancelToken::new(),
         }
     }
 
@@ -107,6 +117,13 @@ impl Recipe {
         self
     }
 
+    /// Evaluates the model before the first step too, or not.
+    #[must_use]
+    pub fn with_baseline(mut self, on: bool) -> Self {
+        self.baseline = on;
+        self
+    }
+
     /// Ends after this number of evaluations without a better score, or not before all steps are made.
     #[must_use]
     pub fn with_patience(mut self, evaluations: impl Into<Option<usize>>) -> Self {
@@ -142,8 +159,24 @@ impl Recipe {
         self
     }
 
-    pub(super) fn validate(&self) -> Result<(), TrainError> {
+    /// Ends when someone cancels.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Refuses numbers that make no sense.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Argument`] naming the number.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        self.schedule.validate()?;
         let positive = "must be at least 1";
+        if self.steps == 0 {
+            return Err(TrainError::argument("steps", 0, positive));
+        }
         if self.accumulate == 0 {
             return Err(TrainError::argument("accumulate", 0, positive));
         }

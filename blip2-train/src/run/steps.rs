@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -13,9 +14,9 @@ use super::{
     gather::{Gathered, Means},
     notes::Notes,
     objective::{At, Objective},
-    outcome::Outcome,
+    outcome::Ended,
     recipe::Recipe,
-    record::{Metrics, Record, Score},
+    record::{Metrics, Record},
     watch::Watch,
 };
 use crate::{error::TrainError, optimizer::AdamW, trained::Trained};
@@ -26,21 +27,15 @@ pub(super) struct Run<'r, M> {
     pub(super) optimizer: AdamW,
     pub(super) average: Option<Average>,
     pub(super) recipe: &'r Recipe,
+    /// Where the last whole step ended: a state may be saved at any time.
     pub(super) notes: Notes,
     /// The values of the best model up to now.
     pub(super) best: Option<BTreeMap<String, TensorData>>,
     pub(super) metrics: Metrics,
+    /// The last state, and how many steps it knows.
+    pub(super) saved: Option<(usize, PathBuf)>,
     /// What earlier processes took.
     pub(super) spent: Duration,
-}
-
-/// Whether the loop goes on.
-enum Next {
-    Step,
-    /// All steps were made.
-    Done,
-    /// The score no longer rises.
-    StopEarly,
 }
 
 impl<'r, M: Module> Run<'r, M> {
@@ -53,48 +48,58 @@ impl<'r, M: Module> Run<'r, M> {
             notes: Notes::default(),
             best: None,
             metrics: Metrics::default(),
+            saved: None,
             spent: Duration::ZERO,
         }
     }
 
-    /// Makes steps until the end; true if it came early.
+    /// Makes steps until the end, or fails with [`TrainError::Cancelled`].
     pub(super) fn steps(
         &mut self,
         loader: &Loader,
         objective: &mut impl Objective<M>,
         watch: &mut impl Watch,
-    ) -> Result<bool, TrainError> {
+    ) -> Result<Ended, TrainError> {
+        self.score_what_is_due(objective, watch)?;
         let started = Instant::now();
         while self.optimizer.steps() < self.recipe.steps {
+            if self.has_waited_enough() {
+                return Ok(Ended::Early);
+            }
             let (first, before) = (self.notes.batch, self.optimizer.steps());
+            let mut seen = first;
             let mut gathered = Gathered::default();
-            for batch in loader.epoch_from(self.notes.epoch, first) {
-                self.notes.batch += 1;
-                let Some(batch) = self.whole(batch, loader, watch)? else {
-                    continue;
-                };
-                self.gather(&mut gathered, &batch, objective)?;
-                if gathered.batches() < self.recipe.accumulate {
+            let mut batches = loader.epoch_from(self.notes.epoch, first);
+            while let Some(batch) = batches.next() {
+                if self.recipe.cancel.is_cancelled() {
+                    return Err(TrainError::Cancelled);
+                }
+                seen += 1;
+                if let Some(batch) = self.whole(batch, loader, watch)? {
+                    self.gather(&mut gathered, &batch, objective)?;
+                }
+                // What is left at an epoch's end is a step too, as in `transformers`.
+                let is_last = batches.len() == 0;
+                let is_full = gathered.batches() >= self.recipe.accumulate;
+                if gathered.batches() == 0 || !(is_full || is_last) {
                     continue;
                 }
                 let elapsed = self.spent + started.elapsed();
                 let record = self.step(std::mem::take(&mut gathered).means(), elapsed)?;
+                self.notes.batch = seen;
                 watch.stepped(&record);
                 self.metrics.records.push(record);
-                match self.after_step(objective, watch)? {
-                    Next::Step => {}
-                    Next::Done => return Ok(false),
-                    Next::StopEarly => return Ok(true),
+                if let Some(ended) = self.after_step(objective, watch)? {
+                    return Ok(ended);
                 }
             }
             if first == 0 && self.optimizer.steps() == before {
-                return Err(self.no_step());
+                return Err(no_step(seen));
             }
-            // What is left of an epoch is too little for a step.
             self.notes.epoch += 1;
             self.notes.batch = 0;
         }
-        Ok(false)
+        Ok(Ended::Complete)
     }
 
     /// A batch, unless nothing is left of it where what is broken is to be left out.
@@ -131,7 +136,8 @@ impl<'r, M: Module> Run<'r, M> {
             seed: mixed(self.recipe.seed, step as u64, gathered.batches() as u64),
         };
         let checkpointing = self.recipe.gradient_checkpointing;
-        gathered.add(&self.trained, batch, at, objective, checkpointing)
+        let added = gathered.add(&self.trained, batch, at, objective, checkpointing);
+        added.map_err(|error| error.at(step, self.recipe.schedule.at(step)))
     }
 
     fn step(&mut self, means: Means, elapsed: Duration) -> Result<Record, TrainError> {
@@ -146,7 +152,8 @@ impl<'r, M: Module> Run<'r, M> {
         }
         let step = self.optimizer.steps();
         let lr = self.recipe.schedule.at(step);
-        self.optimizer.step(&mut self.trained, gradients, lr)?;
+        let moved = self.optimizer.step(&mut self.trained, gradients, lr);
+        moved.map_err(|error| error.at(step, lr))?;
         if let Some(average) = &mut self.average {
             average.update(&self.trained);
         }
@@ -161,89 +168,39 @@ impl<'r, M: Module> Run<'r, M> {
         })
     }
 
-    /// Evaluates and saves where that is due.
+    /// Saves and evaluates where that is due, in this order: whatever an evaluation meets, the steps
+    /// before it are not lost.
     fn after_step(
         &mut self,
         objective: &mut impl Objective<M>,
         watch: &mut impl Watch,
-    ) -> Result<Next, TrainError> {
+    ) -> Result<Option<Ended>, TrainError> {
         let step = self.optimizer.steps();
-        let at_end = step >= self.recipe.steps;
-        if at_end || is_due(step, self.recipe.evaluate_every) {
-            self.evaluate(objective, watch)?;
-        }
-        if at_end || is_due(step, self.recipe.save_every) {
+        let is_scored = self.is_scored_after(step);
+        if is_scored || is_due(step, self.recipe.save_every) {
             self.save()?;
         }
-        let patience = self.recipe.patience;
-        Ok(match patience {
-            Some(patience) if self.notes.waiting >= patience => Next::StopEarly,
-            _ if at_end => Next::Done,
-            _ => Next::Step,
-        })
-    }
-
-    /// The values that are evaluated: averaged, if they are averaged.
-    fn values(&self) -> BTreeMap<String, TensorData> {
-        match &self.average {
-            Some(average) => average.values(&self.trained),
-            None => self.trained.values(),
-        }
-    }
-
-    fn evaluate(
-        &mut self,
-        objective: &mut impl Objective<M>,
-        watch: &mut impl Watch,
-    ) -> Result<(), TrainError> {
-        let values = self.values();
-        let model = self.trained.with_values(&values)?.into_model();
-        let Some(value) = objective.score(&model)? else {
-            return Ok(());
+        let is_scored = is_scored && self.evaluate(objective, watch)?;
+        let ended = match () {
+            () if self.has_waited_enough() => Some(Ended::Early),
+            () if step >= self.recipe.steps => Some(Ended::Complete),
+            () => None,
         };
-        let step = self.optimizer.steps();
-        let score = Score { step, value };
-        let better = self.notes.best.is_none_or(|best| value > best.value);
-        if better {
-            self.notes.best = Some(score);
-            self.best = Some(values);
-            self.notes.waiting = 0;
-        } else {
-            self.notes.waiting += 1;
+        if is_scored && ended.is_some() {
+            // With the score that ended it.
+            self.save()?;
         }
-        self.metrics.scores.push(score);
-        watch.scored(&score);
-        Ok(())
-    }
-
-    pub(super) fn finish(self, stopped_early: bool) -> Result<Outcome<M>, TrainError> {
-        let values = match self.best {
-            Some(best) => best,
-            None => self.values(),
-        };
-        let trained = self.trained.with_values(&values)?;
-        if let Some(folder) = &self.recipe.states {
-            self.metrics.save(folder)?;
-        }
-        Ok(Outcome {
-            trained,
-            best: self.notes.best,
-            metrics: self.metrics,
-            stopped_early,
-        })
-    }
-
-    /// An epoch went by and had not enough batches.
-    fn no_step(&self) -> TrainError {
-        let reason = format!(
-            "makes no step: an epoch has {} batches; accumulate fewer, or make them smaller",
-            self.notes.batch
-        );
-        TrainError::argument("accumulate", self.recipe.accumulate, reason)
+        Ok(ended)
     }
 }
 
-fn is_due(step: usize, every: usize) -> bool {
+/// An epoch went by of which nothing could be used.
+fn no_step(batches: usize) -> TrainError {
+    let reason = format!("of an epoch's {batches} batches none can be trained on");
+    TrainError::Batch { reason }
+}
+
+pub(super) fn is_due(step: usize, every: usize) -> bool {
     every > 0 && step.is_multiple_of(every)
 }
 

@@ -1,5 +1,7 @@
 //! Who sees a training go on.
 
+use std::path::Path;
+
 use blip2_io::dataset::BrokenRecord;
 
 use super::record::{Record, Score};
@@ -16,7 +18,12 @@ pub trait Watch {
         let _ = record;
     }
 
-    /// The model was evaluated.
+    /// The model is about to be evaluated, which may take long.
+    fn scoring(&mut self, step: usize) {
+        let _ = step;
+    }
+
+    /// The model was evaluated; before the first step, `score.step` is 0.
     fn scored(&mut self, score: &Score) {
         let _ = score;
     }
@@ -24,6 +31,11 @@ pub trait Watch {
     /// A training goes on from a state that was saved after `step` steps.
     fn resumed(&mut self, step: usize) {
         let _ = step;
+    }
+
+    /// A state, or a file beside it, is damaged and passed over.
+    fn passed_over(&mut self, path: &Path, reason: &str) {
+        let _ = (path, reason);
     }
 }
 
@@ -39,11 +51,19 @@ impl<W: Watch + ?Sized> Watch for Box<W> {
         (**self).left_out(record);
     }
 
+    fn scoring(&mut self, step: usize) {
+        (**self).scoring(step);
+    }
+
     fn scored(&mut self, score: &Score) {
         (**self).scored(score);
     }
 
     fn resumed(&mut self, step: usize) {
         (**self).resumed(step);
+    }
+
+    fn passed_over(&mut self, path: &Path, reason: &str) {
+        (**self).passed_over(path, reason);
     }
 }

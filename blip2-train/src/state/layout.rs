@@ -8,3 +8,5 @@ pub(super) const OPTIMIZER: &str = "optimizer.safetensors";
 pub(super) const PROGRESS: &str = "progress.json";
 /// What the names of further sets of tensors end with.
 pub(super) const KEPT_SET: &str = "kept.safetensors";
+/// The hashes of all others.
+pub(super) const CONTENTS: &str = "contents.json";

@@ -1,13 +1,14 @@
 //! The optimizer's state, as tensors in a file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use burn::{
+    module::Module,
     optim::{AdamWState, AdaptiveMomentumState},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Tensor, TensorData},
 };
 
-use crate::optimizer::AdamW;
+use crate::{error::TrainError, names::Named, optimizer::AdamW, trained::Trained};
 
 /// The optimizer's numbers by name: of each parameter the first moment (`|m`), the second (`|v`), and
 /// how many steps it was in (`|t`).
@@ -31,21 +32,30 @@ pub(super) fn to_tensors(optimizer: &AdamW) -> BTreeMap<String, TensorData> {
     found
 }
 
-/// The state of each parameter's optimizer, of what [`to_tensors`] gave.
-pub(super) fn of_tensors(
+/// The state of each parameter's optimizer, of what [`to_tensors`] gave. `path` is what an error names.
+pub(super) fn of_tensors<M: Module>(
     mut moments: BTreeMap<String, TensorData>,
-    device: &Device,
-) -> BTreeMap<String, AdamWState<1>> {
-    let names: Vec<String> = moments
-        .keys()
-        .filter_map(|key| key.strip_suffix("|t").map(str::to_string))
-        .collect();
+    trained: &Trained<M>,
+    path: &Path,
+) -> Result<BTreeMap<String, AdamWState<1>>, TrainError> {
+    let device = trained.device();
     let mut states = BTreeMap::new();
-    for name in names {
+    for Named { name, shape, .. } in trained.parameters() {
         let mut take = |part: &str| moments.remove(&format!("{name}|{part}"));
-        let (Some(m), Some(v), Some(t)) = (take("m"), take("v"), take("t")) else {
-            continue;
+        let (m, v, t) = match (take("m"), take("v"), take("t")) {
+            (Some(m), Some(v), Some(t)) => (m, v, t),
+            // No step has moved it.
+            (None, None, None) => continue,
+            _ => {
+                let reason = format!("it has not all moments of `{name}`");
+                return Err(TrainError::state(path, reason));
+            }
         };
+        let count: usize = shape.iter().product();
+        if [&m, &v].iter().any(|moment| **moment.shape() != [count]) {
+            let reason = format!("the moments of `{name}` are not of its {count} numbers");
+            return Err(TrainError::state(path, reason));
+        }
         let time = t.iter::<f32>().next().unwrap_or(0.0) as usize;
         let momentum = AdaptiveMomentumState {
             time,
@@ -53,7 +63,13 @@ pub(super) fn of_tensors(
             moment_2: Tensor::from_data(v, device),
             max_moment_2: None,
         };
-        states.insert(name, AdamWState::new(momentum));
+        states.insert(name.clone(), AdamWState::new(momentum));
     }
-    states
+    match moments.keys().next() {
+        None => Ok(states),
+        Some(other) => {
+            let reason = format!("it has `{other}`, which is of nothing that is trained");
+            Err(TrainError::state(path, reason))
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! How far a training is.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -22,6 +25,12 @@ pub struct Progress {
     /// Tensors that it wants to know, by a name of each set.
     #[serde(skip)]
     pub(super) tensors: BTreeMap<String, BTreeMap<String, TensorData>>,
+    /// The state's folder.
+    #[serde(skip)]
+    pub(super) path: PathBuf,
+    /// Later states that are damaged, and why.
+    #[serde(skip)]
+    pub(super) passed_over: Vec<(PathBuf, String)>,
 }
 
 impl Progress {
@@ -33,11 +42,10 @@ impl Progress {
     pub fn new(step: usize, notes: &impl Serialize) -> Result<Self, TrainError> {
         let notes = serde_json::to_value(notes)
             .map_err(|error| TrainError::format(Path::new(PROGRESS), error))?;
-        let tensors = BTreeMap::new();
         Ok(Self {
             step,
             notes,
-            tensors,
+            ..Self::default()
         })
     }
 
@@ -49,6 +57,16 @@ impl Progress {
     /// A set of tensors that was kept; empty if there is none.
     pub fn tensors(&self, name: &str) -> BTreeMap<String, TensorData> {
         self.tensors.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The folder of the state that this was read of.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Later states that are damaged and were set aside, by their folders, and why.
+    pub fn passed_over(&self) -> &[(PathBuf, String)] {
+        &self.passed_over
     }
 
     /// The notes, as what they were.

@@ -2,21 +2,22 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
     path::{Path, PathBuf},
 };
 
 use burn::{module::Module, tensor::TensorData};
 
 use super::{
-    folder::{begin, publish, states},
+    contents::Contents,
+    folder::{abandon, begin, publish, set_aside, states},
     layout::{KEPT_SET, OPTIMIZER, PROGRESS, TRAINED},
     moments,
     progress::Progress,
+    read::{Fault, State},
 };
 use crate::{
     error::TrainError,
-    files::{read_tensors, write_file, write_tensors},
+    files::{write_file, write_tensors},
     optimizer::AdamW,
     trained::Trained,
 };
@@ -37,6 +38,21 @@ impl<M: Module> Trained<M> {
     ) -> Result<PathBuf, TrainError> {
         let folder = folder.as_ref();
         let writing = begin(folder)?;
+        let written = self.write_state(optimizer, progress, &writing);
+        if written.is_err() {
+            // On a full disk it would be what fills it.
+            abandon(&writing);
+        }
+        written?;
+        publish(folder, &writing, progress.step)
+    }
+
+    fn write_state(
+        &self,
+        optimizer: &AdamW,
+        progress: &Progress,
+        writing: &Path,
+    ) -> Result<(), TrainError> {
         write_set(&writing.join(TRAINED), &self.values(), None)?;
         let steps = HashMap::from([("steps".to_string(), optimizer.steps.to_string())]);
         let moments = moments::to_tensors(optimizer);
@@ -45,38 +61,53 @@ impl<M: Module> Trained<M> {
             write_set(&writing.join(format!("{set}.{KEPT_SET}")), tensors, None)?;
         }
         let text = serde_json::to_vec_pretty(progress)
-            .map_err(|error| TrainError::format(&writing, error))?;
+            .map_err(|error| TrainError::format(writing, error))?;
         write_file(&writing.join(PROGRESS), &text)?;
-        publish(folder, &writing, progress.step)
+        Contents::save(writing, self.lora())
     }
 
-    /// Goes on from the last state below `folder`; `None` if there is none, and then nothing has
-    /// changed.
+    /// Goes on from the last whole state below `folder`; `None` if there is none, and then nothing has
+    /// changed. States after it that are damaged are set aside, and told by
+    /// [`Progress::passed_over`].
     ///
     /// # Errors
     ///
-    /// [`TrainError::State`] for a state of another training, and for one that cannot be read.
+    /// [`TrainError::State`] for a state of another training, and if all are damaged.
     pub fn resume(
         &mut self,
         optimizer: &mut AdamW,
         folder: impl AsRef<Path>,
     ) -> Result<Option<Progress>, TrainError> {
-        let Some((_, state)) = states(folder.as_ref())?.pop() else {
-            return Ok(None);
-        };
-        // All is read and checked before anything is changed.
-        let progress = read_progress(&state)?;
-        let path = state.join(OPTIMIZER);
-        let saved = read_tensors(&path)?;
-        let steps = saved.metadata.get("steps");
-        let steps = steps
-            .and_then(|steps| steps.parse().ok())
-            .ok_or_else(|| TrainError::state(&path, "it says no number of steps"))?;
-        let path = state.join(TRAINED);
-        self.restore(&read_tensors(&path)?.tensors, &path)?;
-        optimizer.states = moments::of_tensors(saved.tensors, self.device());
-        optimizer.steps = steps;
-        Ok(Some(progress))
+        let mut passed_over = Vec::new();
+        for (_, path) in states(folder.as_ref())?.into_iter().rev() {
+            // All is read and checked before anything is changed.
+            match State::read(&path, self) {
+                Ok(state) => return self.go_on(optimizer, state, passed_over).map(Some),
+                Err(Fault::Foreign(error)) => return Err(error),
+                Err(Fault::Damaged(error)) => passed_over.push((path, error)),
+            }
+        }
+        match passed_over.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        optimizer: &mut AdamW,
+        state: State,
+        passed_over: Vec<(PathBuf, TrainError)>,
+    ) -> Result<Progress, TrainError> {
+        let mut progress = state.progress;
+        for (path, error) in passed_over {
+            set_aside(&path)?;
+            progress.passed_over.push((path, error.to_string()));
+        }
+        self.restore(&state.trained, progress.path())?;
+        optimizer.states = state.moments;
+        optimizer.steps = state.steps;
+        Ok(progress)
     }
 }
 
@@ -87,31 +118,4 @@ fn write_set(
 ) -> Result<(), TrainError> {
     let tensors = tensors.iter().map(|(name, data)| (name.clone(), data));
     write_tensors(path, tensors, metadata)
-}
-
-fn read_progress(state: &Path) -> Result<Progress, TrainError> {
-    let path = state.join(PROGRESS);
-    let text = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
-    let progress: Progress =
-        serde_json::from_slice(&text).map_err(|error| TrainError::format(&path, error))?;
-    let tensors = kept_sets(state)?;
-    Ok(Progress {
-        tensors,
-        ..progress
-    })
-}
-
-/// The sets of tensors that a state keeps besides.
-fn kept_sets(state: &Path) -> Result<BTreeMap<String, BTreeMap<String, TensorData>>, TrainError> {
-    let mut sets = BTreeMap::new();
-    let failed = |error| TrainError::file(state, error);
-    for entry in fs::read_dir(state).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let set = name.and_then(|name| name.strip_suffix(KEPT_SET)?.strip_suffix('.'));
-        if let Some(set) = set {
-            sets.insert(set.to_string(), read_tensors(&path)?.tensors);
-        }
-    }
-    Ok(sets)
 }

@@ -222,6 +222,21 @@ impl<M: Module> Trained<M> {
         values: &BTreeMap<String, TensorData>,
         path: &Path,
     ) -> Result<(), TrainError> {
+        self.check_values(values, path)?;
+        self.update(|named, value| {
+            let data = values.get(&named.name)?.clone();
+            let count = value.dims()[0];
+            Some(Tensor::from_data(reshaped(data, &[count]), &value.device()))
+        });
+        Ok(())
+    }
+
+    /// Refuses numbers that are not those of all trained parameters, in their shapes.
+    pub(crate) fn check_values(
+        &self,
+        values: &BTreeMap<String, TensorData>,
+        path: &Path,
+    ) -> Result<(), TrainError> {
         for named in self.parameters() {
             let fits = values
                 .get(&named.name)
@@ -235,12 +250,12 @@ impl<M: Module> Trained<M> {
                 return Err(TrainError::state(path, reason));
             }
         }
-        self.update(|named, value| {
-            let data = values.get(&named.name)?.clone();
-            let count = value.dims()[0];
-            Some(Tensor::from_data(reshaped(data, &[count]), &value.device()))
-        });
         Ok(())
+    }
+
+    /// The adapters' configuration, if there are any.
+    pub(crate) fn lora(&self) -> Option<&LoraConfig> {
+        self.lora.as_ref()
     }
 
     /// How many layers the image encoder has, as far as they are tensors of Burn.
@@ -270,8 +285,13 @@ pub fn device_of(model: &impl Module) -> Device {
 fn check_loss(loss: &Tensor<1>) -> Result<(), TrainError> {
     let value = loss.clone().into_scalar::<f32>();
     if !value.is_finite() {
-        let (what, step) = ("the loss".to_string(), 0);
-        return Err(TrainError::NotFinite { what, value, step });
+        let (what, step, lr) = ("the loss".to_string(), 0, None);
+        return Err(TrainError::NotFinite {
+            what,
+            value,
+            step,
+            lr,
+        });
     }
     if !loss.is_tracked() {
         let reason = "the loss depends on no trained parameter".into();

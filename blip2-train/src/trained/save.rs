@@ -12,6 +12,7 @@ use super::{Trained, parameters::Values};
 use crate::{
     checkpoint,
     error::TrainError,
+    files::check_apart,
     lora::{LoraConfig, file},
 };
 
@@ -26,10 +27,14 @@ impl<M: Module> Trained<M> {
             let reason = "the model has no adapters to save".into();
             return Err(TrainError::NothingTrains { reason });
         };
+        let folder = folder.as_ref();
+        if !self.source.as_os_str().is_empty() {
+            check_apart(folder, &self.source)?;
+        }
         let adapters = self.values().into_iter();
         let adapters = adapters.filter(|(name, _)| name.contains(".lora_"));
         let base = self.source.display().to_string();
-        file::save(folder.as_ref(), config, &adapters.collect(), &base)
+        file::save(folder, config, &adapters.collect(), &base)
     }
 
     /// Writes the weights and the configuration of a model that was trained from scratch; its

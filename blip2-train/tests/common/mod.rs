@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // not every test needs all
 
+pub(crate) mod tiny;
+
 use std::{fs, path::PathBuf};
 
 use blip2_core::model::PromptRows;

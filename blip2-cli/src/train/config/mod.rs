@@ -1,0 +1,254 @@
+//! The file that `blip2 train` and `blip2 eval` read.
+
+mod data;
+mod ranges;
+mod recipe;
+mod validation;
+
+use std::path::{Path, PathBuf};
+
+use blip2_core::Precision;
+use blip2_train::{LoraConfig, NamePattern};
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+
+pub(crate) use data::DataConfig;
+pub(crate) use recipe::RecipeConfig;
+pub(crate) use validation::{ScoreName, ValidationConfig};
+
+/// A commented example; every key that may be left out has its default there.
+pub(crate) const EXAMPLE: &str = include_str!("../example.toml");
+
+/// How a model is trained and evaluated.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) model: PathBuf,
+    /// Evaluation writes nothing.
+    pub(crate) out: Option<PathBuf>,
+    /// Evaluation has data of its own.
+    pub(crate) data: Option<DataConfig>,
+    pub(crate) validation: Option<ValidationConfig>,
+    #[serde(default)]
+    pub(crate) train: TrainConfig,
+    pub(crate) lora: Option<LoraTable>,
+    #[serde(default)]
+    pub(crate) recipe: RecipeConfig,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TrainConfig {
+    pub(crate) objective: ObjectiveName,
+    pub(crate) parts: Vec<NamePattern>,
+    pub(crate) precision: Option<PrecisionName>,
+    pub(crate) vision_precision: Option<PrecisionName>,
+    pub(crate) lm_precision: Option<PrecisionName>,
+    pub(crate) template: Option<String>,
+    pub(crate) device: Option<String>,
+}
+
+/// What a model is trained for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ObjectiveName {
+    /// The language model's answers and captions.
+    #[default]
+    Answers,
+    /// Contrast, matching and generation, of a checkpoint of retrieval.
+    FirstStage,
+}
+
+/// A precision by its name.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct PrecisionName(pub(crate) Precision);
+
+impl TryFrom<String> for PrecisionName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let precision = name.parse::<Precision>();
+        precision.map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl From<PrecisionName> for String {
+    fn from(name: PrecisionName) -> Self {
+        name.0.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoraTable {
+    pub(crate) rank: usize,
+    pub(crate) alpha: Option<f64>,
+    #[serde(default)]
+    pub(crate) dropout: f64,
+    pub(crate) targets: Vec<NamePattern>,
+    pub(crate) start: Option<PathBuf>,
+}
+
+impl LoraTable {
+    pub(crate) fn config(&self) -> LoraConfig {
+        let alpha = self.alpha.unwrap_or(self.rank as f64);
+        LoraConfig::new(self.rank, self.targets.iter().cloned())
+            .with_alpha(alpha)
+            .with_dropout(self.dropout)
+    }
+
+    /// Refuses to go on from adapters of another kind than the file says: they are trained as they are.
+    pub(crate) fn check_start(&self, start: &LoraConfig) -> Result<(), Failure> {
+        let list = |targets: &[NamePattern]| {
+            let mut targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            targets.sort();
+            format!("{targets:?}")
+        };
+        let alpha = self.alpha.unwrap_or(start.lora_alpha);
+        for (key, said, has) in [
+            ("rank", self.rank.to_string(), start.r.to_string()),
+            ("alpha", alpha.to_string(), start.lora_alpha.to_string()),
+            (
+                "dropout",
+                self.dropout.to_string(),
+                start.lora_dropout.to_string(),
+            ),
+            ("targets", list(&self.targets), list(&start.target_modules)),
+        ] {
+            if said != has {
+                return Err(Failure::Work(format!(
+                    "[lora] {key} = {said}, but the adapters in `start` have {has}, and are trained as \
+                     they are: say the same, or leave `start` out"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads a file; what is unknown in it is refused, with its line, and numbers that make no sense
+    /// are refused by their keys.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let failed = |text: String| Failure::Work(format!("{}: {text}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let config: Self = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        match config.check() {
+            Err(Failure::Work(text)) => Err(failed(text)),
+            checked => checked.map(|()| config),
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        self.recipe.check()?;
+        if let Some(validation) = &self.validation {
+            validation.check()?;
+        } else if self.recipe.patience.is_some() {
+            let text = "[recipe] patience waits for a score: give a [validation], or leave it out";
+            return Err(Failure::Work(text.into()));
+        }
+        Ok(())
+    }
+
+    /// What a training must have, and an evaluation need not.
+    pub(crate) fn trained_on(&self) -> Result<(&Path, &DataConfig), Failure> {
+        let lacks = |text: &str| Failure::Work(text.to_string());
+        let out = self.out.as_deref().ok_or_else(|| {
+            lacks("the file has no `out`, which says where the trained model is written")
+        })?;
+        let data = self
+            .data
+            .as_ref()
+            .ok_or_else(|| lacks("the file has no [data], which says what is trained on"))?;
+        Ok((out, data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the example says of defaults is so.
+    #[test]
+    fn the_example_is_read_and_tells_the_defaults() {
+        let config: Config = toml::from_str(EXAMPLE).unwrap();
+        config.check().unwrap();
+        let usual = RecipeConfig::default();
+        let recipe = config.recipe;
+        assert_eq!(format!("{recipe:?}"), format!("{usual:?}"));
+        assert!(config.lora.is_some() && config.validation.is_some());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        for (from, to) in [
+            ("[recipe]", "[recipe]\nlearning_rate = 1"),
+            ("rank = 16", "rank = 16\nr = 1"),
+        ] {
+            assert!(EXAMPLE.contains(from));
+            let text = EXAMPLE.replacen(from, to, 1);
+            let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
+            assert!(error.contains("unknown field"), "{error}");
+        }
+    }
+
+    /// Numbers that make no sense are refused by their keys when the file is read.
+    #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        for (from, to, key) in [
+            ("# steps = 1000", "steps = 0", "steps"),
+            ("epochs = 3.0", "epochs = -1", "epochs"),
+            ("epochs = 3.0", "epochs = nan", "epochs"),
+            ("epochs = 3.0", "epochs = inf", "epochs"),
+            ("batch = 16  ", "batch = 0", "batch"),
+            (
+                "# questions_per_picture = 4",
+                "questions_per_picture = 0",
+                "questions_per_picture",
+            ),
+            ("# workers = 2", "workers = 1000000000", "workers"),
+            ("lr = 1e-4", "lr = -1.0", "lr"),
+            ("lr = 1e-4", "lr = nan", "lr"),
+            ("min_lr = 0.0", "min_lr = 1", "min_lr"),
+            ("min_lr = 0.0", "min_lr = -1.0", "min_lr"),
+            ("warmup = 0.03", "warmup = 1.5", "warmup"),
+            ("gamma = 0.9", "gamma = nan", "gamma"),
+            (
+                "label_smoothing = 0.0",
+                "label_smoothing = 1.0",
+                "label_smoothing",
+            ),
+            (
+                "label_smoothing = 0.0",
+                "label_smoothing = -0.5",
+                "label_smoothing",
+            ),
+            (
+                "max_new_tokens = 20",
+                "max_new_tokens = 0",
+                "max_new_tokens",
+            ),
+            ("beams = 1", "beams = 0", "beams"),
+            ("# first = 1000", "first = 0", "first"),
+        ] {
+            assert!(EXAMPLE.contains(from), "{from}");
+            let config: Config = toml::from_str(&EXAMPLE.replacen(from, to, 1)).unwrap();
+            let Err(Failure::Work(text)) = config.check() else {
+                panic!("accepted: {to}");
+            };
+            assert!(text.contains(&format!("] {key} = ")), "{text}");
+        }
+    }
+
+    #[test]
+    fn warm_up_is_a_number_of_steps_or_a_part_of_them() {
+        let read = |text: &str| toml::from_str::<RecipeConfig>(text).unwrap();
+        let rate = |text: &str, step| read(text).recipe(100, 10).schedule.at(step);
+        assert_eq!(rate("lr = 1.0\nwarmup = 50", 25), 0.5);
+        assert_eq!(rate("lr = 1.0\nwarmup = 0.5", 25), 0.5);
+        assert_eq!(rate("lr = 1.0", 3), 1.0);
+        assert!(read("lr = 1.0").recipe(1, 1).validate().is_ok());
+    }
+}

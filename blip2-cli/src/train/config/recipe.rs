@@ -1,0 +1,191 @@
+//! How a training goes, in its file.
+
+use std::{collections::BTreeMap, fmt};
+
+use blip2_io::dataset::Augmentation;
+use blip2_train::{AdamW, Exponential, NamePattern, Recipe, Schedule, WarmupCosine};
+use serde::{Deserialize, Serialize};
+
+use super::ranges::{at_least_one, below, within};
+use crate::Failure;
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RecipeConfig {
+    pub(crate) steps: Option<usize>,
+    pub(crate) epochs: f64,
+    pub(crate) batch: usize,
+    pub(crate) questions_per_picture: Option<usize>,
+    pub(crate) accumulate: usize,
+    pub(crate) schedule: ScheduleName,
+    pub(crate) lr: f64,
+    pub(crate) min_lr: f64,
+    pub(crate) warmup: Warmup,
+    pub(crate) gamma: f64,
+    pub(crate) weight_decay: f32,
+    pub(crate) no_decay: Vec<NamePattern>,
+    pub(crate) betas: [f32; 2],
+    pub(crate) layer_decay: f64,
+    pub(crate) rates: BTreeMap<NamePattern, f64>,
+    pub(crate) clip: f64,
+    pub(crate) ema: Option<f64>,
+    pub(crate) gradient_checkpointing: bool,
+    pub(crate) label_smoothing: f64,
+    pub(crate) evaluate_every: usize,
+    pub(crate) patience: Option<usize>,
+    pub(crate) save_every: usize,
+    pub(crate) seed: u64,
+    pub(crate) workers: Option<usize>,
+    pub(crate) augmentation: Augmentation,
+}
+
+impl Default for RecipeConfig {
+    fn default() -> Self {
+        Self {
+            steps: None,
+            epochs: 3.0,
+            batch: 16,
+            questions_per_picture: None,
+            accumulate: 1,
+            schedule: ScheduleName::WarmupCosine,
+            lr: 1e-4,
+            min_lr: 0.0,
+            warmup: Warmup::Part(0.03),
+            gamma: 0.9,
+            weight_decay: 0.05,
+            no_decay: Vec::new(),
+            betas: [0.9, 0.999],
+            layer_decay: 1.0,
+            rates: BTreeMap::new(),
+            clip: 1.0,
+            ema: None,
+            gradient_checkpointing: false,
+            label_smoothing: 0.0,
+            evaluate_every: 0,
+            patience: None,
+            save_every: 200,
+            seed: 0,
+            workers: None,
+            augmentation: Augmentation::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ScheduleName {
+    Constant,
+    WarmupCosine,
+    Exponential,
+}
+
+/// How long the learning rate rises: a whole number is of steps, a fraction is a part of all.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Warmup {
+    Steps(usize),
+    Part(f64),
+}
+
+impl Warmup {
+    /// In steps, of `all`. A part is rounded up, as `transformers` does with its `warmup_ratio`, and
+    /// leaves a step.
+    fn steps(self, all: usize) -> usize {
+        match self {
+            Self::Steps(steps) => steps,
+            Self::Part(part) => {
+                let steps = (part * all as f64).ceil() as usize;
+                steps.min(all.saturating_sub(1))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Warmup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps(steps) => steps.fmt(f),
+            Self::Part(part) => part.fmt(f),
+        }
+    }
+}
+
+/// More threads than any machine has that this runs on.
+const MOST_WORKERS: usize = 1024;
+
+/// More epochs than anyone makes: a number beyond them has lost a point.
+const MOST_EPOCHS: f64 = 1e6;
+
+impl RecipeConfig {
+    /// How many steps are made where an epoch has `per_epoch`.
+    pub(crate) fn steps(&self, per_epoch: usize) -> usize {
+        let epochs = (self.epochs * per_epoch as f64).ceil() as usize;
+        self.steps.unwrap_or(epochs)
+    }
+
+    /// The recipe, but for where its states are.
+    pub(crate) fn recipe(&self, steps: usize, per_epoch: usize) -> Recipe {
+        Recipe::new(steps, self.schedule(steps, per_epoch))
+            .with_accumulate(self.accumulate)
+            .with_clip(Some(self.clip).filter(|clip| *clip != 0.0))
+            .with_ema(self.ema)
+            .with_gradient_checkpointing(self.gradient_checkpointing)
+            .with_evaluate_every(self.evaluate_every)
+            .with_patience(self.patience)
+            .with_save_every(self.save_every)
+            .with_seed(self.seed)
+    }
+
+    pub(crate) fn optimizer(&self) -> AdamW {
+        let optimizer = AdamW::default()
+            .with_betas(self.betas)
+            .with_weight_decay(self.weight_decay)
+            .with_no_decay(self.no_decay.iter().cloned())
+            .with_layer_decay(self.layer_decay);
+        let rates = self.rates.iter();
+        rates.fold(optimizer, |optimizer, (pattern, factor)| {
+            optimizer.with_rate(pattern.clone(), *factor)
+        })
+    }
+
+    fn schedule(&self, steps: usize, per_epoch: usize) -> Schedule {
+        let lr = self.lr;
+        match self.schedule {
+            ScheduleName::Constant => Schedule::constant(lr),
+            ScheduleName::WarmupCosine => WarmupCosine::new(lr, steps)
+                .with_min(self.min_lr)
+                .with_warmup(self.warmup.steps(steps))
+                .into(),
+            ScheduleName::Exponential => Exponential::new(lr, self.gamma, per_epoch.max(1)).into(),
+        }
+    }
+
+    /// Refuses numbers that make no sense, whether or not the schedule has a use for them.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        at_least_one("[recipe] steps", self.steps.unwrap_or(1))?;
+        let epochs = self.epochs > 0.0 && self.epochs <= MOST_EPOCHS;
+        let range = format!("above 0, and no more than {MOST_EPOCHS}");
+        within("[recipe] epochs", self.epochs, epochs, &range)?;
+        at_least_one("[recipe] batch", self.batch)?;
+        let questions = self.questions_per_picture.unwrap_or(1);
+        at_least_one("[recipe] questions_per_picture", questions)?;
+        let workers = self.workers.unwrap_or(1);
+        let range = format!("from 1 to {MOST_WORKERS}");
+        let right = (1..=MOST_WORKERS).contains(&workers);
+        within("[recipe] workers", workers, right, &range)?;
+        let lr = self.lr > 0.0 && self.lr.is_finite();
+        within("[recipe] lr", self.lr, lr, "above 0, and finite")?;
+        let min = (0.0..=self.lr).contains(&self.min_lr);
+        let range = format!("at least 0 and at most lr, which is {}", self.lr);
+        within("[recipe] min_lr", self.min_lr, min, &range)?;
+        let part = match self.warmup {
+            Warmup::Steps(_) => true,
+            Warmup::Part(part) => (0.0..1.0).contains(&part),
+        };
+        let range = "a number of steps, or a part of them below 1";
+        within("[recipe] warmup", self.warmup, part, range)?;
+        let gamma = self.gamma > 0.0 && self.gamma.is_finite();
+        within("[recipe] gamma", self.gamma, gamma, "above 0, and finite")?;
+        below("[recipe] label_smoothing", self.label_smoothing, 1.0)
+    }
+}

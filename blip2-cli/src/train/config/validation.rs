@@ -1,0 +1,87 @@
+//! What is evaluated, in the file of a training.
+
+use blip2_train::Scoring;
+use serde::{
+    Deserialize, Serialize, Serializer,
+    de::{IntoDeserializer, value::Error as ValueError},
+};
+
+use super::{data::DataConfig, ranges::at_least_one};
+use crate::Failure;
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ValidationConfig {
+    pub(crate) data: DataConfig,
+    pub(crate) score: ScoreName,
+    #[serde(default = "usual_tokens")]
+    pub(crate) max_new_tokens: usize,
+    #[serde(default = "one")]
+    pub(crate) beams: usize,
+    #[serde(default = "usual_batch")]
+    pub(crate) batch: usize,
+    pub(crate) first: Option<usize>,
+    #[serde(default = "yes")]
+    pub(crate) before: bool,
+}
+
+/// How a model is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum ScoreName {
+    /// Its answers or captions.
+    Answers(Scoring),
+    /// Pictures and texts that find each other among the first `k`.
+    Recall(usize),
+}
+
+impl TryFrom<String> for ScoreName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if let Some(k) = name.strip_prefix("recall@") {
+            let k = k.parse().ok().filter(|&k: &usize| k > 0);
+            let k = k.ok_or_else(|| format!("`{name}` is not `recall@` and a number above 0"))?;
+            return Ok(Self::Recall(k));
+        }
+        let scoring = Scoring::deserialize(name.as_str().into_deserializer());
+        scoring
+            .map(Self::Answers)
+            .map_err(|error: ValueError| format!("{error}, or `recall@1`, `recall@5`, …"))
+    }
+}
+
+impl Serialize for ScoreName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Answers(scoring) => scoring.serialize(serializer),
+            Self::Recall(k) => serializer.serialize_str(&format!("recall@{k}")),
+        }
+    }
+}
+
+impl ValidationConfig {
+    /// Refuses numbers by which nothing could be scored.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        at_least_one("[validation] max_new_tokens", self.max_new_tokens)?;
+        at_least_one("[validation] beams", self.beams)?;
+        at_least_one("[validation] batch", self.batch)?;
+        at_least_one("[validation] first", self.first.unwrap_or(1))
+    }
+}
+
+fn usual_tokens() -> usize {
+    20
+}
+
+fn one() -> usize {
+    1
+}
+
+fn usual_batch() -> usize {
+    16
+}
+
+fn yes() -> bool {
+    true
+}

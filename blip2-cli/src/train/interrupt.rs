@@ -1,0 +1,49 @@
+//! Interrupts: a training ends after the step that is being made, and loses nothing.
+
+use std::process;
+
+use blip2_core::CancelToken;
+
+use crate::Failure;
+
+/// What a shell makes of an interrupt.
+pub(crate) const EXIT_CODE: u8 = 130;
+
+/// A token that an interrupt, or a request to terminate, cancels. A second one ends the program at once.
+pub(super) fn watched() -> Result<CancelToken, Failure> {
+    let token = CancelToken::new();
+    let own = token.clone();
+    on_interrupt(move || {
+        if own.is_cancelled() {
+            #[cfg(feature = "dashboard")]
+            super::dashboard::give_back();
+            process::exit(i32::from(EXIT_CODE));
+        }
+        own.cancel();
+        eprintln!("ending after this step, with a state to go on from; once more ends at once");
+    })?;
+    Ok(token)
+}
+
+/// Has a thread of its own wait for signals: what a signal's handler itself may do is next to nothing.
+#[cfg(unix)]
+fn on_interrupt(mut act: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+    use signal_hook::{
+        consts::{SIGHUP, SIGINT, SIGTERM},
+        iterator::Signals,
+    };
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::work)?;
+    std::thread::spawn(move || signals.forever().for_each(|_| act()));
+    Ok(())
+}
+
+#[cfg(windows)]
+fn on_interrupt(act: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+    ctrlc::set_handler(act).map_err(Failure::work)
+}
+
+/// Elsewhere an interrupt ends the program as ever: the last state is what there is.
+#[cfg(not(any(unix, windows)))]
+fn on_interrupt(_: impl FnMut() + Send + 'static) -> Result<(), Failure> {
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! A training, from what was checked to what is written.
+
+use std::{collections::BTreeSet, path::Path};
+
+use blip2_core::{CancelToken, CheckpointFolder};
+use blip2_io::{
+    dataset::{Dataset, LoadedBatch, Loader, OnBroken},
+    preprocessing::ImageProcessor,
+};
+use blip2_train::{
+    AdamW, At, Ended, Losses, Objective, Outcome, Recipe, TrainError, Trained, Unfinished, Watch,
+    train,
+};
+use burn::module::Module;
+
+use super::{
+    account::Account,
+    config::{Config, ObjectiveName},
+    failure,
+    lines::Lines,
+    place::Place,
+    show,
+};
+use crate::{Failure, args::TrainArgs, model::spinner};
+
+/// What is trained on what, and where it is written.
+pub(super) struct Job<'j> {
+    pub(super) args: &'j TrainArgs,
+    pub(super) config: &'j Config,
+    pub(super) place: &'j Place,
+    pub(super) folder: &'j CheckpointFolder,
+    /// What is trained on, every example of which was checked.
+    pub(super) data: Dataset,
+    pub(super) on_broken: OnBroken,
+    pub(super) cancel: CancelToken,
+}
+
+impl Job<'_> {
+    /// Checks what depends on the data, loads the model, trains it and writes what comes of it.
+    pub(super) fn run<M: Module>(
+        &self,
+        load: impl FnOnce() -> Result<Trained<M>, TrainError>,
+        objective: impl Objective<M>,
+    ) -> Result<(), Failure> {
+        let loader = self.loader()?;
+        let (recipe, optimizer) = self.recipe(&loader)?;
+        let account = self.account()?;
+        let trained = loaded(load)?;
+        show::plan(self.config, self.folder, &trained, &self.data, recipe.steps)?;
+        self.place.check_room(self.needed(&trained)?)?;
+        let objective = Sifted(objective);
+        if self.args.dry_run {
+            return tried(trained, optimizer, &loader, recipe, objective);
+        }
+        let before = std::fs::read(self.place.account()).ok();
+        account.save(&self.place.account())?;
+        let trained = self.trained(trained, optimizer, &loader, &recipe, objective);
+        match trained {
+            Ok(outcome) => self.finished(&outcome, recipe.steps),
+            Err(Unfinished {
+                error,
+                outcome: Some(outcome),
+            }) => Err(self.failed(error, &outcome, recipe.steps)),
+            Err(Unfinished { error, .. }) => {
+                // No step was made: the states, if there are any, are still those of the run before.
+                if let Some(before) = before {
+                    let _ = blip2_train::write_file(&self.place.account(), &before);
+                }
+                Err(failure(error))
+            }
+        }
+    }
+
+    /// The steps of the training; numbers that make no sense together are refused.
+    fn recipe(&self, loader: &Loader) -> Result<(Recipe, AdamW), Failure> {
+        let own = &self.config.recipe;
+        let per_epoch = loader.batches().div_ceil(own.accumulate.max(1));
+        let baseline = self
+            .config
+            .validation
+            .as_ref()
+            .is_some_and(|own| own.before);
+        let recipe = own
+            .recipe(own.steps(per_epoch), per_epoch)
+            .with_baseline(baseline)
+            .with_cancel(self.cancel.clone())
+            .with_states(self.place.states());
+        recipe.validate().map_err(failure)?;
+        let optimizer = own.optimizer();
+        optimizer.validate().map_err(failure)?;
+        Ok((recipe, optimizer))
+    }
+
+    /// What the training is, after what has changed since the last run was told.
+    fn account(&self) -> Result<Account, Failure> {
+        let checkpoint = self.folder.checkpoint().map_err(Failure::work)?;
+        let account = Account::of(self.config, &checkpoint, &self.data)?;
+        let goes_on = self.place.states().exists();
+        if let (true, Some(before)) = (goes_on, Account::load(&self.place.account())) {
+            for change in account.compare(&before)? {
+                eprintln!("changed   {change}");
+            }
+        }
+        Ok(account)
+    }
+
+    /// The bytes that are written at the most: the model, its adapters and three states, one of which
+    /// is being written.
+    fn needed<M: Module>(&self, trained: &Trained<M>) -> Result<u64, Failure> {
+        let checkpoint = self.folder.checkpoint().map_err(Failure::work)?;
+        // What is trained, and the matrices that adapters are merged into, are written in `f32`.
+        let changed: BTreeSet<String> = trained
+            .parameters()
+            .map(|named| match named.name.strip_suffix(".lora_A.weight") {
+                Some(layer) => format!("{layer}.weight"),
+                None => named.name.clone(),
+            })
+            .collect();
+        let model = checkpoint.names().map(|name| {
+            let numbers: usize = checkpoint
+                .shape(name)
+                .map_or(0, |shape| shape.iter().product());
+            let width = match checkpoint.dtype(name) {
+                Some(dtype) if !changed.contains(name) => dtype.size(),
+                _ => 4,
+            };
+            (numbers * width) as u64
+        });
+        let numbers = trained
+            .parameters()
+            .map(|named| named.shape.iter().product::<usize>());
+        let numbers = 4 * numbers.sum::<usize>() as u64;
+        let averaged = u64::from(self.config.recipe.ema.is_some());
+        let best = u64::from(self.config.validation.is_some());
+        let state = numbers * (3 + averaged + best);
+        Ok(model.sum::<u64>() + numbers + 3 * state)
+    }
+
+    fn trained<M: Module>(
+        &self,
+        trained: Trained<M>,
+        optimizer: AdamW,
+        loader: &Loader,
+        recipe: &Recipe,
+        mut objective: impl Objective<M>,
+    ) -> Result<Outcome<M>, Unfinished<M>> {
+        let mut watch = self.watch(recipe.steps);
+        train(
+            trained,
+            optimizer,
+            loader,
+            recipe,
+            &mut objective,
+            &mut watch,
+        )
+    }
+
+    /// How the training is shown.
+    fn watch(&self, steps: usize) -> Box<dyn Watch> {
+        #[cfg(feature = "dashboard")]
+        if self.args.dashboard
+            && let Ok(dashboard) = super::dashboard::Dashboard::new(steps)
+        {
+            return Box::new(dashboard);
+        }
+        match std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+            true => Box::new(show::Bar::new(steps)),
+            false => Box::new(Lines::new(steps)),
+        }
+    }
+
+    /// Writes what a training made that ended well, or was interrupted.
+    fn finished<M: Module>(&self, outcome: &Outcome<M>, steps: usize) -> Result<(), Failure> {
+        self.write(outcome, steps)?;
+        show::outcome(outcome);
+        match outcome.ended {
+            Ended::Cancelled => Err(Failure::Interrupted(self.where_to_go_on(outcome))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what a training made before it failed, and says where it goes on.
+    fn failed<M: Module>(&self, error: TrainError, outcome: &Outcome<M>, steps: usize) -> Failure {
+        let Failure::Work(text) = failure(error) else {
+            return Failure::Interrupted(self.where_to_go_on(outcome));
+        };
+        // Whatever ended the training may hinder this too.
+        let unwritten = match self.write(outcome, steps) {
+            Ok(()) => String::new(),
+            Err(Failure::Work(other)) => format!("\nwhat was trained is not written: {other}"),
+            Err(_) => String::new(),
+        };
+        let go_on = self.where_to_go_on(outcome);
+        Failure::Work(format!("{text}\n{go_on}{unwritten}"))
+    }
+
+    fn where_to_go_on<M>(&self, outcome: &Outcome<M>) -> String {
+        let steps = outcome.steps;
+        match &outcome.state {
+            Some(state) => format!(
+                "{steps} steps were made; the same command goes on from {}",
+                state.display()
+            ),
+            None => format!("{steps} steps were made, and no state was saved: it begins anew"),
+        }
+    }
+
+    /// Writes the curve, and the model if it is the best of some, or the last after `steps` steps.
+    fn write<M: Module>(&self, outcome: &Outcome<M>, steps: usize) -> Result<(), Failure> {
+        let metrics = outcome.metrics.save(self.place.out());
+        metrics.map_err(Failure::work)?;
+        let is_last = outcome.steps >= steps || outcome.ended == Ended::Early;
+        if outcome.best.is_none() && !is_last {
+            return Ok(());
+        }
+        if self.config.lora.is_some() {
+            let adapter = self.place.adapter();
+            outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
+            wrote(&adapter);
+            let parts = self.config.train.objective == ObjectiveName::FirstStage
+                || !self.config.train.parts.is_empty();
+            if parts {
+                eprintln!("      (the adapters alone: what else was trained is in `model`)");
+            }
+        }
+        let model = self.place.model();
+        outcome.trained.save(&model).map_err(Failure::work)?;
+        self.write_template(&model)?;
+        wrote(&model);
+        Ok(())
+    }
+
+    /// Puts the template that the model was trained with beside it: another would ask it what it does
+    /// not know.
+    fn write_template(&self, model: &Path) -> Result<(), Failure> {
+        let Some(template) = &self.config.train.template else {
+            return Ok(());
+        };
+        let prompts = self.folder.prompts().map_err(Failure::work)?;
+        let prompts = prompts.with_answer_template(Some(template.clone()));
+        let text = serde_json::to_vec_pretty(&prompts).map_err(Failure::work)?;
+        blip2_train::write_file(&model.join("blip2.json"), &text).map_err(Failure::work)
+    }
+
+    fn loader(&self) -> Result<Loader, Failure> {
+        let recipe = &self.config.recipe;
+        let processor = self.folder.image_processor().map_err(Failure::work)?;
+        let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
+        let mut loader = Loader::new(self.data.clone(), processor)
+            .batch(recipe.batch)
+            .shuffled(recipe.seed)
+            .augmented(recipe.augmentation)
+            .on_broken(self.on_broken);
+        if let Some(workers) = recipe.workers {
+            loader = loader.workers(workers);
+        }
+        if let Some(examples) = recipe.questions_per_picture {
+            loader = loader.by_picture(examples);
+        }
+        Ok(loader)
+    }
+}
+
+fn wrote(path: &Path) {
+    eprintln!("wrote {}", path.display());
+}
+
+/// An objective whose examples were all checked: it need not do so again.
+struct Sifted<O>(O);
+
+impl<M, O: Objective<M>> Objective<M> for Sifted<O> {
+    fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
+        self.0.losses(model, batch, at)
+    }
+
+    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<f64>, TrainError> {
+        self.0.score(model, cancel)
+    }
+
+    fn measure(&self) -> Option<String> {
+        self.0.measure()
+    }
+}
+
+/// Makes a single step that is kept nowhere, and shows what it took.
+fn tried<M: Module>(
+    trained: Trained<M>,
+    optimizer: AdamW,
+    loader: &Loader,
+    recipe: Recipe,
+    mut objective: impl Objective<M>,
+) -> Result<(), Failure> {
+    let spinner = spinner("trying a step");
+    let recipe = recipe.with_steps(1).without_states();
+    // Without its score, which might take longer than many steps.
+    let mut losses = |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
+    let outcome = train(trained, optimizer, loader, &recipe, &mut losses, &mut ());
+    spinner.finish_and_clear();
+    show::tried(&outcome.map_err(|unfinished| failure(unfinished.error))?);
+    Ok(())
+}
+
+/// The model, while a spinner turns.
+fn loaded<M>(load: impl FnOnce() -> Result<Trained<M>, TrainError>) -> Result<Trained<M>, Failure> {
+    let spinner = spinner("loading");
+    let trained = load().map_err(failure);
+    spinner.finish_and_clear();
+    trained
+}

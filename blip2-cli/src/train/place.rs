@@ -1,0 +1,160 @@
+//! Where a training writes: nowhere that it reads, and where there is room.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use blip2_train::{TrainError, check_apart, check_keeps};
+
+use super::{config::Config, failure};
+use crate::Failure;
+
+/// The folder `out`, and what is in it.
+pub(super) struct Place {
+    out: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(out: PathBuf) -> Self {
+        Self { out }
+    }
+
+    pub(super) fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// The trained model.
+    pub(super) fn model(&self) -> PathBuf {
+        self.out.join("model")
+    }
+
+    /// The adapters alone.
+    pub(super) fn adapter(&self) -> PathBuf {
+        self.out.join("adapter")
+    }
+
+    /// States to go on from.
+    pub(super) fn states(&self) -> PathBuf {
+        self.out.join("states")
+    }
+
+    /// What the training was, for whoever goes on with it.
+    pub(super) fn account(&self) -> PathBuf {
+        self.out.join("run.json")
+    }
+
+    /// What was found while the examples were checked.
+    pub(super) fn checked(&self) -> PathBuf {
+        self.out.join("checked.json")
+    }
+
+    /// Refuses to write onto what is read. `config` is the file at `path`, whose folder is `base`.
+    pub(super) fn check_apart(
+        &self,
+        config: &Config,
+        path: &Path,
+        base: &Path,
+    ) -> Result<(), Failure> {
+        let model = base.join(&config.model);
+        let start = config.lora.as_ref().and_then(|lora| lora.start.as_ref());
+        let start = start.map(|start| base.join(start));
+        let validation = config.validation.iter().map(|own| &own.data);
+        let data = config.data.iter().chain(validation);
+        let mut read: Vec<PathBuf> = data.flat_map(|data| data.paths(base)).collect();
+        read.push(path.to_path_buf());
+        for written in self.written() {
+            for folder in start.iter().chain([&model]) {
+                check_apart(&written, folder).map_err(overlap)?;
+            }
+            for path in &read {
+                check_keeps(&written, path).map_err(overlap)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&self) -> Vec<PathBuf> {
+        let files = ["metrics.jsonl", "metrics.csv", "scores.jsonl", "curve.svg"];
+        let files = files.iter().map(|name| self.out.join(name));
+        let own = [
+            self.model(),
+            self.adapter(),
+            self.states(),
+            self.account(),
+            self.checked(),
+        ];
+        own.into_iter().chain(files).collect()
+    }
+
+    /// Refuses a folder that cannot be written in; nothing is made.
+    pub(super) fn check_writable(&self) -> Result<(), Failure> {
+        let folders = [
+            self.out.clone(),
+            self.model(),
+            self.adapter(),
+            self.states(),
+        ];
+        let mut own = folders
+            .iter()
+            .filter(|folder| *folder == &self.out || folder.exists());
+        own.try_for_each(|folder| probed(folder))
+    }
+
+    /// Refuses what would not fit on the disk; `needed` is in bytes.
+    pub(super) fn check_room(&self, needed: u64) -> Result<(), Failure> {
+        let Some(folder) = existing(&self.out) else {
+            return Ok(());
+        };
+        // Where the system does not say it, writing will.
+        let Ok(free) = fs4::available_space(folder) else {
+            return Ok(());
+        };
+        if needed <= free {
+            return Ok(());
+        }
+        Err(Failure::Work(format!(
+            "{}: the model, its adapters and three states need {:.2} GB, and {:.2} GB are free; make \
+             room, or give another `out`",
+            self.out.display(),
+            needed as f64 / 1e9,
+            free as f64 / 1e9
+        )))
+    }
+}
+
+/// Writes a file in a folder, or in the nearest one above it that there is, and removes it.
+fn probed(folder: &Path) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        let text = format!("{} cannot be written in: {error}", folder.display());
+        Failure::Work(text)
+    };
+    let Some(at) = existing(folder) else {
+        return Err(failed(&"no folder above it exists"));
+    };
+    if !at.is_dir() {
+        return Err(failed(&format!("{} is no folder", at.display())));
+    }
+    let probe = at.join(format!(".blip2-{}.probe", std::process::id()));
+    File::create(&probe)
+        .and_then(|_| fs::remove_file(&probe))
+        .map_err(|error| failed(&error))
+}
+
+/// The nearest folder, or file, at or above a path.
+fn existing(path: &Path) -> Option<&Path> {
+    let found = path.ancestors().find(|path| path.exists());
+    // The folder above a relative path's first part.
+    found.or_else(|| path.is_relative().then_some(Path::new(".")))
+}
+
+fn overlap(error: TrainError) -> Failure {
+    match error {
+        TrainError::Overlap { written, read } => Failure::Work(format!(
+            "`out` would be written onto what is read: {} onto {}; give another `out`",
+            written.display(),
+            read.display()
+        )),
+        other => failure(other),
+    }
+}

@@ -1,0 +1,98 @@
+//! Looking at every example before the first step.
+
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, thread};
+
+use blip2_core::CancelToken;
+use blip2_io::dataset::{Dataset, Example, OnBroken};
+use blip2_train::TrainError;
+use serde::{Deserialize, Serialize};
+
+use super::failure;
+use crate::{Failure, model::bar};
+
+/// Looks at examples, and remembers what it found: a large data set takes long.
+pub(super) struct Sieve {
+    /// Where it is remembered; nowhere in a run that writes nothing.
+    pub(super) file: Option<PathBuf>,
+    /// What judges texts: the model's tokenizer, a template.
+    pub(super) judge: String,
+    pub(super) cancel: CancelToken,
+}
+
+/// What is wrong with the examples of data sets, by what the sets are for.
+type Memory = BTreeMap<String, Found>;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Found {
+    /// Of the data set and the judge.
+    stamp: String,
+    faults: BTreeMap<usize, String>,
+}
+
+impl Sieve {
+    /// The data set without examples that have a fault, where `on_broken` leaves them out; what is left
+    /// out is told.
+    pub(super) fn sifted(
+        &self,
+        purpose: &str,
+        data: Dataset,
+        on_broken: OnBroken,
+        fault: impl Fn(&Example) -> Option<String> + Sync,
+    ) -> Result<Dataset, Failure> {
+        let stamp = format!("{} {}", data.stamp(), self.judge);
+        let mut memory = self.remembered();
+        let known = memory.remove(purpose).filter(|found| found.stamp == stamp);
+        let found = match known {
+            Some(found) => found,
+            None => Found {
+                faults: self.looked_at(&data, fault)?,
+                stamp,
+            },
+        };
+        let sifted = data.without(&found.faults, on_broken);
+        memory.insert(purpose.to_string(), found);
+        self.remember(&memory);
+        let sifted = sifted.map_err(Failure::work)?;
+        tell(&sifted);
+        Ok(sifted)
+    }
+
+    fn looked_at(
+        &self,
+        data: &Dataset,
+        fault: impl Fn(&Example) -> Option<String> + Sync,
+    ) -> Result<BTreeMap<usize, String>, Failure> {
+        let bar = bar(data.len());
+        let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let faults = data.faults(workers, fault, |done| {
+            bar.set_position(done as u64);
+            !self.cancel.is_cancelled()
+        });
+        bar.finish_and_clear();
+        faults.ok_or_else(|| failure(TrainError::Cancelled))
+    }
+
+    fn remembered(&self) -> Memory {
+        let text = self.file.as_ref().and_then(|file| fs::read(file).ok());
+        let memory = text.and_then(|text| serde_json::from_slice(&text).ok());
+        memory.unwrap_or_default()
+    }
+
+    /// That nothing is remembered costs time alone.
+    fn remember(&self, memory: &Memory) {
+        if let (Some(file), Ok(text)) = (&self.file, serde_json::to_vec(memory)) {
+            let _ = blip2_train::write_file(file, &text);
+        }
+    }
+}
+
+/// Says what of a data set was left out.
+fn tell(data: &Dataset) {
+    const SHOWN: usize = 10;
+    for record in data.broken().iter().take(SHOWN) {
+        eprintln!("left out: {record}");
+    }
+    if data.broken().len() > SHOWN {
+        eprintln!("left out: {} more", data.broken().len() - SHOWN);
+    }
+}

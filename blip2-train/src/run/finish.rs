@@ -1,0 +1,83 @@
+//! The end of a training, whatever ended it.
+
+use burn::module::Module;
+
+use super::{
+    outcome::{Ended, Outcome, Unfinished},
+    steps::Run,
+};
+use crate::{error::TrainError, state::take_back};
+
+impl<M: Module> Run<'_, M> {
+    /// What there is of the training after its loop ended, or failed.
+    pub(super) fn finish(
+        mut self,
+        ended: Result<Ended, TrainError>,
+    ) -> Result<Outcome<M>, Unfinished<M>> {
+        let failed = match ended {
+            Ok(ended) => match self.save_metrics() {
+                Ok(()) => return self.outcome(ended).map_err(Unfinished::from),
+                Err(error) => error,
+            },
+            Err(TrainError::Cancelled) => match self.save_rest() {
+                Ok(()) => return self.outcome(Ended::Cancelled).map_err(Unfinished::from),
+                Err(error) => error,
+            },
+            Err(error) => {
+                // That this fails too, as on a full disk, is not what ended the training.
+                let _ = match is_of_the_numbers(&error) {
+                    true => self.take_back(),
+                    false => self.save_rest(),
+                };
+                error
+            }
+        };
+        Err(match self.outcome(Ended::Failed) {
+            Ok(outcome) => Unfinished {
+                error: failed,
+                outcome: Some(Box::new(outcome)),
+            },
+            Err(_) => failed.into(),
+        })
+    }
+
+    /// Saves the steps that no state knows.
+    fn save_rest(&mut self) -> Result<(), TrainError> {
+        let step = self.optimizer.steps();
+        let is_saved = self.saved.as_ref().is_some_and(|(saved, _)| *saved == step);
+        match step == 0 || is_saved {
+            true => self.save_metrics(),
+            false => self.save(),
+        }
+    }
+
+    /// Sets a state of spoilt parameters aside: the one before may go on, with another learning rate.
+    fn take_back(&mut self) -> Result<(), TrainError> {
+        if let Some(folder) = &self.recipe.states {
+            self.saved = take_back(folder, self.optimizer.steps())?;
+        }
+        self.save_metrics()
+    }
+
+    fn outcome(self, ended: Ended) -> Result<Outcome<M>, TrainError> {
+        let values = match &self.best {
+            Some(best) => best.clone(),
+            None => self.values(),
+        };
+        let before = self.metrics.scores.iter().find(|score| score.step == 0);
+        Ok(Outcome {
+            trained: self.trained.with_values(&values)?,
+            before: before.copied(),
+            best: self.notes.best,
+            steps: self.optimizer.steps(),
+            metrics: self.metrics,
+            ended,
+            state: self.saved.map(|(_, path)| path),
+        })
+    }
+}
+
+/// Whether the parameters themselves are spoilt: a state of them would fail in the same way.
+fn is_of_the_numbers(error: &TrainError) -> bool {
+    matches!(error, TrainError::NotFinite { .. })
+}

@@ -1,0 +1,106 @@
+//! What a state consists of, to the bit.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::layout::CONTENTS;
+use crate::{error::TrainError, files::write_file, lora::LoraConfig};
+
+/// The files of a state by their hashes, and what their numbers mean only together with.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Contents {
+    /// XXH3 of each file, in hexadecimal.
+    files: BTreeMap<String, String>,
+    /// What adapters add is multiplied by this: with another factor they are other ones.
+    #[serde(default)]
+    scale: Option<f64>,
+}
+
+impl Contents {
+    /// Writes what is in a state's folder now.
+    pub(super) fn save(folder: &Path, lora: Option<&LoraConfig>) -> Result<(), TrainError> {
+        let contents = Self {
+            files: hashes(folder).map_err(|error| TrainError::file(folder, error))?,
+            scale: lora.map(LoraConfig::scale),
+        };
+        let path = folder.join(CONTENTS);
+        let text = serde_json::to_vec_pretty(&contents)
+            .map_err(|error| TrainError::format(&path, error))?;
+        write_file(&path, &text)
+    }
+
+    /// Reads what should be in a state's folder; `None` where an older version wrote it.
+    pub(super) fn load(folder: &Path) -> Result<Option<Self>, TrainError> {
+        let path = folder.join(CONTENTS);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| TrainError::format(&path, error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(TrainError::file(&path, error)),
+        }
+    }
+
+    /// Refuses a folder in which a file is missing or has changed.
+    pub(super) fn check(&self, folder: &Path) -> Result<(), TrainError> {
+        for (name, hash) in &self.files {
+            let path = folder.join(name);
+            let found = hash_of(&path).map_err(|error| TrainError::file(&path, error))?;
+            if found != *hash {
+                let reason = "it is not what was saved: the file is damaged, or was changed";
+                return Err(TrainError::state(&path, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses adapters that are multiplied by another factor than those of the state.
+    pub(super) fn check_scale(
+        &self,
+        folder: &Path,
+        lora: Option<&LoraConfig>,
+    ) -> Result<(), TrainError> {
+        match (self.scale, lora.map(LoraConfig::scale)) {
+            (Some(saved), Some(now)) if saved != now => {
+                let reason = format!(
+                    "its adapters are multiplied by alpha / rank = {saved}, and now it is {now}, \
+                     which makes other ones of them; train with the alpha and rank before, or give \
+                     another folder"
+                );
+                Err(TrainError::state(folder, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn hashes(folder: &Path) -> io::Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != CONTENTS {
+            found.insert(name, hash_of(&entry.path())?);
+        }
+    }
+    Ok(found)
+}
+
+fn hash_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Xxh3::new();
+    let mut part = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut part)? {
+            0 => return Ok(format!("{:016x}", hasher.digest())),
+            read => hasher.update(part.get(..read).unwrap_or_default()),
+        }
+    }
+}

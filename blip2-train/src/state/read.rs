@@ -1,0 +1,94 @@
+//! Reading a state, and the faults that it may have.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use burn::{module::Module, optim::AdamWState, tensor::TensorData};
+
+use super::{
+    contents::Contents,
+    layout::{KEPT_SET, OPTIMIZER, PROGRESS, TRAINED},
+    moments,
+    progress::Progress,
+};
+use crate::{error::TrainError, files::read_tensors, trained::Trained};
+
+/// All that a state says, known to fit what is trained.
+pub(super) struct State {
+    pub(super) progress: Progress,
+    pub(super) trained: BTreeMap<String, TensorData>,
+    pub(super) moments: BTreeMap<String, AdamWState<1>>,
+    pub(super) steps: usize,
+}
+
+/// Why a state cannot be gone on from.
+pub(super) enum Fault {
+    /// It is damaged: the one before may not be.
+    Damaged(TrainError),
+    /// It is whole, and of another training.
+    Foreign(TrainError),
+}
+
+impl State {
+    /// Reads a state of what is trained.
+    pub(super) fn read<M: Module>(folder: &Path, trained: &Trained<M>) -> Result<Self, Fault> {
+        let contents = Contents::load(folder).map_err(Fault::Damaged)?;
+        let Some(contents) = contents else {
+            // Of a version that kept no hashes: what does not fit may be either.
+            return Self::parse(folder, trained).map_err(Fault::Damaged);
+        };
+        contents.check(folder).map_err(Fault::Damaged)?;
+        let scale = contents.check_scale(folder, trained.lora());
+        scale.map_err(Fault::Foreign)?;
+        Self::parse(folder, trained).map_err(Fault::Foreign)
+    }
+
+    fn parse<M: Module>(folder: &Path, trained: &Trained<M>) -> Result<Self, TrainError> {
+        let progress = read_progress(folder)?;
+        let path = folder.join(TRAINED);
+        let values = read_tensors(&path)?.tensors;
+        trained.check_values(&values, &path)?;
+        let path = folder.join(OPTIMIZER);
+        let saved = read_tensors(&path)?;
+        let steps = saved.metadata.get("steps");
+        let steps = steps
+            .and_then(|steps| steps.parse().ok())
+            .ok_or_else(|| TrainError::state(&path, "it says no number of steps"))?;
+        if steps != progress.step {
+            let reason = format!("it is of {steps} steps, and the state of {}", progress.step);
+            return Err(TrainError::state(&path, reason));
+        }
+        Ok(Self {
+            moments: moments::of_tensors(saved.tensors, trained, &path)?,
+            trained: values,
+            progress,
+            steps,
+        })
+    }
+}
+
+fn read_progress(state: &Path) -> Result<Progress, TrainError> {
+    let path = state.join(PROGRESS);
+    let text = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
+    let progress: Progress =
+        serde_json::from_slice(&text).map_err(|error| TrainError::format(&path, error))?;
+    Ok(Progress {
+        tensors: kept_sets(state)?,
+        path: state.to_path_buf(),
+        ..progress
+    })
+}
+
+/// The sets of tensors that a state keeps besides.
+fn kept_sets(state: &Path) -> Result<BTreeMap<String, BTreeMap<String, TensorData>>, TrainError> {
+    let mut sets = BTreeMap::new();
+    let failed = |error| TrainError::file(state, error);
+    for entry in fs::read_dir(state).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let set = name.and_then(|name| name.strip_suffix(KEPT_SET)?.strip_suffix('.'));
+        if let Some(set) = set {
+            sets.insert(set.to_string(), read_tensors(&path)?.tensors);
+        }
+    }
+    Ok(sets)
+}
