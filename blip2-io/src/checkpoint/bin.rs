@@ -36,6 +36,10 @@ pub(super) fn open(
                 format!("{:?}", tensor.dtype()),
             ));
         };
+        if quantized::is_packed(files, dtype) {
+            let dtype = format!("{dtype:?}");
+            return Err(quantized::refused(files, path, name, dtype));
+        }
         let entry = Entry {
             shard,
             dtype,
