@@ -3,7 +3,7 @@
 use std::{error::Error, io::Cursor, path::Path};
 
 use blip2_core::{
-    PhotoIndex, open_image,
+    PhotoIndex,
     photo_index::{Hit, IndexError, SearchOptions},
 };
 use blip2_io::{FileLock, write_file};
@@ -16,9 +16,8 @@ use crate::{
         IndexAddArgs, IndexArgs, IndexCommand, IndexListArgs, IndexRemoveArgs, IndexSearchArgs,
     },
     model,
-    pictures::expand,
+    pictures::{expand, name_of, open_named, open_one},
     sheet,
-    words::words,
 };
 
 pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
@@ -50,16 +49,24 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     for chunk in paths.chunks(usize::from(args.batch)) {
         let mut opened: Vec<(String, image::RgbImage)> = Vec::new();
         for path in chunk {
-            let name = name_of(path)?;
+            let note = |note: &str| bar.suspend(|| note!("{note}"));
+            let name = match name_of(path) {
+                Ok(name) => name,
+                Err(error) => {
+                    failed += 1;
+                    note(&error);
+                    continue;
+                }
+            };
             if index.contains(&name) || opened.iter().any(|(other, _)| *other == name) {
                 skipped += 1;
                 continue;
             }
-            match open_image(path) {
+            match open_named(path, note) {
                 Ok(image) => opened.push((name, image)),
                 Err(error) => {
                     failed += 1;
-                    bar.suspend(|| note!("{}", words(&error)));
+                    note(&error);
                 }
             }
         }
@@ -119,8 +126,9 @@ fn list(args: &IndexListArgs) -> Result<(), Failure> {
 
 fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     let index = open(&args.index)?;
-    let query = args.image.as_ref().map(open_image).transpose();
-    let query = query.map_err(Failure::work)?;
+    let note = |note: &str| note!("{note}");
+    let query = args.image.as_ref().map(|path| open_one(path, note));
+    let query = query.transpose()?;
     let blip2 = model::open_retrieval(&args.model)?;
     let hits = match (&query, &args.text) {
         (Some(picture), _) => index.search_by_picture(&blip2, picture, args.limit),
@@ -136,7 +144,7 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
         say!("{}", line(n + 1, hit, args.json));
     }
     if let Some(path) = &args.sheet {
-        let sheet = sheet::draw(&hits, |name| open_image(name).ok());
+        let sheet = sheet::draw(&hits, |name| open_one(Path::new(name), |_| {}).ok());
         save_png(&sheet, path)
             .map_err(|error| Failure::Work(format!("{}: {error}", path.display())))?;
     }
@@ -190,10 +198,4 @@ fn named(path: &Path, error: IndexError) -> Failure {
         IndexError::ForeignWeights { .. } => Failure::Work(format!("{}: {error}", path.display())),
         error => Failure::work(error),
     }
-}
-
-/// A picture is named by its path as it was given, so that a search can open it again.
-fn name_of(path: &Path) -> Result<String, Failure> {
-    let name = path.to_str().map(str::to_string);
-    name.ok_or_else(|| Failure::Work(format!("{}: the name is no text", path.display())))
 }

@@ -14,12 +14,16 @@ mod bench;
 mod caption;
 mod convert;
 mod demo;
+#[cfg(feature = "hub")]
+mod download;
 mod examples;
 mod family;
+mod find;
 mod index;
 mod inspect;
 mod match_texts;
 mod model;
+mod models;
 mod pack;
 mod pictures;
 mod sheet;
@@ -57,6 +61,14 @@ impl Failure {
         Self::Usage(words::words(&error))
     }
 
+    /// What is said of it.
+    pub(crate) fn message(self) -> String {
+        match self {
+            Self::Work(text) | Self::Usage(text) => text,
+            Self::Closed => "nobody reads the output".into(),
+        }
+    }
+
     /// A command line that makes no sense.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self::Usage(text.into())
@@ -64,19 +76,8 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Answer(args) => answer::run(&args),
-        Command::Caption(args) => caption::run(&args),
-        Command::Match(args) => match_texts::run(&args),
-        Command::Index(args) => index::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Convert(args) => convert::run(&args),
-        Command::Pack(args) => pack::run(&args),
-        Command::Verify(args) => verify::run(&args),
-        Command::Train(args) => train::run(&args),
-        Command::Eval(args) => train::eval(&args),
-        Command::Bench(args) => bench::run(&args),
-    };
+    let mut command = Cli::parse().command;
+    let done = find::all(&mut command).and_then(|()| run(command));
     // What is held back may fail as well, on a full disk.
     match done.and_then(|()| out::flush()) {
         Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
@@ -88,5 +89,24 @@ fn main() -> ExitCode {
             note!("error: {message}\n\nFor more information, try '--help'.");
             ExitCode::from(2)
         }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Answer(args) => answer::run(&args),
+        Command::Caption(args) => caption::run(&args),
+        Command::Match(args) => match_texts::run(&args),
+        Command::Index(args) => index::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Convert(args) => convert::run(&args),
+        Command::Pack(args) => pack::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Train(args) => train::run(&args),
+        Command::Eval(args) => train::eval(&args),
+        Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "hub")]
+        Command::Download(args) => download::run(&args),
+        Command::Models(args) => models::run(&args),
     }
 }

@@ -29,7 +29,9 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
         .limit(told(builder, &spinner))
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored));
-    let pipeline = seeing(pipeline, args).load().map_err(Failure::work);
+    let pipeline = adapted(seeing(pipeline, args), args.adapter.as_deref())
+        .load()
+        .map_err(Failure::work);
     spinner.finish_and_clear();
     pipeline
 }
@@ -53,6 +55,14 @@ fn read_by<M: Member>(builder: Builder<M>, args: &LoadingArgs) -> Builder<M> {
     }
 }
 
+/// A builder of a model with the adapter of `--adapter`, if one was given.
+pub(crate) fn adapted<M: Member>(builder: Builder<M>, adapter: Option<&Path>) -> Builder<M> {
+    match adapter {
+        Some(adapter) => builder.adapter(adapter),
+        None => builder,
+    }
+}
+
 /// Which member of the family `--model` holds, where that can be told without loading it. What is
 /// wrong with the folder is left to loading to tell.
 pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
@@ -62,7 +72,8 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 
 /// A BLIP-1 model that writes.
 pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> Result<T, Failure> {
-    load_blip1(seeing(builder, args), &args.device)
+    let builder = adapted(seeing(builder, args), args.adapter.as_deref());
+    load_blip1(builder, &args.device)
 }
 
 /// A BLIP-1 model that compares.
@@ -89,14 +100,15 @@ fn load_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> Result<T, Fa
 pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Failure> {
     let device = device(&args.device)?;
     let spinner = spinner("loading the model");
-    let pipeline = told(
-        read_by(Blip2Retrieval::builder(&args.model), &args.loading),
-        &spinner,
-    )
-    .device(device)
-    .precision(args.device.precision.plan(Precision::AsStored))
-    .load()
-    .map_err(Failure::work);
+    let builder = adapted(
+        Blip2Retrieval::builder(&args.model),
+        args.adapter.as_deref(),
+    );
+    let pipeline = told(read_by(builder, &args.loading), &spinner)
+        .device(device)
+        .precision(args.device.precision.plan(Precision::AsStored))
+        .load()
+        .map_err(Failure::work);
     spinner.finish_and_clear();
     pipeline
 }

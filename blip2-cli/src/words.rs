@@ -134,6 +134,11 @@ fn of_folder(error: &IoError) -> Option<String> {
         IoError::Kind { path, found, .. } => {
             format!("{}: {}", path.display(), other_model(*found))
         }
+        IoError::NotCached { id, cache, .. } => format!(
+            "{id}: there is no such folder, and no model of that id in the Hugging Face cache {}; \
+             `blip2 download {id}` downloads it",
+            cache.display()
+        ),
         IoError::LavisNeeds {
             path,
             reason,
@@ -161,6 +166,10 @@ fn of_picture(error: &ImageError) -> Option<String> {
         ImageError::Animated { format } => {
             format!("the picture is an animated {format}; save one frame of it")
         }
+        ImageError::NoFrame { wanted, found } => format!(
+            "the picture has {found} frames, and --frame asks for number {}",
+            wanted + 1
+        ),
         _ => return None,
     })
 }
@@ -270,6 +279,7 @@ pub(crate) fn commands(kind: ModelKind) -> Option<&'static str> {
 fn option(name: &str) -> Option<&'static str> {
     Some(match name {
         "template" => "--template",
+        "adapter" => "--adapter",
         "image_size" => "--image-size",
         "resizing" => "--resizing",
         "memory_limit" => "--memory-limit",

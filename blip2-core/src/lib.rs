@@ -90,6 +90,7 @@
 //! | `metal` | Apple GPUs through Metal shaders |
 //! | `webgpu` | WebGPU |
 //! | `lavis` | LAVIS's checkpoints, which it writes as Hugging Face folders |
+//! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //!
 //! # Pictures from strangers
 //!

@@ -21,6 +21,31 @@ pub enum IoError {
     /// There is no such folder.
     #[error("{}: there is no such folder; give the folder that holds config.json", .0.display())]
     NoFolder(PathBuf),
+    /// There is no such folder, and no model of that id in the hub's cache.
+    #[error(
+        "{id}: there is no such folder, and no model of that id in the Hugging Face cache {}; \
+         download it there with `hf download {id}`, with the program's `blip2 download {id}`, or with \
+         the feature `hub` and `hub::Download`",
+        .cache.display()
+    )]
+    NotCached {
+        /// The id, or the path.
+        id: String,
+        /// The cache.
+        cache: PathBuf,
+    },
+    /// A model that could not be downloaded.
+    #[cfg(feature = "hub")]
+    #[error("{id}: {reason}")]
+    #[non_exhaustive]
+    Hub {
+        /// The model's id.
+        id: String,
+        /// What went wrong, and what to do.
+        reason: String,
+        /// What is at fault.
+        kind: ErrorKind,
+    },
     /// A file that a checkpoint folder must hold is missing.
     #[error("{}: {file} is missing; {remedy}", .folder.display())]
     MissingFile {
@@ -298,6 +323,17 @@ pub enum IoError {
         /// A token without an embedding.
         example: String,
     },
+    /// An adapter that cannot be read, or does not go with the model.
+    #[error("{}: {reason}", .path.display())]
+    #[non_exhaustive]
+    Adapter {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+        /// What is at fault.
+        kind: ErrorKind,
+    },
     /// A picture that could not be read.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -308,9 +344,12 @@ impl IoError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoFolder(_)
+            | Self::NotCached { .. }
             | Self::MissingFile { .. }
             | Self::MissingShard { .. }
             | Self::GitLfs { .. } => ErrorKind::NotFound,
+            #[cfg(feature = "hub")]
+            Self::Hub { kind, .. } => *kind,
             Self::Read { source, .. } => ErrorKind::of_read(source),
             Self::Write { .. } => ErrorKind::Unwritable,
             Self::Json { .. }
@@ -337,6 +376,7 @@ impl IoError {
             | Self::Dtype { .. }
             | Self::Quantized { .. } => ErrorKind::Unsupported,
             Self::Tokenize(_) => ErrorKind::Invalid,
+            Self::Adapter { kind, .. } => *kind,
             Self::Image(error) => error.kind(),
         }
     }

@@ -12,7 +12,14 @@ use std::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::error::IoError;
+use crate::{
+    error::IoError,
+    regular::{self, open_regular},
+};
+
+/// The most bytes of a file that is read as a whole: a configuration, a vocabulary. The largest that are
+/// published have some 35 MB.
+const MAX_SMALL_FILE: u64 = 256 << 20;
 
 /// What a Git LFS pointer begins with.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -109,7 +116,7 @@ impl Files {
     /// mark that some editors begin it with.
     pub(crate) fn read(&self, file: &str) -> Result<Option<Bytes>, IoError> {
         let content = match self {
-            Self::Disk { .. } => match fs::read(self.path(file)) {
+            Self::Disk { .. } => match regular::read(&self.path(file), MAX_SMALL_FILE) {
                 Ok(bytes) => Bytes::from(bytes),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(IoError::read(&self.path(file), error)),
@@ -150,7 +157,7 @@ impl Files {
         let content = match self {
             Self::Disk { reading, .. } => {
                 let path = self.path(file);
-                match File::open(&path) {
+                match open_regular(&path) {
                     Ok(file) => Content::of(&file, *reading)
                         .map(Some)
                         .map_err(|error| IoError::read(&path, error))?,
@@ -251,7 +258,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Resul
 pub fn map_file(path: impl AsRef<Path>) -> Result<Bytes, IoError> {
     let path = path.as_ref();
     let read = |error| IoError::read(path, error);
-    let file = File::open(path).map_err(read)?;
+    let file = open_regular(path).map_err(read)?;
     // No system maps nothing.
     if file.metadata().map_err(read)?.len() == 0 {
         return Ok(Bytes::new());

@@ -22,11 +22,28 @@ use crate::{
     },
     error::IoError,
     files::{Files, Reading},
+    hub::{HubCache, ModelId},
     preprocessing::ImageProcessorConfig,
     tokenizer::{self, Tokenizer},
 };
 
+/// A folder as it is, or the one in the hub's cache that its id stands for.
+pub(crate) fn found(path: &Path) -> Result<PathBuf, IoError> {
+    if path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let absent = || IoError::NoFolder(path.to_path_buf());
+    let id = ModelId::of_path(path).ok_or_else(absent)?;
+    let cache = HubCache::of_environment();
+    cache.find(&id).ok_or_else(|| IoError::NotCached {
+        id: id.to_string(),
+        cache: cache.path().to_path_buf(),
+    })
+}
+
 const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const QFORMER_TOKENIZER: &str = "qformer_tokenizer/tokenizer.json";
 /// The files that a packed file holds beside the weights.
 const PACKED: [&str; 12] = [
     CONFIG,
@@ -34,17 +51,20 @@ const PACKED: [&str; 12] = [
     "preprocessor_config.json",
     "processor_config.json",
     "blip2.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "added_tokens.json",
     "special_tokens_map.json",
-    "qformer_tokenizer/tokenizer.json",
+    QFORMER_TOKENIZER,
     "qformer_tokenizer/tokenizer_config.json",
     "qformer_tokenizer/special_tokens_map.json",
 ];
 /// What to say where it is missing.
 const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors, tokenizer.json \
                         and preprocessor_config.json or processor_config.json";
+/// What to say where an adapter is there without its model.
+const ADAPTER: &str = "the folder holds an adapter alone; give the model that it was trained on, and \
+                       this folder as its adapter";
 
 /// A checkpoint folder: `config.json`, weights, tokenizer, preprocessing.
 ///
@@ -82,11 +102,13 @@ impl fmt::Debug for CheckpointFolder {
 }
 
 impl CheckpointFolder {
-    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote.
+    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote; where there is
+    /// neither and `path` is an id of the Hugging Face hub, `owner/name` or `owner/name@revision`, the
+    /// model as Python has [downloaded](crate::hub) it.
     ///
     /// # Errors
     ///
-    /// [`IoError::NoFolder`]; of a file, that it is no safetensors file, or no packed one.
+    /// [`IoError::NoFolder`] or [`IoError::NotCached`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
         Self::open_by(path.as_ref(), Reading::Mapped)
     }
@@ -109,11 +131,9 @@ impl CheckpointFolder {
         if path.is_file() {
             return Self::open_packed(path, reading);
         }
-        if !path.is_dir() {
-            return Err(IoError::NoFolder(path.to_path_buf()));
-        }
+        let folder = found(path)?;
         Ok(Self {
-            files: Files::disk(path, reading),
+            files: Files::disk(&folder, reading),
         })
     }
 
@@ -148,7 +168,12 @@ impl CheckpointFolder {
     ) -> Result<u64, IoError> {
         let mut files = BTreeMap::new();
         for name in PACKED {
-            if let Some(bytes) = self.files.read(name)? {
+            let content = match name {
+                TOKENIZER => tokenizer::as_json(&self.files)?,
+                QFORMER_TOKENIZER => tokenizer::as_json(&self.files.below("qformer_tokenizer"))?,
+                name => self.files.read(name)?,
+            };
+            if let Some(bytes) = content {
                 let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
                     let invalid = io::Error::new(io::ErrorKind::InvalidData, error);
                     IoError::read(&self.files.path(name), invalid)
@@ -273,6 +298,12 @@ impl CheckpointFolder {
         self.checked(config, TextConfig::validate)
     }
 
+    /// The content of `tokenizer.json`, made of what was published before where there is none.
+    #[cfg(feature = "lavis")]
+    pub(crate) fn tokenizer_json(&self) -> Result<Option<Bytes>, IoError> {
+        tokenizer::as_json(&self.files)
+    }
+
     /// A small file as it is, if there is one of that name.
     #[cfg(feature = "lavis")]
     pub(crate) fn small_file(&self, name: &str) -> Result<Option<Bytes>, IoError> {
@@ -362,11 +393,12 @@ impl CheckpointFolder {
         })
     }
 
-    /// The tokenizer.
+    /// The tokenizer: `tokenizer.json`, or where there is none what was published before it, turned into
+    /// the same: `vocab.json` with `merges.txt`, `vocab.txt`, `spiece.model` or `tokenizer.model`.
     ///
     /// # Errors
     ///
-    /// If `tokenizer.json` is missing or damaged.
+    /// If all of them are missing, or one that is needed is damaged.
     pub fn tokenizer(&self) -> Result<Tokenizer, IoError> {
         tokenizer::load(&self.files)
     }
@@ -464,6 +496,10 @@ impl CheckpointFolder {
         file: &str,
         remedy: &'static str,
     ) -> Result<T, IoError> {
+        let remedy = match file == CONFIG && self.files.has("adapter_config.json") {
+            true => ADAPTER,
+            false => remedy,
+        };
         self.files.json(file)?.ok_or_else(|| IoError::MissingFile {
             folder: self.path().to_path_buf(),
             file: file.to_string(),

@@ -19,8 +19,8 @@ fn open(files: &[(&str, &str)]) -> (tempfile::TempDir, CheckpointFolder) {
 #[test]
 fn a_folder_that_is_not_there() {
     assert_says(
-        CheckpointFolder::open("nowhere/at-all"),
-        &["nowhere/at-all", "no such folder", "config.json"],
+        CheckpointFolder::open("nowhere/at/all"),
+        &["nowhere/at/all", "no such folder", "config.json"],
     );
 }
 
@@ -258,7 +258,7 @@ fn faults_are_told_apart_by_kind() {
         let (_keep, folder) = open(files);
         folder.config().unwrap_err().kind()
     };
-    let nowhere = CheckpointFolder::open("nowhere/at-all").unwrap_err();
+    let nowhere = CheckpointFolder::open("nowhere/at/all").unwrap_err();
     assert_eq!(nowhere.kind(), ErrorKind::NotFound);
     assert_eq!(kind(&[]), ErrorKind::NotFound);
     assert_eq!(kind(&[("config.json", "{")]), ErrorKind::Malformed);

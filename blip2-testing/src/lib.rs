@@ -8,6 +8,7 @@ mod compare;
 mod fixture;
 mod folder;
 mod golden;
+pub mod hub;
 mod picture;
 mod torch;
 pub mod view;

@@ -12,7 +12,12 @@ use super::{
     config::{Config, ScoreName, ValidationConfig},
     objectives::{generation, recall, validation_data},
 };
-use crate::{Failure, args::EvalArgs, model::device};
+use crate::{
+    Failure,
+    args::EvalArgs,
+    find,
+    model::{adapted, device},
+};
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let config = Config::read(&args.config)?;
@@ -24,12 +29,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let data = validation_data(validation, base)?;
     let model = match &args.model {
         Some(model) => model.clone(),
-        None => base.join(&config.model),
+        None => find::beside(base, &config.model)?,
     };
     let ScoreName::Answers(scoring) = validation.score else {
         return recalled(args, validation, &model, &data);
     };
-    let mut builder = Blip2Pipeline::builder(&model)
+    let builder = adapted(Blip2Pipeline::builder(&model), args.adapter.as_deref());
+    let mut builder = builder
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored));
     if let Some(template) = &config.train.template {
@@ -88,7 +94,8 @@ fn recalled(
     let recall = recall(validation)?;
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
     let plan = args.device.precision.plan(Precision::AsStored);
-    let blip2 = Blip2Retrieval::builder_from(folder.clone())
+    let builder = Blip2Retrieval::builder_from(folder.clone());
+    let blip2 = adapted(builder, args.adapter.as_deref())
         .device(device(&args.device)?)
         .precision(plan)
         .load()

@@ -19,7 +19,7 @@ use blip2_train::{
 };
 use burn::module::Module;
 
-use crate::{Failure, args::TrainArgs, model::spinner};
+use crate::{Failure, args::TrainArgs, find, model::spinner};
 use config::{Config, EXAMPLE, ObjectiveName};
 
 pub(crate) use eval::run as eval;
@@ -31,7 +31,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     };
     let config = Config::read(path)?;
     let base = path.parent().unwrap_or(Path::new(""));
-    let folder = CheckpointFolder::open(base.join(&config.model)).map_err(Failure::work)?;
+    let model = find::beside(base, &config.model)?;
+    let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
     let data = read(&config.data, base)?;
     let job = Job {
         args,

@@ -42,6 +42,22 @@ pub struct Part {
 }
 
 /// What [`inspect`] found. Displays as a table.
+///
+/// ```
+/// use blip2_core::{Precision, inspect::inspect, memory::Workload};
+///
+/// let found = inspect("../blip2-cli/demo")?;
+/// let held = |wanted| {
+///     let bytes = found.memory().into_iter().find(|(precision, _)| *precision == wanted);
+///     bytes.map(|(_, bytes)| bytes)
+/// };
+/// assert!(held(Precision::Int4) < held(Precision::Bf16)); // the weights …
+/// let peaks = found.peak_memory(&Workload::default().with_batch(8));
+/// assert_eq!(peaks.len(), Precision::ALL.len()); // … and the process at its peak
+/// assert!(found.report.missing.is_empty());
+/// println!("{found}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Inspection {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::OnceLock};
 
 use blip2_io::{
-    CheckpointFolder, LoadReport,
+    Adapter, CheckpointFolder, LoadReport,
     config::{Blip2Config, BlipConfig, ModelKind},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -21,6 +21,20 @@ use crate::{error::Blip2Error, precision::PrecisionPlan};
 /// [`TextEmbedder`](crate::TextEmbedder), [`BlipAnswerer`](crate::BlipAnswerer),
 /// [`BlipCaptioner`](crate::BlipCaptioner) or [`BlipRetrieval`](crate::BlipRetrieval). For functions
 /// that load any of them by its [`Builder`](crate::Builder).
+///
+/// ```
+/// use blip2_core::{Blip2Error, Blip2Pipeline, Blip2Retrieval, Builder, Member};
+///
+/// /// Loads any of them as this program does.
+/// fn load<P: Member>(builder: Builder<P>) -> Result<P, Blip2Error> {
+///     builder.progress(|progress| eprintln!("{progress}")).load()
+/// }
+///
+/// let answering = load(Blip2Pipeline::builder("../blip2-cli/demo"))?;
+/// let comparing = load(Blip2Retrieval::builder("../fixtures/blip2_itr"))?;
+/// # let _ = (answering, comparing);
+/// # Ok::<(), Blip2Error>(())
+/// ```
 pub trait Member: Load {}
 
 impl<P: Load> Member for P {}
@@ -138,8 +152,23 @@ pub struct Loaded<P: Load> {
     pub(crate) precision: PrecisionPlan,
     pub(crate) memory: P::Memory,
     pub(crate) origin: Origin,
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) report: LoadReport,
     pub(crate) fingerprint: OnceLock<String>,
+}
+
+impl<P: Load> Loaded<P> {
+    /// A hash of the tensors whose names start with one of `prefixes`, of what an adapter makes of
+    /// them, and of `extra`.
+    pub(crate) fn hash(&self, prefixes: &[&str], extra: &str) -> String {
+        let adapter = self.adapter.as_ref();
+        match adapter.and_then(|adapter| adapter.fingerprint(prefixes)) {
+            Some(adapter) => self
+                .origin
+                .fingerprint(prefixes, &format!("{extra} {adapter}")),
+            None => self.origin.fingerprint(prefixes, extra),
+        }
+    }
 }
 
 impl<P: Load> fmt::Debug for Loaded<P> {

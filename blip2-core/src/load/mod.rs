@@ -5,6 +5,7 @@
 //! ([`source`]); the member reads its texts' and pictures' parts and builds its model from watched
 //! weights ([`watched`]); [`Loaded`] is what comes of it, behind each member's handle.
 
+mod adapted;
 mod builder;
 mod loaded;
 mod member;

@@ -1,6 +1,6 @@
 //! What may be set before a model is loaded, and which member takes what.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use blip2_io::preprocessing::{DecodeOptions, Resizing};
 use blip2_kernels::Precision;
@@ -22,6 +22,7 @@ pub struct Settings {
     pub(crate) image_size: Option<u32>,
     pub(crate) resizing: Option<Resizing>,
     pub(crate) copied: bool,
+    pub(crate) adapter: Option<PathBuf>,
     pub(crate) cancel: CancelToken,
     pub(crate) listener: Option<Listener>,
 }
@@ -128,6 +129,7 @@ impl fmt::Debug for Settings {
             .field("image_size", &self.image_size)
             .field("resizing", &self.resizing)
             .field("copied", &self.copied)
+            .field("adapter", &self.adapter)
             .finish_non_exhaustive()
     }
 }

@@ -105,6 +105,22 @@ impl PhotoIndex {
 
     /// Saves the index; one that is there already is replaced when the new one is whole.
     ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("photos.idx");
+    /// use blip2_core::PhotoIndex;
+    ///
+    /// let mut index = PhotoIndex::new(&blip2);
+    /// index.add(&blip2, "red", &blip2.open("../examples/images/red-triangle.png")?)?;
+    /// index.save(&path)?; // "photos.idx"
+    ///
+    /// let index = PhotoIndex::open(&path)?;
+    /// index.check(&blip2)?; // this model made it
+    /// assert!(index.names().eq(["red"]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`IndexError::Write`].

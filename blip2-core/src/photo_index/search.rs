@@ -13,6 +13,23 @@ use crate::{
 };
 
 /// A picture that was found.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let mut index = blip2_core::PhotoIndex::new(&blip2);
+/// # for name in ["red-triangle.png", "blue-circle.png"] {
+/// #     index.add(&blip2, name, &blip2.open(format!("../examples/images/{name}"))?)?;
+/// # }
+/// use blip2_core::photo_index::SearchOptions;
+///
+/// // Of two pictures the more similar one is matched with the text, too.
+/// let hits = index.search(&blip2, "a triangle", &SearchOptions::default().with_rerank(1))?;
+/// assert_eq!(hits.iter().filter(|hit| hit.probability.is_some()).count(), 1);
+/// for hit in &hits {
+///     println!("{:.2} {}", hit.score, hit.name);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Hit {
@@ -116,6 +133,17 @@ impl PhotoIndex {
 
     /// The pictures that are most [alike](ImageEmbedding::alike) to a picture, the most alike
     /// first.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+    /// # let mut index = blip2_core::PhotoIndex::new(&blip2);
+    /// let red = blip2.open("../examples/images/red-triangle.png")?;
+    /// index.add(&blip2, "red", &red)?;
+    /// index.add(&blip2, "blue", &blip2.open("../examples/images/blue-circle.png")?)?;
+    /// let hits = index.search_by_picture(&blip2, &red, 1)?;
+    /// assert_eq!(hits[0].name, "red"); // a picture is most alike to itself
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

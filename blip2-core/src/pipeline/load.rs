@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use blip2_io::{
-    CheckpointFolder,
+    Adapter, CheckpointFolder,
     config::{Blip2Config, ModelKind},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -85,7 +85,8 @@ impl Load for Blip2Pipeline {
     ) -> Result<MemoryLimit, Blip2Error> {
         let (config, device) = (&opened.config, &opened.device);
         let checkpoint = opened.origin.checkpoint();
-        let plan = MemoryPlan::on(config, checkpoint, settings.precision, device)?;
+        let plan = MemoryPlan::on(config, checkpoint, settings.precision, device)?
+            .with_adapter(opened.adapter.as_ref().map_or(0, Adapter::size));
         let memory = match settings.memory_limit {
             None if is_host(device) => MemoryLimit::of_machine(plan),
             limit => MemoryLimit::new(plan, limit),

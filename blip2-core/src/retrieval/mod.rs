@@ -72,7 +72,7 @@ impl Blip2Retrieval {
             } = &self.inner.config;
             let (precision, processor) = (self.inner.precision.vision, self.processor().config());
             let rest = format!("{precision} {vision_config:?} {qformer_config:?} {processor:?}");
-            self.inner.origin.fingerprint(&[""], &rest)
+            self.inner.hash(&[""], &rest)
         })
     }
 

@@ -43,6 +43,17 @@ const SAFETENSORS: &str = ".safetensors";
 
 /// The tensors of a checkpoint, mapped into memory and not read until they are used. The default
 /// has none.
+///
+/// ```
+/// use blip2_io::Checkpoint;
+///
+/// let checkpoint = Checkpoint::open("../fixtures/blip2_itr")?;
+/// assert_eq!(checkpoint.shape("query_tokens"), Some([1, 8, 24].as_slice()));
+/// for name in checkpoint.names().filter(|name| name.starts_with("itm_head.")) {
+///     println!("{name} {:?}", checkpoint.shape(name));
+/// }
+/// # Ok::<(), blip2_io::IoError>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Checkpoint {
     folder: PathBuf,
@@ -132,6 +143,16 @@ impl Checkpoint {
                 }
             }
         }
+        Ok(checkpoint)
+    }
+
+    /// The tensors of one file of a folder.
+    pub(crate) fn of_file(files: &Files, name: &str) -> Result<Self, IoError> {
+        let mut checkpoint = Self {
+            folder: files.folder().to_path_buf(),
+            ..Self::default()
+        };
+        checkpoint.add(files, name, |_| true)?;
         Ok(checkpoint)
     }
 
@@ -293,4 +314,13 @@ impl Checkpoint {
             shard.content.release(range.clone());
         }
     }
+}
+
+/// The shards that an index names, each a plain file name.
+pub(crate) fn shards_of(path: &Path, index: &[u8]) -> Result<Vec<String>, IoError> {
+    let index = index::parse(path, index)?;
+    Ok(index::shards(&index)
+        .into_iter()
+        .map(str::to_string)
+        .collect())
 }

@@ -9,6 +9,16 @@ use super::{
 };
 
 /// `BlipConfig`: the first BLIP, an image encoder, and a BERT with cross-attention to its output.
+///
+/// ```
+/// use blip2_io::config::{BlipConfig, BlipVisionConfig};
+///
+/// let large = BlipVisionConfig::default().with_hidden_size(1024).with_num_attention_heads(16);
+/// let config = BlipConfig::default().with_vision_config(large).joined();
+/// assert_eq!(config.text_config.encoder_hidden_size, 1024); // what texts are read beside
+/// config.validate()?;
+/// # Ok::<(), blip2_io::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip")]
 #[non_exhaustive]

@@ -4,6 +4,15 @@ use std::fmt;
 
 /// The models that this library reads, told apart by the `model_type` and the `architectures` of
 /// their `config.json`.
+///
+/// ```
+/// use blip2_io::{CheckpointFolder, config::Ability};
+///
+/// let kind = CheckpointFolder::open("../blip2-cli/demo")?.kind()?;
+/// assert!(kind.can(Ability::Answer) && !kind.can(Ability::Match));
+/// println!("{kind} can {}", kind.describe());
+/// # Ok::<(), blip2_io::IoError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelKind {

@@ -12,6 +12,15 @@ use super::{
 };
 
 /// The configuration of the language model, told apart by its `model_type`.
+///
+/// ```
+/// use blip2_io::config::TextConfig;
+///
+/// let config: TextConfig = serde_json::from_str(r#"{ "model_type": "t5", "d_model": 64 }"#)?;
+/// assert_eq!(config.hidden_size(), 64); // whatever the family calls it
+/// assert!(config.is_encoder_decoder());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "model_type", rename_all = "lowercase")]
 #[non_exhaustive]

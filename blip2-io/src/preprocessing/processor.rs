@@ -15,6 +15,16 @@ use super::{
 };
 
 /// `BlipImageProcessor`'s configuration, from `preprocessor_config.json`.
+///
+/// ```
+/// use blip2_io::preprocessing::{ImageProcessorConfig, Resample};
+///
+/// let file = r#"{ "size": { "height": 364, "width": 364 }, "resample": 2, "crop_size": 9 }"#;
+/// let config: ImageProcessorConfig = serde_json::from_str(file)?;
+/// assert_eq!(config.output_size().map(|size| size.width), Some(364));
+/// assert_eq!(config.resample, Resample::Bilinear);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ImageProcessorConfig {
@@ -330,6 +340,17 @@ impl ImageProcessor {
 }
 
 /// What a vision tower reads: `[batch, 3, height, width]`, on the host.
+///
+/// ```
+/// use blip2_io::image::RgbImage;
+/// use blip2_io::preprocessing::{ImageProcessor, ImageProcessorConfig, PixelValues};
+///
+/// let processor = ImageProcessor::new(ImageProcessorConfig::default())?;
+/// let [wide, high] = [RgbImage::new(64, 32), RgbImage::new(32, 64)];
+/// let batch = PixelValues::stack([processor.process(&wide)?, processor.process(&high)?])?;
+/// assert_eq!(batch.shape(), [2, 3, 224, 224]);
+/// # Ok::<(), blip2_io::preprocessing::ImageError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PixelValues {
     data: Vec<f32>,

@@ -3,5 +3,5 @@
 mod tensors;
 mod whole;
 
-pub(crate) use tensors::{floats, read_tensors, save_tensors, write_tensors};
+pub(crate) use tensors::{read_tensors, save_tensors, write_tensors};
 pub(crate) use whole::write_file;
