@@ -1,10 +1,6 @@
 //! Where a model comes from: a folder, by its path or opened already, or a configuration alone.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use blip2_io::{Adapter, CheckpointFolder, CheckpointWeights, LoadReport};
 use blip2_kernels::{TensorRequest, WeightObserver, WeightSource, Weights};
