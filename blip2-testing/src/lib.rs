@@ -12,7 +12,7 @@ mod picture;
 pub mod view;
 
 pub use compare::{assert_close, assert_says, difference, floats, largest, largest_difference};
-pub use fixture::{copy, fixture, json, text};
+pub use fixture::{copy, fixture, json, publish_as_before, text};
 pub use folder::{Stored, f32s, folder, raw_safetensors, safetensors};
 pub use golden::{Golden, Goldens};
 pub use picture::picture;
