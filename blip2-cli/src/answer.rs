@@ -13,9 +13,7 @@ use crate::{
 pub(crate) fn run(args: &AnswerArgs) -> Result<(), Failure> {
     let options = args.generation.options(args.template.clone())?;
     let frames = shown::frames(&args.model);
-    let images = Shown::open(&args.image, frames, args.picture, |note| {
-        eprintln!("{note}")
-    })?;
+    let images = Shown::open(&args.image, frames, args.picture, |note| note!("{note}"))?;
     let model = Answerer::open(&args.model)?;
     if args.template.is_some() && !model.has_template() {
         return Err(Failure::usage(
@@ -48,7 +46,7 @@ fn answer(
     if args.json {
         print_json(&answer)?;
     } else {
-        println!("{answer}");
+        say!("{answer}");
     }
     Ok(())
 }
@@ -63,13 +61,13 @@ fn rank(args: &AnswerArgs, model: &Answerer, image: &Shown, question: &str) -> R
         if args.json {
             print_json(&answer)?;
         } else {
-            println!("{answer}\t{:.1} %", 100.0 * answer.share);
+            say!("{answer}\t{:.1} %", 100.0 * answer.share);
         }
     }
     Ok(())
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    println!("{}", serde_json::to_string(value).map_err(Failure::work)?);
+    say!("{}", serde_json::to_string(value).map_err(Failure::work)?);
     Ok(())
 }

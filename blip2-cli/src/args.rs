@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use blip2_core::{
     Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
-    generate::EarlyStopping, lavis::Architecture,
+    generate::EarlyStopping, lavis::Architecture, preprocessing::Resizing,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -231,6 +231,8 @@ pub(crate) struct RetrievalArgs {
     #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
     pub(crate) model: PathBuf,
     #[command(flatten)]
+    pub(crate) loading: LoadingArgs,
+    #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }
 
@@ -238,8 +240,8 @@ pub(crate) struct RetrievalArgs {
 pub(crate) struct ConvertArgs {
     /// The checkpoint that LAVIS saved, a .pth file.
     pub(crate) file: PathBuf,
-    /// The model's name in LAVIS: blip2, blip2_opt, blip2_t5, blip2_t5_instruct or
-    /// blip2_vicuna_instruct.
+    /// The model's name in LAVIS: blip2, blip2_opt, blip2_t5, blip2_t5_instruct,
+    /// blip2_vicuna_instruct, blip_caption, blip_vqa or blip_retrieval.
     #[arg(long, value_name = "NAME")]
     pub(crate) arch: Architecture,
     /// The folder to write.
@@ -361,9 +363,23 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "PIXELS")]
     pub(crate) image_size: Option<u32>,
     #[command(flatten)]
+    pub(crate) loading: LoadingArgs,
+    #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) memory: MemoryArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LoadingArgs {
+    /// Copy the weights into memory in place of mapping their files: for shared storage, where
+    /// another program may cut a file while it is in use, which would end this one.
+    #[arg(long)]
+    pub(crate) no_mmap: bool,
+    /// Whose arithmetic resizes pictures: pillow, torchvision (what transformers 5 uses), or folder
+    /// (whichever the model's own processor names).
+    #[arg(long, value_name = "NAME", default_value = "pillow")]
+    pub(crate) resizing: Resizing,
 }
 
 #[derive(Debug, Clone, Args)]

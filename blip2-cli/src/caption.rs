@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use blip2_core::{Answer, Options};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::{
@@ -27,10 +28,10 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
         && !args.json
         && args.images == paths
     {
-        let images = Shown::open(path, frames, args.picture, |note| eprintln!("{note}"))?;
+        let images = Shown::open(path, frames, args.picture, |note| note!("{note}"))?;
         for image in &images {
             let answer = captioner.describe(&[image], args.prompt.as_deref(), &options)?;
-            println!(
+            say!(
                 "{}",
                 answer.first().map_or("", |answer| answer.text.as_str())
             );
@@ -60,18 +61,15 @@ fn describe_all(
     for chunk in paths.chunks(usize::from(args.batch)) {
         let mut opened = Vec::new();
         for path in chunk {
-            let note = |note: &str| bar.suspend(|| eprintln!("{note}"));
+            let note = |note: &str| bar.suspend(|| note!("{note}"));
             match Shown::open(path, frames, args.picture, note) {
                 Ok(images) => opened.extend(numbered(path, images)),
                 Err(Failure::Work(error) | Failure::Usage(error)) => {
                     failed += 1;
-                    bar.suspend(|| {
-                        println!(
-                            "{}",
-                            json!({ "image": path.to_string_lossy(), "error": error })
-                        )
-                    });
+                    let path = path.to_string_lossy();
+                    print(&bar, &json!({ "image": path, "error": error }))?;
                 }
+                Err(closed) => return Err(closed),
             }
         }
         // An animation's frames may be more than a batch.
@@ -79,13 +77,21 @@ fn describe_all(
             let images: Vec<_> = batch.iter().map(|(_, _, image)| image).collect();
             let answers = captioner.describe(&images, args.prompt.as_deref(), options)?;
             for ((path, frame, _), answer) in batch.iter().zip(&answers) {
-                bar.suspend(|| println!("{}", line(path, *frame, answer)));
+                print(&bar, &line(path, *frame, answer))?;
             }
         }
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
     Ok(failed)
+}
+
+/// Prints a line above the bar.
+fn print(bar: &ProgressBar, line: &serde_json::Value) -> Result<(), Failure> {
+    bar.suspend(|| {
+        say!("{line}");
+        Ok(())
+    })
 }
 
 /// A file's pictures, numbered from 1 if they are several frames.

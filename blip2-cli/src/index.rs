@@ -1,11 +1,13 @@
 //! `blip2 index add|remove|list|search`: pictures found by a text or by a picture.
 
-use std::path::Path;
+use std::{error::Error, io::Cursor, path::Path};
 
 use blip2_core::{
     PhotoIndex,
     photo_index::{Hit, IndexError, SearchOptions},
 };
+use blip2_io::{FileLock, write_file};
+use image::{ImageFormat, RgbImage};
 use serde_json::json;
 
 use crate::{
@@ -14,7 +16,7 @@ use crate::{
         IndexAddArgs, IndexArgs, IndexCommand, IndexListArgs, IndexRemoveArgs, IndexSearchArgs,
     },
     model,
-    pictures::{expand, name_of, open_named, open_one},
+    pictures::{expand, name_of, open_one},
     sheet,
 };
 
@@ -32,6 +34,7 @@ const FIRST_SAVE: usize = 32;
 
 fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     let paths = expand(&args.images)?;
+    let _lock = lock(&args.index)?;
     let existing = args.index.exists().then(|| open(&args.index)).transpose()?;
     let blip2 = model::open_retrieval(&args.model)?;
     let mut index = existing.unwrap_or_else(|| PhotoIndex::new(&blip2));
@@ -46,7 +49,7 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     for chunk in paths.chunks(usize::from(args.batch)) {
         let mut opened: Vec<(String, image::RgbImage)> = Vec::new();
         for path in chunk {
-            let note = |note: &str| bar.suspend(|| eprintln!("{note}"));
+            let note = |note: &str| bar.suspend(|| note!("{note}"));
             let name = match name_of(path) {
                 Ok(name) => name,
                 Err(error) => {
@@ -59,12 +62,13 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
                 skipped += 1;
                 continue;
             }
-            match open_named(path, note) {
+            match open_one(path, note) {
                 Ok(image) => opened.push((name, image)),
-                Err(error) => {
+                Err(Failure::Work(error) | Failure::Usage(error)) => {
                     failed += 1;
                     note(&error);
                 }
+                Err(closed) => return Err(closed),
             }
         }
         let pictures = opened.iter().map(|(name, image)| (name.as_str(), image));
@@ -80,7 +84,7 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     index.save(&args.index).map_err(Failure::work)?;
-    eprintln!(
+    note!(
         "{}: {} added, {skipped} there already, {} together",
         args.index.display(),
         index.len() - before,
@@ -96,6 +100,7 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
 }
 
 fn remove(args: &IndexRemoveArgs) -> Result<(), Failure> {
+    let _lock = lock(&args.index)?;
     let mut index = open(&args.index)?;
     let missing: Vec<&str> = args
         .names
@@ -115,14 +120,14 @@ fn remove(args: &IndexRemoveArgs) -> Result<(), Failure> {
 
 fn list(args: &IndexListArgs) -> Result<(), Failure> {
     for name in open(&args.index)?.names() {
-        println!("{name}");
+        say!("{name}");
     }
     Ok(())
 }
 
 fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     let index = open(&args.index)?;
-    let note = |note: &str| eprintln!("{note}");
+    let note = |note: &str| note!("{note}");
     let query = args.image.as_ref().map(|path| open_one(path, note));
     let query = query.transpose()?;
     let blip2 = model::open_retrieval(&args.model)?;
@@ -137,15 +142,20 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     }
     .map_err(|error| named(&args.index, error))?;
     for (n, hit) in hits.iter().enumerate() {
-        println!("{}", line(n + 1, hit, args.json));
+        say!("{}", line(n + 1, hit, args.json));
     }
     if let Some(path) = &args.sheet {
         let sheet = sheet::draw(&hits, |name| open_one(Path::new(name), |_| {}).ok());
-        sheet
-            .save_with_format(path, image::ImageFormat::Png)
+        save_png(&sheet, path)
             .map_err(|error| Failure::Work(format!("{}: {error}", path.display())))?;
     }
     Ok(())
+}
+
+fn save_png(picture: &RgbImage, path: &Path) -> Result<(), Box<dyn Error>> {
+    let mut png = Vec::new();
+    picture.write_to(&mut Cursor::new(&mut png), ImageFormat::Png)?;
+    Ok(write_file(path, png)?)
 }
 
 fn line(rank: usize, hit: &Hit, as_json: bool) -> String {
@@ -164,6 +174,19 @@ fn line(rank: usize, hit: &Hit, as_json: bool) -> String {
         Some(probability) => format!("{rank:3}  {score:+8.4}  match {probability:.4}  {name}"),
         None => format!("{rank:3}  {score:+8.4}  {name}"),
     }
+}
+
+/// The right to change an index, so that two who add to it both find their pictures in it.
+fn lock(path: &Path) -> Result<FileLock, Failure> {
+    let failed = |error| Failure::Work(format!("{}: {error}", path.display()));
+    if let Some(lock) = FileLock::try_now(path).map_err(failed)? {
+        return Ok(lock);
+    }
+    note!(
+        "{}: another process is changing it: waiting",
+        path.display()
+    );
+    FileLock::wait(path).map_err(failed)
 }
 
 fn open(path: &Path) -> Result<PhotoIndex, Failure> {

@@ -2,10 +2,11 @@
 //! measure and train checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
-//! the work is done, 1 when it failed, and 2 for a command line that makes no sense.
+//! the work is done or whoever reads its output has gone, 1 when it failed, and 2 for a command line
+//! that makes no sense.
 
-// This is the program: here, and only here, things are printed.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#[macro_use]
+mod out;
 
 mod answer;
 mod args;
@@ -23,6 +24,7 @@ mod pack;
 mod pictures;
 mod sheet;
 mod shown;
+#[allow(clippy::print_stdout, clippy::print_stderr)]
 mod train;
 mod verify;
 mod words;
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
     Work(String),
     /// The command line makes no sense; exit code 2.
     Usage(String),
+    /// Nobody reads the output any more; exit code 0, since whoever read it has had enough.
+    Closed,
 }
 
 impl Failure {
@@ -73,14 +77,15 @@ fn main() -> ExitCode {
         Command::Eval(args) => train::eval(&args),
         Command::Bench(args) => bench::run(&args),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    // What is held back may fail as well, on a full disk.
+    match done.and_then(|()| out::flush()) {
+        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Work(message)) => {
-            eprintln!("error: {message}");
+            note!("error: {message}");
             ExitCode::from(1)
         }
         Err(Failure::Usage(message)) => {
-            eprintln!("error: {message}\n\nFor more information, try '--help'.");
+            note!("error: {message}\n\nFor more information, try '--help'.");
             ExitCode::from(2)
         }
     }

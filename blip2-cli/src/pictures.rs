@@ -183,7 +183,7 @@ impl LeftOut {
         if self.0.len() > NAMED {
             let _ = write!(text, " and {} more", self.0.len() - NAMED);
         }
-        eprintln!("{text}");
+        note!("{text}");
     }
 }
 
@@ -196,12 +196,5 @@ pub(crate) fn name_of(path: &Path) -> Result<String, String> {
             "{}: the name is no UTF-8, which an index cannot keep; rename the file",
             path.display()
         )
-    })
-}
-
-/// Opens a picture for an index, told by the words of what went wrong.
-pub(crate) fn open_named(path: &Path, note: impl Fn(&str)) -> Result<RgbImage, String> {
-    open_one(path, note).map_err(|failure| match failure {
-        Failure::Work(text) | Failure::Usage(text) => text,
     })
 }

@@ -21,7 +21,7 @@ use crate::{
         ProcessorConfig, PromptConfig, TextConfig,
     },
     error::IoError,
-    files::Files,
+    files::{Files, Reading},
     preprocessing::ImageProcessorConfig,
     tokenizer::{self, Tokenizer},
 };
@@ -90,20 +90,37 @@ impl CheckpointFolder {
     ///
     /// [`IoError::NoFolder`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
-        let path = path.as_ref();
+        Self::open_by(path.as_ref(), Reading::Mapped)
+    }
+
+    /// As [`open`](Self::open), but weights are copied into memory in place of being mapped: for
+    /// files that another program may change or cut while they are in use, as on shared storage. A
+    /// mapped file that is cut ends the process that reads it.
+    ///
+    /// Weights that are held as they are stored then take memory of this process's own, and opening
+    /// takes as long as reading the whole file.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_copied(path: impl AsRef<Path>) -> Result<Self, IoError> {
+        Self::open_by(path.as_ref(), Reading::Copied)
+    }
+
+    fn open_by(path: &Path, reading: Reading) -> Result<Self, IoError> {
         if path.is_file() {
-            return Self::open_packed(path);
+            return Self::open_packed(path, reading);
         }
         if !path.is_dir() {
             return Err(IoError::NoFolder(path.to_path_buf()));
         }
         Ok(Self {
-            files: Files::Disk(path.to_path_buf()),
+            files: Files::disk(path, reading),
         })
     }
 
-    fn open_packed(path: &Path) -> Result<Self, IoError> {
-        let files = Files::Disk(path.parent().unwrap_or(Path::new("")).to_path_buf());
+    fn open_packed(path: &Path, reading: Reading) -> Result<Self, IoError> {
+        let files = Files::disk(path.parent().unwrap_or(Path::new("")), reading);
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let content = files
             .map(name)?
@@ -374,7 +391,19 @@ impl CheckpointFolder {
     ///
     /// As [`tokenizer`](Self::tokenizer).
     pub fn qformer_tokenizer(&self) -> Result<Tokenizer, IoError> {
-        tokenizer::load(&self.files.below("qformer_tokenizer"))
+        const FOLDER: &str = "qformer_tokenizer";
+        let loaded = tokenizer::load(&self.files.below(FOLDER));
+        loaded.map_err(|error| match error {
+            IoError::MissingFile { file, .. } => IoError::MissingFile {
+                folder: self.path().to_path_buf(),
+                file: format!("{FOLDER}/{file}"),
+                remedy: "the Q-Former of InstructBLIP reads questions by this second tokenizer \
+                         (bert-base-uncased's, with the token [DEC]); copy the folder \
+                         qformer_tokenizer from the model's repository, such as \
+                         Salesforce/instructblip-flan-t5-xl",
+            },
+            other => other,
+        })
     }
 
     /// How pictures are prepared: from the `image_processor` part of `processor_config.json`, else
@@ -428,6 +457,20 @@ impl CheckpointFolder {
     /// If the file is no JSON or cannot be read as a `T`.
     pub fn generation_config<T: DeserializeOwned>(&self) -> Result<Option<T>, IoError> {
         self.files.json("generation_config.json")
+    }
+
+    /// The version of `transformers` that wrote `config.json`, if that says it.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or no JSON.
+    pub fn transformers_version(&self) -> Result<Option<String>, IoError> {
+        #[derive(Deserialize)]
+        struct Written {
+            transformers_version: Option<String>,
+        }
+        let written: Written = self.required_json(CONFIG, COMPLETE)?;
+        Ok(written.transformers_version)
     }
 
     fn required_json<T: DeserializeOwned>(

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`CheckpointFolder`] | the folder as a whole | `checkpoint` |
 //! | [`config`] | `config.json` and the small files beside it | `checkpoint` |
-//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped | `checkpoint` |
+//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped; `pytorch_model.bin` | `checkpoint` |
 //! | [`Tokenizer`] | `tokenizer.json` and what belongs to it, or what was published before it | `checkpoint` |
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
@@ -44,9 +44,10 @@
 //! # Untrusted files
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
-//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed.
+//! out of its folder, and no code runs that a file may hold: PyTorch's pickles are only parsed.
 //! Of a tokenizer, everything that the library beneath takes on trust is looked at first.
-//! Pictures are decoded within limits that are checked first. Pipes and devices are never opened. Nothing is downloaded and nothing is
+//! Pictures are decoded within limits that are checked first. Pipes and devices are never opened.
+//! Nothing is downloaded and nothing is
 //! printed.
 //!
 //! # Errors
@@ -76,6 +77,10 @@ mod files;
 mod folder;
 #[cfg(feature = "lavis")]
 pub mod lavis;
+#[cfg(feature = "checkpoint")]
+mod lock;
+#[cfg(feature = "checkpoint")]
+mod new_file;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
 #[cfg(feature = "preprocessing")]
@@ -84,6 +89,8 @@ mod regular;
 mod report;
 #[cfg(feature = "checkpoint")]
 mod tokenizer;
+#[cfg(feature = "checkpoint")]
+mod torch;
 #[cfg(feature = "preprocessing")]
 pub mod video;
 
@@ -101,6 +108,8 @@ pub use {
     error::IoError,
     files::map_file,
     folder::CheckpointFolder,
+    lock::FileLock,
+    new_file::{NewFile, write_file},
     report::LoadReport,
     tokenizer::{PaddingSide, TokenBatch, Tokenizer},
 };

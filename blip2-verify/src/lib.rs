@@ -34,6 +34,7 @@ mod features;
 mod folder;
 mod generation;
 mod golden;
+mod ids;
 mod images;
 mod loss;
 mod options;

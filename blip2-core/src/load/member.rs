@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::OnceLock};
 
-use blip2_io::{CheckpointFolder, LoadReport, config::ModelKind};
+use blip2_io::{
+    CheckpointFolder, LoadReport,
+    config::{Blip2Config, BlipConfig, ModelKind},
+};
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_lm::generate::GenerationConfig;
 use burn::{module::Module, tensor::Device};
@@ -22,11 +25,41 @@ pub trait Member: Load {}
 
 impl<P: Load> Member for P {}
 
+/// What a folder's `config.json` is read as.
+#[doc(hidden)]
+pub trait FolderConfig: Clone + Send + Sync {
+    fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error>;
+}
+
+impl FolderConfig for Blip2Config {
+    fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
+        Ok(folder.config()?)
+    }
+}
+
+impl FolderConfig for BlipConfig {
+    fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
+        Ok(folder.blip_config()?)
+    }
+}
+
+/// A member as a handle to what its clones share.
+#[doc(hidden)]
+pub trait Handle: Sized + Clone + Send + Sync + 'static {
+    fn of(loaded: Loaded<Self>) -> Self
+    where
+        Self: Load;
+
+    fn loaded(&self) -> &Loaded<Self>
+    where
+        Self: Load;
+}
+
 /// The parts of a member, and how each is read.
 #[doc(hidden)]
-pub trait Load: Sized + Clone + Send + Sync + 'static {
+pub trait Load: Handle {
     /// What `config.json` says.
-    type Config: Clone + Send + Sync;
+    type Config: FolderConfig;
     /// The model on tensors.
     type Model: Module;
     /// How it reads and writes text.
@@ -44,8 +77,6 @@ pub trait Load: Sized + Clone + Send + Sync + 'static {
     const TAKES: Takes;
     /// What its checkpoints hold without being read; `None` if it reads a part of the folder only.
     const IGNORABLE: Option<&'static [&'static str]>;
-
-    fn read_config(folder: &CheckpointFolder) -> Result<Self::Config, Blip2Error>;
 
     /// Builds the model, perhaps with holes where `weights` gave nothing.
     fn build_model(
@@ -93,10 +124,6 @@ pub trait Load: Sized + Clone + Send + Sync + 'static {
             remedy: "load a checkpoint folder".into(),
         })
     }
-
-    fn of(loaded: Loaded<Self>) -> Self;
-
-    fn loaded(&self) -> &Loaded<Self>;
 }
 
 /// Everything that a handle shares with its clones.

@@ -7,7 +7,7 @@ use blip2_kernels::{TensorRequest, WeightSource, Weights};
 use burn::tensor::Device;
 
 use super::{
-    member::Load,
+    member::{FolderConfig, Load},
     opened::{Opened, Origin},
     settings::Settings,
     watched::{Asked, Watched},
@@ -22,9 +22,14 @@ pub(super) enum Source<C> {
     Random(Box<C>, u64),
 }
 
-impl<C> Source<C> {
-    pub(super) fn open<P: Load<Config = C>>(self, device: Device) -> Result<Opened<C>, Blip2Error> {
+impl<C: FolderConfig> Source<C> {
+    pub(super) fn open<P: Load<Config = C>>(
+        self,
+        device: Device,
+        copied: bool,
+    ) -> Result<Opened<C>, Blip2Error> {
         let folder = match self {
+            Self::Path(path) if copied => CheckpointFolder::open_copied(path)?,
             Self::Path(path) => CheckpointFolder::open(path)?,
             Self::Folder(folder) => folder,
             Self::Random(config, seed) => {
@@ -39,7 +44,7 @@ impl<C> Source<C> {
         };
         family::expect(&folder, P::KINDS)?;
         Ok(Opened {
-            config: P::read_config(&folder)?,
+            config: C::read(&folder)?,
             origin: Origin::Checkpoint(folder.checkpoint()?),
             folder,
             device,

@@ -44,7 +44,11 @@ pub use error::IndexError;
 use format::{Content, Shape};
 pub use search::{Hit, SearchOptions};
 
-use crate::{picture::Picture, retrieval::Blip2Retrieval, verbs::Compares};
+use crate::{
+    picture::Picture,
+    retrieval::Blip2Retrieval,
+    verbs::{CompareOptions, Compares},
+};
 
 /// Pictures by name, each embedded and encoded by one model, in the order in which they were added.
 ///
@@ -165,7 +169,7 @@ impl PhotoIndex {
             names.push(name);
             images.push(image.into());
         }
-        let photos = blip2.encode_batch(images)?;
+        let photos = blip2.encode_batch(images, &CompareOptions::default())?;
         let entries = names.into_iter().zip(&photos);
         self.entries
             .extend(entries.map(|(name, photo)| Entry::new(name, photo)));

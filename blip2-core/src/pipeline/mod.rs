@@ -15,7 +15,7 @@ pub use encoded::EncodedImage;
 use crate::{
     error::Blip2Error,
     load::{Builder, Loaded, member},
-    memory::MemoryPlan,
+    memory::{MemoryPlan, MemoryPrediction, Workload},
     model::Blip2ForConditionalGeneration,
     picture::Picture,
     text::{Prompt, PromptRows, Template},
@@ -123,6 +123,26 @@ impl Blip2Pipeline {
     /// What the model takes in memory, and what a call takes beside it.
     pub fn memory(&self) -> &MemoryPlan {
         self.inner.memory.plan()
+    }
+
+    /// Refuses work that would take more memory than the pipeline may, as each call does by itself:
+    /// for a program that lays out large inputs before it calls.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+    /// use blip2_core::{Blip2Error, memory::Workload};
+    ///
+    /// assert!(blip2.check_memory(&Workload::default()).is_ok());
+    /// let endless = Workload::default().with_batch(1 << 40);
+    /// assert!(matches!(blip2.check_memory(&endless), Err(Blip2Error::Memory(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Memory`], saying what would fit.
+    pub fn check_memory(&self, work: &Workload) -> Result<(), Blip2Error> {
+        self.inner.memory.check(work, MemoryPrediction::peak)
     }
 
     /// What makes pixel values of pictures, as the checkpoint's configuration says.
