@@ -2,10 +2,11 @@
 //! measure and train checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
-//! the work is done, 1 when it failed, and 2 for a command line that makes no sense.
+//! the work is done or whoever reads its output has gone, 1 when it failed, and 2 for a command line
+//! that makes no sense.
 
-// This is the program: here, and only here, things are printed.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#[macro_use]
+mod out;
 
 mod answer;
 mod args;
@@ -27,6 +28,7 @@ mod pack;
 mod pictures;
 mod sheet;
 mod shown;
+#[allow(clippy::print_stdout, clippy::print_stderr)]
 mod train;
 mod verify;
 mod words;
@@ -44,6 +46,8 @@ pub(crate) enum Failure {
     Work(String),
     /// The command line makes no sense; exit code 2.
     Usage(String),
+    /// Nobody reads the output any more; exit code 0, since whoever read it has had enough.
+    Closed,
 }
 
 impl Failure {
@@ -57,6 +61,14 @@ impl Failure {
         Self::Usage(words::words(&error))
     }
 
+    /// What is said of it.
+    pub(crate) fn message(self) -> String {
+        match self {
+            Self::Work(text) | Self::Usage(text) => text,
+            Self::Closed => "nobody reads the output".into(),
+        }
+    }
+
     /// A command line that makes no sense.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self::Usage(text.into())
@@ -66,14 +78,15 @@ impl Failure {
 fn main() -> ExitCode {
     let mut command = Cli::parse().command;
     let done = find::all(&mut command).and_then(|()| run(command));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    // What is held back may fail as well, on a full disk.
+    match done.and_then(|()| out::flush()) {
+        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
         Err(Failure::Work(message)) => {
-            eprintln!("error: {message}");
+            note!("error: {message}");
             ExitCode::from(1)
         }
         Err(Failure::Usage(message)) => {
-            eprintln!("error: {message}\n\nFor more information, try '--help'.");
+            note!("error: {message}\n\nFor more information, try '--help'.");
             ExitCode::from(2)
         }
     }

@@ -19,13 +19,13 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<(), Failure> {
                 "refs": model.refs,
                 "folder": model.folder,
             });
-            println!("{line}");
+            say!("{line}");
         } else {
-            println!("{}", line(model));
+            say!("{}", line(model));
         }
     }
     if models.is_empty() {
-        eprintln!("no models in {}", cache.path().display());
+        note!("no models in {}", cache.path().display());
     }
     Ok(())
 }

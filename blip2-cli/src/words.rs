@@ -17,6 +17,7 @@ use blip2_core::{
 use blip2_io::{IoError, dataset::DatasetError};
 use blip2_train::TrainError;
 use blip2_verify::VerifyError;
+use blip2_vision::VisionError;
 
 /// What went wrong, with all its causes.
 pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
@@ -85,6 +86,15 @@ fn of_blip2(error: &Blip2Error) -> Option<String> {
         Blip2Error::Video(error) => return of_video(error),
         Blip2Error::Generate(error) => return of_generation(error),
         Blip2Error::Memory(error) => of_memory(error),
+        Blip2Error::Vision(VisionError::ImageSize {
+            height,
+            width,
+            expected,
+        }) => format!(
+            "the folder prepares pictures of {height}×{width} pixels (height × width), and the model \
+             was trained at {expected}×{expected}: give --image-size {height} to interpolate its \
+             positions, or --image-size {expected}"
+        ),
         Blip2Error::Item { index, source } => {
             format!("item {index} of the batch: {}", of_blip2(source)?)
         }
@@ -156,6 +166,10 @@ fn of_picture(error: &ImageError) -> Option<String> {
         ImageError::Animated { format } => {
             format!("the picture is an animated {format}; save one frame of it")
         }
+        ImageError::NoFrame { wanted, found } => format!(
+            "the picture has {found} frames, and --frame asks for number {}",
+            wanted + 1
+        ),
         _ => return None,
     })
 }
@@ -267,6 +281,7 @@ fn option(name: &str) -> Option<&'static str> {
         "template" => "--template",
         "adapter" => "--adapter",
         "image_size" => "--image-size",
+        "resizing" => "--resizing",
         "memory_limit" => "--memory-limit",
         "precision" => "--precision",
         "vision" => "--vision",

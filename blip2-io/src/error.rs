@@ -56,6 +56,74 @@ pub enum IoError {
         /// What to do.
         remedy: &'static str,
     },
+    /// What Git LFS leaves in place of a file that it has not fetched.
+    #[error(
+        "{}: only a Git LFS pointer, in place of the file; fetch it with `git lfs install` and `git \
+         lfs pull` in the cloned folder, or download the file itself", .path.display()
+    )]
+    #[non_exhaustive]
+    GitLfs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Weights that another library packed in a format of its own.
+    #[error(
+        "{}: the weights were quantised by {method} (`{tensor}`), in a format of its own that only \
+         it reads; take the folder that it was made of, with weights in F32, F16 or BF16 (or load \
+         this one in `transformers`, `dequantize()` and save it): int8 and int4 are made of those \
+         when they are loaded",
+        .path.display()
+    )]
+    #[non_exhaustive]
+    Quantized {
+        /// The file.
+        path: PathBuf,
+        /// The library, and the format.
+        method: String,
+        /// A tensor by which it is known, or the key of the configuration.
+        tensor: String,
+    },
+    /// A shard of a checkpoint that is not there.
+    #[error(
+        "{}: {missing} is missing: {found} of {of} shards are there; download all of them",
+        .folder.display()
+    )]
+    #[non_exhaustive]
+    MissingShard {
+        /// The folder.
+        folder: PathBuf,
+        /// The first shard that is missing.
+        missing: String,
+        /// How many are there.
+        found: usize,
+        /// How many there should be.
+        of: usize,
+    },
+    /// A tensor that two shards without an index both hold.
+    #[error(
+        "{}: tensor `{tensor}` is in {other} too; the shards belong to different checkpoints",
+        .path.display()
+    )]
+    #[non_exhaustive]
+    DuplicateTensor {
+        /// The shard.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The other shard.
+        other: String,
+    },
+    /// A PyTorch file that cannot be read without running what is in it, or is damaged.
+    #[error(
+        "{}: no PyTorch checkpoint that can be read without running code: {source}", .path.display()
+    )]
+    #[non_exhaustive]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Cause,
+    },
     /// A file could not be read.
     #[error("{}: {source}", .path.display())]
     Read {
@@ -160,7 +228,8 @@ pub enum IoError {
     },
     /// A file that was opened like a folder, but holds no folder's files.
     #[error(
-        "{}: no whole file that `blip2 pack` made; give the folder of a checkpoint, or pack it again",
+        "{}: no whole file that `blip2 pack` made; give the folder of a checkpoint, or pack it \
+         again; a .pth file of LAVIS is to be converted",
         .path.display()
     )]
     NotPacked {
@@ -274,9 +343,11 @@ impl IoError {
     /// What is at fault.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoFolder(_) | Self::NotCached { .. } | Self::MissingFile { .. } => {
-                ErrorKind::NotFound
-            }
+            Self::NoFolder(_)
+            | Self::NotCached { .. }
+            | Self::MissingFile { .. }
+            | Self::MissingShard { .. }
+            | Self::GitLfs { .. } => ErrorKind::NotFound,
             #[cfg(feature = "hub")]
             Self::Hub { kind, .. } => *kind,
             Self::Read { source, .. } => ErrorKind::of_read(source),
@@ -284,6 +355,7 @@ impl IoError {
             Self::Json { .. }
             | Self::NotPacked { .. }
             | Self::Safetensors { .. }
+            | Self::Pickle { .. }
             | Self::ShardPath { .. }
             | Self::NotFinite { .. }
             | Self::Tokenizer { .. } => ErrorKind::Malformed,
@@ -295,12 +367,14 @@ impl IoError {
             Self::Weights { report, .. } if !report.missing.is_empty() => ErrorKind::Missing,
             Self::Weights { .. }
             | Self::ShardContent { .. }
+            | Self::DuplicateTensor { .. }
             | Self::Vocabulary { .. }
             | Self::Kind { .. } => ErrorKind::Mismatch,
             Self::Config { source, .. } => source.kind(),
-            Self::ModelType { .. } | Self::Architecture { .. } | Self::Dtype { .. } => {
-                ErrorKind::Unsupported
-            }
+            Self::ModelType { .. }
+            | Self::Architecture { .. }
+            | Self::Dtype { .. }
+            | Self::Quantized { .. } => ErrorKind::Unsupported,
             Self::Tokenize(_) => ErrorKind::Invalid,
             Self::Adapter { kind, .. } => *kind,
             Self::Image(error) => error.kind(),

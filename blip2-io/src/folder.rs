@@ -21,7 +21,7 @@ use crate::{
         ProcessorConfig, PromptConfig, TextConfig,
     },
     error::IoError,
-    files::Files,
+    files::{Files, Reading},
     hub::{HubCache, ModelId},
     preprocessing::ImageProcessorConfig,
     tokenizer::{self, Tokenizer},
@@ -42,6 +42,8 @@ pub(crate) fn found(path: &Path) -> Result<PathBuf, IoError> {
 }
 
 const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const QFORMER_TOKENIZER: &str = "qformer_tokenizer/tokenizer.json";
 /// The files that a packed file holds beside the weights.
 const PACKED: [&str; 12] = [
     CONFIG,
@@ -49,11 +51,11 @@ const PACKED: [&str; 12] = [
     "preprocessor_config.json",
     "processor_config.json",
     "blip2.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "added_tokens.json",
     "special_tokens_map.json",
-    "qformer_tokenizer/tokenizer.json",
+    QFORMER_TOKENIZER,
     "qformer_tokenizer/tokenizer_config.json",
     "qformer_tokenizer/special_tokens_map.json",
 ];
@@ -108,18 +110,35 @@ impl CheckpointFolder {
     ///
     /// [`IoError::NoFolder`] or [`IoError::NotCached`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
-        let path = path.as_ref();
+        Self::open_by(path.as_ref(), Reading::Mapped)
+    }
+
+    /// As [`open`](Self::open), but weights are copied into memory in place of being mapped: for
+    /// files that another program may change or cut while they are in use, as on shared storage. A
+    /// mapped file that is cut ends the process that reads it.
+    ///
+    /// Weights that are held as they are stored then take memory of this process's own, and opening
+    /// takes as long as reading the whole file.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_copied(path: impl AsRef<Path>) -> Result<Self, IoError> {
+        Self::open_by(path.as_ref(), Reading::Copied)
+    }
+
+    fn open_by(path: &Path, reading: Reading) -> Result<Self, IoError> {
         if path.is_file() {
-            return Self::open_packed(path);
+            return Self::open_packed(path, reading);
         }
         let folder = found(path)?;
         Ok(Self {
-            files: Files::Disk(folder),
+            files: Files::disk(folder, reading),
         })
     }
 
-    fn open_packed(path: &Path) -> Result<Self, IoError> {
-        let files = Files::Disk(path.parent().unwrap_or(Path::new("")).to_path_buf());
+    fn open_packed(path: &Path, reading: Reading) -> Result<Self, IoError> {
+        let files = Files::disk(path.parent().unwrap_or(Path::new("")), reading);
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let content = files
             .map(name)?
@@ -149,7 +168,12 @@ impl CheckpointFolder {
     ) -> Result<u64, IoError> {
         let mut files = BTreeMap::new();
         for name in PACKED {
-            if let Some(bytes) = self.files.read(name)? {
+            let content = match name {
+                TOKENIZER => tokenizer::as_json(&self.files)?,
+                QFORMER_TOKENIZER => tokenizer::as_json(&self.files.below("qformer_tokenizer"))?,
+                name => self.files.read(name)?,
+            };
+            if let Some(bytes) = content {
                 let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
                     let invalid = io::Error::new(io::ErrorKind::InvalidData, error);
                     IoError::read(&self.files.path(name), invalid)
@@ -274,6 +298,12 @@ impl CheckpointFolder {
         self.checked(config, TextConfig::validate)
     }
 
+    /// The content of `tokenizer.json`, made of what was published before where there is none.
+    #[cfg(feature = "lavis")]
+    pub(crate) fn tokenizer_json(&self) -> Result<Option<Bytes>, IoError> {
+        tokenizer::as_json(&self.files)
+    }
+
     /// A small file as it is, if there is one of that name.
     #[cfg(feature = "lavis")]
     pub(crate) fn small_file(&self, name: &str) -> Result<Option<Bytes>, IoError> {
@@ -363,11 +393,12 @@ impl CheckpointFolder {
         })
     }
 
-    /// The tokenizer.
+    /// The tokenizer: `tokenizer.json`, or where there is none what was published before it, turned into
+    /// the same: `vocab.json` with `merges.txt`, `vocab.txt`, `spiece.model` or `tokenizer.model`.
     ///
     /// # Errors
     ///
-    /// If `tokenizer.json` is missing or damaged.
+    /// If all of them are missing, or one that is needed is damaged.
     pub fn tokenizer(&self) -> Result<Tokenizer, IoError> {
         tokenizer::load(&self.files)
     }
@@ -378,7 +409,19 @@ impl CheckpointFolder {
     ///
     /// As [`tokenizer`](Self::tokenizer).
     pub fn qformer_tokenizer(&self) -> Result<Tokenizer, IoError> {
-        tokenizer::load(&self.files.below("qformer_tokenizer"))
+        const FOLDER: &str = "qformer_tokenizer";
+        let loaded = tokenizer::load(&self.files.below(FOLDER));
+        loaded.map_err(|error| match error {
+            IoError::MissingFile { file, .. } => IoError::MissingFile {
+                folder: self.path().to_path_buf(),
+                file: format!("{FOLDER}/{file}"),
+                remedy: "the Q-Former of InstructBLIP reads questions by this second tokenizer \
+                         (bert-base-uncased's, with the token [DEC]); copy the folder \
+                         qformer_tokenizer from the model's repository, such as \
+                         Salesforce/instructblip-flan-t5-xl",
+            },
+            other => other,
+        })
     }
 
     /// How pictures are prepared: from the `image_processor` part of `processor_config.json`, else
@@ -432,6 +475,20 @@ impl CheckpointFolder {
     /// If the file is no JSON or cannot be read as a `T`.
     pub fn generation_config<T: DeserializeOwned>(&self) -> Result<Option<T>, IoError> {
         self.files.json("generation_config.json")
+    }
+
+    /// The version of `transformers` that wrote `config.json`, if that says it.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or no JSON.
+    pub fn transformers_version(&self) -> Result<Option<String>, IoError> {
+        #[derive(Deserialize)]
+        struct Written {
+            transformers_version: Option<String>,
+        }
+        let written: Written = self.required_json(CONFIG, COMPLETE)?;
+        Ok(written.transformers_version)
     }
 
     fn required_json<T: DeserializeOwned>(

@@ -8,9 +8,9 @@
 //! |---|---|---|
 //! | [`CheckpointFolder`] | the folder as a whole | `checkpoint` |
 //! | [`config`] | `config.json` and the small files beside it | `checkpoint` |
-//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped | `checkpoint` |
+//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped; `pytorch_model.bin` | `checkpoint` |
 //! | [`Adapter`] | adapters that PEFT saved | `checkpoint` |
-//! | [`Tokenizer`] | `tokenizer.json` and what belongs to it | `checkpoint` |
+//! | [`Tokenizer`] | `tokenizer.json` and what belongs to it, or what was published before it | `checkpoint` |
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
 //! | `dataset` | pictures with questions or captions, and their batches | `dataset` |
@@ -47,9 +47,10 @@
 //! # Untrusted files
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
-//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed.
-//! Pictures are decoded within limits that are checked first. Nothing is printed, and nothing is
-//! downloaded but by `hub::Download`.
+//! out of its folder, and no code runs that a file may hold: PyTorch's pickles are only parsed.
+//! Of a tokenizer, everything that the library beneath takes on trust is looked at first.
+//! Pictures are decoded within limits that are checked first. Pipes and devices are never opened.
+//! Nothing is printed, and nothing is downloaded but by `hub::Download`.
 //!
 //! # Errors
 //!
@@ -84,12 +85,20 @@ mod folder;
 pub mod hub;
 #[cfg(feature = "lavis")]
 pub mod lavis;
+#[cfg(feature = "checkpoint")]
+mod lock;
+#[cfg(feature = "checkpoint")]
+mod new_file;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
+#[cfg(feature = "preprocessing")]
+mod regular;
 #[cfg(feature = "checkpoint")]
 mod report;
 #[cfg(feature = "checkpoint")]
 mod tokenizer;
+#[cfg(feature = "checkpoint")]
+mod torch;
 #[cfg(feature = "preprocessing")]
 pub mod video;
 
@@ -97,6 +106,8 @@ pub mod video;
 pub use fault::{Cause, ErrorKind};
 #[cfg(feature = "preprocessing")]
 pub use image;
+#[cfg(feature = "preprocessing")]
+pub use regular::open_regular;
 #[cfg(feature = "checkpoint")]
 pub use {
     adapter::{Adapter, AdapterBias, AdapterConfig, TargetModules},
@@ -107,6 +118,8 @@ pub use {
     error::IoError,
     files::map_file,
     folder::CheckpointFolder,
+    lock::FileLock,
+    new_file::{NewFile, write_file},
     report::LoadReport,
     tokenizer::{PaddingSide, TokenBatch, Tokenizer},
 };

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::Path, sync::OnceLock};
 
-use blip2_io::{CheckpointFolder, LoadReport, preprocessing::DecodeOptions};
+use blip2_io::{
+    CheckpointFolder, LoadReport,
+    preprocessing::{DecodeOptions, Resizing},
+};
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
 
@@ -19,9 +22,9 @@ use crate::{
 ///
 /// | setting | taken by |
 /// |---|---|
-/// | `device`, `model`, `adapter`, `progress`, `cancel` | all |
+/// | `device`, `model`, `adapter`, `copy_weights`, `progress`, `cancel` | all |
 /// | `precision` | all; parts that a member lacks or always holds in `f32` must not be named |
-/// | `decode_options` | all that read pictures |
+/// | `decode_options`, `resizing` | all that read pictures |
 /// | `generation` | [`Blip2Pipeline`](crate::Blip2Pipeline), [`BlipAnswerer`](crate::BlipAnswerer), [`BlipCaptioner`](crate::BlipCaptioner) |
 /// | `image_size` | the same, and [`BlipRetrieval`](crate::BlipRetrieval) |
 /// | `template`, `memory_limit` | [`Blip2Pipeline`](crate::Blip2Pipeline) |
@@ -151,6 +154,22 @@ impl<P: Member> Builder<P> {
         self
     }
 
+    /// Resizes pictures by this arithmetic. Default: Pillow's, which the models were trained with;
+    /// [`Resizing::Torchvision`] gives what `transformers` 5 does where torchvision is installed, and
+    /// [`Resizing::Folder`] what the folder's own processor class names.
+    pub fn resizing(mut self, resizing: Resizing) -> Self {
+        self.settings.resizing = Some(resizing);
+        self
+    }
+
+    /// Copies the weights into memory in place of mapping their files: for files that another
+    /// program may change or cut while they are in use, as on shared storage. A mapped file that is
+    /// cut ends the process that reads it. Default false.
+    pub fn copy_weights(mut self, copied: bool) -> Self {
+        self.settings.copied = copied;
+        self
+    }
+
     /// Runs this model, such as one that is being trained, in place of the folder's weights; of the
     /// folder the configuration, the tokenizer and the processor are read. The precision is then
     /// the model's own.
@@ -218,7 +237,7 @@ impl<P: Member> Builder<P> {
         };
         settings.precision.check(&device)?;
 
-        let opened = source.open::<P>(device, settings.adapter.as_deref())?;
+        let opened = source.open::<P>(device, settings.adapter.as_deref(), settings.copied)?;
         let texts = P::read_texts(&opened.folder, &opened.config, &settings)?;
         let pictures = P::read_pictures(&opened.folder, &opened.config, &settings)?;
         P::complete(&opened.folder, &opened.config, &mut generation)?;

@@ -60,6 +60,17 @@ macro_rules! member {
             }
         }
 
+        impl crate::load::Handle for $member {
+            fn of(loaded: crate::load::Loaded<Self>) -> Self {
+                let inner = std::sync::Arc::new(loaded);
+                Self { inner }
+            }
+
+            fn loaded(&self) -> &crate::load::Loaded<Self> {
+                &self.inner
+            }
+        }
+
         impl std::fmt::Debug for $member {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 std::fmt::Debug::fmt(&self.inner, f)

@@ -20,7 +20,7 @@ mod watched;
 pub use builder::Builder;
 pub(crate) use loaded::member;
 pub use member::Member;
-pub(crate) use member::{Load, Loaded};
+pub(crate) use member::{FolderConfig, Handle, Load, Loaded};
 pub(crate) use opened::Opened;
 pub(crate) use part::Part;
 pub(crate) use pictures::Pictures;

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use blip2_io::preprocessing::DecodeOptions;
+use blip2_io::preprocessing::{DecodeOptions, Resizing};
 use blip2_kernels::Precision;
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
@@ -21,6 +21,8 @@ pub struct Settings {
     pub(crate) memory_limit: Option<u64>,
     pub(crate) image_size: Option<u32>,
     pub(crate) adapter: Option<PathBuf>,
+    pub(crate) resizing: Option<Resizing>,
+    pub(crate) copied: bool,
     pub(crate) cancel: CancelToken,
     pub(crate) listener: Option<Listener>,
 }
@@ -66,6 +68,11 @@ impl Settings {
             (
                 "decode_options",
                 self.decode.is_some() && !takes.pictures,
+                "it reads no pictures",
+            ),
+            (
+                "resizing",
+                self.resizing.is_some() && !takes.pictures,
                 "it reads no pictures",
             ),
             (
@@ -121,6 +128,8 @@ impl fmt::Debug for Settings {
             .field("memory_limit", &self.memory_limit)
             .field("image_size", &self.image_size)
             .field("adapter", &self.adapter)
+            .field("resizing", &self.resizing)
+            .field("copied", &self.copied)
             .finish_non_exhaustive()
     }
 }

@@ -12,7 +12,7 @@ use burn::tensor::Device;
 
 use super::{
     adapted::Adapted,
-    member::Load,
+    member::{FolderConfig, Load},
     opened::{Opened, Origin},
     settings::Settings,
     watched::{Asked, Watched},
@@ -27,25 +27,27 @@ pub(super) enum Source<C> {
     Random(Box<C>, u64),
 }
 
-impl<C> Source<C> {
+impl<C: FolderConfig> Source<C> {
     /// Opens it, with the adapter of a folder, or with the one that its own folder is.
     pub(super) fn open<P: Load<Config = C>>(
         self,
         device: Device,
         adapter: Option<&Path>,
+        copied: bool,
     ) -> Result<Opened<C>, Blip2Error> {
         let adapter = adapter.map(|path| arrived(path.to_path_buf()));
         let adapter = adapter.transpose()?;
         let mut adapter = adapter.map(Adapter::open).transpose()?;
+        let open = |path: PathBuf| match copied {
+            true => CheckpointFolder::open_copied(path),
+            false => CheckpointFolder::open(path),
+        };
         let folder = match self {
             Self::Path(path) => {
                 let path = arrived(path)?;
                 match adapter.is_none() && Adapter::is_alone(&path) {
-                    true => {
-                        let alone = adapter.insert(Adapter::open(path)?);
-                        CheckpointFolder::open(alone.base()?)?
-                    }
-                    false => CheckpointFolder::open(path)?,
+                    true => open(adapter.insert(Adapter::open(path)?).base()?)?,
+                    false => open(path)?,
                 }
             }
             Self::Folder(folder) => folder,
@@ -62,7 +64,7 @@ impl<C> Source<C> {
         };
         family::expect(&folder, P::KINDS)?;
         Ok(Opened {
-            config: P::read_config(&folder)?,
+            config: C::read(&folder)?,
             origin: Origin::Checkpoint(folder.checkpoint()?),
             adapter,
             folder,

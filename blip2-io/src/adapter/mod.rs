@@ -19,7 +19,7 @@ pub use config::{AdapterBias, AdapterConfig, TargetModules};
 use crate::{
     checkpoint::Checkpoint,
     error::IoError,
-    files::Files,
+    files::{Files, Reading},
     folder::found,
     hub::{HubCache, ModelId},
 };
@@ -69,7 +69,7 @@ impl Adapter {
     /// that is not supported.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, IoError> {
         let folder = found(folder.as_ref())?;
-        let files = Files::Disk(folder.clone());
+        let files = Files::disk(folder.clone(), Reading::Mapped);
         let path = files.path(CONFIG);
         let text = files.read(CONFIG)?.ok_or_else(|| IoError::MissingFile {
             folder: folder.clone(),
