@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use blip2_core::{
     Blip2Pipeline, GenerationConfig, Options,
-    preprocessing::{ImageProcessor, ImageProcessorConfig, Resample, resize},
+    preprocessing::{ImageProcessor, ImageProcessorConfig, Resample, Size, resize},
 };
 use divan::{Bencher, black_box};
 
@@ -65,8 +65,10 @@ fn twenty_tokens(bencher: Bencher<'_, '_>, num_beams: usize) {
 fn preprocess_640x480(bencher: Bencher<'_, '_>, side: u32) {
     let picture = blip2_core::preprocessing::decode_file(PICTURE, &Default::default()).unwrap();
     let picture = resize(&picture, 640, 480, Resample::Bicubic);
-    let mut config = ImageProcessorConfig::default();
-    (config.size.height, config.size.width) = (side, side);
+    let config = ImageProcessorConfig::default().with_size(Size {
+        height: side,
+        width: side,
+    });
     let processor = ImageProcessor::new(config).unwrap();
     bencher.bench(|| processor.process(black_box(&picture)).unwrap());
 }

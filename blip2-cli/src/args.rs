@@ -1,11 +1,13 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use blip2_core::{
     Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
-    generate::EarlyStopping, lavis::Architecture,
+    generate::EarlyStopping, lavis::Architecture, preprocessing::Resizing,
 };
+#[cfg(feature = "hub")]
+use blip2_io::hub::ModelId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{Failure, bench::BenchArgs, examples};
@@ -60,6 +62,27 @@ pub(crate) enum Command {
     /// Measure time and memory of each stage, and the share of this machine's limits they reach.
     #[command(after_help = examples::BENCH)]
     Bench(BenchArgs),
+    /// Download a model from the Hugging Face hub, or what of it is new.
+    #[cfg(feature = "hub")]
+    #[command(after_help = examples::DOWNLOAD)]
+    Download(DownloadArgs),
+    /// List the models in the Hugging Face cache, with what they are and how large.
+    #[command(after_help = examples::MODELS)]
+    Models(ModelsArgs),
+}
+
+#[cfg(feature = "hub")]
+#[derive(Debug, Args)]
+pub(crate) struct DownloadArgs {
+    /// The model's id, such as Salesforce/blip2-opt-2.7b, or with @ and a branch, tag or commit.
+    pub(crate) id: ModelId,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArgs {
+    /// Print JSON lines.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +98,8 @@ pub(crate) struct AnswerArgs {
     /// The prompt template, with {} in the question's place.
     #[arg(long, value_name = "TEXT", conflicts_with = "prompt")]
     pub(crate) template: Option<Template>,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
@@ -114,6 +139,8 @@ pub(crate) struct CaptionArgs {
     /// The batch size: how many pictures are captioned together.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
@@ -223,9 +250,14 @@ pub(crate) struct IndexSearchArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RetrievalArgs {
     /// A Hugging Face checkpoint folder of BLIP-2 for retrieval, such as blip2-itm-vit-g; for
-    /// `blip2 match` also of BLIP-1.
+    /// `blip2 match` also of BLIP-1. Or its id on the Hugging Face hub.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
     pub(crate) model: PathBuf,
+    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) loading: LoadingArgs,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }
@@ -234,8 +266,8 @@ pub(crate) struct RetrievalArgs {
 pub(crate) struct ConvertArgs {
     /// The checkpoint that LAVIS saved, a .pth file.
     pub(crate) file: PathBuf,
-    /// The model's name in LAVIS: blip2, blip2_opt, blip2_t5, blip2_t5_instruct or
-    /// blip2_vicuna_instruct.
+    /// The model's name in LAVIS: blip2, blip2_opt, blip2_t5, blip2_t5_instruct,
+    /// blip2_vicuna_instruct, blip_caption, blip_vqa or blip_retrieval.
     #[arg(long, value_name = "NAME")]
     pub(crate) arch: Architecture,
     /// The folder to write.
@@ -277,6 +309,9 @@ pub(crate) struct EvalArgs {
     /// A Hugging Face checkpoint folder, in place of the model that the file names.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) model: Option<PathBuf>,
+    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
     /// Write the answers into this file, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub(crate) answers: Option<PathBuf>,
@@ -315,20 +350,69 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct PictureArgs {
+    /// Which frame of an animated GIF, PNG or WebP a model of single pictures is shown: its number,
+    /// from 1, or all of them one after another. Default: the first, with a note.
+    #[arg(long, value_name = "N|all")]
+    pub(crate) frame: Option<FrameChoice>,
+    /// Leave pictures as their pixels are stored, whatever their EXIF says of how the camera was held.
+    #[arg(long)]
+    pub(crate) ignore_orientation: bool,
+}
+
+/// Frames of an animation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrameChoice {
+    /// One of them, counted from 0.
+    One(usize),
+    All,
+}
+
+impl FromStr for FrameChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.parse::<usize>()) {
+            ("all", _) => Ok(Self::All),
+            (_, Ok(number @ 1..)) => Ok(Self::One(number - 1)),
+            _ => Err("give a frame's number, from 1, or all"),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// A Hugging Face checkpoint folder, or a file of `blip2 pack`; without it, the built-in
-    /// demonstration model.
+    /// A Hugging Face checkpoint folder, a file of `blip2 pack`, or an id on the Hugging Face hub,
+    /// such as Salesforce/blip2-opt-2.7b; without it, the built-in demonstration model.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_MODEL")]
     pub(crate) model: Option<PathBuf>,
+    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder. An
+    /// adapter's folder as --model finds the model that it was trained on.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
     /// The height and width that pictures are resized to, in pixels, if it is another than the
     /// model was trained at; position embeddings are interpolated.
     #[arg(long, value_name = "PIXELS")]
     pub(crate) image_size: Option<u32>,
     #[command(flatten)]
+    pub(crate) loading: LoadingArgs,
+    #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) memory: MemoryArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LoadingArgs {
+    /// Copy the weights into memory in place of mapping their files: for shared storage, where
+    /// another program may cut a file while it is in use, which would end this one.
+    #[arg(long)]
+    pub(crate) no_mmap: bool,
+    /// Whose arithmetic resizes pictures: pillow, torchvision (what transformers 5 uses), or folder
+    /// (whichever the model's own processor names).
+    #[arg(long, value_name = "NAME", default_value = "pillow")]
+    pub(crate) resizing: Resizing,
 }
 
 #[derive(Debug, Clone, Args)]

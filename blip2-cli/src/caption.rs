@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use blip2_core::{Answer, Options};
+use indicatif::ProgressBar;
 use serde_json::json;
 
 use crate::{
@@ -27,12 +28,14 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
         && !args.json
         && args.images == paths
     {
-        let image = Shown::open(path, frames)?;
-        let answer = captioner.describe(&[&image], args.prompt.as_deref(), &options)?;
-        println!(
-            "{}",
-            answer.first().map_or("", |answer| answer.text.as_str())
-        );
+        let images = Shown::open(path, frames, args.picture, |text| note!("{text}"))?;
+        for image in &images {
+            let answer = captioner.describe(&[image], args.prompt.as_deref(), &options)?;
+            say!(
+                "{}",
+                answer.first().map_or("", |answer| answer.text.as_str())
+            );
+        }
         return Ok(());
     }
     let failed = describe_all(&captioner, &paths, frames, args, &options)?;
@@ -58,19 +61,23 @@ fn describe_all(
     for chunk in paths.chunks(usize::from(args.batch)) {
         let mut opened = Vec::new();
         for path in chunk {
-            match Shown::open(path, frames) {
-                Ok(image) => opened.push((path, image)),
-                Err(Failure::Work(error) | Failure::Usage(error) | Failure::Interrupted(error)) => {
+            let note = |note: &str| bar.suspend(|| note!("{note}"));
+            match Shown::open(path, frames, args.picture, note) {
+                Ok(images) => opened.extend(numbered(path, images)),
+                Err(Failure::Work(error) | Failure::Usage(error)) => {
                     failed += 1;
-                    bar.suspend(|| println!("{}", json!({ "image": path, "error": error })));
+                    let line = json!({ "image": path.to_string_lossy(), "error": error });
+                    print(&bar, &line)?;
                 }
+                Err(closed) => return Err(closed),
             }
         }
-        let images: Vec<_> = opened.iter().map(|(_, image)| image).collect();
-        if !images.is_empty() {
+        // An animation's frames may be more than a batch.
+        for batch in opened.chunks(usize::from(args.batch)) {
+            let images: Vec<_> = batch.iter().map(|(_, _, image)| image).collect();
             let answers = captioner.describe(&images, args.prompt.as_deref(), options)?;
-            for ((path, _), answer) in opened.iter().zip(&answers) {
-                bar.suspend(|| println!("{}", line(path, answer)));
+            for ((path, frame, _), answer) in batch.iter().zip(&answers) {
+                print(&bar, &line(path, *frame, answer))?;
             }
         }
         bar.inc(chunk.len() as u64);
@@ -79,11 +86,32 @@ fn describe_all(
     Ok(failed)
 }
 
-fn line(path: &Path, answer: &Answer) -> serde_json::Value {
-    json!({
-        "image": path,
+/// Prints a line above the bar.
+fn print(bar: &ProgressBar, line: &serde_json::Value) -> Result<(), Failure> {
+    bar.suspend(|| {
+        say!("{line}");
+        Ok(())
+    })
+}
+
+/// A file's pictures, numbered from 1 if they are several frames.
+fn numbered(path: &Path, images: Vec<Shown>) -> Vec<(&Path, Option<usize>, Shown)> {
+    let several = images.len() > 1;
+    let images = images.into_iter().zip(1..);
+    images
+        .map(|(image, n)| (path, several.then_some(n), image))
+        .collect()
+}
+
+fn line(path: &Path, frame: Option<usize>, answer: &Answer) -> serde_json::Value {
+    let mut line = json!({
+        "image": path.to_string_lossy(),
         "caption": answer.text,
         "confidence": answer.confidence(),
         "finish_reason": answer.finish_reason,
-    })
+    });
+    if let Some(frame) = frame {
+        line["frame"] = json!(frame);
+    }
+    line
 }

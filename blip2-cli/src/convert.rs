@@ -21,10 +21,10 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     let spinner = spinner("converting");
     let converted = conversion.write(&args.output).map_err(Failure::work);
     spinner.finish_and_clear();
-    println!("{}", converted?);
+    say!("{}", converted?);
     // What was written must be a whole model, whatever the file held.
     let found = inspect(&args.output).map_err(Failure::work)?;
-    println!("{found}");
+    say!("{found}");
     match found.report.is_complete() {
         true => Ok(()),
         false => Err(Failure::Work(format!(

@@ -13,6 +13,7 @@ Examples:
   blip2 answer photo.jpg \"what is the woman holding?\" --model models/blip2-flan-t5-xl
   blip2 answer photo.jpg \"is there a dog?\" --yes-no
   blip2 answer photo.jpg \"where is this?\" --one-of \"at the beach,in a city\"
+  blip2 answer photo.jpg \"what is this?\" --model models/blip2-opt-2.7b --adapter adapters/mine
   blip2 answer photo.jpg --prompt \"Question: what is this? Answer:\" --beams 5
   blip2 answer frames/ \"what is happening?\" --model models/instructblipvideo-vicuna-7b";
 
@@ -68,6 +69,18 @@ pub(crate) const EVAL: &str = "\
 Examples:
   blip2 eval config.toml
   blip2 eval config.toml --model out/model --answers answers.jsonl";
+
+#[cfg(feature = "hub")]
+pub(crate) const DOWNLOAD: &str = "\
+Examples:
+  blip2 download Salesforce/blip2-opt-2.7b
+  blip2 download Salesforce/blip2-opt-2.7b@main
+  HF_TOKEN=hf_... blip2 download someone/a-gated-model";
+
+pub(crate) const MODELS: &str = "\
+Examples:
+  blip2 models
+  blip2 models --json";
 
 pub(crate) const BENCH: &str = "\
 Examples:

@@ -2,7 +2,7 @@
 
 use blip2_core::{
     Answer, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
-    MatchScore, ModelKind, Options, RankOptions, Ranked, TypedAnswer,
+    CompareOptions, MatchScore, ModelKind, Options, RankOptions, Ranked, TypedAnswer,
 };
 use image::RgbImage;
 
@@ -160,7 +160,8 @@ impl Matcher {
         match model::kind(Some(&args.model)) {
             Some(ModelKind::BlipRetrieval) => {
                 let builder = BlipRetrieval::builder(&args.model);
-                let opened = model::open_blip1(builder, &args.device)?;
+                let builder = model::adapted(builder, args.adapter.as_deref());
+                let opened = model::open_blip1(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
             }
             _ => Ok(Self::Blip2(Box::new(model::open_retrieval(args)?))),
@@ -173,6 +174,7 @@ impl Matcher {
         image: &RgbImage,
         texts: &[String],
     ) -> Result<Vec<(MatchScore, f32)>, Failure> {
+        let options = CompareOptions::default();
         let compared = || -> Result<_, Blip2Error> {
             let (scores, image, texts) = match self {
                 Self::Blip2(blip2) => {
@@ -181,14 +183,19 @@ impl Matcher {
                     let scores = texts.iter().map(|text| blip2.match_encoded([&photo], text));
                     let scores: Vec<_> = scores.collect::<Result<_, _>>()?;
                     let scores = scores.into_iter().flatten().collect();
-                    (scores, photo.embedding, blip2.embed_text_batch(texts)?)
+                    (
+                        scores,
+                        photo.embedding,
+                        blip2.embed_text_batch(texts, &options)?,
+                    )
                 }
                 Self::Blip1(blip) => {
-                    let scores = blip.match_batch(texts.iter().map(|text| (image, text)))?;
+                    let scores =
+                        blip.match_batch(texts.iter().map(|text| (image, text)), &options)?;
                     (
                         scores,
                         blip.embed_image(image)?,
-                        blip.embed_text_batch(texts)?,
+                        blip.embed_text_batch(texts, &options)?,
                     )
                 }
             };

@@ -1,11 +1,13 @@
 //! `blip2 index add|remove|list|search`: pictures found by a text or by a picture.
 
-use std::path::Path;
+use std::{error::Error, io::Cursor, path::Path};
 
 use blip2_core::{
-    PhotoIndex, open_image,
+    PhotoIndex,
     photo_index::{Hit, IndexError, SearchOptions},
 };
+use blip2_io::{FileLock, write_file};
+use image::{ImageFormat, RgbImage};
 use serde_json::json;
 
 use crate::{
@@ -14,9 +16,8 @@ use crate::{
         IndexAddArgs, IndexArgs, IndexCommand, IndexListArgs, IndexRemoveArgs, IndexSearchArgs,
     },
     model,
-    pictures::expand,
+    pictures::{expand, name_of, open_named, open_one},
     sheet,
-    words::words,
 };
 
 pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
@@ -33,6 +34,7 @@ const FIRST_SAVE: usize = 32;
 
 fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     let paths = expand(&args.images)?;
+    let _lock = lock(&args.index)?;
     let existing = args.index.exists().then(|| open(&args.index)).transpose()?;
     let blip2 = model::open_retrieval(&args.model)?;
     let mut index = existing.unwrap_or_else(|| PhotoIndex::new(&blip2));
@@ -47,16 +49,24 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     for chunk in paths.chunks(usize::from(args.batch)) {
         let mut opened: Vec<(String, image::RgbImage)> = Vec::new();
         for path in chunk {
-            let name = name_of(path)?;
+            let note = |note: &str| bar.suspend(|| note!("{note}"));
+            let name = match name_of(path) {
+                Ok(name) => name,
+                Err(error) => {
+                    failed += 1;
+                    note(&error);
+                    continue;
+                }
+            };
             if index.contains(&name) || opened.iter().any(|(other, _)| *other == name) {
                 skipped += 1;
                 continue;
             }
-            match open_image(path) {
+            match open_named(path, note) {
                 Ok(image) => opened.push((name, image)),
                 Err(error) => {
                     failed += 1;
-                    bar.suspend(|| eprintln!("{}", words(&error)));
+                    note(&error);
                 }
             }
         }
@@ -73,7 +83,7 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     index.save(&args.index).map_err(Failure::work)?;
-    eprintln!(
+    note!(
         "{}: {} added, {skipped} there already, {} together",
         args.index.display(),
         index.len() - before,
@@ -89,6 +99,7 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
 }
 
 fn remove(args: &IndexRemoveArgs) -> Result<(), Failure> {
+    let _lock = lock(&args.index)?;
     let mut index = open(&args.index)?;
     let missing: Vec<&str> = args
         .names
@@ -108,15 +119,16 @@ fn remove(args: &IndexRemoveArgs) -> Result<(), Failure> {
 
 fn list(args: &IndexListArgs) -> Result<(), Failure> {
     for name in open(&args.index)?.names() {
-        println!("{name}");
+        say!("{name}");
     }
     Ok(())
 }
 
 fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     let index = open(&args.index)?;
-    let query = args.image.as_ref().map(open_image).transpose();
-    let query = query.map_err(Failure::work)?;
+    let note = |note: &str| note!("{note}");
+    let query = args.image.as_ref().map(|path| open_one(path, note));
+    let query = query.transpose()?;
     let blip2 = model::open_retrieval(&args.model)?;
     let hits = match (&query, &args.text) {
         (Some(picture), _) => index.search_by_picture(&blip2, picture, args.limit),
@@ -129,15 +141,20 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     }
     .map_err(|error| named(&args.index, error))?;
     for (n, hit) in hits.iter().enumerate() {
-        println!("{}", line(n + 1, hit, args.json));
+        say!("{}", line(n + 1, hit, args.json));
     }
     if let Some(path) = &args.sheet {
-        let sheet = sheet::draw(&hits, |name| open_image(name).ok());
-        sheet
-            .save_with_format(path, image::ImageFormat::Png)
+        let sheet = sheet::draw(&hits, |name| open_one(Path::new(name), |_| {}).ok());
+        save_png(&sheet, path)
             .map_err(|error| Failure::Work(format!("{}: {error}", path.display())))?;
     }
     Ok(())
+}
+
+fn save_png(picture: &RgbImage, path: &Path) -> Result<(), Box<dyn Error>> {
+    let mut png = Vec::new();
+    picture.write_to(&mut Cursor::new(&mut png), ImageFormat::Png)?;
+    Ok(write_file(path, png)?)
 }
 
 fn line(rank: usize, hit: &Hit, as_json: bool) -> String {
@@ -158,6 +175,19 @@ fn line(rank: usize, hit: &Hit, as_json: bool) -> String {
     }
 }
 
+/// The right to change an index, so that two who add to it both find their pictures in it.
+fn lock(path: &Path) -> Result<FileLock, Failure> {
+    let failed = |error| Failure::Work(format!("{}: {error}", path.display()));
+    if let Some(lock) = FileLock::try_now(path).map_err(failed)? {
+        return Ok(lock);
+    }
+    note!(
+        "{}: another process is changing it: waiting",
+        path.display()
+    );
+    FileLock::wait(path).map_err(failed)
+}
+
 fn open(path: &Path) -> Result<PhotoIndex, Failure> {
     PhotoIndex::open(path).map_err(Failure::work)
 }
@@ -168,10 +198,4 @@ fn named(path: &Path, error: IndexError) -> Failure {
         IndexError::ForeignWeights { .. } => Failure::Work(format!("{}: {error}", path.display())),
         error => Failure::work(error),
     }
-}
-
-/// A picture is named by its path as it was given, so that a search can open it again.
-fn name_of(path: &Path) -> Result<String, Failure> {
-    let name = path.to_str().map(str::to_string);
-    name.ok_or_else(|| Failure::Work(format!("{}: the name is no text", path.display())))
 }

@@ -13,23 +13,24 @@ use crate::{Failure, args::InspectArgs, words::commands};
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let found = inspect(&args.folder).map_err(Failure::work)?;
     if args.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&as_json(&found)).map_err(Failure::work)?
         );
     } else {
-        println!("{found}");
-        if let Some(commands) = commands(found.kind) {
-            println!("  run it with {commands}");
+        say!("{found}");
+        if let Some(commands) = commands(found.kind).filter(|_| found.is_complete()) {
+            say!("  run it with {commands}");
         }
     }
-    if found.report.is_complete() {
-        Ok(())
-    } else {
-        Err(Failure::Work(
-            "the checkpoint does not fit its configuration".into(),
-        ))
+    if found.is_complete() {
+        return Ok(());
     }
+    let reason = match found.report.is_complete() {
+        true => "the folder lacks what is said to be in the way",
+        false => "the checkpoint does not fit its configuration",
+    };
+    Err(Failure::Work(reason.into()))
 }
 
 fn as_json(found: &Inspection) -> serde_json::Value {
@@ -60,5 +61,7 @@ fn as_json(found: &Inspection) -> serde_json::Value {
         "missing": found.report.missing.iter().map(|m| &m.name).collect::<Vec<_>>(),
         "misshapen": found.report.misshapen.iter().map(|m| &m.name).collect::<Vec<_>>(),
         "unused": found.report.unused,
+        "in_the_way": found.obstacles,
+        "transformers_version": found.transformers_version,
     })
 }

@@ -2,10 +2,11 @@
 //! measure and train checkpoints.
 //!
 //! The answer goes to standard output, everything else to standard error. The exit code is 0 when
-//! the work is done, 1 when it failed, 2 for a command line that makes no sense, and 130 when it was interrupted.
+//! the work is done or whoever reads its output has gone, 1 when it failed, 2 for a command line that
+//! makes no sense, and 130 when it was interrupted.
 
-// This is the program: here, and only here, things are printed.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#[macro_use]
+mod out;
 
 mod answer;
 mod args;
@@ -13,12 +14,16 @@ mod bench;
 mod caption;
 mod convert;
 mod demo;
+#[cfg(feature = "hub")]
+mod download;
 mod examples;
 mod family;
+mod find;
 mod index;
 mod inspect;
 mod match_texts;
 mod model;
+mod models;
 mod pack;
 mod pictures;
 mod sheet;
@@ -42,6 +47,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// The person who began it ended it; exit code 130.
     Interrupted(String),
+    /// Nobody reads the output any more; exit code 0, since whoever read it has had enough.
+    Closed,
 }
 
 impl Failure {
@@ -55,6 +62,14 @@ impl Failure {
         Self::Usage(words::words(&error))
     }
 
+    /// What is said of it.
+    pub(crate) fn message(self) -> String {
+        match self {
+            Self::Work(text) | Self::Usage(text) | Self::Interrupted(text) => text,
+            Self::Closed => "nobody reads the output".into(),
+        }
+    }
+
     /// A command line that makes no sense.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self::Usage(text.into())
@@ -62,7 +77,28 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let mut command = Cli::parse().command;
+    let done = find::all(&mut command).and_then(|()| run(command));
+    // What is held back may fail as well, on a full disk.
+    match done.and_then(|()| out::flush()) {
+        Ok(()) | Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Work(message)) => {
+            note!("error: {message}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Interrupted(message)) => {
+            note!("{message}");
+            ExitCode::from(train::INTERRUPTED)
+        }
+        Err(Failure::Usage(message)) => {
+            note!("error: {message}\n\nFor more information, try '--help'.");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
         Command::Answer(args) => answer::run(&args),
         Command::Caption(args) => caption::run(&args),
         Command::Match(args) => match_texts::run(&args),
@@ -74,20 +110,8 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => train::eval(&args),
         Command::Bench(args) => bench::run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Work(message)) => {
-            eprintln!("error: {message}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Interrupted(message)) => {
-            eprintln!("{message}");
-            ExitCode::from(train::INTERRUPTED)
-        }
-        Err(Failure::Usage(message)) => {
-            eprintln!("error: {message}\n\nFor more information, try '--help'.");
-            ExitCode::from(2)
-        }
+        #[cfg(feature = "hub")]
+        Command::Download(args) => download::run(&args),
+        Command::Models(args) => models::run(&args),
     }
 }

@@ -1,12 +1,11 @@
 //! `blip2 match IMAGE TEXT…`: how well texts describe a picture.
 
-use blip2_core::open_image;
 use serde_json::json;
 
-use crate::{Failure, args::MatchArgs, family::Matcher};
+use crate::{Failure, args::MatchArgs, family::Matcher, pictures::open_one};
 
 pub(crate) fn run(args: &MatchArgs) -> Result<(), Failure> {
-    let image = open_image(&args.image).map_err(Failure::work)?;
+    let image = open_one(&args.image, |note| note!("{note}"))?;
     let scores = Matcher::open(&args.model)?.compare(&image, &args.texts)?;
     for (text, (score, similarity)) in args.texts.iter().zip(scores) {
         let probability = score.probability;
@@ -17,9 +16,9 @@ pub(crate) fn run(args: &MatchArgs) -> Result<(), Failure> {
                 "match_logit": score.logit,
                 "similarity": similarity,
             });
-            println!("{line}");
+            say!("{line}");
         } else {
-            println!("match {probability:.4}  similarity {similarity:+.4}  {text}");
+            say!("match {probability:.4}  similarity {similarity:+.4}  {text}");
         }
     }
     Ok(())

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use blip2_core::{
     Blip2Pipeline, Blip2Retrieval, Builder, CheckpointFolder, Member, ModelKind, Precision,
+    preprocessing::Resizing,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     Failure,
-    args::{DeviceArgs, ModelArgs, RetrievalArgs},
+    args::{DeviceArgs, LoadingArgs, ModelArgs, RetrievalArgs},
     demo,
 };
 
@@ -18,7 +19,7 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
     let builder = match &args.model {
         Some(folder) => Blip2Pipeline::builder(folder),
         None => {
-            eprintln!("{}", demo::NOTICE);
+            note!("{}", demo::NOTICE);
             Blip2Pipeline::builder_from(demo::folder())
         }
     };
@@ -28,15 +29,36 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
         .limit(told(builder, &spinner))
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored));
-    let pipeline = sized(pipeline, args).load().map_err(Failure::work);
+    let pipeline = adapted(seeing(pipeline, args), args.adapter.as_deref())
+        .load()
+        .map_err(Failure::work);
     spinner.finish_and_clear();
     pipeline
 }
 
-/// A builder of a model that sees pictures at `--image-size`.
-fn sized<M: Member>(builder: Builder<M>, args: &ModelArgs) -> Builder<M> {
+/// A builder of a model that sees pictures as the options say.
+fn seeing<M: Member>(builder: Builder<M>, args: &ModelArgs) -> Builder<M> {
+    let builder = read_by(builder, &args.loading);
     match args.image_size {
         Some(side) => builder.image_size(side),
+        None => builder,
+    }
+}
+
+/// A builder that reads files as the options say.
+fn read_by<M: Member>(builder: Builder<M>, args: &LoadingArgs) -> Builder<M> {
+    let builder = builder.copy_weights(args.no_mmap);
+    match args.resizing {
+        // The default is nothing to refuse a model for that reads no pictures.
+        Resizing::Pillow => builder,
+        resizing => builder.resizing(resizing),
+    }
+}
+
+/// A builder of a model with the adapter of `--adapter`, if one was given.
+pub(crate) fn adapted<M: Member>(builder: Builder<M>, adapter: Option<&Path>) -> Builder<M> {
+    match adapter {
+        Some(adapter) => builder.adapter(adapter),
         None => builder,
     }
 }
@@ -50,11 +72,19 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 
 /// A BLIP-1 model that writes.
 pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> Result<T, Failure> {
-    open_blip1(sized(builder, args), &args.device)
+    let builder = adapted(seeing(builder, args), args.adapter.as_deref());
+    load_blip1(builder, &args.device)
 }
 
-/// A BLIP-1 model.
-pub(crate) fn open_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> Result<T, Failure> {
+/// A BLIP-1 model that compares.
+pub(crate) fn open_blip1<T: Member>(
+    builder: Builder<T>,
+    args: &RetrievalArgs,
+) -> Result<T, Failure> {
+    load_blip1(read_by(builder, &args.loading), &args.device)
+}
+
+fn load_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> Result<T, Failure> {
     let device = device(args)?;
     let spinner = spinner("loading the model");
     let model = told(builder, &spinner)
@@ -70,7 +100,11 @@ pub(crate) fn open_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> R
 pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Failure> {
     let device = device(&args.device)?;
     let spinner = spinner("loading the model");
-    let pipeline = told(Blip2Retrieval::builder(&args.model), &spinner)
+    let builder = adapted(
+        Blip2Retrieval::builder(&args.model),
+        args.adapter.as_deref(),
+    );
+    let pipeline = told(read_by(builder, &args.loading), &spinner)
         .device(device)
         .precision(args.device.precision.plan(Precision::AsStored))
         .load()

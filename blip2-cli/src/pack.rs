@@ -10,7 +10,7 @@ pub(crate) fn run(args: &PackArgs) -> Result<(), Failure> {
     let written = pack(&args.folder, precision, &args.output).map_err(Failure::work);
     spinner.finish_and_clear();
     let bytes = written?;
-    eprintln!(
+    note!(
         "wrote {} ({:.2} GB); use it with --model",
         args.output.display(),
         bytes as f64 / 1e9

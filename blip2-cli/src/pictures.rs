@@ -1,18 +1,95 @@
-//! Which pictures a command line means.
+//! Which pictures a command line means, and how they are opened.
 
 use std::{
     collections::BTreeSet,
+    fmt::Write,
     path::{Path, PathBuf},
 };
 
-use crate::Failure;
+use blip2_core::preprocessing::{
+    Animation, DecodeOptions, ImageError, Orientation, decode_file, decode_frames,
+};
+use image::RgbImage;
 
-/// What a folder's pictures end in.
-const EXTENSIONS: [&str; 10] = [
-    "png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm",
+use crate::{
+    Failure,
+    args::{FrameChoice, PictureArgs},
+};
+
+/// What a folder's pictures end in. Formats that are known and not read are among them, so that each is
+/// refused by its name rather than passed over.
+const EXTENSIONS: [&str; 24] = [
+    "png", "apng", "jpg", "jpeg", "jpe", "jfif", "bmp", "gif", "webp", "tif", "tiff", "ico", "tga",
+    "qoi", "ppm", "pgm", "pbm", "pnm", "avif", "heic", "heif", "jp2", "j2k", "jxl",
 ];
+/// How many names a summary lists.
+const NAMED: usize = 10;
 
-/// Files as they are, the pictures of folders, and what glob patterns match.
+/// How pictures are decoded that are not said anything more of.
+const PLAIN: PictureArgs = PictureArgs {
+    frame: None,
+    ignore_orientation: false,
+};
+
+/// Opens a picture; of an animation the first frame.
+pub(crate) fn open_one(path: &Path, note: impl Fn(&str)) -> Result<RgbImage, Failure> {
+    let opened = open(path, PLAIN, note)?.into_iter().next();
+    opened.ok_or_else(|| Failure::Work(format!("{}: holds no picture", path.display())))
+}
+
+/// Opens a picture, or the frames of an animation that are asked for. Where none are, it is the first,
+/// and `note` is told.
+pub(crate) fn open(
+    path: &Path,
+    args: PictureArgs,
+    note: impl Fn(&str),
+) -> Result<Vec<RgbImage>, Failure> {
+    let options = options(args);
+    let named = |error: ImageError| Failure::work(error);
+    match args.frame {
+        Some(FrameChoice::All) => decode_frames(path, &options).map_err(named),
+        Some(FrameChoice::One(n)) => {
+            let options = options.with_animation(Animation::Frame(n));
+            decode_file(path, &options)
+                .map(|image| vec![image])
+                .map_err(named)
+        }
+        None => first(path, &options, note).map(|image| vec![image]),
+    }
+}
+
+fn first(path: &Path, options: &DecodeOptions, note: impl Fn(&str)) -> Result<RgbImage, Failure> {
+    let refused = match decode_file(path, options) {
+        Ok(image) => return Ok(image),
+        Err(error) => error,
+    };
+    let moving = match &refused {
+        ImageError::File { source, .. } => match **source {
+            ImageError::Animated { format } => format,
+            _ => return Err(Failure::work(refused)),
+        },
+        _ => return Err(Failure::work(refused)),
+    };
+    let still = options.with_animation(Animation::FirstFrame);
+    let image = decode_file(path, &still).map_err(Failure::work)?;
+    note(&format!(
+        "note: {}: an animated {moving}, of which the first frame is seen; `blip2 answer` and \
+         `blip2 caption` take others with --frame",
+        path.display()
+    ));
+    Ok(image)
+}
+
+/// How pictures are decoded.
+pub(crate) fn options(args: PictureArgs) -> DecodeOptions {
+    DecodeOptions::default().with_orientation(match args.ignore_orientation {
+        true => Orientation::Ignore,
+        false => Orientation::Apply,
+    })
+}
+
+/// Files as they are, the pictures of folders, and what glob patterns match. What is left out of a
+/// folder is told on standard error.
 pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut paths = Vec::new();
     for argument in arguments {
@@ -23,13 +100,15 @@ pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         } else {
             let text = argument.to_string_lossy();
             let matches = glob::glob(&text).map_err(Failure::refused)?;
-            let before = paths.len();
+            let (before, mut left_out) = (paths.len(), LeftOut::default());
             for path in matches {
                 let path = path.map_err(Failure::work)?;
-                if is_picture(&path) {
-                    paths.push(path);
+                match why_not(&path) {
+                    None => paths.push(path),
+                    Some(reason) => left_out.add(&path, reason),
                 }
             }
+            left_out.tell(&text);
             if paths.len() == before {
                 return Err(Failure::Work(format!(
                     "{text}: no such file or folder, and no picture matches it as a pattern"
@@ -41,12 +120,19 @@ pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn pictures_in(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
-    let entries = std::fs::read_dir(folder)
-        .map_err(|error| Failure::Work(format!("{}: {error}", folder.display())))?;
-    let paths: BTreeSet<_> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| is_picture(path))
-        .collect();
+    let fault = |error| Failure::Work(format!("{}: {error}", folder.display()));
+    let mut paths = BTreeSet::new();
+    let mut left_out = LeftOut::default();
+    for entry in std::fs::read_dir(folder).map_err(fault)? {
+        let path = entry.map_err(fault)?.path();
+        match why_not(&path) {
+            None => {
+                paths.insert(path);
+            }
+            Some(reason) => left_out.add(&path, reason),
+        }
+    }
+    left_out.tell(&folder.display().to_string());
     if paths.is_empty() {
         let endings = EXTENSIONS.join(", ");
         return Err(Failure::Work(format!(
@@ -57,11 +143,63 @@ fn pictures_in(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
     Ok(paths)
 }
 
-fn is_picture(path: &Path) -> bool {
+/// Why a name stands for no picture, if it does not.
+fn why_not(path: &Path) -> Option<&'static str> {
     let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|found| {
+    let known = extension.is_some_and(|found| {
         EXTENSIONS
             .iter()
             .any(|known| found.eq_ignore_ascii_case(known))
-    }) && path.is_file()
+    });
+    match (path.is_file(), path.is_dir()) {
+        (true, _) if known => None,
+        (true, _) => Some("not named like a picture"),
+        (_, true) => Some("a folder"),
+        _ => Some("not a regular file"),
+    }
+}
+
+/// What a folder or a pattern holds that is no picture.
+#[derive(Default)]
+struct LeftOut(BTreeSet<(&'static str, String)>);
+
+impl LeftOut {
+    fn add(&mut self, path: &Path, reason: &'static str) {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        self.0.insert((reason, name.to_string_lossy().into_owned()));
+    }
+
+    /// Says on standard error what was left out, and why.
+    fn tell(&self, from: &str) {
+        if self.0.is_empty() {
+            return;
+        }
+        let mut text = format!("note: {from}: {} left out:", self.0.len());
+        for (n, (reason, name)) in self.0.iter().take(NAMED).enumerate() {
+            let comma = if n > 0 { "," } else { "" };
+            // Writing to a text cannot fail. A name may hold what a terminal takes for a command.
+            let _ = write!(text, "{comma} {} ({reason})", name.escape_debug());
+        }
+        if self.0.len() > NAMED {
+            let _ = write!(text, " and {} more", self.0.len() - NAMED);
+        }
+        note!("{text}");
+    }
+}
+
+/// A picture's file as an index knows it: by its path as it was given, so that a search can open it
+/// again.
+pub(crate) fn name_of(path: &Path) -> Result<String, String> {
+    let name = path.to_str().map(str::to_string);
+    name.ok_or_else(|| {
+        format!(
+            "{}: the name is no UTF-8, which an index cannot keep; rename the file",
+            path.display()
+        )
+    })
+}
+
+/// Opens a picture for an index, told by the words of what went wrong.
+pub(crate) fn open_named(path: &Path, note: impl Fn(&str)) -> Result<RgbImage, String> {
+    open_one(path, note).map_err(Failure::message)
 }

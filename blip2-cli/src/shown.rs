@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use blip2_core::{
-    CheckpointFolder, Picture, Video, open_image,
+    CheckpointFolder, Picture, Video,
     video::{VideoError, VideoOptions},
 };
 use image::RgbImage;
 
-use crate::{Failure, args::ModelArgs};
+use crate::{
+    Failure,
+    args::{ModelArgs, PictureArgs},
+    pictures,
+};
 
 /// A picture or a video.
 pub(crate) enum Shown {
@@ -29,12 +33,20 @@ pub(crate) fn frames(args: &ModelArgs) -> usize {
 }
 
 impl Shown {
-    /// Opens a picture, or `frames` frames of a folder of frames or an animated file.
-    pub(crate) fn open(path: &Path, frames: usize) -> Result<Self, Failure> {
+    /// Opens what a model of `frames` frames is shown of a file: a video of a folder of frames or an
+    /// animated file, or a picture; of an animation all frames one after another, if that is asked for.
+    pub(crate) fn open(
+        path: &Path,
+        frames: usize,
+        args: PictureArgs,
+        note: impl Fn(&str),
+    ) -> Result<Vec<Self>, Failure> {
         if frames > 1 {
-            let video = Video::open(path, frames, &VideoOptions::default());
+            let decode = pictures::options(args);
+            let options = VideoOptions::default().with_decode(decode);
+            let video = Video::open(path, frames, &options);
             return video
-                .map(Self::Video)
+                .map(|video| vec![Self::Video(video)])
                 .map_err(|error: VideoError| Failure::work(error));
         }
         if path.is_dir() {
@@ -44,7 +56,8 @@ impl Shown {
                 path.display()
             )));
         }
-        open_image(path).map(Self::Picture).map_err(Failure::work)
+        let opened = pictures::open(path, args, note)?;
+        Ok(opened.into_iter().map(Self::Picture).collect())
     }
 }
 

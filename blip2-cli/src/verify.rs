@@ -12,13 +12,13 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
         .with_precision(args.device.precision.plan(Precision::F32));
     let reports = verify(&args.folder, &options).map_err(Failure::work)?;
     if args.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&reports).map_err(Failure::work)?
         );
     } else {
         for report in &reports {
-            println!("{report}\n");
+            say!("{report}\n");
         }
     }
     match reports.iter().find(|report| !report.passed()) {

@@ -17,6 +17,7 @@ use blip2_core::{
 use blip2_io::{IoError, dataset::DatasetError};
 use blip2_train::TrainError;
 use blip2_verify::VerifyError;
+use blip2_vision::VisionError;
 
 /// What went wrong, with all its causes.
 pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
@@ -91,6 +92,15 @@ fn of_blip2(error: &Blip2Error) -> Option<String> {
         Blip2Error::Video(error) => return of_video(error),
         Blip2Error::Generate(error) => return of_generation(error),
         Blip2Error::Memory(error) => of_memory(error),
+        Blip2Error::Vision(VisionError::ImageSize {
+            height,
+            width,
+            expected,
+        }) => format!(
+            "the folder prepares pictures of {height}×{width} pixels (height × width), and the model \
+             was trained at {expected}×{expected}: give --image-size {height} to interpolate its \
+             positions, or --image-size {expected}"
+        ),
         Blip2Error::Item { index, source } => {
             format!("item {index} of the batch: {}", of_blip2(source)?)
         }
@@ -130,6 +140,11 @@ fn of_folder(error: &IoError) -> Option<String> {
         IoError::Kind { path, found, .. } => {
             format!("{}: {}", path.display(), other_model(*found))
         }
+        IoError::NotCached { id, cache, .. } => format!(
+            "{id}: there is no such folder, and no model of that id in the Hugging Face cache {}; \
+             `blip2 download {id}` downloads it",
+            cache.display()
+        ),
         IoError::LavisNeeds {
             path,
             reason,
@@ -157,6 +172,10 @@ fn of_picture(error: &ImageError) -> Option<String> {
         ImageError::Animated { format } => {
             format!("the picture is an animated {format}; save one frame of it")
         }
+        ImageError::NoFrame { wanted, found } => format!(
+            "the picture has {found} frames, and --frame asks for number {}",
+            wanted + 1
+        ),
         _ => return None,
     })
 }
@@ -266,7 +285,9 @@ pub(crate) fn commands(kind: ModelKind) -> Option<&'static str> {
 fn option(name: &str) -> Option<&'static str> {
     Some(match name {
         "template" => "--template",
+        "adapter" => "--adapter",
         "image_size" => "--image-size",
+        "resizing" => "--resizing",
         "memory_limit" => "--memory-limit",
         "precision" => "--precision",
         "vision" => "--vision",

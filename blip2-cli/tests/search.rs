@@ -4,7 +4,7 @@
 
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -208,4 +208,25 @@ fn inspect_says_what_a_folder_can_do() {
     let found: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(found["abilities"][0], "match pictures with texts");
     assert_eq!(found["language_model"], Value::Null);
+}
+
+#[test]
+fn two_that_add_at_once_both_find_their_pictures_in_the_index() {
+    let folder = photos(24);
+    let add = |which: &str| {
+        Command::new(env!("CARGO_BIN_EXE_blip2"))
+            .args(["index", "add", "photos.idx", which, "--model", MODEL])
+            .current_dir(folder.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let mut adding = ["photos/?.png", "photos/1?.png", "photos/2?.png"].map(add);
+    for process in &mut adding {
+        assert!(process.wait().unwrap().success());
+    }
+    let listed = stdout(&blip2(folder.path(), &["index", "list", "photos.idx"]));
+    assert_eq!(listed.lines().count(), 24, "{listed}");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "no lock and nothing half written: {left:?}");
 }

@@ -68,6 +68,20 @@ pub struct EncodedPhoto {
 }
 
 /// How well a picture and a text match, by the head that reads both together (ITM).
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::CompareOptions;
+///
+/// let pairs = ["a dog", "a red triangle"].map(|text| (&image, text));
+/// let scores = blip2.match_batch(pairs, &CompareOptions::default())?;
+/// for (score, (_, text)) in scores.iter().zip(pairs) {
+///     println!("{text}: {:.0} %", 100.0 * score.probability);
+///     assert!((0.0..=1.0).contains(&score.probability));
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MatchScore {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use blip2_io::{
     IoError,
     config::{ConfigError, ModelKind},
-    preprocessing::ImageError,
+    preprocessing::{ImageError, Size},
     video::VideoError,
 };
 use blip2_lm::{
@@ -41,6 +41,18 @@ pub enum Blip2Error {
     /// A picture could not be decoded or prepared.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A folder that prepares pictures in another size than its model was trained at.
+    #[error(
+        "the folder prepares pictures {}, and the model was trained at {trained}×{trained} pixels: \
+         give the image size that is to be seen, and positions are interpolated to it", size(*.found)
+    )]
+    #[non_exhaustive]
+    PictureSize {
+        /// The size that pictures have, if they all have the same.
+        found: Option<Size>,
+        /// The height and width that the model was trained at.
+        trained: usize,
+    },
     /// A video could not be read or sampled.
     #[error(transparent)]
     Video(#[from] VideoError),
@@ -366,6 +378,14 @@ fn ended(reason: FinishReason) -> &'static str {
         FinishReason::Deadline => "its deadline passed; give it more time",
         FinishReason::ContextFull => "the model's context is full; shorten the prompt",
         _ => "its tokens were used up",
+    }
+}
+
+/// A size of pictures in words.
+fn size(size: Option<Size>) -> String {
+    match size {
+        Some(Size { height, width }) => format!("of {height}×{width} pixels (height × width)"),
+        None => "of many shapes (it keeps their aspect, and cuts nothing)".into(),
     }
 }
 

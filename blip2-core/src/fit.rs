@@ -27,6 +27,13 @@ pub struct NotEnoughMemory {
 }
 
 /// A change that makes a model or a call fit.
+///
+/// ```
+/// use blip2_core::{Precision, memory::Fit};
+///
+/// assert_eq!(Fit::Precision(Precision::Int4).to_string(), "int4 weights");
+/// assert_eq!(Fit::Batch(8).to_string(), "a batch of 8");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fit {

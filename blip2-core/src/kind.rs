@@ -7,7 +7,8 @@ use blip2_vision::VisionError;
 
 use crate::error::Blip2Error;
 
-/// Where the fault of a [`Blip2Error`] lies: for programs to decide by, as the message is for people.
+/// Where the fault of a [`Blip2Error`] lies, and of the errors of what stands on it (an index, a
+/// training, a verification): for programs to decide by, as the message is for people.
 ///
 /// ```
 /// use blip2_core::{Blip2Error, ErrorKind};
@@ -41,11 +42,14 @@ pub enum ErrorKind {
     Checkpoint,
     /// A configuration, or a setting of a builder, makes no sense or does not go with the model.
     Configuration,
+    /// A file beside the checkpoint cannot be read or written, or is damaged: a photo index, the state
+    /// of a training, goldens.
+    File,
     /// The device is not there, or does not give a result.
     Device,
     /// More memory would be needed than there is or is allowed; nothing was allocated.
     Memory,
-    /// The model gave nothing that can be used.
+    /// The model gave nothing that can be used; of a training, a loss that is no number.
     Generation,
     /// The call, or the load, was cancelled.
     Cancelled,
@@ -75,7 +79,7 @@ impl Blip2Error {
             | Self::Embedding { .. }
             | Self::Incomparable { .. } => ErrorKind::Input,
             Self::PromptTooLong { .. } => ErrorKind::Limit,
-            Self::Io(error) => of_folder(error),
+            Self::Io(error) => error.into(),
             Self::WrongModel { .. }
             | Self::UnknownModel { .. }
             | Self::Holes { .. }
@@ -84,7 +88,8 @@ impl Blip2Error {
             Self::Config(_)
             | Self::Setting { .. }
             | Self::Template { .. }
-            | Self::Precision { .. } => ErrorKind::Configuration,
+            | Self::Precision { .. }
+            | Self::PictureSize { .. } => ErrorKind::Configuration,
             Self::Device { .. } | Self::Unreadable { .. } => ErrorKind::Device,
             Self::Memory(_) => ErrorKind::Memory,
             Self::Unfinished { .. } | Self::Unparsed { .. } | Self::NotFinite { .. } => {
@@ -94,7 +99,7 @@ impl Blip2Error {
             Self::Deadline => ErrorKind::Deadline,
             Self::Vision(error) => of_vision(error),
             Self::QFormer(error) => of_qformer(error),
-            Self::Lm(error) => of_lm(error),
+            Self::Lm(error) => error.into(),
             Self::Generate(error) => of_generate(error),
         }
     }
@@ -102,12 +107,30 @@ impl Blip2Error {
 
 /// Of a folder: of what the caller reads with it, its tokenizer is given texts and its processor
 /// pictures.
-fn of_folder(error: &IoError) -> ErrorKind {
-    match error {
-        IoError::Image(error) => of_image(error),
-        IoError::Tokenize(_) => ErrorKind::Input,
-        IoError::Config { .. } => ErrorKind::Configuration,
-        _ => ErrorKind::Checkpoint,
+impl From<&IoError> for ErrorKind {
+    fn from(error: &IoError) -> Self {
+        match error {
+            IoError::Image(error) => of_image(error),
+            IoError::Tokenize(_) => Self::Input,
+            IoError::Config { .. } => Self::Configuration,
+            _ => Self::Checkpoint,
+        }
+    }
+}
+
+/// Of a language model.
+impl From<&LmError> for ErrorKind {
+    fn from(error: &LmError) -> Self {
+        match error {
+            LmError::Config(_) | LmError::StartToken { .. } | LmError::NoStartToken => {
+                Self::Configuration
+            }
+            LmError::Unsupported(_) => Self::Checkpoint,
+            LmError::ContextTooLong { .. } => Self::Limit,
+            LmError::Device(_) => Self::Device,
+            LmError::Logits(error) => of_generate(error),
+            _ => Self::Input,
+        }
     }
 }
 
@@ -145,19 +168,6 @@ fn of_qformer(error: &QFormerError) -> ErrorKind {
     }
 }
 
-fn of_lm(error: &LmError) -> ErrorKind {
-    match error {
-        LmError::Config(_) | LmError::StartToken { .. } | LmError::NoStartToken => {
-            ErrorKind::Configuration
-        }
-        LmError::Unsupported(_) => ErrorKind::Checkpoint,
-        LmError::ContextTooLong { .. } => ErrorKind::Limit,
-        LmError::Device(_) => ErrorKind::Device,
-        LmError::Logits(error) => of_generate(error),
-        _ => ErrorKind::Input,
-    }
-}
-
 fn of_generate(error: &GenerateError) -> ErrorKind {
     match error {
         GenerateError::InvalidArgument { .. }
@@ -167,7 +177,7 @@ fn of_generate(error: &GenerateError) -> ErrorKind {
         | GenerateError::NoAllowedToken { .. }
         | GenerateError::ConstraintToken { .. } => ErrorKind::Input,
         GenerateError::Session(source) => match source.downcast_ref::<LmError>() {
-            Some(error) => of_lm(error),
+            Some(error) => error.into(),
             None => ErrorKind::Generation,
         },
         _ => ErrorKind::Generation,

@@ -23,7 +23,7 @@
 //! | videos (InstructBLIP-Video) | [`Blip2Pipeline::open_video`], [`Video`] |
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
-//! | cancelling a call, a deadline | [`Options::with_cancel`], [`Options::with_timeout`] |
+//! | cancelling a call, a deadline | [`Options::with_cancel`], [`Options::with_timeout`]; of comparisons [`CompareOptions`] |
 //! | progress of a load, cancelling it | [`Builder::progress`], [`Builder::cancel`] |
 //! | constraints on the next token | [`Options::with_constraint`], [`Options::with_constraint_fn`] |
 //! | how well pictures and texts go together | [`Blip2Retrieval`] |
@@ -90,6 +90,7 @@
 //! | `metal` | Apple GPUs through Metal shaders |
 //! | `webgpu` | WebGPU |
 //! | `lavis` | LAVIS's checkpoints, which it writes as Hugging Face folders |
+//! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //!
 //! # Pictures from strangers
 //!
@@ -152,8 +153,8 @@ pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
-    Answer, AnswerStream, Answers, Compares, Describes, Grammar, Options, RankOptions, Ranked,
-    Seen, Timings, Token, Typed, TypedAnswer,
+    Answer, AnswerStream, Answers, CompareOptions, Compares, Describes, Grammar, Options,
+    RankOptions, Ranked, Seen, Timings, Token, Typed, TypedAnswer,
 };
 
 /// Settings of a [`Blip2Pipeline`].

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use blip2_core::{
-    Blip2Error, Blip2Pipeline, BlipAnswerer, BlipCaptioner, BlipRetrieval, GenerationConfig,
-    Options, Precision, RankOptions,
+    Blip2Error, Blip2Pipeline, BlipAnswerer, BlipCaptioner, BlipRetrieval, CompareOptions,
+    GenerationConfig, Options, Precision, RankOptions,
     generate::{GenerateError, NextTokens},
 };
 use blip2_testing::{copy, fixture, picture};
@@ -148,8 +148,12 @@ fn pictures_and_texts_are_compared_in_batches_as_alone() {
     let blip = BlipRetrieval::from_pretrained(fixture("blip1_itr")).unwrap();
     let image = picture(3);
     let texts = ["a dog", "two cats on the big yellow bus"];
-    let together = blip.match_batch(texts.map(|text| (&image, text))).unwrap();
-    let embedded = blip.embed_text_batch(texts).unwrap();
+    let together = blip
+        .match_batch(texts.map(|text| (&image, text)), &CompareOptions::default())
+        .unwrap();
+    let embedded = blip
+        .embed_text_batch(texts, &CompareOptions::default())
+        .unwrap();
     for ((text, score), embedding) in texts.iter().zip(&together).zip(&embedded) {
         let alone = blip.match_probability(&image, text).unwrap();
         assert!((alone - score.probability).abs() < 1e-5);

@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use blip2_core::{
-    Blip2Retrieval, PhotoIndex,
+    Blip2Error, Blip2Retrieval, CompareOptions, PhotoIndex,
     photo_index::{Hit, IndexError, SearchOptions},
 };
 use blip2_testing::{copy, fixture, picture};
@@ -44,7 +44,10 @@ fn brute_force(
         .map(|n| {
             let image = picture(n);
             let similarity = blip2.similarity(&image, text).unwrap();
-            let logit = blip2.match_batch([(&image, text)]).unwrap()[0].logit;
+            let logit = blip2
+                .match_batch([(&image, text)], &CompareOptions::default())
+                .unwrap()[0]
+                .logit;
             (name(n), similarity + logit, similarity)
         })
         .collect();
@@ -151,11 +154,15 @@ fn empty_indices_and_limits_of_zero_find_nothing() {
     assert_eq!(empty.search(&blip2, TEXT, &options).unwrap(), []);
     assert_eq!(empty.search_by_picture(&blip2, &picture(0), 5).unwrap(), []);
     let index = index(&blip2, 0..3);
-    assert_eq!(
-        index.search(&blip2, TEXT, &options.with_limit(0)).unwrap(),
-        []
-    );
     assert!(index.search(&blip2, " ", &options).is_err());
+    let late = options.clone().with_timeout(Duration::ZERO);
+    let error = index.search(&blip2, TEXT, &late).unwrap_err();
+    assert!(
+        matches!(error, IndexError::Model(Blip2Error::Deadline)),
+        "{error}"
+    );
+    let none = options.with_limit(0);
+    assert_eq!(index.search(&blip2, TEXT, &none).unwrap(), []);
 }
 
 #[test]

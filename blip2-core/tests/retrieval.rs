@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use blip2_core::{
-    Blip2Error, Blip2Pipeline, Blip2Retrieval, Device, ImageEmbedder, TextEmbedder,
+    Blip2Error, Blip2Pipeline, Blip2Retrieval, CompareOptions, Device, ImageEmbedder, TextEmbedder,
     config::ModelKind, model,
 };
 use blip2_testing::{copy, fixture, picture};
@@ -31,10 +31,18 @@ fn a_batch_gives_what_singles_give() {
         let blip2 = retrieval(name);
         let pictures: Vec<_> = (0..3).map(picture).collect();
         let pairs = || pictures.iter().zip(TEXTS);
-        let matches = blip2.match_batch(pairs()).unwrap();
-        let similar = blip2.similarity_batch(pairs()).unwrap();
-        let images = blip2.embed_image_batch(&pictures).unwrap();
-        let texts = blip2.embed_text_batch(TEXTS).unwrap();
+        let matches = blip2
+            .match_batch(pairs(), &CompareOptions::default())
+            .unwrap();
+        let similar = blip2
+            .similarity_batch(pairs(), &CompareOptions::default())
+            .unwrap();
+        let images = blip2
+            .embed_image_batch(&pictures, &CompareOptions::default())
+            .unwrap();
+        let texts = blip2
+            .embed_text_batch(TEXTS, &CompareOptions::default())
+            .unwrap();
         for (n, (picture, text)) in pairs().enumerate() {
             let alone = blip2.match_probability(picture, text).unwrap();
             close(matches[n].probability, alone);
@@ -74,7 +82,9 @@ fn embeddings_are_unit_vectors_of_the_configured_shape() {
 fn encoded_pictures_match_as_pictures_do() {
     let blip2 = retrieval("blip2_itr");
     let pictures: Vec<_> = (0..21).map(picture).collect();
-    let encoded = blip2.encode_batch(&pictures).unwrap();
+    let encoded = blip2
+        .encode_batch(&pictures, &CompareOptions::default())
+        .unwrap();
     let scores = blip2.match_encoded(&encoded, TEXTS[1]).unwrap();
     assert_eq!(scores.len(), pictures.len());
     for ((picture, encoded), score) in pictures.iter().zip(&encoded).zip(scores) {
@@ -93,13 +103,38 @@ fn encoded_pictures_match_as_pictures_do() {
 fn nothing_in_nothing_out() {
     let blip2 = retrieval("blip2_itr");
     let none: [(&image::RgbImage, &str); 0] = [];
-    assert!(blip2.match_batch(none).unwrap().is_empty());
-    assert!(blip2.similarity_batch(none).unwrap().is_empty());
+    assert!(
+        blip2
+            .match_batch(none, &CompareOptions::default())
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        blip2
+            .similarity_batch(none, &CompareOptions::default())
+            .unwrap()
+            .is_empty()
+    );
     let none: [&str; 0] = [];
-    assert!(blip2.embed_text_batch(none).unwrap().is_empty());
+    assert!(
+        blip2
+            .embed_text_batch(none, &CompareOptions::default())
+            .unwrap()
+            .is_empty()
+    );
     let none: [&image::RgbImage; 0] = [];
-    assert!(blip2.embed_image_batch(none).unwrap().is_empty());
-    assert!(blip2.encode_batch(none).unwrap().is_empty());
+    assert!(
+        blip2
+            .embed_image_batch(none, &CompareOptions::default())
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        blip2
+            .encode_batch(none, &CompareOptions::default())
+            .unwrap()
+            .is_empty()
+    );
     assert!(blip2.match_encoded([], "dog").unwrap().is_empty());
 }
 
@@ -126,7 +161,9 @@ fn texts_that_make_no_sense_are_refused() {
     for error in [
         blip2.match_probability(&image, &long).unwrap_err(),
         blip2.similarity(&image, &long).unwrap_err(),
-        blip2.embed_text_batch(["dog", &long]).unwrap_err(),
+        blip2
+            .embed_text_batch(["dog", &long], &CompareOptions::default())
+            .unwrap_err(),
     ] {
         let error = error.to_string();
         for part in ["41 tokens", "40 positions", "shorten"] {
@@ -156,7 +193,12 @@ fn halves_give_what_the_whole_gives() {
                 assert_eq!(texts.embed_text(text).unwrap(), whole);
                 assert!(texts.embed_text("").is_err());
                 let none: [&str; 0] = [];
-                assert!(texts.embed_text_batch(none).unwrap().is_empty());
+                assert!(
+                    texts
+                        .embed_text_batch(none, &CompareOptions::default())
+                        .unwrap()
+                        .is_empty()
+                );
             }
             Err(error) => {
                 let error = error.to_string();
@@ -171,7 +213,12 @@ fn halves_give_what_the_whole_gives() {
                 let whole = blip2.embed_image(&image).unwrap();
                 assert_eq!(images.embed_image(&image).unwrap(), whole);
                 let none: [&image::RgbImage; 0] = [];
-                assert!(images.embed_image_batch(none).unwrap().is_empty());
+                assert!(
+                    images
+                        .embed_image_batch(none, &CompareOptions::default())
+                        .unwrap()
+                        .is_empty()
+                );
             }
             Err(error) => {
                 let error = error.to_string();

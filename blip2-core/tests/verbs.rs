@@ -14,7 +14,7 @@ use std::{
 
 use blip2_core::{
     Answer, AnswerStream, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner,
-    BlipRetrieval, Builder, CancelToken, EncodedImage, EncodedPhoto, FinishReason,
+    BlipRetrieval, Builder, CancelToken, CompareOptions, EncodedImage, EncodedPhoto, FinishReason,
     GenerationConfig, Grammar, ImageEmbedder, ImageEmbedding, MatchScore, Options, RankOptions,
     Ranked, Seen, TextEmbedder, TextEmbedding, TypedAnswer, generate::NextTokens,
 };
@@ -242,7 +242,9 @@ fn the_error_of_a_batch_names_the_item() {
     assert!(matches!(error, Blip2Error::Image(_)), "{error}");
 
     let itr = Blip2Retrieval::from_pretrained(fixture("blip2_itr")).unwrap();
-    let error = itr.embed_text_batch(["a dog", ""]).unwrap_err();
+    let error = itr
+        .embed_text_batch(["a dog", ""], &CompareOptions::default())
+        .unwrap_err();
     assert!(
         matches!(error, Blip2Error::Item { index: 1, .. }),
         "{error}"
@@ -472,7 +474,9 @@ fn results_travel() {
     assert_eq!(travel::<Vec<Ranked>>(&ranked), ranked);
 
     let itr = Blip2Retrieval::from_pretrained(fixture("blip2_itr")).unwrap();
-    let score = itr.match_batch([(&picture(1), "a dog")]).unwrap();
+    let score = itr
+        .match_batch([(&picture(1), "a dog")], &CompareOptions::default())
+        .unwrap();
     assert_eq!(travel::<Vec<MatchScore>>(&score), score);
     let photo = itr.encode(&picture(1)).unwrap();
     assert_eq!(travel(&photo), photo);
@@ -505,8 +509,10 @@ fn retrieval_of_both_generations_has_the_same_forms() {
             let itr = $itr;
             let photo = itr.encode(&image).unwrap();
             let pairs = texts.map(|text| (&image, text));
-            let similar = itr.similarity_batch(pairs).unwrap();
-            let scores = itr.match_batch(pairs).unwrap();
+            let similar = itr
+                .similarity_batch(pairs, &CompareOptions::default())
+                .unwrap();
+            let scores = itr.match_batch(pairs, &CompareOptions::default()).unwrap();
             for ((text, similar), score) in texts.iter().zip(similar).zip(scores) {
                 assert!((itr.similarity(&image, text).unwrap() - similar).abs() < 1e-5);
                 let encoded = itr.similarity_encoded([&photo, &photo], text).unwrap();
@@ -514,6 +520,49 @@ fn retrieval_of_both_generations_has_the_same_forms() {
                 let matched = itr.match_encoded([&photo, &photo], text).unwrap();
                 assert_eq!(matched.len(), 2);
                 assert!((matched[1].logit - score.logit).abs() < 1e-3);
+            }
+            let options = CompareOptions::default();
+            let each = itr.match_each(
+                [(&image, "a dog"), (&image, ""), (&image, "cats")],
+                &options,
+            );
+            assert_eq!(each.len(), 3);
+            assert!(each[0].is_ok() && each[2].is_ok());
+            assert!(matches!(each[1], Err(Blip2Error::EmptyText)));
+            let each = itr.embed_text_each(["", "a dog"], &options);
+            assert_eq!(*each[1].as_ref().unwrap(), itr.embed_text("a dog").unwrap());
+            assert!(matches!(each[0], Err(Blip2Error::EmptyText)));
+            let nothing = RgbImage::new(0, 0);
+            let each = itr.embed_image_each([&nothing, &image], &options);
+            assert!(each[0].is_err() && each[1].is_ok());
+            let each = itr.encode_each([&image, &nothing], &options);
+            assert!(each[0].is_ok() && each[1].is_err());
+
+            let cancel = CancelToken::new();
+            cancel.cancel();
+            let cancelled = CompareOptions::default().with_cancel(cancel);
+            let late = CompareOptions::default().with_timeout(Duration::ZERO);
+            let deadline = CompareOptions::default().with_deadline(Instant::now());
+            for options in [&cancelled, &late, &deadline] {
+                let errors = [
+                    itr.match_probability_with(&image, "a dog", options)
+                        .unwrap_err(),
+                    itr.similarity_with(&image, "a dog", options).unwrap_err(),
+                    itr.embed_image_with(&image, options).unwrap_err(),
+                    itr.embed_text_with("a dog", options).unwrap_err(),
+                    itr.encode_with(&image, options).unwrap_err(),
+                    itr.match_encoded_with([&photo], "a dog", options)
+                        .unwrap_err(),
+                    itr.match_each([(&image, "a dog")], options)
+                        .remove(0)
+                        .unwrap_err(),
+                ];
+                for error in errors {
+                    match std::ptr::eq(options, &cancelled) {
+                        true => assert!(matches!(error, Blip2Error::Cancelled), "{error}"),
+                        false => assert!(matches!(error, Blip2Error::Deadline), "{error}"),
+                    }
+                }
             }
         };
     }

@@ -21,6 +21,31 @@ pub enum IoError {
     /// There is no such folder.
     #[error("{}: there is no such folder; give the folder that holds config.json", .0.display())]
     NoFolder(PathBuf),
+    /// There is no such folder, and no model of that id in the hub's cache.
+    #[error(
+        "{id}: there is no such folder, and no model of that id in the Hugging Face cache {}; \
+         download it there with `hf download {id}`, with the program's `blip2 download {id}`, or with \
+         the feature `hub` and `hub::Download`",
+        .cache.display()
+    )]
+    NotCached {
+        /// The id, or the path.
+        id: String,
+        /// The cache.
+        cache: PathBuf,
+    },
+    /// A model that could not be downloaded.
+    #[cfg(feature = "hub")]
+    #[error("{id}: {reason}")]
+    #[non_exhaustive]
+    Hub {
+        /// The model's id.
+        id: String,
+        /// What went wrong, and what to do.
+        reason: String,
+        /// What is at fault.
+        kind: ErrorKind,
+    },
     /// A file that a checkpoint folder must hold is missing.
     #[error("{}: {file} is missing; {remedy}", .folder.display())]
     MissingFile {
@@ -30,6 +55,74 @@ pub enum IoError {
         file: String,
         /// What to do.
         remedy: &'static str,
+    },
+    /// What Git LFS leaves in place of a file that it has not fetched.
+    #[error(
+        "{}: only a Git LFS pointer, in place of the file; fetch it with `git lfs install` and `git \
+         lfs pull` in the cloned folder, or download the file itself", .path.display()
+    )]
+    #[non_exhaustive]
+    GitLfs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Weights that another library packed in a format of its own.
+    #[error(
+        "{}: the weights were quantised by {method} (`{tensor}`), in a format of its own that only \
+         it reads; take the folder that it was made of, with weights in F32, F16 or BF16 (or load \
+         this one in `transformers`, `dequantize()` and save it): int8 and int4 are made of those \
+         when they are loaded",
+        .path.display()
+    )]
+    #[non_exhaustive]
+    Quantized {
+        /// The file.
+        path: PathBuf,
+        /// The library, and the format.
+        method: String,
+        /// A tensor by which it is known, or the key of the configuration.
+        tensor: String,
+    },
+    /// A shard of a checkpoint that is not there.
+    #[error(
+        "{}: {missing} is missing: {found} of {of} shards are there; download all of them",
+        .folder.display()
+    )]
+    #[non_exhaustive]
+    MissingShard {
+        /// The folder.
+        folder: PathBuf,
+        /// The first shard that is missing.
+        missing: String,
+        /// How many are there.
+        found: usize,
+        /// How many there should be.
+        of: usize,
+    },
+    /// A tensor that two shards without an index both hold.
+    #[error(
+        "{}: tensor `{tensor}` is in {other} too; the shards belong to different checkpoints",
+        .path.display()
+    )]
+    #[non_exhaustive]
+    DuplicateTensor {
+        /// The shard.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The other shard.
+        other: String,
+    },
+    /// A PyTorch file that cannot be read without running what is in it, or is damaged.
+    #[error(
+        "{}: no PyTorch checkpoint that can be read without running code: {source}", .path.display()
+    )]
+    #[non_exhaustive]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Cause,
     },
     /// A file could not be read.
     #[error("{}: {source}", .path.display())]
@@ -135,7 +228,8 @@ pub enum IoError {
     },
     /// A file that was opened like a folder, but holds no folder's files.
     #[error(
-        "{}: no whole file that `blip2 pack` made; give the folder of a checkpoint, or pack it again",
+        "{}: no whole file that `blip2 pack` made; give the folder of a checkpoint, or pack it \
+         again; a .pth file of LAVIS is to be converted",
         .path.display()
     )]
     NotPacked {
@@ -229,6 +323,17 @@ pub enum IoError {
         /// A token without an embedding.
         example: String,
     },
+    /// An adapter that cannot be read, or does not go with the model.
+    #[error("{}: {reason}", .path.display())]
+    #[non_exhaustive]
+    Adapter {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+        /// What is at fault.
+        kind: ErrorKind,
+    },
     /// A picture that could not be read.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -238,12 +343,19 @@ impl IoError {
     /// What is at fault.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoFolder(_) | Self::MissingFile { .. } => ErrorKind::NotFound,
+            Self::NoFolder(_)
+            | Self::NotCached { .. }
+            | Self::MissingFile { .. }
+            | Self::MissingShard { .. }
+            | Self::GitLfs { .. } => ErrorKind::NotFound,
+            #[cfg(feature = "hub")]
+            Self::Hub { kind, .. } => *kind,
             Self::Read { source, .. } => ErrorKind::of_read(source),
             Self::Write { .. } => ErrorKind::Unwritable,
             Self::Json { .. }
             | Self::NotPacked { .. }
             | Self::Safetensors { .. }
+            | Self::Pickle { .. }
             | Self::ShardPath { .. }
             | Self::NotFinite { .. }
             | Self::Tokenizer { .. } => ErrorKind::Malformed,
@@ -255,13 +367,16 @@ impl IoError {
             Self::Weights { report, .. } if !report.missing.is_empty() => ErrorKind::Missing,
             Self::Weights { .. }
             | Self::ShardContent { .. }
+            | Self::DuplicateTensor { .. }
             | Self::Vocabulary { .. }
             | Self::Kind { .. } => ErrorKind::Mismatch,
             Self::Config { source, .. } => source.kind(),
-            Self::ModelType { .. } | Self::Architecture { .. } | Self::Dtype { .. } => {
-                ErrorKind::Unsupported
-            }
+            Self::ModelType { .. }
+            | Self::Architecture { .. }
+            | Self::Dtype { .. }
+            | Self::Quantized { .. } => ErrorKind::Unsupported,
             Self::Tokenize(_) => ErrorKind::Invalid,
+            Self::Adapter { kind, .. } => *kind,
             Self::Image(error) => error.kind(),
         }
     }

@@ -12,19 +12,50 @@ use std::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::error::IoError;
+use crate::{
+    error::IoError,
+    regular::{self, open_regular},
+};
+
+/// The most bytes of a file that is read as a whole: a configuration, a vocabulary. The largest that are
+/// published have some 35 MB.
+const MAX_SMALL_FILE: u64 = 256 << 20;
+
+/// What a Git LFS pointer begins with.
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Named files: a folder on disk, or files that a program carries inside itself.
 #[derive(Debug, Clone)]
 pub(crate) enum Files {
-    Disk(PathBuf),
+    Disk {
+        folder: PathBuf,
+        /// How large files are read.
+        reading: Reading,
+    },
     Memory {
         name: PathBuf,
         files: BTreeMap<String, Bytes>,
     },
 }
 
+/// How a large file's content comes into memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Mapped: the system reads the pages that are used, and processes share them.
+    #[default]
+    Mapped,
+    /// Read whole, into memory of this process's own.
+    Copied,
+}
+
 impl Files {
+    /// A folder on disk.
+    pub(crate) fn disk(folder: impl Into<PathBuf>, reading: Reading) -> Self {
+        let folder = folder.into();
+        Self::Disk { folder, reading }
+    }
+
     /// The path that errors name.
     pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder().join(file)
@@ -33,7 +64,7 @@ impl Files {
     /// The folder, or the name of the files in memory.
     pub(crate) fn folder(&self) -> &Path {
         match self {
-            Self::Disk(folder) => folder,
+            Self::Disk { folder, .. } => folder,
             Self::Memory { name, .. } => name,
         }
     }
@@ -41,7 +72,10 @@ impl Files {
     /// The files of a folder in this one.
     pub(crate) fn below(&self, folder: &str) -> Self {
         match self {
-            Self::Disk(path) => Self::Disk(path.join(folder)),
+            Self::Disk {
+                folder: path,
+                reading,
+            } => Self::disk(path.join(folder), *reading),
             Self::Memory { name, files } => Self::Memory {
                 name: name.join(folder),
                 files: files
@@ -57,20 +91,55 @@ impl Files {
 
     pub(crate) fn has(&self, file: &str) -> bool {
         match self {
-            Self::Disk(folder) => folder.join(file).is_file(),
+            Self::Disk { folder, .. } => folder.join(file).is_file(),
             Self::Memory { files, .. } => files.contains_key(file),
         }
     }
 
-    /// A small file's content; `None` if there is no such file.
+    /// The names of the files, sorted; those that are no UTF-8, which no checkpoint has, are left
+    /// out.
+    pub(crate) fn names(&self) -> Result<Vec<String>, IoError> {
+        let mut names: Vec<String> = match self {
+            Self::Disk { folder, .. } => fs::read_dir(folder)
+                .and_then(Iterator::collect::<io::Result<Vec<_>>>)
+                .map_err(|error| IoError::read(folder, error))?
+                .into_iter()
+                .filter_map(|entry| entry.file_name().into_string().ok())
+                .collect(),
+            Self::Memory { files, .. } => files.keys().cloned().collect(),
+        };
+        names.sort();
+        Ok(names)
+    }
+
+    /// A small file's content; `None` if there is no such file. JSON comes without the byte-order
+    /// mark that some editors begin it with.
     pub(crate) fn read(&self, file: &str) -> Result<Option<Bytes>, IoError> {
-        match self {
-            Self::Disk(_) => match fs::read(self.path(file)) {
-                Ok(bytes) => Ok(Some(bytes.into())),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(IoError::read(&self.path(file), error)),
+        let content = match self {
+            Self::Disk { .. } => match regular::read(&self.path(file), MAX_SMALL_FILE) {
+                Ok(bytes) => Bytes::from(bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(IoError::read(&self.path(file), error)),
             },
-            Self::Memory { files, .. } => Ok(files.get(file).cloned()),
+            Self::Memory { files, .. } => match files.get(file) {
+                Some(bytes) => bytes.clone(),
+                None => return Ok(None),
+            },
+        };
+        self.check_fetched(file, &content)?;
+        Ok(Some(match content.strip_prefix(BYTE_ORDER_MARK) {
+            Some(text) if file.ends_with(".json") => content.slice_ref(text),
+            _ => content,
+        }))
+    }
+
+    /// Refuses what Git LFS leaves in place of a file that it did not fetch.
+    fn check_fetched(&self, file: &str, content: &[u8]) -> Result<(), IoError> {
+        match is_lfs_pointer(content) {
+            true => Err(IoError::GitLfs {
+                path: self.path(file),
+            }),
+            false => Ok(()),
         }
     }
 
@@ -82,22 +151,32 @@ impl Files {
         parse_json(&self.path(file), &text).map(Some)
     }
 
-    /// A large file's content, mapped rather than read; `None` if there is no such file.
+    /// A large file's content, mapped unless the folder says otherwise; `None` if there is no such
+    /// file.
     pub(crate) fn map(&self, file: &str) -> Result<Option<Content>, IoError> {
-        match self {
-            Self::Disk(_) => {
+        let content = match self {
+            Self::Disk { reading, .. } => {
                 let path = self.path(file);
-                match File::open(&path) {
-                    Ok(file) => map(&file)
-                        .map(|map| Some(Content::mapped(map)))
-                        .map_err(|error| IoError::read(&path, error)),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(IoError::read(&path, error)),
+                match open_regular(&path) {
+                    Ok(file) => Content::of(&file, *reading)
+                        .map(Some)
+                        .map_err(|error| IoError::read(&path, error))?,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    Err(error) => return Err(IoError::read(&path, error)),
                 }
             }
-            Self::Memory { .. } => Ok(self.read(file)?.map(|bytes| Content { bytes, map: None })),
+            Self::Memory { .. } => self.read(file)?.map(Content::from),
+        };
+        if let Some(content) = &content {
+            self.check_fetched(file, &content.bytes)?;
         }
+        Ok(content)
     }
+}
+
+/// Whether this is how a Git LFS pointer begins.
+pub(crate) fn is_lfs_pointer(content: &[u8]) -> bool {
+    content.starts_with(LFS_POINTER)
 }
 
 /// A large file's content.
@@ -108,7 +187,20 @@ pub(crate) struct Content {
     map: Option<Arc<memmap2::Mmap>>,
 }
 
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, map: None }
+    }
+}
+
 impl Content {
+    fn of(file: &File, reading: Reading) -> io::Result<Self> {
+        match reading {
+            Reading::Mapped => map(file).map(Self::mapped),
+            Reading::Copied => copy(file).map(Self::from),
+        }
+    }
+
     fn mapped(map: memmap2::Mmap) -> Self {
         let map = Arc::new(map);
         Self {
@@ -166,7 +258,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Resul
 pub fn map_file(path: impl AsRef<Path>) -> Result<Bytes, IoError> {
     let path = path.as_ref();
     let read = |error| IoError::read(path, error);
-    let file = File::open(path).map_err(read)?;
+    let file = open_regular(path).map_err(read)?;
     // No system maps nothing.
     if file.metadata().map_err(read)?.len() == 0 {
         return Ok(Bytes::new());
@@ -174,14 +266,29 @@ pub fn map_file(path: impl AsRef<Path>) -> Result<Bytes, IoError> {
     Ok(Bytes::from_owner(map(&file).map_err(read)?))
 }
 
+/// Reads a file whole. In pages of their own, so that what is aligned in the file is aligned in
+/// memory, as in a map.
+fn copy(mut file: &File) -> io::Result<Bytes> {
+    let len = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    if len == 0 {
+        return Ok(Bytes::new());
+    }
+    let mut pages = memmap2::MmapMut::map_anon(len)?;
+    io::Read::read_exact(&mut file, &mut pages)?;
+    Ok(Bytes::from_owner(pages.make_read_only()?))
+}
+
 /// Maps a file into memory, read-only.
 #[allow(unsafe_code)]
 fn map(file: &File) -> io::Result<memmap2::Mmap> {
-    // SAFETY: the map is only ever read. Should another process change the file, the weights would
-    // change under us, as numbers: every offset and shape was checked when the file was opened and
-    // is kept apart from the map, and any bit pattern is a valid float. Should the file be cut
-    // short, reading past its end raises SIGBUS, which ends the process and corrupts nothing;
-    // whoever replaces a checkpoint in use must do so by renaming, as all well-behaved tools do.
+    // SAFETY: this process only ever reads the map, and what it decides by is read once: headers are
+    // parsed from a copy, and every offset and shape is checked when the file is opened and kept
+    // apart from the map. The map is shared with the file, so another process that writes into the
+    // file changes the weights under us. That is a race by Rust's rules, which no check of ours can
+    // rule out; what is read so are numbers alone, of which every bit pattern is valid, so that the
+    // worst is a wrong answer. A file that is cut short is worse: reading past its new end raises
+    // SIGBUS, which ends the process, and corrupts nothing. Whoever replaces a checkpoint in use
+    // must rename another over it, and whoever cannot vouch for that reads a copy (`Reading`).
     unsafe { memmap2::MmapOptions::new().map(file) }
 }
 
@@ -189,9 +296,10 @@ fn map(file: &File) -> io::Result<memmap2::Mmap> {
 #[cfg(unix)]
 #[allow(unsafe_code)]
 fn release_pages(map: &memmap2::Mmap, range: Range<usize>) {
-    // SAFETY: of a private map that was never written to, DONTNEED drops pages that hold what the
-    // file holds; the next read brings the same bytes back, so that no reference to them notices.
-    // A system that refuses loses nothing but memory.
+    // SAFETY: of a map of a file that was never written to through it, DONTNEED drops this process's
+    // view of pages that hold what the file holds; the next read brings the same bytes back from the
+    // file, so that no reference to them notices. A copy in memory has no file to bring them back
+    // from, and is never given here. A system that refuses loses nothing but memory.
     let _ = unsafe {
         map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
     };

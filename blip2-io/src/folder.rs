@@ -21,12 +21,29 @@ use crate::{
         ProcessorConfig, PromptConfig, TextConfig,
     },
     error::IoError,
-    files::Files,
+    files::{Files, Reading},
+    hub::{HubCache, ModelId},
     preprocessing::ImageProcessorConfig,
     tokenizer::{self, Tokenizer},
 };
 
+/// A folder as it is, or the one in the hub's cache that its id stands for.
+pub(crate) fn found(path: &Path) -> Result<PathBuf, IoError> {
+    if path.is_dir() {
+        return Ok(path.to_path_buf());
+    }
+    let absent = || IoError::NoFolder(path.to_path_buf());
+    let id = ModelId::of_path(path).ok_or_else(absent)?;
+    let cache = HubCache::of_environment();
+    cache.find(&id).ok_or_else(|| IoError::NotCached {
+        id: id.to_string(),
+        cache: cache.path().to_path_buf(),
+    })
+}
+
 const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const QFORMER_TOKENIZER: &str = "qformer_tokenizer/tokenizer.json";
 /// The files that a packed file holds beside the weights.
 const PACKED: [&str; 12] = [
     CONFIG,
@@ -34,17 +51,20 @@ const PACKED: [&str; 12] = [
     "preprocessor_config.json",
     "processor_config.json",
     "blip2.json",
-    "tokenizer.json",
+    TOKENIZER,
     "tokenizer_config.json",
     "added_tokens.json",
     "special_tokens_map.json",
-    "qformer_tokenizer/tokenizer.json",
+    QFORMER_TOKENIZER,
     "qformer_tokenizer/tokenizer_config.json",
     "qformer_tokenizer/special_tokens_map.json",
 ];
 /// What to say where it is missing.
 const COMPLETE: &str = "a checkpoint folder holds config.json, model.safetensors, tokenizer.json \
                         and preprocessor_config.json or processor_config.json";
+/// What to say where an adapter is there without its model.
+const ADAPTER: &str = "the folder holds an adapter alone; give the model that it was trained on, and \
+                       this folder as its adapter";
 
 /// A checkpoint folder: `config.json`, weights, tokenizer, preprocessing.
 ///
@@ -82,26 +102,43 @@ impl fmt::Debug for CheckpointFolder {
 }
 
 impl CheckpointFolder {
-    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote.
+    /// The folder at `path`, or what a file holds that [`pack`](Self::pack) wrote; where there is
+    /// neither and `path` is an id of the Hugging Face hub, `owner/name` or `owner/name@revision`, the
+    /// model as Python has [downloaded](crate::hub) it.
     ///
     /// # Errors
     ///
-    /// [`IoError::NoFolder`]; of a file, that it is no safetensors file, or no packed one.
+    /// [`IoError::NoFolder`] or [`IoError::NotCached`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
-        let path = path.as_ref();
+        Self::open_by(path.as_ref(), Reading::Mapped)
+    }
+
+    /// As [`open`](Self::open), but weights are copied into memory in place of being mapped: for
+    /// files that another program may change or cut while they are in use, as on shared storage. A
+    /// mapped file that is cut ends the process that reads it.
+    ///
+    /// Weights that are held as they are stored then take memory of this process's own, and opening
+    /// takes as long as reading the whole file.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_copied(path: impl AsRef<Path>) -> Result<Self, IoError> {
+        Self::open_by(path.as_ref(), Reading::Copied)
+    }
+
+    fn open_by(path: &Path, reading: Reading) -> Result<Self, IoError> {
         if path.is_file() {
-            return Self::open_packed(path);
+            return Self::open_packed(path, reading);
         }
-        if !path.is_dir() {
-            return Err(IoError::NoFolder(path.to_path_buf()));
-        }
+        let folder = found(path)?;
         Ok(Self {
-            files: Files::Disk(path.to_path_buf()),
+            files: Files::disk(&folder, reading),
         })
     }
 
-    fn open_packed(path: &Path) -> Result<Self, IoError> {
-        let files = Files::Disk(path.parent().unwrap_or(Path::new("")).to_path_buf());
+    fn open_packed(path: &Path, reading: Reading) -> Result<Self, IoError> {
+        let files = Files::disk(path.parent().unwrap_or(Path::new("")), reading);
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let content = files
             .map(name)?
@@ -131,7 +168,12 @@ impl CheckpointFolder {
     ) -> Result<u64, IoError> {
         let mut files = BTreeMap::new();
         for name in PACKED {
-            if let Some(bytes) = self.files.read(name)? {
+            let content = match name {
+                TOKENIZER => tokenizer::as_json(&self.files)?,
+                QFORMER_TOKENIZER => tokenizer::as_json(&self.files.below("qformer_tokenizer"))?,
+                name => self.files.read(name)?,
+            };
+            if let Some(bytes) = content {
                 let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
                     let invalid = io::Error::new(io::ErrorKind::InvalidData, error);
                     IoError::read(&self.files.path(name), invalid)
@@ -256,6 +298,12 @@ impl CheckpointFolder {
         self.checked(config, TextConfig::validate)
     }
 
+    /// The content of `tokenizer.json`, made of what was published before where there is none.
+    #[cfg(feature = "lavis")]
+    pub(crate) fn tokenizer_json(&self) -> Result<Option<Bytes>, IoError> {
+        tokenizer::as_json(&self.files)
+    }
+
     /// A small file as it is, if there is one of that name.
     #[cfg(feature = "lavis")]
     pub(crate) fn small_file(&self, name: &str) -> Result<Option<Bytes>, IoError> {
@@ -345,11 +393,12 @@ impl CheckpointFolder {
         })
     }
 
-    /// The tokenizer.
+    /// The tokenizer: `tokenizer.json`, or where there is none what was published before it, turned into
+    /// the same: `vocab.json` with `merges.txt`, `vocab.txt`, `spiece.model` or `tokenizer.model`.
     ///
     /// # Errors
     ///
-    /// If `tokenizer.json` is missing or damaged.
+    /// If all of them are missing, or one that is needed is damaged.
     pub fn tokenizer(&self) -> Result<Tokenizer, IoError> {
         tokenizer::load(&self.files)
     }
@@ -360,7 +409,19 @@ impl CheckpointFolder {
     ///
     /// As [`tokenizer`](Self::tokenizer).
     pub fn qformer_tokenizer(&self) -> Result<Tokenizer, IoError> {
-        tokenizer::load(&self.files.below("qformer_tokenizer"))
+        const FOLDER: &str = "qformer_tokenizer";
+        let loaded = tokenizer::load(&self.files.below(FOLDER));
+        loaded.map_err(|error| match error {
+            IoError::MissingFile { file, .. } => IoError::MissingFile {
+                folder: self.path().to_path_buf(),
+                file: format!("{FOLDER}/{file}"),
+                remedy: "the Q-Former of InstructBLIP reads questions by this second tokenizer \
+                         (bert-base-uncased's, with the token [DEC]); copy the folder \
+                         qformer_tokenizer from the model's repository, such as \
+                         Salesforce/instructblip-flan-t5-xl",
+            },
+            other => other,
+        })
     }
 
     /// How pictures are prepared: from the `image_processor` part of `processor_config.json`, else
@@ -416,11 +477,29 @@ impl CheckpointFolder {
         self.files.json("generation_config.json")
     }
 
+    /// The version of `transformers` that wrote `config.json`, if that says it.
+    ///
+    /// # Errors
+    ///
+    /// If the file is missing or no JSON.
+    pub fn transformers_version(&self) -> Result<Option<String>, IoError> {
+        #[derive(Deserialize)]
+        struct Written {
+            transformers_version: Option<String>,
+        }
+        let written: Written = self.required_json(CONFIG, COMPLETE)?;
+        Ok(written.transformers_version)
+    }
+
     fn required_json<T: DeserializeOwned>(
         &self,
         file: &str,
         remedy: &'static str,
     ) -> Result<T, IoError> {
+        let remedy = match file == CONFIG && self.files.has("adapter_config.json") {
+            true => ADAPTER,
+            false => remedy,
+        };
         self.files.json(file)?.ok_or_else(|| IoError::MissingFile {
             folder: self.path().to_path_buf(),
             file: file.to_string(),

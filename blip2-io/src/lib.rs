@@ -8,11 +8,13 @@
 //! |---|---|---|
 //! | [`CheckpointFolder`] | the folder as a whole | `checkpoint` |
 //! | [`config`] | `config.json` and the small files beside it | `checkpoint` |
-//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped | `checkpoint` |
-//! | [`Tokenizer`] | `tokenizer.json` and what belongs to it | `checkpoint` |
+//! | [`Checkpoint`], [`CheckpointWeights`] | `model.safetensors` or its shards, memory-mapped; `pytorch_model.bin` | `checkpoint` |
+//! | [`Adapter`] | adapters that PEFT saved | `checkpoint` |
+//! | [`Tokenizer`] | `tokenizer.json` and what belongs to it, or what was published before it | `checkpoint` |
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
 //! | `dataset` | pictures with questions or captions, and their batches | `dataset` |
+//! | [`hub`] | models that Python has downloaded, and downloads | `checkpoint`, `hub` |
 //! | `lavis` | LAVIS's checkpoints, which it writes as folders | `lavis` |
 //!
 //! ```
@@ -37,6 +39,7 @@
 //! | `preprocessing` (part of the others) | pictures and videos |
 //! | `dataset` | data sets |
 //! | `lavis` | LAVIS's `.pth` files |
+//! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //!
 //! `default-features = false, features = ["preprocessing"]` decodes and resizes pictures without
 //! building Burn or `tokenizers`; so does `dataset`.
@@ -44,9 +47,10 @@
 //! # Untrusted files
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
-//! out of its folder, and no code runs that a file may hold: LAVIS's pickles are only parsed.
-//! Pictures are decoded within limits that are checked first. Nothing is downloaded and nothing is
-//! printed.
+//! out of its folder, and no code runs that a file may hold: PyTorch's pickles are only parsed.
+//! Of a tokenizer, everything that the library beneath takes on trust is looked at first.
+//! Pictures are decoded within limits that are checked first. Pipes and devices are never opened.
+//! Nothing is printed, and nothing is downloaded but by `hub::Download`.
 //!
 //! # Errors
 //!
@@ -59,6 +63,8 @@
 #[macro_use]
 mod setters;
 
+#[cfg(feature = "checkpoint")]
+mod adapter;
 #[cfg(feature = "checkpoint")]
 pub mod checkpoint;
 #[cfg(feature = "checkpoint")]
@@ -73,14 +79,24 @@ mod fault;
 mod files;
 #[cfg(feature = "checkpoint")]
 mod folder;
+#[cfg(feature = "checkpoint")]
+pub mod hub;
 #[cfg(feature = "lavis")]
 pub mod lavis;
+#[cfg(feature = "checkpoint")]
+mod lock;
+#[cfg(feature = "checkpoint")]
+mod new_file;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
+#[cfg(feature = "preprocessing")]
+mod regular;
 #[cfg(feature = "checkpoint")]
 mod report;
 #[cfg(feature = "checkpoint")]
 mod tokenizer;
+#[cfg(feature = "checkpoint")]
+mod torch;
 #[cfg(feature = "preprocessing")]
 pub mod video;
 
@@ -88,14 +104,19 @@ pub mod video;
 pub use fault::{Cause, ErrorKind};
 #[cfg(feature = "preprocessing")]
 pub use image;
+#[cfg(feature = "preprocessing")]
+pub use regular::open_regular;
 #[cfg(feature = "checkpoint")]
 pub use {
+    adapter::{Adapter, AdapterBias, AdapterConfig, TargetModules},
     blip2_kernels::{self as kernels, Bias, Weights},
     burn,
     checkpoint::{Checkpoint, CheckpointWeights},
     error::IoError,
     files::map_file,
     folder::CheckpointFolder,
+    lock::FileLock,
+    new_file::{NewFile, write_file},
     report::LoadReport,
     tokenizer::{PaddingSide, TokenBatch, Tokenizer},
 };

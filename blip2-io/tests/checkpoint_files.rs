@@ -135,18 +135,8 @@ fn no_folder() {
 fn no_weights() {
     assert_says(
         open(&[]),
-        &["model.safetensors is missing", "index.json with its shards"],
+        &["model.safetensors is missing", "or pytorch_model.bin"],
     );
-}
-
-#[test]
-fn pickled_weights_alone() {
-    for name in ["pytorch_model.bin", "pytorch_model.bin.index.json"] {
-        assert_says(
-            open(&[(name, Vec::new())]),
-            &["only pytorch_model.bin", "safe_serialization=True"],
-        );
-    }
 }
 
 #[test]

@@ -31,26 +31,23 @@ fn no_tokenizer() {
 }
 
 #[test]
-fn only_the_slow_tokenizers_files() {
-    for file in ["vocab.json", "spiece.model", "tokenizer.model"] {
-        assert_says(
-            open(&[(file, String::new())]),
-            &[
-                "tokenizer.json is missing",
-                "slow tokenizer",
-                "save_pretrained",
-            ],
-        );
-    }
-}
-
-#[test]
 fn a_corrupt_tokenizer() {
-    for text in ["", "{}", "{\"version\": \"1.0\", \"model\": 5}"] {
-        assert_says(
-            open(&[("tokenizer.json", text.into())]),
-            &["tokenizer.json: not a tokenizer of `tokenizers`"],
-        );
+    let cases = [
+        ("", "EOF"),
+        ("[]", "no JSON object"),
+        ("{}", "it has no model"),
+        (
+            "{\"version\": \"1.0\", \"model\": 5}",
+            "model: it has no vocab",
+        ),
+        (
+            "{\"model\": { \"type\": \"WordLevel\", \"vocab\": {} }}",
+            "not a tokenizer of `tokenizers`",
+        ),
+    ];
+    for (text, says) in cases {
+        let error = open(&[("tokenizer.json", text.into())]);
+        assert_says(error, &["tokenizer.json: ", says]);
     }
     let half = opt()[..500].to_string();
     assert_says(open(&[("tokenizer.json", half)]), &["tokenizer.json"]);

@@ -14,6 +14,24 @@ use crate::{
 };
 
 /// A language model that reads embedded prompts.
+///
+/// ```
+/// use blip2_lm::burn::tensor::Device;
+/// use blip2_lm::{CheckpointFolder, CheckpointWeights, LanguageModel, Weights};
+///
+/// // The language model of a BLIP-2; a folder that holds nothing else has no prefix.
+/// let (folder, device) = (CheckpointFolder::open("../blip2-cli/demo")?, Device::flex());
+/// let checkpoint = folder.checkpoint()?;
+/// let source = CheckpointWeights::new(&checkpoint);
+/// let weights = Weights::new(&source, &device).at("language_model");
+/// let model = LanguageModel::load(&folder.config()?.text_config, &weights)?;
+/// assert!(!model.is_encoder_decoder()); // OPT
+///
+/// let embeds = model.embed(&[vec![2, 17, 42]])?;
+/// let features = model.last_hidden_state(embeds, &[vec![true; 3]])?;
+/// assert_eq!(features.dims(), [1, 3, model.embedding_dim()]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module, Debug)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant)] // there is one for each pipeline

@@ -8,6 +8,33 @@ use crate::{error::QFormerError, layer::Context};
 /// What the Q-Former reads: queries, text, or both.
 ///
 /// Tensors may be of any float format.
+///
+/// Two questions about one picture, for a Q-Former that reads text:
+///
+/// ```
+/// # use blip2_qformer::burn::tensor::{Device, Tensor};
+/// # use blip2_qformer::{Blip2QFormerConfig, QFormer, QueryTokens, RandomWeights, Weights};
+/// use blip2_qformer::{Keep, QFormerInput};
+///
+/// # let config = Blip2QFormerConfig::default().with_hidden_size(24).with_num_hidden_layers(2)
+/// #     .with_num_attention_heads(2).with_intermediate_size(48).with_encoder_hidden_size(32)
+/// #     .with_use_qformer_text_input(true);
+/// # let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// # let weights = Weights::new(&source, &device);
+/// # let queries = QueryTokens::load(8, config.hidden_size, &weights);
+/// # let qformer = QFormer::load(&config, &weights.at("qformer"))?;
+/// # let image = Tensor::<3>::zeros([1, 17, 32], &device);
+/// # let questions = Tensor::<3>::zeros([2, 5, 24], &device);
+/// let input = QFormerInput::new(queries.expand(2))
+///     .text(questions) // [2, 5, 24]
+///     .images(image, &[0, 0]) // [1, 17, 32], whose keys and values are computed once
+///     .keep(Keep::ATTENTIONS);
+/// let output = qformer.forward(input)?;
+/// assert_eq!(output.last_hidden_state.dims(), [2, 8 + 5, 24]);
+/// let looks: Vec<_> = output.cross_attentions.iter().flatten().map(|map| map.dims()).collect();
+/// assert_eq!(looks[0], [2, 2, 8, 17]); // where each query looks in the picture
+/// # Ok::<(), blip2_qformer::QFormerError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct QFormerInput {

@@ -7,6 +7,26 @@ use burn::{module::Module, tensor::Tensor};
 use crate::{error::QFormerError, input::QFormerInput, layer::Layer};
 
 /// The Q-Former (`Blip2QFormerModel`).
+///
+/// ```
+/// use blip2_qformer::burn::tensor::{Device, Tensor};
+/// use blip2_qformer::{
+///     CheckpointFolder, CheckpointWeights, QFormer, QFormerInput, QueryTokens, Weights,
+/// };
+///
+/// let (folder, device) = (CheckpointFolder::open("../blip2-cli/demo")?, Device::flex());
+/// let (config, checkpoint) = (folder.config()?, folder.checkpoint()?);
+/// let source = CheckpointWeights::new(&checkpoint);
+/// let weights = Weights::new(&source, &device);
+/// let qformer = QFormer::load(&config.qformer_config, &weights.at("qformer"))?;
+/// let width = config.qformer_config.hidden_size;
+/// let queries = QueryTokens::load(config.num_query_tokens, width, &weights);
+///
+/// let image_embeds = Tensor::<3>::zeros([2, 65, 96], &device); // of a vision tower
+/// let input = QFormerInput::new(queries.expand(2)).image(image_embeds);
+/// assert_eq!(qformer.forward(input)?.last_hidden_state.dims(), [2, queries.count(), width]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct QFormer {
     layernorm: LayerNorm,

@@ -11,6 +11,26 @@ use crate::error::QFormerError;
 
 /// The table of words and the table of positions (`Blip2TextEmbeddings`). Their sum is normed by
 /// the Q-Former itself.
+///
+/// ```
+/// use blip2_qformer::burn::tensor::Device;
+/// use blip2_qformer::{
+///     CheckpointFolder, CheckpointWeights, QFormer, QFormerInput, TextEmbeddings, Weights,
+/// };
+///
+/// let (folder, device) = (CheckpointFolder::open("../fixtures/blip2_itr")?, Device::flex());
+/// let (config, checkpoint) = (folder.config()?.qformer_config, folder.checkpoint()?);
+/// let source = CheckpointWeights::new(&checkpoint);
+/// let weights = Weights::new(&source, &device);
+/// let table = TextEmbeddings::load(&config, &weights.at("embeddings"));
+/// let qformer = QFormer::load(&config, &weights.at("qformer"))?;
+///
+/// let text = folder.tokenizer()?.encode("a red triangle")?;
+/// let embeds = table.forward(&[text.clone()])?;
+/// let read = qformer.forward(QFormerInput::text_only(embeds))?.last_hidden_state;
+/// assert_eq!(read.dims(), [1, text.len(), config.hidden_size]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct TextEmbeddings {
     word_embeddings: Embedding,

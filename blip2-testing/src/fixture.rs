@@ -1,7 +1,7 @@
 //! Where the fixtures are.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -9,9 +9,15 @@ use tempfile::TempDir;
 
 /// A file or folder of the workspace's `fixtures/`.
 pub fn fixture(name: impl AsRef<Path>) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .with_file_name("fixtures")
-        .join(name)
+    workspace().join("fixtures").join(name)
+}
+
+/// The workspace's folder: of the package that is being tested, as cargo says when it runs the test.
+/// What was compiled in may be another checkout that shares the target folder.
+pub fn workspace() -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let package = package.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    package.parent().map(Path::to_path_buf).unwrap_or(package)
 }
 
 /// The text of a fixture.

@@ -8,11 +8,15 @@ mod compare;
 mod fixture;
 mod folder;
 mod golden;
+pub mod hub;
 mod picture;
+mod torch;
 pub mod view;
 
 pub use compare::{assert_close, assert_says, difference, floats, largest, largest_difference};
-pub use fixture::{copy, fixture, json, text};
+pub use fixture::{copy, fixture, json, text, workspace};
 pub use folder::{Stored, f32s, folder, raw_safetensors, safetensors};
 pub use golden::{Golden, Goldens};
 pub use picture::picture;
+pub use torch::{TorchFile, TorchView, zipped};
+pub use zip::CompressionMethod;

@@ -11,6 +11,31 @@ use burn::{
 use crate::{error::TrainError, names::Names};
 
 /// The gradients of a loss, for every trained parameter that it depends on, each as one row.
+///
+/// ```
+/// # use blip2_kernels::{Bias, Linear, RandomWeights};
+/// # use blip2_train::{TrainPlan, Trained};
+/// # use burn::{module::Module, tensor::{Device, Tensor}};
+/// # #[derive(Module, Debug)]
+/// # struct Line {
+/// #     layer: Linear,
+/// # }
+/// # let source = RandomWeights::new(0, 0.1);
+/// # let trained = Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
+/// #     Ok(Line { layer: weights.linear("layer", 2, 1, Bias::With) })
+/// # })?;
+/// # let loss = |input| {
+/// #     let input = Tensor::<2>::from_floats([input], &Device::flex());
+/// #     (trained.model().layer.forward(input) - 3.0).square().mean()
+/// # };
+/// // Of a batch that does not fit in memory at once.
+/// let halves = [loss([1.0, 0.0]), loss([0.0, 1.0])];
+/// let [first, second] = halves.map(|loss| trained.gradients(loss));
+/// let gradients = first?.plus(second?).scaled(0.5).clipped(1.0);
+/// assert!(gradients.norm() < 1.0 + 1e-6);
+/// assert!(gradients.names().eq(["layer.bias", "layer.weight"]));
+/// # Ok::<(), blip2_train::TrainError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Gradients {
     pub(crate) by_name: BTreeMap<String, Tensor<1>>,

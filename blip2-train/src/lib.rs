@@ -40,6 +40,7 @@ mod files;
 mod first_stage;
 mod fresh;
 mod gradients;
+mod kind;
 mod lora;
 mod names;
 pub mod objective;

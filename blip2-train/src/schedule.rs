@@ -57,6 +57,13 @@ pub struct WarmupCosine {
 }
 
 /// Multiplied by `gamma` every `every` steps, such as those of an epoch.
+///
+/// ```
+/// use blip2_train::{Exponential, Schedule};
+///
+/// let schedule = Schedule::from(Exponential::new(1e-3, 0.5, 100));
+/// assert_eq!([0, 99, 100].map(|step| schedule.at(step)), [1e-3, 1e-3, 5e-4]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -18,11 +18,11 @@ use crate::{
 
 /// What of a checkpoint is to be trained.
 ///
-/// ```no_run
+/// ```
 /// use blip2_core::{CheckpointFolder, Precision};
 /// use blip2_train::{LoraConfig, Training};
 ///
-/// let folder = CheckpointFolder::open("models/blip2-opt-2.7b")?;
+/// let folder = CheckpointFolder::open("../blip2-cli/demo")?;
 /// // What stands between the image encoder and the language model, and adapters in the latter.
 /// let trained = Training::of(&folder)?
 ///     .bridge()

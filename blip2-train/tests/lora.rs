@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 
 use blip2_core::{CheckpointFolder, Precision, model::Blip2ForConditionalGeneration};
 use blip2_lm::{Keep, LanguageModel};
-use blip2_testing::{largest_difference, view::floats};
+use blip2_testing::{fixture, largest_difference, view::floats};
 use blip2_train::{
     AdamW, Lora, LoraConfig, Progress, Trained, Training,
     objective::{Batch, language_model_loss},
@@ -133,7 +133,7 @@ fn what_peft_may_do_and_we_do_not_is_refused() {
     )
     .unwrap();
     for (from, to) in [
-        ("\"use_dora\": false", "\"use_dora\": true"),
+        ("\"lora_bias\": false", "\"lora_bias\": true"),
         ("\"bias\": \"none\"", "\"bias\": \"all\""),
         ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q\": 2}"),
         ("\"LORA\"", "\"IA3\""),
@@ -146,6 +146,24 @@ fn what_peft_may_do_and_we_do_not_is_refused() {
         .unwrap();
         let error = Lora::load(copy.path()).unwrap_err().to_string();
         assert!(error.contains("not supported"), "{error}");
+    }
+    // What inference puts on.
+    for name in ["opt_dora", "opt_patterns", "opt_saved"] {
+        let error = Lora::load(fixture("peft").join(name)).unwrap_err();
+        assert!(
+            error.to_string().contains("not supported in training"),
+            "{error}"
+        );
+    }
+    // A rank that would take all memory.
+    for rank in [41, 1_000_000_000, usize::MAX] {
+        let lora = LoraConfig::new(rank, ["q_proj"]);
+        let refused = training("blip2_opt").lora(lora, 0).unwrap().load();
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.contains("q_proj") && error.contains(&rank.to_string()),
+            "{error}"
+        );
     }
     // Adapters of another model.
     let other = Lora::load(goldens("peft").join("blip2_t5")).unwrap();
@@ -342,7 +360,7 @@ fn a_state_goes_on_as_if_nothing_had_happened() {
         .resume(&mut optimizer, folder.path())
         .unwrap()
         .unwrap();
-    assert_eq!(found, progress);
+    assert_eq!((found.step, found.notes), (progress.step, progress.notes));
     assert_eq!(steps(&mut second, &mut optimizer, &batch, 3), losses[3..]);
 
     // Another training's state is refused, and old states go.

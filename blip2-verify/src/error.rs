@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use blip2_core::Blip2Error;
+use blip2_core::{Blip2Error, ErrorKind};
 
 /// Why a folder could not be verified at all.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,24 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
+    /// What is at fault.
+    ///
+    /// ```
+    /// use blip2_core::{Device, ErrorKind};
+    /// use blip2_verify::{VerifyOptions, verify};
+    ///
+    /// let error = verify("../docs", &VerifyOptions::new(Device::flex())).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::File);
+    /// ```
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Model(error) => error.kind(),
+            Self::NoGolden(_) | Self::Read { .. } | Self::Golden { .. } | Self::Content(_) => {
+                ErrorKind::File
+            }
+        }
+    }
+
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         Self::Read {
             path: path.to_path_buf(),

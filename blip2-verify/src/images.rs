@@ -4,8 +4,8 @@ use std::path::Path;
 
 use blip2_core::Blip2Error;
 use blip2_io::preprocessing::{
-    DecodeOptions, ImageProcessor, ImageProcessorConfig, PixelValues, Resample, Size, Transparency,
-    decode_file, resize,
+    DecodeOptions, ImageProcessor, ImageProcessorConfig, Orientation, PixelValues, Resample, Size,
+    Transparency, decode_file, resize,
 };
 use image::RgbImage;
 
@@ -110,7 +110,10 @@ fn options(golden: &Golden, report: &mut Report) -> Result<(), VerifyError> {
 
 /// A decoded file against its golden: to the bit, but for JPEG.
 fn decode(path: &Path, transparency: Transparency, reference: &GoldenTensor) -> Outcome {
-    let options = DecodeOptions::default().with_transparency(transparency);
+    // The goldens are of pictures as `Image.open` gives them, which turns none.
+    let options = DecodeOptions::default()
+        .with_transparency(transparency)
+        .with_orientation(Orientation::Ignore);
     let found = match decode_file(path, &options) {
         Ok(found) => found,
         Err(error) => {

@@ -8,11 +8,11 @@
 //! tokenizer, or pictures. Every stage and generation case in them is run and compared;
 //! `docs/numerics.md` of the repository describes the format and the tolerances.
 //!
-//! ```no_run
+//! ```
 //! use blip2_core::Device;
 //! use blip2_verify::{VerifyOptions, verify};
 //!
-//! for report in verify("fixtures/blip2_opt", &VerifyOptions::new(Device::flex()))? {
+//! for report in verify("../fixtures/blip2_opt", &VerifyOptions::new(Device::flex()))? {
 //!     println!("{report}");
 //!     assert!(report.passed());
 //! }
@@ -34,6 +34,7 @@ mod features;
 mod folder;
 mod generation;
 mod golden;
+mod ids;
 mod images;
 mod loss;
 mod options;

@@ -5,6 +5,17 @@ use blip2_core::{Blip2Error, Device, Precision, PrecisionPlan, device_by_name};
 use crate::golden::Tolerance;
 
 /// How to verify.
+///
+/// ```
+/// use blip2_core::Precision;
+/// use blip2_verify::{VerifyOptions, verify};
+///
+/// let narrow = VerifyOptions::on("flex")?.with_precision(Precision::Bf16);
+/// let report = &verify("../fixtures/blip2_opt", &narrow)?[0];
+/// assert!(report.rounds && report.passed()); // every stage gives numbers
+/// println!("logits are off by {:?} of the largest", report.logits_distance());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
     pub(crate) device: Device,

@@ -7,9 +7,10 @@ use blip2_core::{
     model::{PaddingSide, PromptRows},
 };
 use blip2_io::{CheckpointFolder, config::Blip2Variant};
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{error::VerifyError, report::Outcome, rows, verifier::Verifier};
+use crate::{error::VerifyError, ids, report::Outcome, rows, verifier::Verifier};
 
 pub(crate) fn verify(verifier: &mut Verifier<'_>, folder: &Path) -> Result<(), VerifyError> {
     let golden = verifier.golden;
@@ -118,7 +119,8 @@ fn instructions(
 /// Rows and their masks against golden ones.
 fn same(found: Result<Option<PromptRows>, Blip2Error>, expected: PromptRows) -> Outcome {
     match found {
-        Ok(found) => Outcome::equal(&found, &Some(expected)),
+        Ok(Some(found)) => ids::compare(&found, &expected),
+        Ok(None) => Outcome::failed("the model reads no instructions"),
         Err(error) => Outcome::failed(error),
     }
 }
@@ -130,16 +132,13 @@ fn compare(found: Result<PromptRows, Blip2Error>, ids: &Value, mask: Option<&Val
             return Outcome::failed(error);
         }
     };
-    let outcome = Outcome::equal(&serde_json::json!(found.ids()), ids);
-    match mask {
-        Some(mask) if outcome.passed() => {
-            let found: Vec<Vec<u8>> = found
-                .mask()
-                .iter()
-                .map(|row| row.iter().map(|&b| u8::from(b)).collect())
-                .collect();
-            Outcome::equal(&serde_json::json!(found), mask)
-        }
-        _ => outcome,
-    }
+    let read = |value: &Value| Vec::<Vec<i64>>::deserialize(value);
+    let expected = read(ids).and_then(|ids| Ok((ids, mask.map(read).transpose()?)));
+    let (expected, mask) = match expected {
+        Ok(expected) => expected,
+        Err(error) => return Outcome::failed(format!("the golden holds no rows of ids: {error}")),
+    };
+    let of_mask = || ids::of_rows("the mask of row", found.mask(), &mask?);
+    let difference = ids::of_rows("row", found.ids(), &expected).or_else(of_mask);
+    Outcome::Exact { difference }
 }

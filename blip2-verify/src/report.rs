@@ -85,6 +85,18 @@ pub struct Unchecked {
 /// Everything that a verification compared, and what it left.
 ///
 /// Displays as the table that `blip2 verify` prints.
+///
+/// ```
+/// use blip2_core::Device;
+/// use blip2_verify::{VerifyOptions, verify};
+///
+/// let report = &verify("../fixtures/blip2_itr", &VerifyOptions::new(Device::flex()))?[0];
+/// for check in &report.checks {
+///     println!("{} {}", check.stage, if check.outcome.passed() { "ok" } else { "FAILED" });
+/// }
+/// assert!(report.first_divergence().is_none());
+/// # Ok::<(), blip2_verify::VerifyError>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     /// What was verified.

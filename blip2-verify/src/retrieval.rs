@@ -17,6 +17,7 @@ use crate::{
     compare::{Compare, Comparison},
     error::VerifyError,
     golden::Golden,
+    ids,
     options::VerifyOptions,
     report::{Outcome, Report},
     rows::{pixels, rows},
@@ -68,14 +69,7 @@ fn texts(
     if let Some(texts) = texts {
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
         let outcome = match laid_out(folder, blip2.config(), &texts) {
-            Ok(found) => {
-                let outcome = Outcome::equal(&found.ids(), &expected.ids());
-                if outcome.passed() {
-                    Outcome::equal(&found.mask(), &expected.mask())
-                } else {
-                    outcome
-                }
-            }
+            Ok(found) => ids::compare(&found, &expected),
             Err(error) => Outcome::failed(error),
         };
         comparison.report().push("input_ids", outcome);

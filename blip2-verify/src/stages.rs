@@ -1,6 +1,9 @@
 //! A generation checkpoint against its goldens, stage by stage in the order of the data.
 
-use std::path::Path;
+use std::{
+    collections::{BTreeSet, btree_set::Difference},
+    path::Path,
+};
 
 use blip2_core::{
     Blip2Error, Blip2Pipeline, TextConfig,
@@ -85,6 +88,20 @@ pub(crate) fn verify(
     generation::verify(&mut verifier, &features)
 }
 
+/// How the names of tensors differ from the recorded ones.
+fn names_differ(found: BTreeSet<&str>, expected: BTreeSet<&str>) -> Option<String> {
+    let (more, fewer) = (found.difference(&expected), expected.difference(&found));
+    let told = |what: &str, mut names: Difference<'_, &str>| {
+        let first = names.next()?;
+        let rest = names.count();
+        Some(match rest {
+            0 => format!("{what} `{first}`"),
+            _ => format!("{what} `{first}` and {rest} others"),
+        })
+    };
+    told("lacks", fewer).or_else(|| told("holds", more))
+}
+
 impl Verifier<'_> {
     /// What the checkpoint itself must say.
     fn facts(&mut self, folder: &Path) -> Result<(), VerifyError> {
@@ -93,12 +110,12 @@ impl Verifier<'_> {
             .json("checkpoint_keys")
             .and_then(Value::as_array)
         {
-            let expected: Vec<&str> = keys.iter().filter_map(Value::as_str).collect();
+            let expected: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
             let folder = CheckpointFolder::open(folder).map_err(Blip2Error::from)?;
             let checkpoint = folder.checkpoint().map_err(Blip2Error::from)?;
-            let found: Vec<&str> = checkpoint.names().collect();
-            self.report
-                .push("checkpoint_keys", Outcome::equal(&found, &expected));
+            let difference = names_differ(checkpoint.names().collect(), expected);
+            let outcome = Outcome::Exact { difference };
+            self.report.push("checkpoint_keys", outcome);
         }
         if let (Some(expected), TextConfig::T5(config)) = (
             self.golden

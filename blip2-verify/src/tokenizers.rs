@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     error::VerifyError,
     golden::Golden,
+    ids,
     report::{Outcome, Report},
 };
 
@@ -117,6 +118,11 @@ fn differ<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> 
     (found != expected).then(|| format!("{what}: {found:?} instead of {expected:?}"))
 }
 
+/// Of token ids the place where they part.
+fn differ_in_ids(what: &str, found: &[u32], expected: &[u32]) -> Option<String> {
+    ids::difference(found, expected).map(|difference| format!("{what} {difference}"))
+}
+
 /// A difference from a golden that not every file holds.
 fn if_told<T: PartialEq + std::fmt::Debug>(
     what: &str,
@@ -140,17 +146,16 @@ fn encode(tokenizer: &Tokenizer, encodings: &[Encoding]) -> Outcome {
         let whole = tokenizer.decode(&golden.ids, false)?;
         let skipped = tokenizer.decode(&golden.ids, true)?;
         let text = &golden.text;
-        Ok(differ(&format!("ids of {text:?}"), &ids, &golden.ids)
-            .or_else(|| {
-                differ(
-                    &format!("bare ids of {text:?}"),
-                    &bare,
-                    &golden.ids_no_special,
-                )
-            })
-            .or_else(|| if_told(&format!("tokens of {text:?}"), &tokens, &golden.tokens))
-            .or_else(|| if_told("text", &whole, &golden.decode))
-            .or_else(|| if_told("text without special tokens", &skipped, &golden.decode_skip)))
+        Ok(
+            differ_in_ids(&format!("ids of {text:?}"), &ids, &golden.ids)
+                .or_else(|| {
+                    let what = format!("bare ids of {text:?}");
+                    differ_in_ids(&what, &bare, &golden.ids_no_special)
+                })
+                .or_else(|| if_told(&format!("tokens of {text:?}"), &tokens, &golden.tokens))
+                .or_else(|| if_told("text", &whole, &golden.decode))
+                .or_else(|| if_told("text without special tokens", &skipped, &golden.decode_skip)),
+        )
     }))
 }
 
@@ -158,7 +163,7 @@ fn decode(tokenizer: &Tokenizer, decodings: &[Decoding]) -> Outcome {
     all(decodings.iter().map(|golden| {
         let whole = tokenizer.decode(&golden.ids, false)?;
         let skipped = tokenizer.decode(&golden.ids, true)?;
-        let what = format!("text of {:?}", golden.ids);
+        let what = format!("text of {} ids", golden.ids.len());
         Ok(differ(&what, &whole, &golden.decode)
             .or_else(|| differ(&what, &skipped, &golden.decode_skip)))
     }))
@@ -197,7 +202,11 @@ fn batch(
         ids.push(row);
         mask.push(attend);
     }
-    let difference = differ("ids", &ids, &expected.input_ids)
+    let rows = ids.iter().zip(&expected.input_ids).enumerate();
+    let difference = rows
+        .filter_map(|(n, (ids, expected))| differ_in_ids(&format!("ids of row {n}"), ids, expected))
+        .next()
+        .or_else(|| differ("rows", ids.len(), expected.input_ids.len()))
         .or_else(|| differ("mask", &mask, &expected.attention_mask));
     Outcome::Exact { difference }
 }

@@ -8,7 +8,7 @@ use std::fs;
 
 use blip2_core::device_names;
 use blip2_testing::fixture;
-use blip2_verify::{VerifyOptions, verify};
+use blip2_verify::{Outcome, VerifyOptions, verify};
 
 /// Verifies a fixture on the CPU backends and, with the feature, on wgpu.
 fn passes_everywhere(name: &str, at_least: usize) {
@@ -140,11 +140,7 @@ fn a_perturbed_tensor_fails_and_its_stage_is_named() {
             "lm.hidden.1",
         ),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        for entry in fs::read_dir(fixture("blip2_opt")).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
-        }
+        let folder = whole_copy("blip2_opt");
         let path = folder.path().join("model.safetensors");
         let mut bytes = fs::read(&path).unwrap();
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -159,6 +155,100 @@ fn a_perturbed_tensor_fails_and_its_stage_is_named() {
         assert!(!report.passed());
         assert_eq!(report.first_divergence().unwrap().stage, stage, "{report}");
     }
+}
+
+/// A fixture with its goldens.
+fn whole_copy(name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+/// Changes a fixture's `golden.json`, and says how the stage that reads it came out.
+fn with_golden(name: &str, stage: &str, change: impl Fn(&mut serde_json::Value)) -> String {
+    let folder = whole_copy(name);
+    let path = folder.path().join("golden.json");
+    let mut golden = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut golden);
+    fs::write(&path, golden.to_string()).unwrap();
+    let options = VerifyOptions::on("flex").unwrap();
+    let report = verify(folder.path(), &options).unwrap().remove(0);
+    let check = report.checks.iter().find(|check| check.stage == stage);
+    match &check.unwrap().outcome {
+        Outcome::Exact {
+            difference: Some(difference),
+        } => difference.clone(),
+        Outcome::Failed { error } => error.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_spoilt_golden_is_told_where_it_parts_and_takes_no_time() {
+    let said = with_golden("blip2_opt", "gen.greedy", |golden| {
+        let ids = golden["gen"]["greedy"]["sequences"][1]
+            .as_array_mut()
+            .unwrap();
+        let last = ids.len() - 1;
+        ids[last] = 3.into();
+    });
+    assert!(said.starts_with("sequence 1 differs at id "), "{said}");
+    assert!(said.ends_with("[3]") && said.len() < 200, "{said}");
+
+    let said = with_golden("blip2_t5", "gen.greedy", |golden| {
+        golden["gen"]["greedy"]["kwargs"]["max_new_tokens"] = 1_000_000.into();
+    });
+    assert!(said.contains("1000000 new tokens are more"), "{said}");
+
+    // Scores are judged by the larger of 1e-3 and a ten-thousandth of their size.
+    let beams = |by: f64| {
+        move |golden: &mut serde_json::Value| {
+            let score = &mut golden["gen"]["beam3"]["sequences_scores"][0];
+            *score = (score.as_f64().unwrap() + by).into();
+        }
+    };
+    let said = with_golden("blip2_opt", "gen.beam3", beams(0.01));
+    assert!(said.starts_with("sequence 0 has the score"), "{said}");
+}
+
+/// Logits of a vocabulary that is not the model's.
+#[test]
+fn a_golden_of_another_shape_is_refused() {
+    let folder = whole_copy("blip2_t5");
+    let path = folder.path().join("golden.safetensors");
+    let mut bytes = fs::read(&path).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let text = String::from_utf8(bytes[8..8 + header].to_vec()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let shape = &json["gen.greedy.logits"]["shape"];
+    let [count, steps, vocab] = [0, 1, 2].map(|axis| shape[axis].as_u64().unwrap());
+    // As many numbers in another order, in a header of the same length.
+    let (told, other) = (
+        format!("[{count},{steps},{vocab}]"),
+        format!("[{count},{vocab},{steps}]"),
+    );
+    let place = text.find("\"gen.greedy.logits\"").unwrap();
+    let end = place + text[place..].find('}').unwrap();
+    let entry = text[place..end].replace(&told, &other);
+    assert_ne!(
+        entry,
+        text[place..end],
+        "the header is written as it was thought to be"
+    );
+    let text = [&text[..place], &entry, &text[end..]].concat();
+    bytes[8..8 + header].copy_from_slice(text.as_bytes());
+    fs::write(&path, bytes).unwrap();
+    let options = VerifyOptions::on("flex").unwrap();
+    let report = verify(folder.path(), &options).unwrap().remove(0);
+    assert!(!report.passed());
+    let failed = report
+        .checks
+        .iter()
+        .find(|check| check.stage == "gen.greedy.logits");
+    assert!(!failed.unwrap().outcome.ran(), "{report}");
 }
 
 /// What is not compared is said, and only what is of another precision or a mere record.

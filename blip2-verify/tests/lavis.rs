@@ -10,11 +10,11 @@ use blip2_core::{
     inspect::inspect,
     lavis::{Architecture, Conversion, Converted},
 };
-use blip2_testing::{fixture, picture};
+use blip2_testing::{TorchFile, fixture, picture};
 use blip2_verify::{VerifyOptions, verify};
 use blip2_vision::VisionOptions;
 use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::{SafeTensors, serialize_to_file};
+use safetensors::{Dtype, SafeTensors, serialize_to_file};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -83,6 +83,22 @@ fn opt() {
         .write(&path)
         .unwrap();
     assert_eq!(converted.left_out, [] as [&str; 0]);
+    equals(&path, "blip2_opt", 80);
+}
+
+/// The language model as the hub has it, with PyTorch's own weights.
+#[test]
+fn opt_with_a_pickled_language_model() {
+    let (language_model, (_folder, path)) = (language_model("blip2_opt"), target());
+    let weights = language_model.path().join("model.safetensors");
+    let saved = TorchFile::of_safetensors(&fs::read(&weights).unwrap(), |_| true);
+    fs::remove_file(weights).unwrap();
+    fs::write(language_model.path().join("pytorch_model.bin"), saved.zip()).unwrap();
+    Conversion::new(file("blip2_opt.pth"), Architecture::Opt)
+        .language_model(language_model.path())
+        .config(fixture("blip2_opt"))
+        .write(&path)
+        .unwrap();
     equals(&path, "blip2_opt", 80);
 }
 
@@ -317,4 +333,67 @@ fn no_code_runs() {
             &folder.path().join("out"),
         );
     }
+}
+
+/// A BLIP-1 as LAVIS saves it, made of a fixture.
+fn saved_blip1(name: &str) -> (TempDir, std::path::PathBuf) {
+    let bytes = fs::read(fixture(name).join("model.safetensors")).unwrap();
+    let mut saved = TorchFile::of_safetensors(&bytes, |_| true);
+    for view in &mut saved.views {
+        let own = match view.name.strip_prefix("vision_model.") {
+            Some(rest) => rest
+                .replace("embeddings.class_embedding", "visual_encoder.cls_token")
+                .replace("embeddings.position_embedding", "visual_encoder.pos_embed")
+                .replace(
+                    "embeddings.patch_embedding",
+                    "visual_encoder.patch_embed.proj",
+                )
+                .replace("post_layernorm", "visual_encoder.norm")
+                .replace("encoder.layers", "visual_encoder.blocks")
+                .replace("layer_norm", "norm")
+                .replace("self_attn.projection", "attn.proj")
+                .replace("self_attn", "attn"),
+            None => view.name.clone(),
+        };
+        view.name = format!("model.{own}");
+    }
+    saved.push("model.text_queue", Dtype::F32, &[1], &[0; 4]);
+    saved.push(
+        "model.text_decoder.cls.predictions.decoder.bias",
+        Dtype::F32,
+        &[1],
+        &[0; 4],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("blip1.pth");
+    fs::write(&path, saved.zip()).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn blip1() {
+    for (name, architecture) in [
+        ("blip1_caption", "blip_caption"),
+        ("blip1_vqa", "blip_vqa"),
+        ("blip1_itr", "blip_retrieval"),
+    ] {
+        let ((_saved, file), (_folder, path)) = (saved_blip1(name), target());
+        let architecture: Architecture = architecture.parse().unwrap();
+        let conversion = Conversion::new(file, architecture).config(fixture(name));
+        let error = conversion.clone().write(&path).unwrap_err().to_string();
+        assert!(error.contains("bert-base-uncased"), "{error}");
+        let converted = conversion.tokenizer(fixture(name)).write(&path).unwrap();
+        assert!(converted.left_out.contains(&"text_queue".to_string()));
+        equals(&path, name, 10);
+    }
+}
+
+/// Another architecture's file is told by what it lacks.
+#[test]
+fn a_blip1_of_another_kind() {
+    let ((_saved, file), (_folder, path)) = (saved_blip1("blip1_itr"), target());
+    let conversion = Conversion::new(file, Architecture::Blip1Caption);
+    let error = conversion.write(&path).unwrap_err().to_string();
+    assert!(error.contains("text_decoder.bert"), "{error}");
+    assert!(!path.exists());
 }

@@ -13,6 +13,23 @@ use crate::{
 
 /// CLIP's vision tower (`CLIPVisionModel`; Radford et al., 2021): the patches have no bias, a norm
 /// stands before the first layer, and only the class token passes the one after the last.
+///
+/// ```
+/// use blip2_vision::burn::tensor::{Device, Tensor};
+/// use blip2_vision::{CheckpointFolder, CheckpointWeights, ClipVisionModel, VisionOptions, Weights};
+///
+/// let (folder, device) = (CheckpointFolder::open("../fixtures/clip_vision_plain")?, Device::flex());
+/// let (config, checkpoint) = (folder.clip_vision_config()?, folder.checkpoint()?);
+/// let source = CheckpointWeights::new(&checkpoint);
+/// let model = ClipVisionModel::load(&config, &Weights::new(&source, &device))?;
+/// source.finish(&["position_ids"])?;
+///
+/// let side = config.image_size;
+/// let pixel_values = Tensor::zeros([1, 3, side, side], &device);
+/// let seen = model.forward(pixel_values, &VisionOptions::default())?;
+/// assert_eq!(model.pool(seen.last_hidden_state).dims(), [1, config.hidden_size]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct ClipVisionModel {
     tower: Tower,

@@ -12,6 +12,24 @@ use crate::{
 
 /// The vision tower (`Blip2VisionModel`; EVA, Fang et al., 2022), or CLIP's in its place, where the
 /// configuration says so.
+///
+/// ```
+/// use blip2_vision::burn::tensor::{Device, Tensor};
+/// use blip2_vision::{CheckpointFolder, CheckpointWeights, VisionModel, VisionOptions, Weights};
+///
+/// let (folder, device) = (CheckpointFolder::open("../blip2-cli/demo")?, Device::flex());
+/// let (config, checkpoint) = (folder.config()?.vision_config, folder.checkpoint()?);
+/// let source = CheckpointWeights::new(&checkpoint);
+/// let model = VisionModel::load(&config, &Weights::new(&source, &device).at("vision_model"))?;
+///
+/// let other_size = Tensor::zeros([1, 3, 96, 96], &device);
+/// let strict = model.forward(other_size.clone(), &VisionOptions::default());
+/// assert!(strict.is_err()); // it was trained at 64
+/// let options = VisionOptions::default().with_interpolate_pos_encoding(true);
+/// let seen = model.forward(other_size, &options)?.last_hidden_state;
+/// assert_eq!(seen.dims(), [1, 1 + 12 * 12, 96]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct VisionModel {
     tower: Tower,
@@ -19,6 +37,22 @@ pub struct VisionModel {
 }
 
 /// What a [`forward`](VisionModel::forward) returns.
+///
+/// ```
+/// # use blip2_vision::burn::tensor::{Device, Tensor};
+/// # use blip2_vision::{Blip2VisionConfig, Keep, RandomWeights, VisionModel, VisionOptions, Weights};
+/// # let config = Blip2VisionConfig::default().with_hidden_size(32).with_intermediate_size(64)
+/// #     .with_num_hidden_layers(2).with_num_attention_heads(4).with_image_size(28)
+/// #     .with_patch_size(14);
+/// # let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// # let model = VisionModel::load(&config, &Weights::new(&source, &device))?;
+/// # let pixel_values = Tensor::<4>::zeros([1, 3, 28, 28], &device);
+/// let output = model.forward(pixel_values, &VisionOptions::default().with_keep(Keep::ALL))?;
+/// assert_eq!(output.hidden_states.len(), 1 + 2); // of a tower of two layers
+/// let last = output.attentions.last().expect("two layers");
+/// assert_eq!(last.dims(), [1, 4, 5, 5]); // where each of class token and patches looks
+/// # Ok::<(), blip2_vision::VisionError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct VisionOutput {

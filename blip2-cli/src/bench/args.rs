@@ -22,7 +22,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(super) memory: MemoryArgs,
     /// The number of threads; without it, one for each core.
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub(super) threads: Option<usize>,
     /// How many times everything is measured, after one run to warm up.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = count)]
@@ -53,6 +53,16 @@ pub(crate) struct BenchArgs {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// More threads than any machine has cores would be made before anything is measured.
+const MOST_THREADS: usize = 1024;
+
+fn threads(text: &str) -> Result<usize, String> {
+    match count(text)? {
+        threads if threads > MOST_THREADS => Err(format!("must be {MOST_THREADS} or less")),
+        threads => Ok(threads),
+    }
 }
 
 /// A number above zero.

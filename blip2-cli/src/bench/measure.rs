@@ -24,6 +24,9 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
     let blip2 = builder.load().map_err(Failure::work)?;
     let load = Times::of(vec![start.elapsed().as_secs_f64()]);
 
+    let work = work(args, blip2.config());
+    // Before a prompt of that length is made.
+    blip2.check_memory(&work).map_err(Failure::work)?;
     let runs = Runs::take(args, &blip2)?;
     let encoder = encoder(args, &blip2)?;
     let peak_memory_bytes = machine::peak_resident();
@@ -33,9 +36,7 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
     drop(blip2);
     let machine = Machine::new(!args.no_peaks);
 
-    let side = args
-        .image_size
-        .map_or(config.vision_config.image_size, |side| side as usize);
+    let side = side(args, &config);
     let operations = Operations::new(&config, side, args.prompt_tokens);
     let peaks = machine.peaks;
     let rated = |times: Times, operations: f64| {
@@ -63,13 +64,6 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
             runs: times.runs,
         }
     });
-    let work = Workload::default()
-        .with_batch(args.batch)
-        .with_prompt_tokens(args.prompt_tokens)
-        .with_new_tokens(args.new_tokens)
-        .with_beams(args.beams)
-        .with_image_size([side, side])
-        .with_picture_pixels((WIDTH * HEIGHT) as usize);
     Ok(Report {
         model,
         precision: precision.into(),
@@ -96,6 +90,23 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
         weights_bytes: plan.weights(None),
         predicted_peak_bytes: plan.predict(&work).peak(),
     })
+}
+
+/// The height and width that pictures are resized to.
+fn side(args: &BenchArgs, config: &Blip2Config) -> usize {
+    args.image_size
+        .map_or(config.vision_config.image_size, |side| side as usize)
+}
+
+fn work(args: &BenchArgs, config: &Blip2Config) -> Workload {
+    let side = side(args, config);
+    Workload::default()
+        .with_batch(args.batch)
+        .with_prompt_tokens(args.prompt_tokens)
+        .with_new_tokens(args.new_tokens)
+        .with_beams(args.beams)
+        .with_image_size([side, side])
+        .with_picture_pixels((WIDTH * HEIGHT) as usize)
 }
 
 const WIDTH: u32 = 640;

@@ -35,9 +35,9 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let report = report?;
     if args.json {
         let json = serde_json::to_string_pretty(&report).map_err(Failure::work)?;
-        println!("{json}");
+        say!("{json}");
     } else {
-        println!("{report}");
+        say!("{report}");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use blip2_core::{Blip2Config, CheckpointFolder};
+use blip2_io::write_file;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -163,12 +164,12 @@ pub(super) fn run(args: &BenchArgs, folder: &Path) -> Result<(), Failure> {
     let json = serde_json::to_string_pretty(&points).map_err(Failure::work)?;
     for (name, text) in [("points.json", json), ("points.csv", csv(&points))] {
         let path: PathBuf = folder.join(name);
-        fs::write(&path, text).map_err(|error| failed(&path, error))?;
-        println!("{}", path.display());
+        write_file(&path, text).map_err(|error| failed(&path, error))?;
+        say!("{}", path.display());
     }
     for point in &points {
         if let Some(error) = &point.error {
-            eprintln!("note: {} {}: {error}", point.axis.name(), point.value);
+            note!("note: {} {}: {error}", point.axis.name(), point.value);
         }
     }
     Ok(())

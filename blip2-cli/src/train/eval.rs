@@ -15,7 +15,12 @@ use super::{
     objectives::{check_score, generation, recall, validation_data},
     sift::Sieve,
 };
-use crate::{Failure, args::EvalArgs, model::device};
+use crate::{
+    Failure,
+    args::EvalArgs,
+    find,
+    model::{adapted, device},
+};
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let config = Config::read(&args.config)?;
@@ -26,7 +31,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     };
     let model = match &args.model {
         Some(model) => model.clone(),
-        None => base.join(&config.model),
+        None => find::beside(base, &config.model)?,
     };
     let data = validation_data(validation, base)?;
     if let Some(answers) = &args.answers {
@@ -39,7 +44,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     if knows_answers(&data) {
         check_score(scoring, &data)?;
     }
-    let mut builder = Blip2Pipeline::builder(&model)
+    let builder = adapted(Blip2Pipeline::builder(&model), args.adapter.as_deref());
+    let mut builder = builder
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored));
     if let Some(template) = &config.train.template {
@@ -61,17 +67,17 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
             text.push_str(&format!("{line}\n"));
         }
         write_file(path, text.as_bytes()).map_err(Failure::work)?;
-        eprintln!("wrote {}", path.display());
+        note!("wrote {}", path.display());
     }
     if !knows_answers(&data) {
-        eprintln!(
+        note!(
             "nobody knows the right answers: {} were given",
             answers.len()
         );
         return Ok(());
     }
     let found = scoring.of(&data, answers).map_err(Failure::work)?;
-    println!(
+    say!(
         "{scoring} {:.4} of {} examples",
         found.score,
         found.each.len()
@@ -146,7 +152,8 @@ fn recalled(
     let recall = recall(validation)?;
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
     let plan = args.device.precision.plan(Precision::AsStored);
-    let blip2 = Blip2Retrieval::builder_from(folder.clone())
+    let builder = Blip2Retrieval::builder_from(folder.clone());
+    let blip2 = adapted(builder, args.adapter.as_deref())
         .device(device(&args.device)?)
         .precision(plan)
         .load()
@@ -156,9 +163,11 @@ fn recalled(
     let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
     let found = recall.of(blip2.model(), &texts, &processor, data);
     let found = found.map_err(Failure::work)?;
-    println!(
+    say!(
         "recall@{} of pictures {:.4}, of texts {:.4}",
-        recall.k, found.text_to_image, found.image_to_text
+        recall.k,
+        found.text_to_image,
+        found.image_to_text
     );
     Ok(())
 }

@@ -68,7 +68,7 @@ impl Writer for BlipAnswerer {
             // An answer begins with its start token alone.
             groups.push(Group::new(prompts, places, 1, generator)?);
         }
-        let cancel = options.cancel.clone();
+        let cancel = options.cancel().clone();
         Ok(Grouped { groups, cancel })
     }
 

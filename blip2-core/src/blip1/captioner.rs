@@ -65,7 +65,7 @@ impl Writer for BlipCaptioner {
             let length = first.map_or(0, Vec::len);
             groups.push(Group::new(prompts, places, length, generator)?);
         }
-        let cancel = options.cancel.clone();
+        let cancel = options.cancel().clone();
         Ok(Grouped { groups, cancel })
     }
 

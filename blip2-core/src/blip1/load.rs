@@ -12,7 +12,7 @@ use blip2_lm::generate::GenerationConfig;
 use super::{BlipAnswerer, BlipCaptioner, BlipRetrieval};
 use crate::{
     error::Blip2Error,
-    load::{IGNORABLE, Load, Loaded, Opened, Pictures, Settings, Takes},
+    load::{IGNORABLE, Load, Opened, Pictures, Settings, Takes},
     model::{BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering},
     precision::PrecisionPlan,
     text::BlipTexts,
@@ -42,10 +42,6 @@ macro_rules! load {
             const KINDS: &'static [ModelKind] = &[$kind];
             const TAKES: Takes = $takes;
             const IGNORABLE: Option<&'static [&'static str]> = Some(&IGNORABLE);
-
-            fn read_config(folder: &CheckpointFolder) -> Result<BlipConfig, Blip2Error> {
-                Ok(folder.blip_config()?)
-            }
 
             fn build_model(
                 config: &BlipConfig,
@@ -90,15 +86,6 @@ macro_rules! load {
                 _: bool,
             ) -> Result<(), Blip2Error> {
                 Ok(())
-            }
-
-            fn of(loaded: Loaded<Self>) -> Self {
-                let inner = Arc::new(loaded);
-                Self { inner }
-            }
-
-            fn loaded(&self) -> &Loaded<Self> {
-                &self.inner
             }
         }
     };

@@ -50,7 +50,7 @@ impl Compares for BlipRetrieval {
         self.inner.texts.rows(texts)
     }
 
-    fn see(&self, pictures: &[Picture<'_>]) -> Result<Tensor<3>, Blip2Error> {
+    fn see(&self, pictures: &[Picture<'_>], cancel: &CancelToken) -> Result<Tensor<3>, Blip2Error> {
         let Loaded {
             model,
             pictures: reading,
@@ -58,7 +58,7 @@ impl Compares for BlipRetrieval {
             ..
         } = self.inner.as_ref();
         let vision = model.vision_model();
-        let (sight, _) = Sight::of(vision, reading, device, pictures, &CancelToken::new())?;
+        let (sight, _) = Sight::of(vision, reading, device, pictures, cancel)?;
         Ok(sight.0)
     }
 

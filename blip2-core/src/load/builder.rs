@@ -2,7 +2,10 @@
 
 use std::{fmt, path::Path, sync::OnceLock};
 
-use blip2_io::{CheckpointFolder, LoadReport, preprocessing::DecodeOptions};
+use blip2_io::{
+    CheckpointFolder, LoadReport,
+    preprocessing::{DecodeOptions, Resizing},
+};
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
 
@@ -19,9 +22,9 @@ use crate::{
 ///
 /// | setting | taken by |
 /// |---|---|
-/// | `device`, `model`, `progress`, `cancel` | all |
+/// | `device`, `model`, `adapter`, `copy_weights`, `progress`, `cancel` | all |
 /// | `precision` | all; parts that a member lacks or always holds in `f32` must not be named |
-/// | `decode_options` | all that read pictures |
+/// | `decode_options`, `resizing` | all that read pictures |
 /// | `generation` | [`Blip2Pipeline`](crate::Blip2Pipeline), [`BlipAnswerer`](crate::BlipAnswerer), [`BlipCaptioner`](crate::BlipCaptioner) |
 /// | `image_size` | the same, and [`BlipRetrieval`](crate::BlipRetrieval) |
 /// | `template`, `memory_limit` | [`Blip2Pipeline`](crate::Blip2Pipeline) |
@@ -133,6 +136,40 @@ impl<P: Member> Builder<P> {
         self
     }
 
+    /// Resizes pictures by this arithmetic. Default: Pillow's, which the models were trained with;
+    /// [`Resizing::Torchvision`] gives what `transformers` 5 does where torchvision is installed, and
+    /// [`Resizing::Folder`] what the folder's own processor class names.
+    pub fn resizing(mut self, resizing: Resizing) -> Self {
+        self.settings.resizing = Some(resizing);
+        self
+    }
+
+    /// Copies the weights into memory in place of mapping their files: for files that another
+    /// program may change or cut while they are in use, as on shared storage. A mapped file that is
+    /// cut ends the process that reads it. Default false.
+    pub fn copy_weights(mut self, copied: bool) -> Self {
+        self.settings.copied = copied;
+        self
+    }
+
+    /// Puts the adapter (LoRA) on the model that PEFT, or training with this project, saved in this
+    /// folder. Its small matrices stand beside the model's own, which are held in the precision asked
+    /// for; DoRA's are merged. Opening the adapter's folder itself finds the model by the
+    /// `base_model_name_or_path` that it names.
+    ///
+    /// ```
+    /// use blip2_core::Blip2Pipeline;
+    ///
+    /// let blip2 = Blip2Pipeline::builder("../fixtures/blip2_opt") // "models/blip2-opt-2.7b"
+    ///     .adapter("../fixtures/peft/opt_list") // "adapters/mine"
+    ///     .load()?;
+    /// # Ok::<(), blip2_core::Blip2Error>(())
+    /// ```
+    pub fn adapter(mut self, folder: impl AsRef<Path>) -> Self {
+        self.settings.adapter = Some(folder.as_ref().to_path_buf());
+        self
+    }
+
     /// Runs this model, such as one that is being trained, in place of the folder's weights; of the
     /// folder the configuration, the tokenizer and the processor are read. The precision is then
     /// the model's own.
@@ -185,6 +222,13 @@ impl<P: Member> Builder<P> {
         }
         let member = P::KINDS.first().map_or(P::NAME.into(), ToString::to_string);
         settings.check(P::TAKES, &member)?;
+        if model.is_some() && settings.adapter.is_some() {
+            return Err(Blip2Error::Setting {
+                setting: "adapter",
+                member,
+                reason: "the model is given, with what it was adapted by".into(),
+            });
+        }
         let mut generation = settings.generation.clone().unwrap_or_default();
         generation.validate()?;
         let device = match &settings.device {
@@ -193,7 +237,7 @@ impl<P: Member> Builder<P> {
         };
         settings.precision.check(&device)?;
 
-        let opened = source.open::<P>(device)?;
+        let opened = source.open::<P>(device, &settings)?;
         let texts = P::read_texts(&opened.folder, &opened.config, &settings)?;
         let pictures = P::read_pictures(&opened.folder, &opened.config, &settings)?;
         P::complete(&opened.folder, &opened.config, &mut generation)?;
@@ -215,6 +259,7 @@ impl<P: Member> Builder<P> {
             precision: settings.precision,
             memory,
             origin: opened.origin,
+            adapter: opened.adapter,
             report,
             fingerprint: OnceLock::new(),
         }))

@@ -8,6 +8,10 @@ macro_rules! member {
             /// Loads a Hugging Face checkpoint folder on the default CPU device and in the
             /// checkpoint's own precision.
             ///
+            /// Where there is no such folder, `owner/name` or `owner/name@revision` is a model of the
+            /// Hugging Face hub as Python has downloaded it. With the feature `hub`, what is not in the
+            /// cache is downloaded.
+            ///
             /// # Errors
             ///
             /// [`Blip2Error`](crate::Blip2Error) naming the file, key or tensors at fault:
@@ -53,6 +57,17 @@ macro_rules! member {
             /// What loading found beside the weights that it wanted.
             pub fn load_report(&self) -> &blip2_io::LoadReport {
                 &self.inner.report
+            }
+        }
+
+        impl crate::load::Handle for $member {
+            fn of(loaded: crate::load::Loaded<Self>) -> Self {
+                let inner = std::sync::Arc::new(loaded);
+                Self { inner }
+            }
+
+            fn loaded(&self) -> &crate::load::Loaded<Self> {
+                &self.inner
             }
         }
 

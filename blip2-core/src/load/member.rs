@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::OnceLock};
 
-use blip2_io::{CheckpointFolder, LoadReport, config::ModelKind};
+use blip2_io::{
+    Adapter, CheckpointFolder, LoadReport,
+    config::{Blip2Config, BlipConfig, ModelKind},
+};
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_lm::generate::GenerationConfig;
 use burn::{module::Module, tensor::Device};
@@ -18,15 +21,59 @@ use crate::{error::Blip2Error, precision::PrecisionPlan};
 /// [`TextEmbedder`](crate::TextEmbedder), [`BlipAnswerer`](crate::BlipAnswerer),
 /// [`BlipCaptioner`](crate::BlipCaptioner) or [`BlipRetrieval`](crate::BlipRetrieval). For functions
 /// that load any of them by its [`Builder`](crate::Builder).
+///
+/// ```
+/// use blip2_core::{Blip2Error, Blip2Pipeline, Blip2Retrieval, Builder, Member};
+///
+/// /// Loads any of them as this program does.
+/// fn load<P: Member>(builder: Builder<P>) -> Result<P, Blip2Error> {
+///     builder.progress(|progress| eprintln!("{progress}")).load()
+/// }
+///
+/// let answering = load(Blip2Pipeline::builder("../blip2-cli/demo"))?;
+/// let comparing = load(Blip2Retrieval::builder("../fixtures/blip2_itr"))?;
+/// # let _ = (answering, comparing);
+/// # Ok::<(), Blip2Error>(())
+/// ```
 pub trait Member: Load {}
 
 impl<P: Load> Member for P {}
 
+/// What a folder's `config.json` is read as.
+#[doc(hidden)]
+pub trait FolderConfig: Clone + Send + Sync {
+    fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error>;
+}
+
+impl FolderConfig for Blip2Config {
+    fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
+        Ok(folder.config()?)
+    }
+}
+
+impl FolderConfig for BlipConfig {
+    fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
+        Ok(folder.blip_config()?)
+    }
+}
+
+/// A member as a handle to what its clones share.
+#[doc(hidden)]
+pub trait Handle: Sized + Clone + Send + Sync + 'static {
+    fn of(loaded: Loaded<Self>) -> Self
+    where
+        Self: Load;
+
+    fn loaded(&self) -> &Loaded<Self>
+    where
+        Self: Load;
+}
+
 /// The parts of a member, and how each is read.
 #[doc(hidden)]
-pub trait Load: Sized + Clone + Send + Sync + 'static {
+pub trait Load: Handle {
     /// What `config.json` says.
-    type Config: Clone + Send + Sync;
+    type Config: FolderConfig;
     /// The model on tensors.
     type Model: Module;
     /// How it reads and writes text.
@@ -44,8 +91,6 @@ pub trait Load: Sized + Clone + Send + Sync + 'static {
     const TAKES: Takes;
     /// What its checkpoints hold without being read; `None` if it reads a part of the folder only.
     const IGNORABLE: Option<&'static [&'static str]>;
-
-    fn read_config(folder: &CheckpointFolder) -> Result<Self::Config, Blip2Error>;
 
     /// Builds the model, perhaps with holes where `weights` gave nothing.
     fn build_model(
@@ -93,10 +138,6 @@ pub trait Load: Sized + Clone + Send + Sync + 'static {
             remedy: "load a checkpoint folder".into(),
         })
     }
-
-    fn of(loaded: Loaded<Self>) -> Self;
-
-    fn loaded(&self) -> &Loaded<Self>;
 }
 
 /// Everything that a handle shares with its clones.
@@ -111,8 +152,23 @@ pub struct Loaded<P: Load> {
     pub(crate) precision: PrecisionPlan,
     pub(crate) memory: P::Memory,
     pub(crate) origin: Origin,
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) report: LoadReport,
     pub(crate) fingerprint: OnceLock<String>,
+}
+
+impl<P: Load> Loaded<P> {
+    /// A hash of the tensors whose names start with one of `prefixes`, of what an adapter makes of
+    /// them, and of `extra`.
+    pub(crate) fn hash(&self, prefixes: &[&str], extra: &str) -> String {
+        let adapter = self.adapter.as_ref();
+        match adapter.and_then(|adapter| adapter.fingerprint(prefixes)) {
+            Some(adapter) => self
+                .origin
+                .fingerprint(prefixes, &format!("{extra} {adapter}")),
+            None => self.origin.fingerprint(prefixes, extra),
+        }
+    }
 }
 
 impl<P: Load> fmt::Debug for Loaded<P> {

@@ -5,6 +5,7 @@
 //! ([`source`]); the member reads its texts' and pictures' parts and builds its model from watched
 //! weights ([`watched`]); [`Loaded`] is what comes of it, behind each member's handle.
 
+mod adapted;
 mod builder;
 mod loaded;
 mod member;
@@ -19,7 +20,7 @@ mod watched;
 pub use builder::Builder;
 pub(crate) use loaded::member;
 pub use member::Member;
-pub(crate) use member::{Load, Loaded};
+pub(crate) use member::{FolderConfig, Handle, Load, Loaded};
 pub(crate) use opened::Opened;
 pub(crate) use part::Part;
 pub(crate) use pictures::Pictures;

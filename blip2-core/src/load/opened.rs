@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use blip2_io::{Checkpoint, CheckpointFolder};
+use blip2_io::{Adapter, Checkpoint, CheckpointFolder};
 use blip2_kernels::{RandomWeights, TensorRequest};
 use burn::tensor::{DType, Device};
 
@@ -11,6 +11,7 @@ pub struct Opened<C> {
     pub(crate) folder: CheckpointFolder,
     pub(crate) config: C,
     pub(crate) origin: Origin,
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) device: Device,
 }
 

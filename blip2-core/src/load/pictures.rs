@@ -5,7 +5,8 @@ use std::path::Path;
 use blip2_io::{
     CheckpointFolder,
     preprocessing::{
-        DecodeOptions, ImageProcessor, PixelValues, Size, decode_bytes, decode_file, to_rgb,
+        DecodeOptions, ImageError, ImageProcessor, ImageProcessorConfig, PixelValues, Size, Sizing,
+        decode_bytes, decode_file, to_rgb,
     },
     video::{Video, VideoOptions},
 };
@@ -20,10 +21,28 @@ use crate::{error::Blip2Error, picture::Picture};
 #[derive(Debug)]
 pub struct Pictures {
     pub(crate) processor: ImageProcessor,
+    size: Size,
     pub(crate) decode: DecodeOptions,
     pub(crate) vision: VisionOptions,
     /// How many frames are looked at together: those of a video, or 1.
     pub(crate) frames: usize,
+}
+
+/// The same preparation at another size. What keeps the aspect and cuts goes on to do so.
+fn at_size(config: ImageProcessorConfig, side: u32) -> ImageProcessorConfig {
+    let size = Size {
+        height: side,
+        width: side,
+    };
+    match (config.do_center_crop, config.size) {
+        (true, Sizing::Edge { .. }) => config
+            .with_size(Sizing::Edge {
+                shortest_edge: side,
+                longest_edge: None,
+            })
+            .with_crop_size(Some(size)),
+        _ => config.with_size(size).with_do_center_crop(false),
+    }
 }
 
 impl Pictures {
@@ -35,12 +54,17 @@ impl Pictures {
     ) -> Result<Self, Blip2Error> {
         let mut config = folder.image_processor()?;
         if let Some(side) = settings.image_size {
-            config.size = Size {
-                height: side,
-                width: side,
-            };
+            config = at_size(config, side);
         }
+        config.resizing = settings.resizing.unwrap_or_default();
+        let size = config.output_size().ok_or_else(|| ImageError::Config {
+            key: "size",
+            value: "pictures of many shapes".into(),
+            reason: "the model looks at one shape: crop_size is missing, or another image size is to \
+                     be given",
+        })?;
         Ok(Self {
+            size,
             processor: ImageProcessor::new(config)?,
             decode: settings.decode.unwrap_or_default(),
             vision: VisionOptions::default()
@@ -51,7 +75,7 @@ impl Pictures {
 
     /// The height and width that pictures are resized to.
     pub(crate) fn size(&self) -> [usize; 2] {
-        let Size { height, width } = self.processor.config().size;
+        let Size { height, width } = self.size;
         [height as usize, width as usize]
     }
 

@@ -1,8 +1,8 @@
 //! What may be set before a model is loaded, and which member takes what.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
-use blip2_io::preprocessing::DecodeOptions;
+use blip2_io::preprocessing::{DecodeOptions, Resizing};
 use blip2_kernels::Precision;
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
@@ -20,6 +20,9 @@ pub struct Settings {
     pub(crate) decode: Option<DecodeOptions>,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) image_size: Option<u32>,
+    pub(crate) resizing: Option<Resizing>,
+    pub(crate) copied: bool,
+    pub(crate) adapter: Option<PathBuf>,
     pub(crate) cancel: CancelToken,
     pub(crate) listener: Option<Listener>,
 }
@@ -65,6 +68,11 @@ impl Settings {
             (
                 "decode_options",
                 self.decode.is_some() && !takes.pictures,
+                "it reads no pictures",
+            ),
+            (
+                "resizing",
+                self.resizing.is_some() && !takes.pictures,
                 "it reads no pictures",
             ),
             (
@@ -119,6 +127,9 @@ impl fmt::Debug for Settings {
             .field("decode", &self.decode)
             .field("memory_limit", &self.memory_limit)
             .field("image_size", &self.image_size)
+            .field("resizing", &self.resizing)
+            .field("copied", &self.copied)
+            .field("adapter", &self.adapter)
             .finish_non_exhaustive()
     }
 }

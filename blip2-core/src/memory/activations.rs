@@ -327,8 +327,14 @@ fn t5(config: &T5Config, work: &Workload, seq: usize, products: Products) -> Tex
     let caches = |keys: u64| caches(keys, config.num_decoder_layers);
 
     let hidden = floats(&[batch, seq, config.d_model]);
-    // Each pair's bias, and its place in the table.
-    let positions = floats(&[config.num_heads, seq, seq]) + doubles(&[seq, seq]);
+    // Each pair's bias, and its place in the table: as it is given, and as it is looked up by. Where
+    // prompts of several lengths are padded, each has a bias of its own.
+    let padded = match batch {
+        1 => 0,
+        _ => floats(&[batch, config.num_heads, seq, seq]),
+    };
+    let places = floats(&[seq, seq]) + doubles(&[seq, seq]);
+    let positions = floats(&[config.num_heads, seq, seq]) + places.max(padded);
     let attention = 3 * hidden + products.scores(batch, config.num_heads, seq, seq);
     // Two projections where the MLP is gated, of which one becomes their product.
     let mlp = match config.is_gated_act {

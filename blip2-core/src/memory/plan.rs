@@ -30,12 +30,25 @@ const KEPT_FROM_PREPROCESS: u64 = 12 << 20;
 const KEPT_FROM_IMAGE: u64 = 32 << 20;
 
 /// A model's tensors and the precision that they will be held in.
+///
+/// ```
+/// use blip2_core::{Precision, memory::MemoryPlan};
+///
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+/// let wide: &MemoryPlan = blip2.memory(); // or `MemoryPlan::new`, of a configuration alone
+/// let narrow = wide.with_precision(Precision::Int8);
+/// assert!(narrow.weights(Some("language_model")) < wide.weights(Some("language_model")));
+/// assert_eq!(narrow.weights(Some("qformer")), wide.weights(Some("qformer"))); // always in f32
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
 #[derive(Clone)]
 pub struct MemoryPlan {
     config: Blip2Config,
     tensors: Vec<PlannedTensor>,
     device: Device,
     precision: PrecisionPlan,
+    /// What an adapter takes beside them.
+    adapter: u64,
 }
 
 impl MemoryPlan {
@@ -73,7 +86,17 @@ impl MemoryPlan {
             tensors: plan.tensors(),
             device: device.clone(),
             precision,
+            adapter: 0,
         })
+    }
+
+    /// The same model with an adapter of so many bytes.
+    #[must_use]
+    pub(crate) fn with_adapter(self, bytes: u64) -> Self {
+        Self {
+            adapter: bytes,
+            ..self
+        }
     }
 
     /// The same model in another precision.
@@ -156,7 +179,7 @@ impl MemoryPlan {
         let text = activations::text(&self.config, work, self.products("language_model"));
         MemoryPrediction {
             process: PROCESS,
-            weights: self.weights(None),
+            weights: self.weights(None) + self.adapter,
             preprocess: activations::preprocess(frames, work.picture_pixels, size),
             vision: activations::vision(vision, frames, size, self.products("vision_model")),
             qformer: activations::qformer(&self.config, frames, size, self.products("qformer")),
@@ -185,6 +208,17 @@ pub(crate) fn belongs(tensor: &PlannedTensor, part: &str) -> bool {
 
 /// The memory that a process takes, in bytes: its own and the weights' all the time, and what each
 /// stage takes beside them while it runs.
+///
+/// ```
+/// use blip2_core::{Precision, Preset, memory::{MemoryPlan, Workload}};
+///
+/// let plan = MemoryPlan::new(&Preset::Blip2Opt2_7b.config(), Precision::Bf16)?;
+/// let greedy = plan.predict(&Workload::default());
+/// let beams = plan.predict(&Workload::default().with_beams(5));
+/// assert!(beams.caches > greedy.caches); // the positions of five sequences …
+/// assert_eq!(beams.image_peak(), greedy.image_peak()); // … of one picture
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryPrediction {

@@ -9,6 +9,23 @@ use burn::{module::Module, tensor::Tensor};
 use crate::{error::Blip2Error, precision::PrecisionPlan, whole::whole};
 
 /// BLIP-1 that describes pictures (`BlipForConditionalGeneration`; Li et al., 2022).
+///
+/// ```
+/// # let blip = blip2_core::BlipCaptioner::from_pretrained("../fixtures/blip1_caption")?;
+/// # let pixel_values = burn::tensor::Tensor::zeros([1, 3, 48, 48], blip.device());
+/// use blip2_core::{GenerationConfig, generate::Generator};
+/// use blip2_vision::VisionOptions;
+///
+/// let model = blip.model();
+/// let seen = model.vision_model().forward(pixel_values, &VisionOptions::default())?;
+/// let prompt = [vec![model.decoder_start()?]];
+/// let decoder = model.text_decoder();
+/// let mut session = decoder.start(&prompt, &[vec![true]], seen.last_hidden_state, 5)?;
+/// let five = GenerationConfig::default().with_max_new_tokens(5);
+/// let written = Generator::new(five)?.generate(&mut session, &prompt)?;
+/// assert_eq!(written[0][0].tokens.len(), 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module)]
 pub struct BlipForConditionalGeneration {
     vision_model: VisionModel,
@@ -68,6 +85,22 @@ impl BlipForConditionalGeneration {
 
 /// BLIP-1 that answers questions (`BlipForQuestionAnswering`): a text encoder reads the question
 /// while it looks at the picture, and a decoder writes the answer while it looks at what that made.
+///
+/// ```
+/// # let blip = blip2_core::BlipAnswerer::from_pretrained("../fixtures/blip1_vqa")?;
+/// # let pixel_values = burn::tensor::Tensor::zeros([1, 3, 48, 48], blip.device());
+/// use blip2_core::generate::DecodeSession;
+/// use blip2_vision::VisionOptions;
+///
+/// let model = blip.model();
+/// let seen = model.vision_model().forward(pixel_values, &VisionOptions::default())?;
+/// let question = [blip.tokenizer().encode("what color is the shape?")?];
+/// let mask = [vec![true; question[0].len()]];
+/// let read = model.text_encoder().encode(&question, &mask, Some(&seen.last_hidden_state))?;
+/// let session = model.start(read, 5)?; // for a `Generator`
+/// assert_eq!(session.rows(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module)]
 pub struct BlipForQuestionAnswering {
     vision_model: VisionModel,
@@ -158,6 +191,23 @@ impl BlipForQuestionAnswering {
 }
 
 /// BLIP-1 that compares pictures with texts (`BlipForImageTextRetrieval`).
+///
+/// ```
+/// # let blip = blip2_core::BlipRetrieval::from_pretrained("../fixtures/blip1_itr")?;
+/// # let pixel_values = burn::tensor::Tensor::zeros([1, 3, 48, 48], blip.device());
+/// use blip2_vision::VisionOptions;
+///
+/// let model = blip.model();
+/// let seen = model.vision_model().forward(pixel_values, &VisionOptions::default())?;
+/// let image = seen.last_hidden_state;
+/// let (ids, mask) = ([vec![2, 7, 8, 3]], [vec![true; 4]]);
+/// let text = model.text_encoder().encode(&ids, &mask, None)?; // apart, to be compared
+/// let cosine = model.project_texts(text).matmul(model.project_images(image.clone()).transpose());
+/// assert_eq!(cosine.dims(), [1, 1]);
+/// let fused = model.text_encoder().encode(&ids, &mask, Some(&image))?; // together, to be matched
+/// assert_eq!(model.match_logits(fused).dims(), [1, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module)]
 pub struct BlipForImageTextRetrieval {
     vision_model: VisionModel,

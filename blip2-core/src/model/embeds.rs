@@ -5,6 +5,19 @@ use burn::tensor::Tensor;
 
 /// Pictures as the image encoder sees them: one vector for each patch, the class token first. Raw:
 /// nothing of texts is in them, and they cannot be compared with texts.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::model::EncodedImages;
+///
+/// let pixel_values = blip2.processor().process(&image)?.tensor(blip2.device());
+/// let images = blip2.model().encode_images(pixel_values)?;
+/// let kept = images.tensor(); // to be compared another day …
+/// let images = EncodedImages::new(kept);
+/// assert_eq!(blip2.model().project_images(&images)?.count(), 1); // … without the image encoder
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct EncodedImages(Tensor<3>);
 
@@ -18,6 +31,19 @@ pub struct EncodedTexts(Tensor<3>);
 pub struct ProjectedImages(Tensor<3>);
 
 /// Texts in the space that they share with pictures: one vector of length 1 for each text.
+///
+/// ```
+/// # use blip2_core::{Blip2Retrieval, CheckpointFolder, TextRows, model::ProjectedTexts};
+/// # let folder = CheckpointFolder::open("../fixtures/blip2_itr")?;
+/// # let blip2 = Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let model = blip2.model();
+/// let texts = TextRows::of(&folder)?.rows(&["a dog", "a cat", "a bird"])?;
+/// let texts = model.project_texts(&model.encode_texts(&texts)?);
+/// let parts = vec![texts.part(0, 2), texts.part(2, 2)]; // held one at a time
+/// assert_eq!([parts[0].count(), parts[1].count()], [2, 1]);
+/// assert_eq!(ProjectedTexts::cat(parts).map(|all| all.count()), Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ProjectedTexts(Tensor<2>);
 

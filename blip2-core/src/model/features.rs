@@ -7,6 +7,18 @@ use super::{Blip2ForConditionalGeneration, PromptRows};
 use crate::error::Blip2Error;
 
 /// What the image encoder sees in pictures.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_vision::VisionOptions;
+///
+/// let pixel_values = blip2.processor().process(&image)?.tensor(blip2.device());
+/// let seen = blip2.model().image_features(pixel_values, &VisionOptions::default())?;
+/// assert_eq!(seen.last_hidden_state.dims(), [1, 1 + 8 * 8, 96]); // 64 pixels a side, patches of 8
+/// assert_eq!(seen.pooler_output.dims(), [1, 96]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct VisionFeatures {

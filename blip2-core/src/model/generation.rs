@@ -23,6 +23,26 @@ use crate::{error::Blip2Error, precision::PrecisionPlan, whole::whole};
 ///
 /// This is the model on tensors, each arrow of the data's journey a call of its own; most users
 /// want [`Blip2Pipeline`](crate::Blip2Pipeline), which stands on it.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::{GenerationConfig, generate::Generator};
+///
+/// let model = blip2.model(); // or `Blip2ForConditionalGeneration::load`
+/// let pixel_values = blip2.processor().process(&image)?.tensor(blip2.device());
+/// let image_embeds = model.encode_image(pixel_values)?; // the image encoder
+/// let input = model.query_input(image_embeds);
+/// let queried = model.qformer().forward(input)?; // the Q-Former
+/// let features = model.project(queried.last_hidden_state); // into the language model's space
+///
+/// let rows = blip2.prompt_rows(&["Question: what color is the shape? Answer:"])?;
+/// let mut session = model.start(&features, &rows, 6)?;
+/// let generator = Generator::new(GenerationConfig::default().with_eos_token_id([2]))?;
+/// let written = generator.generate(&mut session, rows.ids())?;
+/// assert_eq!(blip2.tokenizer().decode(&written[0][0].tokens, true)?.trim(), "red");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module)]
 pub struct Blip2ForConditionalGeneration {
     vision_model: VisionModel,
@@ -43,6 +63,21 @@ pub struct Blip2ForConditionalGeneration {
 }
 
 /// What the language model is given of a picture.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let model = blip2.model();
+/// let pixel_values = blip2.processor().process(&image)?.tensor(blip2.device());
+/// let features = model.query(model.encode_image(pixel_values)?)?;
+///
+/// let twice = features.select(&[0, 0]); // a picture for each of two prompts
+/// let rows = blip2.prompt_rows(&["a photo of", "it is"])?;
+/// let (embeds, mask) = model.inputs_embeds(&twice, &rows)?;
+/// assert_eq!(embeds.dims()[0], 2);
+/// assert_eq!(embeds.dims()[1], mask[0].len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct ImageFeatures(Tensor<3>);
 

@@ -17,6 +17,23 @@ use crate::{error::Blip2Error, whole::whole};
 
 /// The half that puts pictures into the space they share with texts
 /// (`Blip2VisionModelWithProjection`).
+///
+/// ```
+/// use blip2_core::burn::tensor::Tensor;
+/// use blip2_core::model::Blip2VisionModelWithProjection;
+/// use blip2_core::{CheckpointFolder, CheckpointWeights, Device, Weights};
+///
+/// let (folder, device) = (CheckpointFolder::open("../fixtures/blip2_itr")?, Device::flex());
+/// let checkpoint = folder.checkpoint()?; // the whole model's, of which this half is read
+/// let source = CheckpointWeights::new(&checkpoint);
+/// let weights = Weights::new(&source, &device);
+/// let model = Blip2VisionModelWithProjection::load(&folder.config()?, &weights)?;
+///
+/// let side = folder.config()?.vision_config.image_size;
+/// let images = model.encode(Tensor::zeros([1, 3, side, side], &device))?;
+/// assert_eq!(model.project(&images)?.tensor().dims(), [1, 8, 16]); // a vector for each query
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module)]
 pub struct Blip2VisionModelWithProjection {
     vision_model: VisionModel,
@@ -126,6 +143,21 @@ impl TextHead {
 
 /// The half that puts texts into the space they share with pictures
 /// (`Blip2TextModelWithProjection`).
+///
+/// ```
+/// use blip2_core::model::Blip2TextModelWithProjection;
+/// use blip2_core::{CheckpointFolder, CheckpointWeights, Device, TextRows, Weights};
+///
+/// let (folder, device) = (CheckpointFolder::open("../fixtures/blip2_itr")?, Device::flex());
+/// let checkpoint = folder.checkpoint()?;
+/// let source = CheckpointWeights::new(&checkpoint);
+/// let weights = Weights::new(&source, &device);
+/// let model = Blip2TextModelWithProjection::load(&folder.config()?, &weights)?;
+///
+/// let texts = TextRows::of(&folder)?.rows(&["a dog", "a red triangle"])?;
+/// assert_eq!(model.project(&model.encode(&texts)?).tensor().dims(), [2, 16]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module)]
 pub struct Blip2TextModelWithProjection {
     head: TextHead,

@@ -21,6 +21,24 @@ use crate::{error::Blip2Error, whole::whole};
 ///
 /// A checkpoint of retrieval has no such head: `cls.predictions` and the contrast's temperature,
 /// `temp`, are put beside its weights.
+///
+/// ```
+/// use blip2_core::burn::tensor::Tensor;
+/// use blip2_core::model::{Blip2ForPretraining, PaddingSide, PromptRows};
+/// use blip2_core::{CheckpointFolder, Device, Weights};
+/// use blip2_kernels::RandomWeights;
+///
+/// let config = CheckpointFolder::open("../fixtures/blip2_itr")?.config()?;
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex()); // to begin with nothing
+/// let model = Blip2ForPretraining::load(&config, &Weights::new(&source, &device))?;
+///
+/// let side = config.vision_config.image_size;
+/// let images = model.retrieval().encode_images(Tensor::zeros([1, 3, side, side], &device))?;
+/// let texts = PromptRows::lay_out(&[vec![249, 7, 8]], None, 0, 0, PaddingSide::Right)?;
+/// let written = model.write(&images, &texts)?;
+/// assert_eq!(written.logits.dims(), [1, 3, config.qformer_config.vocab_size]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module)]
 pub struct Blip2ForPretraining {
     retrieval: Blip2ForImageTextRetrieval,

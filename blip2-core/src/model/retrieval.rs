@@ -18,6 +18,26 @@ use crate::{error::Blip2Error, whole::whole};
 ///
 /// This is the model on tensors; most users want [`Blip2Retrieval`](crate::Blip2Retrieval), which
 /// stands on it.
+///
+/// ```
+/// # use blip2_core::{Blip2Retrieval, CheckpointFolder, TextRows};
+/// # let folder = CheckpointFolder::open("../fixtures/blip2_itr")?;
+/// # let blip2 = Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let model = blip2.model();
+/// let pixel_values = blip2.processor().process(&image)?.tensor(blip2.device());
+/// let images = model.encode_images(pixel_values)?;
+/// let texts = TextRows::of(&folder)?.rows(&["a dog", "a red triangle"])?;
+///
+/// // Contrast: each apart, every picture with every text.
+/// let (seen, read) = (model.project_images(&images)?, model.encode_texts(&texts)?);
+/// assert_eq!(seen.similarity(&model.project_texts(&read)).dims(), [1, 2]);
+///
+/// // Matching: both together, here two texts with picture 0.
+/// let fused = model.fuse_with(&images, &[0, 0], &texts)?;
+/// assert_eq!(model.match_logits(fused).dims(), [2, 2]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module)]
 pub struct Blip2ForImageTextRetrieval {
     vision: Blip2VisionModelWithProjection,

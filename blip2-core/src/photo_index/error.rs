@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use blip2_io::IoError;
 
-use crate::error::Blip2Error;
+use crate::{error::Blip2Error, kind::ErrorKind};
 
 /// Why an index could not be read, changed or searched.
 #[derive(Debug, thiserror::Error)]
@@ -89,4 +89,36 @@ pub enum IndexError {
         /// What is wrong with it.
         reason: &'static str,
     },
+}
+
+impl IndexError {
+    /// What is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Model(error) => error.kind(),
+            Self::Duplicate { .. } | Self::Name { .. } => ErrorKind::Input,
+            Self::ForeignWeights { .. } => ErrorKind::Configuration,
+            Self::Io(_)
+            | Self::Write { .. }
+            | Self::NotAnIndex { .. }
+            | Self::Version { .. }
+            | Self::Length { .. }
+            | Self::Damaged { .. } => ErrorKind::File,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_input_and_a_damaged_index_a_file() {
+        let name = "a.png".to_string();
+        assert_eq!(IndexError::Duplicate { name }.kind(), ErrorKind::Input);
+        let path = PathBuf::from("photos.idx");
+        assert_eq!(IndexError::NotAnIndex { path }.kind(), ErrorKind::File);
+        let late = IndexError::from(Blip2Error::Deadline);
+        assert_eq!(late.kind(), ErrorKind::Deadline);
+    }
 }

@@ -22,11 +22,11 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
+use blip2_io::NewFile;
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -68,21 +68,12 @@ pub(super) struct Content {
     pub(super) entries: Vec<Entry>,
 }
 
-/// Writes an index beside `path` and renames it over it, so that no reader ever sees half of one.
+/// Writes an index, whole or not at all, so that no reader ever sees half of one.
 pub(super) fn write(path: &Path, content: &Content) -> Result<(), IndexError> {
-    let failed = |source| IndexError::Write {
+    write_to(path, content).map_err(|source| IndexError::Write {
         path: path.to_path_buf(),
         source,
-    };
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = path.with_file_name(name);
-    let written = write_to(&partial, content).and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        // Whatever is left of it is of no use; the first error is the one to tell.
-        let _ = fs::remove_file(&partial);
-    }
-    written.map_err(failed)
+    })
 }
 
 fn write_to(path: &Path, content: &Content) -> io::Result<()> {
@@ -111,7 +102,7 @@ fn write_to(path: &Path, content: &Content) -> io::Result<()> {
     }
     header.extend(hasher.digest().to_le_bytes());
 
-    let mut file = BufWriter::new(File::create(path)?);
+    let mut file = BufWriter::new(NewFile::create(path)?);
     file.write_all(&header)?;
     file.write_all(&table)?;
     for entry in &content.entries {
@@ -120,7 +111,7 @@ fn write_to(path: &Path, content: &Content) -> io::Result<()> {
     for entry in &content.entries {
         file.write_all(&entry.encoding)?;
     }
-    file.into_inner()?.sync_all()
+    file.into_inner()?.finish()
 }
 
 fn number(size: usize) -> io::Result<[u8; 4]> {

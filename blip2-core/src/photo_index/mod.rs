@@ -44,7 +44,11 @@ pub use error::IndexError;
 use format::{Content, Shape};
 pub use search::{Hit, SearchOptions};
 
-use crate::{picture::Picture, retrieval::Blip2Retrieval, verbs::Compares};
+use crate::{
+    picture::Picture,
+    retrieval::Blip2Retrieval,
+    verbs::{CompareOptions, Compares},
+};
 
 /// Pictures by name, each embedded and encoded by one model, in the order in which they were added.
 ///
@@ -100,6 +104,22 @@ impl PhotoIndex {
     }
 
     /// Saves the index; one that is there already is replaced when the new one is whole.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("photos.idx");
+    /// use blip2_core::PhotoIndex;
+    ///
+    /// let mut index = PhotoIndex::new(&blip2);
+    /// index.add(&blip2, "red", &blip2.open("../examples/images/red-triangle.png")?)?;
+    /// index.save(&path)?; // "photos.idx"
+    ///
+    /// let index = PhotoIndex::open(&path)?;
+    /// index.check(&blip2)?; // this model made it
+    /// assert!(index.names().eq(["red"]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -165,7 +185,7 @@ impl PhotoIndex {
             names.push(name);
             images.push(image.into());
         }
-        let photos = blip2.encode_batch(images)?;
+        let photos = blip2.encode_batch(images, &CompareOptions::default())?;
         let entries = names.into_iter().zip(&photos);
         self.entries
             .extend(entries.map(|(name, photo)| Entry::new(name, photo)));

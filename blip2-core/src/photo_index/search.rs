@@ -5,10 +5,31 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entry, IndexError, PhotoIndex, entry::floats};
 use crate::{
-    embedding::ImageEmbedding, error::Blip2Error, picture::Picture, retrieval::Blip2Retrieval,
+    embedding::ImageEmbedding,
+    error::Blip2Error,
+    picture::Picture,
+    retrieval::Blip2Retrieval,
+    verbs::{CompareOptions, Stop, stopping},
 };
 
 /// A picture that was found.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let mut index = blip2_core::PhotoIndex::new(&blip2);
+/// # for name in ["red-triangle.png", "blue-circle.png"] {
+/// #     index.add(&blip2, name, &blip2.open(format!("../examples/images/{name}"))?)?;
+/// # }
+/// use blip2_core::photo_index::SearchOptions;
+///
+/// // Of two pictures the more similar one is matched with the text, too.
+/// let hits = index.search(&blip2, "a triangle", &SearchOptions::default().with_rerank(1))?;
+/// assert_eq!(hits.iter().filter(|hit| hit.probability.is_some()).count(), 1);
+/// for hit in &hits {
+///     println!("{:.2} {}", hit.score, hit.name);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Hit {
@@ -23,7 +44,20 @@ pub struct Hit {
 }
 
 /// How to search.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use blip2_core::photo_index::SearchOptions;
+///
+/// // The five likeliest of the fifty most similar, in two seconds or not at all.
+/// let options = SearchOptions::default()
+///     .with_limit(5)
+///     .with_rerank(50)
+///     .with_timeout(Duration::from_secs(2));
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SearchOptions {
     /// How many pictures to return at most. Default 10.
@@ -31,6 +65,7 @@ pub struct SearchOptions {
     /// How many of the most similar pictures are matched with the text; 0 ranks by similarity
     /// alone. Default 128, as in the paper.
     pub rerank: usize,
+    stop: Stop,
 }
 
 impl Default for SearchOptions {
@@ -38,6 +73,7 @@ impl Default for SearchOptions {
         Self {
             limit: 10,
             rerank: 128,
+            stop: Stop::default(),
         }
     }
 }
@@ -47,13 +83,21 @@ setters! { SearchOptions {
     with_rerank(rerank: usize),
 } }
 
+stopping!(
+    SearchOptions,
+    "It is looked at before the text is read, and before each part of the pictures that are matched; \
+     the search then fails with [`Cancelled`](crate::Blip2Error::Cancelled) or, at a deadline, with \
+     [`Deadline`](crate::Blip2Error::Deadline), within [`IndexError::Model`].",
+    ""
+);
+
 impl PhotoIndex {
     /// The pictures that a text describes best, the best first.
     ///
     /// # Errors
     ///
     /// [`IndexError::ForeignWeights`], [`IndexError::Damaged`] if the encoding of a picture is not
-    /// what was written, and whatever goes wrong with the text.
+    /// what was written, where the options stop it, and whatever goes wrong with the text.
     pub fn search(
         &self,
         blip2: &Blip2Retrieval,
@@ -61,14 +105,15 @@ impl PhotoIndex {
         options: &SearchOptions,
     ) -> Result<Vec<Hit>, IndexError> {
         self.check(blip2)?;
-        let query = blip2.embed_text(text)?;
+        let compare = CompareOptions::until(options.stop.begun());
+        let query = blip2.embed_text_with(text, &compare)?;
         let mut ranked = self.recall(|image| image.similarity(&query))?;
         let rest = ranked.split_off(options.rerank.min(ranked.len()));
         let mut encodings = Vec::new();
         for (entry, _) in &ranked {
             encodings.push(entry.patches()?);
         }
-        let matches = blip2.match_patches(encodings.iter().map(Vec::as_slice), text)?;
+        let matches = blip2.match_patches(encodings.iter().map(Vec::as_slice), text, &compare)?;
         let mut hits: Vec<Hit> = ranked
             .into_iter()
             .zip(matches)
@@ -88,6 +133,17 @@ impl PhotoIndex {
 
     /// The pictures that are most [alike](ImageEmbedding::alike) to a picture, the most alike
     /// first.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+    /// # let mut index = blip2_core::PhotoIndex::new(&blip2);
+    /// let red = blip2.open("../examples/images/red-triangle.png")?;
+    /// index.add(&blip2, "red", &red)?;
+    /// index.add(&blip2, "blue", &blip2.open("../examples/images/blue-circle.png")?)?;
+    /// let hits = index.search_by_picture(&blip2, &red, 1)?;
+    /// assert_eq!(hits[0].name, "red"); // a picture is most alike to itself
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

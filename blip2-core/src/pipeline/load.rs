@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use blip2_io::{
-    CheckpointFolder,
+    Adapter, CheckpointFolder,
     config::{Blip2Config, ModelKind},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -14,7 +14,7 @@ use crate::{
     device::is_host,
     error::Blip2Error,
     family,
-    load::{IGNORABLE_OF_ANSWERING, Load, Loaded, Opened, Pictures, Settings, Takes},
+    load::{IGNORABLE_OF_ANSWERING, Load, Opened, Pictures, Settings, Takes},
     memory::{MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
     model::{Blip2ForConditionalGeneration, has_tied_head},
     precision::PrecisionPlan,
@@ -33,10 +33,6 @@ impl Load for Blip2Pipeline {
     const KINDS: &'static [ModelKind] = &family::ANSWERING;
     const TAKES: Takes = Takes::ALL;
     const IGNORABLE: Option<&'static [&'static str]> = Some(&IGNORABLE_OF_ANSWERING);
-
-    fn read_config(folder: &CheckpointFolder) -> Result<Blip2Config, Blip2Error> {
-        Ok(folder.config()?)
-    }
 
     fn build_model(
         config: &Blip2Config,
@@ -89,7 +85,8 @@ impl Load for Blip2Pipeline {
     ) -> Result<MemoryLimit, Blip2Error> {
         let (config, device) = (&opened.config, &opened.device);
         let checkpoint = opened.origin.checkpoint();
-        let plan = MemoryPlan::on(config, checkpoint, settings.precision, device)?;
+        let plan = MemoryPlan::on(config, checkpoint, settings.precision, device)?
+            .with_adapter(opened.adapter.as_ref().map_or(0, Adapter::size));
         let memory = match settings.memory_limit {
             None if is_host(device) => MemoryLimit::of_machine(plan),
             limit => MemoryLimit::new(plan, limit),
@@ -113,14 +110,5 @@ impl Load for Blip2Pipeline {
             weights = weights.without("lm_head.weight");
         }
         Ok((preset::folder(config)?, weights))
-    }
-
-    fn of(loaded: Loaded<Self>) -> Self {
-        let inner = Arc::new(loaded);
-        Self { inner }
-    }
-
-    fn loaded(&self) -> &Loaded<Self> {
-        &self.inner
     }
 }

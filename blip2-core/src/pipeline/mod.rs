@@ -15,7 +15,7 @@ pub use encoded::EncodedImage;
 use crate::{
     error::Blip2Error,
     load::{Builder, Loaded, member},
-    memory::MemoryPlan,
+    memory::{MemoryPlan, MemoryPrediction, Workload},
     model::Blip2ForConditionalGeneration,
     picture::Picture,
     text::{Prompt, PromptRows, Template},
@@ -94,6 +94,18 @@ impl Blip2Pipeline {
     /// Continues prompts that are token ids already, special tokens included and image placeholders
     /// not: for callers with a tokenizer of their own, and to measure prompts of a given length.
     ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// use blip2_core::Options;
+    ///
+    /// let prompt = "Question: what color is the shape? Answer:";
+    /// let ids = blip2.tokenizer().encode(prompt)?;
+    /// let answers = blip2.prompt_ids_batch([(&image, ids)], &Options::default())?;
+    /// assert_eq!(answers[0].text, blip2.prompt(&image, prompt)?.text);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Blip2Error::PlaceholderInPrompt`], [`Blip2Error::Lm`] for ids that the vocabulary does not
@@ -125,6 +137,26 @@ impl Blip2Pipeline {
         self.inner.memory.plan()
     }
 
+    /// Refuses work that would take more memory than the pipeline may, as each call does by itself:
+    /// for a program that lays out large inputs before it calls.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+    /// use blip2_core::{Blip2Error, memory::Workload};
+    ///
+    /// assert!(blip2.check_memory(&Workload::default()).is_ok());
+    /// let endless = Workload::default().with_batch(1 << 40);
+    /// assert!(matches!(blip2.check_memory(&endless), Err(Blip2Error::Memory(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Memory`], saying what would fit.
+    pub fn check_memory(&self, work: &Workload) -> Result<(), Blip2Error> {
+        self.inner.memory.check(work, MemoryPrediction::peak)
+    }
+
     /// What makes pixel values of pictures, as the checkpoint's configuration says.
     pub fn processor(&self) -> &ImageProcessor {
         &self.inner.pictures.processor
@@ -134,17 +166,14 @@ impl Blip2Pipeline {
     /// [`model`](Self::model): image placeholders, special tokens, padding to one length, as
     /// `Blip2Processor` lays them out. Without text a row has only the token that begins one.
     ///
-    /// ```no_run
-    /// use blip2_core::Blip2Pipeline;
-    ///
-    /// let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
-    /// let pixel_values = blip2.processor().process(&image::open("beach.jpg")?.into_rgb8())?;
-    /// let model = blip2.model();
-    /// let features = model.query(model.encode_image(pixel_values.tensor(blip2.device()))?)?;
-    /// let rows = blip2.prompt_rows(&["a photo of"])?;
-    /// let (embeds, _mask) = model.inputs_embeds(&features, &rows)?;
-    /// println!("{:?}", embeds.dims());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+    /// let rows = blip2.prompt_rows(&["a photo of", "it"])?;
+    /// assert_eq!(rows.ids()[0].len(), rows.ids()[1].len());
+    /// let image = blip2.model().image_token();
+    /// let placeholders = rows.ids()[0].iter().filter(|&&id| Some(id) == image);
+    /// assert_eq!(placeholders.count(), 8); // one for each query
+    /// # Ok::<(), blip2_core::Blip2Error>(())
     /// ```
     ///
     /// # Errors
@@ -157,6 +186,20 @@ impl Blip2Pipeline {
 
     /// The rows of raw prompts as the Q-Former reads them, `None` if it reads none: for
     /// [`query_with`](Blip2ForConditionalGeneration::query_with). They are padded behind the text.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../fixtures/instructblip_t5")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// let model = blip2.model();
+    /// let pixel_values = blip2.processor().process(&image)?.tensor(blip2.device());
+    /// let image_embeds = model.encode_image(pixel_values)?;
+    /// let features = match blip2.instruction_rows(&["what is it?"])? {
+    ///     Some(instructions) => model.query_with(image_embeds, &instructions)?, // an InstructBLIP
+    ///     None => model.query(image_embeds)?,
+    /// };
+    /// assert_eq!(features.tensor().dims()[1], model.num_placeholders());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -199,7 +242,7 @@ impl Blip2Pipeline {
             } = &self.inner.config;
             let (precision, processor) = (self.inner.precision.vision, self.processor().config());
             let rest = format!("{precision} {vision_config:?} {qformer_config:?} {processor:?}");
-            self.inner.origin.fingerprint(&IMAGE_SIDE, &rest)
+            self.inner.hash(&IMAGE_SIDE, &rest)
         })
     }
 }

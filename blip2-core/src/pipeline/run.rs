@@ -70,7 +70,7 @@ impl Writer for Blip2Pipeline {
             histories,
             generator,
             new_tokens,
-            cancel: options.cancel.clone(),
+            cancel: options.cancel().clone(),
         })
     }
 

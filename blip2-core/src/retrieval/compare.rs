@@ -1,5 +1,6 @@
 //! The stages of a comparison, each in its span.
 
+use blip2_lm::generate::CancelToken;
 use burn::tensor::Tensor;
 
 use super::Blip2Retrieval;
@@ -9,7 +10,7 @@ use crate::{
     model::EncodedImages,
     picture::Picture,
     text::PromptRows,
-    verbs::Compares,
+    verbs::{Compares, go_on},
 };
 
 impl Compares for Blip2Retrieval {
@@ -17,12 +18,13 @@ impl Compares for Blip2Retrieval {
         self.inner.texts.rows(texts)
     }
 
-    fn see(&self, pictures: &[Picture<'_>]) -> Result<Tensor<3>, Blip2Error> {
+    fn see(&self, pictures: &[Picture<'_>], cancel: &CancelToken) -> Result<Tensor<3>, Blip2Error> {
         let _span = tracing::info_span!("stage", name = "vision").entered();
         let pixels = self
             .inner
             .pictures
             .pixel_values(pictures, &self.inner.device)?;
+        go_on(cancel)?;
         Ok(self.inner.model.encode_images(pixels)?.tensor())
     }
 

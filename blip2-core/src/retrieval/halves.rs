@@ -10,7 +10,7 @@ use crate::{
     load::{Loaded, member},
     model::{Blip2TextModelWithProjection, Blip2VisionModelWithProjection},
     picture::Picture,
-    verbs::{embedding_images, embedding_texts},
+    verbs::{CompareOptions, embedding_images, embedding_texts, go_on},
 };
 
 /// The half of retrieval that reads texts, without the image encoder and its memory. It opens
@@ -36,7 +36,9 @@ embedding_texts!(TextEmbedder, embed_texts);
 fn embed_texts<T: AsRef<str>>(
     half: &TextEmbedder,
     texts: impl IntoIterator<Item = T>,
+    options: &CompareOptions,
 ) -> Result<Vec<TextEmbedding>, Blip2Error> {
+    options.begun()?;
     let texts: Vec<T> = texts.into_iter().collect();
     if texts.is_empty() {
         return Ok(Vec::new());
@@ -69,7 +71,9 @@ embedding_images!(ImageEmbedder, embed_images);
 fn embed_images<'a, P: Into<Picture<'a>>>(
     half: &ImageEmbedder,
     images: impl IntoIterator<Item = P>,
+    options: &CompareOptions,
 ) -> Result<Vec<ImageEmbedding>, Blip2Error> {
+    let cancel = options.begun()?;
     let pictures: Vec<Picture<'a>> = images.into_iter().map(Into::into).collect();
     if pictures.is_empty() {
         return Ok(Vec::new());
@@ -81,5 +85,8 @@ fn embed_images<'a, P: Into<Picture<'a>>>(
         ..
     } = half.inner.as_ref();
     let pixels = reading.pixel_values(&pictures, device)?;
-    of_images(&model.project(&model.encode(pixels)?)?)
+    go_on(&cancel)?;
+    let encoded = model.encode(pixels)?;
+    go_on(&cancel)?;
+    of_images(&model.project(&encoded)?)
 }

@@ -1,7 +1,5 @@
 //! How the models of retrieval are loaded.
 
-use std::sync::Arc;
-
 use blip2_io::{
     CheckpointFolder,
     config::{Blip2Config, ModelKind},
@@ -11,7 +9,7 @@ use blip2_kernels::Weights;
 use super::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 use crate::{
     error::Blip2Error,
-    load::{IGNORABLE_BESIDE_RETRIEVAL, Load, Loaded, Opened, Pictures, Settings, Takes},
+    load::{IGNORABLE_BESIDE_RETRIEVAL, Load, Opened, Pictures, Settings, Takes},
     model::{
         Blip2ForImageTextRetrieval, Blip2TextModelWithProjection, Blip2VisionModelWithProjection,
     },
@@ -47,10 +45,6 @@ impl Load for Blip2Retrieval {
     const TAKES: Takes = PICTURES_ALONE;
     const IGNORABLE: Option<&'static [&'static str]> = Some(&IGNORABLE_BESIDE_RETRIEVAL);
 
-    fn read_config(folder: &CheckpointFolder) -> Result<Blip2Config, Blip2Error> {
-        Ok(folder.config()?)
-    }
-
     fn build_model(
         config: &Blip2Config,
         weights: &Weights<'_>,
@@ -83,15 +77,6 @@ impl Load for Blip2Retrieval {
     ) -> Result<(), Blip2Error> {
         Ok(())
     }
-
-    fn of(loaded: Loaded<Self>) -> Self {
-        let inner = Arc::new(loaded);
-        Self { inner }
-    }
-
-    fn loaded(&self) -> &Loaded<Self> {
-        &self.inner
-    }
 }
 
 impl Load for ImageEmbedder {
@@ -105,10 +90,6 @@ impl Load for ImageEmbedder {
     const KINDS: &'static [ModelKind] = &[ModelKind::Blip2Vision, ModelKind::Blip2Retrieval];
     const TAKES: Takes = PICTURES_ALONE;
     const IGNORABLE: Option<&'static [&'static str]> = None;
-
-    fn read_config(folder: &CheckpointFolder) -> Result<Blip2Config, Blip2Error> {
-        Ok(folder.config()?)
-    }
 
     fn build_model(
         config: &Blip2Config,
@@ -138,15 +119,6 @@ impl Load for ImageEmbedder {
     ) -> Result<(), Blip2Error> {
         Ok(())
     }
-
-    fn of(loaded: Loaded<Self>) -> Self {
-        let inner = Arc::new(loaded);
-        Self { inner }
-    }
-
-    fn loaded(&self) -> &Loaded<Self> {
-        &self.inner
-    }
 }
 
 impl Load for TextEmbedder {
@@ -160,10 +132,6 @@ impl Load for TextEmbedder {
     const KINDS: &'static [ModelKind] = &[ModelKind::Blip2Text, ModelKind::Blip2Retrieval];
     const TAKES: Takes = TEXTS_ALONE;
     const IGNORABLE: Option<&'static [&'static str]> = None;
-
-    fn read_config(folder: &CheckpointFolder) -> Result<Blip2Config, Blip2Error> {
-        Ok(folder.config()?)
-    }
 
     fn build_model(
         config: &Blip2Config,
@@ -191,14 +159,5 @@ impl Load for TextEmbedder {
 
     fn memory(_: &Opened<Blip2Config>, _: &Settings, _: &(), _: bool) -> Result<(), Blip2Error> {
         Ok(())
-    }
-
-    fn of(loaded: Loaded<Self>) -> Self {
-        let inner = Arc::new(loaded);
-        Self { inner }
-    }
-
-    fn loaded(&self) -> &Loaded<Self> {
-        &self.inner
     }
 }

@@ -15,7 +15,9 @@ use crate::{
     error::Blip2Error,
     load::{Loaded, member},
     model::Blip2ForImageTextRetrieval,
-    verbs::{comparing, comparing::match_patches, embedding_images, embedding_texts},
+    verbs::{
+        CompareOptions, comparing, comparing::match_patches, embedding_images, embedding_texts,
+    },
 };
 
 /// A loaded BLIP-2 of the first stage, which tells how well pictures and texts go together.
@@ -70,7 +72,7 @@ impl Blip2Retrieval {
             } = &self.inner.config;
             let (precision, processor) = (self.inner.precision.vision, self.processor().config());
             let rest = format!("{precision} {vision_config:?} {qformer_config:?} {processor:?}");
-            self.inner.origin.fingerprint(&[""], &rest)
+            self.inner.hash(&[""], &rest)
         })
     }
 
@@ -84,8 +86,9 @@ impl Blip2Retrieval {
         &self,
         photos: impl IntoIterator<Item = &'p [f32]>,
         text: &str,
+        options: &CompareOptions,
     ) -> Result<Vec<MatchScore>, Blip2Error> {
-        match_patches(self, photos, text)
+        match_patches(self, photos, text, options)
     }
 
     /// Of an embedded picture: how many vectors, and how many numbers in each.

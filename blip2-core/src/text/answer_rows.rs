@@ -9,10 +9,10 @@ use crate::error::Blip2Error;
 /// Lays questions and answers, or captions, out as a checkpoint's language model is trained on them:
 /// in the prompts and with the end token that [`Blip2Pipeline`](crate::Blip2Pipeline) will use.
 ///
-/// ```no_run
+/// ```
 /// use blip2_core::{AnswerRows, CheckpointFolder};
 ///
-/// let folder = CheckpointFolder::open("models/blip2-opt-2.7b")?;
+/// let folder = CheckpointFolder::open("../blip2-cli/demo")?;
 /// let rows = AnswerRows::of(&folder, None)?;
 /// let batch = rows.questions(&[("what is it?", "a dog"), ("how many?", "2")])?;
 /// assert_eq!(batch.rows.len(), 2);
@@ -41,6 +41,19 @@ enum Form {
 }
 
 /// Rows to be read, and what is to be written.
+///
+/// ```
+/// use blip2_core::{AnswerRows, CheckpointFolder};
+///
+/// let rows = AnswerRows::of(&CheckpointFolder::open("../blip2-cli/demo")?, None)?;
+/// let batch = rows.questions(&[("what color is the shape?", "red")])?;
+/// let (read, labels) = (&batch.rows.ids()[0], &batch.labels[0]);
+/// let taught = labels.iter().zip(read).filter(|(label, _)| **label != -100);
+/// // The answer and the end token, each where the model reads it; the question does not count.
+/// assert!(taught.clone().all(|(label, id)| *label == i64::from(*id)));
+/// assert_eq!(taught.last(), Some((&2, &2)));
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LabeledRows {

@@ -13,6 +13,18 @@ pub enum PaddingSide {
 }
 
 /// A rectangular batch of prompt rows with their attention mask.
+///
+/// ```
+/// use blip2_core::model::{PaddingSide, PromptRows};
+///
+/// let (image, pad) = (50, 1);
+/// let texts = [vec![2, 7], vec![2, 7, 8, 9]];
+/// let rows = PromptRows::lay_out(&texts, Some(image), 2, pad, PaddingSide::Left)?;
+/// assert_eq!(rows.ids(), [[50, 50, 1, 1, 2, 7], [50, 50, 2, 7, 8, 9]]);
+/// assert_eq!(rows.mask()[0], [true, true, false, false, true, true]);
+/// assert_eq!(rows.unpadded()[0], [50, 50, 2, 7]);
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptRows {
     ids: Vec<Vec<u32>>,

@@ -1,15 +1,12 @@
 //! What a call may ask for beside its question.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc};
 
 use blip2_lm::generate::{
     CancelToken, GenerationConfig, Generator, NextTokens, Position, TokenConstraint, TokenDecoder,
 };
 
+use super::stop::{Stop, stopping};
 use crate::{error::Blip2Error, text::Template};
 
 /// Options of one call: how to generate, another template, a way to cancel, a deadline, a
@@ -27,8 +24,7 @@ use crate::{error::Blip2Error, text::Template};
 pub struct Options {
     pub(crate) generation: Option<GenerationConfig>,
     pub(crate) template: Option<Template>,
-    pub(crate) cancel: CancelToken,
-    timeout: Option<Duration>,
+    pub(super) stop: Stop,
     pub(crate) constraint: Option<Arc<dyn TokenConstraint>>,
 }
 
@@ -46,60 +42,6 @@ impl Options {
     #[must_use]
     pub fn with_template(mut self, template: Template) -> Self {
         self.template = Some(template);
-        self
-    }
-
-    /// Stops when `cancel`, or a clone of it, is cancelled; what was generated so far is returned,
-    /// with [`FinishReason::Cancelled`](crate::FinishReason::Cancelled).
-    ///
-    /// It is checked before each stage (preparing the picture, the image encoder, the Q-Former,
-    /// the prompt) and before each token. Of a call that was stopped before its first token the
-    /// text is empty.
-    ///
-    /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
-    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
-    /// use blip2_core::{CancelToken, FinishReason, Options};
-    ///
-    /// let cancel = CancelToken::new();
-    /// let options = Options::default().with_cancel(cancel.clone());
-    /// cancel.cancel(); // from any thread, at any time
-    /// let answer = blip2.answer_with(&image, "what is this?", &options)?;
-    /// assert_eq!(answer.finish_reason, FinishReason::Cancelled);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
-        self.cancel = cancel;
-        self
-    }
-
-    /// Stops at `deadline`, as [`with_cancel`](Self::with_cancel) does, with
-    /// [`FinishReason::Deadline`](crate::FinishReason::Deadline). Of several deadlines the earliest
-    /// holds; a token that is given later replaces them.
-    #[must_use]
-    pub fn with_deadline(mut self, deadline: Instant) -> Self {
-        self.cancel = self.cancel.until(deadline);
-        self
-    }
-
-    /// Stops when this time has passed since the call began, as at a [`with_deadline`](Self::with_deadline).
-    ///
-    /// ```
-    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
-    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
-    /// use std::time::Duration;
-    ///
-    /// use blip2_core::{FinishReason, Options};
-    ///
-    /// let options = Options::default().with_timeout(Duration::ZERO);
-    /// let answer = blip2.answer_with(&image, "what is this?", &options)?;
-    /// assert_eq!(answer.finish_reason, FinishReason::Deadline);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
         self
     }
 
@@ -131,6 +73,33 @@ impl Options {
     }
 }
 
+stopping!(
+    Options,
+    "It is looked at before each stage (preparing the picture, the image encoder, the Q-Former, the \
+     prompt) and before each token. What was generated so far is returned, with \
+     [`FinishReason::Cancelled`](crate::FinishReason::Cancelled) or, at a deadline, \
+     [`FinishReason::Deadline`](crate::FinishReason::Deadline); of a call that was stopped before its \
+     first token the text is empty.",
+    r#"```
+# let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+# let image = blip2.open("../examples/images/red-triangle.png")?;
+use std::time::Duration;
+
+use blip2_core::{CancelToken, FinishReason, Options};
+
+let cancel = CancelToken::new();
+let options = Options::default().with_cancel(cancel.clone());
+cancel.cancel(); // from any thread, at any time
+let answer = blip2.answer_with(&image, "what is this?", &options)?;
+assert_eq!(answer.finish_reason, FinishReason::Cancelled);
+
+let options = Options::default().with_timeout(Duration::ZERO);
+let answer = blip2.answer_with(&image, "what is this?", &options)?;
+assert_eq!(answer.finish_reason, FinishReason::Deadline);
+# Ok::<(), Box<dyn std::error::Error>>(())
+```"#
+);
+
 /// A constraint that is a closure.
 struct Closure<F>(F);
 
@@ -143,13 +112,16 @@ impl<F: Fn(Position<'_>) -> NextTokens + Send + Sync> TokenConstraint for Closur
 impl Options {
     /// The options of a call that begins now.
     pub(crate) fn begun(&self) -> Self {
-        let mut begun = self.clone();
-        // A timeout beyond the clock's end is none.
-        let end = begun.timeout.take();
-        if let Some(end) = end.and_then(|timeout| Instant::now().checked_add(timeout)) {
-            begun.cancel = begun.cancel.until(end);
+        let stop = self.stop.shared();
+        Self {
+            stop,
+            ..self.clone()
         }
-        begun
+    }
+
+    /// What stops the call.
+    pub(crate) fn cancel(&self) -> &CancelToken {
+        &self.stop.cancel
     }
 
     /// A call's arguments: its own, with end tokens and stop strings of `usual` where they name
@@ -176,7 +148,7 @@ impl Options {
     ) -> Result<Generator<'static>, Blip2Error> {
         let generator = Generator::new(config)?
             .token_decoder(decoder)
-            .cancel_token(self.cancel.clone());
+            .cancel_token(self.cancel().clone());
         Ok(match &self.constraint {
             Some(constraint) => generator.constraint(constraint.clone()),
             None => generator,
@@ -189,7 +161,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("generation", &self.generation)
             .field("template", &self.template)
-            .field("timeout", &self.timeout)
+            .field("timeout", &self.stop.timeout)
             .field("constraint", &self.constraint.is_some())
             .finish_non_exhaustive()
     }

@@ -5,7 +5,10 @@ use std::cmp::Ordering;
 use blip2_lm::generate::CancelToken;
 use serde::{Deserialize, Serialize};
 
-use super::{Answers, Options, Picture, Seen, alone};
+use super::{
+    Answers, Options, Picture, Seen, alone,
+    stop::{Stop, stopping},
+};
 use crate::{
     error::Blip2Error,
     text::{Template, check_candidates},
@@ -70,7 +73,7 @@ pub struct RankOptions {
     length_normalized: bool,
     open_ended: bool,
     template: Option<Template>,
-    cancel: CancelToken,
+    stop: Stop,
 }
 
 impl RankOptions {
@@ -97,16 +100,15 @@ impl RankOptions {
         self.template = Some(template);
         self
     }
-
-    /// Stops before the next stage, or the next part of many candidates, when `cancel` is cancelled
-    /// or its [deadline](CancelToken::until) has passed: with [`Blip2Error::Cancelled`] or
-    /// [`Blip2Error::Deadline`], since half a ranking is none.
-    #[must_use]
-    pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
-        self.cancel = cancel;
-        self
-    }
 }
+
+stopping!(
+    RankOptions,
+    "It is looked at before each stage, and before each part of many candidates; the call then fails \
+     with [`Blip2Error::Cancelled`] or, at a deadline, [`Blip2Error::Deadline`], since half a ranking \
+     is none.",
+    ""
+);
 
 impl RankOptions {
     /// The likeliest first, by the log-probabilities of each text's tokens.
@@ -151,8 +153,9 @@ pub(crate) fn rank_batch<'a, W: Answers, P: Into<Picture<'a>>, Q: AsRef<str>>(
     if pictures.is_empty() {
         return Ok(Vec::new());
     }
-    let (looked, _) = writer.look_at(&pictures, &options.cancel)?;
-    candidates.rank(writer, &looked, options)
+    let cancel = options.stop.begun();
+    let (looked, _) = writer.look_at(&pictures, &cancel)?;
+    candidates.rank(writer, &looked, options, &cancel)
 }
 
 impl<P: Answers> Seen<P> {
@@ -200,7 +203,7 @@ impl<P: Answers> Seen<P> {
             return Ok(Vec::new());
         }
         let looked = self.member().repeat(self.looked(), questions.len());
-        candidates.rank(self.member(), &looked, options)
+        candidates.rank(self.member(), &looked, options, &options.stop.begun())
     }
 
     /// The likeliest of the candidates as an answer to a question about the picture.
@@ -298,8 +301,9 @@ impl<'c, P> Candidates<'c, P> {
         writer: &W,
         looked: &W::Looked,
         options: &RankOptions,
+        cancel: &CancelToken,
     ) -> Result<Vec<Vec<Ranked>>, Blip2Error> {
-        let scored = writer.score(looked, &self.prompts, &self.tokens, &options.cancel)?;
+        let scored = writer.score(looked, &self.prompts, &self.tokens, cancel)?;
         let ranked = scored.into_iter();
         Ok(ranked
             .map(|logprobs| options.rank(&self.texts, logprobs))

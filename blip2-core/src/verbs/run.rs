@@ -19,7 +19,7 @@ pub(super) fn run<W: Writer>(
     let options = options.begun();
     // What cannot be done is refused before the expensive part, not after it.
     let prepared = writer.prepare(prompts, &options)?;
-    let looked = writer.look_at(pictures, &options.cancel);
+    let looked = writer.look_at(pictures, options.cancel());
     let written = looked.and_then(|(looked, timings)| writer.write(&looked, prepared, timings));
     or_stopped(written, prompts.len())
 }
@@ -68,7 +68,7 @@ pub(super) fn stream<W: Writer>(
     let options = options.begun();
     let prepared = writer.prepare(&[prompt], &options)?;
     let started = writer
-        .look_at(&[picture], &options.cancel)
+        .look_at(&[picture], options.cancel())
         .map_err(Blip2Error::of_item)
         .and_then(|(looked, mut timings)| {
             let started = writer.start_one(&looked, prepared, &mut timings)?;

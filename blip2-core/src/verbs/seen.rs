@@ -55,10 +55,10 @@ impl<P: Writer> Seen<P> {
         options: &Options,
     ) -> Result<Self, Blip2Error> {
         let options = options.begun();
-        let looked = member.look_at(&[picture], &options.cancel);
+        let looked = member.look_at(&[picture], options.cancel());
         let (looked, timings) = looked.map_err(Blip2Error::of_item)?;
         // Whoever gave up waiting is not handed what nobody will ask.
-        go_on(&options.cancel)?;
+        go_on(options.cancel())?;
         Ok(Self::new(member.clone(), looked, timings))
     }
 

@@ -4,6 +4,17 @@ use blip2_io::Tokenizer;
 use serde::{Deserialize, Serialize};
 
 /// A token that a model wrote. Displays as its text.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// let answer = blip2.answer(&image, "what color is the shape?")?;
+/// let text: String = answer.tokens.iter().map(|token| token.text.as_str()).collect();
+/// assert_eq!(text.trim(), answer.text);
+/// let least = answer.tokens.iter().min_by(|a, b| a.log_prob.total_cmp(&b.log_prob));
+/// println!("least sure of {:?}", least.map(|token| &token.text));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Token {

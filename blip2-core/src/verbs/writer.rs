@@ -71,6 +71,20 @@ pub trait Writer: Load {
 
 /// A member that answers questions: [`Blip2Pipeline`](crate::Blip2Pipeline) or
 /// [`BlipAnswerer`](crate::BlipAnswerer).
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::{Answers, Blip2Error, Seen};
+///
+/// /// The colour of what any of them has looked at.
+/// fn color<P: Answers>(seen: &Seen<P>) -> Result<String, Blip2Error> {
+///     Ok(seen.ask("what color is the shape?")?.text)
+/// }
+///
+/// assert_eq!(color(&blip2.look(&image)?)?, "red");
+/// # Ok::<(), Blip2Error>(())
+/// ```
 pub trait Answers: Writer {
     /// A question in its template.
     #[doc(hidden)]
@@ -101,6 +115,21 @@ pub trait Answers: Writer {
 
 /// A member that describes pictures: [`Blip2Pipeline`](crate::Blip2Pipeline) or
 /// [`BlipCaptioner`](crate::BlipCaptioner).
+///
+/// ```
+/// # let blip = blip2_core::BlipCaptioner::from_pretrained("../fixtures/blip1_caption")?;
+/// # let image = blip.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::{Blip2Error, Describes, Seen};
+///
+/// /// A caption of its own making, and one that goes on with these words.
+/// fn captions<P: Describes>(seen: &Seen<P>, words: &str) -> Result<[String; 2], Blip2Error> {
+///     Ok([seen.caption()?.text, seen.prompt(words)?.text])
+/// }
+///
+/// let [free, led] = captions(&blip.look(&image)?, "a picture of")?;
+/// println!("{free}; a picture of {led}");
+/// # Ok::<(), Blip2Error>(())
+/// ```
 pub trait Describes: Writer {
     /// A prompt as it is.
     #[doc(hidden)]

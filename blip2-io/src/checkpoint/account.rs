@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    io,
 };
 
 use super::{Checkpoint, Entry};
@@ -48,6 +49,18 @@ impl Account {
             .borrow_mut()
             .insert(name.to_string(), misshapen);
         None
+    }
+
+    /// Notes that a tensor is there and cannot be read.
+    pub(super) fn unreadable(&self, name: &str, shape: &[usize], error: &io::Error) {
+        let misshapen = Misshapen {
+            name: name.to_string(),
+            expected: shape.to_vec(),
+            found: format!("numbers that cannot be read: {error}"),
+        };
+        self.misshapen
+            .borrow_mut()
+            .insert(name.to_string(), misshapen);
     }
 
     /// Everything noted, and what nobody asked for but for names that end in one of `ignorable`.

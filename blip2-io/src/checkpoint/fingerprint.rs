@@ -20,7 +20,7 @@ impl Checkpoint {
                 continue;
             }
             hasher.update(format!("{name}:{:?}:{:?};", entry.dtype, entry.shape).as_bytes());
-            if let Some(bytes) = self.bytes(entry) {
+            if let Ok(bytes) = self.bytes(entry) {
                 hasher.update(&bytes);
             }
         }

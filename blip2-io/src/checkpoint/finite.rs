@@ -15,11 +15,11 @@ impl Checkpoint {
     pub fn verify_finite(&self) -> Result<(), IoError> {
         for (name, entry) in &self.tensors {
             // Packed integers are all finite, and their scales came from numbers that were.
-            let finite = entry.packed.is_some()
-                || self
-                    .bytes(entry)
-                    .is_none_or(|bytes| all_finite(&bytes, entry.dtype));
-            if !finite {
+            if entry.packed.is_some() {
+                continue;
+            }
+            let read = |error| IoError::read(self.file_of(name).unwrap_or(&self.folder), error);
+            if !all_finite(&self.bytes(entry).map_err(read)?, entry.dtype) {
                 let (path, tensor) = (self.folder.clone(), name.clone());
                 return Err(IoError::NotFinite { path, tensor });
             }

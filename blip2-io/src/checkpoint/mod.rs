@@ -1,24 +1,29 @@
 //! Weights on disk: one safetensors file or several with an index, memory-mapped.
 
 mod account;
+mod bin;
 mod fingerprint;
 mod finite;
+mod header;
 mod index;
+mod layout;
 pub(crate) mod packed;
 mod plan;
+mod quantized;
+mod safetensors;
 mod source;
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use blip2_kernels::PackedFormat;
-use burn::tensor::{BoolStore, DType};
+use burn::tensor::DType;
 use bytes::Bytes;
-use safetensors::{Dtype, SafeTensors};
+use pytorch_reader::Tensor;
 
 pub use crate::report::{LoadReport, Misshapen, Missing};
 pub use plan::{PlannedTensor, WeightPlan};
@@ -26,16 +31,29 @@ pub use source::CheckpointWeights;
 
 use crate::{
     error::IoError,
-    files::{Content, Files},
+    files::{Content, Files, Reading},
 };
+use index::WeightMap;
+use layout::Layout;
 
 /// The one-file name.
-const SINGLE: &str = "model.safetensors";
-/// The index of a sharded checkpoint.
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const SINGLE: &str = "model.safetensors";
+/// How files of the format end.
+const SAFETENSORS: &str = ".safetensors";
 
 /// The tensors of a checkpoint, mapped into memory and not read until they are used. The default
 /// has none.
+///
+/// ```
+/// use blip2_io::Checkpoint;
+///
+/// let checkpoint = Checkpoint::open("../fixtures/blip2_itr")?;
+/// assert_eq!(checkpoint.shape("query_tokens"), Some([1, 8, 24].as_slice()));
+/// for name in checkpoint.names().filter(|name| name.starts_with("itm_head.")) {
+///     println!("{name} {:?}", checkpoint.shape(name));
+/// }
+/// # Ok::<(), blip2_io::IoError>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct Checkpoint {
     folder: PathBuf,
@@ -66,14 +84,34 @@ struct Entry {
     shard: usize,
     dtype: DType,
     shape: Vec<usize>,
-    range: Range<usize>,
+    place: Place,
     /// Of a matrix that is stored packed; its shape and format are those of the matrix.
     packed: Option<PackedFormat>,
 }
 
+/// Where a tensor's bytes are.
+#[derive(Debug, Clone)]
+enum Place {
+    /// In its shard, which is mapped.
+    Range(Range<usize>),
+    /// In a PyTorch file, from which they are read when they are asked for.
+    Pickled(Tensor),
+}
+
+impl Place {
+    /// The number of bytes.
+    fn len(&self) -> usize {
+        match self {
+            Self::Range(range) => range.len(),
+            Self::Pickled(tensor) => tensor.byte_len(),
+        }
+    }
+}
+
 impl Checkpoint {
     /// Opens the weights of the folder at `path`: `model.safetensors`, or the shards that
-    /// `model.safetensors.index.json` names.
+    /// `model.safetensors.index.json` names, or shards that no index speaks of; where there is no
+    /// safetensors file, the same of `pytorch_model.bin`, of which no code is run.
     ///
     /// Every header is read and checked against its file's length; the numbers are not read.
     ///
@@ -87,7 +125,7 @@ impl Checkpoint {
         if !path.is_dir() {
             return Err(IoError::NoFolder(path.to_path_buf()));
         }
-        Self::from_files(&Files::Disk(path.to_path_buf()))
+        Self::from_files(&Files::disk(path, Reading::Mapped))
     }
 
     pub(crate) fn from_files(files: &Files) -> Result<Self, IoError> {
@@ -96,87 +134,87 @@ impl Checkpoint {
             shards: Vec::new(),
             tensors: BTreeMap::new(),
         };
-        if let Some(data) = files.map(SINGLE)? {
-            checkpoint.add(files.path(SINGLE), data, |_| true)?;
-        } else if let Some(index) = files.read(INDEX)? {
-            let path = files.path(INDEX);
-            let index = index::parse(&path, &index)?;
-            for shard in index::shards(&index) {
-                let data = files.map(shard)?.ok_or_else(|| IoError::MissingFile {
-                    folder: checkpoint.folder.clone(),
-                    file: shard.to_string(),
-                    remedy: "the index names it; download all shards",
-                })?;
-                checkpoint.add(files.path(shard), data, |tensor| {
-                    index.get(tensor).is_none_or(|home| home == shard)
-                })?;
+        match Layout::of(files)? {
+            Layout::Single(name) => checkpoint.add(files, &name, |_| true)?,
+            Layout::Indexed(name, index) => checkpoint.add_indexed(files, &name, &index)?,
+            Layout::Shards(names) => {
+                for name in names {
+                    checkpoint.add_unindexed(files, &name)?;
+                }
             }
-            index::check(&path, &index, |tensor| {
-                let entry = checkpoint.tensors.get(tensor)?;
-                checkpoint
-                    .shards
-                    .get(entry.shard)
-                    .map(|shard| shard.path.as_path())
-            })?;
-        } else {
-            return Err(missing_weights(files));
         }
         Ok(checkpoint)
+    }
+
+    /// The tensors of one file of a folder.
+    pub(crate) fn of_file(files: &Files, name: &str) -> Result<Self, IoError> {
+        let mut checkpoint = Self {
+            folder: files.folder().to_path_buf(),
+            ..Self::default()
+        };
+        checkpoint.add(files, name, |_| true)?;
+        Ok(checkpoint)
+    }
+
+    /// Adds the shards that an index names, each of their tensors where the index says it is.
+    fn add_indexed(&mut self, files: &Files, name: &str, index: &WeightMap) -> Result<(), IoError> {
+        for shard in index::shards(index) {
+            if !files.has(shard) {
+                return Err(IoError::MissingFile {
+                    folder: self.folder.clone(),
+                    file: shard.to_string(),
+                    remedy: "the index names it; download all shards",
+                });
+            }
+            self.add(files, shard, |tensor| {
+                index.get(tensor).is_none_or(|home| home == shard)
+            })?;
+        }
+        index::check(&files.path(name), index, |tensor| self.file_of(tensor))
+    }
+
+    /// Adds a shard that no index speaks of, whose tensors no other may hold.
+    fn add_unindexed(&mut self, files: &Files, name: &str) -> Result<(), IoError> {
+        let before = std::mem::take(&mut self.tensors);
+        self.add(files, name, |_| true)?;
+        let twice = before.keys().find(|name| self.tensors.contains_key(*name));
+        if let Some(tensor) = twice {
+            let other = before
+                .get(tensor)
+                .and_then(|entry| self.shards.get(entry.shard));
+            let other = other.and_then(|shard| shard.path.file_name());
+            return Err(IoError::DuplicateTensor {
+                path: files.path(name),
+                tensor: tensor.clone(),
+                other: other.unwrap_or_default().to_string_lossy().into_owned(),
+            });
+        }
+        self.tensors.extend(before);
+        Ok(())
+    }
+
+    /// The file that holds a tensor.
+    fn file_of(&self, tensor: &str) -> Option<&Path> {
+        let entry = self.tensors.get(tensor)?;
+        Some(self.shards.get(entry.shard)?.path.as_path())
     }
 
     /// Adds those tensors of a file that belong to it.
     fn add(
         &mut self,
-        path: PathBuf,
-        content: Content,
+        files: &Files,
+        name: &str,
         belongs: impl Fn(&str) -> bool,
     ) -> Result<(), IoError> {
-        let broken = |error| IoError::safetensors(&path, error);
-        // Checks everything: offsets against shapes and formats, and the file's length.
-        SafeTensors::deserialize(&content.bytes).map_err(broken)?;
-        let (header, metadata) = SafeTensors::read_metadata(&content.bytes).map_err(broken)?;
-        let start = header + size_of::<u64>();
-        let matrices = packed::matrices(metadata.metadata());
-        let mut matrices = matrices.map_err(|detail| IoError::safetensors(&path, detail))?;
-        for (name, info) in metadata.tensors() {
-            if !belongs(&name) {
-                continue;
-            }
-            let dtype = match info.dtype {
-                Dtype::F64 => DType::F64,
-                Dtype::F32 => DType::F32,
-                Dtype::F16 => DType::F16,
-                Dtype::BF16 => DType::BF16,
-                // Buffers such as position ids: no weights, and no model asks for them.
-                Dtype::I64 => DType::I64,
-                Dtype::I32 => DType::I32,
-                Dtype::U8 => DType::U8,
-                Dtype::BOOL => DType::Bool(BoolStore::U8),
-                other => {
-                    let dtype = format!("{other:?}");
-                    return Err(IoError::Dtype {
-                        path,
-                        tensor: name,
-                        dtype,
-                    });
-                }
-            };
-            let (from, to) = info.data_offsets;
-            let matrix = matrices.remove(&name);
-            if let Some(matrix) = &matrix {
-                let checked = matrix.check(&name, dtype, to - from);
-                checked.map_err(|detail| IoError::safetensors(&path, detail))?;
-            }
-            let entry = Entry {
-                shard: self.shards.len(),
-                dtype: matrix.map_or(dtype, |_| DType::F32),
-                shape: matrix.map_or_else(|| info.shape.clone(), |matrix| matrix.shape.to_vec()),
-                range: start + from..start + to,
-                packed: matrix.map(|matrix| matrix.format),
-            };
-            self.tensors.insert(name, entry);
-        }
+        let path = files.path(name);
+        let shard = self.shards.len();
+        let (content, tensors) = match name.ends_with(SAFETENSORS) {
+            true => safetensors::open(files, name, shard)?,
+            false => bin::open(files, name, shard)?,
+        };
         self.shards.push(Shard { path, content });
+        let belonging = tensors.into_iter().filter(|(name, _)| belongs(name));
+        self.tensors.extend(belonging);
         Ok(())
     }
 
@@ -240,58 +278,49 @@ impl Checkpoint {
     pub fn size(&self) -> u64 {
         self.tensors
             .values()
-            .map(|entry| entry.range.len() as u64)
+            .map(|entry| entry.place.len() as u64)
             .sum()
     }
 
-    /// Every tensor's name, format if weights have it, shape and bytes.
+    /// The bytes of a tensor as it is stored, if there is one of that name.
     #[cfg(feature = "lavis")]
-    pub(crate) fn views(&self) -> impl Iterator<Item = (&str, Option<Dtype>, &[usize], Bytes)> {
-        self.tensors.iter().filter_map(|(name, entry)| {
-            let dtype = match entry.dtype {
-                DType::F64 => Some(Dtype::F64),
-                DType::F32 => Some(Dtype::F32),
-                DType::F16 => Some(Dtype::F16),
-                DType::BF16 => Some(Dtype::BF16),
-                _ => None,
-            };
-            let dtype = dtype.filter(|_| entry.packed.is_none());
-            Some((
-                name.as_str(),
-                dtype,
-                entry.shape.as_slice(),
-                self.bytes(entry)?,
-            ))
-        })
+    pub(crate) fn stored(&self, name: &str) -> Option<io::Result<Bytes>> {
+        Some(self.bytes(self.tensors.get(name)?))
     }
 
-    /// The raw bytes of a tensor, a view into the map.
-    fn bytes(&self, entry: &Entry) -> Option<Bytes> {
-        let bytes = &self.shards.get(entry.shard)?.content.bytes;
-        (entry.range.end <= bytes.len()).then(|| bytes.slice(entry.range.clone()))
+    /// The raw bytes of a tensor: a view into the map, or read from a PyTorch file.
+    fn bytes(&self, entry: &Entry) -> io::Result<Bytes> {
+        match &entry.place {
+            Place::Range(range) => {
+                let shard = self
+                    .shards
+                    .get(entry.shard)
+                    .map(|shard| &shard.content.bytes);
+                let bytes = shard.filter(|bytes| range.end <= bytes.len());
+                let bytes = bytes.ok_or(io::ErrorKind::UnexpectedEof)?;
+                Ok(bytes.slice(range.clone()))
+            }
+            Place::Pickled(tensor) => tensor.read().map(Bytes::from),
+        }
     }
 
     /// Gives back the memory that a mapped tensor takes once its numbers are held in another
     /// format: the model would else be there twice. They can still be read again.
     pub fn release(&self, name: &str) {
         if let Some(entry) = self.tensors.get(name)
+            && let Place::Range(range) = &entry.place
             && let Some(shard) = self.shards.get(entry.shard)
         {
-            shard.content.release(entry.range.clone());
+            shard.content.release(range.clone());
         }
     }
 }
 
-fn missing_weights(files: &Files) -> IoError {
-    let remedy = if files.has("pytorch_model.bin") || files.has("pytorch_model.bin.index.json") {
-        "only pytorch_model.bin is there, which can run code; load it with `transformers` and save \
-         it again with safe_serialization=True"
-    } else {
-        "a checkpoint folder holds it, or model.safetensors.index.json with its shards"
-    };
-    IoError::MissingFile {
-        folder: files.folder().to_path_buf(),
-        file: SINGLE.into(),
-        remedy,
-    }
+/// The shards that an index names, each a plain file name.
+pub(crate) fn shards_of(path: &Path, index: &[u8]) -> Result<Vec<String>, IoError> {
+    let index = index::parse(path, index)?;
+    Ok(index::shards(&index)
+        .into_iter()
+        .map(str::to_string)
+        .collect())
 }

@@ -8,20 +8,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{self, File},
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use blip2_kernels::{PackedFormat, Role, TensorRequest, WeightSource, packed_matrix};
 use burn::tensor::{DType, Device};
 use bytes::Bytes;
-use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::PlannedTensor;
-use crate::error::IoError;
+use super::{PlannedTensor, header};
+use crate::{error::IoError, new_file::NewFile};
 
 /// The metadata's key of the list of matrices.
 const MATRICES: &str = "blip2.packed";
@@ -94,7 +92,7 @@ pub(crate) fn unpacked_files(path: &Path, data: Bytes) -> Result<BTreeMap<String
     let not_packed = || IoError::NotPacked {
         path: path.to_path_buf(),
     };
-    let (_, metadata) = SafeTensors::read_metadata(&data).map_err(|_| not_packed())?;
+    let (_, metadata) = header::read(&data).map_err(|_| not_packed())?;
     let mut files: BTreeMap<String, Bytes> = metadata
         .metadata()
         .iter()
@@ -138,42 +136,26 @@ pub(crate) fn write(
     device: &Device,
 ) -> Result<u64, IoError> {
     let plans = plan(tensors, device);
-    let partial = partial(path);
     let failed = |source| IoError::write(path, source);
-    // Under its own name the file appears whole or not at all: a process that maps the old one keeps
-    // it, and one that opens the new one finds no half of it.
-    let written = (|| {
-        let mut file = BufWriter::new(File::create(&partial).map_err(failed)?);
-        let header = header(&plans, files);
-        let mut len = header.len() as u64;
-        file.write_all(&header).map_err(failed)?;
-        for plan in &plans {
-            write_tensor(plan, source, device, &mut file)
-                .ok_or_else(|| IoError::NoTensor {
-                    path: path.to_path_buf(),
-                    tensor: plan.tensor.name.clone(),
-                })?
-                .map_err(failed)?;
-            len += plan.bytes as u64;
-        }
-        let file = file
-            .into_inner()
-            .map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&partial, path).map_err(failed)?;
-        Ok(len)
-    })();
-    if written.is_err() {
-        // What is left of it is of no use to anyone, and may not even exist.
-        let _ = fs::remove_file(&partial);
+    // Whole or not at all: a process that maps the old file keeps it.
+    let mut file = BufWriter::new(NewFile::create(path).map_err(failed)?);
+    let header = header(&plans, files);
+    let mut len = header.len() as u64;
+    file.write_all(&header).map_err(failed)?;
+    for plan in &plans {
+        write_tensor(plan, source, device, &mut file)
+            .ok_or_else(|| IoError::NoTensor {
+                path: path.to_path_buf(),
+                tensor: plan.tensor.name.clone(),
+            })?
+            .map_err(failed)?;
+        len += plan.bytes as u64;
     }
-    written
-}
-
-fn partial(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
-    name.into()
+    let file = file
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
+    file.finish().map_err(failed)?;
+    Ok(len)
 }
 
 /// Every tensor once, matrices first, then wide numbers before narrow ones: each begins at a

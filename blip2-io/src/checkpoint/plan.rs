@@ -52,6 +52,22 @@ impl PlannedTensor {
 
 /// A source that holds no numbers: it writes down what it is asked for. Build a model against it
 /// to learn the model's tensors, parameters and memory, at no cost.
+///
+/// ```
+/// use blip2_io::{Checkpoint, checkpoint::WeightPlan};
+/// use blip2_kernels::{Bias, Weights};
+/// use burn::tensor::Device;
+///
+/// let (checkpoint, device) = (Checkpoint::open("../fixtures/blip2_itr")?, Device::flex());
+/// let plan = WeightPlan::new(&checkpoint);
+/// let weights = Weights::new(&plan, &device);
+/// weights.linear("itm_hed", 24, 2, Bias::Without); // or a whole model
+/// assert_eq!(plan.tensors()[0].parameters(), 48);
+/// let report = plan.report(&[]);
+/// assert_eq!(report.missing[0].suggestion.as_deref(), Some("itm_head.weight"));
+/// assert!(report.unused.iter().any(|name| name == "query_tokens"));
+/// # Ok::<(), blip2_io::IoError>(())
+/// ```
 #[derive(Debug)]
 pub struct WeightPlan<'c> {
     checkpoint: Option<&'c Checkpoint>,

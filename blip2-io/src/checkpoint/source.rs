@@ -1,11 +1,11 @@
 //! A checkpoint as a source of weights.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use blip2_kernels::{PackedMatrix, Precision, TensorRequest, WeightSource};
 use burn::tensor::{AllocationProperty, Bytes, TensorData};
 
-use super::{Checkpoint, Entry, account::Account};
+use super::{Checkpoint, Entry, Place, account::Account};
 use crate::{error::IoError, report::LoadReport};
 
 /// The tensors of a checkpoint as a model asks for them, with a record of what was asked: what is
@@ -89,7 +89,13 @@ impl WeightSource for CheckpointWeights<'_> {
             .account
             .find(self.checkpoint, request.name, request.shape)?;
         let held = request.storage(entry.dtype);
-        let data = self.checkpoint.data(entry)?;
+        let data = match self.checkpoint.data(entry) {
+            Ok(data) => data,
+            Err(error) => {
+                self.account.unreadable(request.name, request.shape, &error);
+                return None;
+            }
+        };
         if held == entry.dtype {
             return Some(data);
         }
@@ -112,7 +118,7 @@ impl Checkpoint {
     /// A tensor's numbers as they are stored, a view into the map where that can be; of a packed
     /// matrix in `f32`.
     pub fn tensor(&self, name: &str) -> Option<TensorData> {
-        self.data(self.tensors.get(name)?)
+        self.data(self.tensors.get(name)?).ok()
     }
 
     /// A matrix that is stored packed.
@@ -121,21 +127,31 @@ impl Checkpoint {
         let &[outputs, inputs] = entry.shape.as_slice() else {
             return None;
         };
-        PackedMatrix::from_bytes(format, outputs, inputs, Arc::new(self.bytes(entry)?)).ok()
+        PackedMatrix::from_bytes(format, outputs, inputs, Arc::new(self.bytes(entry).ok()?)).ok()
     }
 
     /// A tensor's numbers as they are stored: a view into the map where its place in the file
     /// suits its format, else a copy.
-    pub(super) fn data(&self, entry: &Entry) -> Option<TensorData> {
+    pub(super) fn data(&self, entry: &Entry) -> io::Result<TensorData> {
         if let Some(packed) = self.packed(entry) {
             let [outputs, inputs] = [packed.outputs(), packed.inputs()];
             let mut values = vec![0f32; outputs * inputs];
             for (output, row) in values.chunks_exact_mut(inputs.max(1)).enumerate() {
                 packed.read_row(output, row);
             }
-            return Some(TensorData::new(values, entry.shape.clone()));
+            return Ok(TensorData::new(values, entry.shape.clone()));
         }
-        let bytes = self.bytes(entry)?;
+        let bytes = match &entry.place {
+            Place::Pickled(tensor) => {
+                let bytes = Bytes::from_bytes_vec(tensor.read()?);
+                return Ok(TensorData::from_bytes(
+                    bytes,
+                    entry.shape.clone(),
+                    entry.dtype,
+                ));
+            }
+            Place::Range(_) => self.bytes(entry)?,
+        };
         // A safetensors header may have any length, so its tensors may begin anywhere; Burn reads
         // them as slices of their format, which must be aligned.
         let aligned = bytes.as_ptr().addr().is_multiple_of(entry.dtype.size());
@@ -144,7 +160,7 @@ impl Checkpoint {
         } else {
             Bytes::from_bytes_vec(bytes.to_vec())
         };
-        Some(TensorData::from_bytes(
+        Ok(TensorData::from_bytes(
             bytes,
             entry.shape.clone(),
             entry.dtype,

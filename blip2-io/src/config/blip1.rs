@@ -4,11 +4,21 @@ use blip2_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Blip2VisionConfig, ConfigError, check_epsilon, check_heads, check_positive, one_if_single,
-    one_or_many,
+    Blip2VisionConfig, ConfigError, LAYERS, TOKENS, WIDTH, check_epsilon, check_heads, check_size,
+    one_if_single, one_or_many, one_or_none,
 };
 
 /// `BlipConfig`: the first BLIP, an image encoder, and a BERT with cross-attention to its output.
+///
+/// ```
+/// use blip2_io::config::{BlipConfig, BlipVisionConfig};
+///
+/// let large = BlipVisionConfig::default().with_hidden_size(1024).with_num_attention_heads(16);
+/// let config = BlipConfig::default().with_vision_config(large).joined();
+/// assert_eq!(config.text_config.encoder_hidden_size, 1024); // what texts are read beside
+/// config.validate()?;
+/// # Ok::<(), blip2_io::config::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "model_type", rename = "blip")]
 #[non_exhaustive]
@@ -59,7 +69,7 @@ impl BlipConfig {
         const KEY: &str = "image_text_hidden_size";
         self.vision_config.tower().validate()?;
         self.text_config.validate()?;
-        check_positive("config", KEY, self.image_text_hidden_size)
+        check_size("config", KEY, self.image_text_hidden_size, WIDTH)
     }
 
     /// Checks that a decoder can read questions: they are as wide as the text model, and its
@@ -107,14 +117,17 @@ pub struct BlipTextConfig {
     /// The epsilon of the layer norms. Default 1e-12.
     pub layer_norm_eps: f64,
     /// The token that a decoder begins with. Default 30522.
+    #[serde(deserialize_with = "one_or_none")]
     pub bos_token_id: Option<u32>,
     /// What configurations call the end token; texts end with `sep_token_id`. Default 2.
     #[serde(deserialize_with = "one_or_many")]
     #[serde(serialize_with = "one_if_single")]
     pub eos_token_id: Vec<u32>,
     /// The padding token. Default 0.
+    #[serde(deserialize_with = "one_or_none")]
     pub pad_token_id: Option<u32>,
     /// The token that ends a text. Default 102.
+    #[serde(deserialize_with = "one_or_none")]
     pub sep_token_id: Option<u32>,
     /// Whether layers have cross-attention. Default true.
     pub is_decoder: bool,
@@ -177,14 +190,18 @@ impl BlipTextConfig {
             self.num_attention_heads,
         )?;
         check_epsilon(PART, "layer_norm_eps", self.layer_norm_eps)?;
-        for (key, value) in [
-            ("vocab_size", self.vocab_size),
-            ("encoder_hidden_size", self.encoder_hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("max_position_embeddings", self.max_position_embeddings),
+        for (key, value, largest) in [
+            ("vocab_size", self.vocab_size, TOKENS),
+            ("encoder_hidden_size", self.encoder_hidden_size, WIDTH),
+            ("intermediate_size", self.intermediate_size, WIDTH),
+            ("num_hidden_layers", self.num_hidden_layers, LAYERS),
+            (
+                "max_position_embeddings",
+                self.max_position_embeddings,
+                TOKENS,
+            ),
         ] {
-            check_positive(PART, key, value)?;
+            check_size(PART, key, value, largest)?;
         }
         let ids = [
             ("bos_token_id", self.bos_token_id),

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Blip2QFormerConfig, Blip2VisionConfig, ConfigError, TextConfig, check_positive};
+use super::{
+    Blip2QFormerConfig, Blip2VisionConfig, ConfigError, PATCHES, TextConfig, WIDTH, check_size,
+    one_or_none,
+};
 
 /// Which of the models that have a BLIP-2's parts a configuration is of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,9 +107,13 @@ struct Raw {
     text_config: Option<TextConfig>,
     num_query_tokens: Option<usize>,
     image_text_hidden_size: Option<usize>,
+    #[serde(deserialize_with = "one_or_none")]
     image_token_index: Option<u32>,
+    #[serde(deserialize_with = "one_or_none")]
     image_token_id: Option<u32>,
+    #[serde(deserialize_with = "one_or_none")]
     video_token_index: Option<u32>,
+    #[serde(deserialize_with = "one_or_none")]
     video_token_id: Option<u32>,
     initializer_factor: Option<f64>,
     initializer_range: Option<f64>,
@@ -168,7 +175,12 @@ impl Blip2Config {
         self.vision_config.validate()?;
         self.qformer_config.validate()?;
         self.text_config.validate()?;
-        check_positive(PART, "num_query_tokens", self.num_query_tokens)?;
+        check_size(
+            PART,
+            "num_query_tokens",
+            self.num_query_tokens,
+            PATCHES * PATCHES,
+        )?;
         if self.qformer_config.encoder_hidden_size != self.vision_config.hidden_size {
             return Err(ConfigError::value(
                 "qformer_config",
@@ -180,6 +192,12 @@ impl Blip2Config {
                 ),
             ));
         }
+        check_size(
+            PART,
+            "image_text_hidden_size",
+            self.image_text_hidden_size,
+            WIDTH,
+        )?;
         let vocab = self.text_config.vocab_size();
         if let Some(id) = self.image_token_index
             && id as usize >= vocab

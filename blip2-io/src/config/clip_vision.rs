@@ -3,7 +3,7 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, vision::check_tower};
+use super::{ConfigError, WIDTH, check_size, vision::check_tower};
 
 /// `CLIPVisionConfig`; the defaults are ViT-B/32.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,6 +100,6 @@ impl ClipVisionConfig {
             let key = "num_channels";
             return Err(ConfigError::value(PART, key, self.num_channels, reason));
         }
-        super::check_positive(PART, "projection_dim", self.projection_dim)
+        check_size(PART, "projection_dim", self.projection_dim, WIDTH)
     }
 }

@@ -4,6 +4,15 @@ use std::fmt;
 
 /// The models that this library reads, told apart by the `model_type` and the `architectures` of
 /// their `config.json`.
+///
+/// ```
+/// use blip2_io::{CheckpointFolder, config::Ability};
+///
+/// let kind = CheckpointFolder::open("../blip2-cli/demo")?.kind()?;
+/// assert!(kind.can(Ability::Answer) && !kind.can(Ability::Match));
+/// println!("{kind} can {}", kind.describe());
+/// # Ok::<(), blip2_io::IoError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ModelKind {
@@ -33,7 +42,8 @@ pub enum ModelKind {
     BlipRetrieval,
     /// A language model alone, OPT: `OPTForCausalLM`.
     Opt,
-    /// A language model alone, T5, such as Flan-T5: `T5ForConditionalGeneration`.
+    /// A language model alone, T5, such as Flan-T5: `T5ForConditionalGeneration`; also mT5,
+    /// `MT5ForConditionalGeneration`.
     T5,
     /// A language model alone, LLaMA, such as Vicuna: `LlamaForCausalLM`.
     Llama,
@@ -148,8 +158,8 @@ const MEMBERS: [Member; 14] = [
     },
     Member {
         kind: ModelKind::T5,
-        model_types: &["t5"],
-        classes: &["T5ForConditionalGeneration"],
+        model_types: &["t5", "mt5"],
+        classes: &["T5ForConditionalGeneration", "MT5ForConditionalGeneration"],
         abilities: &[Ability::ContinueText],
     },
     Member {
@@ -338,7 +348,7 @@ mod tests {
         assert_eq!(
             ModelKind::known_types(),
             "`blip-2`, `instructblip`, `instructblipvideo`, `clip_vision_model`, `clip`, `blip`, \
-             `opt`, `t5`, `llama`"
+             `opt`, `t5`, `mt5`, `llama`"
         );
     }
 }

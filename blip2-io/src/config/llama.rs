@@ -4,8 +4,8 @@ use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    ConfigError, RopeParameters, check_epsilon, check_heads, check_positive, one_if_single,
-    one_or_many,
+    ConfigError, LAYERS, RopeParameters, TOKENS, WIDTH, check_epsilon, check_heads, check_size,
+    one_if_single, one_or_many, one_or_none,
 };
 
 /// `LlamaConfig`; the defaults are LLaMA-7B.
@@ -108,7 +108,9 @@ struct Raw {
     max_position_embeddings: usize,
     initializer_range: f64,
     rms_norm_eps: f64,
+    #[serde(deserialize_with = "one_or_none")]
     pad_token_id: Option<u32>,
+    #[serde(deserialize_with = "one_or_none")]
     bos_token_id: Option<u32>,
     #[serde(deserialize_with = "one_or_many")]
     eos_token_id: Vec<u32>,
@@ -198,16 +200,22 @@ impl LlamaConfig {
         const PART: &str = "text_config";
         let heads = self.num_attention_heads;
         check_heads(PART, "hidden_size", self.hidden_size, heads)?;
-        for (key, value) in [
-            ("vocab_size", self.vocab_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("intermediate_size", self.intermediate_size),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("num_key_value_heads", self.num_key_value_heads),
-            ("head_dim", self.head_dim),
+        for (key, value, largest) in [
+            ("vocab_size", self.vocab_size, TOKENS),
+            ("num_hidden_layers", self.num_hidden_layers, LAYERS),
+            ("intermediate_size", self.intermediate_size, WIDTH),
+            (
+                "max_position_embeddings",
+                self.max_position_embeddings,
+                TOKENS,
+            ),
+            ("num_key_value_heads", self.num_key_value_heads, WIDTH),
+            ("head_dim", self.head_dim, WIDTH),
         ] {
-            check_positive(PART, key, value)?;
+            check_size(PART, key, value, largest)?;
         }
+        let together = self.head_dim.saturating_mul(heads);
+        check_size(PART, "head_dim · num_attention_heads", together, WIDTH)?;
         check_epsilon(PART, "rms_norm_eps", self.rms_norm_eps)?;
         if !heads.is_multiple_of(self.num_key_value_heads) {
             let reason = format!("must divide num_attention_heads = {heads}");

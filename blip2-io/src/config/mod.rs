@@ -46,7 +46,7 @@ mod vision;
 
 use std::fmt::Display;
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 use crate::fault::ErrorKind;
 
@@ -106,16 +106,33 @@ impl ConfigError {
     }
 }
 
-fn check_positive(part: &'static str, key: &'static str, value: usize) -> Result<(), ConfigError> {
-    if value == 0 {
-        return Err(ConfigError::value(
-            part,
-            key,
-            value,
-            "must be above 0".into(),
-        ));
-    }
-    Ok(())
+/// The largest number of layers that is believed. Far beyond any model, and so little that a model of
+/// so many layers can be counted tensor by tensor.
+const LAYERS: usize = 1 << 10;
+/// The largest width, of a layer or of all its heads together. Far beyond any model; with the other
+/// bounds, no product of what a configuration says overflows.
+const WIDTH: usize = 1 << 20;
+/// The largest number of tokens, in a vocabulary or a context.
+const TOKENS: usize = 1 << 24;
+/// The largest picture, in pixels a side.
+const PIXELS: usize = 1 << 14;
+/// The most patches a side, so that scores of all with all can still be counted.
+const PATCHES: usize = 1 << 8;
+
+/// Checks that `value` is above 0, and not so large that the file must be wrong: it sizes what is
+/// allocated.
+fn check_size(
+    part: &'static str,
+    key: &'static str,
+    value: usize,
+    largest: usize,
+) -> Result<(), ConfigError> {
+    let reason = match value {
+        0 => "must be above 0".into(),
+        _ if value > largest => format!("no model has more than {largest}; the file is damaged"),
+        _ => return Ok(()),
+    };
+    Err(ConfigError::value(part, key, value, reason))
 }
 
 /// Checks that `value` can be added to a variance.
@@ -133,8 +150,8 @@ fn check_heads(
     width: usize,
     heads: usize,
 ) -> Result<(), ConfigError> {
-    check_positive(part, "num_attention_heads", heads)?;
-    check_positive(part, key, width)?;
+    check_size(part, "num_attention_heads", heads, WIDTH)?;
+    check_size(part, key, width, WIDTH)?;
     if !width.is_multiple_of(heads) {
         let reason = format!("cannot be divided among num_attention_heads = {heads}");
         return Err(ConfigError::value(part, key, width, reason));
@@ -150,17 +167,35 @@ fn one_if_single<S: Serializer>(ids: &[u32], serializer: S) -> Result<S::Ok, S::
     }
 }
 
-/// An id, a list of ids, or null for none.
+/// An id, or none: null, and the negative numbers by which older configurations say it.
+fn one_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    Option::<i64>::deserialize(deserializer)?.map_or(Ok(None), known)
+}
+
+/// An id, a list of ids, or none: null, and negative numbers.
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u32>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMany {
-        One(u32),
-        Many(Vec<u32>),
+        One(i64),
+        Many(Vec<i64>),
     }
-    Ok(match Option::<OneOrMany>::deserialize(deserializer)? {
+    let ids = match Option::<OneOrMany>::deserialize(deserializer)? {
         None => Vec::new(),
         Some(OneOrMany::One(id)) => vec![id],
         Some(OneOrMany::Many(ids)) => ids,
-    })
+    };
+    ids.into_iter()
+        .filter_map(|id| known(id).transpose())
+        .collect()
+}
+
+/// The id that a configuration's number means.
+fn known<E: Error>(id: i64) -> Result<Option<u32>, E> {
+    match id {
+        ..0 => Ok(None),
+        _ => u32::try_from(id)
+            .map(Some)
+            .map_err(|_| E::custom(format!("no vocabulary has a token {id}"))),
+    }
 }

@@ -3,7 +3,10 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ConfigError, check_heads, check_positive, one_if_single, one_or_many};
+use super::{
+    ConfigError, LAYERS, TOKENS, WIDTH, check_heads, check_size, one_if_single, one_or_many,
+    one_or_none,
+};
 
 /// `OPTConfig`; the defaults are OPT-125M.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -103,7 +106,9 @@ struct Raw {
     num_attention_heads: usize,
     activation_function: Activation,
     init_std: f64,
+    #[serde(deserialize_with = "one_or_none")]
     pad_token_id: Option<u32>,
+    #[serde(deserialize_with = "one_or_none")]
     bos_token_id: Option<u32>,
     #[serde(deserialize_with = "one_or_many")]
     eos_token_id: Vec<u32>,
@@ -178,14 +183,18 @@ impl OptConfig {
             self.hidden_size,
             self.num_attention_heads,
         )?;
-        for (key, value) in [
-            ("vocab_size", self.vocab_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("ffn_dim", self.ffn_dim),
-            ("max_position_embeddings", self.max_position_embeddings),
-            ("word_embed_proj_dim", self.word_embed_proj_dim),
+        for (key, value, largest) in [
+            ("vocab_size", self.vocab_size, TOKENS),
+            ("num_hidden_layers", self.num_hidden_layers, LAYERS),
+            ("ffn_dim", self.ffn_dim, WIDTH),
+            (
+                "max_position_embeddings",
+                self.max_position_embeddings,
+                TOKENS,
+            ),
+            ("word_embed_proj_dim", self.word_embed_proj_dim, WIDTH),
         ] {
-            check_positive(PART, key, value)?;
+            check_size(PART, key, value, largest)?;
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, check_epsilon, check_heads, check_positive};
+use super::{
+    ConfigError, LAYERS, TOKENS, WIDTH, check_epsilon, check_heads, check_size, one_or_none,
+};
 
 /// `Blip2QFormerConfig`; the defaults are BERT base with cross-attention in every second layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +35,7 @@ pub struct Blip2QFormerConfig {
     /// The epsilon of the layer norms. Default 1e-12.
     pub layer_norm_eps: f64,
     /// The padding id of texts. Default 0.
+    #[serde(deserialize_with = "one_or_none")]
     pub pad_token_id: Option<u32>,
     /// How positions are encoded; only `absolute` is known. Default `absolute`.
     pub position_embedding_type: String,
@@ -106,22 +109,23 @@ impl Blip2QFormerConfig {
             self.hidden_size,
             self.num_attention_heads,
         )?;
-        check_positive(PART, "num_hidden_layers", self.num_hidden_layers)?;
-        check_positive(PART, "intermediate_size", self.intermediate_size)?;
-        check_positive(
-            PART,
-            "cross_attention_frequency",
-            self.cross_attention_frequency,
-        )?;
-        check_positive(PART, "encoder_hidden_size", self.encoder_hidden_size)?;
+        for (key, value, largest) in [
+            ("num_hidden_layers", self.num_hidden_layers, LAYERS),
+            ("intermediate_size", self.intermediate_size, WIDTH),
+            (
+                "cross_attention_frequency",
+                self.cross_attention_frequency,
+                usize::MAX,
+            ),
+            ("encoder_hidden_size", self.encoder_hidden_size, WIDTH),
+        ] {
+            check_size(PART, key, value, largest)?;
+        }
         check_epsilon(PART, "layer_norm_eps", self.layer_norm_eps)?;
         if self.use_qformer_text_input {
-            check_positive(PART, "vocab_size", self.vocab_size)?;
-            check_positive(
-                PART,
-                "max_position_embeddings",
-                self.max_position_embeddings,
-            )?;
+            check_size(PART, "vocab_size", self.vocab_size, TOKENS)?;
+            let (key, positions) = ("max_position_embeddings", self.max_position_embeddings);
+            check_size(PART, key, positions, TOKENS)?;
         }
         if self.position_embedding_type != "absolute" {
             return Err(ConfigError::value(

@@ -29,6 +29,16 @@ pub enum RopeType {
 }
 
 /// `rope_parameters`, which older files spell `rope_scaling`.
+///
+/// ```
+/// use blip2_io::config::{LlamaConfig, RopeType};
+///
+/// let older = r#"{ "rope_scaling": { "type": "linear", "factor": 4.0 } }"#;
+/// let config: LlamaConfig = serde_json::from_str(older)?;
+/// assert_eq!(config.rope_parameters.rope_type, RopeType::Linear);
+/// assert_eq!(config.rope_parameters.rope_theta, Some(10000.0));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RopeParameters {

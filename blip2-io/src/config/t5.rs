@@ -2,8 +2,12 @@
 
 use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::{Value, json};
 
-use super::{ConfigError, check_epsilon, check_positive, one_if_single, one_or_many};
+use super::{
+    ConfigError, LAYERS, TOKENS, WIDTH, check_epsilon, check_size, one_if_single, one_or_many,
+    one_or_none,
+};
 
 /// `T5Config`; the defaults are T5 small.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -123,11 +127,13 @@ struct Raw {
     feed_forward_proj: Option<String>,
     dense_act_fn: Option<Activation>,
     is_gated_act: Option<bool>,
-    #[serde(default = "zero")]
+    #[serde(default = "zero", deserialize_with = "one_or_none")]
     pad_token_id: Option<u32>,
+    #[serde(default, deserialize_with = "one_or_none")]
     bos_token_id: Option<u32>,
     #[serde(default = "one", deserialize_with = "one_or_many")]
     eos_token_id: Vec<u32>,
+    #[serde(default, deserialize_with = "one_or_none")]
     decoder_start_token_id: Option<u32>,
     tie_word_embeddings: Option<bool>,
     scale_decoder_outputs: Option<bool>,
@@ -139,6 +145,31 @@ fn zero() -> Option<u32> {
 
 fn one() -> Vec<u32> {
     vec![1]
+}
+
+/// The T5 that an `MT5Config` describes: the same model with other defaults, and an output that is
+/// never scaled, whatever the file says of its embeddings.
+pub(super) fn of_mt5(mut value: Value) -> Value {
+    let defaults = [
+        ("vocab_size", "vocab_size", json!(250_112)),
+        ("d_ff", "d_ff", json!(1024)),
+        ("num_layers", "num_hidden_layers", json!(8)),
+        ("num_heads", "num_attention_heads", json!(6)),
+        (
+            "feed_forward_proj",
+            "feed_forward_proj",
+            json!("gated-gelu"),
+        ),
+    ];
+    if let Some(keys) = value.as_object_mut() {
+        for (key, alias, default) in defaults {
+            if !keys.contains_key(alias) {
+                keys.entry(key).or_insert(default);
+            }
+        }
+        keys.insert("scale_decoder_outputs".into(), false.into());
+    }
+    value
 }
 
 impl<'de> Deserialize<'de> for T5Config {
@@ -203,17 +234,24 @@ impl T5Config {
     /// [`ConfigError`] naming the key.
     pub fn validate(&self) -> Result<(), ConfigError> {
         const PART: &str = "text_config";
-        for (key, value) in [
-            ("vocab_size", self.vocab_size),
-            ("d_model", self.d_model),
-            ("d_kv", self.d_kv),
-            ("d_ff", self.d_ff),
-            ("num_layers", self.num_layers),
-            ("num_decoder_layers", self.num_decoder_layers),
-            ("num_heads", self.num_heads),
+        for (key, value, largest) in [
+            ("vocab_size", self.vocab_size, TOKENS),
+            ("d_model", self.d_model, WIDTH),
+            ("d_kv", self.d_kv, WIDTH),
+            ("d_ff", self.d_ff, WIDTH),
+            ("num_layers", self.num_layers, LAYERS),
+            ("num_decoder_layers", self.num_decoder_layers, LAYERS),
+            ("num_heads", self.num_heads, WIDTH),
         ] {
-            check_positive(PART, key, value)?;
+            check_size(PART, key, value, largest)?;
         }
+        let together = self.d_kv.saturating_mul(self.num_heads);
+        check_size(PART, "d_kv · num_heads", together, WIDTH)?;
+        let (key, buckets) = (
+            "relative_attention_num_buckets",
+            self.relative_attention_num_buckets,
+        );
+        check_size(PART, key, buckets, WIDTH)?;
         check_epsilon(PART, "layer_norm_epsilon", self.layer_norm_epsilon)?;
         // The encoder halves the buckets for the two directions, and half of those are exact.
         if self.relative_attention_num_buckets < 4 {

@@ -6,9 +6,21 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{ConfigError, LlamaConfig, OptConfig, T5Config};
+use super::{
+    ConfigError, LlamaConfig, OptConfig,
+    t5::{self, T5Config},
+};
 
 /// The configuration of the language model, told apart by its `model_type`.
+///
+/// ```
+/// use blip2_io::config::TextConfig;
+///
+/// let config: TextConfig = serde_json::from_str(r#"{ "model_type": "t5", "d_model": 64 }"#)?;
+/// assert_eq!(config.hidden_size(), 64); // whatever the family calls it
+/// assert!(config.is_encoder_decoder());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "model_type", rename_all = "lowercase")]
 #[non_exhaustive]
@@ -16,7 +28,7 @@ use super::{ConfigError, LlamaConfig, OptConfig, T5Config};
 pub enum TextConfig {
     /// `opt`: a decoder-only model.
     Opt(OptConfig),
-    /// `t5`: an encoder-decoder model, such as Flan-T5.
+    /// `t5`: an encoder-decoder model, such as Flan-T5; also `mt5`, which is written as a T5.
     T5(T5Config),
     /// `llama`: a decoder-only model, such as Vicuna.
     Llama(LlamaConfig),
@@ -36,9 +48,11 @@ impl<'de> Deserialize<'de> for TextConfig {
             Value::Null => keyed(value).map(Self::Opt),
             Value::String(name) if name == "opt" => keyed(value).map(Self::Opt),
             Value::String(name) if name == "t5" => keyed(value).map(Self::T5),
+            Value::String(name) if name == "mt5" => keyed(t5::of_mt5(value)).map(Self::T5),
             Value::String(name) if name == "llama" => keyed(value).map(Self::Llama),
             other => Err(D::Error::custom(format!(
-                "model_type = {other} is not supported; supported: \"opt\", \"t5\", \"llama\""
+                "model_type = {other} is not supported; supported: \"opt\", \"t5\", \"mt5\", \
+                 \"llama\""
             ))),
         }
     }

@@ -3,7 +3,7 @@
 use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ConfigError, check_epsilon, check_heads, check_positive};
+use super::{ConfigError, LAYERS, PATCHES, PIXELS, WIDTH, check_epsilon, check_heads, check_size};
 
 /// `Blip2VisionConfig`; the defaults are ViT-g, the tower of the published checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,11 +138,11 @@ pub(super) fn check_tower(
     [image_size, patch_size]: [usize; 2],
 ) -> Result<(), ConfigError> {
     const PART: &str = "vision_config";
-    check_positive(PART, "intermediate_size", intermediate_size)?;
-    check_positive(PART, "num_hidden_layers", num_hidden_layers)?;
+    check_size(PART, "intermediate_size", intermediate_size, WIDTH)?;
+    check_size(PART, "num_hidden_layers", num_hidden_layers, LAYERS)?;
     check_heads(PART, "hidden_size", hidden_size, num_attention_heads)?;
     check_epsilon(PART, "layer_norm_eps", layer_norm_eps)?;
-    check_positive(PART, "patch_size", patch_size)?;
+    check_size(PART, "patch_size", patch_size, PIXELS)?;
     if image_size < patch_size {
         return Err(ConfigError::value(
             PART,
@@ -151,5 +151,12 @@ pub(super) fn check_tower(
             format!("must be at least patch_size = {patch_size}"),
         ));
     }
+    check_size(PART, "image_size", image_size, PIXELS)?;
+    check_size(
+        PART,
+        "image_size / patch_size",
+        image_size / patch_size,
+        PATCHES,
+    )?;
     Ok(())
 }

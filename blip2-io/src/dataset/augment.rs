@@ -14,6 +14,15 @@ use crate::preprocessing::{Resample, resize};
 ///
 /// Pictures are left as they are where a question or an answer [depends on
 /// position](depends_on_position), but for shifts.
+///
+/// ```
+/// use blip2_io::dataset::Augmentation;
+///
+/// let augmentation: Augmentation = serde_json::from_str(r#"{ "flip": true, "shift": 2 }"#)?;
+/// assert!(augmentation.crop.is_none());
+/// assert_eq!(Augmentation::paper().crop.map(|crop| crop.scale), Some([0.5, 1.0]));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

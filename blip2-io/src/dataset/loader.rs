@@ -17,6 +17,26 @@ use crate::preprocessing::{DecodeOptions, ImageProcessor, PixelValues};
 ///
 /// What a batch holds follows from the data set, the settings, the epoch and the batch's number
 /// alone, whatever the number of workers.
+///
+/// ```
+/// use blip2_io::dataset::{Augmentation, Dataset, Loader, PictureFile};
+/// use blip2_io::preprocessing::{ImageProcessor, ImageProcessorConfig};
+///
+/// let picture = |name| PictureFile::File(format!("../examples/images/{name}.png").into());
+/// let caption = |picture, text: &str| (picture, None, vec![text.into()]);
+/// let captions = [caption(0, "a red triangle"), caption(1, "a blue circle")];
+/// let data = Dataset::new(vec![picture("red-triangle"), picture("blue-circle")], captions)?;
+/// let processor = ImageProcessor::new(ImageProcessorConfig::default())?;
+/// let loader = Loader::new(data, processor).batch(2).shuffled(7).augmented(Augmentation::paper());
+/// for batch in loader.epoch(0) {
+///     let batch = batch?;
+///     for loaded in &batch.examples {
+///         println!("row {}: {:?}", loaded.row, loaded.example.answers);
+///     }
+///     assert_eq!(batch.pixel_values.shape(), [2, 3, 224, 224]);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Loader {
     inner: Arc<Inner>,
@@ -36,6 +56,21 @@ struct Inner {
 }
 
 /// Some examples with their questions and answers, and their pictures as the model sees them.
+///
+/// ```
+/// # use blip2_io::dataset::{Dataset, Loader, PictureFile};
+/// # use blip2_io::preprocessing::{ImageProcessor, ImageProcessorConfig};
+/// # let picture = PictureFile::File("../examples/images/red-triangle.png".into());
+/// # let processor = ImageProcessor::new(ImageProcessorConfig::default())?;
+/// let ask = |question: &str, answer: &str| (0, Some(question.into()), vec![answer.into()]);
+/// let questions = [ask("what color is it?", "red"), ask("what shape is it?", "triangle")];
+/// let data = Dataset::new(vec![picture], questions)?;
+/// let loader = Loader::new(data, processor).by_picture(2);
+/// let batch = loader.epoch(0).next().expect("there is one")?;
+/// assert_eq!(batch.pictures, [0]); // decoded and encoded once …
+/// assert_eq!(batch.rows(), [0, 0]); // … for both questions
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoadedBatch {

@@ -80,6 +80,20 @@ pub enum OnBroken {
 }
 
 /// Examples and their pictures.
+///
+/// ```
+/// use blip2_io::dataset::{Dataset, PictureFile};
+///
+/// let pictures = vec![PictureFile::File("beach.jpg".into())];
+/// let ask = |question: &str, answer: &str| (0, Some(question.into()), vec![answer.into()]);
+/// let data = Dataset::new(pictures, [ask("how many dogs?", "2"), ask("is it raining?", "no")])?;
+/// let closed = data.clone().filtered(|example| example.answers.iter().any(|it| it == "no"));
+/// assert_eq!((data.len(), closed.len()), (2, 1));
+///
+/// let error = Dataset::new(vec![], [ask("how many dogs?", "2")]).unwrap_err();
+/// assert!(error.to_string().contains("there is no picture 0"));
+/// # Ok::<(), blip2_io::dataset::DatasetError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Dataset {
     examples: Vec<Example>,

@@ -11,7 +11,10 @@ use image::RgbImage;
 use zip::ZipArchive;
 
 use super::DatasetError;
-use crate::preprocessing::{DecodeOptions, decode_bytes, decode_file};
+use crate::{
+    preprocessing::{DecodeOptions, decode_bytes, decode_file},
+    regular::open_regular,
+};
 
 /// A picture in a file, or in an archive of many.
 #[derive(Debug, Clone)]
@@ -77,7 +80,7 @@ impl PictureFile {
 
 impl Archive {
     pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
-        let file = File::open(path).map_err(|source| DatasetError::Read {
+        let file = open_regular(path).map_err(|source| DatasetError::Read {
             path: path.to_path_buf(),
             source,
         })?;

@@ -2,16 +2,20 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
 use serde::de::DeserializeOwned;
 
+use crate::regular;
+
 use super::{BrokenRecord, Dataset, DatasetError, Example, OnBroken, PictureFile};
 
+/// The most bytes of a file of records; Visual Genome's has 1.2 GB.
+const MAX_BYTES: u64 = 8 << 30;
+
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
-    fs::read(path).map_err(|source| DatasetError::Read {
+    regular::read(path, MAX_BYTES).map_err(|source| DatasetError::Read {
         path: path.to_path_buf(),
         source,
     })

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// A model of LAVIS's BLIP-2 family, by the name that LAVIS registers it under.
+/// A model of LAVIS's BLIP and BLIP-2 families, by the name that LAVIS registers it under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Architecture {
@@ -17,24 +17,34 @@ pub enum Architecture {
     InstructT5,
     /// `blip2_vicuna_instruct`: InstructBLIP with Vicuna.
     InstructVicuna,
+    /// `blip_caption`: BLIP-1 that describes pictures, also as its own authors saved it.
+    Blip1Caption,
+    /// `blip_vqa`: BLIP-1 that answers questions.
+    Blip1Answer,
+    /// `blip_retrieval`: BLIP-1 that compares pictures with texts; also
+    /// `blip_image_text_matching`.
+    Blip1Retrieval,
 }
 
 /// A name that is none of an [`Architecture`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no known architecture; known: blip2, blip2_opt, blip2_t5, blip2_t5_instruct, \
-     blip2_vicuna_instruct"
+     blip2_vicuna_instruct, blip_caption, blip_vqa, blip_retrieval"
 )]
 pub struct UnknownArchitecture(String);
 
 impl Architecture {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Retrieval,
         Self::Opt,
         Self::T5,
         Self::InstructT5,
         Self::InstructVicuna,
+        Self::Blip1Caption,
+        Self::Blip1Answer,
+        Self::Blip1Retrieval,
     ];
 
     /// The name that LAVIS registers it under.
@@ -45,6 +55,9 @@ impl Architecture {
             Self::T5 => "blip2_t5",
             Self::InstructT5 => "blip2_t5_instruct",
             Self::InstructVicuna => "blip2_vicuna_instruct",
+            Self::Blip1Caption => "blip_caption",
+            Self::Blip1Answer => "blip_vqa",
+            Self::Blip1Retrieval => "blip_retrieval",
         }
     }
 
@@ -53,29 +66,42 @@ impl Architecture {
         matches!(self, Self::InstructT5 | Self::InstructVicuna)
     }
 
+    /// Whether it is a BLIP-1.
+    pub(super) fn is_blip1(self) -> bool {
+        matches!(
+            self,
+            Self::Blip1Caption | Self::Blip1Answer | Self::Blip1Retrieval
+        )
+    }
+
     /// The class in `transformers`.
     pub(super) fn class(self) -> &'static str {
         match self {
             Self::Retrieval => "Blip2ForImageTextRetrieval",
             Self::Opt | Self::T5 => "Blip2ForConditionalGeneration",
             Self::InstructT5 | Self::InstructVicuna => "InstructBlipForConditionalGeneration",
+            Self::Blip1Caption => "BlipForConditionalGeneration",
+            Self::Blip1Answer => "BlipForQuestionAnswering",
+            Self::Blip1Retrieval => "BlipForImageTextRetrieval",
         }
     }
 
     /// The `model_type` of its language model.
     pub(super) fn language_model(self) -> Option<&'static str> {
         match self {
-            Self::Retrieval => None,
+            Self::Retrieval | Self::Blip1Caption | Self::Blip1Answer | Self::Blip1Retrieval => None,
             Self::Opt => Some("opt"),
             Self::T5 | Self::InstructT5 => Some("t5"),
             Self::InstructVicuna => Some("llama"),
         }
     }
 
-    /// Where the tokenizer of a Q-Former that reads text lies in a folder.
+    /// Where BERT's tokenizer, by which it reads text, lies in a folder.
     pub(super) fn tokenizer_folder(self) -> Option<&'static str> {
         match self {
-            Self::Retrieval => Some(""),
+            Self::Retrieval | Self::Blip1Caption | Self::Blip1Answer | Self::Blip1Retrieval => {
+                Some("")
+            }
             Self::InstructT5 | Self::InstructVicuna => Some("qformer_tokenizer"),
             _ => None,
         }
@@ -94,6 +120,7 @@ impl FromStr for Architecture {
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let known = match name {
             "blip2_image_text_matching" | "blip2_feature_extractor" => Self::Retrieval,
+            "blip_image_text_matching" => Self::Blip1Retrieval,
             _ => {
                 let found = Self::ALL.into_iter().find(|known| known.name() == name);
                 found.ok_or_else(|| UnknownArchitecture(name.to_string()))?

@@ -1,7 +1,9 @@
 //! The configuration of a LAVIS checkpoint: LAVIS has none beside the weights.
 
 use super::{Architecture, pieces::Pieces};
-use crate::config::{Blip2Config, Blip2Variant, TextConfig, VisionFamily};
+use crate::config::{
+    Blip2Config, Blip2Variant, Blip2VisionConfig, BlipConfig, TextConfig, VisionFamily,
+};
 
 /// What the tensors tell, over `base` or the published models' numbers.
 pub(super) fn derive(
@@ -24,7 +26,7 @@ pub(super) fn derive(
         let shape = pieces.shape(name);
         shape.ok_or_else(|| format!("there is no tensor for `{name}`"))
     };
-    vision(&mut config, pieces, given)?;
+    vision(&mut config.vision_config, pieces, given)?;
 
     let q = &mut config.qformer_config;
     let queries = shape("query_tokens")?;
@@ -63,9 +65,9 @@ pub(super) fn derive(
     Ok(config)
 }
 
-fn vision(config: &mut Blip2Config, pieces: &Pieces, given: bool) -> Result<(), String> {
+/// What the tensors tell of the image encoder.
+fn vision(vision: &mut Blip2VisionConfig, pieces: &Pieces, given: bool) -> Result<(), String> {
     const EMBEDDINGS: &str = "vision_model.embeddings";
-    let vision = &mut config.vision_config;
     let is_clip = pieces.contains("vision_model.pre_layrnorm.weight");
     let positions = match is_clip {
         true => format!("{EMBEDDINGS}.position_embedding.weight"),
@@ -103,6 +105,52 @@ fn vision(config: &mut Blip2Config, pieces: &Pieces, given: bool) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// What the tensors tell of a BLIP-1, over `base` or the published models' numbers.
+pub(super) fn derive_blip1(
+    pieces: &Pieces,
+    base: Option<BlipConfig>,
+    architecture: Architecture,
+) -> Result<BlipConfig, String> {
+    /// The width of an attention head of the published models.
+    const HEAD: usize = 64;
+    let given = base.is_some();
+    let mut config = base.unwrap_or_default();
+    let mut tower = config.vision_config.tower();
+    vision(&mut tower, pieces, given)?;
+    let v = &mut config.vision_config;
+    v.hidden_size = tower.hidden_size;
+    v.patch_size = tower.patch_size;
+    v.image_size = tower.image_size;
+    v.num_hidden_layers = tower.num_hidden_layers;
+    v.intermediate_size = tower.intermediate_size;
+    let bert = match architecture {
+        Architecture::Blip1Retrieval => "text_encoder",
+        _ => "text_decoder.bert",
+    };
+    let shape = |name: &str| {
+        let shape = pieces.shape(&format!("{bert}.{name}"));
+        shape.ok_or_else(|| format!("there is no tensor `{bert}.{name}`: another architecture?"))
+    };
+    let t = &mut config.text_config;
+    let &[words, width] = shape("embeddings.word_embeddings.weight")? else {
+        return Err(format!(
+            "`{bert}.embeddings.word_embeddings.weight` is no table"
+        ));
+    };
+    (t.vocab_size, t.hidden_size) = (words, width);
+    t.max_position_embeddings = first(shape("embeddings.position_embeddings.weight")?);
+    t.intermediate_size = first(shape("encoder.layer.0.intermediate.dense.weight")?);
+    t.num_hidden_layers = pieces.layers(&format!("{bert}.encoder.layer.")).len();
+    if !given {
+        v.num_attention_heads = v.hidden_size / HEAD;
+        t.num_attention_heads = t.hidden_size / HEAD;
+    }
+    if let Some(shape) = pieces.shape("vision_proj.weight") {
+        config.image_text_hidden_size = first(shape);
+    }
+    Ok(config.joined())
 }
 
 fn first(shape: &[usize]) -> usize {

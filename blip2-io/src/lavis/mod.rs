@@ -1,12 +1,14 @@
 //! Checkpoints of LAVIS, where BLIP-2 comes from, written as Hugging Face folders.
 //!
-//! A LAVIS file is a pickle, which can hold code. It is read by
-//! [`pytorch_reader`](https://docs.rs/pytorch-reader), which runs none.
+//! A LAVIS file is a pickle, which can hold code. It is read as `pytorch_model.bin` is, and none is
+//! run.
 //!
 //! LAVIS saves what it trained: of BLIP-2 the Q-Former, the queries and the projections. The frozen
 //! parts are files of their own, the image encoder as [`vision`](Conversion::vision) and the
 //! language model as a Hugging Face [folder](Conversion::language_model). Where they are in the file
 //! too, as after fine-tuning, the file's count.
+//!
+//! BLIP-1's files hold the whole model, also those that its own authors saved.
 //!
 //! ```no_run
 //! use blip2_io::lavis::{Architecture, Conversion};
@@ -93,14 +95,15 @@ impl Conversion {
     }
 
     /// Takes the frozen language model, its configuration and its tokenizer from this Hugging Face
-    /// folder. Every architecture but [`Architecture::Retrieval`] needs it.
+    /// folder. Every architecture needs it but [`Architecture::Retrieval`] and BLIP-1.
     pub fn language_model(mut self, folder: impl AsRef<Path>) -> Self {
         self.language_model = Some(folder.as_ref().to_path_buf());
         self
     }
 
-    /// Takes the Q-Former's tokenizer, `bert-base-uncased`, from this Hugging Face folder. For
-    /// [`Architecture::Retrieval`] and InstructBLIP, whose Q-Formers read text.
+    /// Takes the tokenizer of what reads text as BERT does, `bert-base-uncased`, from this Hugging
+    /// Face folder. For [`Architecture::Retrieval`] and InstructBLIP, whose Q-Formers read text, and
+    /// for BLIP-1.
     pub fn tokenizer(mut self, folder: impl AsRef<Path>) -> Self {
         self.tokenizer = Some(folder.as_ref().to_path_buf());
         self
@@ -122,6 +125,9 @@ impl Conversion {
     pub fn write(self, folder: impl AsRef<Path>) -> Result<Converted, IoError> {
         let folder = folder.as_ref();
         write::check_empty(folder)?;
+        if self.architecture.is_blip1() {
+            return self.write_blip1(folder);
+        }
         let base = self.base()?;
         let mut pieces = Pieces::default();
         let mut left_out = self.add_file(&mut pieces)?;
@@ -153,6 +159,44 @@ impl Conversion {
         })
     }
 
+    /// A BLIP-1 has all its parts in its file, and no placeholder.
+    fn write_blip1(self, folder: &Path) -> Result<Converted, IoError> {
+        let base = self.config.as_ref().map(CheckpointFolder::open);
+        let base = base.transpose()?.map(|folder| folder.blip_config());
+        let mut pieces = Pieces::default();
+        let mut left_out = self.add_file(&mut pieces)?;
+        let config = config::derive_blip1(&pieces, base.transpose()?, self.architecture)
+            .map_err(|reason| self.fault(reason))?;
+        config.validate().map_err(|error| {
+            let what = "a folder whose config.json says it, if the tensors do not";
+            self.needs(error.to_string(), "config", what)
+        })?;
+        let mut files = tokens::files(&CheckpointFolder::open(self.reading_tokenizer()?)?)?;
+        let temperature = pieces.temperature;
+        write::others_of_blip1(&config, self.architecture, temperature, &mut files);
+        let tensors = pieces.len();
+        write::folder(folder, pieces, files)?;
+        left_out.sort();
+        Ok(Converted {
+            path: folder.to_path_buf(),
+            tensors,
+            left_out,
+            temperature,
+        })
+    }
+
+    /// The folder of BERT's tokenizer.
+    fn reading_tokenizer(&self) -> Result<&Path, IoError> {
+        self.tokenizer.as_deref().ok_or_else(|| {
+            let reason = format!(
+                "{} needs the tokenizer by which it reads",
+                self.architecture
+            );
+            let what = "the Hugging Face folder of bert-base-uncased's tokenizer";
+            self.needs(reason, "tokenizer", what)
+        })
+    }
+
     fn base(&self) -> Result<Option<Blip2Config>, IoError> {
         let folder = self.config.as_ref().map(CheckpointFolder::open);
         folder
@@ -172,7 +216,7 @@ impl Conversion {
                 None => left_out.push(name),
             }
         }
-        if !pieces.contains("query_tokens") {
+        if !pieces.contains("query_tokens") && !self.architecture.is_blip1() {
             let reason = "it has no `query_tokens`: it is no BLIP-2 that LAVIS saved".to_string();
             return Err(self.fault(reason));
         }
@@ -239,7 +283,7 @@ impl Conversion {
         }
         tokens::as_lavis_loads(&mut text_config, &folder)?;
         let is_opt = self.architecture == Architecture::Opt;
-        pieces.add_language_model(&folder.checkpoint()?, is_opt);
+        pieces.add_language_model(folder.checkpoint()?, is_opt);
         Ok((Some(text_config), tokens::files(&folder)?))
     }
 
@@ -248,12 +292,7 @@ impl Conversion {
         let Some(below) = self.architecture.tokenizer_folder() else {
             return Ok(Files::new());
         };
-        let Some(path) = &self.tokenizer else {
-            let reason = format!("{} needs its Q-Former's tokenizer", self.architecture);
-            let what = "the Hugging Face folder of bert-base-uncased's tokenizer";
-            return Err(self.needs(reason, "tokenizer", what));
-        };
-        let mut files = tokens::files(&CheckpointFolder::open(path)?)?;
+        let mut files = tokens::files(&CheckpointFolder::open(self.reading_tokenizer()?)?)?;
         let rows = config.qformer_config.vocab_size;
         tokens::add_start(&mut files, rows).map_err(|reason| self.fault(reason))?;
         if below.is_empty() {

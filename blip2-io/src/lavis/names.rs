@@ -32,7 +32,16 @@ impl Names {
     pub(super) fn map(&self, name: &str) -> Option<Mapped> {
         let name = name.strip_prefix("module.").unwrap_or(name);
         if let Some(rest) = name.strip_prefix("visual_encoder.") {
-            return vision(rest);
+            return match rest.strip_prefix("norm.") {
+                // In BLIP-2 `ln_vision` stands in its place.
+                Some(kind) if self.architecture.is_blip1() => {
+                    Some(Mapped::Whole(format!("vision_model.post_layernorm.{kind}")))
+                }
+                _ => vision(rest),
+            };
+        }
+        if self.architecture.is_blip1() {
+            return self.blip1(name);
         }
         if let Some(rest) = name.strip_prefix("Qformer.bert.") {
             return self.qformer(rest).map(Mapped::Whole);
@@ -57,6 +66,22 @@ impl Names {
             _ => return None,
         };
         Some(Mapped::Whole(renamed))
+    }
+
+    /// The text model of a BLIP-1 has the same names in both. What a momentum encoder and its queues
+    /// held has no place, nor have the copies of tied weights.
+    fn blip1(&self, name: &str) -> Option<Mapped> {
+        let (part, rest) = name.split_once('.').unwrap_or((name, ""));
+        let retrieval = self.architecture == Architecture::Blip1Retrieval;
+        let belongs = match part {
+            "temp" if retrieval => return Some(Mapped::Temperature),
+            "text_decoder" => !retrieval,
+            "text_encoder" => self.architecture != Architecture::Blip1Caption,
+            "vision_proj" | "text_proj" | "itm_head" => retrieval,
+            _ => false,
+        };
+        let copy = rest.ends_with("position_ids") || rest.starts_with("cls.predictions.decoder.");
+        (belongs && !copy).then(|| Mapped::Whole(name.into()))
     }
 
     /// The Q-Former's names are BERT's; Hugging Face calls the attention inside an attention by its
@@ -125,6 +150,7 @@ fn vision(name: &str) -> Option<Mapped> {
         "attn.in_proj_weight" => return thirds("weight"),
         "attn.in_proj_bias" => return thirds("bias"),
         "attn.qkv.weight" => at("self_attn.qkv.weight"),
+        "attn.qkv.bias" => at("self_attn.qkv.bias"),
         _ => {
             let (module, kind) = part.rsplit_once('.')?;
             let module = match module {

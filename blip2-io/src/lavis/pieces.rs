@@ -2,15 +2,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use bytes::Bytes;
-use pytorch_reader::{DType, PytorchError, PytorchReader, Tensor};
+use pytorch_reader::{DType, Tensor};
 use safetensors::Dtype;
 
 use super::Mapped;
-use crate::{checkpoint::Checkpoint, error::IoError};
+use crate::{checkpoint::Checkpoint, error::IoError, torch};
 
 /// A tensor of the folder.
 pub(super) struct Piece {
@@ -28,8 +29,12 @@ enum Content {
     },
     /// The biases of queries and values, with zeros for keys between them.
     Fused { query: Tensor, value: Tensor },
-    /// A view into another checkpoint, with rows after it that are the mean of its own.
-    View { bytes: Bytes, more_rows: usize },
+    /// A tensor of another checkpoint, with rows after it that are the mean of its own.
+    Stored {
+        checkpoint: Arc<Checkpoint>,
+        name: String,
+        more_rows: usize,
+    },
 }
 
 /// Everything that is to be written, by its Hugging Face name.
@@ -45,19 +50,7 @@ pub(super) struct Pieces {
 /// The tensors of a file, by name: those below `model`, where LAVIS puts them, or at the root, where
 /// the files of image encoders have them.
 pub(super) fn open(path: &Path) -> Result<BTreeMap<String, Tensor>, IoError> {
-    let fault = |error: PytorchError| match error {
-        PytorchError::Io(source) => IoError::read(path, source),
-        other => IoError::Lavis {
-            path: path.to_path_buf(),
-            reason: format!(
-                "it is no PyTorch checkpoint that can be read without running code: {other}"
-            ),
-        },
-    };
-    // A pickle is a program for a stack machine, whose `GLOBAL` and `REDUCE` call any function by
-    // name. The reader knows those few that rebuild tensors and refuses all others, so that nothing
-    // of the file is run; it reads no numbers yet, only where in the zip they are.
-    let tensors = PytorchReader::new(path).map_err(fault)?.into_tensors();
+    let tensors = torch::open(path)?;
     let nested = tensors.keys().any(|name| name.starts_with("model."));
     let tensors = tensors
         .into_iter()
@@ -199,28 +192,32 @@ impl Pieces {
     }
 
     /// Adds a language model's tensors, but for those that the LAVIS file has itself.
-    pub(super) fn add_language_model(&mut self, checkpoint: &Checkpoint, is_opt: bool) {
+    pub(super) fn add_language_model(&mut self, checkpoint: Checkpoint, is_opt: bool) {
+        let checkpoint = Arc::new(checkpoint);
         const PREFIX: &str = "language_model.";
         let whole = checkpoint.names().any(|name| name.starts_with(PREFIX));
-        for (name, dtype, shape, bytes) in checkpoint.views() {
-            let name = match name.strip_prefix(PREFIX) {
+        for stored in checkpoint.names() {
+            let name = match stored.strip_prefix(PREFIX) {
                 Some(rest) => rest,
                 None if whole => continue,
-                None => name,
+                None => stored,
             };
             let to = match name.strip_prefix("decoder.") {
                 // OPT's own checkpoints leave out `model.`; T5's decoder stands at the root.
                 Some(rest) if is_opt => format!("{PREFIX}model.decoder.{rest}"),
                 _ => format!("{PREFIX}{name}"),
             };
-            let Some(dtype) = dtype else {
+            let (Some(dtype), Some(shape)) =
+                (weights(&checkpoint, stored), checkpoint.shape(stored))
+            else {
                 continue;
             };
             self.pieces.entry(to).or_insert_with(|| Piece {
                 dtype,
                 shape: shape.to_vec(),
-                content: Content::View {
-                    bytes,
+                content: Content::Stored {
+                    checkpoint: Arc::clone(&checkpoint),
+                    name: stored.to_string(),
                     more_rows: 0,
                 },
             });
@@ -233,7 +230,7 @@ impl Pieces {
             return Ok(());
         };
         let fault = || format!("`{name}` cannot be lengthened for the image placeholder");
-        let (Content::View { more_rows, .. }, [own, _]) = (&mut piece.content, &mut *piece.shape)
+        let (Content::Stored { more_rows, .. }, [own, _]) = (&mut piece.content, &mut *piece.shape)
         else {
             return Err(fault());
         };
@@ -279,8 +276,14 @@ impl Piece {
                 bytes.extend(value);
                 bytes
             }
-            Content::View { bytes, more_rows } => {
-                let mut bytes = bytes.to_vec();
+            Content::Stored {
+                checkpoint,
+                name,
+                more_rows,
+            } => {
+                let stored = checkpoint.stored(name);
+                let stored = stored.unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()));
+                let mut bytes = stored.map_err(failed)?.to_vec();
                 if *more_rows > 0 {
                     // New tokens get the mean embedding, about which `transformers` draws theirs:
                     // in the head their logits are then the mean too, not the largest.
@@ -323,6 +326,21 @@ fn mean_row(bytes: &[u8], dtype: Dtype, columns: usize) -> Vec<u8> {
         Dtype::F32 => mean.flat_map(|x| (x as f32).to_le_bytes()).collect(),
         _ => vec![0; columns * width],
     }
+}
+
+/// The format of a tensor that can be weights.
+fn weights(checkpoint: &Checkpoint, name: &str) -> Option<Dtype> {
+    use burn::tensor::DType;
+    if checkpoint.packed_format(name).is_some() {
+        return None;
+    }
+    Some(match checkpoint.dtype(name)? {
+        DType::F64 => Dtype::F64,
+        DType::F32 => Dtype::F32,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        _ => return None,
+    })
 }
 
 fn dtype(dtype: DType) -> Option<Dtype> {

@@ -15,22 +15,15 @@ const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const IMAGE: &str = "<image>";
 
-/// The files of a folder's tokenizer, which is known to load.
+/// The files of a folder's tokenizer, which is known to load. What it was published as before
+/// `tokenizer.json` is turned into one, and left behind.
 pub(super) fn files(folder: &CheckpointFolder) -> Result<Files, IoError> {
     folder.tokenizer()?;
-    let names = [
-        TOKENIZER,
-        CONFIG,
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.json",
-        "merges.txt",
-        "vocab.txt",
-        "spiece.model",
-        "tokenizer.model",
-    ];
     let mut files = Files::new();
-    for name in names {
+    if let Some(content) = folder.tokenizer_json()? {
+        files.insert(TOKENIZER.to_string(), content.to_vec());
+    }
+    for name in [CONFIG, "special_tokens_map.json", "added_tokens.json"] {
         if let Some(content) = folder.small_file(name)? {
             files.insert(name.to_string(), content.to_vec());
         }

@@ -2,110 +2,19 @@
 
 use std::{fs, io::Cursor, path::Path};
 
-use image::{
-    AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage,
-    codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
+use image::{DynamicImage, Frames, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+
+use super::{
+    animation,
+    color::to_rgb,
+    error::ImageError,
+    format::format_of,
+    ico, jpeg,
+    options::{Animation, DecodeOptions, Orientation},
+    orientation::orientation,
+    tiff,
 };
-
-use super::{ImageError, Transparency, to_rgb};
-
-/// How large a picture may be. All are checked against the header, before any pixel is decoded, so
-/// that a small file cannot claim a large part of memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImageLimits {
-    /// The most bytes of a file. Default 256 MiB.
-    pub max_file_bytes: u64,
-    /// The most pixels in a row. Default 65,535, which is JPEG's own limit.
-    pub max_width: u32,
-    /// The most rows. Default 65,535.
-    pub max_height: u32,
-    /// The most pixels. Default 179 million, Pillow's threshold for refusing a picture.
-    pub max_pixels: u64,
-    /// The most bytes that decoding may allocate. Default 2 GiB.
-    pub max_alloc: u64,
-}
-
-setters! { ImageLimits {
-    with_max_file_bytes(max_file_bytes: u64),
-    with_max_width(max_width: u32),
-    with_max_height(max_height: u32),
-    with_max_pixels(max_pixels: u64),
-    with_max_alloc(max_alloc: u64),
-} }
-
-impl Default for ImageLimits {
-    fn default() -> Self {
-        Self {
-            max_file_bytes: 256 << 20,
-            max_width: 65_535,
-            max_height: 65_535,
-            max_pixels: 178_956_970,
-            max_alloc: 2 << 30,
-        }
-    }
-}
-
-impl ImageLimits {
-    pub(crate) fn check_dimensions(&self, width: u32, height: u32) -> Result<(), ImageError> {
-        let pixels = u64::from(width) * u64::from(height);
-        let (width, height) = (u64::from(width), u64::from(height));
-        let limits = [
-            ("width", width, u64::from(self.max_width), "max_width"),
-            ("height", height, u64::from(self.max_height), "max_height"),
-            ("number of pixels", pixels, self.max_pixels, "max_pixels"),
-        ];
-        for (what, found, limit, option) in limits {
-            if found > limit {
-                return Err(ImageError::Limit {
-                    what,
-                    found,
-                    limit,
-                    option,
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What to do with a picture that moves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Animation {
-    /// Refuse it: which frame is meant is not ours to guess.
-    #[default]
-    Refuse,
-    /// Take the first frame, as Pillow does.
-    FirstFrame,
-}
-
-/// How pictures are decoded.
-///
-/// ```
-/// use blip2_io::preprocessing::{Animation, DecodeOptions, ImageLimits, Transparency};
-///
-/// let options = DecodeOptions::default()
-///     .with_limits(ImageLimits::default().with_max_pixels(4_000_000))
-///     .with_transparency(Transparency::Drop)
-///     .with_animation(Animation::FirstFrame);
-/// assert_eq!(options.limits.max_pixels, 4_000_000);
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DecodeOptions {
-    /// How large they may be.
-    pub limits: ImageLimits,
-    /// What becomes of transparency.
-    pub transparency: Transparency,
-    /// What becomes of animations.
-    pub animation: Animation,
-}
-
-setters! { DecodeOptions {
-    with_limits(limits: ImageLimits),
-    with_transparency(transparency: Transparency),
-    with_animation(animation: Animation),
-} }
+use crate::{fault::ErrorKind, regular};
 
 /// Decodes the picture in a file.
 ///
@@ -133,14 +42,77 @@ pub fn decode_file(
     options: &DecodeOptions,
 ) -> Result<RgbImage, ImageError> {
     let path = path.as_ref();
+    let bytes = read_file(path, options)?;
+    decode_bytes(&bytes, options).map_err(|error| error.in_file(path))
+}
+
+/// Decodes all frames of the picture in a file: those of an animated GIF, PNG or WebP as they are shown,
+/// or the one that any other has. The limit of pixels is for all together.
+///
+/// # Errors
+///
+/// As [`decode_bytes`], naming the file.
+///
+/// ```
+/// use blip2_io::{
+///     image::RgbImage,
+///     preprocessing::{DecodeOptions, decode_frames},
+/// };
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("beach.png");
+/// # RgbImage::new(40, 30).save(&path)?;
+///
+/// let frames = decode_frames(&path, &DecodeOptions::default())?; // "beach.png"
+/// assert_eq!(frames.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn decode_frames(
+    path: impl AsRef<Path>,
+    options: &DecodeOptions,
+) -> Result<Vec<RgbImage>, ImageError> {
+    let path = path.as_ref();
+    let bytes = read_file(path, options)?;
+    all_frames(&bytes, options).map_err(|error| error.in_file(path))
+}
+
+fn all_frames(bytes: &[u8], options: &DecodeOptions) -> Result<Vec<RgbImage>, ImageError> {
+    let format = format_of(bytes)?;
+    let Some(frames) = animation::frames(bytes, format, &options.limits)? else {
+        return Ok(vec![decode_bytes(bytes, options)?]);
+    };
+    let mut pixels = 0;
+    let mut shown = Vec::new();
+    for frame in frames {
+        let frame = frame.map_err(ImageError::decode)?.into_buffer();
+        pixels += u64::from(frame.width()) * u64::from(frame.height());
+        if pixels > options.limits.max_pixels {
+            return Err(ImageError::Limit {
+                what: "number of pixels in all frames",
+                found: pixels,
+                limit: options.limits.max_pixels,
+                option: "max_pixels",
+            });
+        }
+        shown.push(to_rgb(
+            &DynamicImage::ImageRgba8(frame),
+            options.transparency,
+        ));
+    }
+    match shown.is_empty() {
+        true => Err(ImageError::Empty),
+        false => Ok(shown),
+    }
+}
+
+/// A file's bytes, within the limit.
+pub(crate) fn read_file(path: &Path, options: &DecodeOptions) -> Result<Vec<u8>, ImageError> {
     let unreadable = |source| ImageError::Read {
         path: path.to_path_buf(),
         source,
     };
     let length = fs::metadata(path).map_err(unreadable)?.len();
     check_file_size(length, options).map_err(|error| error.in_file(path))?;
-    let bytes = fs::read(path).map_err(unreadable)?;
-    decode_bytes(&bytes, options).map_err(|error| error.in_file(path))
+    regular::read(path, options.limits.max_file_bytes).map_err(unreadable)
 }
 
 /// Decodes a picture; its format is told by its first bytes.
@@ -154,29 +126,53 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
         return Err(ImageError::Empty);
     }
     check_file_size(bytes.len() as u64, options)?;
-    let reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| ImageError::decode(error.into()))?;
-    let format = reader.format().ok_or(ImageError::UnknownFormat)?;
-    if !format.reading_enabled() {
-        return Err(ImageError::UnknownFormat);
+    let format = format_of(bytes)?;
+    let limits = &options.limits;
+    let bytes = match format {
+        // What stands behind its end is none of it.
+        ImageFormat::Jpeg => jpeg::whole(bytes)
+            .ok_or_else(|| ImageError::damaged("the JPEG ends before its last scan does"))?,
+        ImageFormat::Ico => match ico::largest_png(bytes) {
+            Some(png) => return still(png, ImageFormat::Png, options),
+            None => bytes,
+        },
+        _ => bytes,
+    };
+    if options.animation == Animation::Refuse
+        && let Some(format) = animation::moving(bytes, format, limits)
+    {
+        return Err(ImageError::Animated { format });
     }
+    if let Animation::Frame(wanted) = options.animation
+        && let Some(frames) = animation::frames(bytes, format, limits)?
+    {
+        return nth(frames, wanted, options);
+    }
+    if format == ImageFormat::Tiff
+        && let Some(gray) = tiff::gray(bytes, limits)
+    {
+        return gray;
+    }
+    still(bytes, format, options).map_err(|error| match tiff_colours(bytes, format, &error) {
+        Some(format) => ImageError::UnsupportedFormat { format },
+        None => error,
+    })
+}
+
+/// A picture that does not move, or the first frame of one that does.
+fn still(
+    bytes: &[u8],
+    format: ImageFormat,
+    options: &DecodeOptions,
+) -> Result<RgbImage, ImageError> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(animation::metadata_limits());
     let mut decoder = reader.into_decoder().map_err(ImageError::decode)?;
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
         return Err(ImageError::Degenerate { width, height });
     }
     options.limits.check_dimensions(width, height)?;
-    if options.animation == Animation::Refuse
-        && let Some(format) = animated(bytes, format)
-    {
-        return Err(ImageError::Animated { format });
-    }
-    if format == ImageFormat::Jpeg && jpeg_is_cut_short(bytes) {
-        return Err(ImageError::damaged(
-            "the JPEG ends before its last scan does",
-        ));
-    }
     let max_alloc = options.limits.max_alloc;
     let needed = decoder.total_bytes();
     if needed > max_alloc {
@@ -187,11 +183,37 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
             option: "max_alloc",
         });
     }
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(max_alloc);
-    decoder.set_limits(limits).map_err(ImageError::decode)?;
+    let mut allowed = Limits::no_limits();
+    allowed.max_alloc = Some(options.limits.budget(needed));
+    decoder.set_limits(allowed).map_err(ImageError::decode)?;
+    let turned = match options.orientation {
+        Orientation::Apply => orientation(&mut decoder),
+        Orientation::Ignore => image::metadata::Orientation::NoTransforms,
+    };
     let image = DynamicImage::from_decoder(decoder).map_err(ImageError::decode)?;
-    Ok(to_rgb(&image, options.transparency))
+    let mut rgb = DynamicImage::ImageRgb8(to_rgb(&image, options.transparency));
+    rgb.apply_orientation(turned);
+    Ok(rgb.into_rgb8())
+}
+
+/// One frame of those of an animation.
+fn nth(frames: Frames<'_>, wanted: usize, options: &DecodeOptions) -> Result<RgbImage, ImageError> {
+    let mut found = 0;
+    for frame in frames {
+        let frame = frame.map_err(ImageError::decode)?;
+        if found == wanted {
+            let frame = DynamicImage::ImageRgba8(frame.into_buffer());
+            return Ok(to_rgb(&frame, options.transparency));
+        }
+        found += 1;
+    }
+    Err(ImageError::NoFrame { wanted, found })
+}
+
+/// What colours a TIFF has that was not read for them.
+fn tiff_colours(bytes: &[u8], format: ImageFormat, error: &ImageError) -> Option<&'static str> {
+    let unsupported = error.kind() == ErrorKind::Unsupported && format == ImageFormat::Tiff;
+    unsupported.then(|| tiff::colours(bytes))?
 }
 
 fn check_file_size(found: u64, options: &DecodeOptions) -> Result<(), ImageError> {
@@ -206,38 +228,4 @@ fn check_file_size(found: u64, options: &DecodeOptions) -> Result<(), ImageError
         });
     }
     Ok(())
-}
-
-/// The format's name if the picture has more than one frame. A file that cannot be read this far
-/// is left to the decoder to refuse.
-fn animated(bytes: &[u8], format: ImageFormat) -> Option<&'static str> {
-    let cursor = Cursor::new(bytes);
-    match format {
-        ImageFormat::Gif => {
-            let frames = GifDecoder::new(cursor).ok()?.into_frames();
-            (frames.take(2).filter(Result::is_ok).count() > 1).then_some("GIF")
-        }
-        ImageFormat::Png => PngDecoder::new(cursor)
-            .ok()?
-            .is_apng()
-            .ok()?
-            .then_some("PNG"),
-        ImageFormat::WebP => WebPDecoder::new(cursor)
-            .ok()?
-            .has_animation()
-            .then_some("WebP"),
-        _ => None,
-    }
-}
-
-/// Whether the end marker after the last scan is missing. The decoder fills what is missing with
-/// gray and says nothing; a model would answer about the gray.
-fn jpeg_is_cut_short(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
-    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    match (last(START_OF_SCAN), last(END_OF_IMAGE)) {
-        (Some(scan), Some(end)) => end < scan,
-        _ => true,
-    }
 }

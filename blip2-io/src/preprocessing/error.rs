@@ -15,8 +15,26 @@ pub enum ImageError {
     #[error("the picture is empty")]
     Empty,
     /// The bytes are no picture, or of a format that is not known.
-    #[error("not a picture of a known format (PNG, JPEG, GIF, WebP, BMP, TIFF or PNM)")]
+    #[error(
+        "not a picture of a known format (PNG, JPEG, GIF, WebP, BMP, TIFF, ICO, TGA, QOI or PNM)"
+    )]
     UnknownFormat,
+    /// The picture is of a format, or in colours, that are known and not read.
+    #[error("the picture's format, {format}, is not read; save it as PNG or JPEG")]
+    UnsupportedFormat {
+        /// Its format.
+        format: &'static str,
+    },
+    /// A frame was asked for that the picture does not have.
+    #[error(
+        "the picture has {found} frames; there is none with the number {wanted}, counted from 0"
+    )]
+    NoFrame {
+        /// The frame that was asked for.
+        wanted: usize,
+        /// How many there are.
+        found: usize,
+    },
     /// The picture is larger than the limits allow.
     #[error(
         "the picture's {what} is {found}, over the limit of {limit}; raise ImageLimits::{option} if \
@@ -99,7 +117,10 @@ impl ImageError {
         match self {
             Self::Empty | Self::Degenerate { .. } => ErrorKind::Malformed,
             Self::Decode { kind, .. } => *kind,
-            Self::UnknownFormat | Self::Animated { .. } => ErrorKind::Unsupported,
+            Self::UnknownFormat | Self::UnsupportedFormat { .. } | Self::Animated { .. } => {
+                ErrorKind::Unsupported
+            }
+            Self::NoFrame { .. } => ErrorKind::Missing,
             Self::Limit { .. } => ErrorKind::Limit,
             Self::Read { source, .. } => ErrorKind::of_read(source),
             Self::File { source, .. } => source.kind(),

@@ -13,23 +13,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What is done to a picture: decoded (EXIF orientation ignored, as Pillow does unless told
-//! otherwise), laid over white where it is transparent, resized to exactly the configured height
-//! and width (nothing is cropped and the aspect is not kept), rescaled and normalised.
+//! What is done to a picture: decoded, turned as the orientation in its EXIF says (as
+//! `load_image` of `transformers` does; pixels that are given are never turned), laid over white where
+//! it is transparent, resized to exactly the configured height and width (where a folder's processor
+//! keeps the aspect and cuts, so does this), rescaled and normalised.
 //!
 //! PNG and the other lossless formats decode to the very numbers that Pillow gives. JPEG decoders
 //! differ by a few levels in a few pixels: see `docs/numerics.md` for how much.
 
+pub(crate) mod animation;
 mod color;
+mod crop;
 mod decode;
 mod error;
+mod format;
+mod ico;
+mod jpeg;
+mod limits;
+mod options;
+mod orientation;
 mod processor;
 mod resample;
 mod resize;
+mod sizing;
+mod tiff;
 
 pub use color::{Transparency, to_rgb};
-pub use decode::{Animation, DecodeOptions, ImageLimits, decode_bytes, decode_file};
+pub(crate) use decode::read_file;
+pub use decode::{decode_bytes, decode_file, decode_frames};
 pub use error::ImageError;
-pub use processor::{ImageProcessor, ImageProcessorConfig, PixelValues, Size};
+pub use limits::ImageLimits;
+pub use options::{Animation, DecodeOptions, Orientation};
+pub use processor::{ImageProcessor, ImageProcessorConfig, PixelValues};
 pub use resample::Resample;
-pub use resize::resize;
+pub use resize::{Resizing, UnknownResizing, resize};
+pub use sizing::{Size, Sizing};

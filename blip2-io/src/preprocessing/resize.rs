@@ -1,13 +1,84 @@
 //! Resizing as Pillow does it (`Resample.c`), to the bit: two passes in fixed point, each rounded to
-//! 8 bits.
+//! 8 bits. And as torchvision does it, which is the same in numbers of 16 bits, always rows first.
 //!
 //! A model was trained on what Pillow made of its pictures, and a picture that differs by a level
 //! here and there can change a token. So the arithmetic is Pillow's, its roundings and their order
 //! included, where a plain filter in floats would be nearer to the truth.
 
+use std::{fmt, str::FromStr};
+
 use image::RgbImage;
 
-use super::Resample;
+use super::{ImageError, Resample, sizing::Size};
+
+/// Whose arithmetic resizes pictures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Resizing {
+    /// Pillow's, to the bit: what BLIP-2 was trained with, and `transformers` before version 5.
+    #[default]
+    Pillow,
+    /// Torchvision's for numbers of 8 bits, with antialiasing: what `transformers` 5 does where
+    /// torchvision is installed. It knows bicubic, bilinear and nearest.
+    Torchvision,
+    /// As the folder's own class: torchvision's where its name ends in `Fast`, else Pillow's.
+    Folder,
+}
+
+/// A name that is none of [`Resizing`]'s.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no way of resizing; known: pillow, torchvision, folder")]
+pub struct UnknownResizing(String);
+
+impl Resizing {
+    /// The one that is meant for a processor of this class.
+    pub(super) fn of_class(self, class: Option<&str>) -> Self {
+        match self {
+            Self::Folder if class.is_some_and(|class| class.ends_with("Fast")) => Self::Torchvision,
+            Self::Folder => Self::Pillow,
+            chosen => chosen,
+        }
+    }
+
+    /// Refuses filters that it does not know.
+    pub(super) fn check(self, filter: Resample) -> Result<(), ImageError> {
+        let known = matches!(
+            filter,
+            Resample::Bicubic | Resample::Bilinear | Resample::Nearest
+        );
+        match self {
+            Self::Torchvision if !known => Err(ImageError::Config {
+                key: "resample",
+                value: filter.code().to_string(),
+                reason: "torchvision resizes by bicubic, bilinear and nearest alone",
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Resizing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pillow => "pillow",
+            Self::Torchvision => "torchvision",
+            Self::Folder => "folder",
+        })
+    }
+}
+
+impl FromStr for Resizing {
+    type Err = UnknownResizing;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "pillow" => Ok(Self::Pillow),
+            "torchvision" => Ok(Self::Torchvision),
+            "folder" => Ok(Self::Folder),
+            _ => Err(UnknownResizing(name.to_string())),
+        }
+    }
+}
 
 /// Fractional bits of a weight: 32, less 8 for the pixel and 2 so that a sum of weights beyond one
 /// (the cubic overshoots) does not overflow. Sums of products are then exact integers, the same in
@@ -30,6 +101,16 @@ const PRECISION_BITS: u32 = 32 - 8 - 2;
 /// assert_eq!(smaller.as_raw(), &[32, 32, 32, 160, 160, 160]);
 /// ```
 pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Resample) -> RgbImage {
+    resize_by(Resizing::Pillow, image, Size { height, width }, filter)
+}
+
+/// Resizes a picture in one of the ways.
+pub(super) fn resize_by(
+    way: Resizing,
+    image: &RgbImage,
+    Size { height, width }: Size,
+    filter: Resample,
+) -> RgbImage {
     let size = (width as usize, height as usize);
     let source = (image.width() as usize, image.height() as usize);
     if size == source || width == 0 || height == 0 || source.0 == 0 || source.1 == 0 {
@@ -43,11 +124,13 @@ pub fn resize(image: &RgbImage, width: u32, height: u32, filter: Resample) -> Rg
         nearest(image.as_raw(), source, size)
     } else {
         let across =
-            |raw: &[u8]| horizontal(raw, source.0, &Weights::new(filter, source.0, size.0));
+            |raw: &[u8]| horizontal(raw, source.0, &Weights::new(way, filter, source.0, size.0));
         let down =
-            |raw: &[u8], width| vertical(raw, width, &Weights::new(filter, source.1, size.1));
+            |raw: &[u8], width| vertical(raw, width, &Weights::new(way, filter, source.1, size.1));
         match (size.0 != source.0, size.1 != source.1) {
-            (true, true) if vertical_first(source, size) => across(&down(image.as_raw(), source.0)),
+            (true, true) if way != Resizing::Torchvision && vertical_first(source, size) => {
+                across(&down(image.as_raw(), source.0))
+            }
             (true, true) => down(&across(image.as_raw()), size.0),
             (true, false) => across(image.as_raw()),
             (false, _) => down(image.as_raw(), size.0),
@@ -70,10 +153,12 @@ fn vertical_first(source: (usize, usize), size: (usize, usize)) -> bool {
 /// For each output position: where its source pixels start, and their weights.
 struct Weights {
     spans: Vec<(usize, Vec<i32>)>,
+    /// Their fractional bits.
+    precision: u32,
 }
 
 impl Weights {
-    fn new(filter: Resample, source: usize, target: usize) -> Self {
+    fn new(way: Resizing, filter: Resample, source: usize, target: usize) -> Self {
         let scale = source as f64 / target as f64;
         // When shrinking, the filter is stretched over all source pixels that fall into one, which
         // is what prevents aliasing. When enlarging it keeps its width, and interpolates.
@@ -81,44 +166,64 @@ impl Weights {
         let support = filter.support() * widening;
         // Multiplied by the reciprocal, as Pillow does: a division rounds otherwise.
         let shrink = 1.0 / widening;
-        let spans = (0..target).map(|position| {
-            // Pixels are areas: pixel n is centred at n + 0.5, in the source and in the target.
-            let center = (position as f64 + 0.5) * scale;
-            // The pixels whose centres lie within the support. Casts cut towards zero, as in C.
-            let first = (center - support + 0.5).max(0.0) as usize;
-            let end = ((center + support + 0.5) as usize).min(source);
-            let weights: Vec<f64> = (first..end)
-                .map(|pixel| filter.weight((pixel as f64 - center + 0.5) * shrink))
-                .collect();
-            // At the border the filter is cut off, and what is left is made to sum to one again, so
-            // that plain areas stay plain.
-            let sum: f64 = weights.iter().sum();
-            let fixed = weights.iter().map(|&weight| {
-                let weight = if sum == 0.0 { weight } else { weight / sum };
-                // Rounded half away from zero.
-                (weight * f64::from(1 << PRECISION_BITS) + 0.5f64.copysign(weight)) as i32
-            });
-            (first, fixed.collect())
-        });
+        let spans: Vec<(usize, Vec<f64>)> = (0..target)
+            .map(|position| {
+                // Pixels are areas: pixel n is centred at n + 0.5, in the source and in the target.
+                let center = (position as f64 + 0.5) * scale;
+                // The pixels whose centres lie within the support. Casts cut towards zero, as in C.
+                let first = (center - support + 0.5).max(0.0) as usize;
+                let end = ((center + support + 0.5) as usize).min(source);
+                let weights: Vec<f64> = (first..end)
+                    .map(|pixel| filter.weight((pixel as f64 - center + 0.5) * shrink))
+                    .collect();
+                // At the border the filter is cut off, and what is left is made to sum to one again, so
+                // that plain areas stay plain.
+                let sum: f64 = weights.iter().sum();
+                let share = |weight: f64| if sum == 0.0 { weight } else { weight / sum };
+                (first, weights.into_iter().map(share).collect())
+            })
+            .collect();
+        let precision = match way {
+            Resizing::Torchvision => torch_precision(&spans),
+            Resizing::Pillow | Resizing::Folder => PRECISION_BITS,
+        };
+        let fixed = |weight: f64| {
+            // Rounded half away from zero.
+            (weight * f64::from(1 << precision) + 0.5f64.copysign(weight)) as i32
+        };
+        let spans = spans.into_iter();
         Self {
-            spans: spans.collect(),
+            spans: spans
+                .map(|(first, weights)| (first, weights.into_iter().map(fixed).collect()))
+                .collect(),
+            precision,
         }
     }
 }
 
+/// The most fractional bits with which the largest weight still fits into 16 bits (ATen's
+/// `UpSampleKernel.cpp`).
+fn torch_precision(spans: &[(usize, Vec<f64>)]) -> u32 {
+    let weights = spans.iter().flat_map(|(_, weights)| weights);
+    let largest = weights.fold(0.0, |most: f64, &weight| most.max(weight));
+    let fits = |bits: &u32| 0.5 + largest * f64::from(1u32 << (bits + 1)) < f64::from(1 << 15);
+    (0..PRECISION_BITS).take_while(fits).count() as u32
+}
+
 /// Resizes every row. A sum starts from one half, so that the shift at its end rounds to nearest.
 fn horizontal(source: &[u8], source_width: usize, weights: &Weights) -> Vec<u8> {
+    let bits = weights.precision;
     let mut target = Vec::with_capacity(source.len() / source_width * weights.spans.len());
     for row in source.chunks_exact(3 * source_width) {
         let (pixels, _) = row.as_chunks::<3>();
         for (first, weights) in &weights.spans {
-            let mut sums = [1i32 << (PRECISION_BITS - 1); 3];
+            let mut sums = [1i32 << (bits - 1); 3];
             for ([r, g, b], weight) in pixels.iter().skip(*first).zip(weights) {
                 sums[0] += i32::from(*r) * weight;
                 sums[1] += i32::from(*g) * weight;
                 sums[2] += i32::from(*b) * weight;
             }
-            target.extend(sums.map(rounded));
+            target.extend(sums.map(|sum| rounded(sum, bits)));
         }
     }
     target
@@ -126,25 +231,25 @@ fn horizontal(source: &[u8], source_width: usize, weights: &Weights) -> Vec<u8> 
 
 /// Resizes every column, whole rows at a time so that the inner loop runs over contiguous bytes.
 fn vertical(source: &[u8], width: usize, weights: &Weights) -> Vec<u8> {
-    let stride = 3 * width;
+    let (stride, bits) = (3 * width, weights.precision);
     let mut target = Vec::with_capacity(stride * weights.spans.len());
     let mut sums = vec![0i32; stride];
     for (first, weights) in &weights.spans {
-        sums.fill(1 << (PRECISION_BITS - 1));
+        sums.fill(1 << (bits - 1));
         for (row, weight) in source.chunks_exact(stride).skip(*first).zip(weights) {
             for (sum, &value) in sums.iter_mut().zip(row) {
                 *sum += i32::from(value) * weight;
             }
         }
-        target.extend(sums.iter().map(|&sum| rounded(sum)));
+        target.extend(sums.iter().map(|&sum| rounded(sum, bits)));
     }
     target
 }
 
 /// A pixel of a sum in fixed point. The shift floors negative sums too; a filter with negative lobes
 /// overshoots at edges, and is clipped there.
-fn rounded(sum: i32) -> u8 {
-    (sum >> PRECISION_BITS).clamp(0, 255) as u8
+fn rounded(sum: i32, bits: u32) -> u8 {
+    (sum >> bits).clamp(0, 255) as u8
 }
 
 /// The nearest pixel, with coordinates summed up step by step as Pillow's affine transform does: a
@@ -192,7 +297,7 @@ mod tests {
             if source == target {
                 return image.clone();
             }
-            let weights = Weights::new(filter, source as usize, target as usize);
+            let weights = Weights::new(Resizing::Pillow, filter, source as usize, target as usize);
             let (w, h) = if horizontal {
                 (target, image.height())
             } else {

@@ -1,6 +1,6 @@
 //! Several texts as rows of one length.
 
-use super::{PaddingSide, Tokenizer};
+use super::{Tokenizer, padding::PaddingSide};
 use crate::error::IoError;
 
 /// Rows of token ids of one length.

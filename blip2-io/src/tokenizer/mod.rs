@@ -2,27 +2,19 @@
 
 mod batch;
 mod clean_up;
+mod guard;
 mod load;
+mod padding;
+mod published;
 
-use serde::Deserialize;
 use tokenizers::{PostProcessor, TruncationDirection};
 
 use crate::error::IoError;
 
 pub use batch::TokenBatch;
 use clean_up::clean_up;
-pub(crate) use load::load;
-
-/// On which side a batch's shorter rows are padded.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PaddingSide {
-    /// Before the text.
-    Left,
-    /// After the text.
-    #[default]
-    Right,
-}
+pub(crate) use load::{as_json, load};
+pub use padding::PaddingSide;
 
 /// A Hugging Face tokenizer: `tokenizer.json`, the tokens that `tokenizer_config.json`,
 /// `special_tokens_map.json` and `added_tokens.json` add to it, and the roles they give them.

@@ -1,14 +1,11 @@
 //! Animated pictures.
 
-use std::{fs, io::Cursor, path::Path};
+use std::path::Path;
 
-use image::{
-    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, Limits, RgbImage,
-    codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
-};
+use image::{DynamicImage, Frames, RgbImage};
 
 use super::{VideoError, VideoOptions, chosen};
-use crate::preprocessing::{ImageError, to_rgb};
+use crate::preprocessing::{ImageError, animation, read_file, to_rgb};
 
 /// `count` of the frames of an animated file, evenly chosen.
 ///
@@ -19,17 +16,12 @@ pub(super) fn open(
     count: usize,
     options: &VideoOptions,
 ) -> Result<Vec<RgbImage>, VideoError> {
-    let length = fs::metadata(path).map_err(VideoError::Read)?.len();
-    let limit = options.decode.limits.max_file_bytes;
-    if length > limit {
-        return Err(VideoError::Frame(ImageError::Limit {
-            what: "size in bytes",
-            found: length,
-            limit,
-            option: "max_file_bytes",
-        }));
-    }
-    let bytes = fs::read(path).map_err(VideoError::Read)?;
+    // The file's name is added to whatever goes wrong with it.
+    let bytes = read_file(path, &options.decode).map_err(|error| match error {
+        ImageError::Read { source, .. } => VideoError::Read(source),
+        ImageError::File { source, .. } => VideoError::Frame(*source),
+        error => VideoError::Frame(error),
+    })?;
     let mut total = 0;
     let mut pixels = 0;
     for frame in frames(&bytes, options)? {
@@ -61,44 +53,9 @@ pub(super) fn open(
 
 /// The frames of an animation, each as it is shown.
 fn frames<'b>(bytes: &'b [u8], options: &VideoOptions) -> Result<Frames<'b>, VideoError> {
-    let cursor = Cursor::new(bytes);
-    match image::guess_format(bytes) {
-        Ok(ImageFormat::Gif) => {
-            let mut decoder = GifDecoder::new(cursor).map_err(damaged)?;
-            check(&mut decoder, options)?;
-            Ok(decoder.into_frames())
-        }
-        Ok(ImageFormat::Png) => {
-            let mut decoder = PngDecoder::new(cursor).map_err(damaged)?;
-            check(&mut decoder, options)?;
-            if !decoder.is_apng().map_err(damaged)? {
-                return Err(VideoError::UnknownFormat);
-            }
-            Ok(decoder.apng().map_err(damaged)?.into_frames())
-        }
-        Ok(ImageFormat::WebP) => {
-            let mut decoder = WebPDecoder::new(cursor).map_err(damaged)?;
-            check(&mut decoder, options)?;
-            if !decoder.has_animation() {
-                return Err(VideoError::UnknownFormat);
-            }
-            Ok(decoder.into_frames())
-        }
-        _ => Err(VideoError::UnknownFormat),
-    }
-}
-
-/// Checks the size that the header states, before anything is decoded.
-fn check(decoder: &mut impl ImageDecoder, options: &VideoOptions) -> Result<(), VideoError> {
-    let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 {
-        return Err(ImageError::Degenerate { width, height }.into());
-    }
-    let image_limits = options.decode.limits;
-    image_limits.check_dimensions(width, height)?;
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(image_limits.max_alloc);
-    decoder.set_limits(limits).map_err(damaged)
+    let format = image::guess_format(bytes).map_err(|_| VideoError::UnknownFormat)?;
+    let frames = animation::frames(bytes, format, &options.decode.limits)?;
+    frames.ok_or(VideoError::UnknownFormat)
 }
 
 fn damaged(error: image::ImageError) -> VideoError {

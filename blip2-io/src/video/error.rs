@@ -16,7 +16,7 @@ pub enum VideoError {
     Empty,
     /// A folder without pictures.
     #[error(
-        "the folder holds no picture (PNG, JPEG, GIF, WebP, BMP, TIFF or PNM); give a folder of \
+        "the folder holds no picture (PNG, JPEG, GIF, WebP, BMP, TIFF, ICO, TGA, QOI or PNM); give a folder of \
          frames"
     )]
     NoPictures,

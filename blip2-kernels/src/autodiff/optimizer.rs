@@ -14,6 +14,22 @@ use crate::kernel::{
 const SHARE: usize = 1 << 14;
 
 /// A step of AdamW (Loshchilov and Hutter, 2019, algorithm 2), as `torch.optim.AdamW` makes it.
+///
+/// ```
+/// use blip2_kernels::AdamWStep;
+/// use burn::tensor::{Device, Tensor};
+///
+/// let device = Device::flex();
+/// let mut parameter = Tensor::<1>::from_floats([1.0, -1.0], &device);
+/// let mut moments = None;
+/// for time in 1..=3 {
+///     let gradient = parameter.clone() * 2.0; // of the square
+///     let step = AdamWStep { lr: 0.1, betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.0, time };
+///     parameter = step.apply(&parameter, &gradient, &mut moments).expect("on plain `flex`");
+/// }
+/// let values = parameter.into_data().try_to_vec::<f32>().expect("f32");
+/// assert!((values[0] - 0.7).abs() < 0.01 && values[1] == -values[0]);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWStep {
     /// The learning rate.

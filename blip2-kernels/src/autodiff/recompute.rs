@@ -42,6 +42,25 @@ struct Segment {
 /// ran, to be computed again in the backward pass.
 ///
 /// Of a stack only the inputs of its layers are kept, for a third more arithmetic.
+///
+/// ```
+/// use blip2_kernels::recompute::{self, Recompute};
+/// use blip2_kernels::{Bias, Linear, RandomWeights, Weights};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let device = Device::flex().autodiff();
+/// let source = RandomWeights::new(0, 0.02);
+/// let weights = Weights::new(&source, &device);
+/// let layers = ["0", "1"].map(|name| weights.linear(name, 8, 8, Bias::With));
+///
+/// let x = Tensor::<3>::ones([1, 4, 8], &device).require_grad();
+/// let (loss, kept) = Recompute::during(&device, 0, || {
+///     let run = |x, fc| recompute::layer(fc, x, |fc: &Linear, x| fc.forward(x));
+///     layers.iter().fold(x.clone(), run).sum()
+/// });
+/// let parts = kept.backward(loss); // a gradient is their sum
+/// assert!(parts.iter().any(|part| x.grad(part).is_some()));
+/// ```
 pub struct Recompute {
     segments: Vec<Segment>,
 }

@@ -214,6 +214,31 @@ impl BertFeedForward {
 }
 
 /// A layer: self-attention, cross-attention if it has any, and the feed-forward network.
+///
+/// ```
+/// use blip2_kernels::bert::{BertConfig, BertLayer, BertSource};
+/// use blip2_kernels::{Activation, Keep, RandomWeights, Weights};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let config = BertConfig {
+///     hidden_size: 32,
+///     num_attention_heads: 4,
+///     intermediate_size: 64,
+///     hidden_act: Activation::Gelu,
+///     layer_norm_eps: 1e-12,
+///     encoder_hidden_size: Some(48), // the width of what it looks at
+///     projections: "self",
+/// };
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let weights = Weights::new(&source, &device).at("encoder.layer.0");
+/// let layer = BertLayer::load(&config, ["intermediate", "output"], &weights);
+///
+/// let (x, image) = (Tensor::ones([1, 5, 32], &device), Tensor::ones([1, 10, 48], &device));
+/// let (attended, _) = layer.attend(x, None, None, Keep::NOTHING);
+/// let (y, map) = layer.transform(attended, Some(BertSource::new(&image)), Keep::ATTENTIONS);
+/// assert_eq!(y.dims(), [1, 5, 32]);
+/// assert_eq!(map.map(|map| map.dims()), Some([1, 4, 5, 10])); // where it looked
+/// ```
 #[derive(Module, Debug)]
 pub struct BertLayer {
     attention: BertAttention,

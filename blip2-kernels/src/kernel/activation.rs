@@ -10,6 +10,17 @@ use crate::kernel::isa::vectorized;
 
 /// An activation function, read from a configuration's `hidden_act`, `activation_function` or
 /// `dense_act_fn`.
+///
+/// ```
+/// use blip2_kernels::Activation;
+/// use burn::tensor::{Device, Tensor, TensorData};
+///
+/// let x = Tensor::<1>::from_floats([-2.0, 0.0, 3.0], &Device::flex());
+/// let y = Activation::Relu.forward(x.clone());
+/// assert_eq!(y.into_data(), TensorData::from([0.0f32, 0.0, 3.0]));
+/// let y = Activation::Gelu.forward(x); // negative numbers are not quite lost
+/// assert!(y.into_data().try_to_vec::<f32>().expect("f32")[0] < 0.0);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Activation {

@@ -11,6 +11,16 @@ pub const MASKED: f32 = -1e30;
 
 /// Splits the last axis into heads: `[batch, seq, heads · head_dim]` to
 /// `[batch, heads, seq, head_dim]`.
+///
+/// ```
+/// use blip2_kernels::{merge_heads, split_heads};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let x = Tensor::<3>::ones([2, 5, 24], &Device::flex());
+/// let heads = split_heads(x.clone(), 3);
+/// assert_eq!(heads.dims(), [2, 3, 5, 8]);
+/// assert_eq!(merge_heads(heads).into_data(), x.into_data());
+/// ```
 pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
     let [batch, seq, width] = x.dims();
     x.reshape([batch, seq, heads, width / heads])
@@ -29,6 +39,15 @@ pub fn merge_heads(x: Tensor<4>) -> Tensor<3> {
 ///
 /// - attend: `[batch, keys]`
 /// - output: `[batch, 1, 1, keys]`
+///
+/// ```
+/// use blip2_kernels::{MASKED, padding_bias};
+/// use burn::tensor::{Bool, Device, Tensor, TensorData};
+///
+/// let attend = TensorData::from([[true, true, false]]);
+/// let bias = padding_bias(Tensor::<2, Bool>::from_data(attend, &Device::flex()));
+/// assert_eq!(bias.into_data(), TensorData::from([[[[0.0, 0.0, MASKED]]]]));
+/// ```
 pub fn padding_bias(attend: Tensor<2, Bool>) -> Tensor<4> {
     let [batch, keys] = attend.dims();
     let zeros = Tensor::<2>::zeros([batch, keys], &attend.device());
@@ -43,6 +62,15 @@ pub fn padding_bias(attend: Tensor<2, Bool>) -> Tensor<4> {
 /// # Shapes
 ///
 /// - output: `[1, 1, queries, keys]`
+///
+/// ```
+/// use blip2_kernels::{MASKED, causal_bias};
+/// use burn::tensor::{Device, TensorData};
+///
+/// // Two new positions after one that is cached.
+/// let bias = causal_bias(2, 3, &Device::flex());
+/// assert_eq!(bias.into_data(), TensorData::from([[[[0.0, 0.0, MASKED], [0.0, 0.0, 0.0]]]]));
+/// ```
 pub fn causal_bias(queries: usize, keys: usize, device: &burn::tensor::Device) -> Tensor<4> {
     let past = keys.saturating_sub(queries);
     let hidden = Tensor::<2, Bool>::tril_mask([queries, keys], past as i64, device);

@@ -14,6 +14,20 @@ use crate::seam::{attention::DotProductAttention, cache::Storage};
 /// The first positions that are appended, the prompt's, are held once for all sequences that come
 /// to continue it. Room for the later ones is made once, as promised by the capacity; it grows, by
 /// doubling, only if that was too small.
+///
+/// ```
+/// use blip2_kernels::KvCache;
+/// use burn::tensor::{Device, Tensor};
+///
+/// let positions = |rows, new| Tensor::<4>::ones([rows, 2, new, 8], &Device::flex());
+/// let mut cache = KvCache::new(1, 10);
+/// cache.append(positions(1, 3), positions(1, 3)); // a prompt of three positions
+/// cache.select(&[0, 0]); // two beams of it
+/// cache.append(positions(2, 1), positions(2, 1)); // a token for each
+/// assert_eq!((cache.rows(), cache.len()), (2, 4));
+/// let attended = cache.attention(positions(2, 1), 8f64.sqrt().recip()).forward();
+/// assert_eq!(attended.output.dims(), [2, 2, 1, 8]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct KvCache {
     storage: Storage,

@@ -12,6 +12,18 @@ use crate::{
 
 /// A table of `rows` vectors of width `dim`, looked up by index, and usable as the output head of
 /// a language model whose head is tied to its input embeddings.
+///
+/// ```
+/// use blip2_kernels::{RandomWeights, Weights};
+/// use burn::tensor::{Device, Int, Tensor};
+///
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let words = Weights::new(&source, &device).tied_embedding("embed_tokens", 100, 16);
+/// let ids = Tensor::<2, Int>::from_ints([[2, 17, 42]], &device);
+/// let x = words.forward(ids);
+/// assert_eq!(x.dims(), [1, 3, 16]);
+/// assert_eq!(words.logits(x).dims(), [1, 3, 100]); // the table as an output head
+/// ```
 #[derive(Module, Debug)]
 pub struct Embedding {
     weight: Matrix,

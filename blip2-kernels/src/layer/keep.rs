@@ -61,6 +61,20 @@ impl Keep {
 ///
 /// A model offers what it has; the collector decides whether to hold it. What it does not hold is
 /// freed as early as without it.
+///
+/// ```
+/// use blip2_kernels::{Keep, Kept};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let mut kept = Kept::new(Keep::HIDDEN_STATES);
+/// let mut x = Tensor::<3>::ones([1, 5, 16], &Device::flex());
+/// for _layer in 0..2 {
+///     kept.hidden(&x); // offered, whether anybody wants it or not
+///     x = x * 2.0;
+/// }
+/// assert_eq!(kept.hidden_states.len(), 2);
+/// assert!(!kept.wants_maps()); // attention may be fused
+/// ```
 #[derive(Debug, Default)]
 pub struct Kept {
     keep: Keep,

@@ -17,6 +17,17 @@ use crate::{
 /// How `W` is held is this type's own business: models call [`forward`](Linear::forward) and its
 /// relatives and never see the storage, so that a new storage format or kernel touches no model.
 /// Activations go in and come out in `f32` whatever the weights are held in.
+///
+/// ```
+/// use blip2_kernels::{Activation, Bias, RandomWeights, Weights};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let fc = Weights::new(&source, &device).linear("fc", 8, 8, Bias::With);
+/// let x = Tensor::<3>::ones([2, 5, 8], &device);
+/// let y = fc.forward_activated(x.clone(), Activation::Gelu); // one pass
+/// assert_eq!(fc.forward_onto(y, x).dims(), [2, 5, 8]); // and one with the residual
+/// ```
 #[derive(Module, Debug)]
 pub struct Linear {
     weight: Matrix,

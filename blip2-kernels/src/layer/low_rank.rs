@@ -9,6 +9,20 @@ use crate::seam;
 
 /// A low-rank adapter (LoRA; Hu et al., 2021): `scale · B · A · x`, to be added to what a layer makes
 /// of `x`. The layer's own matrix stays as it is, in whatever format.
+///
+/// ```
+/// use blip2_kernels::{Bias, LowRank, RandomWeights, Role, Weights};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let weights = Weights::new(&source, &device);
+/// let (x, plain) = (Tensor::<2>::ones([1, 64], &device), weights.linear("fc", 64, 64, Bias::With));
+/// let [a, b] = [("a", [4, 64]), ("b", [64, 4])].map(|(name, shape)| {
+///     weights.param(name, shape, Role::Dense) // 512 numbers beside 4096
+/// });
+/// let adapted = plain.clone().with_low_rank(LowRank::new(a, b, 2.0, 0.0));
+/// assert_ne!(adapted.forward(x.clone()).into_data(), plain.forward(x).into_data());
+/// ```
 #[derive(Module, Debug)]
 pub struct LowRank {
     a: Param<Tensor<2>>,

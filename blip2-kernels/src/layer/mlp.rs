@@ -16,6 +16,19 @@ use crate::{kernel::activation::Activation, seam};
 /// - x: `[..., in]`, `f32`
 /// - residual and output: `[..., out]`, `f32`
 ///
+/// ```
+/// use blip2_kernels::{Activation, Bias, RandomWeights, Weights, mlp};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let weights = Weights::new(&source, &device).at("mlp");
+/// let fc1 = weights.linear("fc1", 16, 64, Bias::With);
+/// let fc2 = weights.linear("fc2", 64, 16, Bias::With);
+/// let x = Tensor::<3>::ones([2, 5, 16], &device);
+/// let y = mlp(x.clone(), [&fc1, &fc2], Activation::Gelu, x);
+/// assert_eq!(y.dims(), [2, 5, 16]);
+/// ```
+///
 /// # Panics
 ///
 /// If the axes do not fit, as every Burn layer does.

@@ -8,6 +8,17 @@ use burn::{
 use crate::seam;
 
 /// Layer normalisation over the last axis (Ba, Kiros and Hinton, 2016).
+///
+/// ```
+/// use blip2_kernels::{RandomWeights, Weights};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let norm = Weights::new(&source, &device).layer_norm("norm", 4, 1e-6); // scale 1, offset 0
+/// let y = norm.forward(Tensor::<2>::from_floats([[1.0, 2.0, 3.0, 6.0]], &device));
+/// assert!(y.clone().mean().into_scalar::<f32>().abs() < 1e-6);
+/// assert!((y.square().mean().into_scalar::<f32>() - 1.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 pub struct LayerNorm {
     weight: Param<Tensor<1>>,
@@ -33,6 +44,16 @@ impl LayerNorm {
 
 /// Root-mean-square normalisation over the last axis (Zhang and Sennrich, 2019): no mean is
 /// subtracted and there is no offset.
+///
+/// ```
+/// use blip2_kernels::{RandomWeights, Weights};
+/// use burn::tensor::{Device, Tensor};
+///
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let norm = Weights::new(&source, &device).rms_norm("norm", 4, 1e-6); // scale 1
+/// let y = norm.forward(Tensor::<2>::from_floats([[1.0, 2.0, 3.0, 6.0]], &device));
+/// assert!((y.square().mean().into_scalar::<f32>() - 1.0).abs() < 1e-5);
+/// ```
 #[derive(Module, Debug)]
 pub struct RmsNorm {
     weight: Param<Tensor<1>>,

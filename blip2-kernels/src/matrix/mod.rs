@@ -16,6 +16,17 @@ use self::packed::PackedMatrix;
 /// kernels are this crate's; a tensor on all others, and where gradients are recorded, since a packed
 /// matrix cannot be trained. A product of a packed matrix with a tensor that kernels do not serve
 /// widens the matrix first, so that gradients pass through it.
+///
+/// ```
+/// use blip2_kernels::{Matrix, RandomWeights, Weights};
+/// use burn::tensor::Device;
+///
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let matrix = Weights::new(&source, &device).matrix("fc.weight", 8, 4);
+/// assert!(matches!(matrix, Matrix::Packed(_))); // on plain `flex`
+/// assert_eq!((matrix.outputs(), matrix.inputs()), (8, 4));
+/// assert_eq!(matrix.to_tensor(&device).dims(), [8, 4]);
+/// ```
 #[derive(Module, Debug)]
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant)] // a model has one for each layer

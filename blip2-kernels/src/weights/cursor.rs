@@ -25,6 +25,18 @@ use crate::{
 };
 
 /// A cursor into a source of weights: a prefix, a device and a precision.
+///
+/// ```
+/// use blip2_kernels::{Bias, Precision, RandomWeights, Weights};
+/// use burn::tensor::Device;
+///
+/// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+/// let root = Weights::new(&source, &device).with_precision(Precision::Bf16);
+/// let layer = root.at("encoder").at("layers.0");
+/// assert_eq!(layer.name("fc.weight"), "encoder.layers.0.fc.weight");
+/// let (fc, norm) = (layer.linear("fc", 64, 64, Bias::With), layer.layer_norm("norm", 64, 1e-6));
+/// # let _ = (fc, norm);
+/// ```
 #[derive(Clone)]
 pub struct Weights<'a> {
     source: &'a dyn WeightSource,

@@ -9,6 +9,37 @@ use super::request::TensorRequest;
 ///
 /// It stands beside the [`WeightSource`](super::source::WeightSource), which answers with tensors and
 /// knows nothing of training; every method does nothing unless it is written.
+///
+/// ```
+/// use std::cell::RefCell;
+///
+/// use blip2_kernels::{Bias, RandomWeights, TensorRequest, WeightObserver, Weights};
+/// use burn::{module::ParamId, tensor::Device};
+///
+/// /// Trains heads, and writes their parameters down.
+/// #[derive(Default)]
+/// struct Heads(RefCell<Vec<(String, ParamId)>>);
+///
+/// impl WeightObserver for Heads {
+///     fn made(&self, request: &TensorRequest<'_>, id: ParamId) {
+///         if self.trains(request.name) {
+///             self.0.borrow_mut().push((request.name.to_owned(), id));
+///         }
+///     }
+///
+///     fn trains(&self, name: &str) -> bool {
+///         name.starts_with("head.")
+///     }
+/// }
+///
+/// let (source, device, heads) = (RandomWeights::new(0, 0.02), Device::flex(), Heads::default());
+/// let weights = Weights::new(&source, &device);
+/// let weights = weights.observed_by(&heads);
+/// let model = (weights.linear("body", 8, 8, Bias::With), weights.linear("head", 8, 2, Bias::With));
+/// let names: Vec<_> = heads.0.take().into_iter().map(|(name, _)| name).collect();
+/// assert_eq!(names, ["head.weight", "head.bias"]);
+/// # let _ = model;
+/// ```
 pub trait WeightObserver {
     /// Hears which parameter a tensor became: what trains a model knows its parameters by that.
     fn made(&self, request: &TensorRequest<'_>, id: ParamId) {

@@ -16,6 +16,19 @@ use crate::{matrix::packed::PackedFormat, seam};
 /// The kernels of the `flex` backend multiply all of them as they are. Other backends know no
 /// integer matrices: they hold [`Int8`](Self::Int8) and [`Int4`](Self::Int4) rounded to those but
 /// widened to `f32`, which has their results and not their size.
+///
+/// ```
+/// use blip2_kernels::{Precision, Role};
+/// use burn::tensor::{DType, Device};
+///
+/// let precision: Precision = "int4".parse()?;
+/// assert_eq!(precision.for_head(), Precision::Int8); // where four bits would show
+/// let bytes = |precision: Precision| {
+///     precision.held_bytes(Role::Matrix, &[4096, 4096], DType::F32, &Device::flex())
+/// };
+/// assert!(bytes(precision) < bytes(Precision::Bf16) / 3);
+/// # Ok::<(), blip2_kernels::UnknownPrecision>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Precision {

@@ -1,6 +1,13 @@
 //! What a tensor is for.
 
 /// What a tensor is for, which decides the format it is held in.
+///
+/// ```
+/// use blip2_kernels::Role;
+///
+/// assert!(Role::Matrix.follows_precision()); // int4, say
+/// assert!(!Role::Scale.follows_precision()); // f32 whatever was asked for
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Role {

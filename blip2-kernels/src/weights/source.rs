@@ -11,6 +11,35 @@ use crate::matrix::packed::PackedMatrix;
 /// Hugging Face name and shape, and the source behind it owns number formats, sharding and mapping, and keeps the
 /// account of what was missing or misshapen, so that all faults of a checkpoint are reported
 /// together.
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use blip2_kernels::{Bias, TensorRequest, WeightSource, Weights};
+/// use burn::tensor::{DType, Device, Tensor, TensorData};
+///
+/// /// Tensors of `f32` in memory.
+/// struct Memory(HashMap<&'static str, Vec<f32>>);
+///
+/// impl WeightSource for Memory {
+///     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+///         let values = self.0.get(request.name)?.clone();
+///         let fits = values.len() == request.shape.iter().product::<usize>();
+///         let data = fits.then(|| TensorData::new(values, request.shape.to_vec()))?;
+///         Some(data.convert_dtype(request.storage(DType::F32)))
+///     }
+///
+///     fn contains(&self, name: &str) -> bool {
+///         self.0.contains_key(name)
+///     }
+/// }
+///
+/// let tensors = [("fc.weight", vec![1.0, 2.0]), ("fc.bias", vec![0.5])];
+/// let (source, device) = (Memory(HashMap::from(tensors)), Device::flex());
+/// let fc = Weights::new(&source, &device).linear("fc", 2, 1, Bias::With);
+/// let y = fc.forward(Tensor::<2>::from_floats([[10.0, 1.0]], &device));
+/// assert_eq!(y.into_data(), TensorData::from([[12.5f32]]));
+/// ```
 pub trait WeightSource {
     /// The tensor's data in the format it is to be held in, of exactly the asked shape.
     ///

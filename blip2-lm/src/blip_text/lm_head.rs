@@ -18,6 +18,25 @@ use crate::{
 
 /// BLIP-1's text decoder (`BlipTextLMHeadModel`): each position sees those before it, and all of a
 /// source that was encoded: a picture, or a question about one.
+///
+/// ```
+/// # use blip2_lm::burn::tensor::{Device, Tensor};
+/// # use blip2_lm::{BlipTextConfig, RandomWeights, Weights, blip_text::BlipTextLmHeadModel};
+/// use blip2_lm::generate::{GenerationConfig, Generator};
+///
+/// # let config = BlipTextConfig::default().with_vocab_size(100).with_hidden_size(32)
+/// #     .with_encoder_hidden_size(48).with_intermediate_size(64).with_num_hidden_layers(2)
+/// #     .with_num_attention_heads(4).with_bos_token_id(Some(99)).with_sep_token_id(Some(3));
+/// # let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// let model = BlipTextLmHeadModel::load(&config, &Weights::new(&source, &device))?;
+/// let image = Tensor::<3>::zeros([1, 10, 48], &device);
+/// let (start, mask) = ([vec![99]], [vec![true]]);
+/// let mut session = model.start(&start, &mask, image, 5)?;
+/// let five = GenerationConfig::default().with_max_new_tokens(5);
+/// let written = Generator::new(five)?.generate(&mut session, &start)?;
+/// assert_eq!(written[0][0].tokens.len(), 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct BlipTextLmHeadModel {
     bert: BlipTextModel,

@@ -18,6 +18,29 @@ use crate::{
 
 /// BLIP-1's text model (`BlipTextModel` without its pooler): a text encoder that, given an encoded
 /// picture, attends to it in every layer.
+///
+/// ```
+/// use blip2_lm::burn::tensor::{Device, Tensor};
+/// use blip2_lm::{BlipTextConfig, RandomWeights, Weights, blip_text::BlipTextModel};
+///
+/// let config = BlipTextConfig::default()
+///     .with_vocab_size(100)
+///     .with_hidden_size(32)
+///     .with_encoder_hidden_size(48)
+///     .with_intermediate_size(64)
+///     .with_num_hidden_layers(2)
+///     .with_num_attention_heads(4)
+///     .with_bos_token_id(Some(99))
+///     .with_sep_token_id(Some(3));
+/// let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// let model = BlipTextModel::load(&config, &Weights::new(&source, &device))?;
+///
+/// let image = Tensor::<3>::zeros([1, 10, 48], &device); // as an image encoder gives it
+/// let (ids, mask) = ([vec![2, 17, 42, 3]], [vec![true; 4]]);
+/// assert_eq!(model.encode(&ids, &mask, Some(&image))?.dims(), [1, 4, 32]);
+/// assert_eq!(model.encode(&ids, &mask, None)?.dims(), [1, 4, 32]); // a plain BERT
+/// # Ok::<(), blip2_lm::LmError>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct BlipTextModel {
     word_embeddings: Embedding,

@@ -11,6 +11,20 @@ use super::output::FinishReason;
 /// Clones share the flag, so that one may sit in another thread. What had been generated is
 /// returned, with [`FinishReason::Cancelled`], or with [`FinishReason::Deadline`] where the token
 /// has a [deadline](Self::until) that has passed.
+///
+/// ```
+/// use std::{thread, time::Instant};
+///
+/// use blip2_lm::generate::{CancelToken, FinishReason};
+///
+/// let cancel = CancelToken::new(); // to a `Generator`
+/// let late = cancel.until(Instant::now()); // the same, with a deadline that has passed
+/// assert_eq!((cancel.reason(), late.reason()), (None, Some(FinishReason::Deadline)));
+///
+/// let elsewhere = cancel.clone();
+/// thread::spawn(move || elsewhere.cancel()).join().expect("no panic");
+/// assert_eq!(cancel.reason(), Some(FinishReason::Cancelled));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken {
     flag: Arc<AtomicBool>,

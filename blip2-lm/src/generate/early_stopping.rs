@@ -3,6 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 /// When a beam search stops. In JSON: `false`, `true` or `"never"`.
+///
+/// ```
+/// use blip2_lm::generate::{EarlyStopping, GenerationConfig};
+///
+/// let read: GenerationConfig =
+///     serde_json::from_str(r#"{ "num_beams": 5, "early_stopping": "never" }"#)?;
+/// assert_eq!(read.early_stopping, EarlyStopping::Never);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "EarlyStoppingJson", into = "EarlyStoppingJson")]
 pub enum EarlyStopping {

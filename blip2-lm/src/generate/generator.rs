@@ -24,6 +24,39 @@ use super::walk::{Walk, walk_rows};
 /// The hooks may be borrowed, for `'a`. A program that keeps generators or their streams gives them
 /// owned hooks, an [`Arc`] of a tokenizer for example: a `Generator<'static>` may go to another
 /// thread, and so may a [`Stream<'static, S>`](Stream) of a session that owns its model.
+///
+/// ```
+/// # use blip2_lm::burn::tensor::Device;
+/// # use blip2_lm::{DecoderLm, OptConfig, RandomWeights, Weights};
+/// use blip2_lm::generate::{GenerationConfig, Generator, NextTokens, Position, TokenConstraint};
+///
+/// # let config = OptConfig::default().with_vocab_size(100).with_hidden_size(32)
+/// #     .with_word_embed_proj_dim(32).with_num_hidden_layers(1).with_num_attention_heads(4)
+/// #     .with_ffn_dim(64);
+/// # let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// # let model = DecoderLm::load(&config, &Weights::new(&source, &device))?;
+/// /// No token that is there already.
+/// struct Once;
+///
+/// impl TokenConstraint for Once {
+///     fn next_tokens(&self, at: Position<'_>, scores: &mut [f32]) -> NextTokens {
+///         for &token in at.ids() {
+///             scores[token as usize] = f32::NEG_INFINITY;
+///         }
+///         NextTokens::Any
+///     }
+/// }
+///
+/// let prompts = [vec![2, 17, 42]];
+/// let mut session = model.start(model.embed(&prompts)?, &[vec![true; 3]], 8)?;
+/// let eight = GenerationConfig::default().with_max_new_tokens(8).with_num_beams(3);
+/// let found = Generator::new(eight)?.constraint(Once).generate(&mut session, &prompts)?;
+/// let mut tokens = [&prompts[0][..], &found[0][0].tokens].concat();
+/// tokens.sort();
+/// tokens.dedup();
+/// assert_eq!(tokens.len(), 3 + 8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Generator<'a> {
     config: GenerationConfig,

@@ -13,6 +13,26 @@ use super::session::{self, DecodeSession};
 /// continuations of a row have in common. The last tokens are not fed, so that continuations of one
 /// token cost nothing beside the prompt.
 ///
+/// ```
+/// # use blip2_lm::burn::tensor::Device;
+/// # use blip2_lm::{DecoderLm, OptConfig, RandomWeights, Weights};
+/// use blip2_lm::generate::score_continuations;
+///
+/// # let config = OptConfig::default().with_vocab_size(100).with_hidden_size(32)
+/// #     .with_word_embed_proj_dim(32).with_num_hidden_layers(1).with_num_attention_heads(4)
+/// #     .with_ffn_dim(64);
+/// # let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// # let model = DecoderLm::load(&config, &Weights::new(&source, &device))?;
+/// let embeds = model.embed(&[vec![2, 17, 42]])?;
+/// let mut session = model.start(embeds, &[vec![true; 3]], 2)?;
+/// let (yes, no) = (vec![7, 8], vec![9]);
+/// let scores = score_continuations(&mut session, &[vec![yes, no]])?;
+/// let sums: Vec<f32> = scores[0].iter().map(|each| each.iter().sum()).collect();
+/// println!("log-probabilities: {:.2} of yes, {:.2} of no", sums[0], sums[1]);
+/// assert!(sums.iter().all(|sum| *sum < 0.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`GenerateError::PromptCount`] for another number of lists than rows,

@@ -3,6 +3,16 @@
 use super::GenerateError;
 
 /// Next-token logits of a batch of rows, on the host, row-major `[rows, vocab]`.
+///
+/// ```
+/// use blip2_lm::Logits;
+///
+/// let mut logits = Logits::new(vec![0.1, 0.7, 0.2, 0.9, 0.0, 0.3], 3)?;
+/// assert_eq!((logits.rows(), logits.row(1)), (2, [0.9, 0.0, 0.3].as_slice()));
+/// logits.row_mut(0)[1] = f32::NEG_INFINITY; // never token 1
+/// assert!(Logits::new(vec![0.0; 5], 3).is_err()); // no whole rows
+/// # Ok::<(), blip2_lm::GenerateError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logits {
     data: Vec<f32>,
@@ -58,6 +68,28 @@ impl Logits {
 ///
 /// A session holds its prompt, already embedded or encoded, and a key/value cache. The engine calls
 /// [`prefill`](Self::prefill) once and then [`step`](Self::step) until every row has finished.
+///
+/// Driven by hand, without a [`Generator`](super::Generator):
+///
+/// ```
+/// # use blip2_lm::burn::tensor::Device;
+/// # use blip2_lm::{DecoderLm, OptConfig, RandomWeights, Weights};
+/// use blip2_lm::DecodeSession;
+///
+/// # let config = OptConfig::default().with_vocab_size(100).with_hidden_size(32)
+/// #     .with_word_embed_proj_dim(32).with_num_hidden_layers(1).with_num_attention_heads(4)
+/// #     .with_ffn_dim(64);
+/// # let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// # let model = DecoderLm::load(&config, &Weights::new(&source, &device))?;
+/// let embeds = model.embed(&[vec![2, 17, 42]])?;
+/// let mut session = model.start(embeds, &[vec![true; 3]], 5)?;
+/// assert_eq!(session.prefill()?.rows(), 1);
+/// let two = session.step(&[0, 0], &[7, 8])?; // the prompt goes on in two ways …
+/// assert_eq!(two.rows(), 2);
+/// let three = session.step(&[1, 1, 1], &[4, 5, 6])?; // … and the second of them in three
+/// assert_eq!(three.rows(), 3);
+/// # Ok::<(), blip2_lm::LmError>(())
+/// ```
 pub trait DecodeSession {
     /// What can go wrong in the model.
     type Error: std::error::Error + Send + Sync + 'static;

@@ -34,6 +34,37 @@ impl fmt::Display for StreamPiece {
 /// Made by [`Generator::stream`](super::Generator::stream). The model runs inside
 /// [`next`](Iterator::next), and only as far as the iterator is driven. After an error the
 /// iterator is over.
+///
+/// ```
+/// # use blip2_lm::burn::tensor::Device;
+/// # use blip2_lm::generate::{BoxError, TokenDecoder};
+/// # use blip2_lm::{DecoderLm, OptConfig, RandomWeights, Weights};
+/// use blip2_lm::generate::{FinishReason, GenerationConfig, Generator};
+///
+/// # struct Letters;
+/// # impl TokenDecoder for Letters {
+/// #     fn decode(&self, ids: &[u32]) -> Result<String, BoxError> {
+/// #         Ok(ids.iter().map(|&id| char::from(b'a' + (id % 26) as u8)).collect())
+/// #     }
+/// # }
+/// # let config = OptConfig::default().with_vocab_size(100).with_hidden_size(32)
+/// #     .with_word_embed_proj_dim(32).with_num_hidden_layers(1).with_num_attention_heads(4)
+/// #     .with_ffn_dim(64);
+/// # let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// # let model = DecoderLm::load(&config, &Weights::new(&source, &device))?;
+/// # let decoder = Letters;
+/// let prompt = vec![2, 17, 42];
+/// let session = model.start(model.embed(&[prompt.clone()])?, &[vec![true; 3]], 5)?;
+/// let five = GenerationConfig::default().with_max_new_tokens(5);
+/// let generator = Generator::new(five)?.token_decoder(decoder); // a tokenizer, say
+/// let mut stream = generator.stream(session, &prompt)?;
+/// for piece in stream.by_ref() {
+///     print!("{}", piece?);
+/// }
+/// assert_eq!(stream.tokens().len(), 5);
+/// assert_eq!(stream.finish_reason(), Some(FinishReason::MaxTokens));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Stream<'a, S> {
     session: S,
     run: Run<'a>,

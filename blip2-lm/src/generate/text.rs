@@ -9,6 +9,24 @@ use super::error::BoxError;
 const REPLACEMENT: char = '\u{FFFD}';
 
 /// Decodes token ids to text: what the engine needs of a tokenizer.
+///
+/// ```
+/// use blip2_lm::generate::{BoxError, TokenDecoder};
+/// use blip2_lm::{CheckpointFolder, Tokenizer};
+///
+/// struct Words(Tokenizer);
+///
+/// impl TokenDecoder for Words {
+///     fn decode(&self, ids: &[u32]) -> Result<String, BoxError> {
+///         Ok(self.0.decode(ids, true)?)
+///     }
+/// }
+///
+/// let words = Words(CheckpointFolder::open("../blip2-cli/demo")?.tokenizer()?);
+/// let ids = words.0.encode("a red triangle")?;
+/// assert_eq!(words.decode(&ids)?.trim(), "a red triangle");
+/// # Ok::<(), BoxError>(())
+/// ```
 pub trait TokenDecoder: Send + Sync {
     /// The text of `ids`, without special tokens. Bytes that are no complete character come out as
     /// U+FFFD, as with the byte-level and byte-fallback decoders of `tokenizers`.

@@ -162,7 +162,8 @@ mod tests {
     /// `fixtures/lm/make_generate_goldens.py` ran the classes of `transformers`.
     #[test]
     fn warpers_keep_and_remove_what_transformers_does() {
-        let goldens: Goldens = serde_json::from_str(include_str!("warpers_golden.json")).unwrap();
+        let goldens: Goldens =
+            serde_json::from_str(&blip2_testing::text("lm/warpers.json")).unwrap();
         assert_eq!(goldens.cases.len(), 120);
         for (n, case) in goldens.cases.iter().enumerate() {
             let mut scores: Vec<f32> = case

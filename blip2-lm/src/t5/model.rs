@@ -19,6 +19,30 @@ use crate::{
 };
 
 /// T5 with its output head (`T5ForConditionalGeneration`).
+///
+/// ```
+/// use blip2_lm::burn::tensor::Device;
+/// use blip2_lm::{Keep, RandomWeights, T5Config, Weights, t5::T5ForConditionalGeneration};
+///
+/// let config = T5Config::default()
+///     .with_vocab_size(100)
+///     .with_d_model(32)
+///     .with_d_kv(8)
+///     .with_d_ff(64)
+///     .with_num_layers(2)
+///     .with_num_decoder_layers(2)
+///     .with_num_heads(4);
+/// let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// let model = T5ForConditionalGeneration::load(&config, &Weights::new(&source, &device))?;
+///
+/// let embeds = model.embed(&[vec![17, 42, 8, 1]])?;
+/// let encoded = model.encode(embeds, &[vec![true; 4]], Keep::NOTHING)?; // once …
+/// for answer in [vec![0, 7, 8], vec![0, 9]] {
+///     let logits = model.decode(&encoded, &[answer.clone()])?; // … for every answer
+///     assert_eq!(logits.dims(), [1, answer.len(), 100]);
+/// }
+/// # Ok::<(), blip2_lm::LmError>(())
+/// ```
 #[derive(Module, Debug)]
 pub struct T5ForConditionalGeneration {
     shared: Embedding,

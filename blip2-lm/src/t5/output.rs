@@ -18,6 +18,21 @@ pub struct T5Encoded {
 }
 
 /// What a [`forward`](super::T5ForConditionalGeneration::forward) returns.
+///
+/// ```
+/// # use blip2_lm::burn::tensor::Device;
+/// # use blip2_lm::{Keep, RandomWeights, T5Config, Weights, t5::T5ForConditionalGeneration};
+/// # let config = T5Config::default().with_vocab_size(100).with_d_model(32).with_d_kv(8)
+/// #     .with_d_ff(64).with_num_layers(2).with_num_decoder_layers(2).with_num_heads(4);
+/// # let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// # let model = T5ForConditionalGeneration::load(&config, &Weights::new(&source, &device))?;
+/// let embeds = model.embed(&[vec![17, 42, 8, 1]])?;
+/// let output = model.forward(embeds, &[vec![true; 4]], &[vec![0, 7]], Keep::ATTENTIONS)?;
+/// // For each layer, where each of the two tokens looks in the prompt.
+/// let maps: Vec<[usize; 4]> = output.cross_attentions.iter().map(|map| map.dims()).collect();
+/// assert_eq!(maps, [[1, 4, 2, 4]; 2]);
+/// # Ok::<(), blip2_lm::LmError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct T5Output {

@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn buckets_equal_the_reference() {
         let settings: Vec<Setting> =
-            serde_json::from_str(include_str!("position_golden.json")).unwrap();
+            serde_json::from_str(&blip2_testing::text("lm/t5_position.json")).unwrap();
         assert_eq!(settings.len(), 9);
         for setting in settings {
             let mut begins = setting.begins.iter().peekable();

@@ -8,11 +8,9 @@ mod circles;
 mod modules;
 mod references;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
 
+use blip2_testing::workspace;
 use modules::Crate;
 use references::{Arrow, arrows};
 
@@ -103,10 +101,6 @@ fn every_library_is_judged_and_has_a_floor() {
         let judged = LIBRARIES.contains(&member);
         assert_eq!(judged, published, "{member}");
     }
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("")
 }
 
 /// What a crate depends on, whoever asks for it: its code, its build or its tests, on any target.

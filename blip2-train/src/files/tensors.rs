@@ -76,7 +76,7 @@ pub(crate) fn read_tensors(path: &Path) -> Result<Contents, TrainError> {
 }
 
 /// A tensor's numbers in `f32`.
-pub(crate) fn floats(view: &TensorView<'_>) -> Option<TensorData> {
+fn floats(view: &TensorView<'_>) -> Option<TensorData> {
     let dtype = match view.dtype() {
         Dtype::F32 => DType::F32,
         Dtype::F16 => DType::F16,

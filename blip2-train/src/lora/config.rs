@@ -1,5 +1,6 @@
 //! Which layers are adapted, and how.
 
+use blip2_io::{AdapterConfig, TargetModules};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
@@ -71,6 +72,22 @@ impl LoraConfig {
             lora_dropout: 0.0,
             target_modules: target_modules.into_iter().map(Into::into).collect(),
             use_rslora: false,
+        }
+    }
+
+    /// Of an adapter that was saved. A regular expression of PEFT is kept as it is: which layers it
+    /// meant is told by the adapters themselves.
+    pub(super) fn of_saved(saved: &AdapterConfig) -> Self {
+        let targets = match &saved.target_modules {
+            Some(TargetModules::Expression(one)) => vec![one.clone()],
+            Some(TargetModules::Names(names)) => names.clone(),
+            _ => Vec::new(),
+        };
+        Self {
+            lora_alpha: saved.lora_alpha,
+            lora_dropout: saved.lora_dropout,
+            use_rslora: saved.use_rslora,
+            ..Self::new(saved.r, targets)
         }
     }
 

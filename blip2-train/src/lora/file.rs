@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
+use blip2_io::AdapterBias;
+use blip2_kernels::LowRankData;
 use burn::tensor::TensorData;
-use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use super::{Adapter, Lora, config::LoraConfig};
 use crate::{
     error::TrainError,
-    files::{floats, write_file, write_tensors},
+    files::{write_file, write_tensors},
 };
 
 /// What PEFT puts before the names of a model's modules.
@@ -17,75 +18,45 @@ const PREFIX: &str = "base_model.model.";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const CONFIG: &str = "adapter_config.json";
 
-/// What of PEFT's adapters is not understood here, and would be wrong if it were passed over: a key
-/// of `adapter_config.json` with any other value than its usual one.
-const USUAL: [(&str, &[&str]); 9] = [
-    ("peft_type", &["\"LORA\""]),
-    ("bias", &["\"none\""]),
-    ("use_dora", &["false"]),
-    ("fan_in_fan_out", &["false"]),
-    ("lora_bias", &["false"]),
-    ("modules_to_save", &["null", "[]"]),
-    ("rank_pattern", &["null", "{}"]),
-    ("alpha_pattern", &["null", "{}"]),
-    ("layer_replication", &["null", "[]"]),
-];
-
 impl Lora {
-    /// Adapters that PEFT or [`Trained::save_lora`](crate::Trained::save_lora) saved.
+    /// Adapters that PEFT or [`Trained::save_lora`](crate::Trained::save_lora) saved, in a folder or,
+    /// by an id of the hub, in its cache.
     ///
     /// # Errors
     ///
-    /// [`TrainError`] naming the file and what is wrong with it.
+    /// [`TrainError`] naming the file and what is wrong with it, or what of it cannot be trained.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self, TrainError> {
-        let folder = folder.as_ref();
-        let config = read_config(&folder.join(CONFIG))?;
-        let adapters = read_weights(&folder.join(WEIGHTS))?;
-        Self::of(config, adapters)
+        let saved = blip2_io::Adapter::open(folder)?;
+        check_plain(&saved)?;
+        let mut adapters = BTreeMap::new();
+        for layer in saved.layers() {
+            // Of which shape the layer is, the model says when it is built.
+            let shape = saved.shape(layer).unwrap_or_default();
+            let LowRankData { a, b, .. } = saved.low_rank(layer, shape)?;
+            adapters.insert(layer.to_string(), Adapter { a, b });
+        }
+        Self::of(LoraConfig::of_saved(saved.config()), adapters)
     }
 }
 
-fn read_config(path: &Path) -> Result<LoraConfig, TrainError> {
-    let text = fs::read(path).map_err(|error| TrainError::file(path, error))?;
-    let keys: Value =
-        serde_json::from_slice(&text).map_err(|error| TrainError::format(path, error))?;
-    for (key, usual) in USUAL {
-        let unusual = keys.get(key).map(Value::to_string);
-        if let Some(value) = unusual.filter(|value| !usual.contains(&value.as_str())) {
-            let reason = format!("`{key}` is {value}, which is not supported");
-            return Err(TrainError::state(path, reason));
+/// Refuses what inference puts on and training would lose when it saves: all that goes beyond two
+/// matrices of one rank and scale.
+fn check_plain(saved: &blip2_io::Adapter) -> Result<(), TrainError> {
+    let config = saved.config();
+    let keys = [
+        ("use_dora", config.use_dora),
+        ("rank_pattern", !config.rank_pattern.is_empty()),
+        ("alpha_pattern", !config.alpha_pattern.is_empty()),
+        ("bias", config.bias != AdapterBias::None),
+        ("modules_to_save", saved.replaced().next().is_some()),
+    ];
+    match keys.into_iter().find(|(_, is_used)| *is_used) {
+        Some((key, _)) => {
+            let reason = format!("`{key}` is used, which is not supported in training");
+            Err(TrainError::state(&saved.path().join(CONFIG), reason))
         }
+        None => Ok(()),
     }
-    serde_json::from_value(keys).map_err(|error| TrainError::format(path, error))
-}
-
-fn read_weights(path: &Path) -> Result<BTreeMap<String, Adapter>, TrainError> {
-    let bytes = fs::read(path).map_err(|error| TrainError::file(path, error))?;
-    let tensors =
-        SafeTensors::deserialize(&bytes).map_err(|error| TrainError::format(path, error))?;
-    let mut halves: BTreeMap<String, [Option<TensorData>; 2]> = BTreeMap::new();
-    for (name, view) in tensors.iter() {
-        let fault = |reason: &str| TrainError::state(path, format!("`{name}` {reason}"));
-        let own = name.strip_prefix(PREFIX).unwrap_or(name);
-        let (layer, half) = match (
-            own.strip_suffix(".lora_A.weight"),
-            own.strip_suffix(".lora_B.weight"),
-        ) {
-            (Some(layer), _) => (layer, 0),
-            (_, Some(layer)) => (layer, 1),
-            _ => return Err(fault("is no adapter of a linear layer")),
-        };
-        let data = floats(&view).ok_or_else(|| fault("holds no numbers of 16 or 32 bits"))?;
-        halves.entry(layer.to_string()).or_default()[half] = Some(data);
-    }
-    let whole = halves.into_iter().map(|(layer, half)| match half {
-        [Some(a), Some(b)] => Ok((layer, Adapter { a, b })),
-        _ => {
-            let reason = format!("`{layer}` has only one of lora_A and lora_B");
-            Err(TrainError::state(path, reason))
-        }
-    });
-    whole.collect()
 }
 
 /// Writes adapters as PEFT does. `base` is the name of the model that they adapt.

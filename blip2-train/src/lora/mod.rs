@@ -102,7 +102,8 @@ impl Lora {
         let r = self.config.r;
         let Adapter { a, b } = match &self.start {
             Start::Fresh { seed } => {
-                if !self.config.targets(layer) {
+                // A rank above both widths could add no more; whoever asked is told afterwards.
+                if !self.config.targets(layer) || r > outputs.max(inputs) {
                     return None;
                 }
                 // `kaiming_uniform_(a=√5)` of PEFT's `reset_lora_parameters`.

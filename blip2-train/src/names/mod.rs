@@ -14,6 +14,19 @@ pub(crate) use nearest::check;
 pub(crate) use pattern::{any_matches, within};
 
 /// A parameter of a model.
+///
+/// ```
+/// # use blip2_core::CheckpointFolder;
+/// # use blip2_train::Training;
+/// # let folder = CheckpointFolder::open("../blip2-cli/demo")?;
+/// let trained = Training::of(&folder)?.part("language_projection").load()?;
+/// for parameter in trained.parameters() {
+///     println!("{} {:?}", parameter.name, parameter.shape);
+///     assert_eq!(parameter.decays(), parameter.name.ends_with(".weight")); // and not the bias
+/// }
+/// assert_eq!(trained.parameters().count(), 2);
+/// # Ok::<(), blip2_train::TrainError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Named {

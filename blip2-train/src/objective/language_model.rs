@@ -16,6 +16,25 @@ use crate::error::TrainError;
 /// A decoder-only model (OPT, LLaMA) has the answers behind its prompts in the same rows, and labels
 /// of that shape, in which only the answers' places count. An encoder-decoder (T5) reads the prompts
 /// and has labels of their own length.
+///
+/// ```
+/// use blip2_core::{AnswerRows, CheckpointFolder, burn::tensor::Tensor};
+/// use blip2_train::objective::{Batch, language_model_loss};
+/// use blip2_train::{Training, device_of};
+///
+/// let folder = CheckpointFolder::open("../blip2-cli/demo")?;
+/// let trained = Training::of(&folder)?.bridge().load()?;
+/// let rows = AnswerRows::of(&folder, None)?;
+/// let rows = rows.questions(&[("what color is it?", "red"), ("what shape is it?", "circle")])?;
+///
+/// let pixel_values = Tensor::zeros([1, 3, 64, 64], &device_of(trained.model()));
+/// let batch = Batch::new(pixel_values, vec![0, 0], rows); // both about one picture
+/// let loss = language_model_loss(trained.model(), &batch, 0.0)?;
+/// let gradients = trained.gradients(loss)?;
+/// assert!(gradients.get("language_projection.weight").is_some()); // of the bridge …
+/// assert!(gradients.names().all(|name| !name.starts_with("vision_model"))); // … and no more
+/// # Ok::<(), blip2_train::TrainError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// `[pictures, 3, height, width]`

@@ -12,6 +12,19 @@ use crate::error::TrainError;
 /// For each pair of a batch another text and another picture that are easily taken for its own:
 /// drawn by how similar they are (Li et al., 2021). There is none where all others show the same, or
 /// there are no others.
+///
+/// ```
+/// use blip2_train::objective::HardNegatives;
+///
+/// // Picture 0 is easily taken for text 1, and for no other.
+/// let similarities = [vec![9.0, 8.0, -90.0], vec![0.0, 9.0, 0.0], vec![0.0, 0.0, 9.0]];
+/// let hard = HardNegatives::mine(&similarities, &[], 7)?;
+/// assert_eq!(hard.texts[0], Some(1));
+///
+/// let twins = HardNegatives::mine(&similarities, &[1, 1, 2], 7)?; // 0 and 1 show the same
+/// assert_eq!(twins.texts[0], Some(2));
+/// # Ok::<(), blip2_train::TrainError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HardNegatives {
     /// For each text, the row of a picture that is not its own.

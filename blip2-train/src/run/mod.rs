@@ -33,6 +33,50 @@ use crate::{error::TrainError, files::FolderLock, optimizer::AdamW, trained::Tra
 /// step. A state is saved before every evaluation, and when the training is
 /// [cancelled](Recipe::with_cancel) or fails; the folder is locked while it is written in.
 ///
+/// ```
+/// # use blip2_io::dataset::{Dataset, LoadedBatch, Loader, PictureFile};
+/// # use blip2_io::preprocessing::{ImageProcessor, ImageProcessorConfig, Size};
+/// # use blip2_kernels::{Bias, Linear, RandomWeights};
+/// # use blip2_train::{At, Losses, TrainError, TrainPlan, Trained, device_of};
+/// # use burn::{module::Module, tensor::Device};
+/// use blip2_train::{AdamW, Recipe, Record, Schedule, Watch, train};
+///
+/// # #[derive(Module, Debug)]
+/// # struct Model {
+/// #     layer: Linear,
+/// # }
+/// # let source = RandomWeights::new(0, 0.1);
+/// # let trained = Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
+/// #     Ok(Model { layer: weights.linear("layer", 3 * 4 * 4, 1, Bias::With) })
+/// # })?;
+/// # let mut objective = |model: &Model, batch: &LoadedBatch, _: At| -> Result<Losses, TrainError> {
+/// #     let pixels = batch.pixel_values.clone().tensor(&device_of(model));
+/// #     let levels = model.layer.forward(pixels.flatten::<2>(1, 3));
+/// #     Ok((levels - 1.0).square().mean().into())
+/// # };
+/// # let pictures = vec![PictureFile::File("../examples/images/red-triangle.png".into())];
+/// # let size = Size { height: 4, width: 4 };
+/// # let processor = ImageProcessor::new(ImageProcessorConfig::default().with_size(size))?;
+/// # let data = Dataset::new(pictures, [(0, None, vec!["a red triangle".into()])])?;
+/// # let loader = Loader::new(data, processor).batch(1);
+/// /// Says how it goes.
+/// struct Teller;
+///
+/// impl Watch for Teller {
+///     fn stepped(&mut self, record: &Record) {
+///         eprintln!("step {}: loss {:.3}", record.step, record.loss);
+///     }
+/// }
+///
+/// let recipe = Recipe::new(20, Schedule::constant(1e-2));
+/// let optimizer = AdamW::default();
+/// let outcome = train(trained, optimizer, &loader, &recipe, &mut objective, &mut Teller)?;
+/// let steps = &outcome.metrics.records;
+/// assert_eq!(steps.len(), 20);
+/// assert!(steps[19].loss < steps[0].loss);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 ///
 /// [`Unfinished`], which has what was trained until then: for errors of the objective and the data;

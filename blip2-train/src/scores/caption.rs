@@ -6,6 +6,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 const LONGEST: usize = 4;
 
 /// A score of all captions together, and of each.
+///
+/// ```
+/// use blip2_train::scores::{bleu, caption_words, cider_d};
+///
+/// let captions = ["A red triangle on a white wall.", "Two dogs."].map(caption_words);
+/// let people = [vec!["a red triangle on a white wall"], vec!["a cat asleep on a bed"]];
+/// let found = bleu(4, &captions, &people);
+/// assert!(found.each[0] > 0.99 && found.each[1] < 0.01);
+/// assert!(found.corpus < found.each[0]);
+/// assert!(cider_d(&captions, &people).each[0] > 5.0); // of 10
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct CaptionScores {

@@ -38,12 +38,20 @@ impl<M> Trained<M> {
             let targets = &lora.config().target_modules;
             names::check(targets, "linear layer", self.names.layers())?;
         }
-        // Saved adapters of another shape than their layer's were not taken either.
+        // Those of another shape than their layer's, or of a rank that makes no sense, were not made.
         let adapted: BTreeSet<&str> = self
             .trained
             .iter()
             .filter_map(|name| name.strip_suffix(".lora_A.weight"))
             .collect();
+        let config = lora.config();
+        let wanted = |layer: &&str| lora.is_fresh() && config.targets(layer);
+        let mut wanted = self.names.layers().filter(wanted);
+        if let Some(layer) = wanted.find(|layer| !adapted.contains(layer)) {
+            let reason =
+                format!("is above both widths of `{layer}`; a smaller rank can add as much");
+            return Err(TrainError::argument("r", config.r, reason));
+        }
         match lora.saved_layers().find(|layer| !adapted.contains(layer)) {
             Some(layer) => Err(TrainError::NothingTrains {
                 reason: format!("there is no layer `{layer}` of the adapter's shape"),

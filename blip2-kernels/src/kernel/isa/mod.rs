@@ -18,6 +18,13 @@ pub(crate) mod view;
 use std::{fmt, sync::OnceLock};
 
 /// A set of vector instructions, each containing those before it.
+///
+/// ```
+/// use blip2_kernels::Isa;
+///
+/// println!("{} of {:?}", Isa::active(), Isa::available().collect::<Vec<_>>());
+/// assert!(Isa::available().any(|isa| isa == Isa::active()));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Isa {

@@ -6,6 +6,14 @@ use crate::kernel::isa::tile_kind::{PANEL, TileKind};
 
 /// The number format of a [`PackedMatrix`](super::PackedMatrix), which also decides how it is
 /// multiplied.
+///
+/// ```
+/// use blip2_kernels::PackedFormat;
+///
+/// let format: PackedFormat = "int8".parse()?;
+/// assert!(format.bytes(4096, 4096) < PackedFormat::F32.bytes(4096, 4096) / 3);
+/// # Ok::<(), blip2_kernels::UnknownPackedFormat>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PackedFormat {

@@ -32,6 +32,20 @@ use crate::kernel::{isa::tile_kind::TileKind, panels::Panels};
 /// In a step of `Int4`, byte `i` of output `o` in the `p`-th quarter holds input `8 p + i` in its
 /// low and input `8 p + 4 + i` in its high four bits, each 8 above its value. All numbers are
 /// little-endian, so that the bytes can be written to a file and mapped again.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use blip2_kernels::{PackedFormat, PackedMatrix};
+/// use burn::tensor::TensorData;
+///
+/// let weights = TensorData::from([[0.5f32, -1.0], [2.0, 0.25], [0.0, 1.0]]);
+/// let packed = PackedMatrix::from_data(PackedFormat::Int8, 3, 2, &weights).expect("floats");
+/// let bytes: Arc<Vec<u8>> = Arc::new(packed.bytes().to_vec()); // to a file and back
+/// let again = PackedMatrix::from_bytes(packed.format(), 3, 2, bytes)?;
+/// assert_eq!((again.outputs(), again.inputs()), (3, 2));
+/// # Ok::<(), blip2_kernels::WrongPackedSize>(())
+/// ```
 #[derive(Clone)]
 pub struct PackedMatrix {
     outputs: usize,

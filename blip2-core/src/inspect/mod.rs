@@ -1,5 +1,7 @@
 //! What a checkpoint holds and what it would need, without loading it.
 
+mod obstacles;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -40,6 +42,22 @@ pub struct Part {
 }
 
 /// What [`inspect`] found. Displays as a table.
+///
+/// ```
+/// use blip2_core::{Precision, inspect::inspect, memory::Workload};
+///
+/// let found = inspect("../blip2-cli/demo")?;
+/// let held = |wanted| {
+///     let bytes = found.memory().into_iter().find(|(precision, _)| *precision == wanted);
+///     bytes.map(|(_, bytes)| bytes)
+/// };
+/// assert!(held(Precision::Int4) < held(Precision::Bf16)); // the weights …
+/// let peaks = found.peak_memory(&Workload::default().with_batch(8));
+/// assert_eq!(peaks.len(), Precision::ALL.len()); // … and the process at its peak
+/// assert!(found.report.missing.is_empty());
+/// println!("{found}");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Inspection {
@@ -55,6 +73,11 @@ pub struct Inspection {
     pub bytes_on_disk: u64,
     /// What is missing, misshapen or unused.
     pub report: LoadReport,
+    /// What else stands between the folder and an answer: a tokenizer, a processor, or one of them
+    /// that does not fit the model.
+    pub obstacles: Vec<String>,
+    /// The version of `transformers` that wrote the configuration, if it says it.
+    pub transformers_version: Option<String>,
     tensors: Vec<PlannedTensor>,
     device: Device,
     /// What predicts the peak, where that is known.
@@ -112,6 +135,8 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
             .collect(),
         bytes_on_disk: checkpoint.size(),
         report: plan.report(ignorable),
+        obstacles: obstacles::of(&folder, kind),
+        transformers_version: folder.transformers_version()?,
         tensors,
         device,
         peak,
@@ -238,6 +263,11 @@ fn parameters(tensors: &[PlannedTensor], kind: ModelKind, part: &str) -> u64 {
 }
 
 impl Inspection {
+    /// Whether nothing that the model needs is missing.
+    pub fn is_complete(&self) -> bool {
+        self.report.is_complete() && self.obstacles.is_empty()
+    }
+
     /// All parameters together.
     pub fn parameters(&self) -> u64 {
         self.parts.iter().map(|part| part.parameters).sum()
@@ -277,6 +307,9 @@ impl fmt::Display for Inspection {
             _ => writeln!(f, "  {}", self.kind)?,
         }
         writeln!(f, "  can {}", self.kind.describe())?;
+        if let Some(version) = &self.transformers_version {
+            writeln!(f, "  written by transformers {}", version.escape_debug())?;
+        }
         for Part { name, parameters } in &self.parts {
             writeln!(f, "  {name:20} {:>16} parameters", grouped(*parameters))?;
         }
@@ -301,7 +334,11 @@ impl fmt::Display for Inspection {
                 None => writeln!(f)?,
             }
         }
-        write!(f, "  {}", self.report)
+        write!(f, "  {}", self.report)?;
+        for obstacle in &self.obstacles {
+            write!(f, "\n  in the way: {obstacle}")?;
+        }
+        Ok(())
     }
 }
 

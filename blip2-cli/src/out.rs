@@ -1,0 +1,89 @@
+//! Standard output and standard error, either of which may be closed or full.
+//!
+//! `println!` panics where whoever reads has gone; a program in a pipeline ends quietly then. And what
+//! is printed may come from a file, whose escape codes are no orders to the terminal.
+
+use std::{
+    fmt,
+    io::{self, ErrorKind, Write},
+};
+
+use crate::Failure;
+
+/// Writes to standard output.
+pub(crate) fn write(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    let text = escaped(text.to_string());
+    io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .map_err(failed)
+}
+
+/// A text without control characters, but for those that lay it out.
+fn escaped(text: String) -> String {
+    let orders = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    if !text.contains(orders) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match orders(char) {
+            true => shown.extend(char.escape_default()),
+            false => shown.push(char),
+        }
+    }
+    shown
+}
+
+/// Writes what is still held back to standard output.
+pub(crate) fn flush() -> Result<(), Failure> {
+    io::stdout().lock().flush().map_err(failed)
+}
+
+fn failed(error: io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Failure::Closed,
+        _ => Failure::Work(format!("standard output: {error}")),
+    }
+}
+
+/// Writes a note to standard error; where nobody can be told, nobody is.
+pub(crate) fn note(text: fmt::Arguments<'_>) {
+    let _ = io::stderr()
+        .lock()
+        .write_all(escaped(text.to_string()).as_bytes());
+}
+
+/// A line of standard output. What goes wrong with it ends the function that calls it.
+macro_rules! say {
+    ($($text:tt)*) => {
+        crate::out::write(format_args!("{}\n", format_args!($($text)*)))?
+    };
+}
+
+/// A line of standard error.
+macro_rules! note {
+    ($($text:tt)*) => {
+        crate::out::note(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_gives_the_terminal_no_orders() {
+        let plain = "two\tcolumns\nand a line, \u{e9}\u{4e2d}";
+        assert_eq!(escaped(plain.into()), plain);
+        let shown = escaped("a\u{1b}[2Kb\r\u{7f}\u{9b}c".into());
+        assert_eq!(shown, "a\\u{1b}[2Kb\\r\\u{7f}\\u{9b}c");
+    }
+
+    #[test]
+    fn who_has_gone_is_no_failure_and_a_full_disk_is() {
+        let error = |kind| failed(io::Error::from(kind));
+        assert!(matches!(error(ErrorKind::BrokenPipe), Failure::Closed));
+        assert!(matches!(error(ErrorKind::StorageFull), Failure::Work(_)));
+    }
+}

@@ -1,0 +1,189 @@
+//! An adapter put on a source of weights.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
+
+use blip2_io::{Adapter, IoError, LoadReport};
+use blip2_kernels::{LowRankData, PackedMatrix, TensorRequest, WeightObserver, WeightSource};
+use burn::tensor::{DType, Tensor, TensorData};
+
+use crate::error::Blip2Error;
+
+/// The base's weights as an adapter has them: as a source it gives what the adapter replaces, as an
+/// observer it adds what the adapter adds.
+///
+/// The two small matrices stay beside the base's own, whatever that is held in: merged into a matrix
+/// of fewer bits, most of what they change would be rounded away. DoRA, which scales the sum's rows,
+/// is merged.
+pub(super) struct Adapted<'s> {
+    adapter: &'s Adapter,
+    source: &'s dyn WeightSource,
+    /// By the base's names.
+    layers: BTreeMap<String, Name<'s>>,
+    whole: BTreeMap<String, Name<'s>>,
+    fault: RefCell<Option<IoError>>,
+}
+
+/// The adapter's name for something of the base, and whether the model asked for it.
+struct Name<'s> {
+    own: &'s str,
+    asked: Cell<bool>,
+}
+
+impl<'s> Adapted<'s> {
+    /// Puts `adapter` on `source`; what it has no place for is refused by name.
+    pub(super) fn new(
+        adapter: &'s Adapter,
+        source: &'s dyn WeightSource,
+    ) -> Result<Self, Blip2Error> {
+        let homeless = |name: &str| {
+            let reason = "matches nothing in the model; it was made for another one";
+            mismatch(adapter, name, reason)
+        };
+        let mut layers = BTreeMap::new();
+        for own in adapter.layers() {
+            let is_there = |layer: &str| source.contains(&format!("{layer}.weight"));
+            let base = Adapter::name_in(own, is_there).ok_or_else(|| homeless(own))?;
+            layers.insert(base, Name::new(own));
+        }
+        let mut whole = BTreeMap::new();
+        for own in adapter.replaced() {
+            let base = Adapter::name_in(own, |name| source.contains(name));
+            whole.insert(base.ok_or_else(|| homeless(own))?, Name::new(own));
+        }
+        Ok(Self {
+            adapter,
+            source,
+            layers,
+            whole,
+            fault: RefCell::default(),
+        })
+    }
+
+    /// Refuses an adapter of which the model took only a part. `whole` says that the model reads all
+    /// of its folder, but for names that end in one of `ignorable`.
+    pub(super) fn finish(&self, whole: bool, ignorable: &[&str]) -> Result<(), Blip2Error> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault.into());
+        }
+        let left = self.layers.iter().chain(&self.whole);
+        let mut left = left.filter(|(_, name)| whole && !name.asked.get());
+        match left.find(|(base, _)| !ignorable.iter().any(|end| base.ends_with(end))) {
+            None => Ok(()),
+            Some((_, name)) => {
+                let reason = "is no linear layer of the model, and no tensor that it reads";
+                Err(mismatch(self.adapter, name.own, reason).into())
+            }
+        }
+    }
+
+    /// A report of the base without what the adapter took the place of.
+    pub(super) fn without_replaced(&self, mut report: LoadReport) -> LoadReport {
+        report.unused.retain(|name| !self.whole.contains_key(name));
+        report
+    }
+
+    /// Notes what went wrong, for `finish`: a source and an observer cannot fail.
+    fn noted<T>(&self, result: Result<T, IoError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                // The first is what the others follow from.
+                self.fault.borrow_mut().get_or_insert(error);
+                None
+            }
+        }
+    }
+
+    fn replacement(&self, request: &TensorRequest<'_>) -> Option<Option<TensorData>> {
+        let name = self.whole.get(request.name)?;
+        name.asked.set(true);
+        let found = self.noted(self.adapter.replacement(name.own, request.shape));
+        Some(found.map(|data| {
+            let held = request.storage(data.dtype());
+            data.convert_dtype(held)
+        }))
+    }
+
+    /// The layer of a matrix that DoRA scales.
+    fn scaled(&self, request: &TensorRequest<'_>) -> Option<&Name<'s>> {
+        let layer = request.name.strip_suffix(".weight")?;
+        let name = self.layers.get(layer)?;
+        self.adapter.config().use_dora.then_some(name)
+    }
+
+    /// `m ⊙ (W + s·B·A) / ‖W + s·B·A‖`, with the norms of rows (Liu et al., 2024, equation 5).
+    fn dora(&self, name: &Name<'_>, request: &TensorRequest<'_>) -> Option<TensorData> {
+        let &[outputs, inputs] = request.shape else {
+            return None;
+        };
+        name.asked.set(true);
+        let base = self.source.tensor(request)?;
+        let held = base.dtype();
+        let low_rank = self.noted(self.adapter.low_rank(name.own, [outputs, inputs]))?;
+        let magnitude = self.noted(self.adapter.magnitude(name.own, outputs))??;
+        let device = request.device;
+        let matrix = |data: TensorData| Tensor::<2>::from_data(data, (device, DType::F32));
+        let added = matrix(low_rank.b).matmul(matrix(low_rank.a)) * low_rank.scale;
+        let sum = matrix(base.convert_dtype(DType::F32)) + added;
+        let norms = sum.clone().square().sum_dim(1).sqrt();
+        let lengths = Tensor::<1>::from_data(magnitude, (device, DType::F32));
+        let scaled = sum * (lengths.reshape([outputs, 1]) / norms);
+        Some(scaled.into_data().convert_dtype(held))
+    }
+}
+
+impl WeightSource for Adapted<'_> {
+    fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+        if let Some(replaced) = self.replacement(request) {
+            return replaced;
+        }
+        match self.scaled(request) {
+            Some(name) => self.dora(name, request),
+            None => self.source.tensor(request),
+        }
+    }
+
+    fn packed(&self, request: &TensorRequest<'_>) -> Option<PackedMatrix> {
+        if self.whole.contains_key(request.name) || self.scaled(request).is_some() {
+            return None;
+        }
+        self.source.packed(request)
+    }
+
+    fn release(&self, request: &TensorRequest<'_>) {
+        self.source.release(request);
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.whole.contains_key(name) || self.source.contains(name)
+    }
+}
+
+impl WeightObserver for Adapted<'_> {
+    fn low_rank(&self, request: &TensorRequest<'_>) -> Option<LowRankData> {
+        let &[outputs, inputs] = request.shape else {
+            return None;
+        };
+        let layer = request.name.strip_suffix(".weight")?;
+        let name = self.layers.get(layer)?;
+        name.asked.set(true);
+        if self.adapter.config().use_dora {
+            return None;
+        }
+        self.noted(self.adapter.low_rank(name.own, [outputs, inputs]))
+    }
+}
+
+impl<'s> Name<'s> {
+    fn new(own: &'s str) -> Self {
+        let asked = Cell::new(false);
+        Self { own, asked }
+    }
+}
+
+fn mismatch(adapter: &Adapter, name: &str, reason: &str) -> IoError {
+    adapter.mismatch(format!("`{name}` {reason}"))
+}

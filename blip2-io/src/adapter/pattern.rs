@@ -1,0 +1,57 @@
+//! Names as PEFT matches them, with regular expressions of Python.
+
+use fancy_regex::{Regex, RegexBuilder};
+
+/// Steps that an expression with look-around may take on one name: names are short, and an expression
+/// that needs more was made to hang.
+const STEPS: usize = 100_000;
+
+/// An expression that matches the end of a layer's name, from a dot on, as the keys of
+/// `rank_pattern` and `alpha_pattern` do.
+#[derive(Debug, Clone)]
+pub(super) struct Pattern(Regex);
+
+impl Pattern {
+    /// The message is the engine's own.
+    pub(super) fn new(key: &str) -> Result<Self, String> {
+        // `get_pattern_key` of PEFT, word for word.
+        let whole = format!(r"^(?:.*\.)?(?:{key})$");
+        let regex = RegexBuilder::new(&whole).backtrack_limit(STEPS).build();
+        regex.map(Self).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn matches(&self, layer: &str) -> bool {
+        // What takes too many steps matches nothing.
+        self.0.is_match(layer).unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_match_ends_of_names_from_a_dot_on() {
+        let matches = |key: &str, layer: &str| Pattern::new(key).unwrap().matches(layer);
+        let layer = "language_model.model.decoder.layers.2.self_attn.q_proj";
+        for key in [
+            "q_proj",
+            "self_attn.q_proj",
+            r".*layers\.2\..*q_proj",
+            "^language_model.*q_proj",
+            "(?!v_proj)[a-z]_proj",
+        ] {
+            assert!(matches(key, layer), "{key}");
+        }
+        for key in ["proj", "layers.2", "^model.*q_proj", "(?!q_)[a-z]_proj", ""] {
+            assert!(!matches(key, layer), "{key}");
+        }
+        assert!(Pattern::new("(").is_err());
+    }
+
+    #[test]
+    fn an_expression_made_to_hang_ends() {
+        let name = format!("{}!", "a".repeat(60));
+        assert!(!Pattern::new(r"(a+)+(?=b)").unwrap().matches(&name));
+    }
+}

@@ -1,0 +1,89 @@
+//! Which format bytes are of.
+
+use image::ImageFormat;
+
+use super::error::ImageError;
+
+/// Formats that are known by their first bytes and not read, at the place where those begin.
+const NOT_READ: [(usize, &[u8], &str); 17] = [
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftypavis", "AVIF"),
+    (4, b"ftyphei", "HEIC"),
+    (4, b"ftyphev", "HEIC"),
+    (4, b"ftypmif1", "HEIF"),
+    (4, b"ftypmsf1", "HEIF"),
+    (4, b"ftypqt", "QuickTime film"),
+    (4, b"ftyp", "MP4 film"),
+    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"II+\0", "BigTIFF"),
+    (0, b"MM\0+", "BigTIFF"),
+    (0, b"<svg", "SVG"),
+    (0, b"\x1aE\xdf\xa3", "Matroska or WebM film"),
+];
+
+/// The format that the first bytes tell.
+///
+/// # Errors
+///
+/// [`ImageError::UnsupportedFormat`] naming a format that is not read, or
+/// [`ImageError::UnknownFormat`].
+pub(super) fn format_of(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
+    let known = image::guess_format(bytes).ok();
+    if let Some(format) = known.filter(ImageFormat::reading_enabled) {
+        return Ok(format);
+    }
+    let begins = |(place, magic, _): &&(usize, &[u8], &str)| {
+        bytes
+            .get(*place..)
+            .is_some_and(|rest| rest.starts_with(magic))
+    };
+    if let Some((_, _, format)) = NOT_READ.iter().find(begins) {
+        return Err(ImageError::UnsupportedFormat { format });
+    }
+    match known {
+        Some(ImageFormat::OpenExr) => Err(ImageError::UnsupportedFormat { format: "OpenEXR" }),
+        Some(ImageFormat::Hdr) => Err(ImageError::UnsupportedFormat {
+            format: "Radiance HDR",
+        }),
+        Some(ImageFormat::Dds) => Err(ImageError::UnsupportedFormat { format: "DDS" }),
+        _ if is_tga(bytes) => Ok(ImageFormat::Tga),
+        _ => Err(ImageError::UnknownFormat),
+    }
+}
+
+/// TGA has no signature; a header whose numbers all make sense is taken for one, as Pillow does.
+fn is_tga(bytes: &[u8]) -> bool {
+    let Some(header) = bytes.first_chunk::<18>() else {
+        return false;
+    };
+    let [_, map, kind, .., w0, w1, h0, h1, depth, _] = *header;
+    let measured = u16::from_le_bytes([w0, w1]) > 0 && u16::from_le_bytes([h0, h1]) > 0;
+    map <= 1 && matches!(kind, 1..=3 | 9..=11) && measured && matches!(depth, 8 | 16 | 24 | 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_that_are_not_read_are_named() {
+        for (bytes, name) in [
+            (&b"\0\0\0\x1cftypavif\0\0\0\0"[..], "AVIF"),
+            (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+            (b"\0\0\0\x18ftypheic", "HEIC"),
+            (b"\0\0\0\x18ftypisom", "MP4"),
+            (b"\xff\x0a\0\0", "JPEG XL"),
+            (b"\x76\x2f\x31\x01", "OpenEXR"),
+        ] {
+            let error = format_of(bytes).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+        for bytes in [&b""[..], b"text of some length, which is none", &[0; 64]] {
+            assert!(matches!(format_of(bytes), Err(ImageError::UnknownFormat)));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! How large a picture may be.
+
+use super::error::ImageError;
+
+/// How large a picture may be. All are checked against the header, before any pixel is decoded, so
+/// that a small file cannot claim a large part of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageLimits {
+    /// The most bytes of a file. Default 256 MiB.
+    pub max_file_bytes: u64,
+    /// The most pixels in a row. Default 65,535, which is JPEG's own limit.
+    pub max_width: u32,
+    /// The most rows. Default 65,535.
+    pub max_height: u32,
+    /// The most pixels. Default 179 million, Pillow's threshold for refusing a picture.
+    pub max_pixels: u64,
+    /// The most bytes that decoding may allocate. Default 2 GiB.
+    pub max_alloc: u64,
+}
+
+setters! { ImageLimits {
+    with_max_file_bytes(max_file_bytes: u64),
+    with_max_width(max_width: u32),
+    with_max_height(max_height: u32),
+    with_max_pixels(max_pixels: u64),
+    with_max_alloc(max_alloc: u64),
+} }
+
+impl Default for ImageLimits {
+    fn default() -> Self {
+        Self {
+            max_file_bytes: 256 << 20,
+            max_width: 65_535,
+            max_height: 65_535,
+            max_pixels: 178_956_970,
+            max_alloc: 2 << 30,
+        }
+    }
+}
+
+impl ImageLimits {
+    pub(crate) fn check_dimensions(&self, width: u32, height: u32) -> Result<(), ImageError> {
+        let pixels = u64::from(width) * u64::from(height);
+        let (width, height) = (u64::from(width), u64::from(height));
+        let limits = [
+            ("width", width, u64::from(self.max_width), "max_width"),
+            ("height", height, u64::from(self.max_height), "max_height"),
+            ("number of pixels", pixels, self.max_pixels, "max_pixels"),
+        ];
+        for (what, found, limit, option) in limits {
+            if found > limit {
+                return Err(ImageError::Limit {
+                    what,
+                    found,
+                    limit,
+                    option,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ImageLimits {
+    /// Of the bytes that decoding may allocate, those that a picture of `pixels` bytes has a use for:
+    /// what a small picture's file claims beyond that is a bomb, or a mistake.
+    pub(crate) fn budget(&self, pixels: u64) -> u64 {
+        const SPARE: u64 = 64 << 20;
+        let used = pixels.saturating_mul(4).saturating_add(SPARE);
+        used.min(self.max_alloc)
+    }
+}

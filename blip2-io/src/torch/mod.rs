@@ -1,0 +1,57 @@
+//! PyTorch's own files, `.bin` and `.pth`, read without running what is in them.
+//!
+//! Such a file is a pickle: a program for a stack machine, whose `GLOBAL` and `REDUCE` call any
+//! function by name. [`pytorch_reader`] knows those few that rebuild tensors and refuses all others,
+//! so that nothing of the file is run (the class of CVE-2025-32434). It reads no numbers when it
+//! opens a file, only where they are; of a view, a tensor that shares its storage with others, it
+//! gathers the numbers when they are asked for.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use pytorch_reader::{PytorchError, PytorchReader, Tensor};
+
+use crate::{error::IoError, fault::Cause, files::is_lfs_pointer};
+
+mod length;
+
+/// The tensors of a file by their names: the keys on the way to them, with dots between.
+pub(crate) fn open(path: &Path) -> Result<BTreeMap<String, Tensor>, IoError> {
+    let read = |error| IoError::read(path, error);
+    let start = start(path).map_err(read)?;
+    if is_lfs_pointer(&start) {
+        let path = path.to_path_buf();
+        return Err(IoError::GitLfs { path });
+    }
+    length::check(path, &start).map_err(|error| fault(path, error.into()))?;
+    let reader = PytorchReader::new(path).map_err(|error| fault(path, error))?;
+    Ok(reader.into_tensors().into_iter().collect())
+}
+
+/// How a file begins, by which its kind is known.
+fn start(path: &Path) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    File::open(path)?.take(512).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// What the file says that is wrong, apart from what the system does not give.
+fn fault(path: &Path, error: PytorchError) -> IoError {
+    let damaged = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        )
+    };
+    match error {
+        PytorchError::Io(source) if !damaged(&source) => IoError::read(path, source),
+        other => IoError::Pickle {
+            path: path.to_path_buf(),
+            source: Cause::new(other.to_string()),
+        },
+    }
+}

@@ -1,0 +1,249 @@
+//! Pictures as cameras, editors and the web leave them: turned, with a film behind them, moving, in
+//! formats and colours of all kinds.
+#![cfg(feature = "preprocessing")]
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, io::Cursor};
+
+use blip2_io::{
+    ErrorKind,
+    preprocessing::{
+        Animation, DecodeOptions, ImageError, Orientation, decode_bytes, decode_file, decode_frames,
+    },
+};
+use blip2_testing::fixture;
+use image::{
+    DynamicImage, ImageEncoder, ImageFormat, Rgb, RgbImage, RgbaImage,
+    codecs::{gif::GifEncoder, png::PngEncoder},
+};
+use tiff::{
+    encoder::{TiffEncoder, colortype},
+    tags::{PhotometricInterpretation, SampleFormat},
+};
+
+fn picture() -> RgbImage {
+    RgbImage::from_fn(33, 21, |x, y| {
+        Rgb([x as u8 * 7, y as u8 * 11, (x * y) as u8])
+    })
+}
+
+fn encoded(format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    picture().write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn decode(bytes: &[u8]) -> Result<RgbImage, ImageError> {
+    decode_bytes(bytes, &DecodeOptions::default())
+}
+
+/// EXIF that holds an orientation alone.
+fn exif(orientation: u8) -> Vec<u8> {
+    [
+        &b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0"[..],
+        &[orientation, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    .concat()
+}
+
+/// A PNG that holds an orientation.
+fn turned(orientation: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = PngEncoder::new(&mut bytes);
+    encoder.set_exif_metadata(exif(orientation)).unwrap();
+    let picture = picture();
+    let (width, height) = picture.dimensions();
+    let colours = image::ExtendedColorType::Rgb8;
+    encoder
+        .write_image(&picture, width, height, colours)
+        .unwrap();
+    bytes
+}
+
+/// What Pillow's `exif_transpose` does: the methods of `Image.transpose` by the orientation's number,
+/// each as where a pixel comes from.
+#[test]
+fn pictures_are_turned_as_their_exif_says() {
+    let stored = picture();
+    let (right, bottom) = (stored.width() - 1, stored.height() - 1);
+    type From = fn(u32, u32, u32, u32) -> (u32, u32);
+    let sources: [From; 9] = [
+        |x, y, _, _| (x, y),
+        |x, y, _, _| (x, y),
+        |x, y, right, _| (right - x, y),
+        |x, y, right, bottom| (right - x, bottom - y),
+        |x, y, _, bottom| (x, bottom - y),
+        |x, y, _, _| (y, x),
+        |x, y, _, bottom| (y, bottom - x),
+        |x, y, right, bottom| (right - y, bottom - x),
+        |x, y, right, _| (right - y, x),
+    ];
+    for (orientation, source) in (0..).zip(sources) {
+        let found = decode(&turned(orientation)).unwrap();
+        let (width, height) = match orientation {
+            5.. => (stored.height(), stored.width()),
+            _ => stored.dimensions(),
+        };
+        let expected = RgbImage::from_fn(width, height, |x, y| {
+            let (x, y) = source(x, y, right, bottom);
+            *stored.get_pixel(x, y)
+        });
+        assert_eq!(found, expected, "orientation {orientation}");
+        let kept = DecodeOptions::default().with_orientation(Orientation::Ignore);
+        assert_eq!(decode_bytes(&turned(orientation), &kept).unwrap(), stored);
+    }
+}
+
+#[test]
+fn a_cameras_jpeg_is_turned_too() {
+    let path = fixture("images/exif_orient6_72x40.jpg");
+    let turned = decode_file(&path, &DecodeOptions::default()).unwrap();
+    let kept = DecodeOptions::default().with_orientation(Orientation::Ignore);
+    let stored = decode_file(&path, &kept).unwrap();
+    assert_eq!(stored.dimensions(), (72, 40));
+    assert_eq!(turned, image::imageops::rotate90(&stored));
+}
+
+#[test]
+fn what_stands_behind_a_jpeg_is_not_read() {
+    let jpeg = encoded(ImageFormat::Jpeg);
+    let expected = decode(&jpeg).unwrap();
+    for behind in [
+        &b"ftypmp42 a film"[..],
+        &[0xff, 0xda, 0, 1, 2],
+        &jpeg[..jpeg.len() / 2],
+    ] {
+        assert_eq!(decode(&[&jpeg[..], behind].concat()).unwrap(), expected);
+        // Cut in its own data, what stands behind does not heal it.
+        let cut = &jpeg[..jpeg.len() * 3 / 4];
+        assert!(decode(&[cut, &behind[..5]].concat()).is_err());
+    }
+}
+
+#[test]
+fn icons_targas_and_qois_are_read() {
+    for format in [ImageFormat::Ico, ImageFormat::Tga, ImageFormat::Qoi] {
+        assert_eq!(decode(&encoded(format)).unwrap(), picture(), "{format:?}");
+    }
+}
+
+/// A TIFF of one row, by the encoder of the `tiff` crate.
+fn tiff<C: colortype::ColorType>(width: u32, values: &[C::Inner]) -> Vec<u8>
+where
+    [C::Inner]: tiff::encoder::TiffValue,
+{
+    let mut bytes = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+    encoder.write_image::<C>(width, 1, values).unwrap();
+    bytes.into_inner()
+}
+
+/// As Pillow's conversion of its modes F and I to RGB clips them.
+#[test]
+fn gray_levels_in_floats_and_large_numbers_are_clipped() {
+    let floats = [-3.0, 0.0, 0.9, 1.5, 254.99, 255.0, 1e9, f32::NAN];
+    let found = decode(&tiff::<colortype::Gray32Float>(8, &floats)).unwrap();
+    let levels: Vec<u8> = found.pixels().map(|pixel| pixel[1]).collect();
+    assert_eq!(levels, [0, 0, 0, 1, 254, 255, 255, 0]);
+    let found = decode(&tiff::<colortype::Gray32>(3, &[7, 255, 70_000])).unwrap();
+    assert_eq!(found.get_pixel(2, 0).0, [255; 3]);
+    assert_eq!(found.get_pixel(0, 0).0, [7; 3]);
+}
+
+/// CIELAB, which the encoder has no type for.
+struct Lab8;
+
+impl colortype::ColorType for Lab8 {
+    type Inner = u8;
+    const TIFF_VALUE: PhotometricInterpretation = PhotometricInterpretation::CIELab;
+    const BITS_PER_SAMPLE: &'static [u16] = &[8, 8, 8];
+    const SAMPLE_FORMAT: &'static [SampleFormat] = &[SampleFormat::Uint; 3];
+
+    fn horizontal_predict(_: &[u8], _: &mut Vec<u8>) {}
+}
+
+#[test]
+fn colours_that_are_not_read_are_named() {
+    let levels = [90_u8, 120, 30];
+    let ycbcr = tiff::<colortype::YCbCr8>(1, &levels);
+    for (bytes, name) in [
+        (ycbcr, "TIFF in YCbCr"),
+        (tiff::<Lab8>(1, &levels), "TIFF in CIELAB"),
+    ] {
+        let error = decode(&bytes).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+    }
+}
+
+#[test]
+fn any_frame_of_an_animation_is_taken_or_all() {
+    let mut bytes = Vec::new();
+    let mut encoder = GifEncoder::new(&mut bytes);
+    for level in [0, 90, 180] {
+        let frame = RgbaImage::from_pixel(8, 8, image::Rgba([level, 0, 0, 255]));
+        encoder.encode_frame(image::Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    let frame = |n| DecodeOptions::default().with_animation(Animation::Frame(n));
+    for (n, level) in [0, 90, 180].into_iter().enumerate() {
+        assert_eq!(
+            decode_bytes(&bytes, &frame(n)).unwrap().get_pixel(0, 0)[0],
+            level
+        );
+    }
+    let error = decode_bytes(&bytes, &frame(3)).unwrap_err();
+    assert!(matches!(
+        error,
+        ImageError::NoFrame {
+            wanted: 3,
+            found: 3
+        }
+    ));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("three.gif");
+    fs::write(&path, &bytes).unwrap();
+    let frames = decode_frames(&path, &DecodeOptions::default()).unwrap();
+    let levels: Vec<u8> = frames
+        .iter()
+        .map(|frame| frame.get_pixel(0, 0)[0])
+        .collect();
+    assert_eq!(levels, [0, 90, 180]);
+}
+
+/// A GIF of 8×8 pixels whose one frame says of itself that it has 65,535 rows and columns.
+#[test]
+fn a_frame_much_larger_than_its_picture_is_refused() {
+    let mut bytes = b"GIF89a\x08\0\x08\0\x80\0\0\0\0\0\xff\xff\xff".to_vec();
+    for _ in 0..2 {
+        bytes.extend(b"\x2c\0\0\0\0\xff\xff\xff\xff\0\x02\x02\x4c\x01\0");
+    }
+    bytes.push(0x3b);
+    for animation in [
+        Animation::Refuse,
+        Animation::FirstFrame,
+        Animation::Frame(1),
+    ] {
+        let options = DecodeOptions::default().with_animation(animation);
+        let error = decode_bytes(&bytes, &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{animation:?}: {error}");
+    }
+}
+
+#[test]
+fn a_colour_profile_that_unpacks_without_measure_is_passed_over() {
+    let mut bytes = Vec::new();
+    let mut encoder = PngEncoder::new(&mut bytes);
+    encoder.set_icc_profile(vec![0; 100 << 20]).unwrap();
+    let picture = picture();
+    let (width, height) = picture.dimensions();
+    let colours = image::ExtendedColorType::Rgb8;
+    encoder
+        .write_image(&picture, width, height, colours)
+        .unwrap();
+    assert!(bytes.len() < 1 << 20);
+    assert_eq!(
+        decode(&bytes).unwrap(),
+        DynamicImage::ImageRgb8(picture).into_rgb8()
+    );
+}
