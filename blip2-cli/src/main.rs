@@ -28,7 +28,6 @@ mod pack;
 mod pictures;
 mod sheet;
 mod shown;
-#[allow(clippy::print_stdout, clippy::print_stderr)]
 mod train;
 mod verify;
 mod words;

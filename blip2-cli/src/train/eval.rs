@@ -67,17 +67,17 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
             text.push_str(&format!("{line}\n"));
         }
         write_file(path, text.as_bytes()).map_err(Failure::work)?;
-        eprintln!("wrote {}", path.display());
+        note!("wrote {}", path.display());
     }
     if !knows_answers(&data) {
-        eprintln!(
+        note!(
             "nobody knows the right answers: {} were given",
             answers.len()
         );
         return Ok(());
     }
     let found = scoring.of(&data, answers).map_err(Failure::work)?;
-    println!(
+    say!(
         "{scoring} {:.4} of {} examples",
         found.score,
         found.each.len()
@@ -163,9 +163,11 @@ fn recalled(
     let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
     let found = recall.of(blip2.model(), &texts, &processor, data);
     let found = found.map_err(Failure::work)?;
-    println!(
+    say!(
         "recall@{} of pictures {:.4}, of texts {:.4}",
-        recall.k, found.text_to_image, found.image_to_text
+        recall.k,
+        found.text_to_image,
+        found.image_to_text
     );
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(super) fn watched() -> Result<CancelToken, Failure> {
             process::exit(i32::from(EXIT_CODE));
         }
         own.cancel();
-        eprintln!("ending after this step, with a state to go on from; once more ends at once");
+        note!("ending after this step, with a state to go on from; once more ends at once");
     })?;
     Ok(token)
 }

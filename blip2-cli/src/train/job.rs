@@ -98,7 +98,7 @@ impl Job<'_> {
         let goes_on = self.place.states().exists();
         if let (true, Some(before)) = (goes_on, Account::load(&self.place.account())) {
             for change in account.compare(&before)? {
-                eprintln!("changed   {change}");
+                note!("changed   {change}");
             }
         }
         Ok(account)
@@ -220,7 +220,7 @@ impl Job<'_> {
             let parts = self.config.train.objective == ObjectiveName::FirstStage
                 || !self.config.train.parts.is_empty();
             if parts {
-                eprintln!("      (the adapters alone: what else was trained is in `model`)");
+                note!("      (the adapters alone: what else was trained is in `model`)");
             }
         }
         let model = self.place.model();
@@ -262,7 +262,7 @@ impl Job<'_> {
 }
 
 fn wrote(path: &Path) {
-    eprintln!("wrote {}", path.display());
+    note!("wrote {}", path.display());
 }
 
 /// An objective whose examples were all checked: it need not do so again.

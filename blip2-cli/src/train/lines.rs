@@ -72,7 +72,7 @@ impl Watch for Lines {
         }
         self.last = Some((record.step, now));
         let Record { step, loss, lr, .. } = record;
-        eprintln!(
+        note!(
             "step {} of {}: loss {loss:.4}, rate {lr:.2e}{}",
             step + 1,
             self.steps,
@@ -81,19 +81,19 @@ impl Watch for Lines {
     }
 
     fn left_out(&mut self, record: &BrokenRecord) {
-        eprintln!("left out: {record}");
+        note!("left out: {record}");
     }
 
     fn scored(&mut self, score: &Score) {
-        eprintln!("{}", show::scored(score));
+        note!("{}", show::scored(score));
     }
 
     fn resumed(&mut self, step: usize) {
-        eprintln!("going on after {step} steps");
+        note!("going on after {step} steps");
     }
 
     fn passed_over(&mut self, path: &Path, reason: &str) {
-        eprintln!("{}", show::passed_over(path, reason));
+        note!("{}", show::passed_over(path, reason));
     }
 }
 

@@ -18,7 +18,7 @@ use std::{fs, path::Path, time::UNIX_EPOCH};
 use blip2_core::{CheckpointFolder, Device, Precision, PrecisionPlan, device_by_name};
 use blip2_train::{FolderLock, Lora, Objective, TrainError, Training};
 
-use crate::{Failure, args::TrainArgs, find};
+use crate::{Failure, args::TrainArgs, find, out};
 use config::{Config, EXAMPLE, ObjectiveName};
 use job::Job;
 use place::Place;
@@ -29,7 +29,7 @@ pub(crate) use interrupt::EXIT_CODE as INTERRUPTED;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let Some(path) = &args.config else {
-        print!("{EXAMPLE}");
+        out::write(format_args!("{EXAMPLE}"))?;
         return Ok(());
     };
     let config = Config::read(path)?;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
     objectives::check(&config, &folder)?;
     let place = Place::new(base.join(out));
-    place.check_apart(&config, path, base)?;
+    place.check_apart(&config, path, base, folder.path())?;
     place.check_writable()?;
     let training = training(&config, base, &folder)?;
     let lock = (!args.dry_run).then(|| FolderLock::take(place.out()));

@@ -49,14 +49,15 @@ impl Place {
         self.out.join("checked.json")
     }
 
-    /// Refuses to write onto what is read. `config` is the file at `path`, whose folder is `base`.
+    /// Refuses to write onto what is read. `config` is the file at `path`, whose folder is `base`, and
+    /// its model is in `model`.
     pub(super) fn check_apart(
         &self,
         config: &Config,
         path: &Path,
         base: &Path,
+        model: &Path,
     ) -> Result<(), Failure> {
-        let model = base.join(&config.model);
         let start = config.lora.as_ref().and_then(|lora| lora.start.as_ref());
         let start = start.map(|start| base.join(start));
         let validation = config.validation.iter().map(|own| &own.data);
@@ -64,7 +65,7 @@ impl Place {
         let mut read: Vec<PathBuf> = data.flat_map(|data| data.paths(base)).collect();
         read.push(path.to_path_buf());
         for written in self.written() {
-            for folder in start.iter().chain([&model]) {
+            for folder in start.as_deref().into_iter().chain([model]) {
                 check_apart(&written, folder).map_err(overlap)?;
             }
             for path in &read {

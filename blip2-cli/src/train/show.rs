@@ -43,39 +43,42 @@ pub(super) fn plan<M: Module>(
         .filter_map(|name| checkpoint.shape(name))
         .map(|shape| shape.iter().product::<usize>())
         .sum();
-    eprintln!(
+    note!(
         "model     {} ({:.1} M parameters)",
         folder.path().display(),
         all as f64 / 1e6
     );
     for (part, tensors, numbers) in &parts {
-        eprintln!("trained   {part}: {tensors} tensors, {numbers} numbers");
+        note!("trained   {part}: {tensors} tensors, {numbers} numbers");
     }
-    eprintln!(
+    note!(
         "          {:.2} % of all",
         100.0 * numbers as f64 / all.max(1) as f64
     );
-    eprintln!(
+    note!(
         "data      {} examples about {} pictures, {} left out",
         data.len(),
         data.pictures().len(),
         data.broken().len()
     );
     if data.choices() > 0 {
-        eprintln!(
+        note!(
             "          {} ask for one of given choices, and are trained on the right choice's words",
             data.choices()
         );
     }
     let recipe = &config.recipe;
-    eprintln!(
+    note!(
         "recipe    {steps} steps of {} x {}, rate {:e}, {:?}",
-        recipe.accumulate, recipe.batch, recipe.lr, recipe.schedule
+        recipe.accumulate,
+        recipe.batch,
+        recipe.lr,
+        recipe.schedule
     );
     // Each trained number has itself, its gradient and two moments; an average is one more.
     let copies = if recipe.ema.is_some() { 5 } else { 4 };
     let held = 4 * copies * numbers;
-    eprintln!(
+    note!(
         "memory    {:.2} GB for what is trained, {:.2} GB in use now, and the activations of a batch",
         held as f64 / 1e9,
         resident().unwrap_or(0) as f64 / 1e9
@@ -86,13 +89,15 @@ pub(super) fn plan<M: Module>(
 /// What a step took that was tried.
 pub(super) fn tried<M>(outcome: &Outcome<M>) {
     if let Some(record) = outcome.metrics.records.last() {
-        eprintln!(
+        note!(
             "a step    {:.2} s, loss {:.4}, gradient {:.2}",
-            record.seconds, record.loss, record.grad_norm
+            record.seconds,
+            record.loss,
+            record.grad_norm
         );
     }
     if let Some(bytes) = peak_resident() {
-        eprintln!(
+        note!(
             "          {:.2} GB at the most, from loading to its end",
             bytes as f64 / 1e9
         );
@@ -114,7 +119,7 @@ pub(super) fn outcome<M>(outcome: &Outcome<M>) {
             Ended::Early => ", ended early: the score no longer rose",
             _ => "",
         };
-        eprintln!(
+        note!(
             "{} steps, {:.0} s, loss {:.4}{how}",
             record.step + 1,
             record.seconds,
@@ -128,15 +133,16 @@ pub(super) fn outcome<M>(outcome: &Outcome<M>) {
         Some(before) => format!(", {:.4} before the first", before.value),
         None => String::new(),
     };
-    eprintln!(
+    note!(
         "best score {:.4}, after {} steps{before}",
-        best.value, best.step
+        best.value,
+        best.step
     );
     if outcome
         .before
         .is_some_and(|before| before.value > best.value)
     {
-        eprintln!(
+        note!(
             "warning: training made the score worse; a lower rate, fewer steps or more data may help"
         );
     }
@@ -188,7 +194,7 @@ impl Watch for Bar {
     }
 
     fn left_out(&mut self, record: &BrokenRecord) {
-        self.0.suspend(|| eprintln!("left out: {record}"));
+        self.0.suspend(|| note!("left out: {record}"));
     }
 
     fn scoring(&mut self, _: usize) {
@@ -196,18 +202,17 @@ impl Watch for Bar {
     }
 
     fn scored(&mut self, score: &Score) {
-        self.0.suspend(|| eprintln!("{}", scored(score)));
+        self.0.suspend(|| note!("{}", scored(score)));
     }
 
     fn resumed(&mut self, step: usize) {
-        self.0.suspend(|| eprintln!("going on after {step} steps"));
+        self.0.suspend(|| note!("going on after {step} steps"));
         // What it goes on from took none of this process's time.
         self.0.set_position(step as u64);
         self.0.reset_eta();
     }
 
     fn passed_over(&mut self, path: &Path, reason: &str) {
-        self.0
-            .suspend(|| eprintln!("{}", passed_over(path, reason)));
+        self.0.suspend(|| note!("{}", passed_over(path, reason)));
     }
 }

@@ -90,9 +90,9 @@ impl Sieve {
 fn tell(data: &Dataset) {
     const SHOWN: usize = 10;
     for record in data.broken().iter().take(SHOWN) {
-        eprintln!("left out: {record}");
+        note!("left out: {record}");
     }
     if data.broken().len() > SHOWN {
-        eprintln!("left out: {} more", data.broken().len() - SHOWN);
+        note!("left out: {} more", data.broken().len() - SHOWN);
     }
 }
