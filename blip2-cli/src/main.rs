@@ -62,14 +62,6 @@ impl Failure {
         Self::Usage(words::words(&error))
     }
 
-    /// What is said of it.
-    pub(crate) fn message(self) -> String {
-        match self {
-            Self::Work(text) | Self::Usage(text) | Self::Interrupted(text) => text,
-            Self::Closed => "nobody reads the output".into(),
-        }
-    }
-
     /// A command line that makes no sense.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self::Usage(text.into())
