@@ -3,6 +3,8 @@
 
 mod answer_rows;
 mod blip1;
+mod blip1_rows;
+mod blip2_rows;
 mod checks;
 mod continuations;
 mod digits;
@@ -12,7 +14,7 @@ mod template;
 mod texts;
 
 pub use answer_rows::{AnswerRows, LabeledRows};
-pub(crate) use blip1::BlipTexts;
+pub(crate) use blip1::{BlipTexts, start_token};
 pub(crate) use checks::check_candidates;
 pub(crate) use digits::{DigitToken, Digits};
 pub(crate) use prompts::{Prompt, Prompts};
