@@ -28,7 +28,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
         && !args.json
         && args.images == paths
     {
-        let images = Shown::open(path, frames, args.picture, |text| note!("{text}"))?;
+        let images = Shown::open(path, frames, args.picture, |note| note!("{note}"))?;
         for image in &images {
             let answer = captioner.describe(&[image], args.prompt.as_deref(), &options)?;
             say!(
@@ -66,8 +66,8 @@ fn describe_all(
                 Ok(images) => opened.extend(numbered(path, images)),
                 Err(Failure::Work(error) | Failure::Usage(error)) => {
                     failed += 1;
-                    let line = json!({ "image": path.to_string_lossy(), "error": error });
-                    print(&bar, &line)?;
+                    let path = path.to_string_lossy();
+                    print(&bar, &json!({ "image": path, "error": error }))?;
                 }
                 Err(closed) => return Err(closed),
             }

@@ -9,13 +9,13 @@ use crate::{Failure, args::DownloadArgs};
 
 pub(crate) fn run(args: &DownloadArgs) -> Result<(), Failure> {
     let folder = fetch(&args.id)?;
-    println!("{}", folder.display());
+    say!("{}", folder.display());
     Ok(())
 }
 
 /// Downloads a model, with a bar for each file on standard error.
 pub(crate) fn fetch(id: &ModelId) -> Result<PathBuf, Failure> {
-    eprintln!("downloading {id} from the Hugging Face hub");
+    note!("downloading {id} from the Hugging Face hub");
     let shown = Shown::default();
     let download = Download::of_environment().progress(move |event| shown.show(event));
     download.fetch(id).map_err(Failure::work)
@@ -38,7 +38,7 @@ impl Shown {
             DownloadEvent::Done { name } => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();
-                    eprintln!("  {name}");
+                    note!("  {name}");
                 }
             }
             _ => {}

@@ -16,7 +16,7 @@ use crate::{
         IndexAddArgs, IndexArgs, IndexCommand, IndexListArgs, IndexRemoveArgs, IndexSearchArgs,
     },
     model,
-    pictures::{expand, name_of, open_named, open_one},
+    pictures::{expand, name_of, open_one},
     sheet,
 };
 
@@ -62,12 +62,13 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
                 skipped += 1;
                 continue;
             }
-            match open_named(path, note) {
+            match open_one(path, note) {
                 Ok(image) => opened.push((name, image)),
-                Err(error) => {
+                Err(Failure::Work(error) | Failure::Usage(error)) => {
                     failed += 1;
                     note(&error);
                 }
+                Err(closed) => return Err(closed),
             }
         }
         let pictures = opened.iter().map(|(name, image)| (name.as_str(), image));

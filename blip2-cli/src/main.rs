@@ -45,10 +45,10 @@ pub(crate) enum Failure {
     Work(String),
     /// The command line makes no sense; exit code 2.
     Usage(String),
-    /// The person who began it ended it; exit code 130.
-    Interrupted(String),
     /// Nobody reads the output any more; exit code 0, since whoever read it has had enough.
     Closed,
+    /// The person who began it ended it; exit code 130.
+    Interrupted(String),
 }
 
 impl Failure {
@@ -60,14 +60,6 @@ impl Failure {
     /// A command line that the library refuses.
     pub(crate) fn refused(error: impl Error + 'static) -> Self {
         Self::Usage(words::words(&error))
-    }
-
-    /// What is said of it.
-    pub(crate) fn message(self) -> String {
-        match self {
-            Self::Work(text) | Self::Usage(text) | Self::Interrupted(text) => text,
-            Self::Closed => "nobody reads the output".into(),
-        }
     }
 
     /// A command line that makes no sense.

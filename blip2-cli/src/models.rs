@@ -1,13 +1,13 @@
 //! `blip2 models`: what of the hub is on this machine.
 
-use blip2_io::hub::{CachedModel, HubCache};
+use blip2_io::{CachedModel, cached_models, hub::HubCache};
 use serde_json::json;
 
 use crate::{Failure, args::ModelsArgs};
 
 pub(crate) fn run(args: &ModelsArgs) -> Result<(), Failure> {
     let cache = HubCache::of_environment();
-    let models = cache.models().map_err(Failure::work)?;
+    let models = cached_models(&cache).map_err(Failure::work)?;
     for model in &models {
         if args.json {
             let line = json!({
@@ -19,13 +19,13 @@ pub(crate) fn run(args: &ModelsArgs) -> Result<(), Failure> {
                 "refs": model.refs,
                 "folder": model.folder,
             });
-            println!("{line}");
+            say!("{line}");
         } else {
-            println!("{}", line(model));
+            say!("{}", line(model));
         }
     }
     if models.is_empty() {
-        eprintln!("no models in {}", cache.path().display());
+        note!("no models in {}", cache.path().display());
     }
     Ok(())
 }

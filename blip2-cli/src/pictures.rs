@@ -198,8 +198,3 @@ pub(crate) fn name_of(path: &Path) -> Result<String, String> {
         )
     })
 }
-
-/// Opens a picture for an index, told by the words of what went wrong.
-pub(crate) fn open_named(path: &Path, note: impl Fn(&str)) -> Result<RgbImage, String> {
-    open_one(path, note).map_err(Failure::message)
-}

@@ -176,10 +176,13 @@ fn pictures_and_videos_are_refused_without_settings_of_a_library() {
     );
     let animated = animation(&path("moving.gif"));
     says(
-        &["answer", &animated, "what?"],
-        &["animated GIF", "save one frame"],
+        &["answer", &animated, "what?", "--frame", "9"],
+        &["frames, and --frame asks for number 9"],
     );
-    says(&["caption", &animated], &["animated GIF"]);
+    says(
+        &["caption", &animated, "--frame", "9"],
+        &["--frame asks for number 9"],
+    );
 
     let video = model("instructblipvideo_t5");
     let what = ["what?", "--model", &video];

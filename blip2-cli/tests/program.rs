@@ -325,3 +325,43 @@ fn command_lines_that_make_no_sense_exit_with_2() {
         assert!(!stderr(&output).is_empty());
     }
 }
+
+#[test]
+fn inspect_says_what_is_in_the_way() {
+    let folder = blip2_testing::copy("blip2_opt");
+    let path = folder.path().to_str().unwrap();
+    assert!(blip2(&["inspect", path]).status.success());
+    fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+    let output = blip2(&["inspect", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = stdout(&output);
+    assert!(said.contains("in the way: ") && said.contains("tokenizer.json"));
+    assert!(!said.contains("run it with"), "{said}");
+}
+
+#[test]
+fn pictures_of_another_size_are_asked_for_by_an_option() {
+    let folder = blip2_testing::copy("blip2_opt");
+    let file = folder.path().join("preprocessor_config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    config["size"] = serde_json::json!({ "height": 64, "width": 64 });
+    fs::write(file, config.to_string()).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let picture = picture(folder.path(), "a.png");
+    let ask = |options: &[&str]| {
+        let ask = ["answer", "--model", path, &picture, "what is this?"];
+        blip2(&[&ask[..], options].concat())
+    };
+    let refused = ask(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("--image-size 64"));
+    let options = [
+        "--image-size",
+        "64",
+        "--no-mmap",
+        "--resizing",
+        "torchvision",
+    ];
+    let asked = ask(&options);
+    assert!(asked.status.success(), "{}", stderr(&asked));
+}

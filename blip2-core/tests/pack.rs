@@ -6,7 +6,7 @@ use std::fs;
 
 use blip2_core::{Answer, Blip2Error, Blip2Pipeline, Precision, pack};
 use blip2_io::{CheckpointFolder, IoError};
-use blip2_testing::{copy, fixture, picture};
+use blip2_testing::{copy, fixture, picture, publish_as_before};
 
 fn answer(pipeline: &Blip2Pipeline) -> Answer {
     pipeline.answer(&picture(0), "how many cats?").unwrap()
@@ -43,6 +43,17 @@ fn a_packed_file_answers_as_the_folder_does_in_that_precision() {
     }
     let left: Vec<_> = fs::read_dir(out.path()).unwrap().collect();
     assert_eq!(left.len(), 8, "no partial files are left");
+}
+
+#[test]
+fn a_tokenizer_of_older_files_is_packed_as_tokenizer_json() {
+    let folder = copy("blip2_opt");
+    publish_as_before(folder.path());
+    let file = folder.path().join("packed.safetensors");
+    pack(folder.path(), Precision::AsStored, &file).unwrap();
+    let packed = Blip2Pipeline::from_pretrained(&file).unwrap();
+    let whole = Blip2Pipeline::from_pretrained(fixture("blip2_opt")).unwrap();
+    assert_eq!(answer(&packed).token_ids(), answer(&whole).token_ids());
 }
 
 #[test]

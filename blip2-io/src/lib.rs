@@ -66,6 +66,8 @@ mod setters;
 #[cfg(feature = "checkpoint")]
 mod adapter;
 #[cfg(feature = "checkpoint")]
+mod cached;
+#[cfg(feature = "checkpoint")]
 pub mod checkpoint;
 #[cfg(feature = "checkpoint")]
 pub mod config;
@@ -111,6 +113,7 @@ pub use {
     adapter::{Adapter, AdapterBias, AdapterConfig, TargetModules},
     blip2_kernels::{self as kernels, Bias, Weights},
     burn,
+    cached::{CachedModel, cached_models},
     checkpoint::{Checkpoint, CheckpointWeights},
     error::IoError,
     files::map_file,

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use blip2_io::{Checkpoint, CheckpointWeights, ErrorKind, IoError};
+use blip2_io::{Checkpoint, CheckpointFolder, CheckpointWeights, ErrorKind, IoError};
 use blip2_kernels::{Bias, Weights};
 use blip2_testing::{
     CompressionMethod, TorchFile, TorchView, assert_says, f32s, fixture, folder, safetensors,
@@ -228,4 +228,11 @@ fn bombs_are_refused_before_they_fill_the_memory() {
             assert_says(open(&[(BIN, content)]), &[BIN]);
         }
     }
+}
+
+#[test]
+fn files_in_memory_are_safetensors() {
+    let [a, _] = shards();
+    let folder = CheckpointFolder::in_memory("memory", [(BIN, a.zip())]);
+    assert_says(folder.checkpoint(), &["memory", "in memory", "safetensors"]);
 }

@@ -136,6 +136,7 @@ fn weights_that_another_library_packed() {
             "fp8",
             vec![("fc1.weight", Dtype::F8_E4M3, vec![1], vec![0])],
         ),
+        ("hqq", vec![u8s("fc1.W_q", &[4])]),
     ] {
         let mut config = json("blip2_opt/config.json");
         let name = method.split(' ').next().unwrap().to_lowercase();

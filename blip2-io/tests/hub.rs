@@ -11,7 +11,7 @@ use std::{
 };
 
 use blip2_io::{
-    ErrorKind, IoError,
+    ErrorKind, IoError, cached_models,
     hub::{Download, DownloadEvent, HubCache, ModelId},
 };
 use blip2_testing::{
@@ -27,7 +27,7 @@ fn id() -> ModelId {
 
 /// Some tenths of a megabyte, so that it comes in several pieces.
 fn weights() -> Vec<u8> {
-    (0..300_000u32).map(|n| (n * n >> 7) as u8).collect()
+    (0..300_000u64).map(|n| ((n * n) >> 7) as u8).collect()
 }
 
 fn files() -> Vec<(String, Vec<u8>)> {
@@ -100,7 +100,7 @@ fn a_model_comes_as_python_keeps_it_and_only_what_it_needs() {
     download(&hub, cache.path()).fetch(&tag).unwrap();
     assert!(asked(&hub, "resolve").is_empty());
     assert!(model.join("refs/v1.0").is_file());
-    let listed = HubCache::at(cache.path()).models().unwrap();
+    let listed = cached_models(&HubCache::at(cache.path())).unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].id.name(), listed[0].bytes), (ID, 300_005));
     assert_eq!(listed[0].refs, ["main", "v1.0"]);

@@ -46,3 +46,31 @@ pub fn copy(name: &str) -> TempDir {
     }
     folder
 }
+
+/// Turns the `tokenizer.json` of a byte-level OPT in a folder into what it was published as before:
+/// `vocab.json` and `merges.txt`.
+pub fn publish_as_before(folder: &Path) {
+    let path = folder.join("tokenizer.json");
+    let tokenizer: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let model = &tokenizer["model"];
+    fs::write(folder.join("vocab.json"), model["vocab"].to_string()).unwrap();
+    let merges = model["merges"].as_array().unwrap().iter();
+    let lines = merges.map(|pair| {
+        format!(
+            "{} {}\n",
+            pair[0].as_str().unwrap(),
+            pair[1].as_str().unwrap()
+        )
+    });
+    let lines: String = ["#version: 0.2\n".to_string()]
+        .into_iter()
+        .chain(lines)
+        .collect();
+    fs::write(folder.join("merges.txt"), lines).unwrap();
+    fs::remove_file(path).unwrap();
+    let path = folder.join("tokenizer_config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["add_bos_token"] = true.into();
+    config["tokenizer_class"] = "GPT2Tokenizer".into();
+    fs::write(path, config.to_string()).unwrap();
+}

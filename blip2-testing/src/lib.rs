@@ -14,7 +14,7 @@ mod torch;
 pub mod view;
 
 pub use compare::{assert_close, assert_says, difference, floats, largest, largest_difference};
-pub use fixture::{copy, fixture, json, text, workspace};
+pub use fixture::{copy, fixture, json, publish_as_before, text, workspace};
 pub use folder::{Stored, f32s, folder, raw_safetensors, safetensors};
 pub use golden::{Golden, Goldens};
 pub use picture::picture;

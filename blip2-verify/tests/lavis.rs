@@ -10,7 +10,7 @@ use blip2_core::{
     inspect::inspect,
     lavis::{Architecture, Conversion, Converted},
 };
-use blip2_testing::{TorchFile, fixture, picture};
+use blip2_testing::{TorchFile, fixture, picture, publish_as_before};
 use blip2_verify::{VerifyOptions, verify};
 use blip2_vision::VisionOptions;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -84,6 +84,38 @@ fn opt() {
         .unwrap();
     assert_eq!(converted.left_out, [] as [&str; 0]);
     equals(&path, "blip2_opt", 80);
+}
+
+/// A language model whose tokenizer is of the time before `tokenizer.json`.
+#[test]
+fn opt_with_a_tokenizer_of_older_files() {
+    let (language_model, (_folder, path)) = (language_model("blip2_opt"), target());
+    publish_as_before(language_model.path());
+    Conversion::new(file("blip2_opt.pth"), Architecture::Opt)
+        .language_model(language_model.path())
+        .config(fixture("blip2_opt"))
+        .write(&path)
+        .unwrap();
+    assert!(path.join("tokenizer.json").is_file());
+    assert!(!path.join("vocab.json").exists());
+    equals(&path, "blip2_opt", 80);
+}
+
+/// No rows of embeddings are made up for an id far beyond them.
+#[test]
+fn a_tokenizer_with_one_huge_id_is_refused() {
+    let (language_model, (_folder, path)) = (language_model("blip2_opt"), target());
+    let tokenizer = language_model.path().join("tokenizer.json");
+    let mut json = read_json(&tokenizer);
+    json["model"]["vocab"]["far"] = 10_000_000.into();
+    fs::write(&tokenizer, json.to_string()).unwrap();
+    let converted = Conversion::new(file("blip2_opt.pth"), Architecture::Opt)
+        .language_model(language_model.path())
+        .config(fixture("blip2_opt"))
+        .write(&path);
+    let error = converted.unwrap_err().to_string();
+    assert!(error.contains("largest id is 10000000"), "{error}");
+    assert!(!path.exists());
 }
 
 /// The language model as the hub has it, with PyTorch's own weights.

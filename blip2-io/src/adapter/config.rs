@@ -222,8 +222,8 @@ fn check_type(path: &Path, keys: &Map<String, Value>) -> Result<(), IoError> {
         Some("LORA") => Ok(()),
         Some(other) => {
             let reason = format!(
-                "it is an adapter of the type {other}; only LORA is supported: merge it into its \
-                 base with PEFT's `merge_and_unload` where it can, and save that"
+                "it is an adapter of the type {other}, which is not supported; only LORA is: merge it \
+                 into its base with PEFT's `merge_and_unload` where it can, and save that"
             );
             Err(Fault::Unsupported.of(path, reason))
         }

@@ -20,6 +20,10 @@ pub(super) fn open(
     shard: usize,
 ) -> Result<(Content, BTreeMap<String, Entry>), IoError> {
     let path = files.path(name);
+    if let Files::Memory { .. } = files {
+        let reason = "it is in memory, and a PyTorch file is read from the disk; give safetensors";
+        return Err(torch::malformed(&path, reason.into()));
+    }
     let pickled = torch::open(&path)?;
     quantized::check(files, name, pickled.keys())?;
     let mut tensors = BTreeMap::new();
@@ -32,6 +36,10 @@ pub(super) fn open(
                 format!("{:?}", tensor.dtype()),
             ));
         };
+        if quantized::is_packed(files, dtype) {
+            let dtype = format!("{dtype:?}");
+            return Err(quantized::refused(files, path, name, dtype));
+        }
         let entry = Entry {
             shard,
             dtype,

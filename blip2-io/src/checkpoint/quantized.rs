@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use burn::tensor::DType;
 use serde::Deserialize;
 
 use crate::{error::IoError, files::Files};
@@ -52,6 +53,12 @@ pub(super) fn check<'n>(
             })
         }
     }
+}
+
+/// Whether a tensor is another library's: of whole numbers, where the configuration names one. Such
+/// are else buffers, which no model asks for.
+pub(super) fn is_packed(files: &Files, dtype: DType) -> bool {
+    matches!(dtype, DType::U8 | DType::I32) && of_config(files).is_some()
 }
 
 /// The error for a tensor of a format that no weights have: another library's, if the configuration

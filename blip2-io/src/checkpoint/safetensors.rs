@@ -40,6 +40,10 @@ pub(super) fn open(
         };
         let (from, to) = info.data_offsets;
         let matrix = matrices.remove(&name);
+        if matrix.is_none() && quantized::is_packed(files, dtype) {
+            let dtype = format!("{dtype:?}");
+            return Err(quantized::refused(files, path, name, dtype));
+        }
         if let Some(matrix) = &matrix {
             let checked = matrix.check(&name, dtype, to - from);
             checked.map_err(|detail| IoError::safetensors(&path, detail))?;

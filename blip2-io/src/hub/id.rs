@@ -64,7 +64,7 @@ impl ModelId {
     }
 
     /// The id of a folder of the cache.
-    pub(super) fn of_folder(folder: &str) -> Option<Self> {
+    pub(crate) fn of_folder(folder: &str) -> Option<Self> {
         let name = folder.strip_prefix("models--")?.replace("--", "/");
         name.parse().ok()
     }
@@ -129,7 +129,7 @@ pub(super) fn is_revision(revision: &str) -> bool {
 }
 
 /// Whether a text is a whole commit.
-pub(super) fn is_commit(text: &str) -> bool {
+pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

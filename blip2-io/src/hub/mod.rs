@@ -10,9 +10,10 @@ mod download;
 mod home;
 mod id;
 
-pub use cache::{CachedModel, HubCache};
+pub use cache::HubCache;
 #[cfg(feature = "hub")]
 pub use download::{Download, DownloadEvent};
+pub(crate) use id::is_commit;
 pub use id::{InvalidId, ModelId};
 
 /// Whether the environment forbids to ask the hub: `HF_HUB_OFFLINE`, or else `TRANSFORMERS_OFFLINE`.

@@ -1,6 +1,8 @@
 //! Tokenizers, with the tokens that a Hugging Face folder needs and LAVIS does without or adds when it
 //! loads a model.
 
+use std::collections::BTreeSet;
+
 use blip2_kernels::Activation;
 use serde_json::{Value, json};
 
@@ -14,6 +16,8 @@ use crate::{
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const IMAGE: &str = "<image>";
+/// The most rows of token embeddings that are made up for ids without a token.
+const MAX_GAP: usize = 1024;
 
 /// The files of a folder's tokenizer, which is known to load. What it was published as before
 /// `tokenizer.json` is turned into one, and left behind.
@@ -85,6 +89,14 @@ pub(super) fn place_image(
         TextConfig::Llama(config) => &mut config.vocab_size,
     };
     if rows > *vocab {
+        let with_token = ids(files)?.filter(|id| *id >= *vocab as u64).count();
+        if rows - *vocab > with_token + MAX_GAP {
+            return Err(format!(
+                "the tokenizer's largest id is {}, far beyond the model's {vocab} token embeddings; \
+                 the tokenizer belongs to another model",
+                rows - 1
+            ));
+        }
         for table in [
             "language_model.model.decoder.embed_tokens.weight",
             "language_model.model.embed_tokens.weight",
@@ -149,20 +161,26 @@ fn begin_with_end(files: &mut Files) -> Result<(), String> {
 
 /// The number of ids, gaps included.
 fn size(files: &Files) -> Result<usize, String> {
+    let last = ids(files)?.max();
+    let last = last.ok_or("the tokenizer has no vocabulary")?;
+    Ok(last as usize + 1)
+}
+
+/// The ids of all tokens.
+fn ids(files: &Files) -> Result<impl Iterator<Item = u64>, String> {
     let tokenizer = json(files, TOKENIZER)?;
     let added = tokenizer["added_tokens"].as_array();
     let added = added
         .into_iter()
         .flatten()
         .filter_map(|token| token["id"].as_u64());
-    let words = match &tokenizer["model"]["vocab"] {
-        Value::Object(vocab) => vocab.values().filter_map(Value::as_u64).max(),
-        Value::Array(vocab) => (vocab.len() as u64).checked_sub(1),
-        _ => None,
+    let words: Vec<u64> = match &tokenizer["model"]["vocab"] {
+        Value::Object(vocab) => vocab.values().filter_map(Value::as_u64).collect(),
+        Value::Array(vocab) => (0..vocab.len() as u64).collect(),
+        _ => Vec::new(),
     };
-    let last = added.chain(words).max();
-    let last = last.ok_or("the tokenizer has no vocabulary")?;
-    Ok(last as usize + 1)
+    let ids: BTreeSet<u64> = added.chain(words).collect();
+    Ok(ids.into_iter())
 }
 
 fn id_of(files: &Files, token: &str) -> Result<Option<usize>, String> {

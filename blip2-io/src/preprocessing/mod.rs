@@ -13,10 +13,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What is done to a picture: decoded, turned as the orientation in its EXIF says (as
-//! `load_image` of `transformers` does; pixels that are given are never turned), laid over white where
-//! it is transparent, resized to exactly the configured height and width (where a folder's processor
-//! keeps the aspect and cuts, so does this), rescaled and normalised.
+//! What is done to a picture: decoded, turned as the orientation in its EXIF says (as `load_image` of
+//! `transformers` does; pixels that are given are never turned), laid over white where it is
+//! transparent, resized to exactly the configured height and width (where a folder's processor keeps
+//! the aspect and cuts, so does this), rescaled and normalised.
 //!
 //! PNG and the other lossless formats decode to the very numbers that Pillow gives. JPEG decoders
 //! differ by a few levels in a few pixels: see `docs/numerics.md` for how much.

@@ -6,6 +6,8 @@ mod guard;
 mod load;
 mod padding;
 mod published;
+mod settings;
+mod special_token;
 
 use tokenizers::{PostProcessor, TruncationDirection};
 
@@ -120,6 +122,15 @@ impl Tokenizer {
     ///
     /// [`IoError::Tokenize`].
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, IoError> {
+        let added = self.inner.get_added_vocabulary();
+        let shown = |id: &u32| {
+            let token = self.inner.id_to_token(*id);
+            token.is_some_and(|token| !skip_special_tokens || !added.is_special_token(&token))
+        };
+        // One of the library's decoders counts back from its last token without asking for one.
+        if !ids.iter().any(shown) {
+            return Ok(String::new());
+        }
         let text = self
             .inner
             .decode(ids, skip_special_tokens)

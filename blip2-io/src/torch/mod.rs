@@ -49,9 +49,14 @@ fn fault(path: &Path, error: PytorchError) -> IoError {
     };
     match error {
         PytorchError::Io(source) if !damaged(&source) => IoError::read(path, source),
-        other => IoError::Pickle {
-            path: path.to_path_buf(),
-            source: Cause::new(other.to_string()),
-        },
+        other => malformed(path, other.to_string()),
+    }
+}
+
+/// That a file cannot be read as one of PyTorch's.
+pub(crate) fn malformed(path: &Path, reason: String) -> IoError {
+    IoError::Pickle {
+        path: path.to_path_buf(),
+        source: Cause::new(reason),
     }
 }

@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use ureq::http::StatusCode;
 
 use super::{
-    client::{Ask, Client, is_good, text},
+    client::{Ask, Client, is_good},
     fault::{Fault, Refusal},
+    headers::text,
 };
 use crate::error::IoError;
 

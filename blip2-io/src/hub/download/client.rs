@@ -139,11 +139,6 @@ fn is_loopback(endpoint: &str) -> bool {
     host.is_some_and(|host| ["127.0.0.1", "localhost", "[::1]"].contains(&host.as_str()))
 }
 
-/// A header's text.
-pub(super) fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers.get(name)?.to_str().ok()
-}
-
 /// Whether an answer has what was asked for.
 pub(super) fn is_good(status: StatusCode, ask: Ask) -> bool {
     status.is_success() || (ask == Ask::About && status.is_redirection())

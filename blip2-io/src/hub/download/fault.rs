@@ -2,7 +2,7 @@
 
 use ureq::http::{HeaderMap, StatusCode};
 
-use super::client::text;
+use super::headers::text;
 use crate::{error::IoError, fault::ErrorKind, hub::id::ModelId};
 
 /// Why a request, or what came of it, is of no use.

@@ -6,6 +6,7 @@
 mod blob;
 mod client;
 mod fault;
+mod headers;
 mod place;
 mod token;
 mod wanted;

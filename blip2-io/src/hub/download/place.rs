@@ -4,6 +4,7 @@ use std::{
     fs, io,
     path::{Component, Path, PathBuf},
     process,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use crate::error::IoError;
@@ -56,9 +57,14 @@ pub(super) fn record(model: &Path, revision: &str, commit: &str) -> Result<(), I
         .map_err(failed)
 }
 
-/// A name beside a file that no other process writes.
+/// A name beside a file that no other process and no other thread writes.
 fn beside(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", process::id()));
-    path.with_file_name(name)
+    name.push(format!(".{}.{count}.tmp", process::id()));
+    let beside = path.with_file_name(name);
+    // What a process of the same number left when it was killed.
+    let _ = fs::remove_file(&beside);
+    beside
 }

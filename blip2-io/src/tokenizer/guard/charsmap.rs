@@ -4,6 +4,8 @@
 //! The library follows the array wherever it points. Here every place that it could reach is looked at
 //! once; the layout is that of `darts.h` in SentencePiece's third parties.
 
+use std::collections::VecDeque;
+
 use tokenizers::normalizers::precompiled::Precompiled;
 
 /// The most bytes by which one character is replaced. NFKC's worst is 33.
@@ -15,8 +17,9 @@ pub(crate) fn charsmap(bytes: &[u8]) -> Result<Precompiled, String> {
     Precompiled::from(bytes).map_err(|error| error.to_string())
 }
 
-/// Checks the table in a `tokenizer.json`, where it is in base64.
-pub(super) fn encoded(text: &str) -> Result<(), String> {
+/// Checks the table in a `tokenizer.json`, where it is in base64, and says how many times longer it may
+/// make a text.
+pub(super) fn encoded(text: &str) -> Result<f64, String> {
     let bytes = decode(text).ok_or("precompiled_charsmap is no base64")?;
     Table::split(&bytes)?.check()
 }
@@ -40,13 +43,15 @@ impl<'b> Table<'b> {
         })
     }
 
-    /// Follows every path from the root.
-    fn check(&self) -> Result<(), String> {
+    /// Follows every path from the root, the shortest first, and says how many times longer than its path
+    /// a leaf's text is at most.
+    fn check(&self) -> Result<f64, String> {
         const ASTRAY: &str = "precompiled_charsmap points outside itself";
         let root = self.array.first().ok_or("precompiled_charsmap is empty")?;
         let mut seen = vec![false; self.array.len()];
-        let mut open = vec![offset(*root)];
-        while let Some(base) = open.pop() {
+        let mut open = VecDeque::from([(offset(*root), 1_usize)]);
+        let mut growth: f64 = 1.0;
+        while let Some((base, depth)) = open.pop_front() {
             // The unit of any byte is read before it is known whether it is that byte's.
             if self.array.len() <= base | 0xff {
                 return Err(ASTRAY.into());
@@ -65,29 +70,26 @@ impl<'b> Table<'b> {
                 let next = place ^ offset(unit);
                 if unit >> 8 & 1 == 1 {
                     let leaf = *self.array.get(next).ok_or(ASTRAY)?;
-                    self.check_text((leaf & !(1 << 31)) as usize)?;
+                    let length = self.text_length((leaf & !(1 << 31)) as usize)?;
+                    growth = growth.max(length as f64 / depth as f64);
                 }
-                open.push(next);
+                open.push_back((next, depth + 1));
             }
         }
-        Ok(())
+        Ok(growth)
     }
 
-    /// Checks the text that begins at a leaf's value.
-    fn check_text(&self, start: usize) -> Result<(), String> {
+    /// How long the text is that begins at a leaf's value; it ends with a zero, or with the table.
+    fn text_length(&self, start: usize) -> Result<usize, String> {
         let text = self
             .texts
             .get(start..)
             .ok_or("precompiled_charsmap points outside its texts")?;
-        match text
-            .bytes()
-            .take(MAX_REPLACEMENT + 1)
-            .position(|byte| byte == 0)
-        {
-            None if text.len() > MAX_REPLACEMENT => {
-                Err("precompiled_charsmap makes a text longer without measure".into())
-            }
-            _ => Ok(()),
+        let longest = text.bytes().take(MAX_REPLACEMENT + 1);
+        match longest.clone().position(|byte| byte == 0) {
+            Some(length) => Ok(length),
+            None if text.len() <= MAX_REPLACEMENT => Ok(text.len()),
+            None => Err("precompiled_charsmap makes a text longer without measure".into()),
         }
     }
 }

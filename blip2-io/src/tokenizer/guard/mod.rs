@@ -127,6 +127,21 @@ mod tests {
                 "charsmap",
             ),
             (
+                "normalizer",
+                json!({ "type": "Sequence", "normalizers": vec![json!({ "type": "ByteLevel" }); 36] }),
+                "longer",
+            ),
+            (
+                "pre_tokenizer",
+                json!({ "type": "Sequence", "pretokenizers": vec![json!({ "type": "ByteLevel" }); 36] }),
+                "longer",
+            ),
+            (
+                "decoder",
+                json!({ "type": "BPEDecoder", "suffix": "" }),
+                "suffix",
+            ),
+            (
                 "pre_tokenizer",
                 json!({ "type": "FixedLength", "length": 0 }),
                 "length",

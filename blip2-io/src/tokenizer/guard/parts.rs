@@ -7,6 +7,10 @@ use super::{charsmap, kind, text};
 /// How much longer a text may become. NFKC makes 18 characters of the worst one; a chain of replacements
 /// that each double would take all memory.
 const MAX_GROWTH: f64 = 64.0;
+/// The most bytes that are put before every piece of a text.
+const MAX_PREFIX: usize = 64;
+/// Each byte of a character that is not ASCII becomes a character of two bytes.
+const BYTE_LEVEL: f64 = 2.0;
 /// How deep sequences may lie in one another, and how many parts they have.
 const MAX_DEPTH: usize = 8;
 const MAX_PARTS: usize = 64;
@@ -14,9 +18,8 @@ const MAX_PARTS: usize = 64;
 const MAX_PATTERN: usize = 4096;
 
 /// A part that has no content that could be wrong.
-const PLAIN_NORMALIZERS: [&str; 10] = [
+const PLAIN_NORMALIZERS: [&str; 9] = [
     "BertNormalizer",
-    "ByteLevel",
     "Lowercase",
     "NFC",
     "NFD",
@@ -26,9 +29,8 @@ const PLAIN_NORMALIZERS: [&str; 10] = [
     "Strip",
     "StripAccents",
 ];
-const PLAIN_PRE_TOKENIZERS: [&str; 10] = [
+const PLAIN_PRE_TOKENIZERS: [&str; 9] = [
     "BertPreTokenizer",
-    "ByteLevel",
     "CharDelimiterSplit",
     "Delimiter",
     "Digits",
@@ -38,8 +40,7 @@ const PLAIN_PRE_TOKENIZERS: [&str; 10] = [
     "Whitespace",
     "WhitespaceSplit",
 ];
-const PLAIN_DECODERS: [&str; 6] = [
-    "BPEDecoder",
+const PLAIN_DECODERS: [&str; 5] = [
     "ByteFallback",
     "ByteLevel",
     "Fuse",
@@ -50,13 +51,16 @@ const PLAIN_DECODERS: [&str; 6] = [
 /// Checks a normalizer, and how much longer it makes a text.
 pub(super) fn normalizer(part: &Value) -> Result<(), String> {
     chain(part, "normalizers", &|part, kind| match kind {
-        "Prepend" if text(part, "prepend")?.is_empty() => Err("`prepend` is empty".into()),
-        "Prepend" => Ok(1.0),
+        "Prepend" => match text(part, "prepend")?.len() {
+            0 => Err("`prepend` is empty".into()),
+            1..=MAX_PREFIX => Ok(1.0),
+            length => Err(format!(
+                "`prepend` has {length} bytes, over the limit of {MAX_PREFIX}"
+            )),
+        },
         "Replace" => replace(part),
-        "Precompiled" => {
-            charsmap::encoded(text(part, "precompiled_charsmap")?)?;
-            Ok(1.0)
-        }
+        "Precompiled" => charsmap::encoded(text(part, "precompiled_charsmap")?),
+        "ByteLevel" => Ok(BYTE_LEVEL),
         kind if PLAIN_NORMALIZERS.contains(&kind) => Ok(1.0),
         kind => Err(format!("there is no normalizer `{kind}`")),
     })
@@ -70,6 +74,7 @@ pub(super) fn pre_tokenizer(part: &Value) -> Result<(), String> {
         }
         "FixedLength" => Ok(1.0),
         "Split" => pattern(part).map(|_| 1.0),
+        "ByteLevel" => Ok(BYTE_LEVEL),
         kind if PLAIN_PRE_TOKENIZERS.contains(&kind) => Ok(1.0),
         kind => Err(format!("there is no pre-tokenizer `{kind}`")),
     })
@@ -86,7 +91,10 @@ pub(super) fn decoder(part: &Value) -> Result<(), String> {
         "CTC" if text(part, "word_delimiter_token")?.is_empty() => {
             Err("CTC: `word_delimiter_token` is empty".into())
         }
-        "Strip" | "CTC" => Ok(1.0),
+        "BPEDecoder" if text(part, "suffix")?.is_empty() => {
+            Err("BPEDecoder: `suffix` is empty".into())
+        }
+        "Strip" | "CTC" | "BPEDecoder" => Ok(1.0),
         kind if PLAIN_DECODERS.contains(&kind) => Ok(1.0),
         kind => Err(format!("there is no decoder `{kind}`")),
     })

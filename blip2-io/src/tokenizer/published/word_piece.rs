@@ -10,7 +10,7 @@ use super::flag;
 use crate::{
     error::IoError,
     files::Files,
-    tokenizer::{guard, load::content},
+    tokenizer::{guard, special_token::content},
 };
 
 /// `BertTokenizer`.
