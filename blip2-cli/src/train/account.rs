@@ -19,6 +19,7 @@ use crate::Failure;
 pub(super) struct Account {
     /// This program's version.
     blip2: String,
+    seed: u64,
     /// The base model's weights.
     model: String,
     /// What is trained on.
@@ -37,6 +38,7 @@ impl Account {
     pub(super) fn of(config: &Config, base: &Checkpoint, data: &Dataset) -> Result<Self, Failure> {
         Ok(Self {
             blip2: env!("CARGO_PKG_VERSION").into(),
+            seed: config.recipe.seed,
             model: base.fingerprint(&[""], ""),
             data: Data {
                 examples: data.len(),
@@ -124,6 +126,7 @@ mod tests {
         };
         Account {
             blip2: "0.1.0".into(),
+            seed: 0,
             model: model.into(),
             data,
             config,

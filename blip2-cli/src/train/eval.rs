@@ -122,11 +122,7 @@ fn sifted(
     data: Dataset,
 ) -> Result<Dataset, Failure> {
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
-    let sieve = Sieve {
-        file: None,
-        judge: String::new(),
-        cancel: CancelToken::new(),
-    };
+    let sieve = Sieve::of(config, &folder, None, CancelToken::new());
     // What is no model of questions is told when it is loaded.
     let asks = Answering::new(&folder).ok();
     let asks = match (asks, &config.train.template) {

@@ -13,7 +13,7 @@ mod place;
 mod show;
 mod sift;
 
-use std::{fs, path::Path, time::UNIX_EPOCH};
+use std::path::Path;
 
 use blip2_core::{CheckpointFolder, Device, ModelKind, Precision, PrecisionPlan, device_by_name};
 use blip2_train::{FolderLock, Lora, Objective, TrainError, Training};
@@ -45,11 +45,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let lock = (!args.dry_run).then(|| FolderLock::take(place.out()));
     let _lock = lock.transpose().map_err(failure)?;
     let cancel = interrupt::watched()?;
-    let sieve = Sieve {
-        file: place.out().exists().then(|| place.checked()),
-        judge: judge(&config, &folder),
-        cancel: cancel.clone(),
-    };
+    let file = place.out().exists().then(|| place.checked());
+    let sieve = Sieve::of(&config, &folder, file, cancel.clone());
     let data = on_what.read(base).map_err(Failure::work)?;
     let on_broken = on_what.on_broken();
     let job = |data| Job {
@@ -81,29 +78,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
             job(data).run(|| training.load_first_stage(seed), objective)
         }
     }
-}
-
-/// What judges texts: the files that say how they are read, the template, and this program.
-fn judge(config: &Config, folder: &CheckpointFolder) -> String {
-    let mut judge = format!("{} {:?}", env!("CARGO_PKG_VERSION"), config.train.template);
-    for name in [
-        "config.json",
-        "blip2.json",
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "qformer_tokenizer/tokenizer.json",
-    ] {
-        let Ok(metadata) = fs::metadata(folder.path().join(name)) else {
-            continue;
-        };
-        let time = metadata.modified().ok();
-        let time = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let time = time.unwrap_or_default().as_nanos();
-        judge.push_str(&format!(" {name} {}@{time}", metadata.len()));
-    }
-    judge
 }
 
 /// What of the model is trained.

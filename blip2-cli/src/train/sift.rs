@@ -1,23 +1,45 @@
 //! Looking at every example before the first step.
 
-use std::{collections::BTreeMap, fs, num::NonZeroUsize, path::PathBuf, thread};
+use std::{
+    collections::BTreeMap,
+    fs,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    thread,
+    time::UNIX_EPOCH,
+};
 
-use blip2_core::CancelToken;
+use blip2_core::{CancelToken, CheckpointFolder};
 use blip2_io::dataset::{Dataset, Example, OnBroken};
 use blip2_train::TrainError;
 use serde::{Deserialize, Serialize};
 
-use super::failure;
+use super::{config::Config, failure};
 use crate::{Failure, model::bar};
 
 /// Looks at examples, and remembers what it found: a large data set takes long.
 pub(super) struct Sieve {
     /// Where it is remembered; nowhere in a run that writes nothing.
-    pub(super) file: Option<PathBuf>,
-    /// What judges texts: the model's tokenizer, a template.
-    pub(super) judge: String,
-    pub(super) cancel: CancelToken,
+    file: Option<PathBuf>,
+    /// What judges texts: the files that say how they are read, the template, and this program.
+    judge: String,
+    cancel: CancelToken,
 }
+
+/// The files of a model that say how texts are read.
+const READERS: [&str; 11] = [
+    "config.json",
+    "blip2.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "qformer_tokenizer/tokenizer.json",
+];
 
 /// What is wrong with the examples of data sets, by what the sets are for.
 type Memory = BTreeMap<String, Found>;
@@ -30,6 +52,23 @@ struct Found {
 }
 
 impl Sieve {
+    /// Looks at examples for a model in `folder`; what is found is remembered in `file`.
+    pub(super) fn of(
+        config: &Config,
+        folder: &CheckpointFolder,
+        file: Option<PathBuf>,
+        cancel: CancelToken,
+    ) -> Self {
+        let stamps = READERS.map(|name| stamp(&folder.path().join(name)));
+        let template = config.train.template.as_deref().unwrap_or_default();
+        let judge = [env!("CARGO_PKG_VERSION"), template, &stamps.join(" ")].join(" ");
+        Self {
+            file,
+            judge,
+            cancel,
+        }
+    }
+
     /// The data set without examples that have a fault, where `on_broken` leaves them out; what is left
     /// out is told.
     pub(super) fn sifted(
@@ -84,6 +123,16 @@ impl Sieve {
             let _ = blip2_train::write_file(file, &text);
         }
     }
+}
+
+/// A file's size and time, by which a change is seen without reading it.
+fn stamp(path: &Path) -> String {
+    let Ok(metadata) = fs::metadata(path) else {
+        return "-".into();
+    };
+    let time = metadata.modified().ok();
+    let time = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("{}@{}", metadata.len(), time.unwrap_or_default().as_nanos())
 }
 
 /// Says what of a data set was left out.

@@ -238,3 +238,48 @@ fn numbers_that_are_none_leave_what_was_scored() {
         assert!(out.join(file).exists(), "{file}: {said}");
     }
 }
+
+/// What a model was trained with goes with it, and adapters go on as what they are.
+#[test]
+fn the_template_and_the_adapters_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let table = |rank, targets: &str, more: &str| {
+        format!(
+            "[train]\ntemplate = \"Q: {{}} A:\"\n[lora]\nrank = {rank}\nalpha = 8\ntargets = {targets}\n{more}
+[recipe]\nsteps = 2\nbatch = 4\n"
+        )
+    };
+    let own = "[\"q_proj\", \"qformer.encoder.layer.0.attention\"]";
+    let path = config(folder.path(), "first", &table(4, own, ""));
+    let output = run(&["train", text(&path)]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let prompts = fs::read_to_string(folder.path().join("first/model/blip2.json")).unwrap();
+    assert!(
+        prompts.contains("\"answer_template\": \"Q: {} A:\""),
+        "{prompts}"
+    );
+
+    let start = "start = \"first/adapter\"";
+    for (rank, targets, part) in [
+        (8, own, "[lora] rank = 8"),
+        (4, "[\"q_proj\"]", "[lora] targets = "),
+        (4, "[\"q_proj\", \"qformer\", \"fc1\"]", "[lora] targets = "),
+    ] {
+        let path = config(folder.path(), "second", &table(rank, targets, start));
+        let output = run(&["train", text(&path)]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(errors(&output).contains(part), "{}", errors(&output));
+    }
+    let path = config(folder.path(), "second", &table(4, own, start));
+    let output = run(&["train", text(&path)]);
+    assert!(output.status.success(), "{}", errors(&output));
+    // They would be written where they are read.
+    let path = config(folder.path(), "first", &table(4, own, start));
+    let output = run(&["train", text(&path)]);
+    assert!(
+        errors(&output).contains("would be written onto"),
+        "{}",
+        errors(&output)
+    );
+}

@@ -101,31 +101,44 @@ impl LoraTable {
 
     /// Refuses to go on from adapters of another kind than the file says: they are trained as they are.
     pub(crate) fn check_start(&self, start: &LoraConfig) -> Result<(), Failure> {
-        let list = |targets: &[NamePattern]| {
-            let mut targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
-            targets.sort();
-            format!("{targets:?}")
-        };
         let alpha = self.alpha.unwrap_or(start.lora_alpha);
         for (key, said, has) in [
-            ("rank", self.rank.to_string(), start.r.to_string()),
-            ("alpha", alpha.to_string(), start.lora_alpha.to_string()),
-            (
-                "dropout",
-                self.dropout.to_string(),
-                start.lora_dropout.to_string(),
-            ),
-            ("targets", list(&self.targets), list(&start.target_modules)),
+            ("rank", self.rank as f64, start.r as f64),
+            ("alpha", alpha, start.lora_alpha),
+            ("dropout", self.dropout, start.lora_dropout),
         ] {
             if said != has {
-                return Err(Failure::Work(format!(
-                    "[lora] {key} = {said}, but the adapters in `start` have {has}, and are trained as \
-                     they are: say the same, or leave `start` out"
-                )));
+                return Err(contradicted(key, &said.to_string(), &has.to_string()));
             }
         }
-        Ok(())
+        // What is saved may name layer by layer what the file names by the part that they are in.
+        let said = self.config();
+        let covered = |target: &NamePattern| said.targets(target.as_str());
+        let has = |target: &NamePattern| {
+            let mut layers = start.target_modules.iter();
+            layers.any(|layer| target.matches(layer.as_str()))
+        };
+        match start.target_modules.iter().all(covered) && self.targets.iter().all(has) {
+            true => Ok(()),
+            false => Err(contradicted(
+                "targets",
+                &listed(&self.targets),
+                &listed(&start.target_modules),
+            )),
+        }
     }
+}
+
+fn contradicted(key: &str, said: &str, has: &str) -> Failure {
+    Failure::Work(format!(
+        "[lora] {key} = {said}, but the adapters in `start` have {has}, and are trained as they are: \
+         say the same, or leave `start` out"
+    ))
+}
+
+fn listed(targets: &[NamePattern]) -> String {
+    let names: Vec<&str> = targets.iter().map(NamePattern::as_str).collect();
+    format!("{names:?}")
 }
 
 impl Config {
