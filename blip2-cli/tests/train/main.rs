@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod blip1;
 mod checked;
 mod helpers;
 mod lost;
