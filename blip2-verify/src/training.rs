@@ -33,7 +33,14 @@ pub(crate) fn verify(
     report: &mut Report,
 ) -> Result<(), VerifyError> {
     // What they say is said by the numbers, too.
-    for key in ["eps", "mode", "no_grad_params", "torch", "weight_decay_on"] {
+    for key in [
+        "eps",
+        "lora",
+        "mode",
+        "no_grad_params",
+        "torch",
+        "weight_decay_on",
+    ] {
         golden.json(key);
     }
     let base = folder.join("../..").join(checkpoint);

