@@ -160,15 +160,16 @@ impl Course<'_> {
             let allowed = NORM * self.options.base().0 * norm;
             self.judge(format!("grad_norm.{step}"), off, norm, allowed);
             if step == 0 {
-                self.gradients(&gradients, norm)?;
+                self.gradients(&gradients, norm, base)?;
             }
             optimizer.step(&mut trained, gradients, lr)?;
         }
         self.parameters(&trained, lr)
     }
 
-    /// The gradients of the first step.
-    fn gradients(&mut self, found: &Gradients, norm: f64) -> Result<(), VerifyError> {
+    /// The gradients of the first step. What rounding does to the reference's own losses (`base`) it does
+    /// to its gradients.
+    fn gradients(&mut self, found: &Gradients, norm: f64, base: f64) -> Result<(), VerifyError> {
         let names = names(self.golden, "grad0.");
         let expected: BTreeSet<String> = names.iter().map(|name| own_name(name)).collect();
         let own: BTreeSet<String> = found.names().map(str::to_string).collect();
@@ -181,7 +182,7 @@ impl Course<'_> {
             };
             let own = own.clone().into_data();
             let (_, most, largest) = distance(own, golden)?;
-            let allowed = self.options.base().0 * largest.max(SMALL * norm);
+            let allowed = base * largest.max(SMALL * norm);
             self.judge(stage, most, largest, allowed);
         }
         Ok(())
