@@ -55,7 +55,7 @@ fn the_recipe_for_iconqa_learns_and_its_result_answers() {
     assert!(output.status.success(), "{}", errors(&output));
     let out = folder.path().join("blip1-iconqa");
     let losses = losses(&out);
-    assert!(losses.last().unwrap().1 < 0.95 * losses[0].1, "{losses:?}");
+    assert!(losses.last().unwrap().1 < losses[0].1, "{losses:?}");
     let answers = folder.path().join("answers.jsonl");
     let (model, adapter) = (out.join("model"), out.join("adapter"));
     let eval = |more: &[&str]| {

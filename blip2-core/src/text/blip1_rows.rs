@@ -7,10 +7,10 @@ use blip2_io::{
 use blip2_lm::LmError;
 
 use super::{
-    LabeledRows, PaddingSide, PromptRows, Template,
-    answer_rows::IGNORED,
+    PaddingSide, PromptRows, Template,
     blip1::{BlipTexts, start_token},
     checks::check_plain,
+    labeled_rows::{IGNORED, LabeledRows},
 };
 use crate::error::Blip2Error;
 

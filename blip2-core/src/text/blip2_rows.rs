@@ -4,7 +4,9 @@ use blip2_io::{CheckpointFolder, config::TextConfig};
 use blip2_lm::{GenerationConfig, LmError};
 
 use super::{
-    LabeledRows, PaddingSide, PromptRows, Template, answer_rows::IGNORED, prompts::Prompts,
+    PaddingSide, PromptRows, Template,
+    labeled_rows::{IGNORED, LabeledRows},
+    prompts::Prompts,
 };
 use crate::error::Blip2Error;
 
