@@ -251,7 +251,7 @@ pub(crate) struct OutputArgs {
     /// (`blip2 caption`); - for standard output. What the file holds already is skipped, so that a run
     /// that was stopped goes on where it was.
     #[arg(
-        short,
+        short = 'o',
         long = "output",
         value_name = "FILE|beside|-",
         default_value = "-"

@@ -31,7 +31,7 @@ impl Row {
     pub(crate) fn need(&self, names: &[&str]) -> Result<String, Failure> {
         let found = self.of(names).filter(|text| !text.trim().is_empty());
         found.ok_or_else(|| {
-            let names = names.join(" or ");
+            let names = names.join("` or `");
             Failure::Work(format!("{}: there is no `{names}`", self.place))
         })
     }
