@@ -17,7 +17,7 @@ fn told(arguments: &[&str]) -> String {
 fn each_shell_has_its_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = told(&["completions", shell]);
-        for word in ["caption", "num-return-sequences", "beside"] {
+        for word in ["caption", "num-return-sequences", "retry"] {
             assert!(script.contains(word), "{shell}: no {word}");
         }
     }
