@@ -78,10 +78,16 @@ fn prompt<'a>(prompts: Option<&'a Prompts>, path: &Path, args: &'a CaptionArgs) 
     own.or(args.prompt.as_deref())
 }
 
-/// Refuses pictures whose captions would be in one file.
+/// Refuses pictures whose captions would be in one file, or in none that can be named.
 fn check_apart(paths: &[PathBuf]) -> Result<(), Failure> {
     let mut texts = std::collections::HashMap::new();
     for path in paths {
+        if path.to_str().is_none() {
+            return Err(Failure::Work(format!(
+                "{}: the name is no UTF-8, and its caption's would not be the same; rename the file",
+                path.display()
+            )));
+        }
         if let Some(other) = texts.insert(beside(path), path)
             && other != path
         {

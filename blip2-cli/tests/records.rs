@@ -392,3 +392,20 @@ fn nothing_else_is_written_over() {
     let told = run(&["caption", &photos, "-o", "captions.txt"]);
     assert_eq!(told.status.code(), Some(2));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_file_to_go_on_with() {
+    let place = Place::of(1);
+    let pipe = place.text("pipe.jsonl");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let told = run(&["caption", &place.text("photos"), "-o", &pipe]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(stderr(&told).contains("a pipe"), "{}", stderr(&told));
+}

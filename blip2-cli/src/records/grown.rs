@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt::Display,
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
@@ -49,9 +49,8 @@ impl Grown {
         let layout = Layout { schema, is_table };
         let mut records = Vec::new();
         let mut unended = false;
-        if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink() || found.len() > 0)
-            && path.exists()
-        {
+        // A pipe or a device is refused there: neither can be gone on with.
+        if path.exists() {
             let length =
                 open_regular(path).and_then(|file| mend::whole(BufReader::new(file), is_table));
             let length = length.map_err(at)?;
