@@ -20,7 +20,8 @@ use crate::{
 /// the colours and shapes of the pictures of the easy-VQA data set and nothing else.
 ///
 /// Results go to standard output, everything else to standard error. The exit code is 0 when the
-/// work is done, 1 when it failed, and 2 for a command line that makes no sense.
+/// work is done, 1 when it failed or a part of it did, 2 for a command line that makes no sense, and 130
+/// when it was interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "blip2", version, propagate_version = true, after_help = examples::PROGRAM)]
 pub(crate) struct Cli {
