@@ -27,10 +27,8 @@ fn fault(group: &Group, case: &Case) -> Option<String> {
         Some(format!("it ended by {how}:\n{said}"))
     } else if said.contains("panicked") {
         Some(format!("a thread panicked:\n{said}"))
-    } else if let Some(part) = missing {
-        Some(format!("`{part}` is not in:\n{said}"))
     } else {
-        None
+        missing.map(|part| format!("`{part}` is not in:\n{said}"))
     }
 }
 
