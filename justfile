@@ -29,6 +29,10 @@ house:
 goldens:
     cargo test {{workspace}} --features blip2-core/ndarray,blip2-core/wgpu --test goldens --test curves
 
+# every fuzz target for so many minutes; nightly and `cargo install cargo-fuzz`
+fuzz minutes="10":
+    fuzz/run {{minutes}}
+
 # benchmarks, those whose name holds `filter`
 bench filter="":
     cargo bench --workspace --locked --bench layers --bench stages -- {{filter}}

@@ -10,7 +10,9 @@ use blip2_core::{
 use blip2_io::hub::ModelId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{Failure, bench::BenchArgs, examples};
+use crate::{
+    Failure, bench::BenchArgs, candidates::Candidates, embed::VectorFile, examples, records::Output,
+};
 
 /// Ask questions about pictures with BLIP-2.
 ///
@@ -18,7 +20,8 @@ use crate::{Failure, bench::BenchArgs, examples};
 /// the colours and shapes of the pictures of the easy-VQA data set and nothing else.
 ///
 /// Results go to standard output, everything else to standard error. The exit code is 0 when the
-/// work is done, 1 when it failed, and 2 for a command line that makes no sense.
+/// work is done, 1 when it failed or a part of it did, 2 for a command line that makes no sense, and 130
+/// when it was interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "blip2", version, propagate_version = true, after_help = examples::PROGRAM)]
 pub(crate) struct Cli {
@@ -34,6 +37,9 @@ pub(crate) enum Command {
     /// Describe pictures (image captioning).
     #[command(after_help = examples::CAPTION)]
     Caption(CaptionArgs),
+    /// Write the feature vectors of pictures or texts.
+    #[command(after_help = examples::EMBED)]
+    Embed(EmbedArgs),
     /// Compare texts with a picture (image-text matching); needs a retrieval checkpoint.
     #[command(after_help = examples::MATCH)]
     Match(MatchArgs),
@@ -69,6 +75,72 @@ pub(crate) enum Command {
     /// List the models in the Hugging Face cache, with what they are and how large.
     #[command(after_help = examples::MODELS)]
     Models(ModelsArgs),
+    /// Print what a shell needs to complete this program's arguments.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one for each command into a folder.
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// A folder for the pages of the program and of each command, such as
+    /// ~/.local/share/man/man1.
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArgs {
+    /// Pictures, folders of pictures, or glob patterns.
+    #[arg(required_unless_present_any = ["text", "texts"])]
+    pub(crate) images: Vec<PathBuf>,
+    /// Look for pictures in the subfolders of folders too.
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// A text, in place of pictures; may be given several times. Needs a retrieval checkpoint.
+    #[arg(long, value_name = "TEXT", conflicts_with = "images")]
+    pub(crate) text: Vec<String>,
+    /// A text file of texts, one a line; - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "text"])]
+    pub(crate) texts: Option<PathBuf>,
+    /// Which features. Default: what the model compares pictures and texts by (projected), or else
+    /// its queries, or else the image encoder's vector of each picture (pooled).
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["text", "texts"])]
+    pub(crate) features: Option<Feature>,
+    /// The file to write: .npy (NumPy; the names beside it in NAME.names.json), .safetensors (the
+    /// tensor `features`, the names in its metadata) or .jsonl; - for JSON lines on standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) output: VectorFile,
+    /// The batch size: how many pictures or texts are encoded together.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+}
+
+/// Which features of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Feature {
+    /// The image encoder's last hidden state: a vector for each patch, the class token first.
+    Vision,
+    /// The image encoder's vector of the whole picture.
+    Pooled,
+    /// The Q-Former's vector for each query.
+    Queries,
+    /// The queries as the language model reads them.
+    Language,
+    /// In the space that pictures share with texts, of length 1: a vector for each query, of BLIP-1 one.
+    Projected,
 }
 
 #[cfg(feature = "hub")]
@@ -88,10 +160,28 @@ pub(crate) struct ModelsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct AnswerArgs {
     /// The picture; for a model of videos, a folder of frames or an animated GIF, PNG or WebP.
-    pub(crate) image: PathBuf,
-    /// The question; it is put into the model's prompt template.
-    #[arg(required_unless_present = "prompt", conflicts_with = "prompt")]
-    pub(crate) question: Option<String>,
+    #[arg(required_unless_present = "table", conflicts_with = "table")]
+    pub(crate) image: Option<PathBuf>,
+    /// The question, or several; each is put into the model's prompt template. The picture is encoded
+    /// once for all.
+    #[arg(
+        value_name = "QUESTION",
+        required_unless_present_any = ["prompt", "questions", "table"],
+        conflicts_with_all = ["prompt", "questions", "table"]
+    )]
+    pub(crate) question: Vec<String>,
+    /// A text file of questions about the picture, one a line; - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "table"])]
+    pub(crate) questions: Option<PathBuf>,
+    /// A table of pictures and questions: a .csv or .jsonl file with `image` (or `file_name`), relative
+    /// to the file's folder, and `question`.
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub(crate) table: Option<PathBuf>,
+    /// The batch size: how many questions about a picture are answered together.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     /// Continue this prompt as it is, in place of a question.
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
@@ -105,14 +195,10 @@ pub(crate) struct AnswerArgs {
     #[command(flatten)]
     pub(crate) generation: GenerationArgs,
     /// Rank these answers, separated by commas, by their probabilities, and print them, the most
-    /// probable first.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "ANSWERS",
-        conflicts_with = "prompt"
-    )]
-    pub(crate) one_of: Vec<String>,
+    /// probable first; of several questions the most probable alone. One with a comma in it stands in
+    /// quotes: "red, 'blue, or teal'".
+    #[arg(long, value_name = "ANSWERS", conflicts_with = "prompt")]
+    pub(crate) one_of: Vec<Candidates>,
     /// With --one-of: rank by the mean of the tokens' log-probabilities in place of their sum.
     #[arg(long, requires = "one_of")]
     pub(crate) length_normalized: bool,
@@ -122,7 +208,7 @@ pub(crate) struct AnswerArgs {
     /// Allow a number alone as the answer (constrained decoding).
     #[arg(long, conflicts_with_all = ["prompt", "one_of"])]
     pub(crate) number: bool,
-    /// Print the answer with its tokens, log-probabilities and timings as JSON.
+    /// Print each answer with its tokens, log-probabilities and timings as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -130,12 +216,21 @@ pub(crate) struct AnswerArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CaptionArgs {
     /// Pictures, folders of pictures, or glob patterns; for a model of videos, videos: folders of
-    /// frames or animated GIFs, PNGs or WebPs.
-    #[arg(required = true)]
+    /// frames or animated GIFs, PNGs or WebPs. May be left out with --prompts.
+    #[arg(required_unless_present = "prompts")]
     pub(crate) images: Vec<PathBuf>,
+    /// Look for pictures in the subfolders of folders too.
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
     /// The prompt that the caption continues, such as "a photo of".
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
+    /// Prompts of single pictures: a .csv or .jsonl file with `image` (or `file_name`), relative to
+    /// the file's folder, and `prompt`. A picture without one has --prompt, if that is given.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompts: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
     /// The batch size: how many pictures are captioned together.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
@@ -148,6 +243,24 @@ pub(crate) struct CaptionArgs {
     /// Print JSON for a single picture too; for several it is always one JSON line each.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Where the records of many pictures go.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Where to write: a file that ends in .jsonl or .csv; `beside` for a .txt beside each picture
+    /// (`blip2 caption`); - for standard output. What the file holds already is skipped, so that a run
+    /// that was stopped goes on where it was.
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "FILE|beside|-",
+        default_value = "-"
+    )]
+    pub(crate) to: Output,
+    /// Try again what failed before, as the --output file says; otherwise it counts as done.
+    #[arg(long)]
+    pub(crate) retry: bool,
 }
 
 #[derive(Debug, Args)]
@@ -487,6 +600,9 @@ pub(crate) struct GenerationArgs {
     /// The number of beams of beam search; 1 for greedy search.
     #[arg(long, value_name = "N", default_value_t = 1)]
     beams: usize,
+    /// How many texts to write, the best first: at most as many as --beams, or with --sample any number.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    num_return_sequences: usize,
     /// When beam search stops: true, as soon as there are as many finished sequences as beams;
     /// false, when a better one is unlikely; never, when none can come.
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Early::False)]
@@ -534,12 +650,24 @@ enum Early {
 }
 
 impl GenerationArgs {
+    /// How many texts there are of each picture.
+    pub(crate) fn sequences(&self) -> usize {
+        self.num_return_sequences
+    }
+
+    /// Whether a text depends on which others are written with it: a sample does, since all are drawn
+    /// from one row of random numbers.
+    pub(crate) fn samples(&self) -> bool {
+        self.sample
+    }
+
     /// The options of a call.
     pub(crate) fn options(&self, template: Option<Template>) -> Result<Options, Failure> {
         let generation = GenerationConfig::default()
             .with_max_new_tokens(self.max_new_tokens)
             .with_min_new_tokens(self.min_new_tokens)
             .with_num_beams(self.beams)
+            .with_num_return_sequences(self.num_return_sequences)
             .with_early_stopping(match self.early_stopping {
                 Early::False => EarlyStopping::False,
                 Early::True => EarlyStopping::True,

@@ -12,7 +12,10 @@ pub(crate) const ANSWER: &str = "\
 Examples:
   blip2 answer photo.jpg \"what is the woman holding?\" --model models/blip2-flan-t5-xl
   blip2 answer photo.jpg \"is there a dog?\" --yes-no
-  blip2 answer photo.jpg \"where is this?\" --one-of \"at the beach,in a city\"
+  blip2 answer photo.jpg \"where is this?\" --one-of \"at the beach, 'in Paris, France'\"
+  blip2 answer photo.jpg \"what is this?\" \"what color is it?\" --json
+  blip2 answer photo.jpg --questions questions.txt
+  blip2 answer --table questions.csv --output answers.csv
   blip2 answer photo.jpg \"what is this?\" --model models/blip2-opt-2.7b --adapter adapters/mine
   blip2 answer photo.jpg --prompt \"Question: what is this? Answer:\" --beams 5
   blip2 answer frames/ \"what is happening?\" --model models/instructblipvideo-vicuna-7b";
@@ -21,7 +24,27 @@ pub(crate) const CAPTION: &str = "\
 Examples:
   blip2 caption photo.jpg --model models/blip2-opt-2.7b
   blip2 caption photo.jpg --prompt \"a photo of\" --beams 5
-  blip2 caption photos/ 'more/*.png' --batch 16 > captions.jsonl";
+  blip2 caption photos/ 'more/*.png' --batch 16 > captions.jsonl
+  blip2 caption photos/ --recursive --output captions.jsonl    # again after a stop: goes on
+  blip2 caption photos/ --output beside --beams 5 --num-return-sequences 3
+  blip2 caption photos/ --prompts prompts.csv --output captions.csv";
+
+pub(crate) const EMBED: &str = "\
+Examples:
+  blip2 embed photos/ --model models/blip2-itm-vit-g --output photos.npy
+  blip2 embed --text \"a dog on the beach\" --model models/blip2-itm-vit-g
+  blip2 embed photos/ --features vision --model models/blip2-opt-2.7b -o photos.safetensors";
+
+pub(crate) const COMPLETIONS: &str = "\
+Examples:
+  blip2 completions bash > ~/.local/share/bash-completion/completions/blip2
+  blip2 completions zsh > ~/.zfunc/_blip2        # with fpath+=~/.zfunc before compinit
+  blip2 completions fish > ~/.config/fish/completions/blip2.fish";
+
+pub(crate) const MAN: &str = "\
+Examples:
+  blip2 man | man -l -
+  blip2 man --output ~/.local/share/man/man1";
 
 pub(crate) const MATCH: &str = "\
 Examples:

@@ -2,7 +2,8 @@
 
 use blip2_core::{
     Answer, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
-    CompareOptions, MatchScore, ModelKind, Options, RankOptions, Ranked, TypedAnswer,
+    CompareOptions, ErrorKind, MatchScore, ModelKind, Options, RankOptions, Ranked, Seen,
+    TypedAnswer,
 };
 use image::RgbImage;
 
@@ -11,6 +12,7 @@ use crate::{
     args::{ModelArgs, RetrievalArgs},
     model,
     shown::Shown,
+    words::words,
 };
 
 /// Refuses arguments that BLIP-1 has no use for.
@@ -20,6 +22,17 @@ fn check_blip1(args: &ModelArgs) -> Result<(), Failure> {
             "--memory-limit is not for BLIP-1, whose memory is not predicted",
         )),
         None => Ok(()),
+    }
+}
+
+/// The result of one picture, or why no other will have one either.
+pub(crate) fn of_one<T>(result: Result<T, Blip2Error>) -> Result<Result<T, String>, Failure> {
+    match result {
+        Ok(done) => Ok(Ok(done)),
+        Err(error) => match error.kind() {
+            ErrorKind::Input | ErrorKind::Limit | ErrorKind::Generation => Ok(Err(words(&error))),
+            _ => Err(Failure::work(error)),
+        },
     }
 }
 
@@ -106,9 +119,65 @@ impl Answerer {
             .collect())
     }
 
+    /// Encodes a picture for many questions.
+    pub(crate) fn look(&self, image: &Shown) -> Result<Result<Looked, String>, Failure> {
+        of_one(match self {
+            Self::Blip2(blip2) => blip2.look(image).map(Looked::Blip2),
+            Self::Blip1(blip) => blip.look(image).map(Looked::Blip1),
+        })
+    }
+
     /// Whether questions are put into a template.
     pub(crate) fn has_template(&self) -> bool {
         matches!(self, Self::Blip2(_))
+    }
+}
+
+/// A picture that a model has encoded.
+pub(crate) enum Looked {
+    Blip2(Seen<Blip2Pipeline>),
+    Blip1(Seen<BlipAnswerer>),
+}
+
+impl Looked {
+    /// Answers questions together, with a result for each.
+    pub(crate) fn ask_each(
+        &self,
+        questions: &[String],
+        options: &Options,
+    ) -> Result<Vec<Result<Answer, String>>, Failure> {
+        let answers = match self {
+            Self::Blip2(seen) => seen.ask_each(questions, options),
+            Self::Blip1(seen) => seen.ask_each(questions, options),
+        };
+        answers.into_iter().map(of_one).collect()
+    }
+
+    /// Answers a question with a value of a type.
+    pub(crate) fn ask_as<T: TypedAnswer>(
+        &self,
+        question: &str,
+        options: &Options,
+    ) -> Result<Result<Answer, String>, Failure> {
+        let typed = match self {
+            Self::Blip2(seen) => seen.ask_as_with::<T>(question, options),
+            Self::Blip1(seen) => seen.ask_as_with::<T>(question, options),
+        };
+        of_one(typed.map(|typed| typed.answer))
+    }
+
+    /// Ranks candidates as answers to a question.
+    pub(crate) fn rank(
+        &self,
+        question: &str,
+        candidates: &[String],
+        options: &RankOptions,
+    ) -> Result<Result<Vec<Ranked>, String>, Failure> {
+        let ranked = match self {
+            Self::Blip2(seen) => seen.rank_batch([question], candidates, options),
+            Self::Blip1(seen) => seen.rank_batch([question], candidates, options),
+        };
+        of_one(ranked.map(|ranked| ranked.into_iter().flatten().collect()))
     }
 }
 
@@ -129,6 +198,37 @@ impl Captioner {
             }
             _ => Ok(Self::Blip2(Box::new(model::open(args)?))),
         }
+    }
+
+    /// Describes pictures, each after its prompt if it has one. What is wrong with one of them is its
+    /// own result; what is wrong with the model or the machine ends the call.
+    pub(crate) fn describe_each(
+        &self,
+        images: &[(&Shown, Option<&str>)],
+        options: &Options,
+    ) -> Result<Vec<Result<Answer, String>>, Failure> {
+        let plain = images.iter().filter(|(_, prompt)| prompt.is_none());
+        let plain: Vec<&Shown> = plain.map(|(image, _)| *image).collect();
+        let prompted = images
+            .iter()
+            .filter_map(|(image, prompt)| Some((*image, (*prompt)?)));
+        let prompted: Vec<(&Shown, &str)> = prompted.collect();
+        let (plain, prompted) = match self {
+            Self::Blip2(blip2) => (
+                blip2.caption_each(plain, options),
+                blip2.prompt_each(prompted, options),
+            ),
+            Self::Blip1(blip) => (
+                blip.caption_each(plain, options),
+                blip.prompt_each(prompted, options),
+            ),
+        };
+        let (mut plain, mut prompted) = (plain.into_iter(), prompted.into_iter());
+        let in_order = images.iter().filter_map(|(_, prompt)| match prompt {
+            None => plain.next(),
+            Some(_) => prompted.next(),
+        });
+        in_order.map(of_one).collect()
     }
 
     /// Describes pictures, after a prompt if there is one.

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
 const FIRST_SAVE: usize = 32;
 
 fn add(args: &IndexAddArgs) -> Result<(), Failure> {
-    let paths = expand(&args.images)?;
+    let paths = expand(&args.images, false)?;
     let _lock = lock(&args.index)?;
     let existing = args.index.exists().then(|| open(&args.index)).transpose()?;
     let blip2 = model::open_retrieval(&args.model)?;

@@ -10,23 +10,30 @@ mod out;
 
 mod answer;
 mod args;
+mod asked;
 mod bench;
+mod candidates;
 mod caption;
 mod convert;
 mod demo;
 #[cfg(feature = "hub")]
 mod download;
+mod embed;
 mod examples;
 mod family;
 mod find;
 mod index;
 mod inspect;
+mod interrupt;
 mod match_texts;
 mod model;
 mod models;
 mod pack;
 mod pictures;
+mod prompts;
+mod records;
 mod sheet;
+mod shell;
 mod shown;
 mod train;
 mod verify;
@@ -80,7 +87,7 @@ fn main() -> ExitCode {
         }
         Err(Failure::Interrupted(message)) => {
             note!("{message}");
-            ExitCode::from(train::INTERRUPTED)
+            ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(Failure::Usage(message)) => {
             note!("error: {message}\n\nFor more information, try '--help'.");
@@ -93,6 +100,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Answer(args) => answer::run(&args),
         Command::Caption(args) => caption::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::Match(args) => match_texts::run(&args),
         Command::Index(args) => index::run(&args),
         Command::Inspect(args) => inspect::run(&args),
@@ -105,5 +113,7 @@ fn run(command: Command) -> Result<(), Failure> {
         #[cfg(feature = "hub")]
         Command::Download(args) => download::run(&args),
         Command::Models(args) => models::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     }
 }

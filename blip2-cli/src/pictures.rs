@@ -1,8 +1,9 @@
 //! Which pictures a command line means, and how they are opened.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fmt::Write,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -90,11 +91,12 @@ pub(crate) fn options(args: PictureArgs) -> DecodeOptions {
 
 /// Files as they are, the pictures of folders, and what glob patterns match. What is left out of a
 /// folder is told on standard error.
-pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+/// With `recursive`, folders are searched with all that are in them.
+pub(crate) fn expand(arguments: &[PathBuf], recursive: bool) -> Result<Vec<PathBuf>, Failure> {
     let mut paths = Vec::new();
     for argument in arguments {
         if argument.is_dir() {
-            paths.extend(pictures_in(argument)?);
+            paths.extend(pictures_in(argument, recursive)?);
         } else if argument.exists() {
             paths.push(argument.clone());
         } else {
@@ -119,28 +121,64 @@ pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(paths)
 }
 
-fn pictures_in(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
+fn pictures_in(folder: &Path, recursive: bool) -> Result<BTreeSet<PathBuf>, Failure> {
     let fault = |error| Failure::Work(format!("{}: {error}", folder.display()));
-    let mut paths = BTreeSet::new();
-    let mut left_out = LeftOut::default();
-    for entry in std::fs::read_dir(folder).map_err(fault)? {
-        let path = entry.map_err(fault)?.path();
-        match why_not(&path) {
-            None => {
-                paths.insert(path);
-            }
-            Some(reason) => left_out.add(&path, reason),
+    let mut found = Search::default();
+    found.read(folder, recursive).map_err(fault)?;
+    while let Some(below) = found.next_folder() {
+        if found.read(&below, true).is_err() {
+            found.left_out.add(&below, "a folder that cannot be read");
         }
     }
-    left_out.tell(&folder.display().to_string());
-    if paths.is_empty() {
+    found.left_out.tell(&folder.display().to_string());
+    if found.pictures.is_empty() {
         let endings = EXTENSIONS.join(", ");
         return Err(Failure::Work(format!(
             "{}: holds no picture (file names that end in {endings})",
             folder.display()
         )));
     }
-    Ok(paths)
+    Ok(found.pictures)
+}
+
+/// A search through a folder.
+#[derive(Default)]
+struct Search {
+    pictures: BTreeSet<PathBuf>,
+    left_out: LeftOut,
+    folders: BTreeSet<PathBuf>,
+    /// Links to folders, which are followed last: what is in the folder itself has its own name.
+    links: BTreeSet<PathBuf>,
+    /// The folders that were read, by their real names, so that a link to one above ends.
+    read: HashSet<PathBuf>,
+}
+
+impl Search {
+    fn read(&mut self, folder: &Path, recursive: bool) -> io::Result<()> {
+        if !self.read.insert(fs::canonicalize(folder)?) {
+            return Ok(());
+        }
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            match why_not(&path) {
+                None => {
+                    self.pictures.insert(path);
+                }
+                Some(_) if recursive && path.is_symlink() && path.is_dir() => {
+                    self.links.insert(path);
+                }
+                Some(_) if recursive && path.is_dir() => {
+                    self.folders.insert(path);
+                }
+                Some(reason) => self.left_out.add(&path, reason),
+            }
+        }
+        Ok(())
+    }
+
+    fn next_folder(&mut self) -> Option<PathBuf> {
+        self.folders.pop_first().or_else(|| self.links.pop_first())
+    }
 }
 
 /// Why a name stands for no picture, if it does not.

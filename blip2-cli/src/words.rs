@@ -202,6 +202,9 @@ fn of_generation(error: &GenerateError) -> Option<String> {
         } => {
             let reason = match *argument {
                 "temperature" => "must be above 0 and finite; without --sample there is none",
+                "num_return_sequences" if reason.contains('`') => {
+                    "must not be above --beams; greedy search gives one, --sample any number"
+                }
                 _ => reason,
             };
             format!("{} {value}: {reason}", option(argument)?)
@@ -297,6 +300,7 @@ fn option(name: &str) -> Option<&'static str> {
         "max_new_tokens" => "--max-new-tokens",
         "min_new_tokens" => "--min-new-tokens",
         "num_beams" => "--beams",
+        "num_return_sequences" => "--num-return-sequences",
         "length_penalty" => "--length-penalty",
         "repetition_penalty" => "--repetition-penalty",
         "no_repeat_ngram_size" => "--no-repeat-ngram",

@@ -190,7 +190,7 @@ fn what_makes_no_sense_is_refused() {
         (vec!["no/folder"], 1, "no/folder"),
         (vec!["--prompt-tokens", "5000"], 1, "context"),
         (vec!["--image-size", "0"], 1, "size"),
-        (vec!["--image-size", "9999999"], 1, "memory"),
+        (vec!["--image-size", "9999999"], 1, "so large"),
     ] {
         let output = bench(&arguments);
         assert_eq!(

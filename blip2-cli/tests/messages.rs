@@ -248,6 +248,10 @@ fn arguments_are_called_by_their_options() {
     };
     answer(&["--beams", "0"], &["--beams", "at least 1"]);
     answer(
+        &["--num-return-sequences", "2"],
+        &["--num-return-sequences", "--beams"],
+    );
+    answer(
         &["--max-new-tokens", "0"],
         &["--max-new-tokens", "at least 1"],
     );

@@ -124,3 +124,15 @@ fn an_incomplete_checkpoint_is_not_packed() {
     assert!(!report.misshapen.is_empty());
     assert!(!file.exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_text_is_written_and_opened() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join(OsStr::from_bytes(b"pack\xff.safetensors"));
+    pack(fixture("blip2_opt"), Precision::Int8, &file).unwrap();
+    let pipeline = Blip2Pipeline::from_pretrained(&file).unwrap();
+    assert!(!answer(&pipeline).log_probs().is_empty());
+}

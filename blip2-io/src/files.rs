@@ -155,22 +155,30 @@ impl Files {
     /// file.
     pub(crate) fn map(&self, file: &str) -> Result<Option<Content>, IoError> {
         let content = match self {
-            Self::Disk { reading, .. } => {
-                let path = self.path(file);
-                match open_regular(&path) {
-                    Ok(file) => Content::of(&file, *reading)
-                        .map(Some)
-                        .map_err(|error| IoError::read(&path, error))?,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                    Err(error) => return Err(IoError::read(&path, error)),
-                }
-            }
+            Self::Disk { reading, .. } => map_at(&self.path(file), *reading)?,
             Self::Memory { .. } => self.read(file)?.map(Content::from),
         };
         if let Some(content) = &content {
             self.check_fetched(file, &content.bytes)?;
         }
         Ok(content)
+    }
+}
+
+/// The content of a large file at a path, whose name need not be a text; `None` if there is no such
+/// file.
+pub(crate) fn map_at(path: &Path, reading: Reading) -> Result<Option<Content>, IoError> {
+    let file = match open_regular(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(IoError::read(path, error)),
+    };
+    let content = Content::of(&file, reading).map_err(|error| IoError::read(path, error))?;
+    match is_lfs_pointer(&content.bytes) {
+        true => Err(IoError::GitLfs {
+            path: path.to_path_buf(),
+        }),
+        false => Ok(Some(content)),
     }
 }
 

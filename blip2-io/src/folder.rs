@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsStr,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -21,7 +20,7 @@ use crate::{
         ProcessorConfig, PromptConfig, TextConfig,
     },
     error::IoError,
-    files::{Files, Reading},
+    files::{Files, Reading, map_at},
     hub::{HubCache, ModelId},
     preprocessing::ImageProcessorConfig,
     tokenizer::{self, Tokenizer},
@@ -138,11 +137,8 @@ impl CheckpointFolder {
     }
 
     fn open_packed(path: &Path, reading: Reading) -> Result<Self, IoError> {
-        let files = Files::disk(path.parent().unwrap_or(Path::new("")), reading);
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let content = files
-            .map(name)?
-            .ok_or_else(|| IoError::NoFolder(path.to_path_buf()))?;
+        let content =
+            map_at(path, reading)?.ok_or_else(|| IoError::NoFolder(path.to_path_buf()))?;
         Ok(Self {
             files: Files::Memory {
                 files: packed::unpacked_files(path, content.bytes)?,

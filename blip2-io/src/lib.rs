@@ -88,6 +88,8 @@ pub mod lavis;
 #[cfg(feature = "checkpoint")]
 mod lock;
 #[cfg(feature = "checkpoint")]
+mod names;
+#[cfg(feature = "checkpoint")]
 mod new_file;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;

@@ -334,7 +334,8 @@ fn pictures_that_do_not_decode_are_told() {
     fs::write(folder.path().join("1.png"), b"no picture").unwrap();
     let loader = Loader::new(data, processor()).batch(6);
     let error = loader.epoch(0).next().unwrap().unwrap_err().to_string();
-    assert!(error.contains("1.png, example 2"), "{error}");
+    assert!(error.contains("example 2: "), "{error}");
+    assert!(error.contains("1.png: not a picture"), "{error}");
     let batch = loader
         .on_broken(OnBroken::Skip)
         .epoch(0)

@@ -5,7 +5,6 @@ mod config;
 #[cfg(feature = "dashboard")]
 mod dashboard;
 mod eval;
-mod interrupt;
 mod job;
 mod lines;
 mod objectives;
@@ -18,14 +17,19 @@ use std::path::Path;
 use blip2_core::{CheckpointFolder, Device, ModelKind, Precision, PrecisionPlan, device_by_name};
 use blip2_train::{FolderLock, Lora, Objective, TrainError, Training};
 
-use crate::{Failure, args::TrainArgs, find, out};
+use crate::{Failure, args::TrainArgs, find, interrupt, out};
 use config::{Config, EXAMPLE, ObjectiveName};
 use job::Job;
 use place::Place;
 use sift::Sieve;
 
 pub(crate) use eval::run as eval;
-pub(crate) use interrupt::EXIT_CODE as INTERRUPTED;
+
+/// Puts the terminal in order where the dashboard has it.
+fn give_back() {
+    #[cfg(feature = "dashboard")]
+    dashboard::give_back();
+}
 
 pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let Some(path) = &args.config else {
@@ -44,7 +48,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let training = training(&config, base, &folder)?;
     let lock = (!args.dry_run).then(|| FolderLock::take(place.out()));
     let _lock = lock.transpose().map_err(failure)?;
-    let cancel = interrupt::watched()?;
+    let cancel = interrupt::watched(
+        "ending after this step, with a state to go on from",
+        give_back,
+    )?;
     let file = place.out().exists().then(|| place.checked());
     let sieve = Sieve::of(&config, &folder, file, cancel.clone());
     let data = on_what.read(base).map_err(Failure::work)?;

@@ -111,6 +111,11 @@ macro_rules! member {
             pub fn decode(&self, bytes: &[u8]) -> Result<image::RgbImage, crate::error::Blip2Error> {
                 self.inner.pictures.decode(bytes)
             }
+
+            /// What makes pixel values of pictures, as the checkpoint's configuration says.
+            pub fn processor(&self) -> &blip2_io::preprocessing::ImageProcessor {
+                &self.inner.pictures.processor
+            }
         }
     };
     (texts $member:ident, $($tokenizer:tt)+) => {

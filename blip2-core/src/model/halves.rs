@@ -95,9 +95,18 @@ impl Blip2VisionModelWithProjection {
     ///
     /// If the pictures were encoded by a tower of another width.
     pub fn project(&self, images: &EncodedImages) -> Result<ProjectedImages, Blip2Error> {
+        Ok(self.projected(self.query(images)?))
+    }
+
+    /// What the queries gather from pictures, `[batch, queries, q_hidden]`, before it is projected.
+    ///
+    /// # Errors
+    ///
+    /// If the pictures were encoded by a tower of another width.
+    pub fn query(&self, images: &EncodedImages) -> Result<Tensor<3>, Blip2Error> {
         let queries = self.query_tokens.expand(images.count());
         let input = QFormerInput::new(queries).image(images.tensor());
-        Ok(self.projected(self.qformer.forward(input)?.last_hidden_state))
+        Ok(self.qformer.forward(input)?.last_hidden_state)
     }
 
     /// Queries as the Q-Former leaves them, `[batch, queries, q_hidden]`, in the shared space.

@@ -8,7 +8,7 @@ mod seen;
 
 use std::{path::Path, sync::Arc};
 
-use blip2_io::{config::Blip2Config, preprocessing::ImageProcessor, video::Video};
+use blip2_io::{config::Blip2Config, video::Video};
 
 pub use encoded::EncodedImage;
 
@@ -155,11 +155,6 @@ impl Blip2Pipeline {
     /// [`Blip2Error::Memory`], saying what would fit.
     pub fn check_memory(&self, work: &Workload) -> Result<(), Blip2Error> {
         self.inner.memory.check(work, MemoryPrediction::peak)
-    }
-
-    /// What makes pixel values of pictures, as the checkpoint's configuration says.
-    pub fn processor(&self) -> &ImageProcessor {
-        &self.inner.pictures.processor
     }
 
     /// The rows of raw prompts as the language model reads them, for calls of

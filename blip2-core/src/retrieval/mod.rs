@@ -6,7 +6,7 @@ mod load;
 
 use std::sync::Arc;
 
-use blip2_io::{config::Blip2Config, preprocessing::ImageProcessor};
+use blip2_io::config::Blip2Config;
 
 pub use halves::{ImageEmbedder, TextEmbedder};
 
@@ -74,11 +74,6 @@ impl Blip2Retrieval {
             let rest = format!("{precision} {vision_config:?} {qformer_config:?} {processor:?}");
             self.inner.hash(&[""], &rest)
         })
-    }
-
-    /// What makes pixel values of pictures, as the checkpoint's configuration says.
-    pub fn processor(&self) -> &ImageProcessor {
-        &self.inner.pictures.processor
     }
 
     /// How well one text describes pictures that were encoded before, off the device.

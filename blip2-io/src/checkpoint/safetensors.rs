@@ -9,6 +9,7 @@ use super::{Entry, Place, header, packed, quantized};
 use crate::{
     error::IoError,
     files::{Content, Files},
+    names,
 };
 
 /// Maps a file and reads its header, which is checked against the file's length.
@@ -25,6 +26,9 @@ pub(super) fn open(
     })?;
     let (start, metadata) =
         header::read(&content.bytes).map_err(|error| IoError::safetensors(&path, error))?;
+    if let Some(fault) = names::fault(metadata.tensors().keys()) {
+        return Err(IoError::safetensors(&path, fault));
+    }
     quantized::check(files, name, metadata.tensors().keys())?;
     let matrices = packed::matrices(metadata.metadata());
     let mut matrices = matrices.map_err(|detail| IoError::safetensors(&path, detail))?;

@@ -34,7 +34,8 @@ impl Dataset {
     /// # Errors
     ///
     /// [`DatasetError`] for a file that cannot be read or has another form, and as `on_broken` says
-    /// for captions of unknown pictures and for pictures that do not exist.
+    /// for captions of unknown pictures, for pictures that do not exist, and for names that lead out
+    /// of `pictures`.
     pub fn coco_captions(
         file: impl AsRef<Path>,
         pictures: impl AsRef<Path>,
@@ -57,12 +58,13 @@ impl Dataset {
         let mut collector = read::Collector::new(file.to_path_buf());
         for (id, captions) in captions {
             let place = format!("image {id}");
-            match names.get(&id) {
-                None => collector.broken(place, "it has captions but no file_name".into()),
-                Some(name) => {
-                    let path = pictures.join(name);
-                    collector.add(place, id.to_string(), &[path], None, captions);
-                }
+            let Some(name) = names.get(&id) else {
+                collector.broken(place, "it has captions but no file_name".into());
+                continue;
+            };
+            match read::inside(pictures, name) {
+                None => collector.broken(place, read::OUTSIDE.into()),
+                Some(path) => collector.add(place, id.to_string(), &[path], None, captions),
             }
         }
         collector.finish(on_broken)

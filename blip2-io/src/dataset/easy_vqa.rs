@@ -85,7 +85,7 @@ fn packed(wheel: &Path, split: Split, on_broken: OnBroken) -> Result<Dataset, Da
     let known: std::collections::HashSet<String> = archive.names().into_iter().collect();
     let count = questions
         .iter()
-        .map(|(_, _, picture)| picture + 1)
+        .map(|(_, _, picture)| picture.saturating_add(1))
         .max()
         .unwrap_or(0);
     let mut collector = Collector::new(file);

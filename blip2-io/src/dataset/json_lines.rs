@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
@@ -137,8 +137,8 @@ impl Dataset {
 fn add(collector: &mut read::Collector, place: String, record: Record, pictures: &Path) {
     let pid = record.pid.map(Id::text);
     let picture = match (&record.image, &pid) {
-        (Some(image), _) => inside(pictures, image),
-        (None, Some(pid)) => inside(pictures, pid).map(|folder| folder.join("image.png")),
+        (Some(image), _) => read::inside(pictures, image),
+        (None, Some(pid)) => read::inside(pictures, pid).map(|folder| folder.join("image.png")),
         (None, None) => {
             return collector.broken(
                 place,
@@ -147,10 +147,7 @@ fn add(collector: &mut read::Collector, place: String, record: Record, pictures:
         }
     };
     let Some(picture) = picture else {
-        return collector.broken(
-            place,
-            "its picture is outside of the pictures' folder".into(),
-        );
+        return collector.broken(place, read::OUTSIDE.into());
     };
     let mut answers = record.answers.or(record.answer);
     if let Some(choices) = record.choices {
@@ -212,13 +209,4 @@ fn is_picture(choice: &str) -> bool {
         .extension()
         .map(|ending| ending.to_ascii_lowercase());
     ending.is_some_and(|ending| ending == "png" || ending == "jpg" || ending == "jpeg")
-}
-
-/// A path below a folder, and nowhere else.
-fn inside(folder: &Path, path: &str) -> Option<PathBuf> {
-    let path = Path::new(path);
-    let stays = path
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    stays.then(|| folder.join(path))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use serde::de::DeserializeOwned;
@@ -27,6 +27,19 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T, DatasetError> 
 
 pub(super) fn parsed<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Result<T, DatasetError> {
     serde_json::from_slice(text).map_err(|error| DatasetError::format(path, error))
+}
+
+/// What is said of a picture that [`inside`] does not give.
+pub(super) const OUTSIDE: &str = "its picture is outside of the pictures' folder";
+
+/// A path below a folder, and nowhere else: a data set is a file of strangers, and must not open what
+/// lies beside its pictures.
+pub(super) fn inside(folder: &Path, path: &str) -> Option<PathBuf> {
+    let path = Path::new(path);
+    let stays = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    stays.then(|| folder.join(path))
 }
 
 /// A data set in the making.

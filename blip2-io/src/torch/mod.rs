@@ -15,7 +15,7 @@ use std::{
 
 use pytorch_reader::{PytorchError, PytorchReader, Tensor};
 
-use crate::{error::IoError, fault::Cause, files::is_lfs_pointer};
+use crate::{error::IoError, fault::Cause, files::is_lfs_pointer, names};
 
 mod length;
 
@@ -29,7 +29,11 @@ pub(crate) fn open(path: &Path) -> Result<BTreeMap<String, Tensor>, IoError> {
     }
     length::check(path, &start).map_err(|error| fault(path, error.into()))?;
     let reader = PytorchReader::new(path).map_err(|error| fault(path, error))?;
-    Ok(reader.into_tensors().into_iter().collect())
+    let tensors: BTreeMap<String, Tensor> = reader.into_tensors().into_iter().collect();
+    match names::fault(tensors.keys()) {
+        Some(reason) => Err(malformed(path, reason)),
+        None => Ok(tensors),
+    }
 }
 
 /// How a file begins, by which its kind is known.

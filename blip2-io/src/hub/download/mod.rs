@@ -1,7 +1,7 @@
 //! Downloads from the hub, into the cache that Python has too.
 //!
-//! `hf-hub`, the hub's own client, checks no hash before a file stands in its place and tells the
-//! token to whom it is sent on to; the requests are therefore made here, over `ureq`.
+//! The requests are made here, over `ureq`: a file's hash is checked before it gets its name, and a
+//! token goes to no other host.
 
 mod blob;
 mod client;

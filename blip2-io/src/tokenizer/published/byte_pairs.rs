@@ -35,6 +35,10 @@ pub(super) fn gpt2(
             .map(|(token, id)| (token.as_str(), u64::from(*id))),
     )
     .map_err(|error| IoError::tokenizer(files.path("vocab.json"), error))?;
+    if ids.is_empty() {
+        let error = "it has no tokens";
+        return Err(IoError::tokenizer(files.path("vocab.json"), error));
+    }
     let merges = merge_list(merges).map_err(fault)?;
     let known = |token: &str| ids.contains_key(token);
     for (left, right) in &merges {

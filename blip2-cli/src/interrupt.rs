@@ -1,4 +1,4 @@
-//! Interrupts: a training ends after the step that is being made, and loses nothing.
+//! Interrupts: a long work ends after the part that is being done, and loses nothing.
 
 use std::process;
 
@@ -9,18 +9,18 @@ use crate::Failure;
 /// What a shell makes of an interrupt.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// A token that an interrupt, or a request to terminate, cancels. A second one ends the program at once.
-pub(super) fn watched() -> Result<CancelToken, Failure> {
+/// A token that an interrupt, or a request to terminate, cancels; `told` says then when the work ends. A
+/// second one ends the program at once, after `give_back` has put the terminal in order.
+pub(crate) fn watched(told: &'static str, give_back: fn()) -> Result<CancelToken, Failure> {
     let token = CancelToken::new();
     let own = token.clone();
     on_interrupt(move || {
         if own.is_cancelled() {
-            #[cfg(feature = "dashboard")]
-            super::dashboard::give_back();
+            give_back();
             process::exit(i32::from(EXIT_CODE));
         }
         own.cancel();
-        note!("ending after this step, with a state to go on from; once more ends at once");
+        note!("{told}; once more ends at once");
     })?;
     Ok(token)
 }

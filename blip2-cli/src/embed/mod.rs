@@ -1,0 +1,106 @@
+//! `blip2 embed IMAGE…`: feature vectors of pictures and texts.
+
+mod features;
+mod vectors;
+
+use std::path::{Path, PathBuf};
+
+use blip2_core::preprocessing::PixelValues;
+
+use crate::{
+    Failure,
+    args::{EmbedArgs, FrameChoice},
+    asked, model,
+    pictures::{self, expand},
+};
+use features::Embedder;
+pub(crate) use vectors::VectorFile;
+use vectors::Vectors;
+
+pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
+    let texts = match &args.texts {
+        Some(file) => asked::lines(file)?,
+        None => args.text.clone(),
+    };
+    if args.images.is_empty() {
+        return of_texts(args, &texts);
+    }
+    let paths = expand(&args.images, args.recursive)?;
+    args.output.check_no_input(&paths)?;
+    let embedder = Embedder::open(&args.model)?;
+    let feature = embedder.feature(args.features)?;
+    let mut vectors = Vectors::begin(&args.output, "image")?;
+    let bar = model::bar(paths.len());
+    let mut failed = 0;
+    for chunk in paths.chunks(usize::from(args.batch)) {
+        let mut batch = Vec::new();
+        for path in chunk {
+            let note = |note: &str| bar.suspend(|| note!("{note}"));
+            match prepared(path, args, &embedder, note) {
+                Ok(pictures) => batch.extend(pictures),
+                Err(Failure::Work(error) | Failure::Usage(error)) => {
+                    failed += 1;
+                    note(&error);
+                }
+                Err(closed) => return Err(closed),
+            }
+        }
+        // An animation's frames may be more than a batch.
+        while !batch.is_empty() {
+            let rest = batch.split_off(batch.len().min(usize::from(args.batch)));
+            let (names, pixels): (Vec<String>, Vec<PixelValues>) = batch.into_iter().unzip();
+            vectors.add(&names, &embedder.of_pictures(pixels, feature)?, &bar)?;
+            batch = rest;
+        }
+        bar.inc(chunk.len() as u64);
+    }
+    bar.finish_and_clear();
+    vectors.finish()?;
+    match failed {
+        0 => Ok(()),
+        failed => Err(Failure::Work(format!(
+            "{failed} of {} pictures have no features",
+            paths.len()
+        ))),
+    }
+}
+
+fn of_texts(args: &EmbedArgs, texts: &[String]) -> Result<(), Failure> {
+    let inputs: Vec<PathBuf> = args.texts.iter().cloned().collect();
+    args.output.check_no_input(&inputs)?;
+    let embedder = Embedder::open(&args.model)?;
+    let mut vectors = Vectors::begin(&args.output, "text")?;
+    let bar = model::bar(texts.len());
+    for batch in texts.chunks(usize::from(args.batch)) {
+        vectors.add(batch, &embedder.of_texts(batch)?, &bar)?;
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    vectors.finish()
+}
+
+/// A file's pictures as the image encoder reads them, with their names: the file's, and of several
+/// frames their numbers.
+fn prepared(
+    path: &Path,
+    args: &EmbedArgs,
+    embedder: &Embedder,
+    note: impl Fn(&str),
+) -> Result<Vec<(String, PixelValues)>, Failure> {
+    let images = pictures::open(path, args.picture, note)?;
+    let by_frame = args.picture.frame == Some(FrameChoice::All) && images.len() > 1;
+    let name = |n: usize| match by_frame {
+        true => format!("{}#{n}", path.display()),
+        false => path.display().to_string(),
+    };
+    let prepared = images.iter().zip(1..).map(|(image, n)| {
+        let pixels = embedder.processor().process(image);
+        Ok((name(n), pixels.map_err(|error| named(path, error))?))
+    });
+    prepared.collect()
+}
+
+fn named(path: &Path, error: blip2_core::preprocessing::ImageError) -> Failure {
+    let error = crate::words::words(&error);
+    Failure::Work(format!("{}: {error}", path.display()))
+}

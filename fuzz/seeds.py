@@ -1,0 +1,94 @@
+"""Writes the seeds of every target into `seeds/TARGET`, from the fixtures and the corpus `bad/`.
+
+A target that reads several kinds of input takes the first byte, or two, as the choice between them:
+the numbers here are the places in the target's list.
+"""
+
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FIXTURES, BAD = HERE / "../fixtures", HERE / "../bad/files"
+KINDS = ["blip2_opt", "blip2_t5", "blip2_itr", "instructblip_llama", "instructblip_t5",
+         "instructblipvideo_t5", "blip1_vqa", "clip_vision"]
+LARGEST = 400_000
+
+
+def seed(target, name, content, *choice):
+    content = bytes(choice) + content
+    if len(content) <= LARGEST:
+        folder = HERE / "seeds" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def read(path):
+    return path.read_bytes()
+
+
+def checkpoints():
+    for n, kind in enumerate(KINDS):
+        folder = FIXTURES / kind
+        for path in sorted(folder.glob("*config.json")):
+            # The target lists a folder's files in an order of its own: all places get all files.
+            for place in range(4):
+                seed("configurations", f"{kind}-{place}-{path.name}", read(path), n, place)
+        seed("safetensors", kind, read(folder / "model.safetensors"), 0)
+    seed("safetensors", "index", b'{"weight_map":{"a":"a.safetensors"}}', 1)
+    for path in BAD.glob("*.safetensors"):
+        seed("safetensors", path.name, read(path), 0)
+        seed("packed", path.name, read(path))
+    for pattern in ["*.bin", "*.pkl"]:
+        for path in BAD.glob(pattern):
+            seed("pickles", path.name, read(path))
+            seed("lavis", path.name, read(path), 1)
+    for path in FIXTURES.glob("peft/*/adapter_*"):
+        place = ["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"].index(path.name)
+        seed("adapters", f"{path.parent.name}-{path.name}", read(path), place)
+        if path.suffix == ".bin":
+            seed("pickles", path.parent.name, read(path))
+    for path in FIXTURES.glob("lavis/*.pth"):
+        for architecture in range(6):
+            seed("lavis", f"{architecture}-{path.name}", read(path), architecture)
+        seed("pickles", path.name, read(path))
+
+
+def tokenizers():
+    for n, kind in enumerate(["blip2_opt", "blip2_t5", "blip2_itr", "instructblip_llama"]):
+        seed("tokenizers", kind, read(FIXTURES / kind / "tokenizer.json"), n)
+    published = FIXTURES / "tokenizers_published"
+    seed("tokenizers", "spiece", read(published / "t5/spiece.model"), 4)
+    seed("tokenizers", "llama", read(published / "llama/tokenizer.model"), 5)
+    seed("tokenizers", "bert", read(published / "bert/vocab.txt"), 6)
+    opt = published / "opt"
+    seed("tokenizers", "gpt2", read(opt / "vocab.json") + b"\0" + read(opt / "merges.txt"), 7)
+    seed("tokenizers", "settings", read(FIXTURES / "blip2_opt/tokenizer_config.json"), 8)
+
+
+def pictures():
+    for folder in [FIXTURES / "images", HERE / "../examples/images", BAD]:
+        for path in folder.rglob("*"):
+            if path.suffix[1:] in "png gif bmp tiff tif jpg jpeg webp ppm pgm pnm qoi ico tga".split():
+                seed("pictures", path.name, read(path))
+                if path.suffix in {".png", ".gif", ".webp"}:
+                    seed("animations", path.name, read(path))
+
+
+def texts():
+    seed("prompts", "opt", b"Question: {} Answer:how many dogs?")
+    seed("photo_index", "empty", b"BLIP2IDX\1\0\0\0" + bytes(52))
+    seed("records", "json-lines", b'{"question":"what?","answer":"red","pid":0}\n', 0)
+    seed("records", "choices", b'{"question":"what?","answer":1,"choices":["a","b"],"image":"0/image.png"}\n', 0)
+    seed("records", "coco", b'{"images":[{"id":1,"file_name":"0/image.png"}],'
+         b'"annotations":[{"image_id":1,"caption":"a"}]}', 1)
+    seed("records", "vqa", b'{"data_subtype":"val2014","questions":'
+         b'[{"image_id":1,"question":"what?","question_id":1}]}', 2)
+    seed("records", "wheel", read(BAD / "nothing.bin"), 3)
+    seed("records", "easy-vqa", b'[["what?","red",0]]', 4)
+    seed("states", "progress", b'{"step":0,"notes":null}', 0)
+    seed("states", "tensors", read(BAD / "overlap.safetensors"), 1)
+    seed("generation", "zeros", bytes(200))
+
+
+if __name__ == "__main__":
+    for make in [checkpoints, tokenizers, pictures, texts]:
+        make()
