@@ -1,8 +1,8 @@
 //! Training a language model's answers and captions.
 
 use blip2_core::{
-    AnswerRows, Blip2Error, Blip2Pipeline, CancelToken, CheckpointFolder, GenerationConfig,
-    LabeledRows, ModelKind, Options, Template, model::Blip2ForConditionalGeneration,
+    AnswerRows, Blip2Error, CancelToken, CheckpointFolder, GenerationConfig, LabeledRows,
+    ModelKind, Options, Template,
 };
 use blip2_io::dataset::{Dataset, Example, LoadedBatch};
 use blip2_lm::LmError;
@@ -11,12 +11,14 @@ use crate::{
     drawn::{NO_ANSWER, drawn},
     error::TrainError,
     evaluate::{Scoring, answers},
-    objective::{Batch, language_model_loss},
+    objective::Batch,
     run::{At, Losses, Objective},
     trained::device_of,
+    writes::Writes,
 };
 
-/// The language model's loss on a data set's answers and captions, and the score on another one's.
+/// The loss on a data set's answers and captions, and the score on another one's, of BLIP-2,
+/// InstructBLIP, and BLIP-1 that answers or describes.
 ///
 /// Of several answers, or captions, one is drawn each time that an example is seen.
 ///
@@ -39,6 +41,8 @@ pub struct Answering {
     rows: AnswerRows,
     template: Option<Template>,
     label_smoothing: f64,
+    /// How many labels of a row are read and not written: BLIP-1's first.
+    read_alone: usize,
     validation: Option<Validation>,
 }
 
@@ -89,17 +93,25 @@ impl Answering {
     ///
     /// As [`AnswerRows::of`], and [`TrainError::Checkpoint`] for a model of videos.
     pub fn new(folder: &CheckpointFolder) -> Result<Self, TrainError> {
-        if folder.kind()? == ModelKind::InstructBlipVideo {
+        let kind = folder.kind()?;
+        if kind == ModelKind::InstructBlipVideo {
             return Err(TrainError::Checkpoint {
                 path: folder.path().to_path_buf(),
                 reason: "it is a model of videos, and data sets are of pictures".into(),
             });
         }
+        let (label_smoothing, read_alone) = match kind {
+            ModelKind::BlipAnswer | ModelKind::BlipCaption => {
+                (folder.blip_config()?.text_config.label_smoothing, 1)
+            }
+            _ => (0.0, 0),
+        };
         Ok(Self {
             rows: AnswerRows::of(folder, None)?,
             folder: folder.clone(),
             template: None,
-            label_smoothing: 0.0,
+            label_smoothing,
+            read_alone,
             validation: None,
         })
     }
@@ -115,7 +127,8 @@ impl Answering {
         Ok(self)
     }
 
-    /// Spreads this part of each token's weight over the vocabulary. Default 0.
+    /// Spreads this part of each token's weight over the vocabulary. Default: what the configuration
+    /// of BLIP-1's text decoder says, as in the reference; of other models 0.
     #[must_use]
     pub fn with_label_smoothing(mut self, label_smoothing: f64) -> Self {
         self.label_smoothing = label_smoothing;
@@ -127,6 +140,16 @@ impl Answering {
     pub fn with_validation(mut self, validation: Validation) -> Self {
         self.validation = Some(validation);
         self
+    }
+
+    /// Why an example cannot be trained on; `None` if it can.
+    pub fn training_fault(&self, example: &Example) -> Option<String> {
+        if example.answers.is_empty() {
+            return Some(NO_ANSWER.into());
+        }
+        let question = example.question.as_deref();
+        let mut answers = example.answers.iter();
+        answers.find_map(|answer| self.text_fault(question, answer))
     }
 
     /// Why an example cannot be evaluated; `None` if it can.
@@ -158,6 +181,7 @@ impl Answering {
             Blip2Error::SpecialToken { token, .. } => Some(format!(
                 "has the special token `{token}` in its question, which would not be read as text"
             )),
+            Blip2Error::Rows { reason, .. } => Some(format!("does not suit the model: {reason}")),
             error => Some(format!("cannot be read: {error}")),
         }
     }
@@ -172,13 +196,8 @@ impl Answering {
     }
 }
 
-impl Objective<Blip2ForConditionalGeneration> for Answering {
-    fn losses(
-        &mut self,
-        model: &Blip2ForConditionalGeneration,
-        batch: &LoadedBatch,
-        at: At,
-    ) -> Result<Losses, TrainError> {
+impl<M: Writes> Objective<M> for Answering {
+    fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
         let rows = self.rows(batch, at.seed)?;
         // The loss is the mean over tokens: a batch weighs by theirs, so that several make the step of
         // one as large.
@@ -187,10 +206,11 @@ impl Objective<Blip2ForConditionalGeneration> for Answering {
             .iter()
             .flatten()
             .filter(|&&label| label >= 0)
-            .count();
+            .count()
+            .saturating_sub(self.read_alone * rows.labels.len());
         let pixels = batch.pixel_values.clone().tensor(&device_of(model));
         let batch = Batch::new(pixels, batch.rows(), rows);
-        let total = language_model_loss(model, &batch, self.label_smoothing)?;
+        let total = model.loss(&batch, self.label_smoothing)?;
         Ok(Losses {
             weight: Some(tokens as f64),
             ..total.into()
@@ -198,12 +218,7 @@ impl Objective<Blip2ForConditionalGeneration> for Answering {
     }
 
     fn fault(&self, example: &Example) -> Option<String> {
-        if example.answers.is_empty() {
-            return Some(NO_ANSWER.into());
-        }
-        let question = example.question.as_deref();
-        let mut answers = example.answers.iter();
-        answers.find_map(|answer| self.text_fault(question, answer))
+        self.training_fault(example)
     }
 
     fn measure(&self) -> Option<String> {
@@ -221,21 +236,12 @@ impl Objective<Blip2ForConditionalGeneration> for Answering {
         ))
     }
 
-    fn score(
-        &mut self,
-        model: &Blip2ForConditionalGeneration,
-        cancel: &CancelToken,
-    ) -> Result<Option<f64>, TrainError> {
+    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<f64>, TrainError> {
         let Some(validation) = &self.validation else {
             return Ok(None);
         };
-        let mut builder = Blip2Pipeline::builder_from(self.folder.clone())
-            .device(device_of(model))
-            .model(model.clone());
-        if let Some(template) = &self.template {
-            builder = builder.template(template.clone());
-        }
-        let blip2 = builder.load()?;
+        let model = model.clone();
+        let blip2 = model.pipeline(&self.folder, self.template.as_ref())?;
         let Validation {
             data,
             scoring,

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use blip2_core::{Blip2Pipeline, GenerationConfig, Options};
+use blip2_core::{GenerationConfig, Options};
 use blip2_io::{dataset::Dataset, preprocessing::DecodeOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::TrainError,
     scores::{bleu, caption_words, cider_d, exact_match, vqa_accuracy},
+    writes::Responds,
 };
 
 /// A score of answers or captions.
@@ -172,7 +173,7 @@ fn mean(each: impl Iterator<Item = f64>) -> (f64, Vec<f64>) {
 ///
 /// For pictures that cannot be decoded, and whatever goes wrong with the model.
 pub fn answer_all(
-    blip2: &Blip2Pipeline,
+    blip2: &impl Responds,
     data: &Dataset,
     generation: &GenerationConfig,
     batch: usize,
@@ -187,7 +188,7 @@ pub fn answer_all(
 
 /// The same, until `done` fails.
 pub(crate) fn answers(
-    blip2: &Blip2Pipeline,
+    blip2: &impl Responds,
     data: &Dataset,
     options: &Options,
     batch: usize,
@@ -210,9 +211,9 @@ pub(crate) fn answers(
                     let question = data.examples()[number].question.as_deref();
                     (picture, question.unwrap_or_default())
                 });
-                blip2.answer_batch(pairs, options)?
+                blip2.respond(&pairs.collect::<Vec<_>>(), options)?
             } else {
-                blip2.caption_batch(&pictures, options)?
+                blip2.describe(&pictures.iter().collect::<Vec<_>>(), options)?
             };
             for (&number, answer) in part.iter().zip(found) {
                 answers[number] = answer.text;

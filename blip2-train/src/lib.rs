@@ -1,4 +1,4 @@
-//! Trains BLIP-2: any part of it, or low-rank adapters (LoRA) on a base that stays as it is, even in
+//! Trains BLIP-2, and BLIP-1: any part of it, or low-rank adapters (LoRA) on a base that stays as it is, even in
 //! 8 bits.
 //!
 //! To run a model, use `blip2-core`; this crate makes one. It works on the same types: a model is
@@ -52,6 +52,7 @@ pub mod scores;
 mod state;
 mod trained;
 mod training;
+mod writes;
 
 pub use answering::{Answering, Validation};
 pub use blip2_kernels::recompute::Recompute;
@@ -73,6 +74,7 @@ pub use schedule::{Constant, Exponential, Schedule, WarmupCosine};
 pub use state::Progress;
 pub use trained::{TrainPlan, Trained, device_of};
 pub use training::Training;
+pub use writes::{Responds, Writes};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -1,12 +1,18 @@
 //! What of a checkpoint is trained, and how it is held.
 
 use blip2_core::{
-    Blip2Config, Blip2Error, CheckpointFolder, CheckpointWeights, LoadReport, ModelKind, Precision,
+    Blip2Error, CheckpointFolder, CheckpointWeights, LoadReport, ModelKind, Precision,
     PrecisionPlan,
-    model::{Blip2ForConditionalGeneration, Blip2ForPretraining},
+    model::{
+        Blip2ForConditionalGeneration, Blip2ForPretraining, BlipForConditionalGeneration,
+        BlipForQuestionAnswering,
+    },
 };
-use blip2_kernels::{PackedMatrix, TensorRequest, WeightSource};
-use burn::tensor::{Device, TensorData};
+use blip2_kernels::{PackedMatrix, TensorRequest, WeightSource, Weights};
+use burn::{
+    module::Module,
+    tensor::{Device, TensorData},
+};
 
 use crate::{
     error::TrainError,
@@ -38,7 +44,6 @@ use crate::{
 #[must_use = "nothing is loaded before `load`"]
 pub struct Training {
     folder: CheckpointFolder,
-    config: Blip2Config,
     device: Device,
     precision: PrecisionPlan,
     parts: Vec<NamePattern>,
@@ -46,17 +51,20 @@ pub struct Training {
 }
 
 impl Training {
-    /// Trains a checkpoint of BLIP-2 or InstructBLIP, or one of retrieval. What of it is said by
+    /// Trains a checkpoint of BLIP-2, InstructBLIP or BLIP-1, or one of retrieval. What of it is said by
     /// [`part`](Self::part), [`bridge`](Self::bridge), [`queries`](Self::queries) and
     /// [`lora`](Self::lora).
     ///
     /// # Errors
     ///
-    /// For a folder that cannot be read, or of another model.
+    /// For a folder whose configuration cannot be read, or of a model that is not trained.
     pub fn of(folder: &CheckpointFolder) -> Result<Self, TrainError> {
+        match folder.kind()? {
+            ModelKind::BlipAnswer | ModelKind::BlipCaption => folder.blip_config().map(drop)?,
+            _ => folder.config().map(drop)?,
+        }
         Ok(Self {
             folder: folder.clone(),
-            config: folder.config()?,
             device: Device::flex(),
             precision: Precision::F32.into(),
             parts: Vec::new(),
@@ -114,11 +122,6 @@ impl Training {
         self
     }
 
-    /// The checkpoint's configuration.
-    pub fn config(&self) -> &Blip2Config {
-        &self.config
-    }
-
     /// Loads a model that answers.
     ///
     /// # Errors
@@ -126,21 +129,64 @@ impl Training {
     /// [`TrainError::UnknownName`] for a part or a layer that the model does not have,
     /// [`TrainError::NothingTrains`] where none was named, and as loading for inference.
     pub fn load(self) -> Result<Trained<Blip2ForConditionalGeneration>, TrainError> {
+        let config = self.folder.config()?;
+        self.built(&["language_model"], |weights, precision| {
+            Ok(Blip2ForConditionalGeneration::load(
+                &config, weights, precision,
+            )?)
+        })
+    }
+
+    /// Loads a BLIP-1 that answers questions. Its parts are `vision_model`, `text_encoder` and
+    /// `text_decoder`; adapters are usually for its layers `query` and `key`, or `qkv` of the image
+    /// encoder.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and for a checkpoint of another kind.
+    pub fn load_blip1_answerer(self) -> Result<Trained<BlipForQuestionAnswering>, TrainError> {
+        self.check_kind(ModelKind::BlipAnswer)?;
+        let config = self.folder.blip_config()?;
+        self.built(&["text_encoder", "text_decoder"], |weights, precision| {
+            Ok(BlipForQuestionAnswering::load(&config, weights, precision)?)
+        })
+    }
+
+    /// Loads a BLIP-1 that describes pictures. Its parts are `vision_model` and `text_decoder`.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and for a checkpoint of another kind.
+    pub fn load_blip1_captioner(self) -> Result<Trained<BlipForConditionalGeneration>, TrainError> {
+        self.check_kind(ModelKind::BlipCaption)?;
+        let config = self.folder.blip_config()?;
+        self.built(&["text_decoder"], |weights, precision| {
+            Ok(BlipForConditionalGeneration::load(
+                &config, weights, precision,
+            )?)
+        })
+    }
+
+    /// The model that `build` makes of the checkpoint. Gradients pass through the parts in `writing`
+    /// whatever of them is trained, unless that is the image encoder's business alone; a packed matrix
+    /// would be unpacked at every step.
+    fn built<M: Module>(
+        self,
+        writing: &[&str],
+        build: impl FnOnce(&Weights<'_>, PrecisionPlan) -> Result<M, TrainError>,
+    ) -> Result<Trained<M>, TrainError> {
         self.precision.check(&self.device)?;
         let checkpoint = self.folder.checkpoint()?;
         let weights = CheckpointWeights::new(&checkpoint);
-        // Gradients pass through the language model whatever of it is trained, unless that is the
-        // image encoder's business alone; a packed matrix would be unpacked at every step.
         let dense = match self.precision.language_model {
-            Precision::F32 | Precision::AsStored => Selection::matching(["language_model"]),
+            Precision::F32 | Precision::AsStored => Selection::matching(writing.iter().copied()),
             _ => Selection::none(),
         };
         let plan = TrainPlan::new(Selection::Matching(self.parts.clone()))
             .with_dense(dense)
             .with_lora(self.lora.as_ref());
         let built = Trained::build(&weights, &self.device, &plan, |weights| {
-            let model = Blip2ForConditionalGeneration::load(&self.config, weights, self.precision);
-            model.map_err(TrainError::from)
+            build(weights, self.precision)
         });
         // What the checkpoint lacks is told by its own account, before the model's holes are.
         let _: LoadReport = weights.finish(&IGNORABLE)?;
@@ -157,7 +203,8 @@ impl Training {
     /// As [`load`](Self::load), and for a checkpoint of another kind.
     pub fn load_first_stage(self, seed: u64) -> Result<Trained<Blip2ForPretraining>, TrainError> {
         self.precision.check(&self.device)?;
-        self.check_retrieval()?;
+        self.check_kind(ModelKind::Blip2Retrieval)?;
+        let config = self.folder.config()?;
         if self.parts.is_empty() && self.lora.is_none() {
             let reason = "neither a part nor an adapter was named".into();
             return Err(TrainError::NothingTrains { reason });
@@ -165,7 +212,7 @@ impl Training {
         let checkpoint = self.folder.checkpoint()?;
         let weights = WithHead {
             checkpoint: CheckpointWeights::new(&checkpoint),
-            fresh: FreshWeights::new(&self.config, seed),
+            fresh: FreshWeights::new(&config, seed),
         };
         let parts = self.parts.iter().cloned();
         let plan = TrainPlan::new(Selection::matching(
@@ -176,14 +223,14 @@ impl Training {
         .with_lora(self.lora.as_ref());
         let built = Trained::build(&weights, &self.device, &plan, |weights| {
             let weights = weights.with_precision(self.precision.vision);
-            Ok(Blip2ForPretraining::load(&self.config, &weights)?)
+            Ok(Blip2ForPretraining::load(&config, &weights)?)
         });
         let _: LoadReport = weights.checkpoint.finish(&IGNORABLE)?;
         built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
     }
 
-    fn check_retrieval(&self) -> Result<(), TrainError> {
-        let (kind, wanted) = (self.folder.kind()?, ModelKind::Blip2Retrieval);
+    fn check_kind(&self, wanted: ModelKind) -> Result<(), TrainError> {
+        let kind = self.folder.kind()?;
         if kind == wanted {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use blip2_core::{Blip2Error, ErrorKind};
+use blip2_train::TrainError;
 
 /// Why a folder could not be verified at all.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,9 @@ pub enum VerifyError {
     /// The checkpoint could not be loaded.
     #[error(transparent)]
     Model(#[from] Blip2Error),
+    /// The checkpoint could not be trained.
+    #[error(transparent)]
+    Training(#[from] TrainError),
 }
 
 impl VerifyError {
@@ -54,6 +58,7 @@ impl VerifyError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Model(error) => error.kind(),
+            Self::Training(error) => error.kind(),
             Self::NoGolden(_) | Self::Read { .. } | Self::Golden { .. } | Self::Content(_) => {
                 ErrorKind::File
             }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     blip1, clip, error::VerifyError, features, golden::Golden, images, options::VerifyOptions,
-    report::Report, retrieval, stages, tokenizers,
+    report::Report, retrieval, stages, tokenizers, training,
 };
 
 /// Verifies a folder, or each folder in it that holds goldens.
@@ -68,7 +68,10 @@ fn model(
 ) -> Result<(), VerifyError> {
     // Goldens of another class of the same checkpoint lie in a folder of their own.
     if let Some(checkpoint) = golden.json("checkpoint").and_then(Value::as_str) {
-        return features::verify(path, checkpoint, golden, options, report);
+        return match golden.json("losses") {
+            Some(_) => training::verify(path, checkpoint, golden, options, report),
+            None => features::verify(path, checkpoint, golden, options, report),
+        };
     }
     let folder = CheckpointFolder::open(path).map_err(Blip2Error::from)?;
     match folder.kind().map_err(Blip2Error::from)? {

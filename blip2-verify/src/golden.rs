@@ -171,7 +171,7 @@ fn read_tensors(path: &Path) -> Result<BTreeMap<String, GoldenTensor>, VerifyErr
 /// A stage passes if its largest absolute difference is at most `base × max(1, largest absolute
 /// value of the golden / 10)`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tolerance(pub(super) f64);
+pub(crate) struct Tolerance(pub(crate) f64);
 
 impl Tolerance {
     /// The tolerance for a golden whose own error against 64-bit floats is known.

@@ -5,7 +5,7 @@
 //! The program `blip2 verify` prints what it finds.
 //!
 //! A folder to verify holds `golden.json` and mostly `golden.safetensors` beside a checkpoint, a
-//! tokenizer, or pictures. Every stage and generation case in them is run and compared;
+//! tokenizer, or pictures, or of a training's first steps, whose checkpoint lies two folders up. Every stage and generation case in them is run and compared;
 //! `docs/numerics.md` of the repository describes the format and the tolerances.
 //!
 //! ```
@@ -44,6 +44,7 @@ mod retrieval;
 mod rows;
 mod stages;
 mod tokenizers;
+mod training;
 mod verifier;
 
 pub use error::VerifyError;

@@ -20,7 +20,8 @@ pub struct Check {
 pub enum Outcome {
     /// Numbers were compared.
     Tensor {
-        /// The largest absolute difference; infinite if shapes differ or a value is not finite.
+        /// The largest absolute difference, or where the stage is called so (`rms`) the root of the mean
+        /// square; infinite if shapes differ or a value is not finite.
         max_abs: f64,
         /// [`max_abs`](Outcome::Tensor::max_abs) over the golden's largest absolute value.
         max_rel: f64,

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use blip2_core::{
-    Blip2Pipeline, Blip2Retrieval, CancelToken, CheckpointFolder, Precision, TextRows,
+    Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, Builder, CancelToken,
+    CheckpointFolder, Member, ModelKind, Precision, TextRows,
 };
 use blip2_io::{dataset::Dataset, preprocessing::ImageProcessor};
-use blip2_train::{Answering, answer_all, check_apart, check_keeps, write_file};
+use blip2_train::{Answering, Responds, answer_all, check_apart, check_keeps, write_file};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -19,7 +20,7 @@ use crate::{
     Failure,
     args::EvalArgs,
     find,
-    model::{adapted, device},
+    model::{adapted, device, kind},
 };
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
@@ -44,22 +45,20 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     if knows_answers(&data) {
         check_score(scoring, &data)?;
     }
-    let builder = adapted(Blip2Pipeline::builder(&model), args.adapter.as_deref());
-    let mut builder = builder
-        .device(device(&args.device)?)
-        .precision(args.device.precision.plan(Precision::AsStored));
-    if let Some(template) = &config.train.template {
-        builder = builder.template(template.parse().map_err(Failure::work)?);
-    }
-    let blip2 = builder.load().map_err(Failure::work)?;
-    let generation = generation(validation);
-    let bar = ProgressBar::new(data.len() as u64);
-    let answers = answer_all(&blip2, &data, &generation, validation.batch, |done| {
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    let answers = answers.map_err(Failure::work)?;
-
+    let answers = match kind(Some(&model)) {
+        Some(ModelKind::BlipAnswer) => {
+            let builder = BlipAnswerer::builder(&model);
+            answered(builder, args, &config, validation, &data)?
+        }
+        Some(ModelKind::BlipCaption) => {
+            let builder = BlipCaptioner::builder(&model);
+            answered(builder, args, &config, validation, &data)?
+        }
+        _ => {
+            let builder = Blip2Pipeline::builder(&model);
+            answered(builder, args, &config, validation, &data)?
+        }
+    };
     if let Some(path) = &args.answers {
         let mut text = String::new();
         for (example, answer) in data.examples().iter().zip(&answers) {
@@ -83,6 +82,30 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         found.each.len()
     );
     Ok(())
+}
+
+/// The answers of a model of any kind.
+fn answered<M: Member + Responds>(
+    builder: Builder<M>,
+    args: &EvalArgs,
+    config: &Config,
+    validation: &ValidationConfig,
+    data: &Dataset,
+) -> Result<Vec<String>, Failure> {
+    let mut builder = adapted(builder, args.adapter.as_deref())
+        .device(device(&args.device)?)
+        .precision(args.device.precision.plan(Precision::AsStored));
+    if let Some(template) = &config.train.template {
+        builder = builder.template(template.parse().map_err(Failure::work)?);
+    }
+    let model = builder.load().map_err(Failure::work)?;
+    let generation = generation(validation);
+    let bar = ProgressBar::new(data.len() as u64);
+    let answers = answer_all(&model, data, &generation, validation.batch, |done| {
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    answers.map_err(Failure::work)
 }
 
 /// Whether anybody told the right answers.

@@ -14,7 +14,7 @@ mod sift;
 
 use std::path::Path;
 
-use blip2_core::{CheckpointFolder, Device, Precision, PrecisionPlan, device_by_name};
+use blip2_core::{CheckpointFolder, Device, ModelKind, Precision, PrecisionPlan, device_by_name};
 use blip2_train::{FolderLock, Lora, Objective, TrainError, Training};
 
 use crate::{Failure, args::TrainArgs, find, interrupt, out};
@@ -68,9 +68,14 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     match config.train.objective {
         ObjectiveName::Answers => {
             let objective = objectives::answers(&config, base, &folder, &sieve)?;
-            let fault = |example: &_| objective.fault(example);
+            let fault = |example: &_| objective.training_fault(example);
             let data = sieve.sifted("training", data, on_broken, fault)?;
-            job(data).run(|| training.load(), objective)
+            let job = job(data);
+            match folder.kind().map_err(Failure::work)? {
+                ModelKind::BlipAnswer => job.run(|| training.load_blip1_answerer(), objective),
+                ModelKind::BlipCaption => job.run(|| training.load_blip1_captioner(), objective),
+                _ => job.run(|| training.load(), objective),
+            }
         }
         ObjectiveName::FirstStage => {
             let objective = objectives::first_stage(&config, base, &folder, &sieve)?;

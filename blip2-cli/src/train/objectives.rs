@@ -21,9 +21,11 @@ pub(super) fn answers(
 ) -> Result<Answering, Failure> {
     let template = config.train.template.as_deref().map(str::parse).transpose();
     let template = template.map_err(Failure::work)?;
-    let mut objective = Answering::new(folder)
-        .map_err(Failure::work)?
-        .with_label_smoothing(config.recipe.label_smoothing);
+    let mut objective = Answering::new(folder).map_err(Failure::work)?;
+    // Without one the checkpoint's own counts.
+    if config.recipe.label_smoothing != 0.0 {
+        objective = objective.with_label_smoothing(config.recipe.label_smoothing);
+    }
     if let Some(template) = template {
         objective = objective.with_template(template).map_err(Failure::work)?;
     }
@@ -100,7 +102,12 @@ fn scoring(validation: &ValidationConfig) -> Result<Scoring, Failure> {
 }
 
 /// What answers.
-const ANSWERING: [ModelKind; 2] = [ModelKind::Blip2, ModelKind::InstructBlip];
+const ANSWERING: [ModelKind; 4] = [
+    ModelKind::Blip2,
+    ModelKind::InstructBlip,
+    ModelKind::BlipAnswer,
+    ModelKind::BlipCaption,
+];
 
 /// Refuses a score, and a checkpoint before it is loaded, that are not of what the objective trains.
 pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Failure> {

@@ -6,7 +6,7 @@ use blip2_lm::blip_text::{BlipTextLmHeadModel, BlipTextModel, BlipTextSession};
 use blip2_vision::VisionModel;
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{error::Blip2Error, precision::PrecisionPlan, whole::whole};
+use crate::{error::Blip2Error, precision::PrecisionPlan, text::start_token, whole::whole};
 
 /// BLIP-1 that describes pictures (`BlipForConditionalGeneration`; Li et al., 2022).
 ///
@@ -306,13 +306,6 @@ fn vision(
     let weights = weights.with_precision(precision.vision);
     let tower = config.vision_config.tower();
     Ok(VisionModel::load(&tower, &weights.at("vision_model"))?)
-}
-
-fn start_token(id: Option<u32>) -> Result<u32, Blip2Error> {
-    id.ok_or_else(|| Blip2Error::Incomplete {
-        what: "text_config has no bos_token_id".into(),
-        remedy: "add the id of the tokenizer's [DEC] token".into(),
-    })
 }
 
 /// The first position, which stands for all.

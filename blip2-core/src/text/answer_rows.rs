@@ -1,13 +1,14 @@
 //! Questions with their answers, as a model is trained on them.
 
-use blip2_io::{CheckpointFolder, config::TextConfig};
-use blip2_lm::{GenerationConfig, LmError};
+use blip2_io::{CheckpointFolder, config::ModelKind};
 
-use super::{PaddingSide, PromptRows, Template, prompts::Prompts};
+use super::{Template, blip1_rows::Blip1Rows, blip2_rows::Blip2Rows, labeled_rows::LabeledRows};
 use crate::error::Blip2Error;
 
-/// Lays questions and answers, or captions, out as a checkpoint's language model is trained on them:
-/// in the prompts and with the end token that [`Blip2Pipeline`](crate::Blip2Pipeline) will use.
+/// Lays questions and answers, or captions, out as a checkpoint is trained on them: in the prompts and
+/// with the end token that its pipeline will use.
+///
+/// BLIP-1 that answers has no captions, and one that describes has no questions.
 ///
 /// ```
 /// use blip2_core::{AnswerRows, CheckpointFolder};
@@ -19,106 +20,36 @@ use crate::error::Blip2Error;
 /// # Ok::<(), blip2_core::Blip2Error>(())
 /// ```
 #[derive(Debug)]
-pub struct AnswerRows {
-    prompts: Prompts,
-    end: u32,
-    form: Form,
-    /// How many positions a row may have; `None` for any number.
-    context: Option<usize>,
-    /// The positions that a picture has where it has none among the tokens.
-    added: usize,
-}
+pub struct AnswerRows(Member);
 
-/// Where answers stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// After the prompt, with a space that is a token's part (OPT).
-    Spaced,
-    /// After the prompt; the tokenizer puts the space (LLaMA).
-    After,
-    /// In the decoder's rows (T5).
-    Decoder,
+#[derive(Debug)]
+enum Member {
+    Blip1(Box<Blip1Rows>),
+    Blip2(Box<Blip2Rows>),
 }
-
-/// Rows to be read, and what is to be written.
-///
-/// ```
-/// use blip2_core::{AnswerRows, CheckpointFolder};
-///
-/// let rows = AnswerRows::of(&CheckpointFolder::open("../blip2-cli/demo")?, None)?;
-/// let batch = rows.questions(&[("what color is the shape?", "red")])?;
-/// let (read, labels) = (&batch.rows.ids()[0], &batch.labels[0]);
-/// let taught = labels.iter().zip(read).filter(|(label, _)| **label != -100);
-/// // The answer and the end token, each where the model reads it; the question does not count.
-/// assert!(taught.clone().all(|(label, id)| *label == i64::from(*id)));
-/// assert_eq!(taught.last(), Some((&2, &2)));
-/// # Ok::<(), blip2_core::Blip2Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct LabeledRows {
-    /// What the language model reads. Of a decoder-only model answers follow their prompts.
-    pub rows: PromptRows,
-    /// What a Q-Former reads that reads prompts (InstructBLIP).
-    pub instructions: Option<PromptRows>,
-    /// The tokens to be written: of a decoder-only model in the places of `rows`, else in rows of
-    /// their own. What does not count is −100.
-    pub labels: Vec<Vec<i64>>,
-}
-
-const IGNORED: i64 = -100;
 
 impl AnswerRows {
     /// The rows of a checkpoint, with its own template or another.
     ///
     /// # Errors
     ///
-    /// If the folder's configuration or tokenizer cannot be read, or names no end token.
+    /// If the folder's configuration or tokenizer cannot be read, or names no end token, and for a
+    /// template where questions are read as they are (BLIP-1).
     pub fn of(folder: &CheckpointFolder, template: Option<Template>) -> Result<Self, Blip2Error> {
-        let config = folder.config()?;
-        let reader = match config.model_type.reads_instructions() {
-            true => Some(folder.qformer_tokenizer()?),
-            false => None,
-        };
-        let tokenizer = folder.tokenizer()?;
-        let generation: GenerationConfig = folder.generation_config()?.unwrap_or_default();
-        let ends = [
-            &generation.eos_token_id[..],
-            config.text_config.eos_token_ids(),
-        ];
-        let end = ends.into_iter().flatten().next().copied();
-        let end = end
-            .or(tokenizer.eos_token_id())
-            .ok_or(Blip2Error::NoEndToken)?;
-        let form = match &config.text_config {
-            TextConfig::T5(_) => Form::Decoder,
-            TextConfig::Llama(_) => Form::After,
-            _ => Form::Spaced,
-        };
-        let context = match &config.text_config {
-            TextConfig::Opt(opt) => Some(opt.max_position_embeddings),
-            _ => None,
-        };
-        let added = match config.image_token_index {
-            Some(_) => 0,
-            None => config.num_query_tokens,
-        };
-        let prompts = Prompts::new(&config, tokenizer, reader, folder.prompts()?, template)?;
-        Ok(Self {
-            prompts,
-            end,
-            form,
-            context,
-            added,
-        })
+        Ok(Self(match folder.kind()? {
+            kind @ (ModelKind::BlipAnswer | ModelKind::BlipCaption) => {
+                Member::Blip1(Box::new(Blip1Rows::of(folder, kind, template.as_ref())?))
+            }
+            _ => Member::Blip2(Box::new(Blip2Rows::of(folder, template)?)),
+        }))
     }
 
     /// Questions, each with its answer.
     ///
     /// # Errors
     ///
-    /// For an empty question, for special tokens in a text, and for texts that are longer than the
-    /// language model's context.
+    /// For an empty question, for special tokens in a text, for texts that are longer than the
+    /// model's context, and if the model reads no questions.
     pub fn questions(&self, pairs: &[(&str, &str)]) -> Result<LabeledRows, Blip2Error> {
         let pairs = pairs
             .iter()
@@ -126,124 +57,25 @@ impl AnswerRows {
         self.mixed(&pairs.collect::<Vec<_>>())
     }
 
-    /// Questions with their answers, and captions, which have no question.
-    ///
-    /// # Errors
-    ///
-    /// As [`questions`](Self::questions).
-    pub fn mixed(&self, pairs: &[(Option<&str>, &str)]) -> Result<LabeledRows, Blip2Error> {
-        let prompts: Vec<String> = pairs
-            .iter()
-            .map(|(question, _)| match question {
-                Some(question) => self.prompts.rendered(question, None),
-                None => Ok(self.prompts.caption_prompt().to_string()),
-            })
-            .collect::<Result<_, _>>()?;
-        let pairs = prompts.iter().zip(pairs);
-        let pairs: Vec<_> = pairs
-            .map(|(prompt, (_, answer))| (prompt.as_str(), *answer))
-            .collect();
-        self.continuations(&pairs)
-    }
-
     /// Captions after the checkpoint's caption prompt.
     ///
     /// # Errors
     ///
-    /// As [`questions`](Self::questions).
+    /// As [`questions`](Self::questions), and if the model describes nothing.
     pub fn captions(&self, captions: &[&str]) -> Result<LabeledRows, Blip2Error> {
         let pairs = captions.iter().map(|caption| (None, *caption));
         self.mixed(&pairs.collect::<Vec<_>>())
     }
 
-    /// Raw prompts, each with what is to be written after it.
+    /// Questions with their answers, and captions, which have no question.
     ///
     /// # Errors
     ///
-    /// As [`questions`](Self::questions).
-    pub fn continuations(&self, pairs: &[(&str, &str)]) -> Result<LabeledRows, Blip2Error> {
-        let mut answers = Vec::new();
-        for (_, answer) in pairs {
-            answers.push(self.answer(answer.trim())?);
+    /// As [`questions`](Self::questions) and [`captions`](Self::captions).
+    pub fn mixed(&self, pairs: &[(Option<&str>, &str)]) -> Result<LabeledRows, Blip2Error> {
+        match &self.0 {
+            Member::Blip1(rows) => rows.mixed(pairs),
+            Member::Blip2(rows) => rows.mixed(pairs),
         }
-        let prompts: Vec<_> = pairs
-            .iter()
-            .map(|(prompt, _)| self.prompts.raw(prompt))
-            .collect::<Result<_, _>>()?;
-        let instructions = self.prompts.instructions(&prompts)?;
-        if self.form == Form::Decoder {
-            let longest = answers.iter().map(Vec::len).max().unwrap_or(0);
-            let labels = answers.iter().map(|answer| {
-                let padding = std::iter::repeat_n(IGNORED, longest - answer.len());
-                answer
-                    .iter()
-                    .map(|&id| i64::from(id))
-                    .chain(padding)
-                    .collect()
-            });
-            let rows = self.prompts.lay_out(&prompts)?;
-            return Ok(LabeledRows {
-                labels: labels.collect(),
-                rows,
-                instructions,
-            });
-        }
-        let whole: Vec<_> = prompts
-            .into_iter()
-            .zip(&answers)
-            .map(|(prompt, answer)| prompt.followed_by(answer))
-            .collect();
-        // No position attends to what follows it, so padding there changes nothing, as in LAVIS; before the
-        // text it would move LLaMA's positions away from the picture's.
-        let rows = self.prompts.padded(&whole, PaddingSide::Right)?;
-        self.check_context(&rows)?;
-        let labels = rows.mask().iter().zip(&answers).map(|(mask, answer)| {
-            let end = mask.iter().filter(|counts| **counts).count();
-            let before = std::iter::repeat_n(IGNORED, end - answer.len());
-            let after = std::iter::repeat_n(IGNORED, mask.len() - end);
-            let answer = answer.iter().map(|&id| i64::from(id));
-            before.chain(answer).chain(after).collect()
-        });
-        Ok(LabeledRows {
-            labels: labels.collect(),
-            instructions,
-            rows,
-        })
-    }
-
-    /// Refuses rows that are longer than the context.
-    fn check_context(&self, rows: &PromptRows) -> Result<(), Blip2Error> {
-        let Some(context) = self.context else {
-            return Ok(());
-        };
-        let counted = rows
-            .mask()
-            .iter()
-            .map(|mask| mask.iter().filter(|counts| **counts).count());
-        let mut lengths = counted.map(|count| count + self.added).enumerate();
-        match lengths.find(|(_, tokens)| *tokens > context) {
-            Some((row, tokens)) => Err(LmError::ContextTooLong {
-                row,
-                tokens,
-                context,
-            }
-            .into()),
-            None => Ok(()),
-        }
-    }
-
-    /// An answer's tokens followed by the end token.
-    fn answer(&self, answer: &str) -> Result<Vec<u32>, Blip2Error> {
-        let tokenizer = &self.prompts.tokenizer;
-        if let Some(token) = tokenizer.special_token_in(answer) {
-            return Err(Blip2Error::SpecialTokenInText { token });
-        }
-        let spaced = match self.form {
-            Form::Spaced if !answer.is_empty() => format!(" {answer}"),
-            _ => answer.to_string(),
-        };
-        let mut ids = tokenizer.encode_with(&spaced, false)?;
-        ids.push(self.end);
-        Ok(ids)
     }
 }

@@ -12,13 +12,21 @@ use super::{
 };
 use crate::error::Blip2Error;
 
+/// The token that captions and answers begin with, of a configuration's `bos_token_id`.
+pub(crate) fn start_token(id: Option<u32>) -> Result<u32, Blip2Error> {
+    id.ok_or_else(|| Blip2Error::Incomplete {
+        what: "text_config has no bos_token_id".into(),
+        remedy: "add the id of the tokenizer's [DEC] token".into(),
+    })
+}
+
 /// How a BLIP-1 reads and writes texts: as they are, without a template.
 #[derive(Debug)]
 pub struct BlipTexts {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) digits: Digits,
     context: usize,
-    pad_token: u32,
+    pub(super) pad_token: u32,
 }
 
 impl BlipTexts {
@@ -50,6 +58,15 @@ impl BlipTexts {
         Ok(ids)
     }
 
+    /// The error of a template, which nothing has a use for.
+    pub(super) fn no_template() -> Blip2Error {
+        Blip2Error::Setting {
+            setting: "template",
+            member: "BLIP-1".into(),
+            reason: "it reads questions as they are".into(),
+        }
+    }
+
     /// The ids of a question, which no template goes around.
     pub(crate) fn question(
         &self,
@@ -57,11 +74,7 @@ impl BlipTexts {
         template: Option<&Template>,
     ) -> Result<Vec<u32>, Blip2Error> {
         if template.is_some() {
-            return Err(Blip2Error::Setting {
-                setting: "template",
-                member: "BLIP-1".into(),
-                reason: "it reads questions as they are".into(),
-            });
+            return Err(Self::no_template());
         }
         match question.trim() {
             "" => Err(Blip2Error::EmptyQuestion),

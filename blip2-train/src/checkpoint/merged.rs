@@ -39,7 +39,7 @@ pub(super) fn tensors<'s>(
         let Some(shape) = base.shape(name) else {
             continue;
         };
-        let changed = trained.values.contains_key(name) || adapter(name, trained).is_some();
+        let changed = value(name, trained).is_some() || adapter(name, trained).is_some();
         let dtype = match changed {
             true => Dtype::F32,
             false => stored(base.dtype(name)),
@@ -82,7 +82,7 @@ pub(super) struct Merged<'s> {
 impl Merged<'_> {
     /// Its numbers after training: `W + scale · B · A` where the layer is adapted.
     fn numbers(&self) -> Option<TensorData> {
-        let own = match self.trained.values.get(&self.name) {
+        let own = match value(&self.name, self.trained) {
             Some(data) => data.clone(),
             None => self.base.tensor(&self.name)?,
         };
@@ -94,6 +94,23 @@ impl Merged<'_> {
         let own = tensor(own.convert_dtype(DType::F32));
         let change = tensor(b.clone()).matmul(tensor(a.clone())) * self.trained.lora_scale;
         Some((own + change).into_data())
+    }
+}
+
+/// The trained numbers of this name, or of what it is a copy of.
+fn value<'v>(name: &str, trained: TrainedValues<'v>) -> Option<&'v TensorData> {
+    let own = trained.values.get(name);
+    own.or_else(|| trained.values.get(&original(name)?))
+}
+
+/// What a tensor is a copy of that some checkpoints hold twice: the head of BLIP-1's decoder is its table
+/// of words. An old copy beside a trained table would be read as a head of its own.
+fn original(name: &str) -> Option<String> {
+    let (model, copied) = name.split_once("cls.predictions.decoder.")?;
+    match copied {
+        "weight" => Some(format!("{model}bert.embeddings.word_embeddings.weight")),
+        "bias" => Some(format!("{model}cls.predictions.bias")),
+        _ => None,
     }
 }
 
@@ -129,5 +146,30 @@ impl View for Merged<'_> {
             _ => 2,
         };
         self.shape.iter().product::<usize>() * width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use burn::tensor::TensorData;
+
+    use super::{TrainedValues, value};
+
+    #[test]
+    fn a_copy_of_a_trained_table_is_trained() {
+        let name = |name: &str| format!("text_decoder.{name}");
+        let words = TensorData::from([1f32, 2.0]);
+        let table = name("bert.embeddings.word_embeddings.weight");
+        let values = BTreeMap::from([(table, words.clone())]);
+        let trained = TrainedValues {
+            values: &values,
+            lora_scale: 0.0,
+        };
+        let found = value(&name("cls.predictions.decoder.weight"), trained);
+        assert_eq!(found, Some(&words));
+        assert_eq!(value(&name("cls.predictions.decoder.bias"), trained), None);
+        assert_eq!(value("lm_head.weight", trained), None);
     }
 }

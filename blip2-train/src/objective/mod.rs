@@ -3,6 +3,8 @@
 //! | objective | of | paper |
 //! |---|---|---|
 //! | [`language_model_loss`] | answers after pictures and prompts | BLIP-2, section 3.3 |
+//! | [`blip1_answer_loss`] | answers to questions that were read beside pictures | BLIP, section 5.3 |
+//! | [`blip1_caption_loss`] | captions of pictures (LM) | BLIP, section 3.2 |
 //! | [`contrastive_loss`] | pictures and texts in one space (ITC) | BLIP-2, section 3.2 |
 //! | [`matching_loss`] | pictures and texts read together (ITM), with [hard negatives](HardNegatives) | the same |
 //! | [`first_stage_losses`] | both, and texts that are generated from pictures (ITG), with the three attention masks | the same |
@@ -19,12 +21,14 @@
 //! # Ok::<(), blip2_train::TrainError>(())
 //! ```
 
+mod blip1;
 mod contrastive;
 mod cross_entropy;
 mod first_stage;
 mod language_model;
 mod matching;
 
+pub use blip1::{blip1_answer_loss, blip1_caption_loss};
 pub use contrastive::contrastive_loss;
 pub use cross_entropy::{IGNORED, cross_entropy};
 pub use first_stage::{
