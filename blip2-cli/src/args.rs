@@ -53,6 +53,9 @@ pub(crate) enum Command {
     /// Write a checkpoint into one file that loads at once, quantized if asked.
     #[command(after_help = examples::PACK)]
     Pack(PackArgs),
+    /// Write a model with an adapter (LoRA) in its matrices.
+    #[command(after_help = examples::MERGE)]
+    Merge(MergeArgs),
     /// Convert a checkpoint of LAVIS into a Hugging Face folder.
     #[command(after_help = examples::CONVERT)]
     Convert(ConvertArgs),
@@ -441,6 +444,18 @@ pub(crate) struct PackArgs {
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) precision: PrecisionArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// The model's folder, or the adapter's, which finds the model that it was trained on.
+    pub(crate) folder: PathBuf,
+    /// The folder in which PEFT or `blip2 train` saved the adapter.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// The folder to write.
+    #[arg(short, long, value_name = "FOLDER")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -69,6 +69,11 @@ Examples:
   blip2 pack models/blip2-opt-2.7b --precision int8 -o blip2-opt-2.7b.int8.safetensors
   blip2 answer photo.jpg \"what is this?\" --model blip2-opt-2.7b.int8.safetensors";
 
+pub(crate) const MERGE: &str = "\
+Examples:
+  blip2 merge models/blip2-opt-2.7b --adapter adapters/mine -o models/mine
+  blip2 merge adapters/mine -o models/mine";
+
 pub(crate) const CONVERT: &str = "\
 Examples:
   blip2 convert blip2_pretrained.pth --arch blip2 --tokenizer models/bert-base-uncased \\

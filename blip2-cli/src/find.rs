@@ -27,6 +27,7 @@ pub(crate) fn all(command: &mut Command) -> Result<(), Failure> {
         Command::Eval(args) => adapted(&mut args.model, &mut args.adapter),
         Command::Inspect(args) => replace(&mut args.folder),
         Command::Pack(args) => replace(&mut args.folder),
+        Command::Merge(args) => with_adapter(&mut args.folder, &mut args.adapter),
         _ => Ok(()),
     }
 }

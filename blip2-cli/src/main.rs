@@ -26,6 +26,7 @@ mod index;
 mod inspect;
 mod interrupt;
 mod match_texts;
+mod merge;
 mod model;
 mod models;
 mod pack;
@@ -106,6 +107,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Pack(args) => pack::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => train::eval(&args),

@@ -56,6 +56,7 @@ mod writes;
 
 pub use answering::{Answering, Validation};
 pub use blip2_kernels::recompute::Recompute;
+pub use checkpoint::merge;
 pub use error::{Refusal, TrainError};
 pub use evaluate::{Evaluation, Scoring, answer_all};
 pub use files::{FolderLock, check_apart, check_keeps, write_file};

@@ -7,7 +7,7 @@ use std::{
 
 use blip2_io::{Adapter, IoError, LoadReport};
 use blip2_kernels::{LowRankData, PackedMatrix, TensorRequest, WeightObserver, WeightSource};
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::TensorData;
 
 use crate::error::Blip2Error;
 
@@ -114,24 +114,11 @@ impl<'s> Adapted<'s> {
         self.adapter.config().use_dora.then_some(name)
     }
 
-    /// `m ⊙ (W + s·B·A) / ‖W + s·B·A‖`, with the norms of rows (Liu et al., 2024, equation 5).
+    /// The matrix that DoRA makes of the base's.
     fn dora(&self, name: &Name<'_>, request: &TensorRequest<'_>) -> Option<TensorData> {
-        let &[outputs, inputs] = request.shape else {
-            return None;
-        };
         name.asked.set(true);
         let base = self.source.tensor(request)?;
-        let held = base.dtype();
-        let low_rank = self.noted(self.adapter.low_rank(name.own, [outputs, inputs]))?;
-        let magnitude = self.noted(self.adapter.magnitude(name.own, outputs))??;
-        let device = request.device;
-        let matrix = |data: TensorData| Tensor::<2>::from_data(data, (device, DType::F32));
-        let added = matrix(low_rank.b).matmul(matrix(low_rank.a)) * low_rank.scale;
-        let sum = matrix(base.convert_dtype(DType::F32)) + added;
-        let norms = sum.clone().square().sum_dim(1).sqrt();
-        let lengths = Tensor::<1>::from_data(magnitude, (device, DType::F32));
-        let scaled = sum * (lengths.reshape([outputs, 1]) / norms);
-        Some(scaled.into_data().convert_dtype(held))
+        self.noted(self.adapter.merged(name.own, base, request.device))
     }
 }
 

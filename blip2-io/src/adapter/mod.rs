@@ -2,6 +2,7 @@
 
 mod config;
 mod fault;
+mod merged;
 mod names;
 mod pattern;
 mod tensors;

@@ -1,33 +1,43 @@
-//! The tensors of a checkpoint after training, adapters merged into their layers.
+//! The tensors of a checkpoint with changes in them.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use blip2_core::Checkpoint;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, View};
 
-/// What training made.
-#[derive(Clone, Copy)]
-pub(crate) struct TrainedValues<'v> {
-    /// Parameters, adapters among them, by name.
-    pub(crate) values: &'v BTreeMap<String, TensorData>,
-    /// What the product of an adapter's matrices is multiplied by.
-    pub(crate) lora_scale: f64,
+/// What becomes of a tensor of the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It is written as it is.
+    None,
+    /// It has other numbers, in its own format.
+    Merged,
+    /// It was trained itself, in `f32`.
+    Trained,
 }
 
-/// All tensors that are written: those of the checkpoint, and what it did not have, which is the first
-/// stage's head.
+/// What of a checkpoint is changed.
+pub(crate) trait Changes {
+    /// What becomes of the tensor of this name.
+    fn of(&self, name: &str) -> Change;
+
+    /// The changed numbers of a tensor; `own` reads the checkpoint's.
+    fn numbers(&self, name: &str, own: &dyn Fn() -> Option<TensorData>) -> Option<TensorData>;
+
+    /// Names and shapes of tensors that the checkpoint may lack.
+    fn more(&self) -> Vec<(&str, &[usize])>;
+}
+
+/// All tensors that are written: those of the checkpoint, and what it did not have.
 pub(super) fn tensors<'s>(
     base: &'s Checkpoint,
-    trained: TrainedValues<'s>,
+    changes: &'s dyn Changes,
 ) -> Vec<(String, Merged<'s>)> {
     let merged = |name: &str, shape: &[usize], dtype| {
         let merged = Merged {
             base,
-            trained,
+            changes,
             name: name.to_string(),
             shape: shape.to_vec(),
             dtype,
@@ -39,19 +49,16 @@ pub(super) fn tensors<'s>(
         let Some(shape) = base.shape(name) else {
             continue;
         };
-        let changed = value(name, trained).is_some() || adapter(name, trained).is_some();
-        let dtype = match changed {
-            true => Dtype::F32,
-            false => stored(base.dtype(name)),
+        let dtype = match changes.of(name) {
+            Change::Trained => Dtype::F32,
+            Change::None | Change::Merged => stored(base.dtype(name)),
         };
         all.push(merged(name, shape, dtype));
     }
     let known: BTreeSet<&str> = base.names().collect();
-    let new = trained.values.iter().filter(|(name, _)| {
-        let adapts = name.contains(".lora_");
-        !known.contains(name.as_str()) && !adapts
-    });
-    all.extend(new.map(|(name, data)| merged(name, data.shape().as_slice(), Dtype::F32)));
+    let new = changes.more().into_iter();
+    let new = new.filter(|(name, _)| !known.contains(name));
+    all.extend(new.map(|(name, shape)| merged(name, shape, Dtype::F32)));
     all
 }
 
@@ -73,52 +80,27 @@ fn stored(dtype: Option<DType>) -> Dtype {
 /// in memory as a whole.
 pub(super) struct Merged<'s> {
     base: &'s Checkpoint,
-    trained: TrainedValues<'s>,
+    changes: &'s dyn Changes,
     name: String,
     shape: Vec<usize>,
     dtype: Dtype,
 }
 
 impl Merged<'_> {
-    /// Its numbers after training: `W + scale · B · A` where the layer is adapted.
     fn numbers(&self) -> Option<TensorData> {
-        let own = match value(&self.name, self.trained) {
-            Some(data) => data.clone(),
-            None => self.base.tensor(&self.name)?,
+        let own = || self.base.tensor(&self.name);
+        let data = match self.changes.of(&self.name) {
+            Change::None => own()?,
+            _ => self.changes.numbers(&self.name, &own)?,
         };
-        let Some((a, b)) = adapter(&self.name, self.trained) else {
-            return Some(own);
-        };
-        let device = Device::flex();
-        let tensor = |data: TensorData| Tensor::<2>::from_data(data, (&device, DType::F32));
-        let own = tensor(own.convert_dtype(DType::F32));
-        let change = tensor(b.clone()).matmul(tensor(a.clone())) * self.trained.lora_scale;
-        Some((own + change).into_data())
+        Some(match self.dtype {
+            Dtype::F64 => data.convert_dtype(DType::F64),
+            Dtype::F32 => data.convert_dtype(DType::F32),
+            Dtype::F16 => data.convert_dtype(DType::F16),
+            Dtype::BF16 => data.convert_dtype(DType::BF16),
+            _ => data,
+        })
     }
-}
-
-/// The trained numbers of this name, or of what it is a copy of.
-fn value<'v>(name: &str, trained: TrainedValues<'v>) -> Option<&'v TensorData> {
-    let own = trained.values.get(name);
-    own.or_else(|| trained.values.get(&original(name)?))
-}
-
-/// What a tensor is a copy of that some checkpoints hold twice: the head of BLIP-1's decoder is its table
-/// of words. An old copy beside a trained table would be read as a head of its own.
-fn original(name: &str) -> Option<String> {
-    let (model, copied) = name.split_once("cls.predictions.decoder.")?;
-    match copied {
-        "weight" => Some(format!("{model}bert.embeddings.word_embeddings.weight")),
-        "bias" => Some(format!("{model}cls.predictions.bias")),
-        _ => None,
-    }
-}
-
-/// The adapter of the layer whose matrix has this name, `A` and `B`.
-fn adapter<'v>(name: &str, trained: TrainedValues<'v>) -> Option<(&'v TensorData, &'v TensorData)> {
-    let layer = name.strip_suffix(".weight")?;
-    let part = |part: &str| trained.values.get(&format!("{layer}.{part}.weight"));
-    Some((part("lora_A")?, part("lora_B")?))
 }
 
 impl View for Merged<'_> {
@@ -146,30 +128,5 @@ impl View for Merged<'_> {
             _ => 2,
         };
         self.shape.iter().product::<usize>() * width
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use burn::tensor::TensorData;
-
-    use super::{TrainedValues, value};
-
-    #[test]
-    fn a_copy_of_a_trained_table_is_trained() {
-        let name = |name: &str| format!("text_decoder.{name}");
-        let words = TensorData::from([1f32, 2.0]);
-        let table = name("bert.embeddings.word_embeddings.weight");
-        let values = BTreeMap::from([(table, words.clone())]);
-        let trained = TrainedValues {
-            values: &values,
-            lora_scale: 0.0,
-        };
-        let found = value(&name("cls.predictions.decoder.weight"), trained);
-        assert_eq!(found, Some(&words));
-        assert_eq!(value(&name("cls.predictions.decoder.bias"), trained), None);
-        assert_eq!(value("lm_head.weight", trained), None);
     }
 }

@@ -1,11 +1,14 @@
 //! Models that are written as Hugging Face folders.
 
+mod adapted;
 mod files;
 mod merged;
+mod trained;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use blip2_core::Checkpoint;
+use blip2_core::{Checkpoint, CheckpointFolder};
+use blip2_io::Adapter;
 use burn::tensor::TensorData;
 use serde_json::Value;
 
@@ -14,7 +17,9 @@ use crate::{
     files::{check_apart, save_tensors, write_file, write_tensors},
 };
 
-pub(crate) use merged::TrainedValues;
+use adapted::Adapted;
+use merged::Changes;
+pub(crate) use trained::TrainedValues;
 
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
@@ -28,9 +33,52 @@ pub(crate) fn save_trained(
     folder: &Path,
 ) -> Result<(), TrainError> {
     check_apart(folder, source)?;
+    save_changed(source, base, &trained, folder)
+}
+
+/// Writes a model with an adapter in its matrices to `folder`, as a Hugging Face folder in the number
+/// formats of its base (`merge_and_unload` of PEFT).
+///
+/// ```no_run
+/// use blip2_core::CheckpointFolder;
+/// use blip2_train::merge;
+///
+/// let base = CheckpointFolder::open("models/blip2-opt-2.7b")?;
+/// merge(&base, &blip2_io::Adapter::open("adapters/mine")?, "models/mine")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`TrainError`] before anything is written if the adapter does not go with the model, or `folder` is
+/// that of the model or of the adapter, or holds one of them; and if a file cannot be written.
+pub fn merge(
+    base: &CheckpointFolder,
+    adapter: &Adapter,
+    folder: impl AsRef<Path>,
+) -> Result<(), TrainError> {
+    let (source, folder) = (base.path(), folder.as_ref());
+    if !source.is_dir() {
+        let reason = "is no folder of a model; what `pack` wrote cannot be merged with, but the folder \
+                      that it was made of can";
+        return Err(TrainError::state(source, reason));
+    }
+    check_apart(folder, source)?;
+    check_apart(folder, adapter.path())?;
+    let checkpoint = base.checkpoint()?;
+    let adapted = Adapted::new(adapter, &checkpoint)?;
+    save_changed(source, &checkpoint, &adapted, folder)
+}
+
+fn save_changed(
+    source: &Path,
+    base: &Checkpoint,
+    changes: &dyn Changes,
+    folder: &Path,
+) -> Result<(), TrainError> {
     fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
     files::copy_all_but_weights(source, folder)?;
-    let tensors = merged::tensors(base, trained);
+    let tensors = merged::tensors(base, changes);
     save_tensors(&folder.join(WEIGHTS), tensors, Default::default())
 }
 
