@@ -29,13 +29,19 @@ pub struct LoraConfig {
     #[serde(default)]
     pub lora_dropout: f64,
     /// The layers: whole names, their last components, as in `q_proj`, or their first, as in
-    /// `qformer`.
+    /// `qformer`; or `all-linear`, which is all linear layers but the language model's head.
     #[serde(deserialize_with = "one_or_many")]
     pub target_modules: Vec<NamePattern>,
     /// What an adapter adds is multiplied by `lora_alpha / √r` (Kalajdzievski, 2023).
     #[serde(default)]
     pub use_rslora: bool,
 }
+
+/// What stands for all linear layers, as in PEFT.
+const ALL_LINEAR: &str = "all-linear";
+
+/// The heads that `all-linear` leaves out: they are tied to the table of words, or as large.
+const HEADS: [&str; 2] = ["lm_head", "cls.predictions.decoder"];
 
 /// The largest rank: wider than the layers of any model of the family.
 const MOST: usize = 16_384;
@@ -120,7 +126,24 @@ impl LoraConfig {
 
     /// Whether a layer is adapted.
     pub fn targets(&self, layer: &str) -> bool {
-        any_matches(&self.target_modules, layer)
+        let is_head = || {
+            HEADS
+                .iter()
+                .any(|&head| NamePattern::from(head).is_end_of(layer))
+        };
+        any_matches(&self.target_modules, layer) || (self.targets_all() && !is_head())
+    }
+
+    fn targets_all(&self) -> bool {
+        let mut targets = self.target_modules.iter();
+        targets.any(|target| target.as_str() == ALL_LINEAR)
+    }
+
+    /// The targets that must each match a layer.
+    pub(crate) fn named_targets(&self) -> Vec<NamePattern> {
+        let targets = self.target_modules.iter();
+        let named = targets.filter(|target| target.as_str() != ALL_LINEAR);
+        named.cloned().collect()
     }
 
     /// The same with such targets as PEFT understands, which knows the ends of names alone: what
@@ -180,6 +203,25 @@ mod tests {
         assert!(!config.targets("language_model.layers.0.self_attn.seq_proj"));
         assert!(config.targets("qformer.encoder.layer.0.attention.query"));
         assert!(!config.targets("other_qformer.encoder.layer.0.attention.query"));
+    }
+
+    #[test]
+    fn all_linear_is_all_but_the_head() {
+        let config = LoraConfig::new(4, ["all-linear"]);
+        for layer in [
+            "vision_model.layers.0.fc1",
+            "lm.0.q_proj",
+            "language_projection",
+        ] {
+            assert!(config.targets(layer), "{layer}");
+        }
+        assert!(!config.targets("language_model.lm_head"));
+        assert!(!config.targets("text_decoder.cls.predictions.decoder"));
+        let both = LoraConfig::new(4, ["all-linear", "lm_head"]);
+        assert!(both.targets("language_model.lm_head"));
+        let layers = ["lm.0.q_proj", "qformer.query"];
+        let told = config.for_peft(&layers).target_modules;
+        assert_eq!(told, layers.map(NamePattern::from));
     }
 
     #[test]

@@ -35,8 +35,8 @@ impl<M> Trained<M> {
 
     fn check_lora(&self, lora: &Lora) -> Result<(), TrainError> {
         if lora.is_fresh() {
-            let targets = &lora.config().target_modules;
-            names::check(targets, "linear layer", self.names.layers())?;
+            let targets = lora.config().named_targets();
+            names::check(&targets, "linear layer", self.names.layers())?;
         }
         // Those of another shape than their layer's, or of a rank that makes no sense, were not made.
         let adapted: BTreeSet<&str> = self

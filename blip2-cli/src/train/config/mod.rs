@@ -1,6 +1,7 @@
 //! The file that `blip2 train` and `blip2 eval` read.
 
 mod data;
+mod lora;
 mod ranges;
 mod recipe;
 mod validation;
@@ -8,12 +9,13 @@ mod validation;
 use std::path::{Path, PathBuf};
 
 use blip2_core::Precision;
-use blip2_train::{LoraConfig, NamePattern};
+use blip2_train::NamePattern;
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 
 pub(crate) use data::DataConfig;
+pub(crate) use lora::LoraTable;
 pub(crate) use recipe::RecipeConfig;
 pub(crate) use validation::{ScoreName, ValidationConfig};
 
@@ -78,67 +80,6 @@ impl From<PrecisionName> for String {
     fn from(name: PrecisionName) -> Self {
         name.0.to_string()
     }
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LoraTable {
-    pub(crate) rank: usize,
-    pub(crate) alpha: Option<f64>,
-    #[serde(default)]
-    pub(crate) dropout: f64,
-    pub(crate) targets: Vec<NamePattern>,
-    pub(crate) start: Option<PathBuf>,
-}
-
-impl LoraTable {
-    pub(crate) fn config(&self) -> LoraConfig {
-        let alpha = self.alpha.unwrap_or(self.rank as f64);
-        LoraConfig::new(self.rank, self.targets.iter().cloned())
-            .with_alpha(alpha)
-            .with_dropout(self.dropout)
-    }
-
-    /// Refuses to go on from adapters of another kind than the file says: they are trained as they are.
-    pub(crate) fn check_start(&self, start: &LoraConfig) -> Result<(), Failure> {
-        let alpha = self.alpha.unwrap_or(start.lora_alpha);
-        for (key, said, has) in [
-            ("rank", self.rank as f64, start.r as f64),
-            ("alpha", alpha, start.lora_alpha),
-            ("dropout", self.dropout, start.lora_dropout),
-        ] {
-            if said != has {
-                return Err(contradicted(key, &said.to_string(), &has.to_string()));
-            }
-        }
-        // What is saved may name layer by layer what the file names by the part that they are in.
-        let said = self.config();
-        let covered = |target: &NamePattern| said.targets(target.as_str());
-        let has = |target: &NamePattern| {
-            let mut layers = start.target_modules.iter();
-            layers.any(|layer| target.matches(layer.as_str()))
-        };
-        match start.target_modules.iter().all(covered) && self.targets.iter().all(has) {
-            true => Ok(()),
-            false => Err(contradicted(
-                "targets",
-                &listed(&self.targets),
-                &listed(&start.target_modules),
-            )),
-        }
-    }
-}
-
-fn contradicted(key: &str, said: &str, has: &str) -> Failure {
-    Failure::Work(format!(
-        "[lora] {key} = {said}, but the adapters in `start` have {has}, and are trained as they are: \
-         say the same, or leave `start` out"
-    ))
-}
-
-fn listed(targets: &[NamePattern]) -> String {
-    let names: Vec<&str> = targets.iter().map(NamePattern::as_str).collect();
-    format!("{names:?}")
 }
 
 impl Config {

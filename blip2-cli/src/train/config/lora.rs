@@ -1,0 +1,108 @@
+//! `[lora]`: which layers are adapted, and how.
+
+use std::{fmt, path::PathBuf};
+
+use blip2_train::{LoraConfig, NamePattern};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{SeqAccess, Visitor},
+};
+
+use crate::Failure;
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LoraTable {
+    pub(crate) rank: usize,
+    pub(crate) alpha: Option<f64>,
+    #[serde(default)]
+    pub(crate) dropout: f64,
+    #[serde(deserialize_with = "one_or_many")]
+    pub(crate) targets: Vec<NamePattern>,
+    #[serde(default)]
+    pub(crate) rslora: bool,
+    pub(crate) start: Option<PathBuf>,
+}
+
+impl LoraTable {
+    pub(crate) fn config(&self) -> LoraConfig {
+        let alpha = self.alpha.unwrap_or(self.rank as f64);
+        LoraConfig::new(self.rank, self.targets.iter().cloned())
+            .with_alpha(alpha)
+            .with_dropout(self.dropout)
+            .with_rslora(self.rslora)
+    }
+
+    /// Refuses to go on from adapters of another kind than the file says: they are trained as they are.
+    pub(crate) fn check_start(&self, start: &LoraConfig) -> Result<(), Failure> {
+        let alpha = self.alpha.unwrap_or(start.lora_alpha);
+        for (key, said, has) in [
+            ("rank", self.rank as f64, start.r as f64),
+            ("alpha", alpha, start.lora_alpha),
+            ("dropout", self.dropout, start.lora_dropout),
+        ] {
+            if said != has {
+                return Err(contradicted(key, &said.to_string(), &has.to_string()));
+            }
+        }
+        if self.rslora != start.use_rslora {
+            let (said, has) = (self.rslora, start.use_rslora);
+            return Err(contradicted("rslora", &said.to_string(), &has.to_string()));
+        }
+        // What is saved may name layer by layer what the file names by the part that they are in.
+        let said = self.config();
+        let covered = |target: &NamePattern| said.targets(target.as_str());
+        let has = |target: &NamePattern| {
+            let said = LoraConfig::new(self.rank, [target.clone()]);
+            let mut layers = start.target_modules.iter();
+            layers.any(|layer| said.targets(layer.as_str()))
+        };
+        match start.target_modules.iter().all(covered) && self.targets.iter().all(has) {
+            true => Ok(()),
+            false => Err(contradicted(
+                "targets",
+                &listed(&self.targets),
+                &listed(&start.target_modules),
+            )),
+        }
+    }
+}
+
+/// Targets as a list, or one alone.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamePattern>, D::Error> {
+    struct Targets;
+
+    impl<'de> Visitor<'de> for Targets {
+        type Value = Vec<NamePattern>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of layers, such as [\"query\", \"key\"], or \"all-linear\"")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(vec![NamePattern::from(text)])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut targets = Vec::new();
+            while let Some(target) = list.next_element::<String>()? {
+                targets.push(NamePattern::from(target));
+            }
+            Ok(targets)
+        }
+    }
+
+    deserializer.deserialize_any(Targets)
+}
+
+fn contradicted(key: &str, said: &str, has: &str) -> Failure {
+    Failure::Work(format!(
+        "[lora] {key} = {said}, but the adapters in `start` have {has}, and are trained as they are: \
+         say the same, or leave `start` out"
+    ))
+}
+
+fn listed(targets: &[NamePattern]) -> String {
+    let names: Vec<&str> = targets.iter().map(NamePattern::as_str).collect();
+    format!("{names:?}")
+}
