@@ -6,6 +6,18 @@ use blip2_io::config::{Blip2Config, TextConfig};
 use blip2_kernels::{PackedMatrix, RandomWeights, Role, TensorRequest, WeightSource};
 use burn::tensor::{DType, TensorData};
 
+use crate::names::within;
+
+/// What the first stage has beside a model of retrieval: the contrast's temperature, and the head that
+/// writes.
+pub(crate) const HEAD: [&str; 2] = ["temp", "cls.predictions"];
+
+/// Whether a parameter is of that head.
+pub(crate) fn is_head(name: &str) -> bool {
+    HEAD.iter()
+        .any(|part| name == *part || within(part, name).is_some())
+}
+
 /// The weights of a model that nobody trained yet: seeded random numbers of the spread that
 /// `transformers` begins with, and what was trained before where it is given.
 ///

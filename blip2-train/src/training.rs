@@ -16,9 +16,9 @@ use burn::{
 
 use crate::{
     error::TrainError,
-    fresh::FreshWeights,
-    lora::{Lora, LoraConfig},
-    names::{NamePattern, Selection, within},
+    fresh::{FreshWeights, HEAD, is_head},
+    lora::{Lora, LoraConfig, Replaced},
+    names::{NamePattern, Selection},
     trained::{TrainPlan, Trained},
 };
 
@@ -185,12 +185,15 @@ impl Training {
         let plan = TrainPlan::new(Selection::Matching(self.parts.clone()))
             .with_dense(dense)
             .with_lora(self.lora.as_ref());
-        let built = Trained::build(&weights, &self.device, &plan, |weights| {
+        let source = Replaced::new(&weights, self.lora.as_ref())?;
+        let built = Trained::build(&source, &self.device, &plan, |weights| {
             build(weights, self.precision)
         });
         // What the checkpoint lacks is told by its own account, before the model's holes are.
         let _: LoadReport = weights.finish(&IGNORABLE)?;
-        built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
+        let built = built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())?;
+        source.finish(&built.trained)?;
+        Ok(built)
     }
 
     /// Loads a model of retrieval with the head that writes, for the first stage. The head and the
@@ -221,12 +224,15 @@ impl Training {
         // Gradients pass through the Q-Former whatever of it is trained.
         .with_dense(Selection::except(["vision_model"]))
         .with_lora(self.lora.as_ref());
-        let built = Trained::build(&weights, &self.device, &plan, |weights| {
+        let source = Replaced::new(&weights, self.lora.as_ref())?;
+        let built = Trained::build(&source, &self.device, &plan, |weights| {
             let weights = weights.with_precision(self.precision.vision);
             Ok(Blip2ForPretraining::load(&config, &weights)?)
         });
         let _: LoadReport = weights.checkpoint.finish(&IGNORABLE)?;
-        built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())
+        let built = built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())?;
+        source.finish(&built.trained)?;
+        Ok(built)
     }
 
     fn check_kind(&self, wanted: ModelKind) -> Result<(), TrainError> {
@@ -263,15 +269,6 @@ const QUERIES: [&str; 6] = [
     "vision_projection",
     "text_projection",
 ];
-
-/// What the first stage has beside a model of retrieval: the contrast's temperature, and the head that
-/// writes.
-const HEAD: [&str; 2] = ["temp", "cls.predictions"];
-
-fn is_head(name: &str) -> bool {
-    HEAD.iter()
-        .any(|part| name == *part || within(part, name).is_some())
-}
 
 /// A checkpoint of retrieval, and the first stage's head where it has none.
 struct WithHead<'c> {

@@ -7,7 +7,9 @@ mod common;
 
 use std::{fs, path::Path};
 
-use blip2_core::{CheckpointFolder, Precision, model::Blip2ForConditionalGeneration};
+use blip2_core::{
+    Blip2Pipeline, CheckpointFolder, Precision, model::Blip2ForConditionalGeneration,
+};
 use blip2_lm::{Keep, LanguageModel};
 use blip2_testing::{fixture, largest_difference, view::floats};
 use blip2_train::{
@@ -17,6 +19,7 @@ use blip2_train::{
 use burn::tensor::Tensor;
 use common::{batch, goldens, models};
 use safetensors::SafeTensors;
+use serde_json::{Value, json};
 
 type Model = Blip2ForConditionalGeneration;
 
@@ -329,6 +332,41 @@ fn merged_adapters_give_the_same_numbers() {
         "{changed:?}"
     );
     assert!(!changed.is_empty());
+}
+
+/// What is trained whole beside adapters goes with them, and a training goes on from both.
+#[test]
+fn parts_trained_beside_adapters_are_saved_with_them() {
+    let batch = batch("blip2_opt");
+    let bridge = |lora: Lora| training("blip2_opt").bridge().adapters(lora);
+    let lora = Lora::fresh(LoraConfig::new(4, ["q_proj", "v_proj"]), 3).unwrap();
+    let mut trained = bridge(lora).load().unwrap();
+    let before = logits(trained.model(), &batch);
+    steps(&mut trained, &mut AdamW::default(), &batch, 4);
+    let after = logits(trained.model(), &batch);
+    assert!(largest_difference(&before, &after).0 > 1e-2);
+    assert!(trained.beyond_peft().eq(["query_tokens"]));
+
+    let folder = tempfile::tempdir().unwrap();
+    trained.save_lora(folder.path()).unwrap();
+    let config = fs::read_to_string(folder.path().join("adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(
+        config["modules_to_save"],
+        json!(["language_projection", "qformer"])
+    );
+
+    let saved = || Lora::load(folder.path()).unwrap();
+    let again = bridge(saved()).load().unwrap();
+    assert_eq!(logits(again.model(), &batch), after);
+    let refused = training("blip2_opt").part("qformer").adapters(saved());
+    let error = refused.load().unwrap_err().to_string();
+    assert!(error.contains("name it in the parts"), "{error}");
+
+    let blip2 = Blip2Pipeline::builder(models().join("blip2_opt")).adapter(folder.path());
+    let found = logits(blip2.load().unwrap().model(), &batch);
+    let (most, largest) = largest_difference(&found, &after);
+    assert!(most < 1e-4 * largest, "{most} of {largest}");
 }
 
 /// A layer may be trained and have an adapter: both are in what is written.

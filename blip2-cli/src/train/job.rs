@@ -13,14 +13,7 @@ use blip2_train::{
 };
 use burn::module::Module;
 
-use super::{
-    account::Account,
-    config::{Config, ObjectiveName},
-    failure,
-    lines::Lines,
-    place::Place,
-    show,
-};
+use super::{account::Account, config::Config, failure, lines::Lines, place::Place, show};
 use crate::{Failure, args::TrainArgs, model::spinner};
 
 /// What is trained on what, and where it is written.
@@ -217,10 +210,16 @@ impl Job<'_> {
             let adapter = self.place.adapter();
             outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
             wrote(&adapter);
-            let parts = self.config.train.objective == ObjectiveName::FirstStage
-                || !self.config.train.parts.is_empty();
-            if parts {
-                note!("      (the adapters alone: what else was trained is in `model`)");
+            let beyond: Vec<&str> = outcome.trained.beyond_peft().collect();
+            if let Some(name) = beyond.first() {
+                let more = beyond.len() - 1;
+                note!(
+                    "      (PEFT cannot put on `{name}`{}: for PEFT, take `model`)",
+                    match more {
+                        0 => String::new(),
+                        more => format!(" and {more} more"),
+                    }
+                );
             }
         }
         let model = self.place.model();

@@ -35,7 +35,12 @@ impl Lora {
             let LowRankData { a, b, .. } = saved.low_rank(layer, shape)?;
             adapters.insert(layer.to_string(), Adapter { a, b });
         }
-        Self::of(LoraConfig::of_saved(saved.config()), adapters)
+        let lora = Self::of(LoraConfig::of_saved(saved.config()), adapters)?;
+        let has_modules = saved.replaced().next().is_some();
+        Ok(Self {
+            whole: has_modules.then_some(saved),
+            ..lora
+        })
     }
 }
 
@@ -48,7 +53,6 @@ fn check_plain(saved: &blip2_io::Adapter) -> Result<(), TrainError> {
         ("rank_pattern", !config.rank_pattern.is_empty()),
         ("alpha_pattern", !config.alpha_pattern.is_empty()),
         ("bias", config.bias != AdapterBias::None),
-        ("modules_to_save", saved.replaced().next().is_some()),
     ];
     match keys.into_iter().find(|(_, is_used)| *is_used) {
         Some((key, _)) => {
@@ -59,19 +63,21 @@ fn check_plain(saved: &blip2_io::Adapter) -> Result<(), TrainError> {
     }
 }
 
-/// Writes adapters as PEFT does. `base` is the name of the model that they adapt.
+/// Writes adapters, and what was trained whole beside them, as PEFT does. `base` is the name of the model
+/// that they adapt, and `modules` are those that were trained whole.
 pub(crate) fn save(
     folder: &Path,
     config: &LoraConfig,
-    adapters: &BTreeMap<String, TensorData>,
+    values: &BTreeMap<String, TensorData>,
+    modules: &[String],
     base: &str,
 ) -> Result<(), TrainError> {
     fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
-    let named = adapters
+    let named = values
         .iter()
         .map(|(name, data)| (format!("{PREFIX}{name}"), data));
     write_tensors(&folder.join(WEIGHTS), named, None)?;
-    let layers: Vec<&str> = adapters
+    let layers: Vec<&str> = values
         .keys()
         .filter_map(|name| name.strip_suffix(".lora_A.weight"))
         .collect();
@@ -83,7 +89,7 @@ pub(crate) fn save(
         "bias": "none",
         "fan_in_fan_out": false,
         "init_lora_weights": true,
-        "modules_to_save": null,
+        "modules_to_save": (!modules.is_empty()).then_some(modules),
         "use_dora": false,
     });
     let own = json!(config.for_peft(&layers));

@@ -2,6 +2,8 @@
 
 mod config;
 pub(crate) mod file;
+mod modules;
+mod replaced;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,8 @@ use rand_chacha::{
 use crate::error::TrainError;
 
 pub use config::LoraConfig;
+pub(crate) use modules::whole_modules;
+pub(crate) use replaced::Replaced;
 
 /// Adapters of a model: new ones, or saved ones.
 ///
@@ -29,6 +33,8 @@ pub use config::LoraConfig;
 pub struct Lora {
     config: LoraConfig,
     start: Start,
+    /// The saved adapter, if it holds modules that were trained whole.
+    whole: Option<blip2_io::Adapter>,
 }
 
 /// The two matrices of a layer's adapter, whose product is added to the layer's own.
@@ -59,7 +65,11 @@ impl Lora {
     pub fn fresh(config: LoraConfig, seed: u64) -> Result<Self, TrainError> {
         config.validate()?;
         let start = Start::Fresh { seed };
-        Ok(Self { config, start })
+        Ok(Self {
+            config,
+            start,
+            whole: None,
+        })
     }
 
     /// These adapters, by the names of their layers.
@@ -73,7 +83,11 @@ impl Lora {
     ) -> Result<Self, TrainError> {
         config.validate()?;
         let start = Start::Saved(adapters.into_iter().collect());
-        Ok(Self { config, start })
+        Ok(Self {
+            config,
+            start,
+            whole: None,
+        })
     }
 
     /// How they adapt.

@@ -67,7 +67,7 @@ pub use plan::TrainPlan;
 pub struct Trained<M> {
     model: M,
     names: Names,
-    trained: BTreeSet<String>,
+    pub(crate) trained: BTreeSet<String>,
     lora: Option<LoraConfig>,
     source: PathBuf,
     device: Device,

@@ -13,11 +13,18 @@ use crate::{
     checkpoint,
     error::TrainError,
     files::check_apart,
-    lora::{LoraConfig, file},
+    fresh::is_head,
+    lora::{LoraConfig, file, whole_modules},
+    names::within,
 };
 
 impl<M: Module> Trained<M> {
-    /// Writes the adapters as PEFT does, to be loaded by it or by [`Lora::load`](crate::Lora::load).
+    /// Writes the adapters, and what was trained whole beside them, as PEFT does (`modules_to_save`), to be
+    /// loaded by it, by `adapter` of this workspace's builders, or by [`Lora::load`](crate::Lora::load).
+    ///
+    /// PEFT itself puts modules on: a parameter that stands in none, such as a Q-Former's `query_tokens`,
+    /// and a layer that was trained whole beside an adapter of its own, are written for this workspace
+    /// alone; the first stage's head is in none; see [`beyond_peft`](Self::beyond_peft).
     ///
     /// # Errors
     ///
@@ -31,10 +38,34 @@ impl<M: Module> Trained<M> {
         if !self.source.as_os_str().is_empty() {
             check_apart(folder, &self.source)?;
         }
-        let adapters = self.values().into_iter();
-        let adapters = adapters.filter(|(name, _)| name.contains(".lora_"));
         let base = self.source.display().to_string();
-        file::save(folder, config, &adapters.collect(), &base)
+        let mut values = self.values();
+        values.retain(|name, _| !is_head(name));
+        file::save(folder, config, &values, &self.whole_modules(), &base)
+    }
+
+    /// What was trained whole and PEFT cannot put on, by name; see [`save_lora`](Self::save_lora).
+    pub fn beyond_peft(&self) -> impl Iterator<Item = &str> {
+        let modules = self.whole_modules();
+        let whole = self.parameters().filter(|named| !named.is_lora());
+        let covered = move |name: &str| modules.iter().any(|module| within(module, name).is_some());
+        whole
+            .map(|named| named.name.as_str())
+            .filter(move |name| !covered(name))
+    }
+
+    /// The modules that were trained whole.
+    fn whole_modules(&self) -> Vec<String> {
+        let whole = |name: &str| {
+            let is_lora = name.contains(".lora_");
+            self.trained.contains(name) && !is_lora && !is_head(name)
+        };
+        let matrices = self.names.layers().map(|layer| format!("{layer}.weight"));
+        let matrices: Vec<String> = matrices.collect();
+        let all = self.names.iter().map(|named| named.name.as_str());
+        let all = all.chain(matrices.iter().map(String::as_str));
+        let (trained, others) = all.partition(|name| whole(name));
+        whole_modules(&trained, &others)
     }
 
     /// Writes the weights and the configuration of a model that was trained from scratch; its
