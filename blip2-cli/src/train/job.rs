@@ -13,7 +13,15 @@ use blip2_train::{
 };
 use burn::module::Module;
 
-use super::{account::Account, config::Config, failure, lines::Lines, place::Place, show};
+use super::{
+    account::Account,
+    card::{Card, Of},
+    config::Config,
+    failure,
+    lines::Lines,
+    place::Place,
+    show,
+};
 use crate::{Failure, args::TrainArgs, model::spinner};
 
 /// What is trained on what, and where it is written.
@@ -206,9 +214,12 @@ impl Job<'_> {
         if outcome.best.is_none() && !is_last {
             return Ok(());
         }
+        let kind = self.folder.kind().map_err(Failure::work)?;
+        let card = Card::new(self.config, kind, self.data.len(), outcome)?;
         if self.config.lora.is_some() {
             let adapter = self.place.adapter();
             outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
+            card.write(Of::Adapter, &adapter)?;
             wrote(&adapter);
             let beyond: Vec<&str> = outcome.trained.beyond_peft().collect();
             if let Some(name) = beyond.first() {
@@ -225,6 +236,7 @@ impl Job<'_> {
         let model = self.place.model();
         outcome.trained.save(&model).map_err(Failure::work)?;
         self.write_template(&model)?;
+        card.write(Of::Model, &model)?;
         wrote(&model);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `blip2 train CONFIG` and `blip2 eval`.
 
 mod account;
+mod card;
 mod config;
 #[cfg(feature = "dashboard")]
 mod dashboard;
