@@ -487,6 +487,11 @@ pub(crate) struct PictureArgs {
     /// Leave pictures as their pixels are stored, whatever their EXIF says of how the camera was held.
     #[arg(long)]
     pub(crate) ignore_orientation: bool,
+    /// Take pictures by their URLs (http and https) too: of public servers, up to 64 MiB each, within 30
+    /// seconds.
+    #[cfg(feature = "urls")]
+    #[arg(long)]
+    pub(crate) allow_urls: bool,
 }
 
 /// Frames of an animation.

@@ -14,6 +14,7 @@ use crate::{
     prompts::Prompts,
     records::{Output, Record, Schema, Sink, beside},
     shown::{self, Shown},
+    source::url,
 };
 
 pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
@@ -82,6 +83,11 @@ fn prompt<'a>(prompts: Option<&'a Prompts>, path: &Path, args: &'a CaptionArgs) 
 fn check_apart(paths: &[PathBuf]) -> Result<(), Failure> {
     let mut texts = std::collections::HashMap::new();
     for path in paths {
+        if let Some(url) = url(path) {
+            return Err(Failure::Usage(format!(
+                "{url}: no text can stand beside a URL; give --output a .jsonl or .csv file"
+            )));
+        }
         if path.to_str().is_none() {
             return Err(Failure::Work(format!(
                 "{}: the name is no UTF-8, and its caption's would not be the same; rename the file",

@@ -36,6 +36,7 @@ mod records;
 mod sheet;
 mod shell;
 mod shown;
+mod source;
 mod train;
 mod verify;
 mod words;

@@ -7,14 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use blip2_core::preprocessing::{
-    Animation, DecodeOptions, ImageError, Orientation, decode_file, decode_frames,
-};
+use blip2_core::preprocessing::{Animation, DecodeOptions, ImageError, Orientation};
 use image::RgbImage;
 
 use crate::{
     Failure,
     args::{FrameChoice, PictureArgs},
+    source::{Source, url},
 };
 
 /// What a folder's pictures end in. Formats that are known and not read are among them, so that each is
@@ -30,6 +29,8 @@ const NAMED: usize = 10;
 const PLAIN: PictureArgs = PictureArgs {
     frame: None,
     ignore_orientation: false,
+    #[cfg(feature = "urls")]
+    allow_urls: false,
 };
 
 /// Opens a picture; of an animation the first frame.
@@ -47,20 +48,25 @@ pub(crate) fn open(
 ) -> Result<Vec<RgbImage>, Failure> {
     let options = options(args);
     let named = |error: ImageError| Failure::work(error);
+    let source = Source::open(path, args)?;
     match args.frame {
-        Some(FrameChoice::All) => decode_frames(path, &options).map_err(named),
+        Some(FrameChoice::All) => source.frames(&options).map_err(named),
         Some(FrameChoice::One(n)) => {
             let options = options.with_animation(Animation::Frame(n));
-            decode_file(path, &options)
-                .map(|image| vec![image])
-                .map_err(named)
+            let image = source.decode(&options).map_err(named)?;
+            Ok(vec![image])
         }
-        None => first(path, &options, note).map(|image| vec![image]),
+        None => first(&source, path, &options, note).map(|image| vec![image]),
     }
 }
 
-fn first(path: &Path, options: &DecodeOptions, note: impl Fn(&str)) -> Result<RgbImage, Failure> {
-    let refused = match decode_file(path, options) {
+fn first(
+    source: &Source<'_>,
+    path: &Path,
+    options: &DecodeOptions,
+    note: impl Fn(&str),
+) -> Result<RgbImage, Failure> {
+    let refused = match source.decode(options) {
         Ok(image) => return Ok(image),
         Err(error) => error,
     };
@@ -72,7 +78,7 @@ fn first(path: &Path, options: &DecodeOptions, note: impl Fn(&str)) -> Result<Rg
         _ => return Err(Failure::work(refused)),
     };
     let still = options.with_animation(Animation::FirstFrame);
-    let image = decode_file(path, &still).map_err(Failure::work)?;
+    let image = source.decode(&still).map_err(Failure::work)?;
     note(&format!(
         "note: {}: an animated {moving}, of which the first frame is seen; `blip2 answer` and \
          `blip2 caption` take others with --frame",
@@ -97,7 +103,7 @@ pub(crate) fn expand(arguments: &[PathBuf], recursive: bool) -> Result<Vec<PathB
     for argument in arguments {
         if argument.is_dir() {
             paths.extend(pictures_in(argument, recursive)?);
-        } else if argument.exists() {
+        } else if argument.exists() || url(argument).is_some() {
             paths.push(argument.clone());
         } else {
             let text = argument.to_string_lossy();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{Failure, records::read_table};
+use crate::{Failure, records::read_table, source::url};
 
 /// What a picture's column may be called: as here, or as in a data set's metadata.
 pub(crate) const IMAGE: &[&str] = &["image", "file_name", "image_path"];
@@ -40,8 +40,11 @@ impl Prompts {
     }
 }
 
-/// A picture that a table names, relative to the table's folder.
+/// A picture that a table names, relative to the table's folder unless it is a URL.
 pub(crate) fn beside(table: &Path, picture: &str) -> PathBuf {
+    if url(Path::new(picture)).is_some() {
+        return picture.into();
+    }
     table.parent().unwrap_or(Path::new("")).join(picture)
 }
 

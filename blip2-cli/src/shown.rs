@@ -11,7 +11,7 @@ use image::RgbImage;
 use crate::{
     Failure,
     args::{ModelArgs, PictureArgs},
-    pictures,
+    pictures, source,
 };
 
 /// A picture or a video.
@@ -41,6 +41,11 @@ impl Shown {
         args: PictureArgs,
         note: impl Fn(&str),
     ) -> Result<Vec<Self>, Failure> {
+        if let (true, Some(url)) = (frames > 1, source::url(path)) {
+            let text =
+                "a URL of one picture, but the model looks at videos; give it a file or a folder";
+            return Err(Failure::Work(format!("{url}: {text}")));
+        }
         if frames > 1 {
             let decode = pictures::options(args);
             let options = VideoOptions::default().with_decode(decode);

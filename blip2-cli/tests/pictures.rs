@@ -132,3 +132,26 @@ fn pipes_and_devices_are_refused_at_once() {
         assert!(said.contains("not a regular file"), "{said}");
     }
 }
+
+#[test]
+fn urls_are_fetched_where_allowed_and_never_from_this_machine() {
+    let url = "http://127.0.0.1:9/beach.png";
+    for command in [
+        &["answer", url, "what color is it?"][..],
+        &["caption", url],
+        &["embed", url],
+    ] {
+        let told = |more: &[&str]| {
+            let output = blip2(&[command, more].concat());
+            assert!(!output.status.success(), "{command:?}");
+            text(&output.stderr)
+        };
+        let said = told(&[]);
+        assert!(said.contains("only with --allow-urls"), "{said}");
+        let said = told(&["--allow-urls"]);
+        assert!(said.contains("is not asked"), "{said}");
+    }
+    let output = blip2(&["caption", url, "--output", "beside", "--allow-urls"]);
+    let said = text(&output.stderr);
+    assert!(said.contains("no text can stand beside a URL"), "{said}");
+}

@@ -95,6 +95,8 @@ mod new_file;
 pub mod preprocessing;
 #[cfg(feature = "preprocessing")]
 mod regular;
+#[cfg(feature = "urls")]
+pub mod remote;
 #[cfg(feature = "checkpoint")]
 mod report;
 #[cfg(feature = "checkpoint")]

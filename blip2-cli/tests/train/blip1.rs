@@ -59,8 +59,14 @@ fn the_recipe_for_iconqa_learns_and_its_result_answers() {
     for (folder, says) in [("model", "finetune"), ("adapter", "adapter")] {
         let card = fs::read_to_string(out.join(folder).join("README.md")).unwrap();
         assert!(card.starts_with("---\nbase_model: "), "{card}");
-        assert!(card.contains(&format!("base_model_relation: {says}\n")), "{card}");
-        assert!(card.contains("| score |") && card.contains("[lora]"), "{card}");
+        assert!(
+            card.contains(&format!("base_model_relation: {says}\n")),
+            "{card}"
+        );
+        assert!(
+            card.contains("| score |") && card.contains("[lora]"),
+            "{card}"
+        );
     }
     let answers = folder.path().join("answers.jsonl");
     let (model, adapter) = (out.join("model"), out.join("adapter"));

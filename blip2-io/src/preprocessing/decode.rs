@@ -72,10 +72,18 @@ pub fn decode_frames(
 ) -> Result<Vec<RgbImage>, ImageError> {
     let path = path.as_ref();
     let bytes = read_file(path, options)?;
-    all_frames(&bytes, options).map_err(|error| error.in_file(path))
+    decode_frames_bytes(&bytes, options).map_err(|error| error.in_file(path))
 }
 
-fn all_frames(bytes: &[u8], options: &DecodeOptions) -> Result<Vec<RgbImage>, ImageError> {
+/// As [`decode_frames`], of a file's bytes.
+///
+/// # Errors
+///
+/// As [`decode_bytes`].
+pub fn decode_frames_bytes(
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<Vec<RgbImage>, ImageError> {
     let format = format_of(bytes)?;
     let Some(frames) = animation::frames(bytes, format, &options.limits)? else {
         return Ok(vec![decode_bytes(bytes, options)?]);

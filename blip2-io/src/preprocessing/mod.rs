@@ -40,7 +40,7 @@ mod tiff;
 
 pub use color::{Transparency, to_rgb};
 pub(crate) use decode::read_file;
-pub use decode::{decode_bytes, decode_file, decode_frames};
+pub use decode::{decode_bytes, decode_file, decode_frames, decode_frames_bytes};
 pub use error::ImageError;
 pub use limits::ImageLimits;
 pub use options::{Animation, DecodeOptions, Orientation};
