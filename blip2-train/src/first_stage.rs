@@ -14,7 +14,7 @@ use crate::{
     error::TrainError,
     objective::{Pairs, first_stage_losses},
     recall::{MAX_TOKENS, Recall, check, fault},
-    run::{At, Losses, Objective},
+    run::{At, Losses, Objective, Scores},
     trained::{device_of, without_gradients},
 };
 
@@ -142,7 +142,7 @@ impl Objective<Blip2ForPretraining> for FirstStage {
         &mut self,
         model: &Blip2ForPretraining,
         cancel: &CancelToken,
-    ) -> Result<Option<f64>, TrainError> {
+    ) -> Result<Option<Scores>, TrainError> {
         let Some((data, recall)) = &self.validation else {
             return Ok(None);
         };
@@ -154,7 +154,16 @@ impl Objective<Blip2ForPretraining> for FirstStage {
             data,
             cancel,
         );
-        Ok(Some(found?.mean()))
+        let found = found?;
+        let k = recall.k;
+        let others = [
+            (format!("text-to-image-recall@{k}"), found.text_to_image),
+            (format!("image-to-text-recall@{k}"), found.image_to_text),
+        ];
+        Ok(Some(Scores {
+            value: found.mean(),
+            others: others.into(),
+        }))
     }
 }
 

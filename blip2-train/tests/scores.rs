@@ -6,7 +6,8 @@
 use std::{collections::BTreeMap, fs};
 
 use blip2_train::scores::{
-    bleu, caption_words, caption_words_together, cider_d, normalize_answer, recall_at, rouge_l, vqa_accuracy,
+    bleu, caption_words, caption_words_together, cider_d, normalize_answer, recall_at, rouge_l,
+    vqa_accuracy,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;

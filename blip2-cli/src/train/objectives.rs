@@ -37,11 +37,32 @@ pub(super) fn answers(
     let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
         objective.evaluation_fault(example)
     })?;
-    check_score(scoring, &data)?;
+    let others = own.others();
+    for score in [scoring].iter().chain(&others) {
+        check_score(*score, &data)?;
+    }
     let validation = Validation::new(data, scoring)
+        .with_others(others)
         .with_generation(generation(own))
         .with_batch(own.batch);
     Ok(objective.with_validation(validation))
+}
+
+/// What the loss is had of beside the score, if it is wanted.
+pub(super) fn held_out(config: &Config, objective: &Answering) -> Option<Dataset> {
+    config.validation.as_ref().filter(|own| own.loss)?;
+    let data = &objective.validation()?.data;
+    let own = data.clone().filtered(|example| {
+        let fault = objective.training_fault(example);
+        fault.is_none()
+    });
+    if own.len() < data.len() {
+        note!(
+            "the validation loss is without {} examples, whose answers the model cannot be given",
+            data.len() - own.len()
+        );
+    }
+    (!own.is_empty()).then_some(own)
 }
 
 /// The three losses of the first stage.
@@ -91,7 +112,7 @@ pub(super) fn check_score(scoring: Scoring, data: &Dataset) -> Result<(), Failur
 }
 
 /// How answers are scored.
-fn scoring(validation: &ValidationConfig) -> Result<Scoring, Failure> {
+pub(super) fn scoring(validation: &ValidationConfig) -> Result<Scoring, Failure> {
     match validation.score {
         ScoreName::Answers(scoring) => Ok(scoring),
         ScoreName::Recall(_) => {
@@ -139,6 +160,12 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
 
 /// How pictures and texts that find each other are counted.
 pub(super) fn recall(validation: &ValidationConfig) -> Result<Recall, Failure> {
+    if let Some(score) = validation.scores.first() {
+        return Err(Failure::Usage(format!(
+            "recall tells both directions, and nothing is answered that {score} could be of: leave \
+             `scores` out of [validation]"
+        )));
+    }
     match validation.score {
         ScoreName::Recall(k) => Ok(Recall::at(k).with_batch(validation.batch)),
         ScoreName::Answers(score) => Err(Failure::Usage(format!(

@@ -6,6 +6,7 @@ mod blip1;
 mod checked;
 mod helpers;
 mod lost;
+mod scored;
 
 use std::{
     fs,

@@ -52,9 +52,7 @@ pub fn caption_words_together<C: AsRef<str>>(captions: &[C]) -> Vec<String> {
 
 /// A caption on one line: the tokenizer takes each line for a caption.
 fn line(caption: &str) -> Cow<'_, str> {
-    const BREAKS: [char; 6] = [
-        '\n', '\r', '\u{b}', '\u{c}', '\u{2028}', '\u{2029}',
-    ];
+    const BREAKS: [char; 6] = ['\n', '\r', '\u{b}', '\u{c}', '\u{2028}', '\u{2029}'];
     match caption.contains(BREAKS) {
         true => Cow::Owned(caption.replace(BREAKS, " ")),
         false => Cow::Borrowed(caption),

@@ -52,7 +52,8 @@ pub(super) fn letters_in_compounds() -> String {
 /// Titles and others that a name follows.
 fn before_names() -> String {
     let titles = "(?i:Mrs?|Ms|Drs?|Profs?|Sens?|Reps?|Attys?|Lt|Col|Gen|Messrs|Govs?|Adm|Rev|Maj|Sgt|Cpl|Pvt|Capt|Ste?|Ave|Pres|Lieut|Hon|Brig|Co?mdr|Pfc|Spc|Supts?|Det|Mt|Ft|Adj|Adv|Asst|Assoc|Ens|Insp|Mlle|Mme|Msgr|Sfc)|M(?i:iss)";
-    let others = r"(?i:vs|Alex|Wm|Jos|Cie|a\.k\.a|cf|TREAS|Ph|Invt|Elec|Natl|Dept)|(?i:M)[ft](?i:g)";
+    let others =
+        r"(?i:vs|Alex|Wm|Jos|Cie|a\.k\.a|cf|TREAS|Ph|Invt|Elec|Natl|Dept)|(?i:M)[ft](?i:g)";
     format!("(?:{titles}|{others}|{})", initials())
 }
 

@@ -35,9 +35,8 @@ pub(super) fn alternatives() -> Vec<Rule> {
 /// What hyphens join, and capitals that `&` or `+` joins; with a stop where the sentence goes on.
 pub(super) fn compounds() -> Vec<Rule> {
     let abbreviated = letters_in_compounds();
-    let numbered = format!(
-        r"[A-Za-z0-9][A-Za-z0-9.,\x{{ad}}]*(?:-(?:[A-Za-z0-9\x{{ad}}]+|{abbreviated}))+"
-    );
+    let numbered =
+        format!(r"[A-Za-z0-9][A-Za-z0-9.,\x{{ad}}]*(?:-(?:[A-Za-z0-9\x{{ad}}]+|{abbreviated}))+");
     let either = format!("[{ALPHA}{DIGIT}]");
     let part = format!("(?:[dDoOlL]{}{either})?{either}+", any_apostrophe());
     let hyphenated = format!(r"{part}(?:[-_\x{{58a}}\x{{2010}}\x{{2011}}]{part})*");
@@ -49,7 +48,9 @@ pub(super) fn compounds() -> Vec<Rule> {
     ];
     let rules = kinds.into_iter().flat_map(|(kind, written)| {
         [
-            token(format!(r"(?:{kind})\.")).before(INSIDE).written(written),
+            token(format!(r"(?:{kind})\."))
+                .before(INSIDE)
+                .written(written),
             token(kind).written(written),
         ]
     });

@@ -18,13 +18,8 @@ const EXTENSIONS: &str = "bat|bmp|c|class|cgi|cpp|dll|docx?|exe|gif|gz|html?|h|j
 pub(super) fn links() -> Vec<Rule> {
     let letter = letter();
     vec![
-        token(format!(
-            r"(?i:https?)://[^{NO_ADDRESS}{{}}]+[^{NO_END}]"
-        )),
-        token(format!(
-            r"(?:{})(?:/[^{NO_ADDRESS}]+[^{NO_END}])?",
-            host()
-        )),
+        token(format!(r"(?i:https?)://[^{NO_ADDRESS}{{}}]+[^{NO_END}]")),
+        token(format!(r"(?:{})(?:/[^{NO_ADDRESS}]+[^{NO_END}])?", host())),
         token(format!(
             r"(?:<|(?i:&lt;))?[a-zA-Z0-9][^{NO_ADDRESS}\x{{a0}}{{}}]*@(?:[^{NO_ADDRESS}{{}}.\x{{a0}}]+\.)*[^{NO_ADDRESS}{{}}.\x{{a0}}]+(?:>|(?i:&gt;))?"
         )),
@@ -44,7 +39,5 @@ fn host() -> String {
 /// Names of files.
 pub(super) fn files() -> Vec<Rule> {
     let part = format!("{}+", letter_or_digit());
-    vec![
-        token(format!(r"{part}(?:\.{part})*\.(?i:{EXTENSIONS})")).before(format!("{GAP}|[.?!,]")),
-    ]
+    vec![token(format!(r"{part}(?:\.{part})*\.(?i:{EXTENSIONS})")).before(format!("{GAP}|[.?!,]"))]
 }

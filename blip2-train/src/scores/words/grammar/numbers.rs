@@ -35,8 +35,10 @@ pub(super) fn money() -> Vec<Rule> {
     vec![
         // US$; and # stands for pounds.
         token(r"[A-Z]*\$|#"),
-        token(r"[¢£¤¥\x{80}\x{20a0}\x{20ac}\x{60b}\x{e3f}\x{20a4}\x{ffe0}\x{ffe1}\x{ffe5}\x{ffe6}]")
-            .written(Written::Currency),
+        token(
+            r"[¢£¤¥\x{80}\x{20a0}\x{20ac}\x{60b}\x{e3f}\x{20a4}\x{ffe0}\x{ffe1}\x{ffe5}\x{ffe6}]",
+        )
+        .written(Written::Currency),
     ]
 }
 
@@ -47,7 +49,6 @@ pub(super) fn telephones() -> Vec<Rule> {
         r"(?:\([0-9]{{2,3}}\)[ \x{{a0}}]?|(?:\+\+?)?(?:[0-9]{{2,4}}{gap})?[0-9]{{2,4}}{gap})"
     );
     let parted = format!("{code}[0-9]{{3,4}}{gap}?[0-9]{{3,5}}");
-    let pointed =
-        r"(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}";
+    let pointed = r"(?:(?:\+\+?)?[0-9]{2,4}\.)?[0-9]{2,4}\.[0-9]{3,4}\.[0-9]{3,5}";
     vec![token(format!("{parted}|{pointed}")).written(Written::Bracketed)]
 }

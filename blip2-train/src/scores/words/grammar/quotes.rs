@@ -12,7 +12,9 @@ use super::{
 pub(super) fn double() -> Vec<Rule> {
     let quote = r#""|(?i:&quot;)"#;
     vec![
-        token(quote).before("[A-Za-z0-9$]").written(Written::Opening),
+        token(quote)
+            .before("[A-Za-z0-9$]")
+            .written(Written::Opening),
         token(quote).written(Written::Closing),
     ]
 }

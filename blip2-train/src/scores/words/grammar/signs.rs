@@ -24,7 +24,9 @@ pub(super) fn smileys() -> Vec<Rule> {
         r"\([\^x=~<>']-[\^x=~<>'`]\)",
     ];
     vec![
-        token(lying).before("[^A-Za-z0-9]").written(Written::Bracketed),
+        token(lying)
+            .before("[^A-Za-z0-9]")
+            .written(Written::Bracketed),
         token(upright.join("|")).written(Written::Bracketed),
     ]
 }
@@ -70,8 +72,7 @@ pub(super) fn symbols() -> Vec<Rule> {
 
 /// White space, and what has no width.
 pub(super) fn spaces() -> Vec<Rule> {
-    let nothing = format!(
-        r"{SPACE}+|{GAP}|[\x00\x7f\x{{200b}}\x{{200e}}\x{{200f}}\x{{feff}}]|(?i:&nbsp;)"
-    );
+    let nothing =
+        format!(r"{SPACE}+|{GAP}|[\x00\x7f\x{{200b}}\x{{200e}}\x{{200f}}\x{{feff}}]|(?i:&nbsp;)");
     vec![token(nothing).written(Written::Nothing)]
 }

@@ -1,5 +1,8 @@
 //! `blip2 eval CONFIG`: a model on a data set.
 
+mod files;
+mod report;
+
 use std::path::Path;
 
 use blip2_core::{
@@ -7,10 +10,10 @@ use blip2_core::{
     CheckpointFolder, Member, ModelKind, Precision, TextRows,
 };
 use blip2_io::{dataset::Dataset, preprocessing::ImageProcessor};
-use blip2_train::{Answering, Responds, answer_all, check_apart, check_keeps, write_file};
+use blip2_train::{Answering, Evaluation, Responds, Scoring, answer_all, choose_all, evaluate_all};
 use indicatif::ProgressBar;
-use serde_json::json;
 
+use self::files::Files;
 use super::{
     config::{Config, ScoreName, ValidationConfig},
     objectives::{check_score, generation, recall, validation_data},
@@ -35,77 +38,102 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         None => find::beside(base, &config.model)?,
     };
     let data = validation_data(validation, base)?;
-    if let Some(answers) = &args.answers {
-        check_answers_file(answers, &config, validation, base, &model)?;
-    }
+    let files = Files::of(args, &config, validation, base, &model)?;
     let ScoreName::Answers(scoring) = validation.score else {
+        files.check_none()?;
         return recalled(args, validation, &model, &data);
     };
     let data = sifted(&config, validation, &model, data)?;
-    if knows_answers(&data) {
-        check_score(scoring, &data)?;
+    files.check(&data)?;
+    let scores: Vec<Scoring> = [scoring].into_iter().chain(validation.others()).collect();
+    let knows_answers = knows_answers(&data);
+    if knows_answers {
+        for score in &scores {
+            check_score(*score, &data)?;
+        }
     }
-    let answers = match kind(Some(&model)) {
-        Some(ModelKind::BlipAnswer) => {
-            let builder = BlipAnswerer::builder(&model);
-            answered(builder, args, &config, validation, &data)?
-        }
-        Some(ModelKind::BlipCaption) => {
-            let builder = BlipCaptioner::builder(&model);
-            answered(builder, args, &config, validation, &data)?
-        }
-        _ => {
-            let builder = Blip2Pipeline::builder(&model);
-            answered(builder, args, &config, validation, &data)?
-        }
+    let asked = Asked {
+        args,
+        config: &config,
+        validation,
+        data: &data,
+        scores: &scores,
+        knows_answers,
     };
-    if let Some(path) = &args.answers {
-        let mut text = String::new();
-        for (example, answer) in data.examples().iter().zip(&answers) {
-            let line = json!({ "id": example.id, "question": example.question, "answer": answer });
-            text.push_str(&format!("{line}\n"));
-        }
-        write_file(path, text.as_bytes()).map_err(Failure::work)?;
-        note!("wrote {}", path.display());
-    }
-    if !knows_answers(&data) {
+    let said = match kind(Some(&model)) {
+        Some(ModelKind::BlipAnswer) => asked.of(BlipAnswerer::builder(&model))?,
+        Some(ModelKind::BlipCaption) => asked.of(BlipCaptioner::builder(&model))?,
+        _ => asked.of(Blip2Pipeline::builder(&model))?,
+    };
+    files.write(&data, &scores, &said)?;
+    if !knows_answers {
         note!(
             "nobody knows the right answers: {} were given",
-            answers.len()
+            said.answers.len()
         );
         return Ok(());
     }
-    let found = scoring.of(&data, answers).map_err(Failure::work)?;
-    say!(
-        "{scoring} {:.4} of {} examples",
-        found.score,
-        found.each.len()
-    );
+    report::scores(&data, &scores, &said.evaluations)?;
+    if args.answers.is_some() {
+        report::wrong(&data, &scores, &said.evaluations)?;
+    }
     Ok(())
 }
 
-/// The answers of a model of any kind.
-fn answered<M: Member + Responds>(
-    builder: Builder<M>,
-    args: &EvalArgs,
-    config: &Config,
-    validation: &ValidationConfig,
-    data: &Dataset,
-) -> Result<Vec<String>, Failure> {
-    let mut builder = adapted(builder, args.adapter.as_deref())
-        .device(device(&args.device)?)
-        .precision(args.device.precision.plan(Precision::AsStored));
-    if let Some(template) = &config.train.template {
-        builder = builder.template(template.parse().map_err(Failure::work)?);
+/// What a model said, and how good that is by each score; nobody may know.
+struct Said {
+    answers: Vec<String>,
+    evaluations: Vec<Evaluation>,
+}
+
+/// What a model is asked, and how.
+struct Asked<'a> {
+    args: &'a EvalArgs,
+    config: &'a Config,
+    validation: &'a ValidationConfig,
+    data: &'a Dataset,
+    /// The first is that of the answers that are written.
+    scores: &'a [Scoring],
+    knows_answers: bool,
+}
+
+impl Asked<'_> {
+    /// The answers of a model of any kind.
+    fn of<M: Member + Responds>(&self, builder: Builder<M>) -> Result<Said, Failure> {
+        let args = self.args;
+        let mut builder = adapted(builder, args.adapter.as_deref())
+            .device(device(&args.device)?)
+            .precision(args.device.precision.plan(Precision::AsStored));
+        if let Some(template) = &self.config.train.template {
+            builder = builder.template(template.parse().map_err(Failure::work)?);
+        }
+        let model = builder.load().map_err(Failure::work)?;
+        let (data, batch) = (self.data, self.validation.batch);
+        let generation = generation(self.validation);
+        let bar = ProgressBar::new(data.len() as u64);
+        let done = |count: usize| bar.set_position(count as u64);
+        let chooses = self.scores.first().is_some_and(|score| score.chooses());
+        let said = if self.knows_answers {
+            let found = evaluate_all(&model, data, self.scores, &generation, batch, done);
+            found.map(|evaluations| Said {
+                answers: evaluations
+                    .first()
+                    .map_or(Vec::new(), |own| own.answers.clone()),
+                evaluations,
+            })
+        } else {
+            let answers = match chooses {
+                true => choose_all(&model, data, done),
+                false => answer_all(&model, data, &generation, batch, done),
+            };
+            answers.map(|answers| Said {
+                answers,
+                evaluations: Vec::new(),
+            })
+        };
+        bar.finish_and_clear();
+        said.map_err(Failure::work)
     }
-    let model = builder.load().map_err(Failure::work)?;
-    let generation = generation(validation);
-    let bar = ProgressBar::new(data.len() as u64);
-    let answers = answer_all(&model, data, &generation, validation.batch, |done| {
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    answers.map_err(Failure::work)
 }
 
 /// Whether anybody told the right answers.
@@ -143,20 +171,6 @@ fn sifted(
     })
 }
 
-/// Refuses to write the answers onto what is read.
-fn check_answers_file(
-    answers: &Path,
-    config: &Config,
-    validation: &ValidationConfig,
-    base: &Path,
-    model: &Path,
-) -> Result<(), Failure> {
-    check_apart(answers, model).map_err(Failure::work)?;
-    let data = config.data.iter().chain([&validation.data]);
-    let mut read = data.flat_map(|data| data.paths(base));
-    read.try_for_each(|path| check_keeps(answers, path).map_err(Failure::work))
-}
-
 /// How pictures and texts find each other, by a model of retrieval.
 fn recalled(
     args: &EvalArgs,
@@ -164,10 +178,6 @@ fn recalled(
     model: &Path,
     data: &Dataset,
 ) -> Result<(), Failure> {
-    if args.answers.is_some() {
-        let text = "recall has no answers to be written".to_string();
-        return Err(Failure::Usage(text));
-    }
     let recall = recall(validation)?;
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
     let plan = args.device.precision.plan(Precision::AsStored);
