@@ -4,7 +4,10 @@
 
 use std::fs;
 
-use blip2_core::{Answer, Blip2Error, Blip2Pipeline, Precision, pack};
+use blip2_core::{
+    Answer, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
+    ImageEmbedder, Precision, pack,
+};
 use blip2_io::{CheckpointFolder, IoError};
 use blip2_testing::{copy, fixture, picture, publish_as_before};
 
@@ -43,6 +46,46 @@ fn a_packed_file_answers_as_the_folder_does_in_that_precision() {
     }
     let left: Vec<_> = fs::read_dir(out.path()).unwrap().collect();
     assert_eq!(left.len(), 8, "no partial files are left");
+}
+
+/// Packs a fixture and compares what its file says with what its folder says.
+macro_rules! says_the_same {
+    ($name:literal, $member:ident, $precision:expr, |$model:ident| $said:expr) => {{
+        let out = tempfile::tempdir().unwrap();
+        let file = out.path().join("packed.safetensors");
+        pack(fixture($name), $precision, &file).unwrap();
+        let $model = $member::from_pretrained(&file).unwrap();
+        let found = $said;
+        let $model = $member::builder(fixture($name)).precision($precision);
+        let $model = $model.load().unwrap();
+        assert_eq!(found, $said, "{} {}", $name, $precision);
+    }};
+}
+
+#[test]
+fn every_member_is_packed() {
+    let image = &picture(0);
+    for precision in [Precision::AsStored, Precision::Bf16, Precision::Int8] {
+        says_the_same!("blip1_vqa", BlipAnswerer, precision, |model| {
+            let answer = model.answer(image, "how many cats?").unwrap();
+            (answer.token_ids().to_vec(), answer.log_probs().to_vec())
+        });
+        says_the_same!("blip1_caption", BlipCaptioner, precision, |model| {
+            let caption = model.caption(image).unwrap();
+            (caption.token_ids().to_vec(), caption.log_probs().to_vec())
+        });
+        says_the_same!("blip1_itr", BlipRetrieval, precision, |model| {
+            let chance = model.match_probability(image, "two cats").unwrap();
+            (chance, model.embed_image(image).unwrap())
+        });
+        says_the_same!("blip2_itr", Blip2Retrieval, precision, |model| {
+            let chance = model.match_probability(image, "two cats").unwrap();
+            (chance, model.embed_image(image).unwrap())
+        });
+        says_the_same!("blip2_itr", ImageEmbedder, precision, |model| {
+            model.embed_image(image).unwrap()
+        });
+    }
 }
 
 #[test]

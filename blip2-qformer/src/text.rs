@@ -46,7 +46,9 @@ impl TextEmbeddings {
         let (hidden, positions) = (config.hidden_size, config.max_position_embeddings);
         let name = "position_embeddings.weight";
         Self {
-            word_embeddings: weights.embedding("word_embeddings", config.vocab_size, hidden),
+            word_embeddings: weights
+                .embedding("word_embeddings", config.vocab_size, hidden)
+                .with_padding(config.pad_token_id),
             position_embeddings: weights.param(name, [positions, hidden], Role::Dense),
         }
     }

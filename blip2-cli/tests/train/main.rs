@@ -9,6 +9,7 @@ mod lost;
 mod scored;
 
 use std::{
+    ffi::OsString,
     fs,
     path::Path,
     process::Stdio,
@@ -19,6 +20,15 @@ use std::{
 use serde_json::Value;
 
 use helpers::{RECIPE, blip2, config, data, errors, losses, model, run, text};
+
+/// The name of the newest state.
+fn newest(states: &Path) -> Option<OsString> {
+    let entries = fs::read_dir(states).into_iter().flatten();
+    let names = entries.map(|entry| entry.unwrap().file_name());
+    names
+        .filter(|name| name.to_string_lossy().starts_with("step-"))
+        .max()
+}
 
 #[test]
 fn killed_at_any_moment_it_goes_on_along_the_same_curve() {
@@ -35,16 +45,20 @@ fn killed_at_any_moment_it_goes_on_along_the_same_curve() {
     let killed = config(folder.path(), "killed", RECIPE);
     let states = folder.path().join("killed/states");
     let mut kills = 0;
-    for milliseconds in [120, 250, 380, 510] {
+    for milliseconds in [0, 60, 170, 280] {
+        let before = newest(&states);
         let mut child = blip2()
             .arg("train")
             .arg(&killed)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // From when there is a state to be spoilt.
+        // From when there is another state to be spoilt.
         let started = Instant::now();
-        while !states.exists() && started.elapsed() < Duration::from_secs(60) {
+        while newest(&states) == before
+            && child.try_wait().unwrap().is_none()
+            && started.elapsed() < Duration::from_secs(60)
+        {
             thread::sleep(Duration::from_millis(2));
         }
         thread::sleep(Duration::from_millis(milliseconds));

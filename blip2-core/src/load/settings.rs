@@ -52,8 +52,16 @@ impl Takes {
 }
 
 impl Settings {
+    /// The default settings, but for the precision.
+    pub(crate) fn of_precision(precision: PrecisionPlan) -> Self {
+        Self {
+            precision,
+            ..Self::default()
+        }
+    }
+
     /// Refuses by name what a member does not take.
-    pub(super) fn check(&self, takes: Takes, member: &str) -> Result<(), Blip2Error> {
+    pub(crate) fn check(&self, takes: Takes, member: &str) -> Result<(), Blip2Error> {
         let set = [
             (
                 "template",

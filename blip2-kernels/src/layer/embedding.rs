@@ -30,6 +30,8 @@ pub struct Embedding {
     /// Where a table that is held packed has its vectors.
     #[module(skip)]
     device: Device,
+    #[module(skip)]
+    padding: Option<u32>,
 }
 
 impl Embedding {
@@ -38,7 +40,16 @@ impl Embedding {
         Self {
             weight,
             device: device.clone(),
+            padding: None,
         }
+    }
+
+    /// The same table, of which looking up the vector `row` gives no gradient (PyTorch's
+    /// `padding_idx`): in training, padding stays what it is.
+    #[must_use]
+    pub fn with_padding(mut self, row: Option<u32>) -> Self {
+        self.padding = row;
+        self
     }
 
     /// A table that is held as a tensor.
@@ -54,7 +65,16 @@ impl Embedding {
     /// - indices: `[batch, seq]`, each below [`rows`](Embedding::rows)
     /// - output: `[batch, seq, dim]`, `f32`
     pub fn forward(&self, indices: Tensor<2, Int>) -> Tensor<3> {
-        seam::lookup(&self.weight, indices)
+        let vectors = seam::lookup(&self.weight, indices.clone());
+        let Some(padding) = self.padding.filter(|_| vectors.is_autodiff()) else {
+            return vectors;
+        };
+        let [batch, seq, dim] = vectors.dims();
+        let is_padding = indices.equal_elem(i64::from(padding));
+        let is_padding = is_padding
+            .reshape([batch, seq, 1])
+            .expand([batch, seq, dim]);
+        vectors.clone().mask_where(is_padding, vectors.detach())
     }
 
     /// The product of each vector with every row of the table: the logits of a tied head.
@@ -91,6 +111,30 @@ mod tests {
     use super::*;
     use crate::matrix::packed::{PackedFormat, PackedMatrix};
     use burn::tensor::{DType, TensorData};
+
+    #[test]
+    fn padding_gets_no_gradient_by_being_looked_up() {
+        let device = Device::flex().autodiff();
+        let ids = || Tensor::<2, Int>::from_ints([[2, 0, 2, 1]], &device);
+        let gradient = |padding| {
+            let weight = Tensor::<2>::ones([3, 2], &device).require_grad();
+            let table = Embedding::dense(Param::from_tensor(weight.clone())).with_padding(padding);
+            let vectors = table.forward(ids());
+            let seen: Vec<f32> = vectors.to_data().try_to_vec().unwrap();
+            assert_eq!(seen, [1.0; 8]);
+            let gradients = vectors.sum().backward();
+            let found: Vec<f32> = weight
+                .grad(&gradients)
+                .unwrap()
+                .into_data()
+                .try_to_vec()
+                .unwrap();
+            found
+        };
+        assert_eq!(gradient(None), [1.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
+        assert_eq!(gradient(Some(2)), [1.0, 1.0, 1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(gradient(Some(0)), [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]);
+    }
 
     #[test]
     fn looks_up_and_gives_logits() {

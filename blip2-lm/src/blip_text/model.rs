@@ -77,7 +77,8 @@ impl BlipTextModel {
             word_embeddings: match tied {
                 true => tables.tied_embedding(name, vocab, hidden),
                 false => exact.embedding(name, vocab, hidden),
-            },
+            }
+            .with_padding(config.pad_token_id),
             position_embeddings: exact.embedding(
                 "position_embeddings",
                 config.max_position_embeddings,

@@ -19,6 +19,8 @@ pub(crate) trait Described {
 #[derive(Debug, Clone)]
 pub(crate) struct Description {
     pub(crate) vocab_size: usize,
+    /// The padding id, whose embedding learns nothing from being read.
+    pub(crate) pad_token_id: Option<u32>,
     /// The width of token embeddings, and of what the head reads. Where it is not `hidden_size`,
     /// two projections stand around the layers.
     pub(crate) embedding_dim: usize,

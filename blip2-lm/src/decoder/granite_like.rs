@@ -24,6 +24,7 @@ const LOGITS_SCALING: f64 = 2.5;
 fn granite() -> Description {
     Description {
         vocab_size: VOCAB,
+        pad_token_id: None,
         embedding_dim: HIDDEN,
         hidden_size: HIDDEN,
         intermediate_size: INNER,

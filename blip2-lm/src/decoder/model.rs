@@ -383,15 +383,19 @@ fn token_embeddings(
     model: &Weights<'_>,
 ) -> Embedding {
     let (vocab, width) = (description.vocab_size, description.embedding_dim);
+    let padding = description.pad_token_id;
     if !description.tied_head {
-        return model.embedding("embed_tokens", vocab, width);
+        return model
+            .embedding("embed_tokens", vocab, width)
+            .with_padding(padding);
     }
     // A tied checkpoint may have been saved under either name.
     let only_head = !model.contains("embed_tokens.weight") && weights.contains("lm_head.weight");
-    match only_head {
+    let table = match only_head {
         true => weights.tied_embedding("lm_head", vocab, width),
         false => model.tied_embedding("embed_tokens", vocab, width),
-    }
+    };
+    table.with_padding(padding)
 }
 
 impl CausalLm for DecoderLm {

@@ -28,6 +28,7 @@ impl Described for LlamaConfig {
         let stretches = self.rope_parameters.rope_type == RopeType::Dynamic;
         Ok(Description {
             vocab_size: self.vocab_size,
+            pad_token_id: self.pad_token_id,
             embedding_dim: self.hidden_size,
             hidden_size: self.hidden_size,
             intermediate_size: self.intermediate_size,

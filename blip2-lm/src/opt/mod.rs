@@ -34,6 +34,7 @@ impl Described for OptConfig {
         let head_dim = hidden_size / heads.max(1);
         Ok(Description {
             vocab_size: self.vocab_size,
+            pad_token_id: self.pad_token_id,
             embedding_dim: self.word_embed_proj_dim,
             hidden_size,
             intermediate_size: self.ffn_dim,
