@@ -181,7 +181,7 @@ impl Scoring {
             Self::ExactMatchAnyCase => each(data, &answers, |answer, right| {
                 is_one_of(answer, right, exact_match_any_case)
             }),
-            Self::Vqa => each(data, &answers, |answer, right| vqa_accuracy(answer, right)),
+            Self::Vqa => each(data, &answers, vqa_accuracy),
             Self::CiderD => captions(data, &answers, cider_d),
             Self::RougeL => captions(data, &answers, rouge_l),
             Self::Bleu1 => captions(data, &answers, |own, right| bleu(1, own, right)),

@@ -148,6 +148,8 @@ impl Watch for TensorBoard {
 
     fn scored(&mut self, score: &Score) {
         self.begin(score.step);
+        // The time of an evaluation is none of the next step's.
+        self.last = None;
         let mut scalars = vec![("eval/score".to_string(), score.value)];
         scalars.extend(score.loss.map(|loss| ("eval/loss".into(), loss)));
         let others = score.others.iter();

@@ -1,13 +1,13 @@
 //! Cuts a text into tokens by rules, as a generated lexer would.
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::{
+    error::Error,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
 use regex_automata::{
     Anchored, Input, MatchKind,
-    hybrid::{
-        BuildError,
-        dfa::{Cache, DFA},
-    },
+    hybrid::dfa::{Cache, DFA},
     meta,
 };
 
@@ -22,6 +22,9 @@ pub(super) struct Lexer {
     automaton: DFA,
     cache: Mutex<Cache>,
 }
+
+/// Why a rule is no expression; only a test ever sees one.
+type Fault = Box<dyn Error>;
 
 /// Finds where a token ends and what follows it begins: the first group is the token.
 struct Ahead(meta::Regex);
@@ -109,12 +112,4 @@ impl Ahead {
         let token = groups.get_group(1);
         token.map_or(found, |token| &found[token.range()])
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error(transparent)]
-    All(#[from] BuildError),
-    #[error(transparent)]
-    Ahead(#[from] meta::BuildError),
 }
