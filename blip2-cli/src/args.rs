@@ -432,6 +432,10 @@ pub(crate) struct EvalArgs {
     /// Write the answers, or captions, into this file as the servers of VQA, or COCO, take them.
     #[arg(long, value_name = "FILE")]
     pub(crate) results: Option<PathBuf>,
+    /// Draw the pictures with the worst answers as a contact sheet into this PNG, each with its question,
+    /// its answer and the right one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sheet: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }

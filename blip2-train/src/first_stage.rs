@@ -13,7 +13,7 @@ use crate::{
     drawn::drawn,
     error::TrainError,
     objective::{Pairs, first_stage_losses},
-    recall::{MAX_TOKENS, Recall, check, fault},
+    recall::{MAX_TOKENS, Recall, RecallScores, check, fault},
     run::{At, Losses, Objective, Scores},
     trained::{device_of, without_gradients},
 };
@@ -155,14 +155,17 @@ impl Objective<Blip2ForPretraining> for FirstStage {
             cancel,
         );
         let found = found?;
-        let k = recall.k;
-        let others = [
-            (format!("text-to-image-recall@{k}"), found.text_to_image),
-            (format!("image-to-text-recall@{k}"), found.image_to_text),
-        ];
-        Ok(Some(Scores {
-            value: found.mean(),
-            others: others.into(),
+        let value = found.first().map(RecallScores::mean);
+        let others = found.iter().flat_map(|found| {
+            let k = found.k;
+            [
+                (format!("text-to-image-recall@{k}"), found.text_to_image),
+                (format!("image-to-text-recall@{k}"), found.image_to_text),
+            ]
+        });
+        Ok(value.map(|value| Scores {
+            value,
+            others: others.collect(),
         }))
     }
 }

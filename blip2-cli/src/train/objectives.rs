@@ -32,17 +32,19 @@ pub(super) fn answers(
     let Some(own) = &config.validation else {
         return Ok(objective);
     };
-    let scoring = scoring(own)?;
+    let scores = scorings(own)?;
     let data = validation_data(own, base)?;
     let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
         objective.evaluation_fault(example)
     })?;
-    let others = own.others();
-    for score in [scoring].iter().chain(&others) {
+    for score in &scores {
         check_score(*score, &data)?;
     }
-    let validation = Validation::new(data, scoring)
-        .with_others(others)
+    let [scoring, others @ ..] = &scores[..] else {
+        return Ok(objective);
+    };
+    let validation = Validation::new(data, *scoring)
+        .with_others(others.iter().copied())
         .with_generation(generation(own))
         .with_batch(own.batch);
     Ok(objective.with_validation(validation))
@@ -111,15 +113,17 @@ pub(super) fn check_score(scoring: Scoring, data: &Dataset) -> Result<(), Failur
     }
 }
 
-/// How answers are scored.
-pub(super) fn scoring(validation: &ValidationConfig) -> Result<Scoring, Failure> {
-    match validation.score {
+/// How answers are scored: by the first score, and what is told beside it.
+pub(super) fn scorings(validation: &ValidationConfig) -> Result<Vec<Scoring>, Failure> {
+    let scores = [validation.score].into_iter().chain(validation.others());
+    let scores = scores.map(|score| match score {
         ScoreName::Answers(scoring) => Ok(scoring),
         ScoreName::Recall(_) => {
             let text = "answers are not scored by recall: give [validation] another score";
             Err(Failure::Usage(text.into()))
         }
-    }
+    });
+    scores.collect()
 }
 
 /// What answers.
@@ -134,7 +138,7 @@ const ANSWERING: [ModelKind; 4] = [
 pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Failure> {
     let (trained, other) = match config.train.objective {
         ObjectiveName::Answers => {
-            config.validation.as_ref().map(scoring).transpose()?;
+            config.validation.as_ref().map(scorings).transpose()?;
             (&ANSWERING[..], "first-stage")
         }
         ObjectiveName::FirstStage => (&[ModelKind::Blip2Retrieval][..], "answers"),
@@ -160,19 +164,20 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
 
 /// How pictures and texts that find each other are counted.
 pub(super) fn recall(validation: &ValidationConfig) -> Result<Recall, Failure> {
-    if let Some(score) = validation.scores.first() {
-        return Err(Failure::Usage(format!(
-            "recall tells both directions, and nothing is answered that {score} could be of: leave \
-             `scores` out of [validation]"
-        )));
-    }
-    match validation.score {
-        ScoreName::Recall(k) => Ok(Recall::at(k).with_batch(validation.batch)),
+    let scores = [validation.score].into_iter().chain(validation.others());
+    let ks = scores.map(|score| match score {
+        ScoreName::Recall(k) => Ok(k),
         ScoreName::Answers(score) => Err(Failure::Usage(format!(
             "the first stage answers nothing that could be scored by {score}: give [validation] \
              `score = \"recall@1\"`"
         ))),
-    }
+    });
+    let ks: Vec<usize> = ks.collect::<Result<_, _>>()?;
+    let first = ks.first().copied().unwrap_or(1);
+    let others = ks.into_iter().skip(1);
+    Ok(Recall::at(first)
+        .with_others(others)
+        .with_batch(validation.batch))
 }
 
 /// What is evaluated.

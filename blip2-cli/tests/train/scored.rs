@@ -34,8 +34,8 @@ fn several_scores_are_told_by_kind_and_written_for_people_and_servers() {
         "score = \"exact-match\"\nscores = [\"exact-match-any-case\", \"multiple-choice\", \"rouge-l\"]",
     );
     fs::write(&path, file).unwrap();
-    let [table, lines, results] =
-        ["a.csv", "a.jsonl", "results.json"].map(|name| folder.path().join(name));
+    let [table, lines, results, sheet] =
+        ["a.csv", "a.jsonl", "results.json", "worst.png"].map(|name| folder.path().join(name));
     let arguments = [
         "eval",
         text(&path),
@@ -75,13 +75,23 @@ fn several_scores_are_told_by_kind_and_written_for_people_and_servers() {
     assert!(served[0]["answer"].is_string());
 
     assert!(
-        run(&["eval", text(&path), "--answers", text(&lines)])
-            .status
-            .success()
+        run(&[
+            "eval",
+            text(&path),
+            "--answers",
+            text(&lines),
+            "--sheet",
+            text(&sheet)
+        ])
+        .status
+        .success()
     );
     let first = fs::read_to_string(&lines).unwrap();
     let first: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
     assert_eq!(first["right"], "red");
+    let sheet = image::open(sheet).unwrap();
+    // Five pictures side by side, in two rows.
+    assert!(sheet.width() > 5 * 192 && sheet.height() > 2 * 192);
     assert!(first["scores"]["multiple-choice"].is_number());
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct ValidationConfig {
     pub(crate) data: DataConfig,
     pub(crate) score: ScoreName,
     #[serde(default)]
-    pub(crate) scores: Vec<Scoring>,
+    pub(crate) scores: Vec<ScoreName>,
     #[serde(default = "yes")]
     pub(crate) loss: bool,
     #[serde(default = "usual_tokens")]
@@ -66,11 +66,11 @@ impl Serialize for ScoreName {
 
 impl ValidationConfig {
     /// The scores that are told beside `score`, each once.
-    pub(crate) fn others(&self) -> Vec<Scoring> {
-        let mut others: Vec<Scoring> = Vec::new();
-        for &score in &self.scores {
-            if self.score != ScoreName::Answers(score) && !others.contains(&score) {
-                others.push(score);
+    pub(crate) fn others(&self) -> Vec<ScoreName> {
+        let mut others = Vec::new();
+        for score in &self.scores {
+            if self.score != *score && !others.contains(score) {
+                others.push(*score);
             }
         }
         others

@@ -1,15 +1,20 @@
 //! The files that an evaluation writes: answers for people, results for servers.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use blip2_io::dataset::{Dataset, Example};
+use blip2_io::{
+    dataset::{Dataset, Example},
+    preprocessing::DecodeOptions,
+};
 use blip2_train::{Scoring, check_apart, check_keeps, write_file};
+use image::RgbImage;
 use serde_json::{Map, Value, json};
 
 use super::{Said, report};
 use crate::{
     Failure,
     args::EvalArgs,
+    sheet,
     train::config::{Config, ValidationConfig},
 };
 
@@ -17,6 +22,7 @@ use crate::{
 pub(super) struct Files<'a> {
     answers: Option<&'a Path>,
     results: Option<&'a Path>,
+    sheet: Option<&'a Path>,
 }
 
 impl<'a> Files<'a> {
@@ -31,24 +37,32 @@ impl<'a> Files<'a> {
         let files = Self {
             answers: args.answers.as_deref(),
             results: args.results.as_deref(),
+            sheet: args.sheet.as_deref(),
         };
-        for file in files.answers.into_iter().chain(files.results) {
+        for file in files.all() {
             check_apart(file, model).map_err(Failure::work)?;
             let data = config.data.iter().chain([&validation.data]);
             let mut read = data.flat_map(|data| data.paths(base));
             read.try_for_each(|path| check_keeps(file, path).map_err(Failure::work))?;
             check_keeps(file, &args.config).map_err(Failure::work)?;
         }
-        if files.answers.is_some() && files.answers == files.results {
-            let text = "--answers and --results name one file: give each its own".to_string();
+        let own: BTreeSet<&Path> = files.all().collect();
+        if own.len() < files.all().count() {
+            let text = "--answers, --results and --sheet each need a file of their own".to_string();
             return Err(Failure::Usage(text));
         }
         Ok(files)
     }
 
+    fn all(&self) -> impl Iterator<Item = &'a Path> {
+        [self.answers, self.results, self.sheet]
+            .into_iter()
+            .flatten()
+    }
+
     /// Refuses files of answers where there are none.
     pub(super) fn check_none(&self) -> Result<(), Failure> {
-        match self.answers.or(self.results) {
+        match self.all().next() {
             None => Ok(()),
             Some(_) => {
                 let text = "recall has no answers to be written".to_string();
@@ -91,8 +105,48 @@ impl<'a> Files<'a> {
             let rows: Vec<Value> = rows.map(|(own, answer)| result(own, answer)).collect();
             written(path, &Value::Array(rows).to_string())?;
         }
+        if let Some(path) = self.sheet {
+            sheet::save(&worst(data, said), path)?;
+            note!("wrote {}", path.display());
+        }
         Ok(())
     }
+}
+
+/// How many pictures a sheet has.
+const PICTURES: usize = 50;
+
+/// The pictures with the worst answers.
+fn worst(data: &Dataset, said: &Said) -> RgbImage {
+    let mut order = worst_first(data, said);
+    order.truncate(PICTURES);
+    let texts = order.iter().map(|&place| {
+        let example = &data.examples()[place];
+        let asked = sheet::wrapped(example.question.as_deref().unwrap_or_default(), 2);
+        let answer = sheet::wrapped(&said.answers[place], 3);
+        let right = match said.evaluations.is_empty() {
+            true => Vec::new(),
+            false => sheet::wrapped(&format!("right: {}", report::right(example)), 3),
+        };
+        let asked = asked.into_iter().map(|line| (false, line));
+        let answer = answer.into_iter().map(|line| (true, line));
+        let right = right.into_iter().map(|line| (false, line));
+        asked.chain(answer).chain(right).collect()
+    });
+    let texts: Vec<_> = texts.collect();
+    sheet::draw_all(&texts, |n| {
+        let picture = &data.pictures()[data.examples()[order[n]].picture];
+        picture.open(&DecodeOptions::default()).ok()
+    })
+}
+
+/// The places of all examples, those with the worst answers first.
+fn worst_first(data: &Dataset, said: &Said) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..data.len()).collect();
+    if let Some(first) = said.evaluations.first() {
+        order.sort_by(|a, b| first.each[*a].total_cmp(&first.each[*b]));
+    }
+    order
 }
 
 fn written(path: &Path, text: &str) -> Result<(), Failure> {
@@ -136,10 +190,6 @@ fn lines(data: &Dataset, scores: &[Scoring], said: &Said) -> String {
 
 /// A table of the answers, the worst first.
 fn table(data: &Dataset, scores: &[Scoring], said: &Said) -> Result<String, Failure> {
-    let mut order: Vec<usize> = (0..data.len()).collect();
-    if let Some(first) = said.evaluations.first() {
-        order.sort_by(|a, b| first.each[*a].total_cmp(&first.each[*b]));
-    }
     let mut table = csv::Writer::from_writer(Vec::new());
     let mut header = vec!["id", "question", "answer"];
     if !said.evaluations.is_empty() {
@@ -147,7 +197,7 @@ fn table(data: &Dataset, scores: &[Scoring], said: &Said) -> Result<String, Fail
         header.extend(scores.iter().map(|score| score.name()));
     }
     table.write_record(&header).map_err(Failure::work)?;
-    for place in order {
+    for place in worst_first(data, said) {
         let example = &data.examples()[place];
         let question = example.question.clone().unwrap_or_default();
         let mut row = vec![example.id.clone(), question, said.answers[place].clone()];

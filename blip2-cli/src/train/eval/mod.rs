@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use self::files::Files;
 use super::{
     config::{Config, ScoreName, ValidationConfig},
-    objectives::{check_score, generation, recall, validation_data},
+    objectives::{check_score, generation, recall, scorings, validation_data},
     sift::Sieve,
 };
 use crate::{
@@ -39,13 +39,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     };
     let data = validation_data(validation, base)?;
     let files = Files::of(args, &config, validation, base, &model)?;
-    let ScoreName::Answers(scoring) = validation.score else {
+    let ScoreName::Answers(_) = validation.score else {
         files.check_none()?;
         return recalled(args, validation, &model, &data);
     };
+    let scores = scorings(validation)?;
     let data = sifted(&config, validation, &model, data)?;
     files.check(&data)?;
-    let scores: Vec<Scoring> = [scoring].into_iter().chain(validation.others()).collect();
     let knows_answers = knows_answers(&data);
     if knows_answers {
         for score in &scores {
@@ -191,12 +191,13 @@ fn recalled(
     let processor = folder.image_processor().map_err(Failure::work)?;
     let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
     let found = recall.of(blip2.model(), &texts, &processor, data);
-    let found = found.map_err(Failure::work)?;
-    say!(
-        "recall@{} of pictures {:.4}, of texts {:.4}",
-        recall.k,
-        found.text_to_image,
-        found.image_to_text
-    );
+    for found in found.map_err(Failure::work)? {
+        say!(
+            "recall@{} of pictures {:.4}, of texts {:.4}",
+            found.k,
+            found.text_to_image,
+            found.image_to_text
+        );
+    }
     Ok(())
 }
