@@ -428,9 +428,17 @@ pub(crate) struct EvalArgs {
     /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) adapter: Option<PathBuf>,
-    /// Write the answers into this file, as JSON lines.
+    /// Write the answers into this file, beside the right ones and their scores: as a table, the worst
+    /// first, if it ends in .csv, else as JSON lines; and tell what is most often wrong.
     #[arg(long, value_name = "FILE")]
     pub(crate) answers: Option<PathBuf>,
+    /// Write the answers, or captions, into this file as the servers of VQA, or COCO, take them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) results: Option<PathBuf>,
+    /// Draw the pictures with the worst answers as a contact sheet into this PNG, each with its question,
+    /// its answer and the right one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sheet: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
 }

@@ -96,7 +96,8 @@ Examples:
 pub(crate) const EVAL: &str = "\
 Examples:
   blip2 eval config.toml
-  blip2 eval config.toml --model out/model --answers answers.jsonl";
+  blip2 eval config.toml --model out/model --answers answers.jsonl
+  blip2 eval config.toml --answers worst-first.csv --results for-the-server.json";
 
 #[cfg(feature = "hub")]
 pub(crate) const DOWNLOAD: &str = "\

@@ -1,13 +1,12 @@
 //! `blip2 index add|remove|list|search`: pictures found by a text or by a picture.
 
-use std::{error::Error, io::Cursor, path::Path};
+use std::path::Path;
 
 use blip2_core::{
     PhotoIndex,
     photo_index::{Hit, IndexError, SearchOptions},
 };
-use blip2_io::{FileLock, write_file};
-use image::{ImageFormat, RgbImage};
+use blip2_io::FileLock;
 use serde_json::json;
 
 use crate::{
@@ -146,16 +145,9 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     }
     if let Some(path) = &args.sheet {
         let sheet = sheet::draw(&hits, |name| open_one(Path::new(name), |_| {}).ok());
-        save_png(&sheet, path)
-            .map_err(|error| Failure::Work(format!("{}: {error}", path.display())))?;
+        sheet::save(&sheet, path)?;
     }
     Ok(())
-}
-
-fn save_png(picture: &RgbImage, path: &Path) -> Result<(), Box<dyn Error>> {
-    let mut png = Vec::new();
-    picture.write_to(&mut Cursor::new(&mut png), ImageFormat::Png)?;
-    Ok(write_file(path, png)?)
 }
 
 fn line(rank: usize, hit: &Hit, as_json: bool) -> String {

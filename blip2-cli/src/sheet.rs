@@ -1,14 +1,17 @@
-//! What a search found, drawn on one sheet: the pictures with rank, score and file name.
+//! Pictures on one sheet, with lines of text under each: what a search found, what a model answered.
+
+use std::{io::Cursor, path::Path};
 
 use blip2_core::photo_index::Hit;
+use blip2_io::write_file;
 use font8x8::{BASIC_FONTS, GREEK_FONTS, LATIN_FONTS, UnicodeFonts};
-use image::{Rgb, RgbImage, imageops};
+use image::{ImageFormat, Rgb, RgbImage, imageops};
+
+use crate::Failure;
 
 /// The side of the square that a picture is fitted into, in pixels.
 const SIDE: u32 = 192;
 const MARGIN: u32 = 12;
-/// Two lines of text and what is between them.
-const CAPTION: u32 = 2 * GLYPH + 3 * GAP;
 const GLYPH: u32 = 8;
 const GAP: u32 = 4;
 /// The most pictures side by side.
@@ -21,29 +24,79 @@ const FRAME: Rgb<u8> = Rgb([226, 226, 222]);
 const INK: Rgb<u8> = Rgb([32, 32, 36]);
 const FAINT: Rgb<u8> = Rgb([110, 110, 116]);
 
-/// Draws hits in their order. `open` gives a picture by its name; one that it cannot give is an
-/// empty frame that says so.
+/// A picture's lines of text: whether each is of the first importance, and what it says.
+type Lines = Vec<(bool, String)>;
+
+/// Draws hits in their order, with rank, score and file name. `open` gives a picture by its name; one that
+/// it cannot give is an empty frame that says so.
 pub(crate) fn draw(hits: &[Hit], open: impl Fn(&str) -> Option<RgbImage>) -> RgbImage {
-    let count = hits.len() as u32;
+    let texts = hits.iter().zip(1..).map(|(hit, rank)| {
+        let first = format!("{rank}  {}", score(hit));
+        vec![(true, first), (false, shortened(&hit.name))]
+    });
+    let texts: Vec<Lines> = texts.collect();
+    draw_all(&texts, |n| open(&hits[n].name))
+}
+
+/// Draws pictures, which `open` gives by their place, with their lines of text.
+pub(crate) fn draw_all(texts: &[Lines], open: impl Fn(usize) -> Option<RgbImage>) -> RgbImage {
+    let count = texts.len() as u32;
     let columns = count.clamp(1, COLUMNS);
     let rows = count.div_ceil(columns).max(1);
-    let (across, down) = (SIDE + MARGIN, SIDE + CAPTION + MARGIN);
+    let lines = texts.iter().map(Vec::len).max().unwrap_or(0) as u32;
+    let caption = lines * (GLYPH + GAP) + GAP;
+    let (across, down) = (SIDE + MARGIN, SIDE + caption + MARGIN);
     let mut sheet = RgbImage::from_pixel(columns * across + MARGIN, rows * down + MARGIN, PAPER);
-    for (n, hit) in (0..).zip(hits) {
-        let x = MARGIN + n % columns * across;
-        let y = MARGIN + n / columns * down;
+    for (n, own) in texts.iter().enumerate() {
+        let x = MARGIN + n as u32 % columns * across;
+        let y = MARGIN + n as u32 / columns * down;
         let frame = RgbImage::from_pixel(SIDE, SIDE, FRAME);
         imageops::replace(&mut sheet, &frame, x.into(), y.into());
-        match open(&hit.name) {
+        match open(n) {
             Some(picture) => place(&mut sheet, &picture, x, y),
             None => text(&mut sheet, "not found", x + GAP, y + GAP, FAINT),
         }
-        let rank = format!("{}  {}", n + 1, score(hit));
-        text(&mut sheet, &rank, x, y + SIDE + GAP, INK);
-        let below = y + SIDE + GAP + GLYPH + GAP;
-        text(&mut sheet, &shortened(&hit.name), x, below, FAINT);
+        for (line, (is_first, own)) in (0..).zip(own) {
+            let ink = if *is_first { INK } else { FAINT };
+            let y = y + SIDE + GAP + line * (GLYPH + GAP);
+            text(&mut sheet, own, x, y, ink);
+        }
     }
     sheet
+}
+
+/// Writes a sheet as a PNG.
+pub(crate) fn save(sheet: &RgbImage, path: &Path) -> Result<(), Failure> {
+    let mut png = Vec::new();
+    let drawn = sheet.write_to(&mut Cursor::new(&mut png), ImageFormat::Png);
+    let failed = |error: &dyn std::fmt::Display| {
+        let text = format!("{}: {error}", path.display());
+        Failure::Work(text)
+    };
+    drawn.map_err(|error| failed(&error))?;
+    write_file(path, png).map_err(|error| failed(&error))
+}
+
+/// A text in lines that fit under a picture, broken between words; no more than `most` of them.
+pub(crate) fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= LETTERS => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_string()),
+        }
+    }
+    if lines.len() > most {
+        lines.truncate(most);
+        if let Some(last) = lines.last_mut() {
+            let kept: String = last.chars().take(LETTERS - 2).collect();
+            *last = kept + "..";
+        }
+    }
+    lines
 }
 
 fn score(hit: &Hit) -> String {
@@ -130,6 +183,16 @@ mod tests {
             let middle = (SIDE - 1) / 2;
             assert!(red(7 + middle, 9 + middle), "{width} {height}");
         }
+    }
+
+    #[test]
+    fn texts_are_broken_between_words_and_cut_in_the_end() {
+        assert_eq!(wrapped("a red bus", 3), ["a red bus"]);
+        let long = wrapped(&"word ".repeat(30), 2);
+        assert_eq!(long.len(), 2);
+        assert!(long.iter().all(|line| line.chars().count() <= LETTERS));
+        assert!(long[1].ends_with("word.."), "{long:?}");
+        assert!(wrapped("", 3).is_empty());
     }
 
     #[test]

@@ -10,9 +10,10 @@ use blip2_lm::LmError;
 use crate::{
     drawn::{NO_ANSWER, drawn},
     error::TrainError,
-    evaluate::{Scoring, answers},
+    evaluate::evaluations,
     objective::Batch,
-    run::{At, Losses, Objective},
+    run::{At, Losses, Objective, Scores},
+    scoring::Scoring,
     trained::device_of,
     writes::Writes,
 };
@@ -54,6 +55,8 @@ pub struct Validation {
     pub data: Dataset,
     /// How answers are scored.
     pub scoring: Scoring,
+    /// What else is told of them. Default nothing.
+    pub others: Vec<Scoring>,
     /// How answers are generated. Default: greedily.
     pub generation: GenerationConfig,
     /// How many are answered together. Default 16.
@@ -66,9 +69,17 @@ impl Validation {
         Self {
             data,
             scoring,
+            others: Vec::new(),
             generation: GenerationConfig::default(),
             batch: 16,
         }
+    }
+
+    /// Tells these scores too.
+    #[must_use]
+    pub fn with_others(mut self, scores: impl IntoIterator<Item = Scoring>) -> Self {
+        self.others = scores.into_iter().collect();
+        self
     }
 
     /// Generates answers so.
@@ -140,6 +151,11 @@ impl Answering {
     pub fn with_validation(mut self, validation: Validation) -> Self {
         self.validation = Some(validation);
         self
+    }
+
+    /// What it evaluates on.
+    pub fn validation(&self) -> Option<&Validation> {
+        self.validation.as_ref()
     }
 
     /// Why an example cannot be trained on; `None` if it can.
@@ -236,7 +252,7 @@ impl<M: Writes> Objective<M> for Answering {
         ))
     }
 
-    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<f64>, TrainError> {
+    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
         let Some(validation) = &self.validation else {
             return Ok(None);
         };
@@ -245,18 +261,21 @@ impl<M: Writes> Objective<M> for Answering {
         let Validation {
             data,
             scoring,
+            others,
             generation,
             batch,
         } = validation;
         let options = Options::default()
             .with_generation(generation.clone())
             .with_cancel(cancel.clone());
-        let answers = answers(&blip2, data, &options, *batch, |_| {
-            match cancel.is_cancelled() {
-                true => Err(TrainError::Cancelled),
-                false => Ok(()),
-            }
-        })?;
-        Ok(Some(scoring.of(data, answers)?.score))
+        let scores: Vec<Scoring> = [*scoring].into_iter().chain(others.clone()).collect();
+        let found = evaluations(&blip2, data, &scores, &options, cancel, *batch, &mut |_| {})?;
+        let mut found = found.into_iter().map(|found| found.score);
+        let value = found.next();
+        let others = others.iter().map(|score| score.name().to_string());
+        Ok(value.map(|value| Scores {
+            value,
+            others: others.zip(found).collect(),
+        }))
     }
 }

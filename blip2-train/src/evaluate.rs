@@ -1,169 +1,116 @@
-//! How good a model is on a data set.
+//! A data set's questions asked, and the answers scored.
 
-use std::fmt;
-
-use blip2_core::{GenerationConfig, Options};
-use blip2_io::{dataset::Dataset, preprocessing::DecodeOptions};
-use serde::{Deserialize, Serialize};
+use blip2_core::{CancelToken, GenerationConfig, Options, RankOptions};
+use blip2_io::{
+    dataset::{Dataset, Example},
+    preprocessing::DecodeOptions,
+};
 
 use crate::{
     error::TrainError,
-    scores::{bleu, caption_words, cider_d, exact_match, vqa_accuracy},
+    scoring::{Evaluation, Scoring},
     writes::Responds,
 };
 
-/// A score of answers or captions.
+/// How a model is on a data set by several scores, one evaluation each, in their order. Questions are
+/// asked once for all scores of written answers, and once more, of the choices that are given, for those
+/// that [choose](Scoring::chooses).
 ///
-/// ```
-/// use blip2_io::dataset::{Dataset, PictureFile};
-/// use blip2_train::Scoring;
+/// # Errors
 ///
-/// let pictures = vec![PictureFile::File("dogs.jpg".into())];
-/// let ask = |question: &str, answer: &str| (0, Some(question.into()), vec![answer.into()]);
-/// let data = Dataset::new(pictures, [ask("how many?", "2"), ask("what?", "dogs")])?;
-/// let found = Scoring::ExactMatch.of(&data, vec!["2".into(), "cats".into()])?;
-/// assert_eq!((found.score, found.each), (0.5, vec![1.0, 0.0]));
-/// # Ok::<(), blip2_train::TrainError>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Scoring {
-    /// The part of answers that equal the right one, or one of them, to the letter.
-    ExactMatch,
-    /// VQAv2's accuracy against several people's answers.
-    Vqa,
-    /// CIDEr-D of captions.
-    CiderD,
-    /// BLEU-4 of captions: n-grams of up to four words.
-    Bleu4,
+/// As [`answer_all`] and [`Scoring::of`].
+pub fn evaluate_all(
+    model: &impl Responds,
+    data: &Dataset,
+    scores: &[Scoring],
+    generation: &GenerationConfig,
+    batch: usize,
+    mut done: impl FnMut(usize),
+) -> Result<Vec<Evaluation>, TrainError> {
+    let options = Options::default().with_generation(generation.clone());
+    let cancel = CancelToken::new();
+    evaluations(model, data, scores, &options, &cancel, batch, &mut done)
 }
 
-impl fmt::Display for Scoring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ExactMatch => "exact match",
-            Self::Vqa => "VQA accuracy",
-            Self::CiderD => "CIDEr-D",
-            Self::Bleu4 => "BLEU-4",
-        })
-    }
-}
-
-/// What right answers score at the least; COCO's BLEU adds a little to every count, lest it be 0.
-const LEAST: f64 = 1e-3;
-
-/// What a model answered, and how good that is.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Evaluation {
-    /// The score of all together.
-    pub score: f64,
-    /// The score of each answer.
-    pub each: Vec<f64>,
-    /// The answer, or caption, to each example, in the data set's order.
-    pub answers: Vec<String>,
-}
-
-impl Scoring {
-    /// Refuses a data set on which even right answers would not score: VQA's accuracy where there is
-    /// one answer to each question, CIDEr-D of a single picture, BLEU-4 of single words.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Argument`] saying so, and as [`of`](Self::of).
-    pub fn check(self, data: &Dataset) -> Result<(), TrainError> {
-        let right = data
-            .examples()
-            .iter()
-            .map(|example| usual(&example.answers));
-        if self.of(data, right.collect())?.score > LEAST {
-            return Ok(());
-        }
-        let reason = "cannot be above 0 on this data, whatever is answered: ";
-        let why = match self {
-            Self::Vqa => "it compares with what several people answered, and there is one answer",
-            Self::CiderD => "it tells captions apart, and all pictures have the same",
-            _ => "it counts four words in a row, and no answer has them",
+/// The same, until someone cancels.
+pub(crate) fn evaluations(
+    model: &impl Responds,
+    data: &Dataset,
+    scores: &[Scoring],
+    options: &Options,
+    cancel: &CancelToken,
+    batch: usize,
+    done: &mut impl FnMut(usize),
+) -> Result<Vec<Evaluation>, TrainError> {
+    let (mut written, mut chosen) = (None, None);
+    let mut found = Vec::new();
+    for score in scores {
+        let answers = match score.chooses() {
+            true => &mut chosen,
+            false => &mut written,
         };
-        Err(TrainError::argument(
-            "score",
-            self,
-            format!("{reason}{why}"),
-        ))
-    }
-
-    /// Scores answers, or captions, to the examples of a data set.
-    ///
-    /// # Errors
-    ///
-    /// [`TrainError::Batch`] for another number of answers than of examples, and
-    /// [`TrainError::Example`] for one of which nobody knows the right answer.
-    pub fn of(self, data: &Dataset, answers: Vec<String>) -> Result<Evaluation, TrainError> {
-        if answers.len() != data.len() {
-            let reason = format!("{} answers to {} examples", answers.len(), data.len());
-            return Err(TrainError::Batch { reason });
-        }
-        let unknown = data
-            .examples()
-            .iter()
-            .find(|example| example.answers.is_empty());
-        if let Some(example) = unknown {
-            let reason = "has no right answer to compare with";
-            return Err(TrainError::example(&example.id, reason));
-        }
-        let pairs = || answers.iter().zip(data.examples());
-        let (score, each) = match self {
-            Self::ExactMatch => mean(pairs().map(|(answer, example)| {
-                let right = |right: &String| exact_match(answer, right);
-                f64::from(u8::from(example.answers.iter().any(right)))
-            })),
-            Self::Vqa => {
-                mean(pairs().map(|(answer, example)| vqa_accuracy(answer, &example.answers)))
-            }
-            Self::CiderD | Self::Bleu4 => {
-                let captions: Vec<String> =
-                    answers.iter().map(|text| caption_words(text)).collect();
-                let references: Vec<Vec<String>> = data
-                    .examples()
-                    .iter()
-                    .map(|example| {
-                        example
-                            .answers
-                            .iter()
-                            .map(|text| caption_words(text))
-                            .collect()
-                    })
-                    .collect();
-                let scores = match self {
-                    Self::Bleu4 => bleu(4, &captions, &references),
-                    _ => cider_d(&captions, &references),
+        let own = match answers {
+            Some(own) => own,
+            None => {
+                let mut told = |count| match cancel.is_cancelled() {
+                    true => Err(TrainError::Cancelled),
+                    false => {
+                        done(count);
+                        Ok(())
+                    }
                 };
-                (scores.corpus, scores.each)
+                let given = match score.chooses() {
+                    true => choose(model, data, cancel, &mut told)?,
+                    false => self::answers(model, data, options, batch, &mut told)?,
+                };
+                answers.insert(given)
             }
         };
-        Ok(Evaluation {
-            score,
-            each,
-            answers,
-        })
+        found.push(score.of(data, own.clone())?);
     }
+    Ok(found)
 }
 
-/// The answer that most people gave.
-fn usual(answers: &[String]) -> String {
-    let count = |one: &&String| answers.iter().filter(|other| other == one).count();
-    answers
-        .iter()
-        .max_by_key(count)
-        .cloned()
-        .unwrap_or_default()
+/// The likeliest of each example's choices, one example after another. `done` hears how many were
+/// answered.
+///
+/// # Errors
+///
+/// [`TrainError::Example`] for one without a question, and as [`answer_all`].
+pub fn choose_all(
+    model: &impl Responds,
+    data: &Dataset,
+    mut done: impl FnMut(usize),
+) -> Result<Vec<String>, TrainError> {
+    choose(model, data, &CancelToken::new(), &mut |count| {
+        done(count);
+        Ok(())
+    })
 }
 
-fn mean(each: impl Iterator<Item = f64>) -> (f64, Vec<f64>) {
-    let each: Vec<f64> = each.collect();
-    let count = each.len().max(1) as f64;
-    (each.iter().sum::<f64>() / count, each)
+/// The same, until `done` fails or someone cancels.
+fn choose(
+    model: &impl Responds,
+    data: &Dataset,
+    cancel: &CancelToken,
+    done: &mut impl FnMut(usize) -> Result<(), TrainError>,
+) -> Result<Vec<String>, TrainError> {
+    let options = RankOptions::default().with_cancel(cancel.clone());
+    let mut chosen = Vec::new();
+    for example in data.examples() {
+        let question = asked(example)?;
+        let picture = data.pictures()[example.picture].open(&DecodeOptions::default())?;
+        let ranked = model.choose(&picture, question, &example.choices, &options)?;
+        let first = ranked.into_iter().next();
+        chosen.push(first.map(|ranked| ranked.text).unwrap_or_default());
+        done(chosen.len())?;
+    }
+    Ok(chosen)
+}
+
+fn asked(example: &Example) -> Result<&str, TrainError> {
+    let question = example.question.as_deref();
+    question.ok_or_else(|| TrainError::example(&example.id, "has choices but no question"))
 }
 
 /// Answers all questions of a data set, and describes the pictures of examples without a question,
@@ -223,38 +170,4 @@ pub(crate) fn answers(
         }
     }
     Ok(answers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use blip2_io::dataset::PictureFile;
-
-    #[test]
-    fn a_score_that_cannot_rise_on_the_data_is_refused() {
-        let data = |answers: &[&[&str]]| {
-            let pictures = vec![PictureFile::File("x.png".into())];
-            let own = |own: &&[&str]| own.iter().map(|text| text.to_string()).collect();
-            let examples = answers.iter().map(|answers| (0, None, own(answers)));
-            Dataset::new(pictures, examples).unwrap()
-        };
-        let words: &[&[&str]] = &[&["red"], &["blue"]];
-        let people: &[&[&str]] = &[&["red", "red", "red", "blue"]];
-        let captions: &[&[&str]] = &[&["a dog on the grass"], &["two cats sleep on a bed"]];
-        for (scoring, answers, works) in [
-            (Scoring::ExactMatch, words, true),
-            (Scoring::Vqa, words, false),
-            (Scoring::Vqa, people, true),
-            (Scoring::Bleu4, words, false),
-            (Scoring::Bleu4, captions, true),
-            (Scoring::CiderD, captions, true),
-            (Scoring::CiderD, &captions[..1], false),
-        ] {
-            assert_eq!(
-                scoring.check(&data(answers)).is_ok(),
-                works,
-                "{scoring} {answers:?}"
-            );
-        }
-    }
 }

@@ -13,8 +13,8 @@ use crate::{
     drawn::drawn,
     error::TrainError,
     objective::{Pairs, first_stage_losses},
-    recall::{MAX_TOKENS, Recall, check, fault},
-    run::{At, Losses, Objective},
+    recall::{MAX_TOKENS, Recall, RecallScores, check, fault},
+    run::{At, Losses, Objective, Scores},
     trained::{device_of, without_gradients},
 };
 
@@ -142,7 +142,7 @@ impl Objective<Blip2ForPretraining> for FirstStage {
         &mut self,
         model: &Blip2ForPretraining,
         cancel: &CancelToken,
-    ) -> Result<Option<f64>, TrainError> {
+    ) -> Result<Option<Scores>, TrainError> {
         let Some((data, recall)) = &self.validation else {
             return Ok(None);
         };
@@ -154,7 +154,19 @@ impl Objective<Blip2ForPretraining> for FirstStage {
             data,
             cancel,
         );
-        Ok(Some(found?.mean()))
+        let found = found?;
+        let value = found.first().map(RecallScores::mean);
+        let others = found.iter().flat_map(|found| {
+            let k = found.k;
+            [
+                (format!("text-to-image-recall@{k}"), found.text_to_image),
+                (format!("image-to-text-recall@{k}"), found.image_to_text),
+            ]
+        });
+        Ok(value.map(|value| Scores {
+            value,
+            others: others.collect(),
+        }))
     }
 }
 

@@ -49,7 +49,9 @@ mod recall;
 mod run;
 mod schedule;
 pub mod scores;
+mod scoring;
 mod state;
+mod tensorboard;
 mod trained;
 mod training;
 mod writes;
@@ -58,7 +60,7 @@ pub use answering::{Answering, Validation};
 pub use blip2_kernels::recompute::Recompute;
 pub use checkpoint::merge;
 pub use error::{Refusal, TrainError};
-pub use evaluate::{Evaluation, Scoring, answer_all};
+pub use evaluate::{answer_all, choose_all, evaluate_all};
 pub use files::{FolderLock, check_apart, check_keeps, write_file};
 pub use first_stage::FirstStage;
 pub use fresh::FreshWeights;
@@ -68,11 +70,13 @@ pub use names::{NamePattern, Named, Names, Selection};
 pub use optimizer::{AdamW, Decay};
 pub use recall::{Recall, RecallScores};
 pub use run::{
-    At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Unfinished,
-    Watch, train,
+    At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Scores,
+    Unfinished, Watch, train,
 };
 pub use schedule::{Constant, Exponential, Schedule, WarmupCosine};
+pub use scoring::{Evaluation, Kind, Scoring};
 pub use state::Progress;
+pub use tensorboard::TensorBoard;
 pub use trained::{TrainPlan, Trained, device_of};
 pub use training::Training;
 pub use writes::{Responds, Writes};

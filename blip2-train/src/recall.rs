@@ -24,12 +24,16 @@ pub(crate) const MAX_TOKENS: usize = 32;
 ///
 /// let recall = Recall::at(5).with_batch(64);
 /// assert_eq!(recall.k, 5);
+/// let as_papers_do = Recall::at(1).with_others([5, 10]);
+/// # let _ = as_papers_do;
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recall {
     /// How many candidates of each count as found.
     pub k: usize,
+    /// The same of what is told beside it. Default none.
+    pub others: Vec<usize>,
     /// How many pictures, and how many texts, are encoded together. Default 16.
     pub batch: usize,
 }
@@ -38,6 +42,8 @@ pub struct Recall {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct RecallScores {
+    /// How many candidates of each counted as found.
+    pub k: usize,
     /// The part of texts that find their picture among all.
     pub text_to_image: f64,
     /// The part of pictures that find one of their texts among all.
@@ -54,7 +60,18 @@ impl RecallScores {
 impl Recall {
     /// Counts what is found among the first `k` candidates.
     pub fn at(k: usize) -> Self {
-        Self { k, batch: 16 }
+        Self {
+            k,
+            others: Vec::new(),
+            batch: 16,
+        }
+    }
+
+    /// Counts what is found among these numbers of candidates too.
+    #[must_use]
+    pub fn with_others(mut self, others: impl IntoIterator<Item = usize>) -> Self {
+        self.others = others.into_iter().collect();
+        self
     }
 
     /// Encodes this number of pictures, or of texts, together.
@@ -64,7 +81,7 @@ impl Recall {
         self
     }
 
-    /// The recall of a data set by the similarity of embeddings. Every caption of an example is a
+    /// The recall of a data set by the similarity of embeddings, at `k` and then at each of the others. Every caption of an example is a
     /// text. Pictures that cannot be decoded are left out, with their texts.
     ///
     /// # Errors
@@ -72,25 +89,25 @@ impl Recall {
     /// [`TrainError::Example`] for an example that has no caption, a question, or a caption that cannot
     /// be read, and as the model's own stages.
     pub fn of(
-        self,
+        &self,
         model: &Blip2ForImageTextRetrieval,
         texts: &TextRows,
         processor: &ImageProcessor,
         data: &Dataset,
-    ) -> Result<RecallScores, TrainError> {
+    ) -> Result<Vec<RecallScores>, TrainError> {
         check(data, texts)?;
         self.of_checked(model, texts, processor, data, &CancelToken::new())
     }
 
     /// The same of examples that were checked before.
     pub(crate) fn of_checked(
-        self,
+        &self,
         model: &Blip2ForImageTextRetrieval,
         texts: &TextRows,
         processor: &ImageProcessor,
         data: &Dataset,
         cancel: &CancelToken,
-    ) -> Result<RecallScores, TrainError> {
+    ) -> Result<Vec<RecallScores>, TrainError> {
         let (images, pictures) = self.images(model, processor, data, cancel)?;
         let place: BTreeMap<usize, usize> = pictures.into_iter().zip(0..).collect();
         let (mut captions, mut picture_of) = (Vec::new(), Vec::new());
@@ -106,11 +123,14 @@ impl Recall {
             }
         }
         let texts = self.texts(model, texts, &captions)?;
+        let ks = [self.k].into_iter().chain(self.others.iter().copied());
         let (Some(images), Some(texts)) = (images, texts) else {
-            return Ok(RecallScores {
+            let nothing = ks.map(|k| RecallScores {
+                k,
                 text_to_image: 0.0,
                 image_to_text: 0.0,
             });
+            return Ok(nothing.collect());
         };
 
         // Of all similarities there are never more than those of a batch.
@@ -120,15 +140,20 @@ impl Recall {
         let image_to_text = self.found(&texts_of, |first, count| {
             images.part(first, count).similarity(&texts)
         })?;
-        Ok(RecallScores {
-            text_to_image,
-            image_to_text,
-        })
+        let found = text_to_image.into_iter().zip(image_to_text);
+        let scores = ks
+            .zip(found)
+            .map(|(k, (text_to_image, image_to_text))| RecallScores {
+                k,
+                text_to_image,
+                image_to_text,
+            });
+        Ok(scores.collect())
     }
 
     /// All pictures that can be decoded, and their numbers in the data set.
     fn images(
-        self,
+        &self,
         model: &Blip2ForImageTextRetrieval,
         processor: &ImageProcessor,
         data: &Dataset,
@@ -154,7 +179,7 @@ impl Recall {
     }
 
     fn texts(
-        self,
+        &self,
         model: &Blip2ForImageTextRetrieval,
         texts: &TextRows,
         captions: &[&str],
@@ -167,26 +192,30 @@ impl Recall {
         Ok(ProjectedTexts::cat(projected))
     }
 
-    /// The part of queries that find one of what is `right` for them; `similarities` gives the rows of
+    /// The part of queries that find one of what is `right` for them, for each number of candidates; `similarities` gives the rows of
     /// a number of queries from the first of them on.
     fn found(
-        self,
+        &self,
         right: &[Vec<usize>],
         similarities: impl Fn(usize, usize) -> Tensor<2>,
-    ) -> Result<f64, TrainError> {
+    ) -> Result<Vec<f64>, TrainError> {
         let batch = self.batch.max(1);
-        let mut found = 0.0;
+        let mut found = vec![0.0; 1 + self.others.len()];
         for (number, right) in right.chunks(batch).enumerate() {
             let rows = similarities(number * batch, right.len());
             let [_, candidates] = rows.dims();
             let rows: Vec<f32> = rows.into_data().iter().collect();
             let rows: Vec<Vec<f32>> = rows.chunks(candidates).map(<[f32]>::to_vec).collect();
-            let recall = recall_at(self.k, &rows, right).map_err(|error| TrainError::Batch {
-                reason: error.to_string(),
-            })?;
-            found += recall * right.len() as f64;
+            let ks = [&self.k].into_iter().chain(&self.others);
+            for (&k, found) in ks.zip(&mut found) {
+                let recall = recall_at(k, &rows, right).map_err(|error| TrainError::Batch {
+                    reason: error.to_string(),
+                })?;
+                *found += recall * right.len() as f64;
+            }
         }
-        Ok(found / right.len().max(1) as f64)
+        let queries = right.len().max(1) as f64;
+        Ok(found.into_iter().map(|found| found / queries).collect())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use blip2_core::{
     Answer, Blip2Error, Blip2Pipeline, BlipAnswerer, BlipCaptioner, CheckpointFolder, Options,
-    Template,
+    RankOptions, Ranked, Template,
     image::RgbImage,
     model::{
         Blip2ForConditionalGeneration, BlipForConditionalGeneration, BlipForQuestionAnswering,
@@ -63,6 +63,19 @@ pub trait Responds {
         pictures: &[&RgbImage],
         options: &Options,
     ) -> Result<Vec<Answer>, TrainError>;
+
+    /// The given answers to a question, the likeliest first.
+    ///
+    /// # Errors
+    ///
+    /// As the pipeline's own, and for one that reads no questions.
+    fn choose(
+        &self,
+        picture: &RgbImage,
+        question: &str,
+        choices: &[String],
+        options: &RankOptions,
+    ) -> Result<Vec<Ranked>, TrainError>;
 }
 
 impl Writes for Blip2ForConditionalGeneration {
@@ -136,6 +149,16 @@ impl Responds for Blip2Pipeline {
     ) -> Result<Vec<Answer>, TrainError> {
         Ok(self.caption_batch(pictures.iter().copied(), options)?)
     }
+
+    fn choose(
+        &self,
+        picture: &RgbImage,
+        question: &str,
+        choices: &[String],
+        options: &RankOptions,
+    ) -> Result<Vec<Ranked>, TrainError> {
+        Ok(self.rank_with(picture, question, choices, options)?)
+    }
 }
 
 impl Responds for BlipAnswerer {
@@ -151,11 +174,35 @@ impl Responds for BlipAnswerer {
         let reason = "this BLIP-1 answers questions, and there is none".into();
         Err(TrainError::Batch { reason })
     }
+
+    fn choose(
+        &self,
+        picture: &RgbImage,
+        question: &str,
+        choices: &[String],
+        options: &RankOptions,
+    ) -> Result<Vec<Ranked>, TrainError> {
+        Ok(self.rank_with(picture, question, choices, options)?)
+    }
 }
+
+/// Why a captioner answers nothing.
+const READS_NONE: &str = "this BLIP-1 describes pictures and reads no questions";
 
 impl Responds for BlipCaptioner {
     fn respond(&self, _: &[(&RgbImage, &str)], _: &Options) -> Result<Vec<Answer>, TrainError> {
-        let reason = "this BLIP-1 describes pictures and reads no questions".into();
+        let reason = READS_NONE.into();
+        Err(TrainError::Batch { reason })
+    }
+
+    fn choose(
+        &self,
+        _: &RgbImage,
+        _: &str,
+        _: &[String],
+        _: &RankOptions,
+    ) -> Result<Vec<Ranked>, TrainError> {
+        let reason = READS_NONE.into();
         Err(TrainError::Batch { reason })
     }
 

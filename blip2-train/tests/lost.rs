@@ -14,7 +14,7 @@ use blip2_core::CancelToken;
 use blip2_io::dataset::{LoadedBatch, Loader};
 use blip2_train::{
     AdamW, At, Ended, FolderLock, Lora, LoraConfig, Losses, Objective, Outcome, Recipe, Record,
-    Score, TrainError, TrainPlan, Trained, Unfinished, Watch, train,
+    Score, Scores, TrainError, TrainPlan, Trained, Unfinished, Watch, train,
 };
 use burn::tensor::{Tensor, TensorData};
 use common::tiny::{Tiny, constant, furthest, loader, loss, tiny, tiny_of, weights};
@@ -49,9 +49,9 @@ impl<F: FnMut(usize) -> Result<f64, TrainError>> Objective<Tiny> for Scored<F> {
         Ok(Losses::from(loss(model, batch, at)?.total * factor))
     }
 
-    fn score(&mut self, _: &Tiny, _: &CancelToken) -> Result<Option<f64>, TrainError> {
+    fn score(&mut self, _: &Tiny, _: &CancelToken) -> Result<Option<Scores>, TrainError> {
         self.asked += 1;
-        (self.score)(self.asked).map(Some)
+        Ok(Some((self.score)(self.asked)?.into()))
     }
 
     fn measure(&self) -> Option<String> {
@@ -83,7 +83,7 @@ impl Watch for Ear {
     }
 
     fn scored(&mut self, score: &Score) {
-        self.scores.push(*score);
+        self.scores.push(score.clone());
     }
 
     fn resumed(&mut self, step: usize) {

@@ -62,7 +62,9 @@ fn pictures_and_captions_learn_to_find_each_other() {
         .shuffled(1);
     let recall = Recall::at(2).with_batch(3);
     let objective = FirstStage::new(&folder).unwrap();
-    let mut objective = objective.with_validation(data.clone(), recall).unwrap();
+    let mut objective = objective
+        .with_validation(data.clone(), recall.clone())
+        .unwrap();
     let recipe = Recipe::new(240, Schedule::constant(2e-3))
         .with_evaluate_every(40)
         .with_seed(3);
@@ -93,7 +95,7 @@ fn pictures_and_captions_learn_to_find_each_other() {
     assert!(blip2.load_report().unused.is_empty());
     let texts = TextRows::of(&saved).unwrap();
     let found = recall.of(blip2.model(), &texts, &processor, &data);
-    assert!((found.unwrap().mean() - best).abs() < 1e-9);
+    assert!((found.unwrap()[0].mean() - best).abs() < 1e-9);
 
     // The next training goes on with the head that this one made.
     let again = Training::of(&saved).unwrap().queries();
@@ -147,9 +149,13 @@ fn recall_is_of_all_whatever_the_batch() {
     let processor = ImageProcessor::new(folder.image_processor().unwrap()).unwrap();
     let texts = TextRows::of(&folder).unwrap();
     let recall = |k, batch| {
-        let recall = Recall::at(k).with_batch(batch);
+        let recall = Recall::at(k).with_others([12]).with_batch(batch);
         let found = recall.of(blip2.model(), &texts, &processor, &data);
-        found.map(|found| [found.text_to_image, found.image_to_text])
+        found.map(|found| {
+            assert_eq!(found.iter().map(|own| own.k).collect::<Vec<_>>(), [k, 12]);
+            assert_eq!(found[1].mean(), 1.0);
+            [found[0].text_to_image, found[0].image_to_text]
+        })
     };
     assert_eq!(recall(12, 5).unwrap(), [1.0; 2]);
     let [by_text, by_picture] = recall(2, 100).unwrap();

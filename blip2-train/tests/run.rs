@@ -9,8 +9,8 @@ use std::fs;
 use blip2_core::CancelToken;
 use blip2_io::dataset::{BrokenRecord, LoadedBatch, Loader, OnBroken};
 use blip2_train::{
-    AdamW, At, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, TrainError,
-    WarmupCosine, Watch, train,
+    AdamW, At, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Scores,
+    TrainError, WarmupCosine, Watch, train,
 };
 use common::tiny::{Tiny, constant, furthest, loader, loss, tiny, weights};
 
@@ -83,8 +83,8 @@ impl Objective<Tiny> for Falling {
         loss(model, batch, at)
     }
 
-    fn score(&mut self, _: &Tiny, _: &CancelToken) -> Result<Option<f64>, TrainError> {
-        Ok(self.0.pop())
+    fn score(&mut self, _: &Tiny, _: &CancelToken) -> Result<Option<Scores>, TrainError> {
+        Ok(self.0.pop().map(Scores::from))
     }
 }
 
@@ -97,7 +97,7 @@ impl Watch for Heard {
     }
 
     fn scored(&mut self, score: &Score) {
-        self.1.push(*score);
+        self.1.push(score.clone());
     }
 }
 
@@ -165,7 +165,7 @@ fn a_state_keeps_the_average_and_the_best() {
         .unwrap()
     };
     let first = go(4, &mut score);
-    assert_eq!(first.best.unwrap().value, 0.9);
+    assert_eq!(first.best.as_ref().unwrap().value, 0.9);
     let second = go(12, &mut score);
     assert_eq!(second.best, first.best);
     assert_eq!(weights(&second.trained), weights(&first.trained));

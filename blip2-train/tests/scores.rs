@@ -1,12 +1,13 @@
-//! Scores against the public reference implementations; `fixtures/scores/make_scores.py` made the
+//! Scores against the public reference implementations; the scripts in `fixtures/scores` made the
 //! goldens.
 
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use blip2_train::scores::{
-    bleu, caption_words, cider_d, normalize_answer, recall_at, vqa_accuracy,
+    bleu, caption_words, caption_words_together, cider_d, normalize_answer, recall_at, rouge_l,
+    vqa_accuracy,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -76,6 +77,23 @@ fn bleu_and_cider_are_those_of_coco() {
 }
 
 #[test]
+fn rouge_is_that_of_coco() {
+    let own = golden("captions.json");
+    let captions: Vec<String> = of(&own["hypotheses"]);
+    let references: Vec<Vec<String>> = of(&own["references"]);
+    let golden = golden("rouge.json");
+    let found = rouge_l(&captions, &references);
+    near(found.corpus, of(&golden["rouge"]), "ROUGE-L of all");
+    let each: Vec<f64> = of(&golden["each"]);
+    assert!(each.len() >= 200 && each.len() == found.each.len());
+    for (found, expected) in found.each.iter().zip(each) {
+        near(*found, expected, "ROUGE-L of one");
+    }
+    assert_eq!(rouge_l(&[""], &[vec![""]]).corpus, 1.0);
+    assert_eq!(rouge_l::<&str, &str>(&["a"], &[vec![]]).corpus, 0.0);
+}
+
+#[test]
 fn captions_are_cut_as_coco_cuts_them() {
     let golden = golden("captions.json");
     let (raw, words): (Vec<String>, Vec<String>) = (of(&golden["raw"]), of(&golden["words"]));
@@ -87,6 +105,34 @@ fn captions_are_cut_as_coco_cuts_them() {
         .map(|(raw, words)| (raw, caption_words(raw), words))
         .collect();
     assert!(different.is_empty(), "{different:#?}");
+}
+
+/// Dashes, emoji, apostrophes, numbers, money, abbreviations, brackets, addresses, quotes and other
+/// scripts, alone and each before the next. `make_words.py` made the golden.
+#[test]
+fn nasty_captions_are_cut_as_coco_cuts_them() {
+    let golden = golden("words.json");
+    let captions: Vec<(String, String)> = of(&golden["captions"]);
+    assert!(captions.len() >= 800);
+    let (captions, mut words): (Vec<String>, Vec<String>) = captions.into_iter().unzip();
+    let alone: Vec<String> = captions.iter().map(|text| caption_words(text)).collect();
+    same_words(&captions, &alone, &words);
+    let changed: BTreeMap<usize, String> = of(&golden["together"]);
+    assert!(!changed.is_empty());
+    for (place, own) in changed {
+        words[place] = own;
+    }
+    same_words(&captions, &caption_words_together(&captions), &words);
+}
+
+fn same_words(captions: &[String], found: &[String], expected: &[String]) {
+    let rows = captions.iter().zip(found.iter().zip(expected));
+    let different: Vec<_> = rows
+        .filter(|(_, (found, expected))| found != expected)
+        .map(|(caption, (found, expected))| format!("{caption}\n  {found}\n  {expected}"))
+        .collect();
+    let count = different.len();
+    assert!(count == 0, "{count} differ:\n{}", different.join("\n"));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use blip2_io::{
     preprocessing::ImageProcessor,
 };
 use blip2_train::{
-    AdamW, At, Ended, Losses, Objective, Outcome, Recipe, TrainError, Trained, Unfinished, Watch,
-    train,
+    AdamW, At, Ended, Losses, Objective, Outcome, Recipe, Scores, TensorBoard, TrainError, Trained,
+    Unfinished, Watch, train,
 };
 use burn::module::Module;
 
@@ -32,6 +32,8 @@ pub(super) struct Job<'j> {
     pub(super) folder: &'j CheckpointFolder,
     /// What is trained on, every example of which was checked.
     pub(super) data: Dataset,
+    /// What the validation loss is of.
+    pub(super) held_out: Option<Dataset>,
     pub(super) on_broken: OnBroken,
     pub(super) cancel: CancelToken,
 }
@@ -84,12 +86,24 @@ impl Job<'_> {
         let recipe = own
             .recipe(own.steps(per_epoch), per_epoch)
             .with_baseline(baseline)
+            .with_held_out(self.held_out()?)
             .with_cancel(self.cancel.clone())
             .with_states(self.place.states());
         recipe.validate().map_err(failure)?;
         let optimizer = own.optimizer();
         optimizer.validate().map_err(failure)?;
         Ok((recipe, optimizer))
+    }
+
+    /// The examples of the validation loss, in order and as they are.
+    fn held_out(&self) -> Result<Option<Loader>, Failure> {
+        let Some(data) = &self.held_out else {
+            return Ok(None);
+        };
+        let loader = Loader::new(data.clone(), self.processor()?)
+            .batch(self.config.recipe.batch)
+            .on_broken(OnBroken::Skip);
+        Ok(Some(loader))
     }
 
     /// What the training is, after what has changed since the last run was told.
@@ -145,15 +159,31 @@ impl Job<'_> {
         recipe: &Recipe,
         mut objective: impl Objective<M>,
     ) -> Result<Outcome<M>, Unfinished<M>> {
-        let mut watch = self.watch(recipe.steps);
-        train(
+        let mut watch = (self.watch(recipe.steps), self.board()?);
+        let outcome = train(
             trained,
             optimizer,
             loader,
             recipe,
             &mut objective,
             &mut watch,
-        )
+        );
+        let (shown, board) = watch;
+        // A bar is cleared before anything else is told.
+        drop(shown);
+        if let Some(board) = board
+            && let Some(error) = board.fault()
+        {
+            note!("{} is not whole: {error}", board.path().display());
+        }
+        outcome
+    }
+
+    /// The curves for TensorBoard, if they are wanted.
+    fn board(&self) -> Result<Option<TensorBoard>, TrainError> {
+        let folder = self.place.board();
+        let wanted = self.config.tensorboard;
+        wanted.then(|| TensorBoard::create(folder)).transpose()
     }
 
     /// How the training is shown.
@@ -253,11 +283,14 @@ impl Job<'_> {
         blip2_train::write_file(&model.join("blip2.json"), &text).map_err(Failure::work)
     }
 
+    fn processor(&self) -> Result<ImageProcessor, Failure> {
+        let processor = self.folder.image_processor().map_err(Failure::work)?;
+        ImageProcessor::new(processor).map_err(Failure::work)
+    }
+
     fn loader(&self) -> Result<Loader, Failure> {
         let recipe = &self.config.recipe;
-        let processor = self.folder.image_processor().map_err(Failure::work)?;
-        let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
-        let mut loader = Loader::new(self.data.clone(), processor)
+        let mut loader = Loader::new(self.data.clone(), self.processor()?)
             .batch(recipe.batch)
             .shuffled(recipe.seed)
             .augmented(recipe.augmentation)
@@ -284,7 +317,7 @@ impl<M, O: Objective<M>> Objective<M> for Sifted<O> {
         self.0.losses(model, batch, at)
     }
 
-    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<f64>, TrainError> {
+    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
         self.0.score(model, cancel)
     }
 

@@ -8,13 +8,12 @@ use std::{
 use blip2_io::dataset::BrokenRecord;
 use blip2_train::{Record, Score, Watch};
 
-use super::show;
+use super::{pace::Pace, show};
 
 /// Tells of a step every so often.
 pub(super) struct Lines {
     steps: usize,
-    /// The first step of this process, and when it was made.
-    first: Option<(usize, Instant)>,
+    pace: Pace,
     last: Option<(usize, Instant)>,
 }
 
@@ -28,7 +27,7 @@ impl Lines {
     pub(super) fn new(steps: usize) -> Self {
         Self {
             steps,
-            first: None,
+            pace: Pace::default(),
             last: None,
         }
     }
@@ -41,14 +40,12 @@ impl Lines {
         step + 1 >= self.steps || step >= last + part || at.elapsed() >= AT_LEAST
     }
 
-    /// How long the rest takes, by the steps that this process made.
+    /// How long the rest takes.
     fn left(&self, step: usize) -> String {
-        let Some((first, at)) = self.first.filter(|(first, _)| *first < step) else {
-            return String::new();
-        };
-        let each = at.elapsed().as_secs_f64() / (step - first) as f64;
-        let left = each * self.steps.saturating_sub(step + 1) as f64;
-        format!(", left {}", clock(left))
+        let left = self.pace.left(self.steps.saturating_sub(step + 1));
+        left.map_or(String::new(), |left| {
+            format!(", left {}", clock(left.as_secs_f64()))
+        })
     }
 }
 
@@ -66,16 +63,17 @@ pub(super) fn clock(seconds: f64) -> String {
 impl Watch for Lines {
     fn stepped(&mut self, record: &Record) {
         let now = Instant::now();
-        self.first.get_or_insert((record.step, now));
+        self.pace.stepped(record);
         if !self.is_due(record.step) {
             return;
         }
         self.last = Some((record.step, now));
         let Record { step, loss, lr, .. } = record;
         note!(
-            "step {} of {}: loss {loss:.4}, rate {lr:.2e}{}",
+            "step {} of {}: loss {loss:.4}, rate {lr:.2e}{}{}",
             step + 1,
             self.steps,
+            self.pace.told(),
             self.left(*step)
         );
     }
@@ -85,6 +83,7 @@ impl Watch for Lines {
     }
 
     fn scored(&mut self, score: &Score) {
+        self.pace.scored();
         note!("{}", show::scored(score));
     }
 

@@ -9,6 +9,7 @@ mod eval;
 mod job;
 mod lines;
 mod objectives;
+mod pace;
 mod place;
 mod show;
 mod sift;
@@ -57,12 +58,13 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     let sieve = Sieve::of(&config, &folder, file, cancel.clone());
     let data = on_what.read(base).map_err(Failure::work)?;
     let on_broken = on_what.on_broken();
-    let job = |data| Job {
+    let job = |data, held_out| Job {
         args,
         config: &config,
         place: &place,
         folder: &folder,
         data,
+        held_out,
         on_broken,
         cancel,
     };
@@ -71,7 +73,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
             let objective = objectives::answers(&config, base, &folder, &sieve)?;
             let fault = |example: &_| objective.training_fault(example);
             let data = sieve.sifted("training", data, on_broken, fault)?;
-            let job = job(data);
+            let held_out = objectives::held_out(&config, &objective);
+            let job = job(data, held_out);
             match folder.kind().map_err(Failure::work)? {
                 ModelKind::BlipAnswer => job.run(|| training.load_blip1_answerer(), objective),
                 ModelKind::BlipCaption => job.run(|| training.load_blip1_captioner(), objective),
@@ -83,7 +86,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
             let fault = |example: &_| objective.fault(example);
             let data = sieve.sifted("training", data, on_broken, fault)?;
             let seed = config.recipe.seed;
-            job(data).run(|| training.load_first_stage(seed), objective)
+            job(data, None).run(|| training.load_first_stage(seed), objective)
         }
     }
 }

@@ -32,16 +32,39 @@ pub(super) fn answers(
     let Some(own) = &config.validation else {
         return Ok(objective);
     };
-    let scoring = scoring(own)?;
+    let scores = scorings(own)?;
     let data = validation_data(own, base)?;
     let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
         objective.evaluation_fault(example)
     })?;
-    check_score(scoring, &data)?;
-    let validation = Validation::new(data, scoring)
+    for score in &scores {
+        check_score(*score, &data)?;
+    }
+    let [scoring, others @ ..] = &scores[..] else {
+        return Ok(objective);
+    };
+    let validation = Validation::new(data, *scoring)
+        .with_others(others.iter().copied())
         .with_generation(generation(own))
         .with_batch(own.batch);
     Ok(objective.with_validation(validation))
+}
+
+/// What the loss is had of beside the score, if it is wanted.
+pub(super) fn held_out(config: &Config, objective: &Answering) -> Option<Dataset> {
+    config.validation.as_ref().filter(|own| own.loss)?;
+    let data = &objective.validation()?.data;
+    let own = data.clone().filtered(|example| {
+        let fault = objective.training_fault(example);
+        fault.is_none()
+    });
+    if own.len() < data.len() {
+        note!(
+            "the validation loss is without {} examples, whose answers the model cannot be given",
+            data.len() - own.len()
+        );
+    }
+    (!own.is_empty()).then_some(own)
 }
 
 /// The three losses of the first stage.
@@ -90,15 +113,17 @@ pub(super) fn check_score(scoring: Scoring, data: &Dataset) -> Result<(), Failur
     }
 }
 
-/// How answers are scored.
-fn scoring(validation: &ValidationConfig) -> Result<Scoring, Failure> {
-    match validation.score {
+/// How answers are scored: by the first score, and what is told beside it.
+pub(super) fn scorings(validation: &ValidationConfig) -> Result<Vec<Scoring>, Failure> {
+    let scores = [validation.score].into_iter().chain(validation.others());
+    let scores = scores.map(|score| match score {
         ScoreName::Answers(scoring) => Ok(scoring),
         ScoreName::Recall(_) => {
             let text = "answers are not scored by recall: give [validation] another score";
             Err(Failure::Usage(text.into()))
         }
-    }
+    });
+    scores.collect()
 }
 
 /// What answers.
@@ -113,7 +138,7 @@ const ANSWERING: [ModelKind; 4] = [
 pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Failure> {
     let (trained, other) = match config.train.objective {
         ObjectiveName::Answers => {
-            config.validation.as_ref().map(scoring).transpose()?;
+            config.validation.as_ref().map(scorings).transpose()?;
             (&ANSWERING[..], "first-stage")
         }
         ObjectiveName::FirstStage => (&[ModelKind::Blip2Retrieval][..], "answers"),
@@ -139,13 +164,20 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
 
 /// How pictures and texts that find each other are counted.
 pub(super) fn recall(validation: &ValidationConfig) -> Result<Recall, Failure> {
-    match validation.score {
-        ScoreName::Recall(k) => Ok(Recall::at(k).with_batch(validation.batch)),
+    let scores = [validation.score].into_iter().chain(validation.others());
+    let ks = scores.map(|score| match score {
+        ScoreName::Recall(k) => Ok(k),
         ScoreName::Answers(score) => Err(Failure::Usage(format!(
             "the first stage answers nothing that could be scored by {score}: give [validation] \
              `score = \"recall@1\"`"
         ))),
-    }
+    });
+    let ks: Vec<usize> = ks.collect::<Result<_, _>>()?;
+    let first = ks.first().copied().unwrap_or(1);
+    let others = ks.into_iter().skip(1);
+    Ok(Recall::at(first)
+        .with_others(others)
+        .with_batch(validation.batch))
 }
 
 /// What is evaluated.

@@ -39,6 +39,11 @@ impl Place {
         self.out.join("states")
     }
 
+    /// Curves for TensorBoard.
+    pub(super) fn board(&self) -> PathBuf {
+        self.out.join("tensorboard")
+    }
+
     /// What the training was, for whoever goes on with it.
     pub(super) fn account(&self) -> PathBuf {
         self.out.join("run.json")
@@ -82,6 +87,7 @@ impl Place {
             self.model(),
             self.adapter(),
             self.states(),
+            self.board(),
             self.account(),
             self.checked(),
         ];
@@ -95,6 +101,7 @@ impl Place {
             self.model(),
             self.adapter(),
             self.states(),
+            self.board(),
         ];
         let mut own = folders
             .iter()

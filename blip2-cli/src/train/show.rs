@@ -8,7 +8,7 @@ use blip2_train::{Ended, Named, Outcome, Record, Score, Trained, Watch};
 use burn::module::Module;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::config::Config;
+use super::{config::Config, pace::Pace};
 use crate::Failure;
 
 /// What will be trained, on what, and what it takes.
@@ -140,6 +140,7 @@ pub(super) fn outcome<M>(outcome: &Outcome<M>) {
     );
     if outcome
         .before
+        .as_ref()
         .is_some_and(|before| before.value > best.value)
     {
         note!(
@@ -148,12 +149,19 @@ pub(super) fn outcome<M>(outcome: &Outcome<M>) {
     }
 }
 
-/// A score.
+/// A score, with all that was found beside it.
 pub(super) fn scored(score: &Score) -> String {
-    match score.step {
+    let mut text = match score.step {
         0 => format!("before the first step: score {:.4}", score.value),
         step => format!("after {step} steps: score {:.4}", score.value),
+    };
+    if let Some(loss) = score.loss {
+        text.push_str(&format!(", validation loss {loss:.4}"));
     }
+    for (name, value) in &score.others {
+        text.push_str(&format!(", {name} {value:.4}"));
+    }
+    text
 }
 
 /// A state that is not gone on from.
@@ -162,57 +170,66 @@ pub(super) fn passed_over(path: &Path, reason: &str) -> String {
 }
 
 /// A progress bar.
-pub(super) struct Bar(ProgressBar);
+pub(super) struct Bar {
+    bar: ProgressBar,
+    pace: Pace,
+}
 
 impl Bar {
     pub(super) fn new(steps: usize) -> Self {
         let style =
             ProgressStyle::with_template("{pos}/{len} {bar:30} {elapsed}, left {eta}, {msg}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self(ProgressBar::new(steps as u64).with_style(style))
+        Self {
+            bar: ProgressBar::new(steps as u64).with_style(style),
+            pace: Pace::default(),
+        }
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
 impl Watch for Bar {
     fn stepped(&mut self, record: &Record) {
-        self.0.set_position(record.step as u64 + 1);
+        self.pace.stepped(record);
+        self.bar.set_position(record.step as u64 + 1);
         let Record {
             loss,
             lr,
             grad_norm,
             ..
         } = record;
-        self.0.set_message(format!(
-            "loss {loss:.4}, rate {lr:.1e}, gradient {grad_norm:.2}"
+        self.bar.set_message(format!(
+            "loss {loss:.4}, rate {lr:.1e}, gradient {grad_norm:.2}{}",
+            self.pace.told()
         ));
     }
 
     fn left_out(&mut self, record: &BrokenRecord) {
-        self.0.suspend(|| note!("left out: {record}"));
+        self.bar.suspend(|| note!("left out: {record}"));
     }
 
     fn scoring(&mut self, _: usize) {
-        self.0.set_message("scoring");
+        self.bar.set_message("scoring");
     }
 
     fn scored(&mut self, score: &Score) {
-        self.0.suspend(|| note!("{}", scored(score)));
+        self.pace.scored();
+        self.bar.suspend(|| note!("{}", scored(score)));
     }
 
     fn resumed(&mut self, step: usize) {
-        self.0.suspend(|| note!("going on after {step} steps"));
+        self.bar.suspend(|| note!("going on after {step} steps"));
         // What it goes on from took none of this process's time.
-        self.0.set_position(step as u64);
-        self.0.reset_eta();
+        self.bar.set_position(step as u64);
+        self.bar.reset_eta();
     }
 
     fn passed_over(&mut self, path: &Path, reason: &str) {
-        self.0.suspend(|| note!("{}", passed_over(path, reason)));
+        self.bar.suspend(|| note!("{}", passed_over(path, reason)));
     }
 }

@@ -6,6 +6,7 @@ mod blip1;
 mod checked;
 mod helpers;
 mod lost;
+mod scored;
 
 use std::{
     ffi::OsString,
@@ -161,7 +162,7 @@ fn the_first_stage_is_trained_and_evaluated() {
         fs::write(&path, found).unwrap();
         path
     };
-    let path = write("first-stage", "recall@1");
+    let path = write("first-stage", "recall@1\"\nscores = [\"recall@5\"] #\"");
     let output = run(&["train", path.to_str().unwrap()]);
     assert!(output.status.success(), "{}", errors(&output));
     let lines = fs::read_to_string(folder.path().join("seeing/metrics.jsonl")).unwrap();
@@ -184,11 +185,17 @@ fn the_first_stage_is_trained_and_evaluated() {
     assert!(output.status.success(), "{}", errors(&output));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.starts_with("recall@1 of pictures "), "{said}");
+    assert!(said.contains("recall@5 of pictures 1."), "{said}");
     let output = run(&[&eval[..], &["--answers", "x.jsonl"]].concat());
     assert_eq!(output.status.code(), Some(2));
 
     for (objective, score, part) in [
         ("first-stage", "vqa", "recall@1"),
+        (
+            "first-stage",
+            "recall@1\"\nscores = [\"vqa\"] #\"",
+            "VQA accuracy",
+        ),
         ("first-stage", "recall@0", "above 0"),
         ("answers", "recall@1", "recall"),
         ("first-stage", "cider", "recall@5"),

@@ -64,7 +64,9 @@ impl Dataset {
             };
             match read::inside(pictures, name) {
                 None => collector.broken(place, read::OUTSIDE.into()),
-                Some(path) => collector.add(place, id.to_string(), &[path], None, captions),
+                Some(path) => {
+                    collector.add(place, id.to_string(), &[path], None, captions);
+                }
             }
         }
         collector.finish(on_broken)

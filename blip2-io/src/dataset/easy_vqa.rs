@@ -104,13 +104,9 @@ fn packed(wheel: &Path, split: Split, on_broken: OnBroken) -> Result<Dataset, Da
                 .push(PictureFile::Member { archive, name });
             collector.pictures.len() - 1
         });
-        collector.examples.push(super::Example {
-            id: number.to_string(),
-            picture,
-            question: Some(question),
-            answers: vec![answer],
-            place,
-        });
+        let id = number.to_string();
+        let example = super::Example::new(id, picture, Some(question), vec![answer], place);
+        collector.examples.push(example);
     }
     collector.finish(on_broken)
 }

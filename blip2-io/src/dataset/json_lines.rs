@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{Dataset, DatasetError, OnBroken, read};
 
@@ -24,6 +25,10 @@ struct Record {
     pid: Option<Id>,
     id: Option<Id>,
     question_id: Option<Id>,
+    question_type: Option<Value>,
+    /// As IconQA calls it.
+    ques_type: Option<Value>,
+    answer_type: Option<Value>,
 }
 
 /// One text or several; a number is the text that writes it.
@@ -66,7 +71,8 @@ impl Dataset {
     /// and `image`, a file below `pictures`, or `pid`, for which the picture is
     /// `pictures/{pid}/image.png` (IconQA's fill-in-the-blank questions are `train.jsonl` of such).
     /// With `choices`, a list, an `answer` that is a number is a place among them, counted from 0, and
-    /// stands for that choice's words. Empty lines are passed over.
+    /// stands for that choice's words. `question_type` and `answer_type` are kept for tables. Empty
+    /// lines are passed over.
     ///
     /// # Errors
     ///
@@ -150,8 +156,10 @@ fn add(collector: &mut read::Collector, place: String, record: Record, pictures:
         return collector.broken(place, read::OUTSIDE.into());
     };
     let mut answers = record.answers.or(record.answer);
-    if let Some(choices) = record.choices {
-        match chosen(choices, answers) {
+    let mut choices = Vec::new();
+    if let Some(given) = record.choices {
+        choices = given.into_iter().map(Id::text).collect();
+        match chosen(&choices, answers) {
             Ok(words) => answers = words,
             Err(reason) => return collector.broken(place, reason),
         }
@@ -165,19 +173,31 @@ fn add(collector: &mut read::Collector, place: String, record: Record, pictures:
         }
     };
     let id = record.question_id.or(record.id).map(Id::text).or(pid);
-    collector.add(
+    let added = collector.add(
         place.clone(),
         id.unwrap_or(place),
         &[picture],
         question,
         answers.map(Words::texts).unwrap_or_default(),
     );
+    if let Some(example) = added {
+        example.question_type = record.question_type.or(record.ques_type).and_then(kind);
+        example.answer_type = record.answer_type.and_then(kind);
+        example.choices = choices;
+    }
+}
+
+/// The name of a kind; what else stands under such a key means something else.
+fn kind(value: Value) -> Option<String> {
+    match value {
+        Value::String(name) => Some(name),
+        _ => None,
+    }
 }
 
 /// The words of the right choice: IconQA and A-OKVQA tell its place, counted from 0. An answer that is
 /// one of the choices is taken as it is.
-fn chosen(choices: Vec<Id>, answer: Option<Words>) -> Result<Option<Words>, String> {
-    let choices: Vec<String> = choices.into_iter().map(Id::text).collect();
+fn chosen(choices: &[String], answer: Option<Words>) -> Result<Option<Words>, String> {
     if let Some(picture) = choices.iter().find(|choice| is_picture(choice)) {
         return Err(format!(
             "its choices are pictures (`{picture}`), which cannot be written as an answer"

@@ -66,6 +66,42 @@ pub struct Example {
     pub answers: Vec<String>,
     /// Where in the data set's file it stands: a line, a question's id.
     pub place: String,
+    /// What kind of question it is, where the data set says so: `how many` in VQAv2.
+    pub question_type: Option<String>,
+    /// What kind of answer it has, where the data set says so: `yes/no`, `number`, `other` in VQAv2.
+    pub answer_type: Option<String>,
+    /// The answers that are to choose from, where they are given.
+    pub choices: Vec<String>,
+}
+
+impl Example {
+    /// The answer that most people gave, the first one of several; `None` if nobody tells.
+    pub fn usual_answer(&self) -> Option<&str> {
+        let count = |one: &&String| self.answers.iter().filter(|other| other == one).count();
+        // `max_by_key` gives the last of equals.
+        let usual = self.answers.iter().rev().max_by_key(count);
+        usual.map(String::as_str)
+    }
+
+    /// An example of no known kind, without choices.
+    fn new(
+        id: String,
+        picture: usize,
+        question: Option<String>,
+        answers: Vec<String>,
+        place: String,
+    ) -> Self {
+        Self {
+            id,
+            picture,
+            question,
+            answers,
+            place,
+            question_type: None,
+            answer_type: None,
+            choices: Vec::new(),
+        }
+    }
 }
 
 /// What becomes of a broken record.
@@ -118,13 +154,8 @@ impl Dataset {
         let mut collector = read::Collector::new(PathBuf::from("examples"));
         collector.pictures = pictures;
         for (number, (picture, question, answers)) in examples.into_iter().enumerate() {
-            let example = Example {
-                id: number.to_string(),
-                picture,
-                question,
-                answers,
-                place: format!("example {number}"),
-            };
+            let place = format!("example {number}");
+            let example = Example::new(number.to_string(), picture, question, answers, place);
             match picture < collector.pictures.len() {
                 true => collector.examples.push(example),
                 false => collector.broken(

@@ -74,7 +74,8 @@ impl Collector {
         });
     }
 
-    /// Adds an example whose picture is in one of these files, the first that there is.
+    /// Adds an example whose picture is in one of these files, the first that there is; `None` if it is
+    /// broken.
     pub(super) fn add(
         &mut self,
         place: String,
@@ -82,28 +83,26 @@ impl Collector {
         pictures: &[PathBuf],
         question: Option<String>,
         answers: Vec<String>,
-    ) {
+    ) -> Option<&mut Example> {
         let Some(picture) = pictures.iter().find_map(|path| self.picture(path)) else {
             let names: Vec<_> = pictures
                 .iter()
                 .map(|path| path.display().to_string())
                 .collect();
             let reason = format!("there is no picture {}", names.join(" or "));
-            return self.broken(place, reason);
+            self.broken(place, reason);
+            return None;
         };
         if question
             .as_deref()
             .is_some_and(|text| text.trim().is_empty())
         {
-            return self.broken(place, "the question is empty".into());
+            self.broken(place, "the question is empty".into());
+            return None;
         }
-        self.examples.push(Example {
-            id,
-            picture,
-            question,
-            answers,
-            place,
-        });
+        let example = Example::new(id, picture, question, answers, place);
+        self.examples.push(example);
+        self.examples.last_mut()
     }
 
     /// The number of the picture in a file, if there is such a file.

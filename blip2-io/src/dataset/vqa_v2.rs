@@ -32,6 +32,10 @@ struct Annotations {
 struct Annotation {
     question_id: u64,
     answers: Vec<Answer>,
+    #[serde(default)]
+    question_type: Option<String>,
+    #[serde(default)]
+    answer_type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -60,37 +64,42 @@ impl Dataset {
             data_subtype,
             questions,
         } = read::json(file)?;
-        let mut answers: Option<HashMap<u64, Vec<String>>> = match annotations {
+        let mut known: Option<HashMap<u64, Annotation>> = match annotations {
             None => None,
             Some(annotations) => {
                 let Annotations { annotations } = read::json(annotations)?;
-                let own = |annotation: Annotation| {
-                    let said = annotation.answers.into_iter().map(|answer| answer.answer);
-                    (annotation.question_id, said.collect())
-                };
+                let own = |annotation: Annotation| (annotation.question_id, annotation);
                 Some(annotations.into_iter().map(own).collect())
             }
         };
         let mut collector = read::Collector::new(file.to_path_buf());
         for question in questions {
             let place = format!("question {}", question.question_id);
-            let answers = match &mut answers {
-                None => Vec::new(),
+            let annotation = match &mut known {
+                None => None,
                 Some(all) => match all.remove(&question.question_id) {
-                    Some(own) => own,
+                    Some(own) => Some(own),
                     None => {
                         collector.broken(place, "the annotations have no answers to it".into());
                         continue;
                     }
                 },
             };
-            collector.add(
+            let (answers, question_type, answer_type) = match annotation {
+                Some(own) => (own.answers, own.question_type, own.answer_type),
+                None => (Vec::new(), None, None),
+            };
+            let added = collector.add(
                 place,
                 question.question_id.to_string(),
                 &coco_files(pictures, data_subtype.as_deref(), question.image_id),
                 Some(question.question),
-                answers,
+                answers.into_iter().map(|answer| answer.answer).collect(),
             );
+            if let Some(example) = added {
+                example.question_type = question_type;
+                example.answer_type = answer_type;
+            }
         }
         collector.finish(on_broken)
     }

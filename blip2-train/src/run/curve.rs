@@ -18,16 +18,19 @@ const POINTS: usize = 400;
 const SMOOTHING: f64 = 0.9;
 
 impl Metrics {
-    /// The loss over the steps, smoothed before what it was, and below it the score with the best one
-    /// marked, as an SVG; `None` without a step.
+    /// The loss over the steps, smoothed before what it was, with the loss on examples that are not
+    /// trained on; and below it the score with the best one marked. As an SVG; `None` without a step.
     pub fn curve_svg(&self) -> Option<String> {
         let losses = self.thinned();
         if losses.is_empty() {
             return None;
         }
-        let scores: Vec<(f64, f64)> = self
-            .scores
-            .iter()
+        let scores = self.scores.iter();
+        let held_out = scores
+            .clone()
+            .filter_map(|score| Some((score.step as f64, score.loss?)));
+        let held_out: Vec<(f64, f64)> = held_out.collect();
+        let scores: Vec<(f64, f64)> = scores
             .map(|score| (score.step as f64, score.value))
             .collect();
         let mut svg = String::new();
@@ -36,10 +39,10 @@ impl Metrics {
             let root = SVGBackend::with_string(&mut svg, (720, height)).into_drawing_area();
             root.fill(&WHITE)?;
             if scores.is_empty() {
-                loss_chart(&root, &losses)?;
+                loss_chart(&root, &losses, &held_out)?;
             } else {
                 let (above, below) = root.split_vertically(360);
-                loss_chart(&above, &losses)?;
+                loss_chart(&above, &losses, &held_out)?;
                 score_chart(&below, &scores)?;
             }
             root.present()
@@ -71,9 +74,22 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     points.collect()
 }
 
-/// The losses in a light colour, and their smoothed curve.
-fn loss_chart<'a>(area: &Area<'a>, losses: &[(f64, f64)]) -> Result<(), Failure<'a>> {
-    let mut chart = axes(area, "loss", losses)?;
+/// The losses in a light colour, and their smoothed curve; those of examples that are not trained on,
+/// each a point.
+fn loss_chart<'a>(
+    area: &Area<'a>,
+    losses: &[(f64, f64)],
+    held_out: &[(f64, f64)],
+) -> Result<(), Failure<'a>> {
+    let all: Vec<(f64, f64)> = losses.iter().chain(held_out).copied().collect();
+    let mut chart = axes(area, "loss", &all)?;
+    chart.draw_series(LineSeries::new(held_out.iter().copied(), &RED))?;
+    let points = held_out.iter();
+    chart.draw_series(points.map(|&point| Circle::new(point, 3, RED.filled())))?;
+    if let Some(&last) = held_out.last() {
+        let name = Text::new("validation", (-70, -16), ("sans-serif", 13).into_font());
+        chart.draw_series([EmptyElement::at(last) + name])?;
+    }
     // A line of one point is none.
     if let [(step, loss)] = losses {
         chart.draw_series([Circle::new((*step, *loss), 3, BLUE.filled())])?;
@@ -116,7 +132,7 @@ fn axes<'a, 'c>(
         (least, most) = (least.min(*value), most.max(*value));
     }
     let room = ((most - least) * 0.1).max(1e-6);
-    let end = points.last().map_or(1.0, |(step, _)| step.max(1.0));
+    let end = points.iter().fold(1.0_f64, |end, (step, _)| end.max(*step));
     let mut chart = ChartBuilder::on(area)
         .margin(12)
         .x_label_area_size(36)
@@ -145,11 +161,14 @@ mod tests {
             loss: *loss,
             parts: Default::default(),
             grad_norm: 1.0,
+            examples: 1,
             seconds: 0.0,
         };
         let score = |(step, value): (usize, &f64)| Score {
             step,
             value: *value,
+            loss: None,
+            others: Default::default(),
         };
         Metrics {
             records: losses.iter().enumerate().map(record).collect(),
@@ -169,6 +188,11 @@ mod tests {
         assert_eq!(scored.matches("<circle").count(), 4);
         assert!(scored.contains("best 0.7500"), "{scored}");
         assert!(metrics(&[], &[0.5]).curve_svg().is_none());
+        let mut held_out = metrics(&[2.0, 1.0, 1.5], &[0.25, 0.75]);
+        held_out.scores[1].loss = Some(9.0);
+        let drawn = held_out.curve_svg().unwrap();
+        assert_eq!(drawn.matches("<circle").count(), 4);
+        assert!(drawn.contains("validation"), "{drawn}");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl<M: Module> Run<'_, M> {
         let before = self.metrics.scores.iter().find(|score| score.step == 0);
         Ok(Outcome {
             trained: self.trained.with_values(&values)?,
-            before: before.copied(),
+            before: before.cloned(),
             best: self.notes.best,
             steps: self.optimizer.steps(),
             metrics: self.metrics,

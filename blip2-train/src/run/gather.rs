@@ -18,6 +18,7 @@ pub(super) struct Gathered {
     parts: BTreeMap<&'static str, f64>,
     weight: f64,
     batches: usize,
+    examples: usize,
 }
 
 /// What a step is made of: the means over its batches.
@@ -25,6 +26,7 @@ pub(super) struct Means {
     pub(super) gradients: Gradients,
     pub(super) loss: f64,
     pub(super) parts: BTreeMap<String, f64>,
+    pub(super) examples: usize,
 }
 
 impl Gathered {
@@ -57,6 +59,7 @@ impl Gathered {
             weight,
         } = losses;
         let weight = weight.unwrap_or(batch.examples.len() as f64);
+        self.examples += batch.examples.len();
         self.loss += weight * f64::from(total.clone().into_scalar::<f32>());
         for (name, part) in parts {
             *self.parts.entry(name).or_default() += weight * f64::from(part.into_scalar::<f32>());
@@ -96,6 +99,7 @@ impl Gathered {
         Means {
             gradients: self.gradients.unwrap_or_default(),
             loss: self.loss * part,
+            examples: self.examples,
             parts: parts
                 .map(|(name, sum)| (name.to_string(), sum * part))
                 .collect(),

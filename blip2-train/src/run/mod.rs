@@ -4,6 +4,7 @@ mod average;
 mod curve;
 mod finish;
 mod gather;
+mod held_out;
 mod notes;
 mod objective;
 mod outcome;
@@ -18,7 +19,7 @@ use blip2_io::dataset::{BrokenRecord, Dataset, DatasetError, Loader};
 use burn::module::Module;
 
 pub use average::Average;
-pub use objective::{At, Losses, Objective};
+pub use objective::{At, Losses, Objective, Scores};
 pub use outcome::{Ended, Outcome, Unfinished};
 pub use recipe::Recipe;
 pub use record::{Metrics, Record, Score};

@@ -1,5 +1,7 @@
 //! What a model is trained for.
 
+use std::collections::BTreeMap;
+
 use blip2_core::CancelToken;
 use blip2_io::dataset::{Example, LoadedBatch};
 use burn::tensor::Tensor;
@@ -49,7 +51,7 @@ pub trait Objective<M> {
     /// # Errors
     ///
     /// Whatever goes wrong with the model or its data, and [`TrainError::Cancelled`].
-    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<f64>, TrainError> {
+    fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
         let _ = (model, cancel);
         Ok(None)
     }
@@ -67,6 +69,22 @@ where
 {
     fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
         self(model, batch, at)
+    }
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scores {
+    /// What the best model has most of.
+    pub value: f64,
+    /// Other scores, by name, for people to see.
+    pub others: BTreeMap<String, f64>,
+}
+
+impl From<f64> for Scores {
+    fn from(value: f64) -> Self {
+        let others = BTreeMap::new();
+        Self { value, others }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use blip2_core::CancelToken;
+use blip2_io::dataset::Loader;
 
 use crate::{error::TrainError, schedule::Schedule};
 
@@ -42,6 +43,8 @@ pub struct Recipe {
     /// Whether the model is evaluated before the first step too, to see what training changes. It is
     /// not kept for the best. Default yes.
     pub baseline: bool,
+    /// Examples that are not trained on, whose mean loss is told with each score. Default none.
+    pub held_out: Option<Loader>,
     /// After how many evaluations without a better score the training ends. Default never.
     pub patience: Option<usize>,
     /// Where states are saved to go on from. Default nowhere.
@@ -67,6 +70,7 @@ impl Recipe {
             gradient_checkpointing: false,
             evaluate_every: 0,
             baseline: true,
+            held_out: None,
             patience: None,
             states: None,
             save_every: 200,
@@ -121,6 +125,14 @@ impl Recipe {
     #[must_use]
     pub fn with_baseline(mut self, on: bool) -> Self {
         self.baseline = on;
+        self
+    }
+
+    /// Tells the mean loss on these examples with each score, or on none. They should be neither
+    /// shuffled nor augmented: the same each time.
+    #[must_use]
+    pub fn with_held_out(mut self, examples: impl Into<Option<Loader>>) -> Self {
+        self.held_out = examples.into();
         self
     }
 

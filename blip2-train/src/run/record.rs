@@ -1,6 +1,11 @@
 //! What is seen of a training.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -23,18 +28,47 @@ pub struct Record {
     pub parts: BTreeMap<String, f64>,
     /// The norm of all gradients together, before they are clipped.
     pub grad_norm: f64,
+    /// How many examples it saw.
+    #[serde(default)]
+    pub examples: usize,
     /// How long the training took until then.
     pub seconds: f64,
 }
 
+impl Record {
+    /// Examples a second since another step; `None` if no time went by.
+    pub fn rate_since(&self, other: &Self) -> Option<f64> {
+        let seconds = self.seconds - other.seconds;
+        (seconds > 0.0).then(|| self.examples as f64 / seconds)
+    }
+}
+
 /// An evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Score {
     /// After how many steps.
     pub step: usize,
     /// The score, more being better.
     pub value: f64,
+    /// The mean loss on [examples that are not trained on](super::Recipe::with_held_out).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Other scores, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<String, f64>,
+}
+
+/// What the loss on examples that are not trained on is called.
+pub(super) const HELD_OUT: &str = "validation_loss";
+
+impl Score {
+    fn beside(&self, name: &str) -> Option<f64> {
+        match name {
+            HELD_OUT => self.loss,
+            name => self.others.get(name).copied(),
+        }
+    }
 }
 
 /// All that was seen.
@@ -96,8 +130,8 @@ impl Metrics {
         Duration::try_from_secs_f64(seconds).unwrap_or_default()
     }
 
-    /// A table of the steps, with a column for each part of the loss, and for the score where there
-    /// was one.
+    /// A table of the steps, with a column for each part of the loss, for the score where there was one,
+    /// and for what was evaluated beside it.
     pub fn csv(&self) -> String {
         let mut parts: Vec<&str> = self
             .records
@@ -111,12 +145,15 @@ impl Metrics {
             text.push(',');
             text.push_str(name);
         }
-        text.push_str(",score\n");
-        let scores: BTreeMap<usize, f64> = self
-            .scores
-            .iter()
-            .map(|score| (score.step, score.value))
-            .collect();
+        let beside = self.beside_scores();
+        text.push_str(",score");
+        for name in &beside {
+            text.push(',');
+            text.push_str(name);
+        }
+        text.push('\n');
+        let scores = self.scores.iter().map(|score| (score.step, score));
+        let scores: BTreeMap<usize, &Score> = scores.collect();
         for record in &self.records {
             let Record {
                 step,
@@ -135,12 +172,27 @@ impl Metrics {
                 text.push(',');
                 text.push_str(&part.unwrap_or_default());
             }
-            let score = scores.get(&(step + 1)).map(f64::to_string);
+            let score = scores.get(&(step + 1));
+            let value = score.map(|score| score.value.to_string());
             text.push(',');
-            text.push_str(&score.unwrap_or_default());
+            text.push_str(&value.unwrap_or_default());
+            for name in &beside {
+                let value = score.and_then(|score| score.beside(name));
+                text.push(',');
+                text.push_str(&value.as_ref().map(f64::to_string).unwrap_or_default());
+            }
             text.push('\n');
         }
         text
+    }
+
+    /// What was evaluated beside the score, if anything was.
+    fn beside_scores(&self) -> Vec<&str> {
+        let losses = self.scores.iter().any(|score| score.loss.is_some());
+        let others = self.scores.iter().flat_map(|score| score.others.keys());
+        let others: BTreeSet<&str> = others.map(String::as_str).collect();
+        let loss = losses.then_some(HELD_OUT);
+        loss.into_iter().chain(others).collect()
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use burn::{module::Module, tensor::TensorData};
 
 use super::{
-    objective::Objective,
+    held_out::mean_loss,
+    objective::{Objective, Scores},
     record::Score,
     steps::{Run, is_due},
     watch::Watch,
@@ -64,7 +65,7 @@ impl<M: Module> Run<'_, M> {
         let found = objective.score(&model, &self.recipe.cancel);
         let found = found.map_err(|error| error.of_score(step, lr))?;
         self.notes.scored = Some(step);
-        let Some(value) = found else {
+        let Some(Scores { value, others }) = found else {
             return Ok(false);
         };
         if !value.is_finite() {
@@ -75,22 +76,29 @@ impl<M: Module> Run<'_, M> {
                 lr: Some(lr),
             });
         }
-        let score = Score { step, value };
+        let held_out = self.recipe.held_out.as_ref();
+        let loss = held_out.map(|loader| mean_loss(&model, loader, objective, &self.recipe.cancel));
+        let score = Score {
+            step,
+            value,
+            loss: loss.transpose()?.flatten(),
+            others,
+        };
         // One that was made again, by a process that went on, replaces the first.
         self.metrics.scores.retain(|other| other.step != step);
-        self.metrics.scores.push(score);
+        self.metrics.scores.push(score.clone());
         if step > 0 {
-            self.compare(score, values);
+            self.compare(&score, values);
         }
         watch.scored(&score);
         Ok(true)
     }
 
     /// Keeps the best of the trained models.
-    fn compare(&mut self, score: Score, values: BTreeMap<String, TensorData>) {
-        let best = self.notes.best;
+    fn compare(&mut self, score: &Score, values: BTreeMap<String, TensorData>) {
+        let best = self.notes.best.as_ref();
         if best.is_none_or(|best| score.value > best.value) {
-            self.notes.best = Some(score);
+            self.notes.best = Some(score.clone());
             self.best = Some(values);
             self.notes.waiting = 0;
         } else if best.is_some_and(|best| best.step != score.step) {

@@ -145,6 +145,7 @@ impl<'r, M: Module> Run<'r, M> {
             mut gradients,
             loss,
             parts,
+            examples,
         } = means;
         let grad_norm = gradients.norm();
         if let Some(most) = self.recipe.clip {
@@ -164,6 +165,7 @@ impl<'r, M: Module> Run<'r, M> {
             loss,
             parts,
             grad_norm,
+            examples,
             seconds: elapsed.as_secs_f64(),
         })
     }

@@ -42,6 +42,67 @@ pub trait Watch {
 /// Nobody watches.
 impl Watch for () {}
 
+/// Both watch.
+impl<A: Watch, B: Watch> Watch for (A, B) {
+    fn stepped(&mut self, record: &Record) {
+        self.0.stepped(record);
+        self.1.stepped(record);
+    }
+
+    fn left_out(&mut self, record: &BrokenRecord) {
+        self.0.left_out(record);
+        self.1.left_out(record);
+    }
+
+    fn scoring(&mut self, step: usize) {
+        self.0.scoring(step);
+        self.1.scoring(step);
+    }
+
+    fn scored(&mut self, score: &Score) {
+        self.0.scored(score);
+        self.1.scored(score);
+    }
+
+    fn resumed(&mut self, step: usize) {
+        self.0.resumed(step);
+        self.1.resumed(step);
+    }
+
+    fn passed_over(&mut self, path: &Path, reason: &str) {
+        self.0.passed_over(path, reason);
+        self.1.passed_over(path, reason);
+    }
+}
+
+/// Someone watches, or nobody.
+impl<W: Watch> Watch for Option<W> {
+    fn stepped(&mut self, record: &Record) {
+        self.iter_mut().for_each(|watch| watch.stepped(record));
+    }
+
+    fn left_out(&mut self, record: &BrokenRecord) {
+        self.iter_mut().for_each(|watch| watch.left_out(record));
+    }
+
+    fn scoring(&mut self, step: usize) {
+        self.iter_mut().for_each(|watch| watch.scoring(step));
+    }
+
+    fn scored(&mut self, score: &Score) {
+        self.iter_mut().for_each(|watch| watch.scored(score));
+    }
+
+    fn resumed(&mut self, step: usize) {
+        self.iter_mut().for_each(|watch| watch.resumed(step));
+    }
+
+    fn passed_over(&mut self, path: &Path, reason: &str) {
+        let watches = self.iter_mut();
+        watches.for_each(|watch| watch.passed_over(path, reason));
+    }
+}
+
 impl<W: Watch + ?Sized> Watch for Box<W> {
     fn stepped(&mut self, record: &Record) {
         (**self).stepped(record);

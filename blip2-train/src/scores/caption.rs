@@ -26,6 +26,17 @@ pub struct CaptionScores {
     pub each: Vec<f64>,
 }
 
+impl CaptionScores {
+    /// Where all together have the mean of each.
+    pub(crate) fn mean_of(each: Vec<f64>) -> Self {
+        let corpus = match each.len() {
+            0 => 0.0,
+            count => each.iter().sum::<f64>() / count as f64,
+        };
+        Self { corpus, each }
+    }
+}
+
 /// How often each n-gram of one to four words occurs.
 ///
 /// In order, so that sums of them do not depend on a hash.
@@ -174,11 +185,7 @@ pub fn cider_d<C: AsRef<str>, R: AsRef<str>>(
             }
         })
         .collect();
-    let corpus = match each.len() {
-        0 => 0.0,
-        count => each.iter().sum::<f64>() / count as f64,
-    };
-    CaptionScores { corpus, each }
+    CaptionScores::mean_of(each)
 }
 
 /// In how many pictures' references each n-gram occurs.

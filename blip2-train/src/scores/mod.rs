@@ -3,8 +3,9 @@
 //! | score | of | equals |
 //! |---|---|---|
 //! | [`vqa_accuracy`] | an answer against people's ten | VQAv2's official evaluation |
-//! | [`exact_match`] | an answer against the right one | |
+//! | [`exact_match`], [`exact_match_any_case`] | an answer against the right one | |
 //! | [`bleu`] | captions against references, up to four words | `pycocoevalcap` |
+//! | [`rouge_l`] | captions against references, the longest common subsequence | `pycocoevalcap` |
 //! | [`cider_d`] | captions against references, rare words weighing more | `pycocoevalcap` |
 //! | [`recall_at`] | what is found first | LAVIS's retrieval task |
 //!
@@ -19,13 +20,21 @@
 mod caption;
 mod contractions;
 mod retrieval;
+mod rouge;
 mod vqa;
 mod words;
 
 pub use caption::{CaptionScores, bleu, cider_d};
 pub use retrieval::{UnknownCandidate, recall_at};
+pub use rouge::rouge_l;
 pub use vqa::{normalize_answer, vqa_accuracy};
-pub use words::caption_words;
+pub use words::{caption_words, caption_words_together};
+
+/// Whether an answer is the right one but for white space around it, capitals being as good as small
+/// letters.
+pub fn exact_match_any_case(answer: &str, right: &str) -> bool {
+    answer.trim().to_lowercase() == right.trim().to_lowercase()
+}
 
 /// Whether an answer is the right one, to the letter but for white space around it.
 pub fn exact_match(answer: &str, right: &str) -> bool {

@@ -29,6 +29,9 @@ pub(crate) struct Config {
     pub(crate) model: PathBuf,
     /// Evaluation writes nothing.
     pub(crate) out: Option<PathBuf>,
+    /// Whether curves for TensorBoard are written.
+    #[serde(default = "yes")]
+    pub(crate) tensorboard: bool,
     /// Evaluation has data of its own.
     pub(crate) data: Option<DataConfig>,
     pub(crate) validation: Option<ValidationConfig>,
@@ -49,6 +52,10 @@ pub(crate) struct TrainConfig {
     pub(crate) lm_precision: Option<PrecisionName>,
     pub(crate) template: Option<String>,
     pub(crate) device: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What a model is trained for.

@@ -14,6 +14,10 @@ use crate::Failure;
 pub(crate) struct ValidationConfig {
     pub(crate) data: DataConfig,
     pub(crate) score: ScoreName,
+    #[serde(default)]
+    pub(crate) scores: Vec<ScoreName>,
+    #[serde(default = "yes")]
+    pub(crate) loss: bool,
     #[serde(default = "usual_tokens")]
     pub(crate) max_new_tokens: usize,
     #[serde(default = "one")]
@@ -61,6 +65,17 @@ impl Serialize for ScoreName {
 }
 
 impl ValidationConfig {
+    /// The scores that are told beside `score`, each once.
+    pub(crate) fn others(&self) -> Vec<ScoreName> {
+        let mut others = Vec::new();
+        for score in &self.scores {
+            if self.score != *score && !others.contains(score) {
+                others.push(*score);
+            }
+        }
+        others
+    }
+
     /// Refuses numbers by which nothing could be scored.
     pub(super) fn check(&self) -> Result<(), Failure> {
         at_least_one("[validation] max_new_tokens", self.max_new_tokens)?;

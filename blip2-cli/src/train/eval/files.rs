@@ -1,0 +1,239 @@
+//! The files that an evaluation writes: answers for people, results for servers.
+
+use std::{collections::BTreeSet, path::Path};
+
+use blip2_io::{
+    dataset::{Dataset, Example},
+    preprocessing::DecodeOptions,
+};
+use blip2_train::{Scoring, check_apart, check_keeps, write_file};
+use image::RgbImage;
+use serde_json::{Map, Value, json};
+
+use super::{Said, report};
+use crate::{
+    Failure,
+    args::EvalArgs,
+    sheet,
+    train::config::{Config, ValidationConfig},
+};
+
+/// Where they are written.
+pub(super) struct Files<'a> {
+    answers: Option<&'a Path>,
+    results: Option<&'a Path>,
+    sheet: Option<&'a Path>,
+}
+
+impl<'a> Files<'a> {
+    /// Refuses to write onto what is read, or one file onto the other.
+    pub(super) fn of(
+        args: &'a EvalArgs,
+        config: &Config,
+        validation: &ValidationConfig,
+        base: &Path,
+        model: &Path,
+    ) -> Result<Self, Failure> {
+        let files = Self {
+            answers: args.answers.as_deref(),
+            results: args.results.as_deref(),
+            sheet: args.sheet.as_deref(),
+        };
+        for file in files.all() {
+            check_apart(file, model).map_err(Failure::work)?;
+            let data = config.data.iter().chain([&validation.data]);
+            let mut read = data.flat_map(|data| data.paths(base));
+            read.try_for_each(|path| check_keeps(file, path).map_err(Failure::work))?;
+            check_keeps(file, &args.config).map_err(Failure::work)?;
+        }
+        let own: BTreeSet<&Path> = files.all().collect();
+        if own.len() < files.all().count() {
+            let text = "--answers, --results and --sheet each need a file of their own".to_string();
+            return Err(Failure::Usage(text));
+        }
+        Ok(files)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &'a Path> {
+        [self.answers, self.results, self.sheet]
+            .into_iter()
+            .flatten()
+    }
+
+    /// Refuses files of answers where there are none.
+    pub(super) fn check_none(&self) -> Result<(), Failure> {
+        match self.all().next() {
+            None => Ok(()),
+            Some(_) => {
+                let text = "recall has no answers to be written".to_string();
+                Err(Failure::Usage(text))
+            }
+        }
+    }
+
+    /// Refuses results that no server takes: of questions and captions together.
+    pub(super) fn check(&self, data: &Dataset) -> Result<(), Failure> {
+        let questions = data.examples().iter().filter(|own| own.question.is_some());
+        let questions = questions.count();
+        if self.results.is_some() && questions > 0 && questions < data.len() {
+            return Err(Failure::Usage(format!(
+                "--results is of questions, or of captions, and the data has {questions} of the former \
+                 and {} of the latter",
+                data.len() - questions
+            )));
+        }
+        Ok(())
+    }
+
+    /// Writes what is wanted.
+    pub(super) fn write(
+        &self,
+        data: &Dataset,
+        scores: &[Scoring],
+        said: &Said,
+    ) -> Result<(), Failure> {
+        if let Some(path) = self.answers {
+            let is_table = path.extension().is_some_and(|ending| ending == "csv");
+            let text = match is_table {
+                true => table(data, scores, said)?,
+                false => lines(data, scores, said),
+            };
+            written(path, &text)?;
+        }
+        if let Some(path) = self.results {
+            let rows = data.examples().iter().zip(&said.answers);
+            let rows: Vec<Value> = rows.map(|(own, answer)| result(own, answer)).collect();
+            written(path, &Value::Array(rows).to_string())?;
+        }
+        if let Some(path) = self.sheet {
+            sheet::save(&worst(data, said), path)?;
+            note!("wrote {}", path.display());
+        }
+        Ok(())
+    }
+}
+
+/// How many pictures a sheet has.
+const PICTURES: usize = 50;
+
+/// The pictures with the worst answers.
+fn worst(data: &Dataset, said: &Said) -> RgbImage {
+    let mut order = worst_first(data, said);
+    order.truncate(PICTURES);
+    let texts = order.iter().map(|&place| {
+        let example = &data.examples()[place];
+        let asked = sheet::wrapped(example.question.as_deref().unwrap_or_default(), 2);
+        let answer = sheet::wrapped(&said.answers[place], 3);
+        let right = match said.evaluations.is_empty() {
+            true => Vec::new(),
+            false => sheet::wrapped(&format!("right: {}", report::right(example)), 3),
+        };
+        let asked = asked.into_iter().map(|line| (false, line));
+        let answer = answer.into_iter().map(|line| (true, line));
+        let right = right.into_iter().map(|line| (false, line));
+        asked.chain(answer).chain(right).collect()
+    });
+    let texts: Vec<_> = texts.collect();
+    sheet::draw_all(&texts, |n| {
+        let picture = &data.pictures()[data.examples()[order[n]].picture];
+        picture.open(&DecodeOptions::default()).ok()
+    })
+}
+
+/// The places of all examples, those with the worst answers first.
+fn worst_first(data: &Dataset, said: &Said) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..data.len()).collect();
+    if let Some(first) = said.evaluations.first() {
+        order.sort_by(|a, b| first.each[*a].total_cmp(&first.each[*b]));
+    }
+    order
+}
+
+fn written(path: &Path, text: &str) -> Result<(), Failure> {
+    write_file(path, text.as_bytes()).map_err(Failure::work)?;
+    note!("wrote {}", path.display());
+    Ok(())
+}
+
+/// An answer as the servers of VQA take it, or a caption as COCO's does.
+fn result(example: &Example, answer: &str) -> Value {
+    // Their ids are numbers.
+    let id = match example.id.parse::<u64>() {
+        Ok(id) => Value::from(id),
+        Err(_) => Value::from(example.id.as_str()),
+    };
+    match example.question {
+        Some(_) => json!({ "question_id": id, "answer": answer }),
+        None => json!({ "image_id": id, "caption": answer }),
+    }
+}
+
+/// A JSON object for each answer, in the data set's order, with the right one where it is known.
+fn lines(data: &Dataset, scores: &[Scoring], said: &Said) -> String {
+    let mut text = String::new();
+    for (place, (example, answer)) in data.examples().iter().zip(&said.answers).enumerate() {
+        let mut line = Map::new();
+        line.insert("id".into(), json!(example.id));
+        line.insert("question".into(), json!(example.question));
+        line.insert("answer".into(), json!(answer));
+        if !said.evaluations.is_empty() {
+            line.insert("right".into(), json!(report::right(example)));
+            let own = scores.iter().zip(&said.evaluations);
+            let own =
+                own.map(|(score, found)| (score.name().to_string(), json!(found.each[place])));
+            line.insert("scores".into(), Value::Object(own.collect()));
+        }
+        text.push_str(&format!("{}\n", Value::Object(line)));
+    }
+    text
+}
+
+/// A table of the answers, the worst first.
+fn table(data: &Dataset, scores: &[Scoring], said: &Said) -> Result<String, Failure> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    let mut header = vec!["id", "question", "answer"];
+    if !said.evaluations.is_empty() {
+        header.push("right");
+        header.extend(scores.iter().map(|score| score.name()));
+    }
+    table.write_record(&header).map_err(Failure::work)?;
+    for place in worst_first(data, said) {
+        let example = &data.examples()[place];
+        let question = example.question.clone().unwrap_or_default();
+        let mut row = vec![example.id.clone(), question, said.answers[place].clone()];
+        if !said.evaluations.is_empty() {
+            row.push(report::right(example));
+            row.extend(
+                said.evaluations
+                    .iter()
+                    .map(|own| own.each[place].to_string()),
+            );
+        }
+        table.write_record(&row).map_err(Failure::work)?;
+    }
+    let bytes = table
+        .into_inner()
+        .map_err(|error| Failure::work(error.into_error()))?;
+    String::from_utf8(bytes).map_err(Failure::work)
+}
+
+#[cfg(test)]
+mod tests {
+    use blip2_io::dataset::PictureFile;
+
+    use super::*;
+
+    #[test]
+    fn results_are_as_the_servers_take_them() {
+        let pictures = vec![PictureFile::File("x.png".into())];
+        let examples = [(0, Some("what?".into()), vec![]), (0, None, vec![])];
+        let data = Dataset::new(pictures, examples).unwrap();
+        let rows: Vec<Value> = data
+            .examples()
+            .iter()
+            .map(|own| result(own, "a dog"))
+            .collect();
+        assert_eq!(rows[0], json!({ "question_id": 0, "answer": "a dog" }));
+        assert_eq!(rows[1], json!({ "image_id": 1, "caption": "a dog" }));
+    }
+}

@@ -1,0 +1,124 @@
+//! What an evaluation tells: scores, scores by kind, and what is most often wrong.
+
+use std::collections::BTreeMap;
+
+use blip2_io::dataset::{Dataset, Example};
+use blip2_train::{Evaluation, Scoring};
+
+use crate::Failure;
+
+/// How many kinds of wrong answers are told.
+const MOST_WRONG: usize = 20;
+
+/// Each score of all examples, and tables by the kinds of questions and answers that the data names.
+pub(super) fn scores(
+    data: &Dataset,
+    scores: &[Scoring],
+    evaluations: &[Evaluation],
+) -> Result<(), Failure> {
+    for (score, found) in scores.iter().zip(evaluations) {
+        say!(
+            "{score} {:.4} of {} examples",
+            found.score,
+            found.each.len()
+        );
+    }
+    by_kind(data, scores, evaluations, "question type", |example| {
+        example.question_type.as_deref()
+    })?;
+    by_kind(data, scores, evaluations, "answer type", |example| {
+        example.answer_type.as_deref()
+    })
+}
+
+fn by_kind<'d>(
+    data: &'d Dataset,
+    scores: &[Scoring],
+    evaluations: &[Evaluation],
+    title: &str,
+    kind: impl Fn(&'d Example) -> Option<&'d str> + Copy,
+) -> Result<(), Failure> {
+    let columns = evaluations.iter().map(|found| found.by_kind(data, kind));
+    let columns: Vec<_> = columns.collect();
+    let Some(first) = columns.first().filter(|kinds| !kinds.is_empty()) else {
+        return Ok(());
+    };
+    let mut header = vec![title.to_string()];
+    header.extend(scores.iter().map(|score| score.to_string()));
+    header.push("examples".into());
+    let mut rows = vec![header];
+    for (place, kind) in first.iter().enumerate() {
+        let mut row = vec![kind.name.clone()];
+        let own = columns.iter().filter_map(|kinds| kinds.get(place));
+        row.extend(own.map(|kind| format!("{:.4}", kind.score)));
+        row.push(kind.examples.to_string());
+        rows.push(row);
+    }
+    table(&rows)
+}
+
+/// Which wrong answers were given most often in place of which right ones.
+pub(super) fn wrong(
+    data: &Dataset,
+    scores: &[Scoring],
+    evaluations: &[Evaluation],
+) -> Result<(), Failure> {
+    let (Some(score), Some(found)) = (scores.first(), evaluations.first()) else {
+        return Ok(());
+    };
+    if !is_right_or_wrong(*score) {
+        return Ok(());
+    }
+    let mut pairs: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    let answers = found.answers.iter().zip(&found.each);
+    for (example, (answer, score)) in data.examples().iter().zip(answers) {
+        if *score == 0.0 {
+            *pairs.entry((answer, right(example))).or_default() += 1;
+        }
+    }
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let mut pairs: Vec<_> = pairs.into_iter().collect();
+    pairs.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let mut rows = vec![vec!["wrong".into(), "right".into(), "times".into()]];
+    let most = pairs.into_iter().take(MOST_WRONG);
+    rows.extend(
+        most.map(|((answer, right), times)| vec![answer.to_string(), right, times.to_string()]),
+    );
+    table(&rows)
+}
+
+/// Of captions none is wrong.
+fn is_right_or_wrong(score: Scoring) -> bool {
+    matches!(
+        score,
+        Scoring::ExactMatch | Scoring::ExactMatchAnyCase | Scoring::Vqa | Scoring::MultipleChoice
+    )
+}
+
+/// The right answer: what most people said.
+pub(super) fn right(example: &Example) -> String {
+    example.usual_answer().unwrap_or_default().to_string()
+}
+
+/// Rows of cells, after an empty line: the first column to the left, numbers to the right.
+fn table(rows: &[Vec<String>]) -> Result<(), Failure> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    say!("");
+    for row in rows {
+        let cells = row.iter().zip(&widths).enumerate();
+        let cells = cells.map(|(column, (cell, width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        let cells: Vec<String> = cells.collect();
+        say!("{}", cells.join("   "));
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! Scores: several at once, by kind, beside the loss; and the files that they are written to.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::helpers::{RECIPE, config, data, errors, run, text};
+
+/// The eight colours with choices, of two kinds.
+fn kinds(folder: &std::path::Path) {
+    data(folder);
+    let path = folder.join("train.jsonl");
+    let lines = fs::read_to_string(&path).unwrap();
+    let lines = lines.lines().filter_map(|line| {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        let number = record["pid"].as_u64()?;
+        let kind = if number < 3 { "bright" } else { "other" };
+        record["question_type"] = json!(kind);
+        record["choices"] = json!(["purple", record["answer"]]);
+        record["question_id"] = json!(100 + number);
+        Some(format!("{record}\n"))
+    });
+    let lines: String = lines.collect();
+    fs::write(path, lines).unwrap();
+}
+
+#[test]
+fn several_scores_are_told_by_kind_and_written_for_people_and_servers() {
+    let folder = tempfile::tempdir().unwrap();
+    kinds(folder.path());
+    let path = config(folder.path(), "run", "");
+    let file = fs::read_to_string(&path).unwrap().replace(
+        "score = \"exact-match\"",
+        "score = \"exact-match\"\nscores = [\"exact-match-any-case\", \"multiple-choice\", \"rouge-l\"]",
+    );
+    fs::write(&path, file).unwrap();
+    let [table, lines, results, sheet] =
+        ["a.csv", "a.jsonl", "results.json", "worst.png"].map(|name| folder.path().join(name));
+    let arguments = [
+        "eval",
+        text(&path),
+        "--answers",
+        text(&table),
+        "--results",
+        text(&results),
+    ];
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", errors(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("exact match 0."), "{said}");
+    for part in [
+        "exact match in any case 0.",
+        "multiple choice ",
+        "ROUGE-L 0.",
+        "question type   exact match",
+        "\nbright ",
+        "\nother ",
+        "times\n",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("answer type"), "{said}");
+
+    let written = fs::read_to_string(&table).unwrap();
+    let header =
+        "id,question,answer,right,exact-match,exact-match-any-case,multiple-choice,rouge-l";
+    assert_eq!(written.lines().next(), Some(header));
+    assert_eq!(written.lines().count(), 9);
+    let worst = written.lines().nth(1).unwrap();
+    assert_eq!(worst.split(',').nth(4), Some("0"), "{worst}");
+
+    let served: Vec<Value> = serde_json::from_str(&fs::read_to_string(&results).unwrap()).unwrap();
+    assert_eq!(served.len(), 8);
+    assert_eq!(served[0]["question_id"], 100);
+    assert!(served[0]["answer"].is_string());
+
+    assert!(
+        run(&[
+            "eval",
+            text(&path),
+            "--answers",
+            text(&lines),
+            "--sheet",
+            text(&sheet)
+        ])
+        .status
+        .success()
+    );
+    let first = fs::read_to_string(&lines).unwrap();
+    let first: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    assert_eq!(first["right"], "red");
+    let sheet = image::open(sheet).unwrap();
+    // Five pictures side by side, in two rows.
+    assert!(sheet.width() > 5 * 192 && sheet.height() > 2 * 192);
+    assert!(first["scores"]["multiple-choice"].is_number());
+}
+
+#[test]
+fn what_cannot_be_scored_or_served_is_refused_first() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let path = config(folder.path(), "run", RECIPE);
+    let file = fs::read_to_string(&path).unwrap();
+    let refused = |scores: &str, part: &str| {
+        let score = "score = \"exact-match\"";
+        fs::write(
+            &path,
+            file.replace(score, &format!("{score}\nscores = {scores}")),
+        )
+        .unwrap();
+        for command in ["train", "eval"] {
+            let output = run(&[command, text(&path)]);
+            assert!(!output.status.success());
+            assert!(errors(&output).contains(part), "{}", errors(&output));
+        }
+    };
+    refused("[\"multiple-choice\"]", "is of questions with `choices`");
+    refused("[\"bleu2\"]", "cannot be above 0 on this data");
+    refused("[\"meteor\"]", "unknown variant `meteor`");
+    assert!(!folder.path().join("run/states").exists());
+
+    fs::write(&path, &file).unwrap();
+    let lines = fs::read_to_string(folder.path().join("train.jsonl")).unwrap();
+    let mixed = lines + "{\"caption\": \"a plain colour\", \"pid\": 1}\n";
+    fs::write(folder.path().join("train.jsonl"), mixed).unwrap();
+    let results = folder.path().join("results.json");
+    let output = run(&["eval", text(&path), "--results", text(&results)]);
+    assert!(
+        errors(&output).contains("8 of the former and 1 of the latter"),
+        "{}",
+        errors(&output)
+    );
+    assert!(!results.exists());
+}
+
+/// Loss and scores of the validation data stand in the log, the table, and TensorBoard's file.
+#[test]
+fn a_training_tells_the_validation_loss_and_all_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    kinds(folder.path());
+    let path = config(folder.path(), "run", RECIPE);
+    let file = fs::read_to_string(&path).unwrap().replace(
+        "score = \"exact-match\"",
+        "score = \"exact-match\"\nscores = [\"multiple-choice\"]",
+    );
+    fs::write(&path, file).unwrap();
+    let output = run(&["train", text(&path)]);
+    let said = errors(&output);
+    assert!(output.status.success(), "{said}");
+    let scored = said
+        .lines()
+        .filter(|line| line.contains("validation loss ") && line.contains(", multiple-choice "));
+    assert_eq!(scored.count(), 4, "{said}");
+    assert!(said.contains(" examples/s"), "{said}");
+    let out = folder.path().join("run");
+    let scores = fs::read_to_string(out.join("scores.jsonl")).unwrap();
+    let scores: Vec<Value> = scores
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let losses: Vec<f64> = scores
+        .iter()
+        .map(|score| score["loss"].as_f64().unwrap())
+        .collect();
+    assert!(losses[3] < losses[0], "{losses:?}");
+    let table = fs::read_to_string(out.join("metrics.csv")).unwrap();
+    let header = table.lines().next().unwrap();
+    assert!(
+        header.ends_with(",score,validation_loss,multiple-choice"),
+        "{header}"
+    );
+    let boards: Vec<_> = fs::read_dir(out.join("tensorboard")).unwrap().collect();
+    assert_eq!(boards.len(), 1);
+    let events = fs::read(boards[0].as_ref().unwrap().path()).unwrap();
+    for tag in [
+        "train/loss",
+        "eval/loss",
+        "eval/score",
+        "eval/multiple-choice",
+    ] {
+        let found = events
+            .windows(tag.len())
+            .filter(|part| *part == tag.as_bytes());
+        assert_eq!(
+            found.count(),
+            if tag == "train/loss" { 30 } else { 4 },
+            "{tag}"
+        );
+    }
+}
