@@ -43,8 +43,8 @@ impl Card {
             config: toml::to_string(config).map_err(Failure::work)?,
             results: results(
                 &outcome.metrics,
-                outcome.before,
-                outcome.best,
+                outcome.before.as_ref(),
+                outcome.best.as_ref(),
                 outcome.steps,
             ),
         })
@@ -98,7 +98,12 @@ impl Card {
 }
 
 /// The loss and the scores, as a table.
-fn results(metrics: &Metrics, before: Option<Score>, best: Option<Score>, steps: usize) -> String {
+fn results(
+    metrics: &Metrics,
+    before: Option<&Score>,
+    best: Option<&Score>,
+    steps: usize,
+) -> String {
     let mut table = String::from("| | after steps | |\n|---|---|---|\n");
     let mut row = |what: &str, step: usize, value: f64| {
         // Writing to a text does not fail.
@@ -115,6 +120,12 @@ fn results(metrics: &Metrics, before: Option<Score>, best: Option<Score>, steps:
     }
     if let Some(best) = best {
         row("score", best.step, best.value);
+        if let Some(loss) = best.loss {
+            row("loss on the validation data", best.step, loss);
+        }
+        for (name, value) in &best.others {
+            row(name, best.step, *value);
+        }
     }
     table
 }
