@@ -60,7 +60,7 @@ pub(crate) fn evaluations(
                     }
                 };
                 let given = match score.chooses() {
-                    true => choose(model, data, cancel, &mut told)?,
+                    true => choose(model, data, &mut told)?,
                     false => self::answers(model, data, options, batch, &mut told)?,
                 };
                 answers.insert(given)
@@ -82,20 +82,19 @@ pub fn choose_all(
     data: &Dataset,
     mut done: impl FnMut(usize),
 ) -> Result<Vec<String>, TrainError> {
-    choose(model, data, &CancelToken::new(), &mut |count| {
+    choose(model, data, &mut |count| {
         done(count);
         Ok(())
     })
 }
 
-/// The same, until `done` fails or someone cancels.
+/// The same, until `done` fails: between two examples, each of which takes a moment.
 fn choose(
     model: &impl Responds,
     data: &Dataset,
-    cancel: &CancelToken,
     done: &mut impl FnMut(usize) -> Result<(), TrainError>,
 ) -> Result<Vec<String>, TrainError> {
-    let options = RankOptions::default().with_cancel(cancel.clone());
+    let options = RankOptions::default();
     let mut chosen = Vec::new();
     for example in data.examples() {
         let question = asked(example)?;

@@ -64,6 +64,9 @@ impl<M: Module> Run<'_, M> {
         watch.scoring(step);
         let found = objective.score(&model, &self.recipe.cancel);
         let found = found.map_err(|error| error.of_score(step, lr))?;
+        let held_out = self.recipe.held_out.as_ref().filter(|_| found.is_some());
+        let loss = held_out.map(|loader| mean_loss(&model, loader, objective, &self.recipe.cancel));
+        let loss = loss.transpose().map_err(|error| error.of_score(step, lr))?;
         self.notes.scored = Some(step);
         let Some(Scores { value, others }) = found else {
             return Ok(false);
@@ -76,12 +79,10 @@ impl<M: Module> Run<'_, M> {
                 lr: Some(lr),
             });
         }
-        let held_out = self.recipe.held_out.as_ref();
-        let loss = held_out.map(|loader| mean_loss(&model, loader, objective, &self.recipe.cancel));
         let score = Score {
             step,
             value,
-            loss: loss.transpose()?.flatten(),
+            loss: loss.flatten(),
             others,
         };
         // One that was made again, by a process that went on, replaces the first.

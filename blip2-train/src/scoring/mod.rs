@@ -197,10 +197,13 @@ impl Scoring {
     }
 }
 
-/// Whether one of an example's choices is right.
+/// Whether one of an example's choices is right, and each of them a text.
 fn can_choose(example: &Example) -> bool {
     let is_choice = |answer: &String| example.choices.contains(answer);
-    example.question.is_some() && example.answers.iter().any(is_choice)
+    let is_empty = |choice: &String| choice.trim().is_empty();
+    example.question.is_some()
+        && example.answers.iter().any(is_choice)
+        && !example.choices.iter().any(is_empty)
 }
 
 /// A score of each answer alone, and the mean.
@@ -242,6 +245,25 @@ mod tests {
     use blip2_io::dataset::PictureFile;
 
     #[test]
+    fn a_score_is_called_as_in_a_file() {
+        for score in [
+            Scoring::ExactMatch,
+            Scoring::ExactMatchAnyCase,
+            Scoring::Vqa,
+            Scoring::MultipleChoice,
+            Scoring::CiderD,
+            Scoring::Bleu1,
+            Scoring::Bleu2,
+            Scoring::Bleu3,
+            Scoring::Bleu4,
+            Scoring::RougeL,
+        ] {
+            let name = serde_json::to_value(score).unwrap();
+            assert_eq!(name, score.name());
+        }
+    }
+
+    #[test]
     fn a_score_that_cannot_rise_on_the_data_is_refused() {
         let data = |answers: &[&[&str]]| {
             let pictures = vec![PictureFile::File("x.png".into())];
@@ -257,6 +279,9 @@ mod tests {
             (Scoring::Vqa, words, false),
             (Scoring::Vqa, people, true),
             (Scoring::Bleu4, words, false),
+            (Scoring::Bleu1, words, true),
+            (Scoring::RougeL, words, true),
+            (Scoring::MultipleChoice, words, false),
             (Scoring::Bleu4, captions, true),
             (Scoring::CiderD, captions, true),
             (Scoring::CiderD, &captions[..1], false),
