@@ -206,6 +206,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes hours")]
     fn integers_are_those_of_vectors_to_the_bit() {
         for shape in SHAPES {
             let (x, matrix) = operands(PackedFormat::Int8, shape);
@@ -217,6 +218,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes hours")]
     fn brain_floats_are_those_of_vectors_but_for_rounding() {
         for shape in SHAPES {
             let (x, matrix) = operands(PackedFormat::Bf16, shape);
@@ -230,6 +232,7 @@ mod tests {
 
     /// Also a row alone, which some machines multiply by vectors otherwise.
     #[test]
+    #[cfg_attr(miri, ignore = "takes hours")]
     fn brain_floats_are_the_same_in_any_company() {
         for shape @ [rows, outputs, inputs] in SHAPES {
             let (x, matrix) = operands(PackedFormat::Bf16, shape);
@@ -250,6 +253,7 @@ mod tests {
 
     /// On a machine with AMX.
     #[test]
+    #[cfg_attr(miri, ignore = "takes hours")]
     fn instructions_and_emulation_agree_to_the_bit() {
         if !Isa::available().any(|isa| isa == Isa::Amx) {
             return;
