@@ -8,6 +8,7 @@ mod amx_permission;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod peak;
 mod portable;
 #[cfg(feature = "autodiff")]
 pub(crate) mod strided;

@@ -7,8 +7,8 @@
 
 use std::{arch::asm, marker::PhantomData};
 
-use super::{Block, HALF, MatrixUnit, Product, UNIT_ROWS, UnitSums};
-use crate::kernel::isa::tile_kind::Aligned;
+use super::{Block, CHUNK, HALF, MatrixUnit, Product, UNIT_ROWS, UnitSums};
+use crate::kernel::isa::tile_kind::{Aligned, PANEL};
 
 /// The sizes of this thread's registers, from the first to the last use of them: while registers are in
 /// use, whoever interrupts the thread has 8 KiB more to save.
@@ -16,6 +16,25 @@ pub(crate) struct Amx {
     rows: usize,
     /// Registers are a thread's own.
     of_thread: PhantomData<*const ()>,
+}
+
+/// A number of rounds of the products of a kernel, of zeros.
+macro_rules! registers {
+    ($dot:literal, $rounds:expr) => {
+        asm!(
+            "2:",
+            concat!($dot, " tmm0, tmm4, tmm6"),
+            concat!($dot, " tmm1, tmm4, tmm7"),
+            concat!($dot, " tmm2, tmm5, tmm6"),
+            concat!($dot, " tmm3, tmm5, tmm7"),
+            "dec {rounds}",
+            "jnz 2b",
+            rounds = inout(reg) $rounds => _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack, nomem),
+        )
+    };
 }
 
 /// The registers: sums of the first 16 rows (0, 1) and of the second (2, 3), each for the left and the
@@ -75,6 +94,26 @@ impl MatrixUnit for Amx {
                 (Product::Int8, false) => int8_first(operands),
             }
         }
+    }
+}
+
+impl Amx {
+    /// Multiplies registers alone; returns the operations done, two for a multiply-add.
+    pub(crate) fn saturate(product: Product) -> f64 {
+        const ROUNDS: usize = 4096;
+        let _ready = Self::ready(UNIT_ROWS);
+        let inputs = match product {
+            Product::Bf16 => 2 * CHUNK,
+            Product::Int8 => 4 * CHUNK,
+        };
+        // SAFETY: the thread is ready for registers of these sizes, and no memory is touched.
+        unsafe {
+            match product {
+                Product::Bf16 => registers!("tdpbf16ps", ROUNDS),
+                Product::Int8 => registers!("tdpbusd", ROUNDS),
+            }
+        }
+        (2 * ROUNDS * inputs * UNIT_ROWS * PANEL) as f64
     }
 }
 
