@@ -122,9 +122,6 @@ impl<'a> Job<'a> {
                 earlier: false,
                 last,
             };
-            if last {
-                self.work.prefetch(&part);
-            }
             let whole = slice.whole.len() / CHUNK_BYTES;
             let middle = slice.chunks.start + whole;
             let block = |panel, chunks: Range<usize>| Block {

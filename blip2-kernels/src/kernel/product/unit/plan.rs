@@ -26,9 +26,9 @@ impl Plan {
         const TILES: usize = 16;
         /// The bytes of a group's block of input, which stays in the second level of the cache.
         const NEAR: usize = 1 << 20;
-        /// The chunks of a slice: 30 KiB of a panel stay in the first level while all tiles of a group
+        /// The chunks of a slice: 24 KiB of a panel stay in the first level while all tiles of a group
         /// pass it.
-        const SLICE: usize = 15;
+        const SLICE: usize = 12;
         let groups = layout.tiles.div_ceil(TILES).max(1);
         let chunk_bytes = layout.tiles.div_ceil(groups) * 32 * 64;
         let block = (NEAR / chunk_bytes.max(1)).max(SLICE);
