@@ -1,6 +1,7 @@
 //! Products by a matrix unit.
 
 mod input;
+mod lines;
 mod plan;
 
 use std::ops::Range;
