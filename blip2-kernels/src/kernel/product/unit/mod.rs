@@ -181,13 +181,14 @@ mod tests {
 
     /// Tails of every kind, and enough of everything for each loop to turn: groups of rows, blocks of
     /// inputs, groups of panels.
-    const SHAPES: [[usize; 3]; 6] = [
+    const SHAPES: [[usize; 3]; 7] = [
         [1, 40, 588],
         [15, 33, 31],
         [33, 70, 1408],
         [70, 31, 900],
-        [520, 270, 1900],
-        [514, 33, 3700],
+        [280, 270, 2300],
+        [300, 33, 600],
+        [280, 33, 4700],
     ];
 
     fn operands(format: PackedFormat, shape: [usize; 3]) -> (Vec<f32>, PackedMatrix) {

@@ -22,10 +22,12 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(layout: Layout) -> Self {
-        /// The tiles of a group: the matrix is read once for each, which with 512 rows does not show.
-        const TILES: usize = 16;
-        /// The bytes of a group's block of input, which stays in the second level of the cache.
-        const NEAR: usize = 1 << 20;
+        /// The tiles of a group, about a picture's rows: the matrix is read once for each, which hardly
+        /// shows, and what is read of the input for each panel stays near.
+        const TILES: usize = 9;
+        /// The bytes of a group's block of input, which stays in the second level of the cache: AMX comes
+        /// with 2 MiB of it.
+        const NEAR: usize = 5 << 18;
         /// The chunks of a slice: 24 KiB of a panel stay in the first level while all tiles of a group
         /// pass it.
         const SLICE: usize = 12;
