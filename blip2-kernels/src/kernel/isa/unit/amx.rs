@@ -147,10 +147,11 @@ struct Pointers {
 
 /// A kernel for a product, of 32 rows or of the first 16.
 ///
-/// The input is loaded past the first level of the cache (`T1`): there stays what is read again for the
-/// next rows, the panel's part.
+/// Of 32 rows, the input is loaded past the first level of the cache (`T1`), and what is read ahead is
+/// brought to the second: in the first stays what is read again for the next rows, the panel's part. Fewer
+/// rows are most often all there are, so that nothing is read again.
 macro_rules! kernel {
-    ($name:ident, $dot:literal, $input:literal, $($both:literal)?) => {
+    ($name:ident, $dot:literal, $input:literal, $ahead:literal, $($both:literal)?) => {
         /// # Safety
         ///
         /// The thread is ready for it, and the operands are as many as they are said to be.
@@ -193,7 +194,7 @@ macro_rules! kernel {
                     "test {line}, {line}",
                     "jz 5f",
                     "4:",
-                    "prefetcht1 [{ahead}]",
+                    concat!($ahead, " [{ahead}]"),
                     "add {ahead}, 64",
                     "dec {line}",
                     "jnz 4b",
@@ -229,7 +230,7 @@ macro_rules! kernel {
     };
 }
 
-kernel!(bf16_both, "tdpbf16ps", "tileloaddt1", "");
-kernel!(bf16_first, "tdpbf16ps", "tileloadd",);
-kernel!(int8_both, "tdpbusd", "tileloaddt1", "");
-kernel!(int8_first, "tdpbusd", "tileloadd",);
+kernel!(bf16_both, "tdpbf16ps", "tileloaddt1", "prefetcht1", "");
+kernel!(bf16_first, "tdpbf16ps", "tileloadd", "prefetcht0",);
+kernel!(int8_both, "tdpbusd", "tileloaddt1", "prefetcht1", "");
+kernel!(int8_first, "tdpbusd", "tileloadd", "prefetcht0",);

@@ -150,7 +150,7 @@ impl<'a> Job<'a> {
 /// memory gives it, and looks ahead in the stream a little.
 fn ahead(slice: &Slice<'_>, next: Option<&Slice<'_>>, tile: usize, tiles: usize) -> Ahead {
     const LINE: usize = 64;
-    const DISTANCE: usize = 2 * CHUNK_BYTES;
+    const DISTANCE: usize = CHUNK_BYTES;
     if tiles == 1 {
         return Ahead {
             start: slice.whole.as_ptr().wrapping_add(DISTANCE),
