@@ -2,20 +2,20 @@
 
 /// Whether AMX's tiles and its products of 8-bit integers and brain floats can be used. Asks the system
 /// for its permission the first time, for the whole process.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 pub(super) fn is_granted() -> bool {
     static GRANTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     *GRANTED.get_or_init(|| processor_has_it() && ask())
 }
 
 /// Other systems have no such permission, or are not asked.
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+#[cfg(not(target_os = "linux"))]
 pub(super) fn is_granted() -> bool {
     false
 }
 
 /// `amx-bf16`, `amx-tile` and `amx-int8`; the standard library does not tell of them yet.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 fn processor_has_it() -> bool {
     use std::arch::x86_64::{__cpuid, __cpuid_count};
 
@@ -28,7 +28,7 @@ fn processor_has_it() -> bool {
 /// `arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)`: a thread's tiles take 8 KiB wherever its registers are
 /// saved, so that Linux (5.16 and later) wants to be asked for them once. A kernel that does not know the
 /// request, or a processor whose tiles it does not save, refuses.
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
 fn ask() -> bool {
     const ARCH_PRCTL: i64 = 158;

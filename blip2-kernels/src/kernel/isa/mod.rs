@@ -3,6 +3,7 @@
 //! Nothing outside this module knows instructions: [`tile`] holds the inner loops of matrix products by
 //! vectors and [`unit`] those by matrix units, and [`vectorized!`] compiles a plain loop once for each set.
 
+#[cfg(target_arch = "x86_64")]
 mod amx_permission;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

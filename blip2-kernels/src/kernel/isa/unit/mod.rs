@@ -76,11 +76,19 @@ pub(crate) struct Block<'a> {
     /// Whether the products are added to the sums that there are.
     pub(crate) add: bool,
     /// What will be read soon.
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_os = "linux")),
+        allow(dead_code)
+    )]
     pub(crate) ahead: Ahead,
 }
 
-/// A stretch of memory that is brought near while a block is computed.
+/// A stretch of memory that is brought near while a block is computed, by a unit that can.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(
+    not(all(target_arch = "x86_64", target_os = "linux")),
+    allow(dead_code)
+)]
 pub(crate) struct Ahead {
     /// May be any address.
     pub(crate) start: *const u8,
