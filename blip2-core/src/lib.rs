@@ -134,7 +134,7 @@ pub use blip2_io::{
     preprocessing, video,
     video::Video,
 };
-pub use blip2_kernels::{Precision, Weights};
+pub use blip2_kernels::{Isa, Precision, Weights};
 pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::{self, tensor::Device};
 pub use device::{device_by_name, device_names};

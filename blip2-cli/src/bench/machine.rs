@@ -1,7 +1,11 @@
 //! This machine: what it is called, and the most that it can do.
 
-use std::{hint::black_box, time::Instant};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
+use blip2_core::{Isa, Precision, PrecisionPlan};
 use macerator::{Scalar, Simd, Vector};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,6 +17,8 @@ pub(super) struct Machine {
     pub(super) cores: usize,
     /// The instruction sets that matter to matrix products.
     pub(super) isa: Vec<&'static str>,
+    /// The set that kernels of our own use.
+    pub(super) kernels: &'static str,
     /// What the threads that were measured with can do at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peaks: Option<Peaks>,
@@ -23,18 +29,23 @@ pub(super) struct Machine {
 pub(super) struct Peaks {
     /// Fused multiply-adds of `f32`, each counted as two operations, on registers alone.
     pub(super) f32_gflops: f64,
+    /// Multiply-adds of the image encoder's precision, by the instructions that its products use.
+    pub(super) vision_gflops: f64,
+    /// The same of the language model's.
+    pub(super) language_model_gflops: f64,
     /// Reading memory that no cache holds.
     pub(super) streaming_gb_per_second: f64,
 }
 
 impl Machine {
-    /// Asks the machine, and measures its peaks if they are wanted.
-    pub(super) fn new(peaks: bool) -> Self {
+    /// Asks the machine, and measures its peaks in these precisions if they are wanted.
+    pub(super) fn new(peaks: Option<PrecisionPlan>) -> Self {
         Self {
             cpu: cpu(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             isa: isa(),
-            peaks: peaks.then(Peaks::measure),
+            kernels: Isa::active().name(),
+            peaks: peaks.map(Peaks::measure),
         }
     }
 }
@@ -80,9 +91,21 @@ fn isa() -> Vec<&'static str> {
 }
 
 impl Peaks {
-    fn measure() -> Self {
+    fn measure(precision: PrecisionPlan) -> Self {
+        let f32_gflops = f32_gflops();
+        let of = |precision| match precision {
+            Precision::F32 | Precision::AsStored => f32_gflops,
+            _ => gflops(precision),
+        };
+        let vision_gflops = of(precision.vision);
+        let language_model_gflops = match precision.language_model {
+            same if same == precision.vision => vision_gflops,
+            other => of(other),
+        };
         Self {
-            f32_gflops: f32_gflops(),
+            f32_gflops,
+            vision_gflops,
+            language_model_gflops,
             streaming_gb_per_second: streaming(),
         }
     }
@@ -117,6 +140,21 @@ fn f32_gflops() -> f64 {
         let start = Instant::now();
         let done = rayon::broadcast(|_| multiply_add(2_000_000));
         done.iter().sum::<f64>() / start.elapsed().as_secs_f64() / 1e9
+    })
+}
+
+/// Multiply-adds of a precision by our own kernels' instructions.
+fn gflops(precision: Precision) -> f64 {
+    const MOMENT: Duration = Duration::from_millis(20);
+    best(5, || {
+        let rates = rayon::broadcast(|_| {
+            let (start, mut done) = (Instant::now(), 0.0);
+            while start.elapsed() < MOMENT {
+                done += precision.saturate();
+            }
+            done / start.elapsed().as_secs_f64()
+        });
+        rates.iter().sum::<f64>() / 1e9
     })
 }
 

@@ -11,7 +11,7 @@ use image::RgbImage;
 
 use super::{
     BenchArgs, builder,
-    machine::Machine,
+    machine::{Machine, Peaks},
     report::{Caption, Decode, Prompt, Rated, Report, Stages, Times},
     work::{Operations, decoder_bytes},
 };
@@ -34,22 +34,27 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
     let (config, plan) = (blip2.config().clone(), blip2.memory().clone());
     let precision = blip2.precision();
     drop(blip2);
-    let machine = Machine::new(!args.no_peaks);
+    let machine = Machine::new((!args.no_peaks).then_some(precision));
 
     let side = side(args, &config);
     let operations = Operations::new(&config, side, args.prompt_tokens);
     let peaks = machine.peaks;
-    let rated = |times: Times, operations: f64| {
+    let rated = |times: Times, operations: f64, peak: fn(&Peaks) -> f64| {
         let gflops = args.batch as f64 * operations / times.seconds / 1e9;
         Rated {
             gflops,
-            of_peak: peaks.map(|peaks| gflops / peaks.f32_gflops),
+            of_peak: peaks.map(|peaks| gflops / peak(&peaks)),
             times,
         }
     };
+    let of_prompt = |times| {
+        rated(times, operations.prompt, |peaks| {
+            peaks.language_model_gflops
+        })
+    };
     let prompt = match encoder {
-        Some(times) => Prompt::Encoder(rated(times, operations.prompt)),
-        None => Prompt::Prefill(rated(runs.stage(|t| t.prefill), operations.prompt)),
+        Some(times) => Prompt::Encoder(of_prompt(times)),
+        None => Prompt::Prefill(of_prompt(runs.stage(|t| t.prefill))),
     };
     let steps = args.new_tokens - 1;
     let decode = (steps > 0).then(|| {
@@ -77,8 +82,12 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
         stages: Stages {
             load,
             preprocess: runs.stage(|t| t.preprocess),
-            vision: rated(runs.stage(|t| t.vision), operations.vision),
-            qformer: rated(runs.stage(|t| t.qformer), operations.qformer),
+            vision: rated(runs.stage(|t| t.vision), operations.vision, |peaks| {
+                peaks.vision_gflops
+            }),
+            qformer: rated(runs.stage(|t| t.qformer), operations.qformer, |peaks| {
+                peaks.f32_gflops
+            }),
             prompt,
             decode,
             caption: Caption {

@@ -99,7 +99,7 @@ pub(super) struct Rated {
     #[serde(flatten)]
     pub(super) times: Times,
     pub(super) gflops: f64,
-    /// The share of the `f32` peak; narrower formats can be above 1.
+    /// The share of the peak of the stage's own precision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) of_peak: Option<f64>,
 }
@@ -152,11 +152,11 @@ impl fmt::Display for Report {
         let stages = &self.stages;
         plain(f, "load", &stages.load)?;
         plain(f, "preprocess", &stages.preprocess)?;
-        rated(f, "vision", &stages.vision)?;
-        rated(f, "qformer", &stages.qformer)?;
+        rated(f, "vision", &stages.vision, vision)?;
+        rated(f, "qformer", &stages.qformer, "f32")?;
         match &stages.prompt {
-            Prompt::Prefill(stage) => rated(f, "prefill", stage)?,
-            Prompt::Encoder(stage) => rated(f, "encoder", stage)?,
+            Prompt::Prefill(stage) => rated(f, "prefill", stage, language_model)?,
+            Prompt::Encoder(stage) => rated(f, "encoder", stage, language_model)?,
         }
         if let Some(decode) = &stages.decode {
             write!(
@@ -177,17 +177,22 @@ impl fmt::Display for Report {
         )?;
         write!(
             f,
-            "  {:12} {}, {} cores, {}",
+            "  {:12} {}, {} cores, {}; kernels by {}",
             "machine",
             self.machine.cpu,
             self.machine.cores,
-            self.machine.isa.join(" ")
+            self.machine.isa.join(" "),
+            self.machine.kernels
         )?;
         if let Some(peaks) = self.machine.peaks {
             write!(
                 f,
-                "; at most {:.0} GFLOP/s of f32 and {:.1} GB/s with these threads",
-                peaks.f32_gflops, peaks.streaming_gb_per_second
+                "; at most {:.0} GFLOP/s of f32, {:.0} of {vision}, {:.0} of {language_model} and {:.1} GB/s \
+                 with these threads",
+                peaks.f32_gflops,
+                peaks.vision_gflops,
+                peaks.language_model_gflops,
+                peaks.streaming_gb_per_second
             )?;
         }
         Ok(())
@@ -198,10 +203,10 @@ fn plain(f: &mut fmt::Formatter<'_>, name: &str, times: &Times) -> fmt::Result {
     writeln!(f, "  {name:12} {:>10.4} s", times.seconds)
 }
 
-fn rated(f: &mut fmt::Formatter<'_>, name: &str, stage: &Rated) -> fmt::Result {
+fn rated(f: &mut fmt::Formatter<'_>, name: &str, stage: &Rated, precision: &str) -> fmt::Result {
     let (seconds, gflops) = (stage.times.seconds, stage.gflops);
     write!(f, "  {name:12} {seconds:>10.4} s {gflops:>19.2} GFLOP/s")?;
-    share(f, stage.of_peak, "f32")
+    share(f, stage.of_peak, precision)
 }
 
 fn share(f: &mut fmt::Formatter<'_>, share: Option<f64>, of: &str) -> fmt::Result {

@@ -3,6 +3,7 @@
 
 mod exact;
 pub(crate) mod rows;
+mod unit;
 
 use rayon::prelude::*;
 
@@ -11,6 +12,7 @@ use crate::kernel::{
     isa::{
         Isa, LANES, tile,
         tile_kind::{NO_SUMS, PANEL, TILE_ROWS, TileKind},
+        unit::{Line, Product},
         vectorized,
     },
     math,
@@ -40,6 +42,7 @@ pub(crate) fn attend(
 ) -> Vec<f32> {
     let [batch, heads, queries, depth] = q.dims;
     let ([_, groups, keys, _], width) = (k.dims(), v.dims()[3]);
+    let by_unit = rounded && Product::of(isa, TileKind::Bf16Dot).is_some();
     let kind = if rounded && isa >= Isa::Avx512Bf16 {
         TileKind::Bf16Dot
     } else {
@@ -64,10 +67,10 @@ pub(crate) fn attend(
             return exact::attend(&head);
         }
         let mut y = vec![0.0; queries * width];
-        if queries < FEW {
-            head.few(scratch, &mut y);
-        } else {
-            head.many(scratch, &mut y);
+        match queries {
+            ..FEW => head.few(scratch, &mut y),
+            _ if by_unit => unit::attend(&head, scratch, &mut y),
+            _ => head.many(scratch, &mut y),
         }
         y
     };
@@ -103,6 +106,8 @@ struct Scratch {
     words: Vec<u32>,
     keys: Vec<u8>,
     values: Vec<u8>,
+    /// Of a matrix unit: what is multiplied with keys, and with values.
+    lines: [Vec<Line>; 2],
 }
 
 /// One head of one sequence.

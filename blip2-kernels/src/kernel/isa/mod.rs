@@ -1,23 +1,28 @@
 //! The instruction sets that kernels are written for, and the choice among them at run time.
 //!
-//! Nothing outside this module and [`tile`] knows instructions: [`tile`] holds the inner loops of
-//! matrix products, and [`vectorized!`] compiles a plain loop once for each set.
+//! Nothing outside this module knows instructions: [`tile`] holds the inner loops of matrix products by
+//! vectors and [`unit`] those by matrix units, and [`vectorized!`] compiles a plain loop once for each set.
 
+#[cfg(target_arch = "x86_64")]
+mod amx_permission;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod peak;
 mod portable;
 #[cfg(feature = "autodiff")]
 pub(crate) mod strided;
 pub(crate) mod tile;
 pub(crate) mod tile_kind;
+pub(crate) mod unit;
 #[cfg(feature = "autodiff")]
 pub(crate) mod view;
 
 use std::{fmt, sync::OnceLock};
 
-/// A set of vector instructions, each containing those before it.
+/// A set of vector instructions, each containing those before it but for
+/// [`AmxEmulated`](Self::AmxEmulated).
 ///
 /// ```
 /// use blip2_kernels::Isa;
@@ -30,6 +35,9 @@ use std::{fmt, sync::OnceLock};
 pub enum Isa {
     /// What every processor of the target has; the compiler vectorises with SSE2 or NEON.
     Portable,
+    /// As `Portable`, with the sums of [`Amx`](Self::Amx) in plain Rust: to the bit its products of brain
+    /// floats, on any machine and slowly. Used only where it is asked for.
+    AmxEmulated,
     /// x86 AVX2 with FMA and F16C.
     Avx2,
     /// x86 AVX-512 F, BW, DQ and VL.
@@ -38,6 +46,9 @@ pub enum Isa {
     Avx512Vnni,
     /// AVX-512 with VNNI and BF16: products of brain floats.
     Avx512Bf16,
+    /// `Avx512Bf16` with AMX, a matrix unit for products of 8-bit integers and of brain floats; on
+    /// Linux, which has to permit it.
+    Amx,
 }
 
 impl Isa {
@@ -45,12 +56,14 @@ impl Isa {
     /// [name](Isa::name). A name that is unknown, or of a set that the machine lacks, is ignored.
     pub const VARIABLE: &str = "BLIP2_ISA";
 
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Portable,
+        Self::AmxEmulated,
         Self::Avx2,
         Self::Avx512,
         Self::Avx512Vnni,
         Self::Avx512Bf16,
+        Self::Amx,
     ];
 
     /// The sets that this machine has, narrowest first.
@@ -65,26 +78,30 @@ impl Isa {
         *ACTIVE.get_or_init(|| {
             let asked = std::env::var(Self::VARIABLE).ok();
             let asked = Self::available().find(|isa| Some(isa.name()) == asked.as_deref());
-            let widest = Self::available().last();
+            let widest = Self::available()
+                .filter(|isa| *isa != Self::AmxEmulated)
+                .last();
             asked.or(widest).unwrap_or(Self::Portable)
         })
     }
 
-    /// The name: `portable`, `avx2`, `avx512`, `avx512vnni` or `avx512bf16`.
+    /// The name: `portable`, `amx-emulated`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16` or `amx`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::AmxEmulated => "amx-emulated",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
         }
     }
 
     #[cfg(target_arch = "x86_64")]
     fn is_available(self) -> bool {
         match self {
-            Self::Portable => true,
+            Self::Portable | Self::AmxEmulated => true,
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
@@ -103,12 +120,13 @@ impl Isa {
             Self::Avx512Bf16 => {
                 Self::Avx512Vnni.is_available() && is_x86_feature_detected!("avx512bf16")
             }
+            Self::Amx => Self::Avx512Bf16.is_available() && amx_permission::is_granted(),
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
     fn is_available(self) -> bool {
-        self == Self::Portable
+        matches!(self, Self::Portable | Self::AmxEmulated)
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::kernel::isa::{
     Isa, LANES,
     tile_kind::{TILE_ROWS, TileKind},
+    unit::Line,
     vectorized,
 };
 use crate::kernel::{math, threads};
@@ -77,6 +78,14 @@ pub(super) struct Range {
     pub(super) zero: i32,
 }
 
+impl Range {
+    /// Of what needs no widening.
+    pub(super) const NONE: Self = Self {
+        scale: 0.0,
+        zero: 0,
+    };
+}
+
 impl Input {
     /// Interleaves `x` `[rows, inputs]`, the work of which is `shared` out if it is worth that.
     pub(super) fn new(
@@ -88,13 +97,7 @@ impl Input {
     ) -> Self {
         let words_of_row = blocking.steps * blocking.kind.words();
         let mut words = vec![0; words_of_row * blocking.rows];
-        let mut ranges = vec![
-            Range {
-                scale: 0.0,
-                zero: 0
-            };
-            blocking.rows
-        ];
+        let mut ranges = vec![Range::NONE; blocking.rows];
         // Block by block, tile by tile: each is a stretch of its own.
         let mut stretches: Vec<(usize, usize, &mut [u32])> = Vec::new();
         let mut rest = words.as_mut_slice();
@@ -200,6 +203,25 @@ vectorized! {
     }
 }
 
+vectorized! {
+    /// Rounds a row to pairs of brain floats in lines for a matrix unit, from each of which `rows` lines
+    /// lead to the next; what a line has left is 0.
+    pub(crate) fn line_pairs(x: &[f32], lines: &mut [Line], rows: usize) {
+        const NUMBERS: usize = 32;
+        for (x, lines) in x.chunks(NUMBERS).zip(lines.chunks_mut(rows)) {
+            let Some(line) = lines.first_mut() else { return };
+            let mut padded = [0f32; NUMBERS];
+            let whole = <&[f32; NUMBERS]>::try_from(x).unwrap_or_else(|_| {
+                padded[..x.len()].copy_from_slice(x);
+                &padded
+            });
+            for (place, &x) in line.as_chunks_mut::<2>().0.iter_mut().zip(whole) {
+                *place = (math::bf16_bits(x) as u16).to_le_bytes();
+            }
+        }
+    }
+}
+
 /// A tile of integers.
 fn integers(
     isa: Isa,
@@ -247,13 +269,15 @@ vectorized! {
 vectorized! {
     /// Rounds a row to 8 bits between its smallest and its largest value; 0 stays exactly 0, and
     /// padding is 0.
-    fn quantize(x: &[f32], bytes: &mut [u8]) -> Range {
-        let (mut low, mut high) = ([0f32; LANES], [0f32; LANES]);
+    pub(super) fn quantize(x: &[f32], bytes: &mut [u8]) -> Range {
+        // A comparison takes longer than the next one could begin: four vectors of each kind.
+        const WIDE: usize = 4 * LANES;
+        let (mut low, mut high) = ([0f32; WIDE], [0f32; WIDE]);
         // Zero, or not a number if anything is not finite: which must not vanish in the rounding.
-        let mut poison = [0f32; LANES];
-        let (lanes, rest) = x.as_chunks::<LANES>();
+        let mut poison = [0f32; WIDE];
+        let (lanes, rest) = x.as_chunks::<WIDE>();
         for x in lanes {
-            for lane in 0..LANES {
+            for lane in 0..WIDE {
                 poison[lane] += x[lane] * 0.0;
                 low[lane] = if x[lane] < low[lane] { x[lane] } else { low[lane] };
                 high[lane] = if x[lane] > high[lane] { x[lane] } else { high[lane] };

@@ -17,18 +17,22 @@ pub(crate) mod output;
 pub(crate) mod transient;
 #[cfg(feature = "autodiff")]
 mod transient_panels;
+mod unit;
+mod work;
 
 use std::ops::Range;
 
 use self::{
-    epilogue::{Finish, Last, SliceEpilogue},
+    epilogue::SliceEpilogue,
     input::{Blocking, Input},
     output::Output,
+    work::{Part, Work},
 };
 use super::{
     isa::{
-        Isa, prefetch, tile,
+        Isa, tile,
         tile_kind::{NO_SUMS, PANEL, Sums, TILE_ROWS},
+        unit::Product,
     },
     panels::Panels,
     threads,
@@ -86,64 +90,65 @@ fn compute(
             y,
             kept,
         };
-        work.run(rows);
+        run(work, rows);
     }
 }
 
-/// What is to be computed.
-#[derive(Clone, Copy)]
-struct Work<'a> {
-    isa: Isa,
-    matrix: Panels<'a>,
-    epilogue: &'a SliceEpilogue<'a>,
-    x: &'a [f32],
-    y: &'a Output<'a>,
-    /// What activations are applied to.
-    kept: Option<&'a Output<'a>>,
-}
-
-impl Work<'_> {
-    /// Shares the work out: by panels of the matrix, each of which then is read once. Of a matrix
-    /// that stays in the cache, many rows are shared out instead: a share's input is then in the
-    /// cache too, from its interleaving to its result.
-    fn run(self, rows: usize) {
-        const CACHED: usize = 1 << 19;
-        const SHARE: usize = 8 * TILE_ROWS;
-        let shares = rows.div_ceil(SHARE);
-        let threads = rayon::current_num_threads();
-        if shares >= 2 * threads && self.matrix.size() <= CACHED {
-            let share = |n: usize| n * rows / shares;
-            return threads::each(0..shares, |n| {
-                self.job(share(n)..share(n + 1), false)
-                    .panels(0, self.matrix.count());
-            });
-        }
-        let job = self.job(0..rows, true);
-        let panels = self.matrix.count();
-        // A few shares for each thread, so that one which is held up does not hold up all.
-        let share = match threads {
-            1 => panels,
-            _ => panels.div_ceil(4 * threads),
-        };
-        threads::each(0..panels.div_ceil(share), |n| {
-            job.panels(n * share, ((n + 1) * share).min(panels));
+/// Shares the work out: by panels of the matrix, each of which then is read once. Of a matrix that stays
+/// in the cache, many rows are shared out instead: a share's input is then in the cache too, from its
+/// interleaving to its result.
+fn run(work: Work<'_>, rows: usize) {
+    const CACHED: usize = 1 << 19;
+    const SHARE: usize = 8 * TILE_ROWS;
+    let shares = rows.div_ceil(SHARE);
+    let (threads, panels) = (rayon::current_num_threads(), work.matrix.count());
+    if shares >= 2 * threads && work.matrix.size() <= CACHED {
+        let share = |n: usize| n * rows / shares;
+        return threads::each(0..shares, |n| {
+            Ready::new(work, share(n)..share(n + 1), false).panels(0..panels);
         });
     }
+    let ready = Ready::new(work, 0..rows, true);
+    // A few shares for each thread, so that one which is held up does not hold up all.
+    let share = match threads {
+        1 => panels,
+        _ => panels.div_ceil(4 * threads),
+    };
+    threads::each(0..panels.div_ceil(share), |n| {
+        ready.panels(n * share..((n + 1) * share).min(panels));
+    });
+}
 
-    fn job(&self, rows: Range<usize>, shared: bool) -> Job<'_> {
-        let inputs = self.matrix.inputs();
-        let blocking = Blocking::new(self.matrix.kind(), rows.len(), inputs);
-        let x = &self.x[rows.start * inputs..rows.end * inputs];
-        Job {
-            work: *self,
-            input: Input::new(self.isa, &blocking, x, inputs, shared),
-            blocking,
-            first: rows.start,
+/// A product of some rows, whose input is ready for what multiplies it.
+enum Ready<'a> {
+    /// By vectors.
+    Vectors(Job<'a>),
+    /// By a matrix unit.
+    Unit(unit::Job<'a>),
+}
+
+impl<'a> Ready<'a> {
+    /// Makes the input of some rows ready, the work of which is `shared` out if it is worth that.
+    ///
+    /// A matrix unit sums brain floats in another order than vectors do. So where there is one it serves
+    /// every product of them, of a single row too, or a row's result would depend on its company.
+    fn new(work: Work<'a>, rows: Range<usize>, shared: bool) -> Self {
+        match Product::of(work.isa, work.matrix.kind()) {
+            Some(product) => Self::Unit(unit::Job::new(work, product, rows, shared)),
+            None => Self::Vectors(Job::new(work, rows, shared)),
+        }
+    }
+
+    /// Computes the outputs of some panels.
+    fn panels(&self, panels: Range<usize>) {
+        match self {
+            Self::Vectors(job) => job.panels(panels),
+            Self::Unit(job) => job.panels(panels),
         }
     }
 }
 
-/// A product of some rows, whose input is ready.
+/// A product of some rows by vectors.
 struct Job<'a> {
     work: Work<'a>,
     blocking: Blocking,
@@ -152,14 +157,25 @@ struct Job<'a> {
     first: usize,
 }
 
-impl Job<'_> {
-    /// Computes the outputs of the panels from `first` up to `end`.
-    fn panels(&self, first: usize, end: usize) {
+impl<'a> Job<'a> {
+    fn new(work: Work<'a>, rows: Range<usize>, shared: bool) -> Self {
+        let inputs = work.matrix.inputs();
+        let blocking = Blocking::new(work.matrix.kind(), rows.len(), inputs);
+        let x = &work.x[rows.start * inputs..rows.end * inputs];
+        Self {
+            work,
+            input: Input::new(work.isa, &blocking, x, inputs, shared),
+            blocking,
+            first: rows.start,
+        }
+    }
+
+    fn panels(&self, panels: Range<usize>) {
         let mut sums = NO_SUMS;
         if self.blocking.tiles == 1 {
             // A decoder's product: reading the matrix is the work, and it is read in its own order,
             // so that the processor's prefetching sees one stream.
-            for panel in first..end {
+            for panel in panels {
                 for block in 0..self.blocking.blocks() {
                     self.tile(panel, block, 0, &mut sums);
                 }
@@ -170,7 +186,7 @@ impl Job<'_> {
         // stays in the second level of the cache while all panels pass it, and a panel's block stays
         // in the first while all tiles of rows pass it.
         for block in 0..self.blocking.blocks() {
-            for panel in first..end {
+            for panel in panels.clone() {
                 for tile in 0..self.blocking.tiles {
                     self.tile(panel, block, tile, &mut sums);
                 }
@@ -179,69 +195,23 @@ impl Job<'_> {
     }
 
     fn tile(&self, panel: usize, block: usize, tile: usize, sums: &mut Sums) {
-        let Work {
-            isa,
-            matrix,
-            y,
-            kept,
-            ..
-        } = self.work;
-        let (kind, outputs) = (self.blocking.kind, matrix.outputs());
-        let (steps, behind) = matrix.panel(panel);
+        let kind = self.blocking.kind;
+        let (steps, _) = self.work.matrix.panel(panel);
         let (first, count) = self.blocking.block_steps(block);
         let steps = &steps[first * kind.bytes()..(first + count) * kind.bytes()];
         let (own, rows) = self.blocking.tile_rows(tile);
         let input = self.input.tile(&self.blocking, block, tile);
-        let (row, output) = (self.first + own, panel * PANEL);
-        let width = PANEL.min(outputs - output);
-        self.prefetch(row..row + rows, output..output + width);
-        tile::tile(isa, kind, rows, input, steps, sums);
-
-        let SliceEpilogue {
-            bias,
-            activation,
-            residual,
-        } = *self.work.epilogue;
-        let last = Last {
-            bias: bias.map(|bias| &bias[output..output + width]),
-            kept,
-            activation,
-            residual,
-        };
-        let job = Finish {
-            kind,
+        let part = Part {
+            panel,
+            row: self.first + own,
             ranges: &self.input.ranges[own..own + rows],
-            behind,
             earlier: block > 0,
-            last: (block + 1 == self.blocking.blocks()).then_some(last),
-            y,
-            row,
-            output,
-            width,
+            last: block + 1 == self.blocking.blocks(),
         };
-        epilogue::finish(isa, job, &sums.as_chunks().0[..rows]);
-    }
-
-    /// Has what a tile's sums will meet brought near while they are computed: rows lie too far
-    /// apart for the processor to foresee.
-    fn prefetch(&self, rows: Range<usize>, outputs: Range<usize>) {
-        const LINE: usize = 16;
-        let Work {
-            matrix,
-            epilogue,
-            y,
-            ..
-        } = self.work;
-        for row in rows {
-            let residual = epilogue.residual;
-            let residual = residual.and_then(|all| all.get(row * matrix.outputs()..));
-            for output in outputs.clone().step_by(LINE) {
-                prefetch(y.place(row, output, 1));
-                if let Some(residual) = residual.and_then(|row| row.get(output)) {
-                    prefetch(residual);
-                }
-            }
-        }
+        self.work.prefetch(&part);
+        tile::tile(self.work.isa, kind, rows, input, steps, sums);
+        self.work
+            .finish(&part, &sums.as_chunks::<PANEL>().0[..rows]);
     }
 }
 

@@ -73,8 +73,7 @@ impl<'a> Output<'a> {
                 // A whole panel is written without a call.
                 place.cast::<[f32; PANEL]>().write_unaligned(values.0);
             } else {
-                let values = &values[..width];
-                values.as_ptr().copy_to_nonoverlapping(place, width);
+                copy_part(values[..width].as_ptr(), place, width);
             }
         }
     }
@@ -91,8 +90,7 @@ impl<'a> Output<'a> {
                 return Aligned(place.cast::<[f32; PANEL]>().read_unaligned());
             }
             let mut values = Aligned([0.0; PANEL]);
-            let held = &mut values[..width];
-            held.as_mut_ptr().copy_from_nonoverlapping(place, width);
+            copy_part(place, values[..width].as_mut_ptr(), width);
             values
         }
     }
@@ -135,4 +133,18 @@ impl<'a> Output<'a> {
         let isa = Isa::Portable;
         self.multiply(isa, [nothing; 2], [rows, 0, columns], place, false);
     }
+}
+
+/// Copies a part of a panel. A function of its own: where the compiler sees both, it makes one call of
+/// unknown length of this and of copying a whole panel.
+///
+/// # Safety
+///
+/// As of a copy of `width` numbers between places that do not overlap.
+#[cold]
+#[inline(never)]
+#[allow(unsafe_code)]
+unsafe fn copy_part(from: *const f32, to: *mut f32, width: usize) {
+    // SAFETY: by the caller's word.
+    unsafe { from.copy_to_nonoverlapping(to, width) }
 }

@@ -17,6 +17,7 @@ use crate::{
         isa::Isa,
         norm,
         product::{self, epilogue::SliceEpilogue},
+        threads,
     },
     matrix::Matrix,
 };
@@ -73,10 +74,9 @@ pub(super) fn layer_norm<const D: usize>(
     let (x, shape) = (flex::lower(x)?, x.dims());
     let (weight, bias) = (flex::lower(weight)?, flex::lower(bias)?);
     let (weight, bias) = (flex::slice(&weight), flex::slice(&bias));
-    let mut y = flex::slice(&x).to_vec();
-    for row in y.chunks_exact_mut(weight.len().max(1)) {
+    let y = each_row(flex::slice(&x), weight.len(), |row| {
         norm::layer_norm(Isa::active(), row, weight, bias, eps);
-    }
+    });
     Some(flex::lift(y, shape))
 }
 
@@ -89,11 +89,26 @@ pub(super) fn rms_norm<const D: usize>(
     let (x, shape) = (flex::lower(x)?, x.dims());
     let weight = flex::lower(weight)?;
     let weight = flex::slice(&weight);
-    let mut y = flex::slice(&x).to_vec();
-    for row in y.chunks_exact_mut(weight.len().max(1)) {
+    let y = each_row(flex::slice(&x), weight.len(), |row| {
         norm::rms_norm(Isa::active(), row, weight, eps);
-    }
+    });
     Some(flex::lift(y, shape))
+}
+
+/// A copy of rows of `width`, each of which has been changed; many of them on all threads.
+fn each_row(x: &[f32], width: usize, change: impl Fn(&mut [f32]) + Send + Sync) -> Vec<f32> {
+    /// Rows that are taken at once.
+    const ROWS: usize = 16;
+    /// Fewer numbers are changed sooner than other threads are woken.
+    const LARGE: usize = 1 << 16;
+    let (mut y, width) = (x.to_vec(), width.max(1));
+    match y.len() {
+        ..LARGE => y.chunks_exact_mut(width).for_each(change),
+        _ => threads::each(y.chunks_mut(ROWS * width), |rows| {
+            rows.chunks_exact_mut(width).for_each(&change);
+        }),
+    }
+    y
 }
 
 /// The elements of a tensor that may not be there; `None` where it is there and elsewhere.
