@@ -5,39 +5,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Dataset, DatasetError, OnBroken, read};
+use super::{
+    Dataset, DatasetError, OnBroken,
+    collect::Collector,
+    fields::{self, needed, needed_text, texts, whole},
+    json, read,
+};
 
-#[derive(Deserialize)]
-struct Questions {
-    #[serde(default)]
-    data_subtype: Option<String>,
-    questions: Vec<Question>,
-}
-
-#[derive(Deserialize)]
+/// What is asked about a picture.
 struct Question {
-    image_id: u64,
-    question: String,
-    question_id: u64,
+    image: u64,
+    text: String,
+    id: String,
 }
 
-#[derive(Deserialize)]
-struct Annotations {
-    annotations: Vec<Annotation>,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    question_id: u64,
-    answers: Vec<Answer>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    answer: String,
-}
+/// People's answers by the ids of questions.
+type Answers = HashMap<String, Vec<String>>;
 
 impl Dataset {
     /// Reads VQAv2: the file of questions, and the file of annotations with ten people's answers to
@@ -56,44 +41,85 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (questions.as_ref(), pictures.as_ref());
-        let Questions {
-            data_subtype,
-            questions,
-        } = read::json(file)?;
-        let mut answers: Option<HashMap<u64, Vec<String>>> = match annotations {
-            None => None,
-            Some(annotations) => {
-                let Annotations { annotations } = read::json(annotations)?;
-                let own = |annotation: Annotation| {
-                    let said = annotation.answers.into_iter().map(|answer| answer.answer);
-                    (annotation.question_id, said.collect())
-                };
-                Some(annotations.into_iter().map(own).collect())
-            }
-        };
-        let mut collector = read::Collector::new(file.to_path_buf());
-        for question in questions {
-            let place = format!("question {}", question.question_id);
-            let answers = match &mut answers {
-                None => Vec::new(),
-                Some(all) => match all.remove(&question.question_id) {
-                    Some(own) => own,
-                    None => {
-                        collector.broken(place, "the annotations have no answers to it".into());
-                        continue;
-                    }
-                },
+        let mut collector = Collector::new(file.to_path_buf());
+        let answers = annotations.map(|file| read_answers(file, &mut collector));
+        let mut answers: Option<Answers> = answers.transpose()?;
+        let (subtype, questions) = read_questions(file, &mut collector)?;
+        for Question { image, text, id } in questions {
+            let place = format!("question {id}");
+            let own = match &mut answers {
+                None => Some(Vec::new()),
+                Some(all) => all.remove(&id),
             };
-            collector.add(
-                place,
-                question.question_id.to_string(),
-                &coco_files(pictures, data_subtype.as_deref(), question.image_id),
-                Some(question.question),
-                answers,
-            );
+            let Some(own) = own else {
+                collector.broken(place, "the annotations have no answers to it".into());
+                continue;
+            };
+            let files = coco_files(pictures, subtype.as_deref(), image);
+            collector.add(place, id, &files, Some(text), own);
         }
         collector.finish(on_broken)
     }
+}
+
+/// The questions, and which pictures of COCO they are about.
+fn read_questions(
+    file: &Path,
+    collector: &mut Collector,
+) -> Result<(Option<String>, Vec<Question>), DatasetError> {
+    let text = read::text(file)?;
+    let (mut subtype, mut questions) = (None, Vec::new());
+    json::lists(
+        file,
+        &text,
+        &["questions"],
+        |_, index, value| match question(value) {
+            Ok(own) => questions.push(own),
+            Err(reason) => collector.broken(format!("questions, index {index}"), reason),
+        },
+        |key, value| {
+            if key == "data_subtype" {
+                subtype = Some(value.to_string());
+            }
+        },
+    )?;
+    Ok((subtype, questions))
+}
+
+fn question(value: Value) -> Result<Question, String> {
+    let fields = fields::object(value)?;
+    Ok(Question {
+        image: whole("image_id", needed(&fields, "image_id")?)?,
+        text: needed_text(&fields, "question")?,
+        id: needed_text(&fields, "question_id")?,
+    })
+}
+
+fn read_answers(file: &Path, collector: &mut Collector) -> Result<Answers, DatasetError> {
+    let text = read::text(file)?;
+    let mut answers = Answers::new();
+    json::lists(
+        file,
+        &text,
+        &["annotations"],
+        |_, index, value| {
+            let read = fields::object(value).and_then(|fields| {
+                let own = texts("answers", needed(&fields, "answers")?)?;
+                Ok((needed_text(&fields, "question_id")?, own))
+            });
+            match read {
+                Ok((id, own)) => {
+                    answers.insert(id, own);
+                }
+                Err(reason) => {
+                    let place = format!("annotations, index {index}");
+                    collector.broken_in(file.to_path_buf(), place, reason);
+                }
+            }
+        },
+        |_, _| {},
+    )?;
+    Ok(answers)
 }
 
 /// Where the picture of an id may be. The test questions of 2015 are about pictures of that year. A
