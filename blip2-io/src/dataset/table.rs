@@ -84,12 +84,40 @@ pub(super) fn rows(
         .quoting(quoting)
         .from_reader(text);
     let mut row = ByteRecord::new();
+    let mut lines = Lines {
+        text,
+        at: 0,
+        line: 1,
+    };
     // Bytes in memory are always read: what may be wrong with a row is told of its cells.
     while reader.read_byte_record(&mut row).unwrap_or(false) {
-        let line = row.position().map_or(0, csv::Position::line);
+        let start = row.position().map_or(0, csv::Position::byte);
+        let line = lines.of(usize::try_from(start).unwrap_or(usize::MAX));
         each(format!("line {line}"), cells(&row))?;
     }
     Ok(())
+}
+
+/// Counts lines as rows are read. The reader's own count is one behind after Windows's line ends, whose
+/// second byte it leaves to the next row.
+struct Lines<'t> {
+    text: &'t [u8],
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// The line of the row that begins at this byte, or behind the line ends that stand there.
+    fn of(&mut self, start: usize) -> usize {
+        while let Some(byte) = self.text.get(self.at) {
+            if self.at >= start && !matches!(byte, b'\r' | b'\n') {
+                break;
+            }
+            self.line += usize::from(*byte == b'\n');
+            self.at += 1;
+        }
+        self.line
+    }
 }
 
 fn cells(row: &ByteRecord) -> Result<Vec<String>, String> {
