@@ -194,6 +194,11 @@ fn files_of_another_form_are_told_apart() {
         ),
         (gqa, "", "the file is empty"),
         (lines, "\u{feff}[{}", "it ends too early"),
+        (
+            lines,
+            "{\r\n  \"data\": []\n}",
+            "an object over several lines, where an object a line, or a list",
+        ),
     ] {
         let error = read(&folder, "f.json", text, reader)
             .unwrap_err()

@@ -24,6 +24,15 @@ pub(super) fn is_list(text: &[u8]) -> bool {
     bytes.find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
 }
 
+/// Whether an object is written over several lines, so that no line of the file is a record.
+pub(super) fn is_spread(text: &[u8]) -> bool {
+    let Some(rest) = text.trim_ascii_start().strip_prefix(b"{") else {
+        return false;
+    };
+    let line = rest.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    line.len() < rest.len() && line.trim_ascii().is_empty()
+}
+
 /// Hands out the object of each line, by the line's number from 1 on; empty lines are passed over.
 pub(super) fn lines(text: &[u8], mut each: impl FnMut(String, Result<Fields, String>)) {
     for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {

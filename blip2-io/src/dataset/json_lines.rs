@@ -60,6 +60,11 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
         let text = read::text(file)?;
+        if json::is_spread(&text) {
+            let reason = "it is an object over several lines, where an object a line, or a list `[…]` of \
+                          objects, is due";
+            return Err(DatasetError::format(file, reason));
+        }
         let mut collector = Collector::new(file.to_path_buf());
         let mut add = |place: String, fields: Result<fields::Fields, String>| match fields
             .and_then(|fields| Record::of(&fields, columns))
