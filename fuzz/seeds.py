@@ -4,6 +4,8 @@ A target that reads several kinds of input takes the first byte, or two, as the 
 the numbers here are the places in the target's list.
 """
 
+import io
+import tarfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -73,6 +75,16 @@ def pictures():
                     seed("animations", path.name, read(path))
 
 
+def tar(members):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name, text in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text))
+    return packed.getvalue()
+
+
 def texts():
     seed("prompts", "opt", b"Question: {} Answer:how many dogs?")
     seed("photo_index", "empty", b"BLIP2IDX\1\0\0\0" + bytes(52))
@@ -83,6 +95,14 @@ def texts():
     seed("records", "vqa", b'{"data_subtype":"val2014","questions":'
          b'[{"image_id":1,"question":"what?","question_id":1}]}', 2)
     seed("records", "wheel", read(BAD / "nothing.bin"), 3)
+    seed("records", "csv", b'image,question,answer\n0/image.png,what?,red\n', 5)
+    seed("records", "karpathy", b'{"images":[{"filename":"0/image.png","split":"train","sentences":[{"raw":"a"}]}]}', 6)
+    seed("records", "vizwiz", b'[{"image":"0/image.png","question":"what?","answers":[{"answer":"a"}]}]', 7)
+    seed("records", "gqa", b'{"1":{"imageId":"0","question":"what?","fullAnswer":"a"}}', 8)
+    seed("records", "a-okvqa", b'[{"image":"0/image.png","question":"?","choices":["a"],"correct_choice_idx":0}]', 9)
+    seed("records", "textcaps", b'{"data":[{"image_id":"0","caption_str":"a","image_path":"0/image.png"}]}', 10)
+    seed("records", "flickr30k", b'0/image.png| 0| a\n', 11)
+    seed("records", "shard", tar({"1.png": b"", "1.txt": b"a"}), 12)
     seed("records", "easy-vqa", b'[["what?","red",0]]', 4)
     seed("states", "progress", b'{"step":0,"notes":null}', 0)
     seed("states", "tensors", read(BAD / "overlap.safetensors"), 1)

@@ -301,6 +301,9 @@ impl Job<'_> {
         if let Some(examples) = recipe.questions_per_picture {
             loader = loader.by_picture(examples);
         }
+        if let Some(examples) = recipe.shuffle_buffer {
+            loader = loader.shuffle_buffer(examples);
+        }
         Ok(loader)
     }
 }

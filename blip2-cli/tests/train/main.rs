@@ -5,6 +5,7 @@
 mod blip1;
 mod checked;
 mod helpers;
+mod layouts;
 mod lost;
 mod scored;
 

@@ -5,31 +5,20 @@ use std::{
     path::Path,
 };
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Dataset, DatasetError, OnBroken, read};
-
-#[derive(Deserialize)]
-struct Captions {
-    images: Vec<Image>,
-    annotations: Vec<Annotation>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: u64,
-    file_name: String,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    image_id: u64,
-    caption: String,
-}
+use super::{
+    Dataset, DatasetError, OnBroken,
+    below::located,
+    collect::Collector,
+    fields::{self, needed_text},
+    json, read,
+};
 
 impl Dataset {
     /// Reads COCO's captions: an example for each picture, with all its captions as answers, in the
-    /// order of the pictures' ids. Pictures are the files of their names in `pictures`.
+    /// order of the pictures' ids. Pictures are the files of their names in `pictures`. What has the
+    /// same form is read too, as VizWiz's captions.
     ///
     /// # Errors
     ///
@@ -42,33 +31,53 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
-        let Captions {
-            images,
-            annotations,
-        } = read::json(file)?;
-        let names: HashMap<u64, String> = images
-            .into_iter()
-            .map(|image| (image.id, image.file_name))
-            .collect();
-        let mut captions: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-        for annotation in annotations {
-            let own = captions.entry(annotation.image_id).or_default();
-            own.push(annotation.caption.trim().to_string());
-        }
-        let mut collector = read::Collector::new(file.to_path_buf());
-        for (id, captions) in captions {
+        let text = read::text(file)?;
+        let mut collector = Collector::new(file.to_path_buf());
+        let mut names: HashMap<String, String> = HashMap::new();
+        let mut captions: BTreeMap<(u64, String), Vec<String>> = BTreeMap::new();
+        json::lists(
+            file,
+            &text,
+            &["images", "annotations"],
+            |key, index, value| {
+                let read = match key {
+                    "images" => pair(value, "id", "file_name").map(|(id, name)| {
+                        names.insert(id, name);
+                    }),
+                    _ => pair(value, "image_id", "caption").map(|(id, caption)| {
+                        let own = captions.entry((place_of(&id), id)).or_default();
+                        own.push(caption.trim().to_string());
+                    }),
+                };
+                if let Err(reason) = read {
+                    collector.broken(format!("{key}, index {index}"), reason);
+                }
+            },
+            |_, _| {},
+        )?;
+        for ((_, id), captions) in captions {
             let place = format!("image {id}");
             let Some(name) = names.get(&id) else {
                 collector.broken(place, "it has captions but no file_name".into());
                 continue;
             };
-            match read::inside(pictures, name) {
-                None => collector.broken(place, read::OUTSIDE.into()),
-                Some(path) => {
-                    collector.add(place, id.to_string(), &[path], None, captions);
+            match located(pictures, name) {
+                Err(reason) => collector.broken(place, reason),
+                Ok(path) => {
+                    collector.add(place, id, &[path], None, captions);
                 }
             }
         }
         collector.finish(on_broken)
     }
+}
+
+/// Where an id stands in the order: numbers first.
+fn place_of(id: &str) -> u64 {
+    id.parse().unwrap_or(u64::MAX)
+}
+
+fn pair(value: Value, id: &str, text: &str) -> Result<(String, String), String> {
+    let fields = fields::object(value)?;
+    Ok((needed_text(&fields, id)?, needed_text(&fields, text)?))
 }

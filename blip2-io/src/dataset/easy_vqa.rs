@@ -1,13 +1,21 @@
 //! The data set easy-VQA.
 
-use std::path::Path;
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     Dataset, DatasetError, OnBroken, PictureFile,
+    collect::Collector,
+    fields::{text, whole},
+    json,
     picture::Archive,
-    read::{self, Collector},
+    quote::found,
+    read,
 };
 
 /// A part of easy-VQA.
@@ -30,7 +38,7 @@ impl Split {
 }
 
 /// Question, answer, picture.
-type Question = (String, String, usize);
+type Question = (String, String, u64);
 
 /// What a wheel's questions may unpack to; they are two megabytes.
 const QUESTIONS_LIMIT: u64 = 1 << 28;
@@ -60,9 +68,9 @@ impl Dataset {
 fn unpacked(data: &Path, split: Split, on_broken: OnBroken) -> Result<Dataset, DatasetError> {
     let folder = data.join(split.folder());
     let file = folder.join("questions.json");
-    let questions: Vec<Question> = read::json(&file)?;
-    let mut collector = Collector::new(file);
-    for (number, (question, answer, picture)) in questions.into_iter().enumerate() {
+    let text = read::text(&file)?;
+    let mut collector = Collector::new(file.clone());
+    for (number, (question, answer, picture)) in questions(&file, &text, &mut collector)? {
         let path = folder.join(format!("images/{picture}.png"));
         let place = format!("question {number}");
         collector.add(
@@ -76,28 +84,52 @@ fn unpacked(data: &Path, split: Split, on_broken: OnBroken) -> Result<Dataset, D
     collector.finish(on_broken)
 }
 
+/// The questions by their numbers.
+fn questions(
+    file: &Path,
+    bytes: &[u8],
+    collector: &mut Collector,
+) -> Result<Vec<(usize, Question)>, DatasetError> {
+    let mut questions = Vec::new();
+    json::list(file, bytes, |number, value| match question(&value) {
+        Ok(own) => questions.push((number, own)),
+        Err(reason) => collector.broken(format!("question {number}"), reason),
+    })?;
+    Ok(questions)
+}
+
+fn question(value: &Value) -> Result<Question, String> {
+    let all = value.as_array().map(Vec::as_slice);
+    let Some([question, answer, picture]) = all else {
+        let found = found(value);
+        return Err(format!(
+            "it is {found}, where a list of a question, an answer and a picture's number would fit"
+        ));
+    };
+    Ok((
+        text("question", question)?,
+        text("answer", answer)?,
+        whole("picture", picture)?,
+    ))
+}
+
 fn packed(wheel: &Path, split: Split, on_broken: OnBroken) -> Result<Dataset, DatasetError> {
     let archive = Archive::open(wheel)?;
     let folder = format!("easy_vqa/data/{}", split.folder());
     let name = format!("{folder}/questions.json");
     let file = wheel.join(&name);
-    let questions: Vec<Question> = read::parsed(&file, &archive.read(&name, QUESTIONS_LIMIT)?)?;
-    let known: std::collections::HashSet<String> = archive.names().into_iter().collect();
-    let count = questions
-        .iter()
-        .map(|(_, _, picture)| picture.saturating_add(1))
-        .max()
-        .unwrap_or(0);
-    let mut collector = Collector::new(file);
-    let mut places = vec![None; count.min(known.len())];
-    for (number, (question, answer, picture)) in questions.into_iter().enumerate() {
+    let text = archive.read(&name, QUESTIONS_LIMIT)?;
+    let known: HashSet<String> = archive.names().into_iter().collect();
+    let mut collector = Collector::new(file.clone());
+    let mut places = HashMap::new();
+    for (number, (question, answer, picture)) in questions(&file, &text, &mut collector)? {
         let place = format!("question {number}");
         let name = format!("{folder}/images/{picture}.png");
-        if !known.contains(&name) || picture >= places.len() {
+        if !known.contains(&name) {
             collector.broken(place, format!("there is no picture {name}"));
             continue;
         }
-        let picture = *places[picture].get_or_insert_with(|| {
+        let picture = *places.entry(picture).or_insert_with(|| {
             let archive = archive.clone();
             collector
                 .pictures

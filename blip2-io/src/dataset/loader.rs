@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Augmentation, BrokenRecord, Dataset, DatasetError, Example, OnBroken, depends_on_position,
-    order::{shuffle, stream},
+    order::{shuffle, shuffle_buffered, stream},
 };
 use crate::preprocessing::{DecodeOptions, ImageProcessor, PixelValues};
 
@@ -52,6 +52,7 @@ struct Inner {
     batch: usize,
     workers: usize,
     seed: Option<u64>,
+    buffer: Option<usize>,
     per_picture: Option<usize>,
 }
 
@@ -116,6 +117,7 @@ impl Loader {
             batch: 32,
             workers,
             seed: None,
+            buffer: None,
             per_picture: None,
         };
         Self {
@@ -144,6 +146,14 @@ impl Loader {
     #[must_use]
     pub fn shuffled(self, seed: u64) -> Self {
         self.with(|inner| inner.seed = Some(seed))
+    }
+
+    /// The order of [`shuffled`](Self::shuffled) as of a stream: shards in another order in each epoch,
+    /// and of what is in them each next one drawn from `examples` that wait. Large archives are then read
+    /// nearly as they lie. What is in no shard is shuffled by the buffer alone.
+    #[must_use]
+    pub fn shuffle_buffer(self, examples: usize) -> Self {
+        self.with(|inner| inner.buffer = Some(examples.max(1)))
     }
 
     /// Each epoch shows each picture once, with up to `examples` of its examples, drawn at random if
@@ -224,10 +234,41 @@ impl Inner {
                 by_picture
             }
         };
-        if self.seed.is_some() {
-            shuffle(&mut units, &mut random);
+        match (self.seed, self.buffer) {
+            (None, _) => units,
+            (Some(_), None) => {
+                shuffle(&mut units, &mut random);
+                units
+            }
+            (Some(_), Some(buffer)) => {
+                let mut shards = self.by_shard(units);
+                shuffle(&mut shards, &mut random);
+                let units = shards.into_iter().flatten().collect();
+                shuffle_buffered(units, buffer, &mut random)
+            }
         }
-        units
+    }
+
+    /// What an epoch shows, parted where another shard begins.
+    fn by_shard(&self, units: Vec<Unit>) -> Vec<Vec<Unit>> {
+        let shard = |unit: &Unit| {
+            let example = self.dataset.examples().get(*unit.first()?)?;
+            self.dataset.pictures()[example.picture].shard()
+        };
+        let mut shards: Vec<Vec<Unit>> = Vec::new();
+        for unit in units {
+            match shards.last_mut() {
+                Some(own)
+                    if own
+                        .first()
+                        .is_some_and(|first| shard(first) == shard(&unit)) =>
+                {
+                    own.push(unit);
+                }
+                _ => shards.push(vec![unit]),
+            }
+        }
+        shards
     }
 
     fn load(&self, epoch: u64, units: &[Unit]) -> Result<LoadedBatch, DatasetError> {

@@ -3,9 +3,17 @@
 //! | reader | of |
 //! |---|---|
 //! | [`Dataset::json_lines`] | a file with a record a line (`question`, `answer`, `image` or `pid`), which is IconQA's layout too |
+//! | [`Dataset::json_records`] | the same by other names of keys, or a list of such records (LAVIS) |
+//! | [`Dataset::csv`] | a table of text with the same columns |
+//! | [`Dataset::image_folder`] | a folder with `metadata.jsonl` or `metadata.csv`, as Hugging Face has it |
 //! | [`Dataset::iconqa_test`] | a folder of items, each with `data.json` and `image.png` |
-//! | [`Dataset::vqa_v2`] | VQAv2's questions and annotations, with ten people's answers |
+//! | [`Dataset::vqa_v2`] | VQAv2's questions and annotations, with ten people's answers; OK-VQA's too |
+//! | [`Dataset::a_okvqa`] | A-OKVQA's questions with choices |
+//! | [`Dataset::vizwiz`], [`gqa`](Dataset::gqa), [`textvqa`](Dataset::textvqa) | the questions of these |
 //! | [`Dataset::coco_captions`] | COCO's captions |
+//! | [`Dataset::karpathy`] | Karpathy's splits of COCO and Flickr |
+//! | [`Dataset::textcaps`], [`flickr30k`](Dataset::flickr30k) | the captions of these |
+//! | [`Dataset::web_dataset`] | WebDataset's shards, tar archives with the pictures in them |
 //! | [`Dataset::easy_vqa`] | the wheel of `easy-vqa`, or its folder |
 //!
 //! A record that is broken is reported with its place, and fails the whole or is left out, as
@@ -31,25 +39,46 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod a_okvqa;
 mod augment;
+mod below;
+mod choice;
 mod coco;
+mod collect;
+mod columns;
 mod easy_vqa;
 mod error;
+mod fields;
+mod flickr;
+mod gqa;
+mod image_folder;
+mod json;
 mod json_lines;
+mod karpathy;
 mod loader;
 mod order;
 mod picture;
+mod quote;
 mod read;
+mod record;
+mod shard;
 mod sift;
+mod table;
+mod textcaps;
+mod vizwiz;
 mod vqa_v2;
+mod web_dataset;
 
 use std::path::PathBuf;
 
+pub use a_okvqa::ChoiceAnswers;
 pub use augment::{Augmentation, Crop, depends_on_position};
+pub use columns::Columns;
 pub use easy_vqa::Split;
 pub use error::{BrokenRecord, DatasetError};
 pub use loader::{Epoch, LoadedBatch, LoadedExample, Loader};
 pub use picture::PictureFile;
+pub use shard::ShardMember;
 
 /// A picture with a question about it and its answers, or with captions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,7 +180,7 @@ impl Dataset {
         pictures: Vec<PictureFile>,
         examples: impl IntoIterator<Item = (usize, Option<String>, Vec<String>)>,
     ) -> Result<Self, DatasetError> {
-        let mut collector = read::Collector::new(PathBuf::from("examples"));
+        let mut collector = collect::Collector::new(PathBuf::from("examples"));
         collector.pictures = pictures;
         for (number, (picture, question, answers)) in examples.into_iter().enumerate() {
             let place = format!("example {number}");

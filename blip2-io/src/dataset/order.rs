@@ -31,3 +31,53 @@ pub(super) fn shuffle<T>(items: &mut [T], random: &mut impl RngCore) {
         items.swap(last, below(random, last + 1));
     }
 }
+
+/// Shuffles as a stream would be that is read in its order: each place is a random one of `buffer` items
+/// that wait.
+pub(super) fn shuffle_buffered<T>(
+    items: Vec<T>,
+    buffer: usize,
+    random: &mut impl RngCore,
+) -> Vec<T> {
+    let buffer = buffer.max(1);
+    let mut waiting: Vec<T> = Vec::new();
+    let mut order = Vec::with_capacity(items.len());
+    for item in items {
+        if waiting.len() < buffer {
+            waiting.push(item);
+            continue;
+        }
+        let place = below(random, waiting.len());
+        order.push(std::mem::replace(&mut waiting[place], item));
+    }
+    shuffle(&mut waiting, random);
+    order.extend(waiting);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_keeps_items_near_their_place() {
+        let order = |buffer, seed| {
+            let mut random = stream(seed, 0, 0);
+            shuffle_buffered((0..100).collect(), buffer, &mut random)
+        };
+        let shuffled: Vec<usize> = order(8, 1);
+        assert_ne!(shuffled, order(8, 2));
+        assert_eq!(shuffled, order(8, 1));
+        // Nothing comes before the buffer has reached it.
+        assert!(
+            shuffled
+                .iter()
+                .enumerate()
+                .all(|(at, &item)| item <= at + 8)
+        );
+        let mut all = shuffled.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..100).collect::<Vec<_>>());
+        assert_eq!(order(1, 1).len(), 100);
+    }
+}

@@ -10,7 +10,7 @@ use std::{
 use image::RgbImage;
 use zip::ZipArchive;
 
-use super::DatasetError;
+use super::{DatasetError, shard::ShardMember};
 use crate::{
     preprocessing::{DecodeOptions, decode_bytes, decode_file},
     regular::open_regular,
@@ -22,6 +22,8 @@ use crate::{
 pub enum PictureFile {
     /// A file of its own.
     File(PathBuf),
+    /// A member of a tar archive, one of many shards.
+    Shard(ShardMember),
     /// A member of a zip archive, as a wheel is.
     Member {
         /// The archive.
@@ -49,6 +51,7 @@ impl PictureFile {
     pub fn path(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
+            Self::Shard(member) => member.path(),
             Self::Member { archive, name } => archive.path.join(name),
         }
     }
@@ -57,7 +60,16 @@ impl PictureFile {
     pub(super) fn file(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
+            Self::Shard(member) => member.shard().to_path_buf(),
             Self::Member { archive, .. } => archive.path.clone(),
+        }
+    }
+
+    /// The shard that it lies in, among others that are best read in their order.
+    pub(super) fn shard(&self) -> Option<&Path> {
+        match self {
+            Self::Shard(member) => Some(member.shard()),
+            Self::File(_) | Self::Member { .. } => None,
         }
     }
 
@@ -69,12 +81,19 @@ impl PictureFile {
     pub fn open(&self, options: &DecodeOptions) -> Result<RgbImage, DatasetError> {
         match self {
             Self::File(path) => Ok(decode_file(path, options)?),
+            Self::Shard(member) => {
+                self.decoded(&member.read(options.limits.max_file_bytes)?, options)
+            }
             Self::Member { archive, name } => {
                 let bytes = archive.read(name, options.limits.max_file_bytes)?;
-                decode_bytes(&bytes, options)
-                    .map_err(|error| DatasetError::Image(error.in_file(&self.path())))
+                self.decoded(&bytes, options)
             }
         }
+    }
+
+    fn decoded(&self, bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DatasetError> {
+        decode_bytes(bytes, options)
+            .map_err(|error| DatasetError::Image(error.in_file(&self.path())))
     }
 }
 

@@ -5,43 +5,32 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde_json::Value;
 
-use super::{Dataset, DatasetError, OnBroken, read};
+use super::{
+    Dataset, DatasetError, OnBroken,
+    collect::Collector,
+    fields::{self, needed, needed_text, texts, whole},
+    json, read,
+};
 
-#[derive(Deserialize)]
-struct Questions {
-    #[serde(default)]
-    data_subtype: Option<String>,
-    questions: Vec<Question>,
-}
-
-#[derive(Deserialize)]
+/// What is asked about a picture.
 struct Question {
-    image_id: u64,
-    question: String,
-    question_id: u64,
+    image: u64,
+    text: String,
+    id: String,
 }
 
-#[derive(Deserialize)]
-struct Annotations {
-    annotations: Vec<Annotation>,
-}
-
-#[derive(Deserialize)]
+/// What people said to a question, and of which kind it is.
+#[derive(Default)]
 struct Annotation {
-    question_id: u64,
-    answers: Vec<Answer>,
-    #[serde(default)]
+    answers: Vec<String>,
     question_type: Option<String>,
-    #[serde(default)]
     answer_type: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    answer: String,
-}
+/// Annotations by the ids of questions.
+type Annotations = HashMap<String, Annotation>;
 
 impl Dataset {
     /// Reads VQAv2: the file of questions, and the file of annotations with ten people's answers to
@@ -60,49 +49,94 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (questions.as_ref(), pictures.as_ref());
-        let Questions {
-            data_subtype,
-            questions,
-        } = read::json(file)?;
-        let mut known: Option<HashMap<u64, Annotation>> = match annotations {
-            None => None,
-            Some(annotations) => {
-                let Annotations { annotations } = read::json(annotations)?;
-                let own = |annotation: Annotation| (annotation.question_id, annotation);
-                Some(annotations.into_iter().map(own).collect())
-            }
-        };
-        let mut collector = read::Collector::new(file.to_path_buf());
-        for question in questions {
-            let place = format!("question {}", question.question_id);
-            let annotation = match &mut known {
-                None => None,
-                Some(all) => match all.remove(&question.question_id) {
-                    Some(own) => Some(own),
-                    None => {
-                        collector.broken(place, "the annotations have no answers to it".into());
-                        continue;
-                    }
-                },
+        let mut collector = Collector::new(file.to_path_buf());
+        let answers = annotations.map(|file| read_answers(file, &mut collector));
+        let mut answers: Option<Annotations> = answers.transpose()?;
+        let (subtype, questions) = read_questions(file, &mut collector)?;
+        for Question { image, text, id } in questions {
+            let place = format!("question {id}");
+            let own = match &mut answers {
+                None => Some(Annotation::default()),
+                Some(all) => all.remove(&id),
             };
-            let (answers, question_type, answer_type) = match annotation {
-                Some(own) => (own.answers, own.question_type, own.answer_type),
-                None => (Vec::new(), None, None),
+            let Some(own) = own else {
+                collector.broken(place, "the annotations have no answers to it".into());
+                continue;
             };
-            let added = collector.add(
-                place,
-                question.question_id.to_string(),
-                &coco_files(pictures, data_subtype.as_deref(), question.image_id),
-                Some(question.question),
-                answers.into_iter().map(|answer| answer.answer).collect(),
-            );
+            let files = coco_files(pictures, subtype.as_deref(), image);
+            let added = collector.add(place, id, &files, Some(text), own.answers);
             if let Some(example) = added {
-                example.question_type = question_type;
-                example.answer_type = answer_type;
+                example.question_type = own.question_type;
+                example.answer_type = own.answer_type;
             }
         }
         collector.finish(on_broken)
     }
+}
+
+/// The questions, and which pictures of COCO they are about.
+fn read_questions(
+    file: &Path,
+    collector: &mut Collector,
+) -> Result<(Option<String>, Vec<Question>), DatasetError> {
+    let text = read::text(file)?;
+    let (mut subtype, mut questions) = (None, Vec::new());
+    json::lists(
+        file,
+        &text,
+        &["questions"],
+        |_, index, value| match question(value) {
+            Ok(own) => questions.push(own),
+            Err(reason) => collector.broken(format!("questions, index {index}"), reason),
+        },
+        |key, value| {
+            if key == "data_subtype" {
+                subtype = Some(value.to_string());
+            }
+        },
+    )?;
+    Ok((subtype, questions))
+}
+
+fn question(value: Value) -> Result<Question, String> {
+    let fields = fields::object(value)?;
+    Ok(Question {
+        image: whole("image_id", needed(&fields, "image_id")?)?,
+        text: needed_text(&fields, "question")?,
+        id: needed_text(&fields, "question_id")?,
+    })
+}
+
+fn read_answers(file: &Path, collector: &mut Collector) -> Result<Annotations, DatasetError> {
+    let text = read::text(file)?;
+    let mut answers = Annotations::new();
+    json::lists(
+        file,
+        &text,
+        &["annotations"],
+        |_, index, value| {
+            let read = fields::object(value).and_then(|fields| {
+                let kind = |key: &str| Some(fields::get(&fields, key)?.as_str()?.to_string());
+                let own = Annotation {
+                    answers: texts("answers", needed(&fields, "answers")?)?,
+                    question_type: kind("question_type"),
+                    answer_type: kind("answer_type"),
+                };
+                Ok((needed_text(&fields, "question_id")?, own))
+            });
+            match read {
+                Ok((id, own)) => {
+                    answers.insert(id, own);
+                }
+                Err(reason) => {
+                    let place = format!("annotations, index {index}");
+                    collector.broken_in(file.to_path_buf(), place, reason);
+                }
+            }
+        },
+        |_, _| {},
+    )?;
+    Ok(answers)
 }
 
 /// Where the picture of an id may be. The test questions of 2015 are about pictures of that year. A

@@ -2,16 +2,47 @@
 
 use std::path::{Path, PathBuf};
 
-use blip2_io::dataset::{Dataset, DatasetError, OnBroken, Split};
+use blip2_io::dataset::{ChoiceAnswers, Columns, Dataset, DatasetError, OnBroken, Split};
 use serde::{Deserialize, Serialize};
+
+use super::{ranges::within, shards::Shards};
+use crate::Failure;
 
 /// Where examples are.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum DataConfig {
+    #[serde(alias = "json", alias = "json-list")]
     JsonLines {
         file: PathBuf,
         pictures: PathBuf,
+        #[serde(default)]
+        columns: Columns,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    Csv {
+        file: PathBuf,
+        pictures: PathBuf,
+        #[serde(default)]
+        columns: Columns,
+        delimiter: Option<char>,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    #[serde(rename = "imagefolder", alias = "image-folder")]
+    ImageFolder {
+        folder: PathBuf,
+        #[serde(default)]
+        columns: Columns,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    #[serde(rename = "webdataset", alias = "web-dataset")]
+    WebDataset {
+        shards: Shards,
+        #[serde(default)]
+        columns: Columns,
         #[serde(default)]
         on_broken: OnBroken,
     },
@@ -20,6 +51,7 @@ pub(crate) enum DataConfig {
         #[serde(default)]
         on_broken: OnBroken,
     },
+    #[serde(alias = "ok-vqa")]
     VqaV2 {
         questions: PathBuf,
         annotations: Option<PathBuf>,
@@ -27,7 +59,58 @@ pub(crate) enum DataConfig {
         #[serde(default)]
         on_broken: OnBroken,
     },
+    AOkvqa {
+        file: PathBuf,
+        pictures: PathBuf,
+        #[serde(default)]
+        answers: ChoiceAnswers,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    Vizwiz {
+        file: PathBuf,
+        pictures: PathBuf,
+        #[serde(default)]
+        answerable_only: bool,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    Gqa {
+        file: PathBuf,
+        pictures: PathBuf,
+        #[serde(default)]
+        full_answers: bool,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    Textvqa {
+        file: PathBuf,
+        pictures: PathBuf,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
     CocoCaptions {
+        file: PathBuf,
+        pictures: PathBuf,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    Karpathy {
+        file: PathBuf,
+        pictures: PathBuf,
+        split: String,
+        #[serde(default)]
+        restval: bool,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    Textcaps {
+        file: PathBuf,
+        pictures: PathBuf,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
+    Flickr30k {
         file: PathBuf,
         pictures: PathBuf,
         #[serde(default)]
@@ -44,50 +127,103 @@ pub(crate) enum DataConfig {
 impl DataConfig {
     /// Reads the data set; relative paths are those of `base`.
     pub(crate) fn read(&self, base: &Path) -> Result<Dataset, DatasetError> {
+        let at = |path: &PathBuf| base.join(path);
+        let on_broken = self.on_broken();
         match self {
             Self::JsonLines {
                 file,
                 pictures,
-                on_broken,
-            } => Dataset::json_lines(base.join(file), base.join(pictures), *on_broken),
-            Self::IconqaTest { folder, on_broken } => {
-                Dataset::iconqa_test(base.join(folder), *on_broken)
+                columns,
+                ..
+            } => Dataset::json_records(at(file), at(pictures), columns, on_broken),
+            Self::Csv {
+                file,
+                pictures,
+                columns,
+                delimiter,
+                ..
+            } => {
+                let delimiter = delimiter.and_then(|char| u8::try_from(char).ok());
+                Dataset::csv(at(file), at(pictures), columns, delimiter, on_broken)
             }
+            Self::ImageFolder {
+                folder, columns, ..
+            } => Dataset::image_folder(at(folder), columns, on_broken),
+            Self::WebDataset {
+                shards, columns, ..
+            } => Dataset::web_dataset(&shards.files(base)?, columns, on_broken),
+            Self::IconqaTest { folder, .. } => Dataset::iconqa_test(at(folder), on_broken),
             Self::VqaV2 {
                 questions,
                 annotations,
                 pictures,
-                on_broken,
+                ..
             } => {
-                let annotations = annotations.as_ref().map(|path| base.join(path));
-                let pictures = base.join(pictures);
+                let annotations = annotations.as_ref().map(at);
                 Dataset::vqa_v2(
-                    base.join(questions),
+                    at(questions),
                     annotations.as_deref(),
-                    pictures,
-                    *on_broken,
+                    at(pictures),
+                    on_broken,
                 )
             }
-            Self::CocoCaptions {
+            Self::AOkvqa {
                 file,
                 pictures,
-                on_broken,
-            } => Dataset::coco_captions(base.join(file), base.join(pictures), *on_broken),
-            Self::EasyVqa {
-                path,
+                answers,
+                ..
+            } => Dataset::a_okvqa(at(file), at(pictures), *answers, on_broken),
+            Self::Vizwiz {
+                file,
+                pictures,
+                answerable_only,
+                ..
+            } => Dataset::vizwiz(at(file), at(pictures), *answerable_only, on_broken),
+            Self::Gqa {
+                file,
+                pictures,
+                full_answers,
+                ..
+            } => Dataset::gqa(at(file), at(pictures), *full_answers, on_broken),
+            Self::Textvqa { file, pictures, .. } => {
+                Dataset::textvqa(at(file), at(pictures), on_broken)
+            }
+            Self::CocoCaptions { file, pictures, .. } => {
+                Dataset::coco_captions(at(file), at(pictures), on_broken)
+            }
+            Self::Karpathy {
+                file,
+                pictures,
                 split,
-                on_broken,
-            } => Dataset::easy_vqa(base.join(path), *split, *on_broken),
+                restval,
+                ..
+            } => Dataset::karpathy(at(file), at(pictures), split, *restval, on_broken),
+            Self::Textcaps { file, pictures, .. } => {
+                Dataset::textcaps(at(file), at(pictures), on_broken)
+            }
+            Self::Flickr30k { file, pictures, .. } => {
+                Dataset::flickr30k(at(file), at(pictures), on_broken)
+            }
+            Self::EasyVqa { path, split, .. } => Dataset::easy_vqa(at(path), *split, on_broken),
         }
     }
 
     /// The files and folders that are read; relative paths are those of `base`.
     pub(crate) fn paths(&self, base: &Path) -> Vec<PathBuf> {
         let paths: Vec<&PathBuf> = match self {
-            Self::JsonLines { file, pictures, .. } | Self::CocoCaptions { file, pictures, .. } => {
-                vec![file, pictures]
-            }
-            Self::IconqaTest { folder, .. } => vec![folder],
+            Self::JsonLines { file, pictures, .. }
+            | Self::Csv { file, pictures, .. }
+            | Self::AOkvqa { file, pictures, .. }
+            | Self::Vizwiz { file, pictures, .. }
+            | Self::Gqa { file, pictures, .. }
+            | Self::Textvqa { file, pictures, .. }
+            | Self::CocoCaptions { file, pictures, .. }
+            | Self::Karpathy { file, pictures, .. }
+            | Self::Textcaps { file, pictures, .. }
+            | Self::Flickr30k { file, pictures, .. } => vec![file, pictures],
+            Self::ImageFolder { folder, .. } | Self::IconqaTest { folder, .. } => vec![folder],
+            // That there is none of them is told when they are read.
+            Self::WebDataset { shards, .. } => return shards.files(base).unwrap_or_default(),
             Self::VqaV2 {
                 questions,
                 annotations,
@@ -109,10 +245,36 @@ impl DataConfig {
     pub(crate) fn on_broken(&self) -> OnBroken {
         match self {
             Self::JsonLines { on_broken, .. }
+            | Self::Csv { on_broken, .. }
+            | Self::ImageFolder { on_broken, .. }
+            | Self::WebDataset { on_broken, .. }
             | Self::IconqaTest { on_broken, .. }
             | Self::VqaV2 { on_broken, .. }
+            | Self::AOkvqa { on_broken, .. }
+            | Self::Vizwiz { on_broken, .. }
+            | Self::Gqa { on_broken, .. }
+            | Self::Textvqa { on_broken, .. }
             | Self::CocoCaptions { on_broken, .. }
+            | Self::Karpathy { on_broken, .. }
+            | Self::Textcaps { on_broken, .. }
+            | Self::Flickr30k { on_broken, .. }
             | Self::EasyVqa { on_broken, .. } => *on_broken,
+        }
+    }
+
+    /// Refuses what no table could be cut by.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        match self {
+            Self::Csv {
+                delimiter: Some(char),
+                ..
+            } => within(
+                "[data] delimiter",
+                char.escape_default(),
+                char.is_ascii() && !matches!(char, '"' | '\n' | '\r'),
+                "one ASCII character, and no quote or line's end",
+            ),
+            _ => Ok(()),
         }
     }
 }

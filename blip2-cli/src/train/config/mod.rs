@@ -4,6 +4,7 @@ mod data;
 mod lora;
 mod ranges;
 mod recipe;
+mod shards;
 mod validation;
 
 use std::path::{Path, PathBuf};
@@ -104,6 +105,9 @@ impl Config {
 
     fn check(&self) -> Result<(), Failure> {
         self.recipe.check()?;
+        if let Some(data) = &self.data {
+            data.check()?;
+        }
         if let Some(validation) = &self.validation {
             validation.check()?;
         } else if self.recipe.patience.is_some() {
@@ -170,6 +174,11 @@ mod tests {
                 "questions_per_picture",
             ),
             ("# workers = 2", "workers = 1000000000", "workers"),
+            (
+                "# shuffle_buffer = 1000",
+                "shuffle_buffer = 0",
+                "shuffle_buffer",
+            ),
             ("lr = 1e-4", "lr = -1.0", "lr"),
             ("lr = 1e-4", "lr = nan", "lr"),
             ("min_lr = 0.0", "min_lr = 1", "min_lr"),

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use blip2_io::dataset::Augmentation;
 use blip2_train::{AdamW, Exponential, NamePattern, Recipe, Schedule, WarmupCosine};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, Unexpected, Visitor},
+};
 
 use super::ranges::{at_least_one, below, within};
 use crate::Failure;
@@ -16,6 +19,7 @@ pub(crate) struct RecipeConfig {
     pub(crate) epochs: f64,
     pub(crate) batch: usize,
     pub(crate) questions_per_picture: Option<usize>,
+    pub(crate) shuffle_buffer: Option<usize>,
     pub(crate) accumulate: usize,
     pub(crate) schedule: ScheduleName,
     pub(crate) lr: f64,
@@ -46,6 +50,7 @@ impl Default for RecipeConfig {
             epochs: 3.0,
             batch: 16,
             questions_per_picture: None,
+            shuffle_buffer: None,
             accumulate: 1,
             schedule: ScheduleName::WarmupCosine,
             lr: 1e-4,
@@ -80,11 +85,45 @@ pub(crate) enum ScheduleName {
 }
 
 /// How long the learning rate rises: a whole number is of steps, a fraction is a part of all.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Warmup {
     Steps(usize),
     Part(f64),
+}
+
+impl<'de> Deserialize<'de> for Warmup {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StepsOrPart)
+    }
+}
+
+/// Reads a warm-up; of anything else it says what is due.
+struct StepsOrPart;
+
+impl Visitor<'_> for StepsOrPart {
+    type Value = Warmup;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of steps, or a part of them below 1")
+    }
+
+    fn visit_u64<E: Error>(self, steps: u64) -> Result<Warmup, E> {
+        let due = Unexpected::Unsigned(steps);
+        let steps = usize::try_from(steps);
+        steps
+            .map(Warmup::Steps)
+            .map_err(|_| E::invalid_value(due, &self))
+    }
+
+    fn visit_i64<E: Error>(self, steps: i64) -> Result<Warmup, E> {
+        // Below 0 it is no part either, which is said with the file's other numbers.
+        Ok(usize::try_from(steps).map_or(Warmup::Part(steps as f64), Warmup::Steps))
+    }
+
+    fn visit_f64<E: Error>(self, part: f64) -> Result<Warmup, E> {
+        Ok(Warmup::Part(part))
+    }
 }
 
 impl Warmup {
@@ -169,6 +208,7 @@ impl RecipeConfig {
         at_least_one("[recipe] batch", self.batch)?;
         let questions = self.questions_per_picture.unwrap_or(1);
         at_least_one("[recipe] questions_per_picture", questions)?;
+        at_least_one("[recipe] shuffle_buffer", self.shuffle_buffer.unwrap_or(1))?;
         let workers = self.workers.unwrap_or(1);
         let range = format!("from 1 to {MOST_WORKERS}");
         let right = (1..=MOST_WORKERS).contains(&workers);

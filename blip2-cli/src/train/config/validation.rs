@@ -78,6 +78,7 @@ impl ValidationConfig {
 
     /// Refuses numbers by which nothing could be scored.
     pub(super) fn check(&self) -> Result<(), Failure> {
+        self.data.check()?;
         at_least_one("[validation] max_new_tokens", self.max_new_tokens)?;
         at_least_one("[validation] beams", self.beams)?;
         at_least_one("[validation] batch", self.batch)?;

@@ -1,0 +1,302 @@
+//! What a record says, by the names of its keys.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{
+    Columns, Example,
+    below::located,
+    choice::chosen,
+    fields::{self, Fields, get, lacks, text, texts, unfit},
+    quote::{found, quoted},
+};
+
+const IMAGE: [&str; 4] = ["image", "file_name", "image_path", "filename"];
+const QUESTION: [&str; 1] = ["question"];
+const ANSWER: [&str; 3] = ["answers", "answer", "direct_answers"];
+const CAPTION: [&str; 5] = ["caption", "captions", "text", "txt", "cls"];
+const CHOICES: [&str; 1] = ["choices"];
+/// As IconQA calls it, too.
+const QUESTION_TYPE: [&str; 2] = ["question_type", "ques_type"];
+const ANSWER_TYPE: [&str; 1] = ["answer_type"];
+const ID: [&str; 5] = ["question_id", "id", "pid", "instance_id", "image_id"];
+
+/// Beside the answers: how much each of them weighs.
+const WEIGHTS: [&str; 2] = ["weights", "weight"];
+
+/// A record as it is written, before its picture is looked for.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) image: Option<String>,
+    /// Of IconQA: the folder of the picture.
+    pid: Option<String>,
+    pub(super) question: Option<String>,
+    pub(super) answers: Vec<String>,
+    /// Whether the answer is one of given choices.
+    pub(super) is_choice: bool,
+    /// What there is to choose from.
+    pub(super) choices: Vec<String>,
+    pub(super) question_type: Option<String>,
+    pub(super) answer_type: Option<String>,
+    pub(super) id: Option<String>,
+}
+
+impl Record {
+    /// Reads a record; the error is a sentence that says what does not fit, and what would.
+    pub(super) fn of(fields: &Fields, columns: &Columns) -> Result<Self, String> {
+        let (question, answers, is_choice) = asked(fields, columns)?;
+        Ok(Self {
+            image: image(fields, columns)?,
+            pid: optional(fields::first(fields, ["pid"]))?,
+            question,
+            answers,
+            is_choice,
+            choices: match column(fields, columns.choices.as_deref(), &CHOICES) {
+                Some((key, choices)) if is_choice => texts(key, choices)?,
+                _ => Vec::new(),
+            },
+            question_type: kind(fields, &QUESTION_TYPE),
+            answer_type: kind(fields, &ANSWER_TYPE),
+            id: optional(column(fields, columns.id.as_deref(), &ID))?,
+        })
+    }
+
+    /// The example that it is of, about the picture of this number; `id` is for one that names none.
+    pub(super) fn example(self, id: String, picture: usize, place: String) -> Example {
+        let id = self.id.unwrap_or(id);
+        Example {
+            question_type: self.question_type,
+            answer_type: self.answer_type,
+            choices: self.choices,
+            ..Example::new(id, picture, self.question, self.answers, place)
+        }
+    }
+
+    /// The file of its picture, which is below `folder`.
+    pub(super) fn picture(&self, folder: &Path) -> Result<PathBuf, String> {
+        match (&self.image, &self.pid) {
+            (Some(image), _) => located(folder, image),
+            (None, Some(pid)) => located(folder, pid).map(|folder| folder.join("image.png")),
+            (None, None) => Err(
+                "it names no picture: it has neither `image` nor `file_name` nor \
+                                 `pid`; name the key that has it by `columns`"
+                    .into(),
+            ),
+        }
+    }
+}
+
+/// A named column, or the first of the usual ones.
+fn column<'f, 'k>(
+    fields: &'f Fields,
+    named: Option<&'k str>,
+    usual: &[&'static str],
+) -> Option<(&'k str, &'f Value)> {
+    match named {
+        Some(named) => Some((named, get(fields, named)?)),
+        None => fields::first(fields, usual.iter().copied()),
+    }
+}
+
+/// The name of a kind; what else stands under such a key means something else.
+fn kind(fields: &Fields, keys: &[&'static str]) -> Option<String> {
+    let (_, value) = fields::first(fields, keys.iter().copied())?;
+    value.as_str().map(str::to_string)
+}
+
+fn optional(found: Option<(&str, &Value)>) -> Result<Option<String>, String> {
+    found.map(|(key, value)| text(key, value)).transpose()
+}
+
+/// The question with its answers, or the captions; and whether the answer is a choice.
+fn asked(
+    fields: &Fields,
+    columns: &Columns,
+) -> Result<(Option<String>, Vec<String>, bool), String> {
+    if let Some((key, question)) = column(fields, columns.question.as_deref(), &QUESTION) {
+        let question = text(key, question)?;
+        let (answers, is_choice) = answers(fields, columns)?;
+        return Ok((Some(question), answers, is_choice));
+    }
+    let Some((key, captions)) = column(fields, columns.caption.as_deref(), &CAPTION) else {
+        let question = columns.question.as_deref().unwrap_or("question");
+        let caption = columns.caption.as_deref().unwrap_or("caption");
+        let what = format!("{} nor {}", quoted(question), quoted(caption));
+        let lacking = lacks(fields, &what).replacen("it has no", "it has neither", 1);
+        return Err(format!("{lacking}; name the right ones by `columns`"));
+    };
+    Ok((None, texts(key, captions)?, false))
+}
+
+fn answers(fields: &Fields, columns: &Columns) -> Result<(Vec<String>, bool), String> {
+    if let Some(named) = &columns.answer
+        && !fields.contains_key(named)
+    {
+        return Err(lacks(fields, &quoted(named)));
+    }
+    let found = column(fields, columns.answer.as_deref(), &ANSWER);
+    if let Some((key, choices)) = column(fields, columns.choices.as_deref(), &CHOICES) {
+        let choices = texts(key, choices)?;
+        let right = fields::first(fields, ["correct_choice_idx"]).or(found);
+        return Ok((chosen(&choices, right)?, true));
+    }
+    let Some((key, value)) = found else {
+        return Ok((Vec::new(), false));
+    };
+    let all = texts(key, value)?;
+    match fields::first(fields, WEIGHTS) {
+        Some((key, weights)) => Ok((weighed(all, key, weights)?, false)),
+        None => Ok((all, false)),
+    }
+}
+
+/// Answers as often as they weigh, in tenths, as if ten people had given them.
+fn weighed(answers: Vec<String>, key: &str, weights: &Value) -> Result<Vec<String>, String> {
+    let numbers: Option<Vec<f64>> = match weights {
+        Value::Array(all) => all.iter().map(Value::as_f64).collect(),
+        one => one.as_f64().map(|one| vec![one]),
+    };
+    let numbers = numbers.filter(|all| all.iter().all(|weight| *weight >= 0.0));
+    let due = "as many numbers from 0 on as there are answers";
+    let numbers = numbers.ok_or_else(|| unfit(key, weights, due))?;
+    if numbers.len() != answers.len() {
+        return Err(unfit(key, weights, due));
+    }
+    let sum: f64 = numbers.iter().sum();
+    let copies = |weight: f64| match sum > 0.0 {
+        true => (10.0 * weight / sum).round().clamp(1.0, 10.0) as usize,
+        false => 1,
+    };
+    let each = answers.into_iter().zip(numbers);
+    Ok(each
+        .flat_map(|(answer, weight)| std::iter::repeat_n(answer, copies(weight)))
+        .collect())
+}
+
+/// The name of the picture: a text, the `path` of what the hub's tables hold, or a list of one.
+fn image(fields: &Fields, columns: &Columns) -> Result<Option<String>, String> {
+    if let Some((key, value)) = column(fields, columns.image.as_deref(), &IMAGE) {
+        return name(key, value).map(Some);
+    }
+    if let Some(named) = &columns.image {
+        return Err(lacks(fields, &quoted(named)));
+    }
+    match get(fields, "images") {
+        None => Ok(None),
+        Some(Value::Array(all)) => match all.as_slice() {
+            [one] => name("images", one).map(Some),
+            _ => Err(format!(
+                "it has {} `images`, and an example is of one",
+                all.len()
+            )),
+        },
+        Some(other) => Err(unfit("images", other, "a list of one picture's name")),
+    }
+}
+
+fn name(key: &str, value: &Value) -> Result<String, String> {
+    let path = value.get("path").filter(|path| path.is_string());
+    let Some(name) = path.unwrap_or(value).as_str() else {
+        return match value {
+            Value::Number(_) => text(key, value),
+            other => Err(format!(
+                "{} is {}, where the name of a picture's file would fit",
+                quoted(key),
+                found(other)
+            )),
+        };
+    };
+    Ok(name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(value: Value, columns: &Columns) -> Result<Record, String> {
+        Record::of(&fields::object(value).unwrap(), columns)
+    }
+
+    fn named() -> Columns {
+        Columns::default()
+            .with_question(Some("q".into()))
+            .with_answer(Some("a".into()))
+            .with_image(Some("img".into()))
+    }
+
+    #[test]
+    fn columns_are_read_by_their_names_and_captions_beside_them() {
+        let record = read(
+            json!({"q": "what?", "a": ["red", 2], "img": "x.png"}),
+            &named(),
+        )
+        .unwrap();
+        assert_eq!(record.question.as_deref(), Some("what?"));
+        assert_eq!(record.answers, ["red", "2"]);
+        let record = read(json!({"caption": "a dog", "img": "x.png"}), &named()).unwrap();
+        assert_eq!(
+            (record.question, record.answers.join("")),
+            (None, "a dog".into())
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_what_is_there() {
+        for (value, columns, said) in [
+            (
+                json!({"Question": "?"}),
+                Columns::default(),
+                "it has neither `question` nor `caption`; its keys are `Question`",
+            ),
+            (
+                json!({"question": "?", "a": 1, "img": 1}),
+                named(),
+                "it has neither `q` nor `caption`; its keys are `question`, `a`, `img`",
+            ),
+            (
+                json!({"q": "?", "b": 1, "img": "x"}),
+                named(),
+                "it has no `a`; its keys are `q`, `b`, `img`",
+            ),
+            (
+                json!({"q": "?", "a": 1, "image": "x"}),
+                named(),
+                "it has no `img`; its keys are",
+            ),
+            (
+                json!({"question": "?", "image": ["a", "b"]}),
+                Columns::default(),
+                "`image` is a list of 2, where the name of a picture's file",
+            ),
+            (
+                json!({"question": "?", "images": ["a", "b"]}),
+                Columns::default(),
+                "it has 2 `images`, and an example is of one",
+            ),
+            (
+                json!({"question": {"en": "?"}}),
+                Columns::default(),
+                "`question` is an object with the keys `en`, where",
+            ),
+        ] {
+            let found = read(value.clone(), &columns).unwrap_err();
+            assert!(found.contains(said), "{value}: {found}");
+        }
+    }
+
+    #[test]
+    fn answers_weigh_in_tenths() {
+        let value = json!({"question": "?", "answer": ["a", "b"], "weight": [0.9, 0.3]});
+        let record = read(value, &Columns::default()).unwrap();
+        assert_eq!(record.answers.iter().filter(|own| *own == "a").count(), 8);
+        assert_eq!(record.answers.len(), 11);
+        let value = json!({"question": "?", "answer": ["a", "b"], "weight": [1]});
+        assert!(
+            read(value, &Columns::default())
+                .unwrap_err()
+                .contains("as many numbers")
+        );
+    }
+}

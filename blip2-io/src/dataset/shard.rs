@@ -1,0 +1,131 @@
+//! Archives of many samples (`tar`), whose members are read where they lie.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::DatasetError;
+use crate::regular::open_regular;
+
+/// A member of a tar archive: where in the file it lies.
+#[derive(Debug, Clone)]
+pub struct ShardMember {
+    shard: Arc<Path>,
+    name: String,
+    offset: u64,
+    size: u64,
+}
+
+impl ShardMember {
+    /// The archive.
+    pub fn shard(&self) -> &Path {
+        &self.shard
+    }
+
+    /// What errors call it.
+    pub(super) fn path(&self) -> PathBuf {
+        self.shard.join(&self.name)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its bytes, of which there may be `limit`. The archive is opened for each member: there may be
+    /// more of them than files may be open.
+    pub(super) fn read(&self, limit: u64) -> Result<Vec<u8>, DatasetError> {
+        if self.size > limit {
+            let reason = format!("it has {} bytes, and {limit} are the limit", self.size);
+            return Err(DatasetError::format(&self.path(), reason));
+        }
+        self.bytes().map_err(|source| DatasetError::Read {
+            path: self.path(),
+            source,
+        })
+    }
+
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut file = open_regular(&self.shard)?;
+        file.seek(SeekFrom::Start(self.offset))?;
+        let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or(0));
+        file.take(self.size).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 == self.size {
+            true => Ok(bytes),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// What of an archive cannot be used.
+pub(super) struct Unusable {
+    pub(super) name: String,
+    pub(super) reason: String,
+}
+
+/// Hands out the files of an archive in their order, by their headers alone: what is in them is passed
+/// over.
+pub(super) fn members(
+    path: &Path,
+    mut each: impl FnMut(Result<ShardMember, Unusable>),
+) -> Result<(), DatasetError> {
+    let failed = |source| DatasetError::Read {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut file = open_regular(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    if let Some(packed) = compressed(&mut file).map_err(failed)? {
+        let reason = format!(
+            "it is compressed by {packed}, and pictures are read where they lie: unpack it to a plain \
+             `.tar` (pictures are compressed already)"
+        );
+        return Err(DatasetError::format(path, reason));
+    }
+    let shard: Arc<Path> = path.into();
+    let mut archive = tar::Archive::new(file);
+    for entry in archive.entries_with_seek().map_err(failed)? {
+        let entry = entry.map_err(|error| {
+            let reason = format!("it is no tar archive, or a damaged one: {error}");
+            DatasetError::format(path, reason)
+        })?;
+        let kind = entry.header().entry_type();
+        if !kind.is_file() {
+            continue;
+        }
+        let member = ShardMember {
+            shard: Arc::clone(&shard),
+            name: String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
+            offset: entry.raw_file_position(),
+            size: entry.size(),
+        };
+        let end = member.offset.checked_add(member.size);
+        each(match end.is_some_and(|end| end <= length) {
+            true => Ok(member),
+            false => Err(Unusable {
+                name: member.name,
+                reason: "the archive ends before it does, as if it were cut off".into(),
+            }),
+        });
+    }
+    Ok(())
+}
+
+/// By what a file is compressed, as its first bytes say.
+fn compressed(file: &mut File) -> io::Result<Option<&'static str>> {
+    let mut first = Vec::new();
+    file.by_ref().take(6).read_to_end(&mut first)?;
+    file.rewind()?;
+    let kinds: [(&[u8], &str); 4] = [
+        (b"\x1f\x8b", "gzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\xfd7zXZ", "xz"),
+        (b"BZh", "bzip2"),
+    ];
+    let mut kinds = kinds.into_iter();
+    Ok(kinds
+        .find(|(magic, _)| first.starts_with(magic))
+        .map(|(_, name)| name))
+}
