@@ -43,7 +43,11 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(example.picture < data.pictures().len());
     }
     let pictures = fs::canonicalize(&pictures).expect("the folder");
-    for picture in data.pictures().iter().filter(|_| !matches!(kind, 3 | 4 | 12)) {
+    for picture in data
+        .pictures()
+        .iter()
+        .filter(|_| !matches!(kind, 3 | 4 | 12))
+    {
         let path = fs::canonicalize(picture.path()).expect("there is such a file");
         assert!(path.starts_with(&pictures), "{}", path.display());
     }
