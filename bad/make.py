@@ -110,6 +110,8 @@ def tiffs():
     write("loop.tiff", b"II*\0" + struct.pack("<IH", 8, 0) + struct.pack("<I", 8))
     count = [(258, 3, 4_000_000_000, 8)]
     write("count.tiff", tiff([tag for tag in tags() if tag[0] != 258] + count))
+    strips = [(273, 4, 7_929_857, 200)]
+    write("values.tiff", tiff(sorted([tag for tag in tags() if tag[0] != 273] + strips)))
 
 
 def others():

@@ -312,7 +312,13 @@ fn a_state_reads_nothing_but_itself_and_counts_from_1() {
         damage(&place.state(2));
         run(4).unwrap_err().to_string()
     };
-    for name in ["/dev/zero", "../step-000000002/progress.json", "..", "", "a/"] {
+    for name in [
+        "/dev/zero",
+        "../step-000000002/progress.json",
+        "..",
+        "",
+        "a/",
+    ] {
         let hashes = format!(r#"{{"files":{{"{name}":"0"}}}}"#);
         let said = refused(&|state| fs::write(state.join("contents.json"), &hashes).unwrap());
         assert!(said.contains("none of a state"), "{name}: {said}");

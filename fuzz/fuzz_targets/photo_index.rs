@@ -11,7 +11,10 @@ use xxhash_rust::xxh3::Xxh3;
 fn hashed(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     let number = |place: usize| Some(u32::from_le_bytes(*bytes.get(place..)?.first_chunk()?));
     let [count, queries, dim] = [number(12)?, number(16)?, number(20)?].map(u64::from);
-    let embeddings = queries.checked_mul(dim)?.checked_mul(4)?.checked_mul(count)?;
+    let embeddings = queries
+        .checked_mul(dim)?
+        .checked_mul(4)?
+        .checked_mul(count)?;
     let table = u64::from_le_bytes(*bytes.get(32..)?.first_chunk()?);
     let end = table.checked_add(embeddings)?.checked_add(64)?;
     let mut hasher = Xxh3::new();

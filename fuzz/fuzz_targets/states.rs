@@ -61,7 +61,5 @@ fuzz_target!(|bytes: &[u8]| {
         }
     }
     fs::write(state.join(name), rest).expect("a file");
-    let _ = trained
-        .clone()
-        .resume(&mut AdamW::default(), folder.path());
+    let _ = trained.clone().resume(&mut AdamW::default(), folder.path());
 });

@@ -25,7 +25,9 @@ impl Pattern {
         let whole = format!(r"^(?:.*\.)?(?:{key})$");
         if key.len() > LONGEST {
             let length = key.len();
-            return Err(format!("it has {length} bytes, over the limit of {LONGEST}"));
+            return Err(format!(
+                "it has {length} bytes, over the limit of {LONGEST}"
+            ));
         }
         let regex = RegexBuilder::new(&whole)
             .backtrack_limit(STEPS)

@@ -211,7 +211,13 @@ mod tests {
         let mut left = Left::default();
         left.count(half.as_slice(), 1).unwrap();
         assert!(left.count(half.as_slice(), 1).is_err());
-        let text = [&b"X"[..], &(20_u32 << 20).to_le_bytes(), &[0; 20 << 20], b"."].concat();
+        let text = [
+            &b"X"[..],
+            &(20_u32 << 20).to_le_bytes(),
+            &[0; 20 << 20],
+            b".",
+        ]
+        .concat();
         let mut left = Left::default();
         left.count(text.as_slice(), 1).unwrap();
         assert!(left.count(text.as_slice(), 1).is_err());

@@ -15,9 +15,7 @@ use std::{
 
 use pytorch_reader::{PytorchError, PytorchReader, Tensor};
 
-use crate::{
-    error::IoError, fault::Cause, files::is_lfs_pointer, names, regular::open_regular,
-};
+use crate::{error::IoError, fault::Cause, files::is_lfs_pointer, names, regular::open_regular};
 
 mod length;
 
