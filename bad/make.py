@@ -110,6 +110,8 @@ def tiffs():
     write("loop.tiff", b"II*\0" + struct.pack("<IH", 8, 0) + struct.pack("<I", 8))
     count = [(258, 3, 4_000_000_000, 8)]
     write("count.tiff", tiff([tag for tag in tags() if tag[0] != 258] + count))
+    strips = [(273, 4, 7_929_857, 200)]
+    write("values.tiff", tiff(sorted([tag for tag in tags() if tag[0] != 273] + strips)))
 
 
 def others():
@@ -165,6 +167,23 @@ def pickles():
     write("legacy_code.bin", magic + b"\x80\x02}." + pickle.dumps({"w": Runs()}, protocol=2))
 
 
+def overlapping():
+    """A zip of 300 pickles of 20 MB each, which all lie at the same place in it."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, -15)
+    content = b"\x80\x02X" + struct.pack("<I", 20 << 20) + bytes(20 << 20) + b"."
+    packed = pack.compress(content) + pack.flush()
+    sizes = struct.pack("<III", zlib.crc32(content), len(packed), len(content))
+    start = struct.pack("<HHHHH", 20, 0, 8, 0, 33) + sizes
+    name = b"000/data.pkl"
+    file = b"PK\3\4" + start + struct.pack("<HH", len(name), 0) + name + packed
+    place, entries = len(file), b""
+    for n in range(300):
+        entries += b"PK\1\2" + struct.pack("<H", 20) + start
+        entries += struct.pack("<HHHHHII", len(name), 0, 0, 0, 0, 0, 0) + b"%03d/data.pkl" % n
+    end = struct.pack("<HHHHIIH", 0, 0, 300, 300, len(entries), place, 0)
+    return file + entries + b"PK\5\6" + end
+
+
 def zips():
     def zipped(files, method=zipfile.ZIP_STORED):
         buffer = io.BytesIO()
@@ -195,12 +214,14 @@ def zips():
         ("stride.bin", 4, 2**62, 4, 0),
         ("offset.bin", 4, 1, 4, 2**62),
         ("count.bin", 2**40, 0, 2**40, 0),
+        ("repeated.bin", 2**28, 0, 4, 0),
     ]:
         write(name, zipped([("model/data.pkl", tensor(size, stride, count, offset)),
                             ("model/data/0", bytes(16))]))
     bomb = zipped([("model/data.pkl", tensor(4, 1, 4)), ("model/data/0", bytes(1 << 24))],
                   zipfile.ZIP_DEFLATED)
     write("deflated.bin", bomb)
+    write("overlapping.bin", overlapping())
     write("pickle_bomb.bin", zipped([("model/data.pkl", b"N0" * (1 << 23))], zipfile.ZIP_DEFLATED))
 
 

@@ -1,7 +1,7 @@
 //! What the fuzz targets share: folders of a whole model in memory or on disk, of which one file is
 //! the fuzzer's.
 
-use std::{fs, path::Path, path::PathBuf};
+use std::{fs, path::Path, path::PathBuf, sync::LazyLock};
 
 use blip2_io::CheckpointFolder;
 use tempfile::TempDir;
@@ -18,7 +18,13 @@ pub const KINDS: [&str; 8] = [
     "clip_vision",
 ];
 
-/// A file of the repository's fixtures.
+/// Names and contents of files.
+pub type Named = Vec<(String, Vec<u8>)>;
+
+/// The small files of [`KINDS`], read once: an input should cost what the library does with it.
+static SMALL: LazyLock<Vec<Named>> = LazyLock::new(|| KINDS.map(read_small).into());
+
+/// A file or folder of the repository's fixtures.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../fixtures")
@@ -31,8 +37,13 @@ pub fn chosen<'a, T: Copy>(bytes: &'a [u8], from: &[T]) -> Option<(T, &'a [u8])>
     Some((*from.get(usize::from(*first) % from.len())?, rest))
 }
 
-/// The small files of a fixture, without weights and goldens.
-pub fn small_files(kind: &str) -> Vec<(String, Vec<u8>)> {
+/// The small files of one of [`KINDS`], in the order of their names, without weights and goldens.
+pub fn small_files(kind: &str) -> Named {
+    let place = KINDS.iter().position(|known| *known == kind);
+    SMALL[place.expect("one of KINDS")].clone()
+}
+
+fn read_small(kind: &str) -> Named {
     let mut files = Vec::new();
     for entry in fs::read_dir(fixture(kind)).expect("a fixture") {
         let path = entry.expect("an entry").path();
@@ -42,6 +53,7 @@ pub fn small_files(kind: &str) -> Vec<(String, Vec<u8>)> {
             files.push((name, fs::read(&path).expect("a file")));
         }
     }
+    files.sort();
     files
 }
 

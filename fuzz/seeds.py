@@ -5,6 +5,8 @@ the numbers here are the places in the target's list.
 """
 
 import io
+import json
+import struct
 import tarfile
 from pathlib import Path
 
@@ -13,6 +15,9 @@ FIXTURES, BAD = HERE / "../fixtures", HERE / "../bad/files"
 KINDS = ["blip2_opt", "blip2_t5", "blip2_itr", "instructblip_llama", "instructblip_t5",
          "instructblipvideo_t5", "blip1_vqa", "clip_vision"]
 LARGEST = 400_000
+# By `Architecture::ALL`.
+ARCHITECTURES = {"blip2_itr": 0, "blip2_opt": 1, "blip2_t5_frozen": 2, "instructblip_t5": 3,
+                 "instructblip_llama": 4, "eva_vit": 5, "clip_vit": 6}
 
 
 def seed(target, name, content, *choice):
@@ -27,18 +32,31 @@ def read(path):
     return path.read_bytes()
 
 
+def packed(form, size):
+    """A packed file of one matrix of 4 × 4, in a panel of 32 rows."""
+    matrices = json.dumps({"a": {"format": form, "shape": [4, 4]}})
+    metadata = {"blip2.packed": matrices, "file:config.json": "{}"}
+    header = {"__metadata__": metadata, "a": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + bytes(size)
+
+
 def checkpoints():
     for n, kind in enumerate(KINDS):
         folder = FIXTURES / kind
-        for path in sorted(folder.glob("*config.json")):
-            # The target lists a folder's files in an order of its own: all places get all files.
-            for place in range(4):
-                seed("configurations", f"{kind}-{place}-{path.name}", read(path), n, place)
+        names = sorted(path.name for path in folder.glob("*.json") if not path.name.startswith("golden"))
+        for place, name in enumerate(names):
+            if name.endswith("config.json"):
+                seed("configurations", f"{kind}-{name}", read(folder / name), n, place)
+        seed("inspections", kind, read(folder / "config.json"), n)
         seed("safetensors", kind, read(folder / "model.safetensors"), 0)
     seed("safetensors", "index", b'{"weight_map":{"a":"a.safetensors"}}', 1)
     for path in BAD.glob("*.safetensors"):
         seed("safetensors", path.name, read(path), 0)
         seed("packed", path.name, read(path))
+    for form, size in [("f32", 512), ("int8", 384)]:
+        seed("packed", form, packed(form, size))
     for pattern in ["*.bin", "*.pkl"]:
         for path in BAD.glob(pattern):
             seed("pickles", path.name, read(path))
@@ -49,8 +67,7 @@ def checkpoints():
         if path.suffix == ".bin":
             seed("pickles", path.parent.name, read(path))
     for path in FIXTURES.glob("lavis/*.pth"):
-        for architecture in range(6):
-            seed("lavis", f"{architecture}-{path.name}", read(path), architecture)
+        seed("lavis", path.name, read(path), ARCHITECTURES[path.stem])
         seed("pickles", path.name, read(path))
 
 
@@ -85,9 +102,17 @@ def tar(members):
     return packed.getvalue()
 
 
+def index(name):
+    """A photo index of one picture; the target puts the hash in."""
+    sizes = struct.pack("<6IQ", 1, 1, 1, 2, 1, 3, 12 + len(name))
+    line = struct.pack("<IQ", len(name), 0) + name
+    return b"BLIP2IDX" + sizes + b"0123456789abcdef" + bytes(8) + line + bytes(4 * (2 + 3))
+
+
 def texts():
     seed("prompts", "opt", b"Question: {} Answer:how many dogs?")
-    seed("photo_index", "empty", b"BLIP2IDX\1\0\0\0" + bytes(52))
+    seed("photo_index", "empty", b"BLIP2IDX\1\0\0\0" + bytes(52), 0)
+    seed("photo_index", "one", index(b"a.png"), 1)
     seed("records", "json-lines", b'{"question":"what?","answer":"red","pid":0}\n', 0)
     seed("records", "choices", b'{"question":"what?","answer":1,"choices":["a","b"],"image":"0/image.png"}\n', 0)
     seed("records", "coco", b'{"images":[{"id":1,"file_name":"0/image.png"}],'

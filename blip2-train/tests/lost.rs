@@ -302,6 +302,48 @@ fn a_damaged_state_falls_back_to_the_one_before() {
     }
 }
 
+/// What a state says of other files, and of how often it was trained, is not believed.
+#[test]
+fn a_state_reads_nothing_but_itself_and_counts_from_1() {
+    let refused = |damage: &dyn Fn(&Path)| {
+        let place = Place::new();
+        let run = |steps| place.run(&place.recipe(steps), &mut loss, &mut Ear::default());
+        run(2).unwrap();
+        damage(&place.state(2));
+        run(4).unwrap_err().to_string()
+    };
+    for name in [
+        "/dev/zero",
+        "../step-000000002/progress.json",
+        "..",
+        "",
+        "a/",
+    ] {
+        let hashes = format!(r#"{{"files":{{"{name}":"0"}}}}"#);
+        let said = refused(&|state| fs::write(state.join("contents.json"), &hashes).unwrap());
+        assert!(said.contains("none of a state"), "{name}: {said}");
+    }
+    for time in [f32::NAN, f32::INFINITY, -1.0, 0.0, 1.5, 3.0] {
+        let said = refused(&|state| {
+            fs::remove_file(state.join("contents.json")).unwrap();
+            let path = state.join("optimizer.safetensors");
+            let mut bytes = fs::read(&path).unwrap();
+            let file = SafeTensors::deserialize(&bytes).unwrap();
+            let number = file.tensor("layer.bias|t").unwrap().data().as_ptr();
+            let place = number.addr() - bytes.as_ptr().addr();
+            bytes[place..place + 4].copy_from_slice(&time.to_le_bytes());
+            fs::write(&path, bytes).unwrap();
+        });
+        assert!(said.contains("of 2 steps"), "{time}: {said}");
+    }
+    let said = refused(&|state| {
+        fs::remove_file(state.join("contents.json")).unwrap();
+        let far = format!(r#"{{"step":{}}}"#, usize::MAX);
+        fs::write(state.join("progress.json"), far).unwrap();
+    });
+    assert!(said.contains("than any training has"), "{said}");
+}
+
 #[test]
 fn a_folder_that_is_trained_in_is_refused() {
     let place = Place::new();

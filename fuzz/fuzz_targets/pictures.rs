@@ -9,9 +9,13 @@ fuzz_target!(|bytes: &[u8]| {
     let limits = ImageLimits::default()
         .with_max_pixels(1 << 16)
         .with_max_alloc(1 << 24);
-    for animation in [Animation::Reject, Animation::FirstFrame] {
+    for animation in [
+        Animation::Refuse,
+        Animation::FirstFrame,
+        Animation::Frame(1),
+    ] {
         let options = DecodeOptions::default()
-            .with_limits(limits.clone())
+            .with_limits(limits)
             .with_animation(animation);
         let _ = decode_bytes(bytes, &options);
     }

@@ -1,9 +1,9 @@
 //! States of a training, of which one file is the fuzzer's.
 #![no_main]
 
-use std::fs;
+use std::{fs, sync::LazyLock};
 
-use blip2_fuzz::chosen;
+use blip2_fuzz::{Named, chosen};
 use blip2_io::{
     burn::{module::Module, tensor::Device},
     kernels::{Bias, Linear, RandomWeights},
@@ -16,14 +16,28 @@ struct Tiny {
     layer: Linear,
 }
 
-fn tiny() -> Trained<Tiny> {
+/// A model, and the folder and files of a whole state of it.
+static WHOLE: LazyLock<(Trained<Tiny>, String, Named)> = LazyLock::new(|| {
     let source = RandomWeights::new(1, 0.1);
-    Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
+    let trained = Trained::build(&source, &Device::flex(), &TrainPlan::all(), |weights| {
         let layer = weights.linear("layer", 4, 1, Bias::With);
         Ok(Tiny { layer })
-    })
-    .expect("a model")
-}
+    });
+    let trained = trained.expect("a model");
+    let folder = tempfile::tempdir().expect("a folder");
+    let progress = Progress::new(0, &()).expect("no notes");
+    let state = trained
+        .save_state(&AdamW::default(), &progress, folder.path())
+        .expect("a state");
+    let files = fs::read_dir(&state).expect("a folder").map(|entry| {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().into_string().expect("a name");
+        (name, fs::read(entry.path()).expect("a file"))
+    });
+    let name = state.file_name().and_then(|name| name.to_str());
+    let name = name.expect("a name").to_string();
+    (trained, name, files.collect())
+});
 
 fuzz_target!(|bytes: &[u8]| {
     let names = [
@@ -36,17 +50,16 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((name, rest)) = chosen(bytes, &names) else {
         return;
     };
+    let (trained, state, files) = &*WHOLE;
     let folder = tempfile::tempdir().expect("a folder");
-    let mut trained = tiny();
-    let mut optimizer = AdamW::default();
-    let progress = Progress::new(0, &()).expect("no notes");
-    let state = trained
-        .save_state(&optimizer, &progress, folder.path())
-        .expect("a state");
-    if name != "contents.json" {
+    let state = folder.path().join(state);
+    fs::create_dir_all(&state).expect("a folder");
+    for (file, content) in files {
         // Without hashes, so that what is read gets further than the first check.
-        fs::remove_file(state.join("contents.json")).expect("hashes");
+        if file != "contents.json" {
+            fs::write(state.join(file), content).expect("a file");
+        }
     }
     fs::write(state.join(name), rest).expect("a file");
-    let _ = trained.resume(&mut optimizer, folder.path());
+    let _ = trained.clone().resume(&mut AdamW::default(), folder.path());
 });

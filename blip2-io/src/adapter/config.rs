@@ -5,7 +5,10 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::{fault::Fault, pattern::Pattern};
+use super::{
+    fault::Fault,
+    pattern::{MOST, Pattern},
+};
 use crate::{error::IoError, files::parse_json};
 
 /// What an adapter is, by the names of PEFT's `LoraConfig`.
@@ -207,6 +210,13 @@ fn compiled<T: Copy>(
     table: &str,
     pairs: &[(String, T)],
 ) -> Result<Vec<(Pattern, T)>, IoError> {
+    if pairs.len() > MOST {
+        let reason = format!(
+            "`{table}` has {} keys, over the limit of {MOST}",
+            pairs.len()
+        );
+        return Err(Fault::Malformed.of(path, reason));
+    }
     let compiled = pairs.iter().map(|(key, value)| {
         let pattern = Pattern::new(key).map_err(|error| {
             let reason = format!("`{table}` has the key `{key}`, which is no pattern: {error}");

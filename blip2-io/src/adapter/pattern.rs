@@ -5,6 +5,13 @@ use fancy_regex::{Regex, RegexBuilder};
 /// Steps that an expression with look-around may take on one name: names are short, and an expression
 /// that needs more was made to hang.
 const STEPS: usize = 100_000;
+/// The most bytes of an expression.
+const LONGEST: usize = 1024;
+/// The most bytes that each part of an expression between two look-arounds is compiled to: a count in
+/// an expression is a copy for each time.
+const MAX_COMPILED: usize = 1 << 17;
+/// The most expressions of an adapter; a model has some hundred layers.
+pub(super) const MOST: usize = 2048;
 
 /// An expression that matches the end of a layer's name, from a dot on, as the keys of
 /// `rank_pattern` and `alpha_pattern` do.
@@ -16,7 +23,16 @@ impl Pattern {
     pub(super) fn new(key: &str) -> Result<Self, String> {
         // `get_pattern_key` of PEFT, word for word.
         let whole = format!(r"^(?:.*\.)?(?:{key})$");
-        let regex = RegexBuilder::new(&whole).backtrack_limit(STEPS).build();
+        if key.len() > LONGEST {
+            let length = key.len();
+            return Err(format!(
+                "it has {length} bytes, over the limit of {LONGEST}"
+            ));
+        }
+        let regex = RegexBuilder::new(&whole)
+            .backtrack_limit(STEPS)
+            .delegate_size_limit(MAX_COMPILED)
+            .build();
         regex.map(Self).map_err(|error| error.to_string())
     }
 
@@ -53,5 +69,13 @@ mod tests {
     fn an_expression_made_to_hang_ends() {
         let name = format!("{}!", "a".repeat(60));
         assert!(!Pattern::new(r"(a+)+(?=b)").unwrap().matches(&name));
+    }
+
+    #[test]
+    fn an_expression_made_to_fill_the_memory_is_refused() {
+        for key in [r"\w{500}".into(), "x".repeat(2000)] {
+            assert!(Pattern::new(&key).is_err(), "{key}");
+        }
+        assert!(Pattern::new(r"(?:\w+\.)*\d+\.[^.]+_proj").is_ok());
     }
 }

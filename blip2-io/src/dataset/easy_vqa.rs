@@ -41,7 +41,7 @@ impl Split {
 type Question = (String, String, u64);
 
 /// What a wheel's questions may unpack to; they are two megabytes.
-const QUESTIONS_LIMIT: u64 = 1 << 28;
+const QUESTIONS_LIMIT: u64 = 1 << 24;
 
 impl Dataset {
     /// Reads easy-VQA 1.0 (MIT, on PyPI): the wheel as it is downloaded, or its folder

@@ -93,7 +93,8 @@ fn vision(vision: &mut Blip2VisionConfig, pieces: &Pieces, given: bool) -> Resul
     }
     vision.hidden_size = hidden;
     vision.patch_size = patch;
-    vision.image_size = side * patch;
+    // Of a tensor without numbers any side may be said.
+    vision.image_size = side.saturating_mul(patch);
     vision.num_hidden_layers = pieces.layers("vision_model.encoder.layers.").len();
     vision.intermediate_size = first(tensor("vision_model.encoder.layers.0.mlp.fc1.weight")?);
     vision.qkv_bias = pieces.contains("vision_model.encoder.layers.0.self_attn.qkv.bias");

@@ -144,6 +144,10 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
             Some(png) => return still(png, ImageFormat::Png, options),
             None => bytes,
         },
+        ImageFormat::Tiff => {
+            tiff::check(bytes)?;
+            bytes
+        }
         _ => bytes,
     };
     if options.animation == Animation::Refuse

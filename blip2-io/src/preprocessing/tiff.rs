@@ -1,4 +1,4 @@
-//! TIFFs that the `image` crate has no colour type for.
+//! TIFFs that the `image` crate has no colour type for, and what its decoder does not check.
 
 use std::io::Cursor;
 
@@ -10,6 +10,51 @@ use tiff::{
 };
 
 use super::{error::ImageError, limits::ImageLimits};
+
+/// Refuses a picture whose directory counts more values than its file can hold: the decoder makes room
+/// for them before it reads any.
+pub(super) fn check(bytes: &[u8]) -> Result<(), ImageError> {
+    match counts_fit(bytes) {
+        Some(false) => Err(ImageError::damaged(
+            "the TIFF counts more values than the file has bytes",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the values that the first directory counts fit into the file; `None` if it has no whole
+/// directory, which the decoder says better.
+fn counts_fit(bytes: &[u8]) -> Option<bool> {
+    let little = bytes.starts_with(b"II");
+    let short = |place: usize| {
+        let found = *bytes.get(place..)?.first_chunk()?;
+        Some(match little {
+            true => u16::from_le_bytes(found),
+            false => u16::from_be_bytes(found),
+        })
+    };
+    let long = |place: usize| {
+        let found = *bytes.get(place..)?.first_chunk()?;
+        Some(match little {
+            true => u32::from_le_bytes(found),
+            false => u32::from_be_bytes(found),
+        })
+    };
+    let directory = long(4)? as usize;
+    for entry in 0..usize::from(short(directory)?) {
+        let place = directory + 2 + 12 * entry;
+        let width: u64 = match short(place + 2)? {
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 | 16..=18 => 8,
+            _ => 1,
+        };
+        if u64::from(long(place + 4)?) * width > bytes.len() as u64 {
+            return Some(false);
+        }
+    }
+    Some(true)
+}
 
 /// A TIFF of gray levels in floats or 32-bit numbers, clipped to 0 to 255 and without fractions, as
 /// Pillow converts them; `None` of any other.
@@ -76,4 +121,23 @@ pub(super) fn colours(bytes: &[u8]) -> Option<&'static str> {
         32_803 | 34_892 => "raw camera TIFF",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_counts_no_more_than_the_file_holds() {
+        let picture = |count: u32| {
+            let entry = [&[0x11, 1, 4, 0][..], &count.to_le_bytes(), &[0; 4]].concat();
+            [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
+        };
+        assert_eq!(counts_fit(&picture(1)), Some(true));
+        assert_eq!(counts_fit(&picture(7_929_857)), Some(false));
+        assert!(check(&picture(u32::MAX)).is_err());
+        for end in 0..picture(1).len() {
+            assert_ne!(counts_fit(&picture(1)[..end]), Some(false), "{end}");
+        }
+    }
 }

@@ -5,12 +5,13 @@
 //! which takes no memory.
 
 use std::{
-    fs::File,
     io::{self, BufRead, BufReader, Read},
     path::Path,
 };
 
 use zip::ZipArchive;
+
+use crate::regular::open_regular;
 
 /// Of a checkpoint a pickle has some forty opcodes for each tensor; an optimiser's state beside it
 /// makes that four times as many.
@@ -32,44 +33,69 @@ pub(super) fn check(path: &Path, start: &[u8]) -> io::Result<()> {
              one",
         ));
     }
-    let file = BufReader::new(File::open(path)?);
+    let file = BufReader::new(open_regular(path)?);
+    let mut left = Left::default();
     if !start.starts_with(b"PK") {
-        return count(file, PICKLES_OF_A_STREAM);
+        return left.count(file, PICKLES_OF_A_STREAM);
     }
     let Ok(mut archive) = ZipArchive::new(file) else {
         return Ok(());
     };
+    // Entries may lie over one another in the file: a thousand of them need no more room than one.
     for index in 0..archive.len() {
         let Ok(entry) = archive.by_index(index) else {
             continue;
         };
         if entry.name().is_ok_and(|name| name.ends_with("data.pkl")) {
-            count(BufReader::new(entry), 1)?;
+            left.count(BufReader::new(entry), 1)?;
         }
     }
     Ok(())
 }
 
-/// Walks over the opcodes of so many pickles, one behind the other.
-fn count(content: impl BufRead, pickles: usize) -> io::Result<()> {
-    let mut content = content.take(MOST_BYTES);
-    let mut opcodes = 0;
-    for _ in 0..pickles {
-        loop {
-            opcodes += 1;
-            if opcodes > MOST_OPCODES || content.limit() == 0 {
-                return Err(refusal("its pickle is longer than that of any checkpoint"));
-            }
-            match skip(&mut content) {
-                Ok(Step::Next) => {}
-                Ok(Step::Stop) => break,
-                // Cut short, or no pickle: the reader has more to say of it.
-                Ok(Step::Unknown) | Err(_) if content.limit() > 0 => return Ok(()),
-                _ => {}
-            }
+/// What the pickles of a file may still have, all of them together.
+struct Left {
+    opcodes: u64,
+    bytes: u64,
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        Self {
+            opcodes: MOST_OPCODES,
+            bytes: MOST_BYTES,
         }
     }
-    Ok(())
+}
+
+impl Left {
+    /// Walks over the opcodes of `pickles` pickles, one behind the other.
+    fn count(&mut self, content: impl BufRead, pickles: usize) -> io::Result<()> {
+        let mut content = content.take(self.bytes);
+        let counted = self.walk(&mut content, pickles);
+        self.bytes = content.limit();
+        counted
+    }
+
+    fn walk(&mut self, content: &mut io::Take<impl BufRead>, pickles: usize) -> io::Result<()> {
+        for _ in 0..pickles {
+            loop {
+                let opcodes = self.opcodes.checked_sub(1);
+                let Some(opcodes) = opcodes.filter(|_| content.limit() > 0) else {
+                    return Err(refusal("its pickle is longer than that of any checkpoint"));
+                };
+                self.opcodes = opcodes;
+                match skip(content) {
+                    Ok(Step::Next) => {}
+                    Ok(Step::Stop) => break,
+                    // Cut short, or no pickle: the reader has more to say of it.
+                    Ok(Step::Unknown) | Err(_) if content.limit() > 0 => return Ok(()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What an opcode was.
@@ -160,18 +186,40 @@ fn refusal(reason: &'static str) -> io::Error {
 mod tests {
     use super::*;
 
+    fn count(content: &[u8], pickles: usize) -> io::Result<()> {
+        Left::default().count(content, pickles)
+    }
+
     #[test]
     fn a_pickle_of_millions_of_opcodes_is_refused() {
         let many = vec![b'N'; usize::try_from(MOST_OPCODES).unwrap() + 1];
-        assert!(count(many.as_slice(), 1).is_err());
+        assert!(count(&many, 1).is_err());
         let string = [&b"\x8d"[..], &(1u64 << 40).to_le_bytes(), &[b'x'; 100]].concat();
-        count(string.as_slice(), 1).unwrap();
+        count(&string, 1).unwrap();
     }
 
     #[test]
     fn what_follows_a_pickle_is_not_read() {
         let stream = [&b"\x80\x02K\x01."[..], &[b'N'; 3_000_000]].concat();
-        count(stream.as_slice(), 1).unwrap();
-        assert!(count(stream.as_slice(), 2).is_err());
+        count(&stream, 1).unwrap();
+        assert!(count(&stream, 2).is_err());
+    }
+
+    #[test]
+    fn the_pickles_of_a_file_share_what_they_may_have() {
+        let half = [vec![b'N'; 1_500_000], vec![b'.']].concat();
+        let mut left = Left::default();
+        left.count(half.as_slice(), 1).unwrap();
+        assert!(left.count(half.as_slice(), 1).is_err());
+        let text = [
+            &b"X"[..],
+            &(20_u32 << 20).to_le_bytes(),
+            &[0; 20 << 20],
+            b".",
+        ]
+        .concat();
+        let mut left = Left::default();
+        left.count(text.as_slice(), 1).unwrap();
+        assert!(left.count(text.as_slice(), 1).is_err());
     }
 }

@@ -8,14 +8,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs,
     io::{self, Read},
     path::Path,
 };
 
 use pytorch_reader::{PytorchError, PytorchReader, Tensor};
 
-use crate::{error::IoError, fault::Cause, files::is_lfs_pointer, names};
+use crate::{error::IoError, fault::Cause, files::is_lfs_pointer, names, regular::open_regular};
 
 mod length;
 
@@ -30,16 +30,35 @@ pub(crate) fn open(path: &Path) -> Result<BTreeMap<String, Tensor>, IoError> {
     length::check(path, &start).map_err(|error| fault(path, error.into()))?;
     let reader = PytorchReader::new(path).map_err(|error| fault(path, error))?;
     let tensors: BTreeMap<String, Tensor> = reader.into_tensors().into_iter().collect();
+    check_sizes(path, &tensors)?;
     match names::fault(tensors.keys()) {
         Some(reason) => Err(malformed(path, reason)),
         None => Ok(tensors),
     }
 }
 
+/// Refuses tensors that are larger than their file. A view may repeat a number (its stride is 0), so
+/// that a small file would fill the memory.
+fn check_sizes(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<(), IoError> {
+    let length = fs::metadata(path).map_err(|error| IoError::read(path, error))?;
+    let length = length.len();
+    let larger = tensors
+        .iter()
+        .find(|(_, tensor)| tensor.byte_len() as u64 > length);
+    match larger {
+        None => Ok(()),
+        Some((name, tensor)) => {
+            let size = tensor.byte_len();
+            let reason = format!("`{name}` has {size} bytes, and the whole file {length}");
+            Err(malformed(path, reason))
+        }
+    }
+}
+
 /// How a file begins, by which its kind is known.
 fn start(path: &Path) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    File::open(path)?.take(512).read_to_end(&mut start)?;
+    open_regular(path)?.take(512).read_to_end(&mut start)?;
     Ok(start)
 }
 
@@ -62,5 +81,16 @@ pub(crate) fn malformed(path: &Path, reason: String) -> IoError {
     IoError::Pickle {
         path: path.to_path_buf(),
         source: Cause::new(reason),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_not_opened() {
+        let error = open(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
     }
 }

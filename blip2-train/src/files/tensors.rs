@@ -10,7 +10,7 @@ use std::{
 use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, SafeTensorError, SafeTensors, View, tensor::TensorView};
 
-use super::whole::{partial, publish, share};
+use super::whole::{partial, publish, read_file, share};
 use crate::error::TrainError;
 
 /// Writes tensors of `f32`.
@@ -59,7 +59,7 @@ pub(crate) struct Contents {
 
 /// Reads all tensors of a file, each of which must hold floating-point numbers.
 pub(crate) fn read_tensors(path: &Path) -> Result<Contents, TrainError> {
-    let bytes = fs::read(path).map_err(|error| TrainError::file(path, error))?;
+    let bytes = read_file(path)?;
     let fault = |error| TrainError::format(path, error);
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(fault)?;
     let views = SafeTensors::deserialize(&bytes).map_err(fault)?;

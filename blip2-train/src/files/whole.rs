@@ -1,13 +1,24 @@
-//! Writing beside a name and renaming.
+//! Reading whole files, and writing beside a name and renaming.
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use blip2_io::open_regular;
+
 use crate::error::TrainError;
+
+/// What is in a file; a pipe or a device, which may have no end, is refused.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, TrainError> {
+    let mut content = Vec::new();
+    open_regular(path)
+        .and_then(|mut file| file.read_to_end(&mut content))
+        .map_err(|error| TrainError::file(path, error))?;
+    Ok(content)
+}
 
 /// Writes a small file beside its name, and renames it when it is on the disk: whatever ends the
 /// process, there is the whole file, or what was there before.
@@ -25,7 +36,7 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), TrainError> {
 pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<(), TrainError> {
     whole(to, |partial| {
         // Not its permissions: what is written must be writable, whatever is read.
-        let mut source = File::open(from)?;
+        let mut source = open_regular(from)?;
         io::copy(&mut source, &mut File::create(partial)?).map(|_| ())
     })
 }

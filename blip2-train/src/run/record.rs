@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{error::TrainError, files::write_file};
+use crate::{
+    error::TrainError,
+    files::{read_file, write_file},
+};
 
 /// A step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -207,8 +210,8 @@ fn lines<T: Serialize>(rows: &[T], folder: &Path) -> Result<String, TrainError> 
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {
-    let text = fs::read_to_string(path).map_err(|error| TrainError::file(path, error))?;
-    let rows = text.lines().map(serde_json::from_str);
+    let text = read_file(path)?;
+    let rows = serde_json::Deserializer::from_slice(&text).into_iter();
     rows.collect::<Result<_, _>>()
         .map_err(|error| TrainError::format(path, error))
 }

@@ -2,16 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::Path,
 };
 
+use blip2_io::open_regular;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::layout::CONTENTS;
-use crate::{error::TrainError, files::write_file, lora::LoraConfig};
+use crate::{
+    error::TrainError,
+    files::{read_file, write_file},
+    lora::LoraConfig,
+};
 
 /// The files of a state by their hashes, and what their numbers mean only together with.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -39,19 +44,23 @@ impl Contents {
     /// Reads what should be in a state's folder; `None` where an older version wrote it.
     pub(super) fn load(folder: &Path) -> Result<Option<Self>, TrainError> {
         let path = folder.join(CONTENTS);
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .map_err(|error| TrainError::format(&path, error)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(TrainError::file(&path, error)),
+        if !path.exists() {
+            return Ok(None);
         }
+        serde_json::from_slice(&read_file(&path)?)
+            .map(Some)
+            .map_err(|error| TrainError::format(&path, error))
     }
 
     /// Refuses a folder in which a file is missing or has changed.
     pub(super) fn check(&self, folder: &Path) -> Result<(), TrainError> {
         for (name, hash) in &self.files {
             let path = folder.join(name);
+            // A name comes from the file: with a path in it, it would have any file read.
+            if path.file_name() != Some(name.as_ref()) || path.parent() != Some(folder) {
+                let reason = format!("it names the file {name:?}, which is none of a state");
+                return Err(TrainError::state(&folder.join(CONTENTS), reason));
+            }
             let found = hash_of(&path).map_err(|error| TrainError::file(&path, error))?;
             if found != *hash {
                 let reason = "it is not what was saved: the file is damaged, or was changed";
@@ -94,7 +103,7 @@ fn hashes(folder: &Path) -> io::Result<BTreeMap<String, String>> {
 }
 
 fn hash_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = open_regular(path)?;
     let mut hasher = Xxh3::new();
     let mut part = vec![0; 1 << 20];
     loop {

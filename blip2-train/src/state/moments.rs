@@ -32,9 +32,11 @@ pub(super) fn to_tensors(optimizer: &AdamW) -> BTreeMap<String, TensorData> {
     found
 }
 
-/// The state of each parameter's optimizer, of what [`to_tensors`] gave. `path` is what an error names.
+/// The state of each parameter's optimizer, of what [`to_tensors`] gave after `steps` steps. `path` is
+/// what an error names.
 pub(super) fn of_tensors<M: Module>(
     mut moments: BTreeMap<String, TensorData>,
+    steps: usize,
     trained: &Trained<M>,
     path: &Path,
 ) -> Result<BTreeMap<String, AdamWState<1>>, TrainError> {
@@ -56,9 +58,14 @@ pub(super) fn of_tensors<M: Module>(
             let reason = format!("the moments of `{name}` are not of its {count} numbers");
             return Err(TrainError::state(path, reason));
         }
-        let time = t.iter::<f32>().next().unwrap_or(0.0) as usize;
+        let time = t.iter::<f32>().next().unwrap_or(f32::NAN);
+        // No other number can be counted on from: the bias correction would divide by zero.
+        if time.fract() != 0.0 || !(1.0..=steps as f32).contains(&time) {
+            let reason = format!("`{name}` was in {time} of {steps} steps");
+            return Err(TrainError::state(path, reason));
+        }
         let momentum = AdaptiveMomentumState {
-            time,
+            time: time as usize,
             moment_1: Tensor::from_data(m, device),
             moment_2: Tensor::from_data(v, device),
             max_moment_2: None,

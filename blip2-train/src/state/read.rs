@@ -10,7 +10,14 @@ use super::{
     moments,
     progress::Progress,
 };
-use crate::{error::TrainError, files::read_tensors, trained::Trained};
+use crate::{
+    error::TrainError,
+    files::{read_file, read_tensors},
+    trained::Trained,
+};
+
+/// Far more than any training has, and far from where counting on would overflow.
+const MOST_STEPS: usize = 1 << 40;
 
 /// All that a state says, known to fit what is trained.
 pub(super) struct State {
@@ -58,7 +65,7 @@ impl State {
             return Err(TrainError::state(&path, reason));
         }
         Ok(Self {
-            moments: moments::of_tensors(saved.tensors, trained, &path)?,
+            moments: moments::of_tensors(saved.tensors, steps, trained, &path)?,
             trained: values,
             progress,
             steps,
@@ -68,9 +75,12 @@ impl State {
 
 fn read_progress(state: &Path) -> Result<Progress, TrainError> {
     let path = state.join(PROGRESS);
-    let text = fs::read(&path).map_err(|error| TrainError::file(&path, error))?;
-    let progress: Progress =
-        serde_json::from_slice(&text).map_err(|error| TrainError::format(&path, error))?;
+    let progress: Progress = serde_json::from_slice(&read_file(&path)?)
+        .map_err(|error| TrainError::format(&path, error))?;
+    if progress.step > MOST_STEPS {
+        let reason = format!("{} steps are more than any training has", progress.step);
+        return Err(TrainError::state(&path, reason));
+    }
     Ok(Progress {
         tensors: kept_sets(state)?,
         path: state.to_path_buf(),

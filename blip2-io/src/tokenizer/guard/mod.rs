@@ -106,6 +106,11 @@ mod tests {
                 "pattern",
             ),
             (
+                "pre_tokenizer",
+                json!({ "type": "Split", "pattern": { "Regex": "(?=a)\\w{500}" }, "behavior": "Isolated", "invert": false }),
+                "pattern",
+            ),
+            (
                 "normalizer",
                 json!({ "type": "Sequence", "normalizers": vec![doubling.clone(); 36] }),
                 "longer",
@@ -235,6 +240,10 @@ mod tests {
             (
                 "pre_tokenizer",
                 json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true }),
+            ),
+            (
+                "pre_tokenizer",
+                json!({ "type": "Split", "pattern": { "Regex": "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+" }, "behavior": "Isolated", "invert": false }),
             ),
             (
                 "decoder",

@@ -1,5 +1,6 @@
 //! Normalizers, pre-tokenizers and decoders.
 
+use fancy_regex::RegexBuilder;
 use serde_json::Value;
 
 use super::{charsmap, kind, text};
@@ -14,8 +15,11 @@ const BYTE_LEVEL: f64 = 2.0;
 /// How deep sequences may lie in one another, and how many parts they have.
 const MAX_DEPTH: usize = 8;
 const MAX_PARTS: usize = 64;
-/// The most bytes of a pattern.
-const MAX_PATTERN: usize = 4096;
+/// The most bytes of a pattern; those of the large models have some 400.
+const MAX_PATTERN: usize = 1024;
+/// The most bytes that each part of a pattern between two look-arounds is compiled to: a count in a
+/// pattern is a copy for each time.
+const MAX_COMPILED: usize = 1 << 20;
 
 /// A part that has no content that could be wrong.
 const PLAIN_NORMALIZERS: [&str; 9] = [
@@ -173,12 +177,22 @@ fn pattern(part: &Value) -> Result<Pattern<'_>, String> {
         _ => return Err("`pattern` is neither a String nor a Regex".into()),
     };
     match length {
-        0 => Err("`pattern` is empty".into()),
-        1..=MAX_PATTERN => Ok(found),
-        _ => Err(format!(
-            "`pattern` has {length} bytes, over the limit of {MAX_PATTERN}"
-        )),
+        0 => return Err("`pattern` is empty".into()),
+        1..=MAX_PATTERN => {}
+        _ => {
+            return Err(format!(
+                "`pattern` has {length} bytes, over the limit of {MAX_PATTERN}"
+            ));
+        }
     }
+    if let Pattern::Regex(regex) = found {
+        // The library compiles it without a limit of its own.
+        let compiled = RegexBuilder::new(regex)
+            .delegate_size_limit(MAX_COMPILED)
+            .build();
+        compiled.map_err(|error| format!("the pattern `{regex}`: {error}"))?;
+    }
+    Ok(found)
 }
 
 /// The fewest bytes that a regular expression matches.

@@ -56,6 +56,11 @@ pub(super) fn gpt2(
     Ok(tokenizer)
 }
 
+/// The most merges of a SentencePiece model for each of its pieces; LLaMA's has two.
+const MERGES_OF_A_PIECE: usize = 16;
+/// What a model of few pieces may have beside those.
+const SPARE_MERGES: usize = 4096;
+
 /// The pairs of `merges.txt`, one a line after a line with the version.
 fn merge_list(text: &[u8]) -> Result<Merges, String> {
     let text = str::from_utf8(text).map_err(|error| error.to_string())?;
@@ -76,7 +81,7 @@ pub(super) fn llama(
     let pieces: Vec<String> = model.pieces.into_iter().map(|piece| piece.text).collect();
     guard::pieces(pieces.iter().map(String::as_str))?;
     let vocab: Vocab = pieces.iter().cloned().zip(0..).collect();
-    let merges = merges_of(&pieces, &vocab);
+    let merges = merges_of(&pieces, &vocab)?;
     let bpe = BPE::builder()
         .vocab_and_merges(vocab, merges)
         .fuse_unk(true)
@@ -107,7 +112,13 @@ pub(super) fn llama(
 
 /// The merges that a SentencePiece model implies: of every piece all cuts into two pieces, in the order
 /// of the pieces' ids and then of the left half's length, as `generate_merges` sorts them.
-fn merges_of(pieces: &[String], vocab: &Vocab) -> Merges {
+///
+/// # Errors
+///
+/// If pieces that begin and end one another imply merges without measure, as a thousand that are each
+/// a letter longer do.
+fn merges_of(pieces: &[String], vocab: &Vocab) -> Result<Merges, String> {
+    let most = pieces.len() * MERGES_OF_A_PIECE + SPARE_MERGES;
     let mut merges = Merges::new();
     for (id, piece) in (0..).zip(pieces) {
         // Of pieces that are there twice the last has the id.
@@ -117,11 +128,15 @@ fn merges_of(pieces: &[String], vocab: &Vocab) -> Merges {
         for (cut, _) in piece.char_indices().skip(1) {
             let (left, right) = piece.split_at(cut);
             if vocab.contains_key(left) && vocab.contains_key(right) {
+                if merges.len() == most {
+                    let pieces = pieces.len();
+                    return Err(format!("its {pieces} pieces imply more than {most} merges"));
+                }
                 merges.push((left.to_string(), right.to_string()));
             }
         }
     }
-    merges
+    Ok(merges)
 }
 
 #[cfg(test)]
@@ -144,8 +159,16 @@ mod tests {
     fn every_cut_of_a_piece_is_a_merge_in_the_order_of_ids() {
         let pieces = ["ab", "a", "b", "abc", "bc", "c"].map(String::from);
         let vocab: Vocab = pieces.iter().cloned().zip(0..).collect();
-        let merges = merges_of(&pieces, &vocab);
+        let merges = merges_of(&pieces, &vocab).unwrap();
         let shown: Vec<String> = merges.iter().map(|(l, r)| format!("{l} {r}")).collect();
         assert_eq!(shown, ["a b", "a bc", "ab c", "b c"]);
+    }
+
+    #[test]
+    fn merges_without_measure_are_refused() {
+        let pieces: Vec<String> = (1..=1024).map(|length| "a".repeat(length)).collect();
+        let vocab: Vocab = pieces.iter().cloned().zip(0..).collect();
+        let error = merges_of(&pieces, &vocab).unwrap_err();
+        assert!(error.contains("1024 pieces imply"), "{error}");
     }
 }
