@@ -68,10 +68,14 @@ impl<'a> Job<'a> {
     /// hold all; the panels; a slice of a panel, which the first level holds; and the tiles.
     fn by(&self, unit: &impl MatrixUnit, panels: Range<usize>) {
         for tiles in self.plan.groups() {
-            let kept = if self.plan.keeps() { GROUP } else { 1 };
+            // Where one block has all inputs, a panel is done before the next begins.
+            let (group, kept) = match self.plan.keeps() {
+                true => (GROUP, GROUP),
+                false => (panels.len().max(1), 1),
+            };
             let mut sums = vec![Aligned([0f32; UNIT_ROWS * PANEL]); tiles.len() * kept];
-            for first in panels.clone().step_by(kept) {
-                let group = first..panels.end.min(first + kept);
+            for first in panels.clone().step_by(group) {
+                let group = first..panels.end.min(first + group);
                 for block in self.plan.blocks() {
                     let slices = group.clone().flat_map(|panel| {
                         let slices = self.plan.slices(block.clone());
@@ -79,7 +83,7 @@ impl<'a> Job<'a> {
                     });
                     let mut slices = slices.peekable();
                     while let Some(slice) = slices.next() {
-                        let start = (slice.panel - first) * tiles.len();
+                        let start = (slice.panel - first) % kept * tiles.len();
                         let sums = &mut sums[start..start + tiles.len()];
                         self.tiles(unit, &slice, slices.peek(), tiles.clone(), sums);
                     }
