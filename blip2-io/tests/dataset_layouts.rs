@@ -386,7 +386,7 @@ fn questions_of_vizwiz_gqa_and_a_okvqa_are_read() {
     assert_eq!(choice.choices(), 2);
     let said = left_out(&choice);
     assert!(
-        said.contains("index 1: `correct_choice_idx` is the number 4, which is none of its 1"),
+        said.contains("index 1: its `correct_choice_idx` is the number 4, which is none of its 1"),
         "{said}"
     );
     assert_eq!(

@@ -35,7 +35,7 @@ pub(super) fn chosen(
     match place.and_then(|place| choices.get(place)) {
         Some(words) => Ok(vec![words.clone()]),
         None => Err(format!(
-            "{} is {}, which is none of its {} choices, counted from 0",
+            "its {} is {}, which is none of its {} choices, counted from 0",
             quoted(key),
             found(right),
             choices.len()
