@@ -73,7 +73,7 @@ pub use matrix::{
 };
 pub use seam::{
     attention::{Attended, DotProductAttention, Rounding},
-    packs,
+    packs, rows_at_once,
 };
 pub use weights::{
     bias::Bias,

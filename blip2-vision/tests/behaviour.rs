@@ -4,7 +4,7 @@ mod common;
 
 use std::{cell::RefCell, collections::HashMap};
 
-use blip2_kernels::{Precision, RandomWeights, TensorRequest, WeightSource, Weights};
+use blip2_kernels::{Precision, RandomWeights, TensorRequest, WeightSource, Weights, rows_at_once};
 use blip2_testing::{difference, largest};
 use blip2_vision::{Blip2VisionConfig, Keep, VisionError, VisionModel, VisionOptions};
 use burn::{
@@ -51,6 +51,21 @@ fn a_row_does_not_depend_on_its_batch() {
             assert!(error <= 1e-5, "{name} row {row}: {error}");
         }
     }
+}
+
+/// A batch of more pictures than go through the layers together.
+#[test]
+fn a_large_batch_is_every_picture_of_it() {
+    let (config, device) = (small(), Device::flex());
+    let model = small_model(&config, &device).unwrap();
+    let tokens = 10;
+    let pictures = 2 * rows_at_once(&device).unwrap() / tokens + 3;
+    let pixels = noise([pictures, 3, 12, 12], &device);
+    let run = |options| model.forward(pixels.clone(), &options).unwrap();
+    let in_groups = run(VisionOptions::default()).last_hidden_state;
+    let together = run(VisionOptions::default().with_keep(Keep::HIDDEN_STATES));
+    assert_eq!(in_groups.dims(), [pictures, tokens, 16]);
+    assert_eq!(difference(in_groups, together.last_hidden_state), 0.0);
 }
 
 #[test]

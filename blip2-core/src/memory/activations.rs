@@ -57,6 +57,8 @@ pub(super) struct Products {
     pub(super) widened: u64,
     /// The threads that share the work out.
     pub(super) threads: usize,
+    /// How many rows of pictures go through the image encoder's layers at a time, where not all do.
+    pub(super) at_once: Option<usize>,
 }
 
 impl Products {
@@ -142,10 +144,17 @@ pub(super) fn vision(
         + doubles(&[piece, config.hidden_size])
         + 2 * doubles(&[kernel, config.hidden_size]);
     let heads = config.num_attention_heads;
-    let attention = products.of_pictures(batch, heads, seq, config.hidden_size);
-    let rows = batch.saturating_mul(seq);
+    let at_once = products.at_once.map(|rows| rows.div_ceil(seq).max(1));
+    let pictures = at_once.map_or(batch, |pictures| pictures.min(batch));
+    // What goes in of all pictures, and what comes out.
+    let all = match pictures < batch {
+        true => 2 * floats(&[batch, seq, config.hidden_size]),
+        false => 0,
+    };
+    let attention = products.of_pictures(pictures, heads, seq, config.hidden_size);
+    let rows = pictures.saturating_mul(seq);
     let mlp = products.mlp(rows, config.hidden_size, config.intermediate_size);
-    let layer = attention.max(mlp) + products.widened;
+    let layer = all + attention.max(mlp) + products.widened;
     // Positions of another size than the model's own are made once and kept.
     let positions = match [height, width] == [config.image_size; 2] {
         true => 0,

@@ -7,7 +7,7 @@ use blip2_io::{
     checkpoint::{PlannedTensor, WeightPlan},
     config::Blip2Config,
 };
-use blip2_kernels::{Precision, Role, Weights, packs};
+use blip2_kernels::{Precision, Role, Weights, packs, rows_at_once};
 use burn::tensor::Device;
 
 use super::{
@@ -163,6 +163,7 @@ impl MemoryPlan {
             packed,
             widened: widened.unwrap_or(0),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            at_once: rows_at_once(&self.device),
         }
     }
 

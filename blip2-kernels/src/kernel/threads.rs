@@ -2,6 +2,15 @@
 
 use rayon::prelude::*;
 
+/// How many rows of a product a thread likes to have at a time.
+const ROWS_A_THREAD: usize = 128;
+
+/// How many rows keep the threads of the current pool busy. With more, what a layer's operations hand to
+/// one another has left the caches before it is read again.
+pub(crate) fn rows_at_once() -> usize {
+    ROWS_A_THREAD * rayon::current_num_threads()
+}
+
 /// Does each of some things, side by side. A single thread does them itself, in order, without waking
 /// another.
 pub(crate) fn each<T: Send>(things: impl IntoIterator<Item = T>, run: impl Fn(T) + Send + Sync) {

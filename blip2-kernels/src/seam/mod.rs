@@ -68,6 +68,27 @@ pub fn packs(device: &Device) -> bool {
     }
 }
 
+/// How many rows, of sequences that know nothing of one another, layers on `device` take best at a time:
+/// with more, their activations leave the caches between two operations. `None` where all at once is
+/// best, as on a GPU.
+///
+/// ```
+/// use blip2_kernels::rows_at_once;
+/// use burn::tensor::Device;
+///
+/// assert!(rows_at_once(&Device::flex()) >= Some(128));
+/// assert_eq!(rows_at_once(&Device::flex().autodiff()), None);
+/// ```
+pub fn rows_at_once(device: &Device) -> Option<usize> {
+    #[cfg(feature = "flex")]
+    return packs(device).then(crate::kernel::threads::rows_at_once);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        None
+    }
+}
+
 /// `residual + activation(x · Wᵀ + bias)` on the last axis.
 pub(crate) fn linear<const D: usize>(
     x: Tensor<D>,
