@@ -495,7 +495,7 @@ pub(crate) struct PictureArgs {
     /// Leave pictures as their pixels are stored, whatever their EXIF says of how the camera was held.
     #[arg(long)]
     pub(crate) ignore_orientation: bool,
-    /// Take pictures by their URLs (http and https) too: of public servers, up to 64 MiB each, within 30
+    /// Take pictures by their URLs (http and https) too: of public servers, up to 64 MB each, within 30
     /// seconds.
     #[cfg(feature = "urls")]
     #[arg(long)]

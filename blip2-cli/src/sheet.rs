@@ -191,7 +191,7 @@ mod tests {
         let long = wrapped(&"word ".repeat(30), 2);
         assert_eq!(long.len(), 2);
         assert!(long.iter().all(|line| line.chars().count() <= LETTERS));
-        assert!(long[1].ends_with("word.."), "{long:?}");
+        assert!(long[1].ends_with(".."), "{long:?}");
         assert!(wrapped("", 3).is_empty());
     }
 
