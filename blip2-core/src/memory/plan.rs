@@ -90,7 +90,7 @@ impl MemoryPlan {
         })
     }
 
-    /// The same model with an adapter of so many bytes.
+    /// The same model with an adapter of this many bytes.
     #[must_use]
     pub(crate) fn with_adapter(self, bytes: u64) -> Self {
         Self {

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// A word: letters and digits from a letter on. A stop between letters does not divide it, for most
-/// often a space was forgotten, or it is a name.
+/// often a space was left out, or it is a name.
 pub(super) fn word() -> String {
     let (first, other) = (letter(), letter_or_digit());
     format!(r"{first}{other}*(?:[.!?]{first}{other}*)*")
