@@ -48,6 +48,8 @@
 #[cfg(feature = "autodiff")]
 mod autodiff;
 mod block;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod kernel;
 mod layer;
 mod matrix;
@@ -69,6 +71,7 @@ pub use layer::{
 };
 pub use matrix::{
     Matrix,
+    device::DeviceMatrix,
     packed::{PackedFormat, PackedMatrix, UnknownPackedFormat, WrongPackedSize},
 };
 pub use seam::{

@@ -50,6 +50,7 @@ pub(crate) fn linear<const D: usize>(
             (operand(&weight)?, Weight::Dense, Some(weight.device()))
         }
         Matrix::Packed(packed) => (absent(), Weight::Packed(packed.clone()), None),
+        Matrix::OnDevice(_) => return None,
     };
     let devices = [
         Some(x.device()),

@@ -92,6 +92,7 @@ impl Embedding {
         match &self.weight {
             Matrix::Dense(weight) => weight.lazy_device(),
             Matrix::Packed(_) => self.device.clone(),
+            Matrix::OnDevice(weight) => weight.device(),
         }
     }
 

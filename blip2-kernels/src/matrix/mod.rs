@@ -1,5 +1,10 @@
 //! A matrix in one of the ways it can be held.
 
+#[cfg(feature = "gpu")]
+pub(crate) mod device;
+#[cfg(not(feature = "gpu"))]
+#[path = "no_device.rs"]
+pub(crate) mod device;
 mod module;
 pub(crate) mod packed;
 
@@ -8,7 +13,10 @@ use burn::{
     tensor::{DType, Device, Tensor, TensorData},
 };
 
-use self::packed::PackedMatrix;
+use self::{
+    device::DeviceMatrix,
+    packed::{PackedFormat, PackedMatrix},
+};
 
 /// A matrix `[outputs, inputs]` of weights, to be multiplied with.
 ///
@@ -35,6 +43,8 @@ pub enum Matrix {
     Dense(Param<Tensor<2>>),
     /// Packed for the kernels.
     Packed(PackedMatrix),
+    /// Packed in a GPU's memory, for its kernels.
+    OnDevice(DeviceMatrix),
 }
 
 impl Matrix {
@@ -43,6 +53,7 @@ impl Matrix {
         match self {
             Self::Dense(weight) => weight.lazy_shape()[0],
             Self::Packed(packed) => packed.outputs(),
+            Self::OnDevice(matrix) => matrix.outputs(),
         }
     }
 
@@ -51,14 +62,24 @@ impl Matrix {
         match self {
             Self::Dense(weight) => weight.lazy_shape()[1],
             Self::Packed(packed) => packed.inputs(),
+            Self::OnDevice(matrix) => matrix.inputs(),
         }
     }
 
     /// The packed matrix, if it is held so.
     pub fn as_packed(&self) -> Option<&PackedMatrix> {
         match self {
-            Self::Dense(_) => None,
             Self::Packed(packed) => Some(packed),
+            Self::Dense(_) | Self::OnDevice(_) => None,
+        }
+    }
+
+    /// The format that the matrix is packed in, wherever it lies.
+    pub fn packed_format(&self) -> Option<PackedFormat> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Packed(packed) => Some(packed.format()),
+            Self::OnDevice(matrix) => Some(matrix.format()),
         }
     }
 
@@ -75,6 +96,7 @@ impl Matrix {
                     _ => weight.cast(DType::F32),
                 };
             }
+            Self::OnDevice(matrix) => return matrix.to_tensor().to_device(device),
             Self::Packed(packed) => packed,
         };
         let [outputs, inputs] = [packed.outputs(), packed.inputs()];

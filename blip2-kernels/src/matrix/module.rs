@@ -7,44 +7,51 @@ use burn::{
     tensor::Device,
 };
 
-use super::packed::PackedMatrix;
+use super::{device::DeviceMatrix, packed::PackedMatrix};
 
-impl Module for PackedMatrix {
-    fn visit<V: ModuleVisitor>(&self, _: &mut V) {}
+macro_rules! module_without_parameters {
+    ($matrix:ty) => {
+        impl Module for $matrix {
+            fn visit<V: ModuleVisitor>(&self, _: &mut V) {}
 
-    fn map<M: ModuleMapper>(self, _: &mut M) -> Self {
-        self
-    }
+            fn map<M: ModuleMapper>(self, _: &mut M) -> Self {
+                self
+            }
 
-    fn to_device(self, _: &Device) -> Self {
-        self
-    }
+            fn to_device(self, _: &Device) -> Self {
+                self
+            }
 
-    fn fork(self, _: &Device) -> Self {
-        self
-    }
+            fn fork(self, _: &Device) -> Self {
+                self
+            }
 
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
+            fn collect_devices(&self, devices: Devices) -> Devices {
+                devices
+            }
 
-    fn materialize(self) -> Self {
-        self
-    }
+            fn materialize(self) -> Self {
+                self
+            }
 
-    fn valid(&self) -> Self {
-        self.clone()
-    }
+            fn valid(&self) -> Self {
+                self.clone()
+            }
 
-    fn train(self) -> Self {
-        self
-    }
+            fn train(self) -> Self {
+                self
+            }
+        }
+
+        impl ModuleDisplayDefault for $matrix {
+            fn content(&self, content: Content) -> Option<Content> {
+                content.add_formatted(&format!("{self:?}")).optional()
+            }
+        }
+
+        impl ModuleDisplay for $matrix {}
+    };
 }
 
-impl ModuleDisplayDefault for PackedMatrix {
-    fn content(&self, content: Content) -> Option<Content> {
-        content.add_formatted(&format!("{self:?}")).optional()
-    }
-}
-
-impl ModuleDisplay for PackedMatrix {}
+module_without_parameters!(PackedMatrix);
+module_without_parameters!(DeviceMatrix);

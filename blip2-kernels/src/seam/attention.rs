@@ -4,6 +4,8 @@ use burn::tensor::Tensor;
 
 #[cfg(feature = "flex")]
 use crate::kernel::cache::SharedCache;
+#[cfg(feature = "gpu")]
+use crate::gpu::cache::DeviceCache;
 
 /// `softmax(q · kᵀ · scale + bias) · v` (Vaswani et al., 2017, section 3.2.1), described; computed by
 /// [`forward`](Self::forward).
@@ -26,11 +28,11 @@ use crate::kernel::cache::SharedCache;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is computed before `forward`"]
 pub struct DotProductAttention<'a> {
-    pub(super) operands: Operands<'a>,
-    pub(super) scale: f64,
-    pub(super) bias: Option<Tensor<4>>,
-    pub(super) rounding: Rounding,
-    pub(super) keeps_map: bool,
+    pub(crate) operands: Operands<'a>,
+    pub(crate) scale: f64,
+    pub(crate) bias: Option<Tensor<4>>,
+    pub(crate) rounding: Rounding,
+    pub(crate) keeps_map: bool,
 }
 
 /// Where queries, keys and values are.
@@ -56,6 +58,12 @@ pub(crate) enum Operands<'a> {
     Shared {
         q: Tensor<4>,
         cache: &'a SharedCache,
+    },
+    /// Keys and values in a device's memory.
+    #[cfg(feature = "gpu")]
+    OnDevice {
+        q: Tensor<4>,
+        cache: &'a DeviceCache,
     },
     /// Queries that have nothing to attend to yet.
     Nothing { q: Tensor<4> },

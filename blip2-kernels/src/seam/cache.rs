@@ -7,6 +7,8 @@ use burn::tensor::Tensor;
 use super::{attention::Operands, burn_ops::cache::TensorCache};
 #[cfg(feature = "flex")]
 use crate::kernel::cache::SharedCache;
+#[cfg(feature = "gpu")]
+use crate::gpu::cache::DeviceCache;
 
 /// Keys and values, by whoever holds them.
 #[derive(Debug, Clone)]
@@ -16,6 +18,9 @@ pub(crate) enum Storage {
     /// The kernels: sequences share what they have in common, and no key or value is ever moved.
     #[cfg(feature = "flex")]
     Shared(Box<SharedCache>),
+    /// A GPU, whose kernels write them in place.
+    #[cfg(feature = "gpu")]
+    OnDevice(Box<DeviceCache>),
     /// Tensors of Burn, whose rows are copied, which a GPU does better than chasing them.
     Tensors(Box<TensorCache>),
 }
@@ -27,6 +32,8 @@ impl Storage {
             Self::Empty { .. } => 0,
             #[cfg(feature = "flex")]
             Self::Shared(cache) => cache.len(),
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => cache.len(),
             Self::Tensors(cache) => cache.len(),
         }
     }
@@ -37,6 +44,8 @@ impl Storage {
             Self::Empty { rows } => *rows,
             #[cfg(feature = "flex")]
             Self::Shared(cache) => cache.rows(),
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => cache.rows(),
             Self::Tensors(cache) => cache.rows(),
         }
     }
@@ -44,30 +53,42 @@ impl Storage {
     /// Writes new positions behind those held, `[rows, heads, new, head_dim]`; the first make room for
     /// `capacity`.
     pub(crate) fn append(&mut self, keys: Tensor<4>, values: Tensor<4>, capacity: usize) {
-        #[cfg(feature = "flex")]
-        match self {
+        let held = match self {
             Self::Empty { .. } => {
-                if let Some(cache) = SharedCache::new(&keys, &values, capacity) {
-                    *self = Self::Shared(Box::new(cache));
-                    return;
-                }
+                *self = Self::first(keys, values, capacity);
+                return;
             }
-            Self::Shared(cache) => {
-                if cache.append(&keys, &values) {
-                    return;
-                }
-                // Tensors from elsewhere than the first: what is held follows them.
-                let device = keys.device();
-                let (held, held_values) = cache.tensors();
-                let (held, held_values) = (held.to_device(&device), held_values.to_device(&device));
-                *self = Self::Tensors(Box::new(TensorCache::new(held, held_values, capacity)));
-            }
-            Self::Tensors(_) => {}
+            #[cfg(feature = "flex")]
+            Self::Shared(cache) => match cache.append(&keys, &values) {
+                true => return,
+                false => cache.tensors(),
+            },
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => match cache.append(&keys, &values) {
+                true => return,
+                false => cache.tensors(),
+            },
+            Self::Tensors(cache) => return cache.append(keys, values),
+        };
+        // Tensors from elsewhere than the first: what is held follows them.
+        let device = keys.device();
+        let (held, held_values) = (held.0.to_device(&device), held.1.to_device(&device));
+        let mut cache = TensorCache::new(held, held_values, capacity);
+        cache.append(keys, values);
+        *self = Self::Tensors(Box::new(cache));
+    }
+
+    /// Who holds these first positions, with room for `capacity`.
+    fn first(keys: Tensor<4>, values: Tensor<4>, capacity: usize) -> Self {
+        #[cfg(feature = "flex")]
+        if let Some(cache) = SharedCache::new(&keys, &values, capacity) {
+            return Self::Shared(Box::new(cache));
         }
-        match self {
-            Self::Tensors(cache) => cache.append(keys, values),
-            _ => *self = Self::Tensors(Box::new(TensorCache::new(keys, values, capacity))),
+        #[cfg(feature = "gpu")]
+        if let Some(cache) = DeviceCache::new(&keys, &values, capacity) {
+            return Self::OnDevice(Box::new(cache));
         }
+        Self::Tensors(Box::new(TensorCache::new(keys, values, capacity)))
     }
 
     /// Queries, and keys and values where they are held.
@@ -76,6 +97,8 @@ impl Storage {
             Self::Empty { .. } => Operands::Nothing { q },
             #[cfg(feature = "flex")]
             Self::Shared(cache) => Operands::Shared { q, cache },
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => Operands::OnDevice { q, cache },
             Self::Tensors(cache) => {
                 let (k, v) = cache.tensors();
                 let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
@@ -91,6 +114,8 @@ impl Storage {
             Self::Empty { .. } => return None,
             #[cfg(feature = "flex")]
             Self::Shared(cache) => cache.tensors(),
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => cache.tensors(),
             Self::Tensors(cache) => cache.tensors(),
         };
         Some((keys.to_device(device), values.to_device(device)))
@@ -102,6 +127,8 @@ impl Storage {
             Self::Empty { rows: held } => *held = rows.len(),
             #[cfg(feature = "flex")]
             Self::Shared(cache) => cache.select(rows),
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => cache.select(rows),
             Self::Tensors(cache) => cache.select(rows),
         }
     }

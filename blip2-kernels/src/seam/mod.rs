@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`cpu`] | tensors on the plain `flex` backend, by this crate's kernels |
 //! | [`autodiff`] | tensors on `flex` whose gradients are recorded: one operation each, with kernels for both passes |
+//! | [`gpu`](crate::gpu) | tensors on what Burn reaches through CubeCL, by kernels compiled for the device |
 //! | [`burn_ops`] | everything: Burn's own operations |
 //!
 //! A kernel of another device is a folder beside [`cpu`], and one more arm in the operations that it
@@ -29,9 +30,11 @@ use attention::Operands;
 
 #[cfg(feature = "autodiff")]
 use crate::autodiff;
+#[cfg(feature = "gpu")]
+use crate::gpu;
 use crate::{
     kernel::{activation::Activation, product::epilogue::Epilogue},
-    matrix::Matrix,
+    matrix::{Matrix, device::DeviceMatrix},
 };
 
 /// What follows a product of tensors.
@@ -68,6 +71,17 @@ pub fn packs(device: &Device) -> bool {
     }
 }
 
+/// Whether matrices on `device` are held packed in its own memory, for its kernels.
+pub(crate) fn packs_on_device(device: &Device) -> bool {
+    #[cfg(feature = "gpu")]
+    return gpu::tensors::serves(device);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
 /// How many rows, of sequences that know nothing of one another, layers on `device` take best at a time:
 /// with more, their activations leave the caches between two operations. `None` where all at once is
 /// best, as on a GPU.
@@ -97,6 +111,7 @@ pub(crate) fn linear<const D: usize>(
 ) -> Tensor<D> {
     first_served! {
         "flex" => cpu::linear(&x, matrix, &epilogue),
+        "gpu" => gpu::product::linear(&x, matrix, &epilogue),
         "autodiff" => autodiff::linear(&x, matrix, &epilogue),
         else burn_ops::linear(x, matrix, epilogue)
     }
@@ -148,6 +163,15 @@ pub(crate) fn lookup(table: &Matrix, indices: Tensor<2, Int>) -> Tensor<3> {
     match table {
         Matrix::Dense(table) => burn_ops::lookup(table.val(), indices),
         Matrix::Packed(table) => burn_ops::lookup_packed(table, indices),
+        Matrix::OnDevice(table) => device_lookup(table, indices),
+    }
+}
+
+/// As [`lookup`], of a table in a device's memory.
+fn device_lookup(table: &DeviceMatrix, indices: Tensor<2, Int>) -> Tensor<3> {
+    first_served! {
+        "gpu" => gpu::lookup::lookup(table, &indices),
+        else burn_ops::lookup(table.to_tensor(), indices)
     }
 }
 
@@ -165,6 +189,7 @@ pub(crate) fn layer_norm<const D: usize>(
 ) -> Tensor<D> {
     first_served! {
         "flex" => cpu::layer_norm(&x, &weight, &bias, eps),
+        "gpu" => gpu::norm::layer_norm(&x, &weight, &bias, eps),
         "autodiff" => autodiff::layer_norm(&x, &weight, &bias, eps),
         else burn::tensor::module::layer_norm(x, weight, Some(bias), eps)
     }
@@ -174,6 +199,7 @@ pub(crate) fn layer_norm<const D: usize>(
 pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
     first_served! {
         "flex" => cpu::rms_norm(&x, &weight, eps),
+        "gpu" => gpu::norm::rms_norm(&x, &weight, eps),
         else burn_ops::rms_norm(x, weight, eps)
     }
 }
@@ -232,6 +258,7 @@ impl DotProductAttention<'_> {
     fn fused(&self) -> Option<Tensor<4>> {
         first_served! {
             "flex" => cpu::attention(self).map(Some),
+            "gpu" => gpu::attention::attention(self).map(Some),
             "autodiff" => self.recorded().map(Some),
             else None
         }
@@ -253,6 +280,8 @@ impl DotProductAttention<'_> {
                 let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
                 autodiff::attention(q, &k, &v, None, scale, bias)
             }
+            #[cfg(feature = "gpu")]
+            Operands::OnDevice { .. } => None,
             Operands::Joint(_) | Operands::Shared { .. } | Operands::Nothing { .. } => None,
         }
     }

@@ -11,7 +11,7 @@ use super::{
     precision::Precision,
     request::TensorRequest,
     role::Role,
-    source::{WeightSource, packed_matrix},
+    source::{Place, WeightSource, device_matrix, packed_matrix},
 };
 use crate::{
     layer::{
@@ -21,7 +21,6 @@ use crate::{
         norm::{LayerNorm, RmsNorm},
     },
     matrix::Matrix,
-    seam,
 };
 
 /// A cursor into a source of weights: a prefix, a device and a precision.
@@ -173,26 +172,33 @@ impl<'a> Weights<'a> {
             // Trained in full precision, whatever the others are held in.
             return Matrix::Dense(self.with_precision(Precision::F32).param(name, shape, role));
         }
-        let packs = seam::packs(self.device);
+        let place = Place::of(self.device);
         let integers = matches!(self.precision, Precision::Int8 | Precision::Int4);
-        if !packs && !integers {
+        if place == Place::Tensor && !integers {
             return Matrix::Dense(self.param(name, shape, role));
         }
-        let request = TensorRequest {
-            name: &self.name(name),
-            shape: &shape,
+        let name = self.name(name);
+        let request = self.request(&name, &shape, role);
+        let matrix = match place {
+            Place::Device => device_matrix(self.source, &request),
+            Place::Host => packed_matrix(self.source, &request).map(Matrix::Packed),
+            Place::Tensor => packed_matrix(self.source, &request).map(|packed| {
+                let weight = Matrix::Packed(packed).to_tensor(self.device);
+                Matrix::Dense(Param::from_tensor(weight))
+            }),
+        };
+        matrix.unwrap_or_else(|| Matrix::Dense(self.uninitialized(shape)))
+    }
+
+    /// A request of a matrix that is held as its place holds matrices.
+    fn request<'r>(&'r self, name: &'r str, shape: &'r [usize], role: Role) -> TensorRequest<'r> {
+        TensorRequest {
+            name,
+            shape,
             role,
             precision: self.precision,
             device: self.device,
             packs: true,
-        };
-        match packed_matrix(self.source, &request) {
-            Some(packed) if packs => Matrix::Packed(packed),
-            Some(packed) => {
-                let weight = Matrix::Packed(packed).to_tensor(self.device);
-                Matrix::Dense(Param::from_tensor(weight))
-            }
-            None => Matrix::Dense(self.uninitialized(shape)),
         }
     }
 
@@ -266,7 +272,15 @@ impl<'a> Weights<'a> {
 
     /// The embedding table `name`: `name.weight` `[rows, dim]`.
     pub fn embedding(&self, name: &str, rows: usize, dim: usize) -> Embedding {
-        Embedding::dense(self.at(name).param("weight", [rows, dim], Role::Embedding))
+        let at = self.at(name);
+        if Place::of(self.device) != Place::Device || self.observer.trains(&at.name("weight")) {
+            return Embedding::dense(at.param("weight", [rows, dim], Role::Embedding));
+        }
+        // A device may have no brain floats but those that its kernels unpack.
+        let (name, shape) = (at.name("weight"), [rows, dim]);
+        let table = device_matrix(self.source, &at.request(&name, &shape, Role::Embedding));
+        let table = table.unwrap_or_else(|| Matrix::Dense(self.uninitialized(shape)));
+        Embedding::new(table, self.device)
     }
 
     /// The embedding table `name` whose vectors are also the rows of the output head.

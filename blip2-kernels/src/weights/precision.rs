@@ -110,6 +110,20 @@ impl Precision {
         }
     }
 
+    /// The format in which kernels of a GPU hold a matrix, or a table, that the file stores as
+    /// `stored`. They read brain floats as they are and multiply in `f32`.
+    pub(crate) fn on_device(self, stored: DType, role: Role) -> PackedFormat {
+        let precision = match (self, role) {
+            // Integers are for what is multiplied.
+            (Self::Int8 | Self::Int4, Role::Embedding) => Self::AsStored,
+            _ => self,
+        };
+        match precision.packed(stored, role) {
+            PackedFormat::Bf16 => PackedFormat::Bf16Exact,
+            format => format,
+        }
+    }
+
     /// The precision of an output head where the other matrices have this one: four bits would
     /// change which token is the likeliest too often, and the head is a small part of a model.
     #[must_use]
@@ -123,7 +137,11 @@ impl Precision {
     /// The bytes that a tensor takes as `device` holds it, if the file stores it as `stored`.
     pub fn held_bytes(self, role: Role, shape: &[usize], stored: DType, device: &Device) -> u64 {
         let elements = shape.iter().map(|&n| n as u64).product::<u64>();
+        let on_device = seam::packs_on_device(device);
         let dtype = match (role, shape) {
+            (Role::Matrix | Role::Head | Role::Embedding, &[outputs, inputs]) if on_device => {
+                return self.on_device(stored, role).device_bytes(outputs, inputs);
+            }
             (Role::Matrix | Role::Head, &[outputs, inputs]) if seam::packs(device) => {
                 return self.packed(stored, role).bytes(outputs, inputs) as u64;
             }
@@ -138,6 +156,7 @@ impl Precision {
     pub fn is_supported(self, device: &Device) -> bool {
         match self {
             Self::AsStored | Self::F32 | Self::Int8 | Self::Int4 => true,
+            Self::Bf16 if seam::packs_on_device(device) => true,
             Self::Bf16 => device.supports_dtype(DType::BF16),
             Self::F16 => device.supports_dtype(DType::F16),
         }

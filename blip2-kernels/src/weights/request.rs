@@ -27,7 +27,11 @@ impl TensorRequest<'_> {
         if !self.role.follows_precision() {
             DType::F32
         } else if self.packs {
-            Precision::AsStored.storage(stored, self.device)
+            // Whoever packs widens what it reads by itself.
+            match stored {
+                DType::F16 | DType::BF16 => stored,
+                _ => DType::F32,
+            }
         } else {
             self.precision.storage(stored, self.device)
         }

@@ -1,9 +1,19 @@
 //! What answers a model's requests.
 
-use burn::tensor::TensorData;
+use burn::{
+    module::Param,
+    tensor::{DType, Device, Tensor, TensorData},
+};
 
 use super::request::TensorRequest;
-use crate::matrix::packed::PackedMatrix;
+use crate::{
+    matrix::{
+        Matrix,
+        device::DeviceMatrix,
+        packed::{PackedFormat, PackedMatrix},
+    },
+    seam,
+};
 
 /// Answers a model's requests for tensors: a checkpoint, a random initialiser, a mere plan.
 ///
@@ -84,4 +94,72 @@ pub fn packed_matrix(
     let packed = PackedMatrix::from_data(format, outputs, inputs, &data);
     source.release(request);
     packed
+}
+
+/// Where the matrices of a device are, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Packed in this processor's memory, for its kernels.
+    Host,
+    /// In a GPU's memory, for its kernels: packed, where they read the format so.
+    Device,
+    /// Wherever Burn holds tensors.
+    Tensor,
+}
+
+impl Place {
+    pub(super) fn of(device: &Device) -> Self {
+        match device {
+            device if seam::packs(device) => Self::Host,
+            device if seam::packs_on_device(device) => Self::Device,
+            _ => Self::Tensor,
+        }
+    }
+}
+
+/// The matrix of a request in the memory of the device that it names.
+pub(super) fn device_matrix(
+    source: &dyn WeightSource,
+    request: &TensorRequest<'_>,
+) -> Option<Matrix> {
+    let &[outputs, inputs] = request.shape else {
+        return None;
+    };
+    if let Some(packed) = source.packed(request) {
+        return Some(upload(&packed, request.device));
+    }
+    let data = source.tensor(request)?;
+    let format = request.precision.on_device(data.dtype(), request.role);
+    let matrix = match DeviceMatrix::reads(format) {
+        true => {
+            let packed = PackedMatrix::from_data(format, outputs, inputs, &data)?;
+            upload(&packed, request.device)
+        }
+        false => dense(data, format, request.device),
+    };
+    source.release(request);
+    Some(matrix)
+}
+
+/// A packed matrix in a device's memory: a tensor, where its kernels do not read the format.
+fn upload(packed: &PackedMatrix, device: &Device) -> Matrix {
+    if let Some(matrix) = DeviceMatrix::new(packed, device) {
+        return Matrix::OnDevice(matrix);
+    }
+    let (outputs, inputs) = (packed.outputs(), packed.inputs());
+    let mut values = vec![0.0; outputs * inputs];
+    for (output, row) in values.chunks_exact_mut(inputs.max(1)).enumerate() {
+        packed.read_row(output, row);
+    }
+    let data = TensorData::new(values, [outputs, inputs]);
+    dense(data, packed.format(), device)
+}
+
+fn dense(data: TensorData, format: PackedFormat, device: &Device) -> Matrix {
+    let dtype = match format {
+        PackedFormat::F16 if device.supports_dtype(DType::F16) => DType::F16,
+        _ => DType::F32,
+    };
+    let tensor = Tensor::from_data(data.convert_dtype(dtype), (device, dtype));
+    Matrix::Dense(Param::from_tensor(tensor))
 }

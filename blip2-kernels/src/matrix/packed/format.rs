@@ -49,6 +49,17 @@ impl PackedFormat {
         outputs.div_ceil(PANEL) * self.kind().panel_bytes(inputs)
     }
 
+    /// The size of a matrix of this format in a GPU's memory: packed, but for floats that are tensors
+    /// there.
+    pub(crate) fn device_bytes(self, outputs: usize, inputs: usize) -> u64 {
+        let bytes = match self {
+            Self::F32 => 4 * outputs * inputs,
+            Self::F16 => 2 * outputs * inputs,
+            _ => self.bytes(outputs, inputs),
+        };
+        bytes as u64
+    }
+
     pub(crate) fn kind(self) -> TileKind {
         match self {
             Self::F32 => TileKind::F32,

@@ -53,6 +53,12 @@ fn apart(operands: Operands<'_>) -> [Tensor<4>; 3] {
             let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
             [q, k, v]
         }
+        #[cfg(feature = "gpu")]
+        Operands::OnDevice { q, cache } => {
+            let (k, v) = cache.tensors();
+            let (k, v) = (k.to_device(&q.device()), v.to_device(&q.device()));
+            [q, k, v]
+        }
         // Keys and values of no position.
         Operands::Nothing { q } => [q.clone(), q.clone(), q],
     }

@@ -37,6 +37,8 @@ pub(crate) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
             attend(described, &q, [&view(&k), &view(&v)])
         }
         Operands::Shared { q, cache } => attend(described, q, [&cache.keys(), &cache.values()]),
+        #[cfg(feature = "gpu")]
+        Operands::OnDevice { .. } => None,
         Operands::Nothing { .. } => None,
     }
 }

@@ -1,0 +1,312 @@
+//! Attention without a map: a cube takes some queries of a head through all keys, some keys at a time,
+//! and keeps of the softmax no more than its largest score and its sum (Milakov and Gimelshein, 2018;
+//! Dao et al., 2022).
+
+#![allow(unsafe_code)] // launches of kernels
+
+use burn::tensor::{DType, Tensor};
+use burn_cubecl::{
+    cubecl::{self, prelude::*},
+    tensor::CubeTensor,
+};
+
+use super::{
+    sum::{fold, fold_max},
+    tensors::{self, UNITS, as_it_lies, buffer, elements, empty, lift, lower},
+};
+use crate::seam::attention::{DotProductAttention, Operands};
+
+/// Numbers of a head that a unit reads at a time.
+const VECTOR: usize = 4;
+
+/// Queries of a cube where there are many: they share what is read of keys and values.
+const QUERIES: usize = 4;
+
+/// The score of a key that is not there.
+const LOWEST: f32 = f32::MIN;
+
+/// Where the numbers of a head begin: an offset and the steps from batch to batch, head to head and
+/// place to place, all in vectors.
+#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
+struct Place {
+    start: usize,
+    batch: usize,
+    head: usize,
+    index: usize,
+}
+
+/// The steps of a bias, none along an axis that all share.
+#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
+struct BiasPlace {
+    batch: usize,
+    head: usize,
+    query: usize,
+}
+
+/// The shape of an attention.
+#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
+struct Extent {
+    heads: usize,
+    /// Heads of queries that share a head of keys.
+    group: usize,
+    queries: usize,
+    keys: usize,
+    cubes: usize,
+}
+
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn attend<N: Size>(
+    q: &[Vector<f32, N>],
+    k: &[Vector<f32, N>],
+    v: &[Vector<f32, N>],
+    bias: &[f32],
+    y: &mut [Vector<f32, N>],
+    q_at: Place,
+    k_at: Place,
+    v_at: Place,
+    bias_at: BiasPlace,
+    extent: Extent,
+    scale: f32,
+    #[comptime] vectors: usize,
+    #[comptime] together: usize,
+    #[comptime] has_bias: bool,
+) {
+    let units = comptime!(UNITS as usize);
+    let unit = UNIT_POS as usize;
+    if CUBE_POS >= extent.cubes {
+        terminate!();
+    }
+    let tiles = extent.queries.div_ceil(together);
+    let first = CUBE_POS % tiles * together;
+    let head = CUBE_POS / tiles % extent.heads;
+    let batch = CUBE_POS / tiles / extent.heads;
+    let k_start = k_at.start + batch * k_at.batch + head / extent.group * k_at.head;
+    let v_start = v_at.start + batch * v_at.batch + head / extent.group * v_at.head;
+
+    // Queries that are not there are the last one, and written nowhere.
+    let mut queries = Shared::<[Vector<f32, N>]>::new_slice(comptime!(together * vectors));
+    let mut at = unit;
+    while at < comptime!(together * vectors) {
+        let query = min(first + at / vectors, extent.queries - 1);
+        let start = q_at.start + batch * q_at.batch + head * q_at.head + query * q_at.index;
+        queries[at] = q[start + at % vectors];
+        at += units;
+    }
+
+    let mut scores = Shared::<[f32]>::new_slice(comptime!(together * units));
+    let mut folded = Shared::<[f32]>::new_slice(comptime!(together * units));
+    let mut largest = Array::<f32>::new(together);
+    let mut sums = Array::<f32>::new(together);
+    let mut outputs = Array::<Vector<f32, N>>::new(together);
+    #[unroll]
+    for i in 0..together {
+        largest[i] = LOWEST;
+        sums[i] = 0.0;
+        outputs[i] = Vector::new(0.0);
+    }
+    // For the values, a group of units takes every so-manieth key, and each of its units a vector.
+    let groups = comptime!(units / vectors);
+    let (group, lane) = (unit / vectors, unit % vectors);
+    let mut chunk = 0usize;
+    while chunk < extent.keys {
+        sync_cube();
+        let key = chunk + unit;
+        let there = key < extent.keys;
+        let mut mine = Array::<f32>::new(together);
+        #[unroll]
+        for i in 0..together {
+            mine[i] = 0.0;
+        }
+        if there {
+            let start = k_start + key * k_at.index;
+            #[unroll]
+            for part in 0..vectors {
+                let k = k[start + part];
+                #[unroll]
+                for i in 0..together {
+                    let products = k * queries[i * vectors + part];
+                    #[unroll]
+                    for e in 0..comptime!(VECTOR) {
+                        mine[i] += products.extract(e);
+                    }
+                }
+            }
+        }
+        #[unroll]
+        for i in 0..together {
+            let mut score = mine[i] * scale;
+            if has_bias {
+                if there {
+                    let query = min(first + i, extent.queries - 1);
+                    let row = batch * bias_at.batch + head * bias_at.head + query * bias_at.query;
+                    score += bias[row + key];
+                }
+            }
+            mine[i] = select(there, score, LOWEST);
+            folded[unit * together + i] = mine[i];
+        }
+        fold_max(&mut folded, together.runtime(), units, units);
+        let mut shrink = Array::<f32>::new(together);
+        #[unroll]
+        for i in 0..together {
+            let now = max(largest[i], folded[i]);
+            shrink[i] = (largest[i] - now).exp();
+            largest[i] = now;
+        }
+        sync_cube();
+        #[unroll]
+        for i in 0..together {
+            let weight = select(there, (mine[i] - largest[i]).exp(), 0.0);
+            scores[i * units + unit] = weight;
+            folded[unit * together + i] = weight;
+        }
+        fold(&mut folded, together.runtime(), units, units);
+        #[unroll]
+        for i in 0..together {
+            sums[i] = sums[i] * shrink[i] + folded[i];
+            outputs[i] *= Vector::new(shrink[i]);
+        }
+        if group < groups {
+            let end = min(extent.keys - chunk, units);
+            let mut place = group;
+            while place < end {
+                let v = v[v_start + (chunk + place) * v_at.index + lane];
+                #[unroll]
+                for i in 0..together {
+                    outputs[i] += v * Vector::new(scores[i * units + place]);
+                }
+                place += groups;
+            }
+        }
+        chunk += units;
+    }
+
+    let mut parts = Shared::<[Vector<f32, N>]>::new_slice(comptime!(together * groups * vectors));
+    if group < groups {
+        #[unroll]
+        for i in 0..together {
+            parts[(i * groups + group) * vectors + lane] = outputs[i];
+        }
+    }
+    sync_cube();
+    #[unroll]
+    for i in 0..together {
+        if unit < vectors && first + i < extent.queries {
+            let mut sum = Vector::new(0.0);
+            for group in 0..groups {
+                sum += parts[(i * groups + group) * vectors + unit];
+            }
+            let row = (batch * extent.queries + first + i) * extent.heads + head;
+            y[row * vectors + unit] = sum / Vector::new(sums[i]);
+        }
+    }
+}
+
+/// A tensor `[batch, heads, places, head_dim]` as it lies, and from which head on it is meant.
+struct Heads {
+    tensor: CubeTensor,
+    start: usize,
+}
+
+impl Heads {
+    /// `None` for heads whose numbers do not lie as the kernel reads them.
+    fn new(tensor: CubeTensor, first: usize) -> Option<Self> {
+        let strides = tensor.meta.strides();
+        let whole = strides[..3].iter().all(|step| step.is_multiple_of(VECTOR));
+        let heads = strides[3] == 1 && whole && tensor.meta.shape()[3].is_multiple_of(VECTOR);
+        let start = first * strides[1];
+        heads.then_some(Self { tensor, start })
+    }
+
+    fn place(&self) -> PlaceLaunch {
+        let strides = self.tensor.meta.strides();
+        let [batch, head, index] = [0, 1, 2].map(|axis| strides[axis] / VECTOR);
+        PlaceLaunch::new(self.start / VECTOR, batch, head, index)
+    }
+
+    fn buffer(&self) -> BufferArg {
+        buffer(&self.tensor, self.tensor.handle.size() as usize / 4 / VECTOR)
+    }
+}
+
+/// As [`DotProductAttention::forward`]; `None` for tensors that the kernel does not take.
+pub(crate) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>> {
+    let heads = |tensor: &Tensor<4>| {
+        let tensor = as_it_lies(tensor)?;
+        let strided = tensor.meta.strides()[3] == 1;
+        Heads::new(if strided { tensor } else { burn_cubecl::kernel::into_contiguous(tensor) }, 0)
+    };
+    let (operands, [batch, heads, queries, width], [groups, keys]) = match &described.operands {
+        Operands::Apart { q, k, v } => {
+            let [_, groups, keys, _] = k.dims();
+            ([heads(q)?, heads(k)?, heads(v)?], q.dims(), [groups, keys])
+        }
+        Operands::OnDevice { q, cache } => {
+            let [keys, values] = cache.buffers();
+            let held = [Heads::new(keys.clone(), 0)?, Heads::new(values.clone(), 0)?];
+            let [k, v] = held;
+            ([heads(q)?, k, v], q.dims(), [cache.groups(), cache.len()])
+        }
+        Operands::Joint(qkv) => {
+            let [batch, all, seq, width] = qkv.dims();
+            let lying = as_it_lies(qkv)?;
+            let part = |part: usize| Heads::new(lying.clone(), part * all / 3);
+            ([part(0)?, part(1)?, part(2)?], [batch, all / 3, seq, width], [all / 3, seq])
+        }
+        _ => return None,
+    };
+    let [q, k, v] = operands;
+    let vectors = width / VECTOR;
+    if batch * heads * queries * keys * width == 0 || v.tensor.meta.shape()[3] != width {
+        return None;
+    }
+    if vectors > UNITS as usize / 4 || groups == 0 {
+        return None;
+    }
+    let bias = match &described.bias {
+        Some(bias) if bias.dims()[3] == keys => Some((lower(bias)?, bias.dims())),
+        Some(_) => return None,
+        None => None,
+    };
+    let bias_at = match &bias {
+        Some((_, [b, h, queries, _])) => {
+            let step = |axis: usize, step: usize| if axis == 1 { 0 } else { step };
+            BiasPlaceLaunch::new(
+                step(*b, h * queries * keys),
+                step(*h, queries * keys),
+                step(*queries, keys),
+            )
+        }
+        None => BiasPlaceLaunch::new(0, 0, 0),
+    };
+    let together = if queries == 1 { 1 } else { QUERIES };
+    let cubes = batch * heads * queries.div_ceil(together);
+    let y = empty(&q.tensor, [batch, queries, heads, width], DType::F32);
+    let bias_tensor = bias.as_ref().map_or(&q.tensor, |(bias, _)| bias);
+    // SAFETY: a cube reads queries, keys and values of a head that the tensors have, by their shapes
+    // and strides, and a bias of every key where there is one; it writes the outputs of its queries.
+    unsafe {
+        attend::launch_unchecked(
+            &q.tensor.client,
+            tensors::cubes(cubes),
+            CubeDim::new_1d(UNITS),
+            VECTOR,
+            q.buffer(),
+            k.buffer(),
+            v.buffer(),
+            buffer(bias_tensor, elements(bias_tensor)),
+            buffer(&y, elements(&y) / VECTOR),
+            q.place(),
+            k.place(),
+            v.place(),
+            bias_at,
+            ExtentLaunch::new(heads, heads / groups, queries, keys, cubes),
+            described.scale as f32,
+            vectors,
+            together,
+            bias.is_some(),
+        );
+    }
+    Some(lift::<4>(y).swap_dims(1, 2))
+}

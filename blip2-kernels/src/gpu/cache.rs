@@ -1,0 +1,187 @@
+//! Keys and values in a device's memory, written in place.
+
+#![allow(unsafe_code)] // launches of kernels
+
+use burn::tensor::{DType, Int, Tensor};
+use burn_cubecl::{
+    cubecl::{self, prelude::*},
+    tensor::CubeTensor,
+};
+
+use super::tensors::{self, UNITS, as_it_lies, buffer, elements, empty, lift};
+
+/// Keys and values, each `[rows, groups, capacity, head_dim]`, of which `len` places count.
+#[derive(Debug, Clone)]
+pub(crate) struct DeviceCache {
+    buffers: [CubeTensor; 2],
+    len: usize,
+}
+
+/// How the numbers of a tensor lie.
+#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
+struct Steps {
+    batch: usize,
+    head: usize,
+    index: usize,
+    inner: usize,
+}
+
+/// The shape of what is written, and where it goes.
+#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
+struct Extent {
+    groups: usize,
+    new: usize,
+    width: usize,
+    capacity: usize,
+    first: usize,
+    len: usize,
+}
+
+/// A unit writes a number of the keys and one of the values.
+#[cube(launch_unchecked)]
+#[allow(clippy::too_many_arguments)]
+fn write(
+    keys: &[f32],
+    values: &[f32],
+    held_keys: &mut [f32],
+    held_values: &mut [f32],
+    keys_at: Steps,
+    values_at: Steps,
+    extent: Extent,
+) {
+    if ABSOLUTE_POS < extent.len {
+        let inner = ABSOLUTE_POS % extent.width;
+        let index = ABSOLUTE_POS / extent.width % extent.new;
+        let head = ABSOLUTE_POS / extent.width / extent.new % extent.groups;
+        let batch = ABSOLUTE_POS / extent.width / extent.new / extent.groups;
+        let row = (batch * extent.groups + head) * extent.capacity + extent.first + index;
+        let to = row * extent.width + inner;
+        let from = batch * keys_at.batch + head * keys_at.head;
+        held_keys[to] = keys[from + index * keys_at.index + inner * keys_at.inner];
+        let from = batch * values_at.batch + head * values_at.head;
+        held_values[to] = values[from + index * values_at.index + inner * values_at.inner];
+    }
+}
+
+impl DeviceCache {
+    /// A cache of first places with room for `capacity`; `None` for tensors that are elsewhere.
+    pub(crate) fn new(keys: &Tensor<4>, values: &Tensor<4>, capacity: usize) -> Option<Self> {
+        if keys.dims() != values.dims() || keys.dims().contains(&0) {
+            return None;
+        }
+        let [rows, groups, new, width] = keys.dims();
+        let (keys, values) = (as_it_lies(keys)?, as_it_lies(values)?);
+        let mut cache = Self::empty(&keys, [rows, groups, capacity.max(new), width]);
+        cache.write(&keys, &values, new);
+        Some(cache)
+    }
+
+    fn empty(neighbour: &CubeTensor, shape: [usize; 4]) -> Self {
+        let buffer = || empty(neighbour, shape, DType::F32);
+        Self {
+            buffers: [buffer(), buffer()],
+            len: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn dims(&self) -> [usize; 4] {
+        let shape = self.buffers[0].meta.shape();
+        [shape[0], shape[1], shape[2], shape[3]]
+    }
+
+    pub(crate) fn rows(&self) -> usize {
+        self.dims()[0]
+    }
+
+    pub(crate) fn groups(&self) -> usize {
+        self.dims()[1]
+    }
+
+    /// Keys and values as they lie, with room behind those that count.
+    pub(crate) fn buffers(&self) -> &[CubeTensor; 2] {
+        &self.buffers
+    }
+
+    /// Writes new places behind those held; `false`, and nothing written, for tensors that are
+    /// elsewhere.
+    pub(crate) fn append(&mut self, keys: &Tensor<4>, values: &Tensor<4>) -> bool {
+        let [rows, groups, new, width] = keys.dims();
+        let [held, held_groups, capacity, held_width] = self.dims();
+        let fit = [rows, groups, width] == [held, held_groups, held_width];
+        let (Some(keys), Some(values)) = (as_it_lies(keys), as_it_lies(values)) else {
+            return false;
+        };
+        if !fit || new == 0 {
+            return false;
+        }
+        let end = self.len + new;
+        let shared = self.buffers.iter().any(|buffer| !buffer.handle.can_mut());
+        if end > capacity || shared {
+            self.renew(if end > capacity { end.next_power_of_two() } else { capacity });
+        }
+        self.write(&keys, &values, new);
+        true
+    }
+
+    /// Moves into buffers of its own with room for `capacity`.
+    fn renew(&mut self, capacity: usize) {
+        let [rows, groups, _, width] = self.dims();
+        let mut larger = Self::empty(&self.buffers[0], [rows, groups, capacity, width]);
+        let [keys, values] = &self.buffers;
+        larger.write(keys, values, self.len);
+        *self = larger;
+    }
+
+    /// Writes the first `new` places of `keys` and `values` behind those held, for which there is room.
+    fn write(&mut self, keys: &CubeTensor, values: &CubeTensor, new: usize) {
+        let [rows, groups, capacity, width] = self.dims();
+        let len = rows * groups * new * width;
+        let steps = |tensor: &CubeTensor| {
+            let strides = tensor.meta.strides();
+            StepsLaunch::new(strides[0], strides[1], strides[2], strides[3])
+        };
+        let all = |tensor: &CubeTensor| buffer(tensor, tensor.handle.size() as usize / 4);
+        let [held_keys, held_values] = &self.buffers;
+        // SAFETY: a unit reads a number of either tensor by its shape and strides, and writes it to a
+        // place of a row that has room, which no other launch is given: the buffers are this cache's
+        // alone.
+        unsafe {
+            write::launch_unchecked(
+                &keys.client,
+                tensors::cubes(len.div_ceil(UNITS as usize)),
+                CubeDim::new_1d(UNITS),
+                all(keys),
+                all(values),
+                buffer(held_keys, elements(held_keys)),
+                buffer(held_values, elements(held_values)),
+                steps(keys),
+                steps(values),
+                ExtentLaunch::new(groups, new, width, capacity, self.len, len),
+            );
+        }
+        self.len += new;
+    }
+
+    /// Keys and values, each `[rows, groups, len, head_dim]`.
+    pub(crate) fn tensors(&self) -> (Tensor<4>, Tensor<4>) {
+        let [keys, values] = &self.buffers;
+        let part = |buffer: &CubeTensor| lift::<4>(buffer.clone()).narrow(2, 0, self.len);
+        (part(keys), part(values))
+    }
+
+    /// Keeps the sequences `rows`, in that order.
+    pub(crate) fn select(&mut self, rows: &[usize]) {
+        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        for buffer in &mut self.buffers {
+            let tensor = lift::<4>(buffer.clone());
+            let places = Tensor::<1, Int>::from_data(rows.as_slice(), &tensor.device());
+            if let Some(selected) = tensors::lower(&tensor.select(0, places)) {
+                *buffer = selected;
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Kernels for GPUs, written once and compiled by CubeCL for whatever device there is.
+//!
+//! | part | what it computes |
+//! |---|---|
+//! | [`product`] | few rows with a matrix that is read once, as narrow as it is held; many rows after widening |
+//! | [`norm`] | layer norm and root-mean-square norm, a launch each |
+//! | [`attention`] | one query over a cache, and many queries without a map |
+//! | [`cache`] | keys and values, written in place |
+//! | [`lookup`] | rows of a packed table |
+//!
+//! Each function answers `None` for tensors that are elsewhere.
+
+pub(crate) mod attention;
+pub(crate) mod cache;
+pub(crate) mod count;
+pub(crate) mod lookup;
+pub(crate) mod norm;
+pub(crate) mod product;
+pub(crate) mod sum;
+pub(crate) mod tensors;

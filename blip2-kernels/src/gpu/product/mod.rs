@@ -1,0 +1,113 @@
+//! Products of activations and matrices.
+//!
+//! A few rows (decoding, beams, small batches) read every weight once, in the format in which it is
+//! held, and sum in `f32`. Many rows (image encoder, prompts) are arithmetic: their matrices are given
+//! to Burn's product, by matrix units where those lose nothing that the precision has not lost already.
+
+mod activation;
+mod dense;
+mod many;
+mod panels;
+mod widen;
+
+use burn::tensor::{DType, Tensor};
+use burn_cubecl::tensor::CubeTensor;
+
+use super::tensors::{self, lower, lower_optional};
+use crate::{
+    kernel::activation::Activation,
+    matrix::{Matrix, device::DeviceMatrix},
+    seam::TensorEpilogue,
+};
+
+pub(super) use {panels::PANEL, widen::weight};
+
+/// A packed matrix as a tensor `[inputs, outputs]` of `f32`.
+pub(crate) fn widened(matrix: &DeviceMatrix) -> Option<Tensor<2>> {
+    widen::widened(matrix, false).map(tensors::lift)
+}
+
+/// The most rows that are few: beyond them, reading a weight once costs more than it saves.
+const FEW: usize = 8;
+
+/// As [`crate::seam::linear`].
+pub(crate) fn linear<const D: usize>(
+    x: &Tensor<D>,
+    matrix: &Matrix,
+    epilogue: &TensorEpilogue<D>,
+) -> Option<Tensor<D>> {
+    if !tensors::serves(&x.device()) {
+        return None;
+    }
+    let mut shape = x.dims();
+    let inputs = matrix.inputs();
+    let rows = shape[..D - 1].iter().product::<usize>();
+    if rows > FEW || rows == 0 || !inputs.is_multiple_of(VECTOR) || inputs == 0 {
+        return many::linear(x, matrix, epilogue);
+    }
+    let operands = Operands {
+        x: lower(x)?,
+        bias: lower_optional(epilogue.bias.as_ref())?,
+        residual: lower_optional(epilogue.residual.as_ref())?,
+        activation: epilogue.activation,
+        rows,
+        inputs,
+        outputs: matrix.outputs(),
+    };
+    shape[D - 1] = operands.outputs;
+    let y = match matrix {
+        Matrix::Dense(weight) => dense::product(&operands, &weight.val())?,
+        Matrix::OnDevice(matrix) => panels::product(&operands, matrix)?,
+        Matrix::Packed(_) => return None,
+    };
+    Some(tensors::lift::<2>(y).reshape(shape))
+}
+
+/// The numbers of `x` that a unit reads at a time.
+const VECTOR: usize = 4;
+
+/// What a product of few rows reads beside the matrix.
+struct Operands {
+    /// `[rows, inputs]`
+    x: CubeTensor,
+    /// `[outputs]`
+    bias: Option<CubeTensor>,
+    /// `[rows, outputs]`
+    residual: Option<CubeTensor>,
+    activation: Option<Activation>,
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Operands {
+    /// A result that is not yet written.
+    fn result(&self) -> CubeTensor {
+        tensors::empty(&self.x, [self.rows, self.outputs], DType::F32)
+    }
+
+    /// What follows the sums, as kernels are compiled for it.
+    fn follows(&self) -> Follows {
+        Follows {
+            bias: self.bias.is_some(),
+            activation: self.activation,
+            residual: self.residual.is_some(),
+        }
+    }
+
+    /// The buffers of bias and residual; `x` stands for one that is not there, and is not read.
+    fn behind(&self) -> [burn_cubecl::cubecl::prelude::BufferArg; 2] {
+        [&self.bias, &self.residual].map(|tensor| {
+            let tensor = tensor.as_ref().unwrap_or(&self.x);
+            tensors::buffer(tensor, tensors::elements(tensor))
+        })
+    }
+}
+
+/// What follows the sums of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Follows {
+    bias: bool,
+    activation: Option<Activation>,
+    residual: bool,
+}
