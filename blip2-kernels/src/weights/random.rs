@@ -4,7 +4,10 @@ use burn::tensor::{Bytes, DType, TensorData, f16};
 use rayon::prelude::*;
 
 use super::{request::TensorRequest, role::Role, source::WeightSource};
-use crate::matrix::packed::PackedMatrix;
+use crate::{
+    matrix::{device::DeviceMatrix, packed::PackedMatrix},
+    seam,
+};
 
 /// A source that answers every request with seeded random numbers.
 ///
@@ -66,7 +69,13 @@ impl WeightSource for RandomWeights {
         let &[outputs, inputs] = request.shape else {
             return None;
         };
-        let format = request.precision.packed(DType::F32, request.role);
+        let format = match seam::packs_on_device(request.device) {
+            true => request.precision.on_device(DType::F32, request.role),
+            false => request.precision.packed(DType::F32, request.role),
+        };
+        if !seam::packs(request.device) && !DeviceMatrix::reads(format) && format.is_float() {
+            return None;
+        }
         let uniform = self.uniform(request.name);
         let read = |output: usize, row: &mut [f32]| uniform.read(output * inputs, row);
         Some(PackedMatrix::pack(format, outputs, inputs, read))

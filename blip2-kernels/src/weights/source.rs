@@ -4,8 +4,9 @@ use burn::{
     module::Param,
     tensor::{DType, Device, Tensor, TensorData},
 };
+use rayon::prelude::*;
 
-use super::request::TensorRequest;
+use super::{request::TensorRequest, role::Role};
 use crate::{
     matrix::{
         Matrix,
@@ -125,7 +126,10 @@ pub(super) fn device_matrix(
     let &[outputs, inputs] = request.shape else {
         return None;
     };
-    if let Some(packed) = source.packed(request) {
+    // Tables that are only looked up are never packed in a file.
+    if request.role != Role::Embedding
+        && let Some(packed) = source.packed(request)
+    {
         return Some(upload(&packed, request.device));
     }
     let data = source.tensor(request)?;
@@ -148,9 +152,8 @@ fn upload(packed: &PackedMatrix, device: &Device) -> Matrix {
     }
     let (outputs, inputs) = (packed.outputs(), packed.inputs());
     let mut values = vec![0.0; outputs * inputs];
-    for (output, row) in values.chunks_exact_mut(inputs.max(1)).enumerate() {
-        packed.read_row(output, row);
-    }
+    let rows = values.par_chunks_exact_mut(inputs.max(1)).enumerate();
+    rows.for_each(|(output, row)| packed.read_row(output, row));
     let data = TensorData::new(values, [outputs, inputs]);
     dense(data, packed.format(), device)
 }

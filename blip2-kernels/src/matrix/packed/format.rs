@@ -49,6 +49,11 @@ impl PackedFormat {
         outputs.div_ceil(PANEL) * self.kind().panel_bytes(inputs)
     }
 
+    /// Whether the numbers are floats, which a tensor can hold as they are.
+    pub(crate) fn is_float(self) -> bool {
+        !matches!(self, Self::Int8 | Self::Int4)
+    }
+
     /// The size of a matrix of this format in a GPU's memory: packed, but for floats that are tensors
     /// there.
     pub(crate) fn device_bytes(self, outputs: usize, inputs: usize) -> u64 {
