@@ -48,6 +48,7 @@
 #[cfg(feature = "autodiff")]
 mod autodiff;
 mod block;
+pub mod device;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod kernel;

@@ -34,9 +34,13 @@ fn layer(device: &Device, precision: Precision, [outputs, inputs]: [usize; 2]) -
 /// What the layer's matrix stands for, whatever it is held in, and its bias.
 fn exact(precision: Precision, [outputs, inputs]: [usize; 2]) -> (Tensor<2>, Tensor<2>) {
     let (source, flex) = (RandomWeights::new(3, 0.1), Device::flex());
-    let weights = Weights::new(&source, &flex).with_precision(precision).at("fc");
+    let weights = Weights::new(&source, &flex)
+        .with_precision(precision)
+        .at("fc");
     let matrix: Matrix = weights.matrix("weight", outputs, inputs);
-    let bias = weights.param("bias", [outputs], blip2_kernels::Role::Bias).val();
+    let bias = weights
+        .param("bias", [outputs], blip2_kernels::Role::Bias)
+        .val();
     (matrix.to_tensor(&flex), bias.unsqueeze())
 }
 
@@ -74,7 +78,13 @@ fn products_of_few_and_many_rows_are_those_of_the_widened_matrix() {
 fn tables_are_looked_up_as_they_are_held() {
     let (source, device, flex) = (RandomWeights::new(3, 0.1), gpu(), Device::flex());
     let indices = [[3, 39, 0, 31], [32, 33, 7, 3]];
-    for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4] {
+    for precision in [
+        Precision::F32,
+        Precision::F16,
+        Precision::Bf16,
+        Precision::Int8,
+        Precision::Int4,
+    ] {
         for tied in [false, true] {
             let table = |device: &Device| {
                 let weights = Weights::new(&source, device).with_precision(precision);
@@ -97,9 +107,15 @@ fn norms_are_those_of_a_processor() {
         for rows in [1, 5, 300] {
             let x = random([rows, width]) * 3.0 + 1.0;
             let layer = |device| Weights::new(&source, device).layer_norm("norm", width, 1e-5);
-            near(layer(&device).forward(x.clone().to_device(&device)), layer(&flex).forward(x.clone()));
+            near(
+                layer(&device).forward(x.clone().to_device(&device)),
+                layer(&flex).forward(x.clone()),
+            );
             let rms = |device| Weights::new(&source, device).rms_norm("norm", width, 1e-6);
-            near(rms(&device).forward(x.clone().to_device(&device)), rms(&flex).forward(x));
+            near(
+                rms(&device).forward(x.clone().to_device(&device)),
+                rms(&flex).forward(x),
+            );
         }
     }
 }
@@ -120,9 +136,14 @@ fn attention_needs_no_map() {
             ];
             for bias in biases {
                 let attend = |device: &Device, keep: bool| {
-                    let part = |x: &Tensor<3>, heads| split_heads(x.clone().to_device(device), heads);
-                    let attention =
-                        DotProductAttention::new(part(&q, heads), part(&k, groups), part(&v, groups), scale);
+                    let part =
+                        |x: &Tensor<3>, heads| split_heads(x.clone().to_device(device), heads);
+                    let attention = DotProductAttention::new(
+                        part(&q, heads),
+                        part(&k, groups),
+                        part(&v, groups),
+                        scale,
+                    );
                     let bias = bias.clone().map(|bias| bias.to_device(device));
                     let attention = attention.with_bias(bias).with_map(keep);
                     merge_heads(attention.forward().output)
@@ -134,7 +155,9 @@ fn attention_needs_no_map() {
     // Queries, keys and values side by side.
     let qkv = random([2, 3 * 4, 37, 16]);
     let joint = |device: &Device| {
-        DotProductAttention::joint(qkv.clone().to_device(device), 0.25).forward().output
+        DotProductAttention::joint(qkv.clone().to_device(device), 0.25)
+            .forward()
+            .output
     };
     near(joint(&device), joint(&Device::flex()));
 }
@@ -144,7 +167,12 @@ fn a_cache_grows_and_changes_rows() {
     let device = gpu();
     let mut caches = [Device::flex(), device].map(|device| (KvCache::new(2, 6), device));
     let mut copy = None;
-    for (rows, new, chosen) in [(2, 3, None), (2, 1, Some(vec![1, 0, 1])), (3, 1, None), (3, 5, None)] {
+    for (rows, new, chosen) in [
+        (2, 3, None),
+        (2, 1, Some(vec![1, 0, 1])),
+        (3, 1, None),
+        (3, 5, None),
+    ] {
         let [k, v] = [0, 1].map(|_| random([rows, new, 2 * 8]));
         let q = random([rows, 1, 4 * 8]);
         let outputs = caches.each_mut().map(|(cache, device)| {

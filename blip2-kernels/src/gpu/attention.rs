@@ -11,8 +11,9 @@ use burn_cubecl::{
 };
 
 use super::{
+    count,
     sum::{fold, fold_max},
-    tensors::{self, UNITS, as_it_lies, buffer, elements, empty, lift, lower},
+    tensors::{self, UNITS, as_it_lies, buffer, bytes, elements, empty, lift, lower},
 };
 use crate::seam::attention::{DotProductAttention, Operands};
 
@@ -226,7 +227,10 @@ impl Heads {
     }
 
     fn buffer(&self) -> BufferArg {
-        buffer(&self.tensor, self.tensor.handle.size() as usize / 4 / VECTOR)
+        buffer(
+            &self.tensor,
+            self.tensor.handle.size() as usize / 4 / VECTOR,
+        )
     }
 }
 
@@ -235,7 +239,14 @@ pub(crate) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
     let heads = |tensor: &Tensor<4>| {
         let tensor = as_it_lies(tensor)?;
         let strided = tensor.meta.strides()[3] == 1;
-        Heads::new(if strided { tensor } else { burn_cubecl::kernel::into_contiguous(tensor) }, 0)
+        Heads::new(
+            if strided {
+                tensor
+            } else {
+                burn_cubecl::kernel::into_contiguous(tensor)
+            },
+            0,
+        )
     };
     let (operands, [batch, heads, queries, width], [groups, keys]) = match &described.operands {
         Operands::Apart { q, k, v } => {
@@ -252,7 +263,11 @@ pub(crate) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
             let [batch, all, seq, width] = qkv.dims();
             let lying = as_it_lies(qkv)?;
             let part = |part: usize| Heads::new(lying.clone(), part * all / 3);
-            ([part(0)?, part(1)?, part(2)?], [batch, all / 3, seq, width], [all / 3, seq])
+            (
+                [part(0)?, part(1)?, part(2)?],
+                [batch, all / 3, seq, width],
+                [all / 3, seq],
+            )
         }
         _ => return None,
     };
@@ -283,6 +298,8 @@ pub(crate) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
     let together = if queries == 1 { 1 } else { QUERIES };
     let cubes = batch * heads * queries.div_ceil(together);
     let y = empty(&q.tensor, [batch, queries, heads, width], DType::F32);
+    let held = 2 * 4 * batch * groups * keys * width;
+    count::moves(2 * bytes(&y) + held + bias.as_ref().map_or(0, |(bias, _)| bytes(bias)));
     let bias_tensor = bias.as_ref().map_or(&q.tensor, |(bias, _)| bias);
     // SAFETY: a cube reads queries, keys and values of a head that the tensors have, by their shapes
     // and strides, and a bias of every key where there is one; it writes the outputs of its queries.

@@ -8,6 +8,7 @@ use burn_cubecl::{
     tensor::CubeTensor,
 };
 
+use super::count;
 use super::tensors::{self, UNITS, as_it_lies, buffer, elements, empty, lift};
 
 /// Keys and values, each `[rows, groups, capacity, head_dim]`, of which `len` places count.
@@ -121,7 +122,11 @@ impl DeviceCache {
         let end = self.len + new;
         let shared = self.buffers.iter().any(|buffer| !buffer.handle.can_mut());
         if end > capacity || shared {
-            self.renew(if end > capacity { end.next_power_of_two() } else { capacity });
+            self.renew(if end > capacity {
+                end.next_power_of_two()
+            } else {
+                capacity
+            });
         }
         self.write(&keys, &values, new);
         true
@@ -140,6 +145,8 @@ impl DeviceCache {
     fn write(&mut self, keys: &CubeTensor, values: &CubeTensor, new: usize) {
         let [rows, groups, capacity, width] = self.dims();
         let len = rows * groups * new * width;
+        // Keys and values, each read and written.
+        count::moves(4 * 4 * len);
         let steps = |tensor: &CubeTensor| {
             let strides = tensor.meta.strides();
             StepsLaunch::new(strides[0], strides[1], strides[2], strides[3])

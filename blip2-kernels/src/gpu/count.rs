@@ -2,42 +2,60 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, Ordering},
 };
 
 use burn_cubecl::cubecl;
 use cubecl::logging::{LaunchObservation, LaunchObserver};
 
-/// Counts the kernels that the whole process launches, on every device, from its making to its
-/// [`count`](Self::count).
+/// The bytes that the kernels of this crate have read and written, by the shapes of what they were given.
+static MOVED: AtomicU64 = AtomicU64::new(0);
+
+/// Counts bytes that a kernel reads or writes.
+pub(super) fn moves(bytes: usize) {
+    MOVED.fetch_add(bytes as u64, Ordering::Relaxed);
+}
+
+/// As [`crate::device::Watch`].
 #[derive(Debug)]
-pub struct LaunchCount {
+pub(crate) struct Watch {
     launches: Arc<Launches>,
+    moved_before: u64,
     _watching: LaunchObservation,
 }
 
 #[derive(Debug, Default)]
-struct Launches(AtomicUsize);
+struct Launches {
+    all: AtomicU64,
+    /// Those of kernels of this crate.
+    own: AtomicU64,
+}
 
 impl LaunchObserver for Launches {
-    fn launched(&self, _: &'static str) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    fn launched(&self, kernel: &'static str) {
+        self.all.fetch_add(1, Ordering::Relaxed);
+        if kernel.starts_with(env!("CARGO_CRATE_NAME")) {
+            self.own.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
-impl LaunchCount {
-    /// Begins to count.
-    #[allow(clippy::new_without_default)] // counting is no value
-    pub fn new() -> Self {
+impl Watch {
+    pub(crate) fn new() -> Self {
         let launches = Arc::new(Launches::default());
         Self {
             _watching: LaunchObservation::new(launches.clone()),
             launches,
+            moved_before: MOVED.load(Ordering::Relaxed),
         }
     }
 
-    /// The launches so far.
-    pub fn count(&self) -> usize {
-        self.launches.0.load(Ordering::Relaxed)
+    pub(crate) fn launches(&self) -> [u64; 2] {
+        let Launches { all, own } = &*self.launches;
+        [all, own].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn moved(&self) -> u64 {
+        MOVED.load(Ordering::Relaxed) - self.moved_before
     }
 }

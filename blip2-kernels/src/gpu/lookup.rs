@@ -6,8 +6,9 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 use super::{
+    count,
     product::{PANEL, weight},
-    tensors::{self, UNITS, buffer, elements, empty, lift, lower_integers},
+    tensors::{self, UNITS, buffer, bytes, elements, empty, lift, lower_integers},
 };
 use crate::matrix::{device::DeviceMatrix, packed::PackedFormat};
 
@@ -32,12 +33,18 @@ fn rows<I: Int>(
 }
 
 /// Vectors of a table, `[batch, seq, inputs]`, by their indices `[batch, seq]`.
-pub(crate) fn lookup(table: &DeviceMatrix, indices: &Tensor<2, burn::tensor::Int>) -> Option<Tensor<3>> {
+pub(crate) fn lookup(
+    table: &DeviceMatrix,
+    indices: &Tensor<2, burn::tensor::Int>,
+) -> Option<Tensor<3>> {
     let [batch, seq] = indices.dims();
     let (words, indices) = (table.words()?, lower_integers(indices)?);
     let (inputs, panels) = (table.inputs(), table.outputs().div_ceil(PANEL));
     let y = empty(&words, [batch, seq, inputs], DType::F32);
     let len = elements(&y);
+    // Of its row, a number reads as much as it is held in.
+    let held = table.format().bytes(PANEL, inputs) / PANEL;
+    count::moves(batch * seq * held + bytes(&y));
     macro_rules! launch {
         ($integer:ty) => {
             // SAFETY: a unit reads an index, and a weight of the row that it names: whoever looks up

@@ -13,6 +13,7 @@
 pub(crate) mod attention;
 pub(crate) mod cache;
 pub(crate) mod count;
+pub(crate) mod limits;
 pub(crate) mod lookup;
 pub(crate) mod norm;
 pub(crate) mod product;

@@ -6,8 +6,9 @@ use burn::tensor::{DType, Tensor};
 use burn_cubecl::cubecl::{self, prelude::*};
 
 use super::{
+    count,
     sum::fold,
-    tensors::{self, UNITS, buffer, elements, empty, lift, lower},
+    tensors::{self, UNITS, buffer, bytes, elements, empty, lift, lower},
 };
 
 /// The sum of what every unit holds, for every unit.
@@ -16,7 +17,12 @@ fn total(shared: &mut Shared<[f32]>, mine: f32) -> f32 {
     // Nobody writes before everybody has read what was there before.
     sync_cube();
     shared[UNIT_POS as usize] = mine;
-    fold(shared, 1usize.runtime(), comptime!(UNITS as usize), comptime!(UNITS as usize));
+    fold(
+        shared,
+        1usize.runtime(),
+        comptime!(UNITS as usize),
+        comptime!(UNITS as usize),
+    );
     shared[0]
 }
 
@@ -99,6 +105,7 @@ fn norm<const D: usize>(
         return None;
     }
     let y = empty(&x, shape, DType::F32);
+    count::moves(2 * bytes(&x) + bytes(&weight) + bias.map_or(0, |_| bytes(&offset)));
     // SAFETY: a cube reads and writes a row of both tensors, which have the same shape, and reads the
     // weight and, if it is there, the bias, of the row's width.
     unsafe {

@@ -107,6 +107,11 @@ pub(super) fn elements(tensor: &CubeTensor) -> usize {
     tensor.meta.num_elements()
 }
 
+/// The bytes of a tensor's numbers.
+pub(super) fn bytes(tensor: &CubeTensor) -> usize {
+    elements(tensor) * tensor.dtype.size()
+}
+
 /// The multiprocessors of a device, guessed where it does not tell.
 pub(super) fn multiprocessors(client: &Client) -> usize {
     let told = client.properties().hardware.num_streaming_multiprocessors;

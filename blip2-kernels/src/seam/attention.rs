@@ -2,10 +2,10 @@
 
 use burn::tensor::Tensor;
 
-#[cfg(feature = "flex")]
-use crate::kernel::cache::SharedCache;
 #[cfg(feature = "gpu")]
 use crate::gpu::cache::DeviceCache;
+#[cfg(feature = "flex")]
+use crate::kernel::cache::SharedCache;
 
 /// `softmax(q · kᵀ · scale + bias) · v` (Vaswani et al., 2017, section 3.2.1), described; computed by
 /// [`forward`](Self::forward).

@@ -5,10 +5,10 @@ use burn::tensor::Device;
 use burn::tensor::Tensor;
 
 use super::{attention::Operands, burn_ops::cache::TensorCache};
-#[cfg(feature = "flex")]
-use crate::kernel::cache::SharedCache;
 #[cfg(feature = "gpu")]
 use crate::gpu::cache::DeviceCache;
+#[cfg(feature = "flex")]
+use crate::kernel::cache::SharedCache;
 
 /// Keys and values, by whoever holds them.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use burn_cubecl::{
 use super::{
     super::{
         sum::fold,
-        tensors::{UNITS, any_float, buffer, elements},
+        tensors::{UNITS, any_float, buffer, bytes, elements},
     },
     Follows, Operands, VECTOR,
     activation::finished,
@@ -88,7 +88,12 @@ fn few_rows<W: Float, N: Size>(
     for r in 0..rows {
         shared[slice * width + place * rows + r] = sums[r];
     }
-    fold(&mut shared, width, comptime!(SLICES as usize), comptime!(UNITS as usize));
+    fold(
+        &mut shared,
+        width,
+        comptime!(SLICES as usize),
+        comptime!(UNITS as usize),
+    );
     if UNIT_POS < comptime!((UNITS / SLICES) * rows as u32) {
         let unit = UNIT_POS as usize;
         let output = CUBE_POS * per_cube + unit / rows;
@@ -110,6 +115,7 @@ pub(super) fn product(operands: &Operands, weight: &Tensor<2>) -> Option<CubeTen
     let vectors = operands.inputs / VECTOR;
     let cubes = operands.outputs.div_ceil((UNITS / SLICES) as usize);
     let client = &operands.x.client;
+    operands.count(bytes(&weight), &y);
     let [bias, residual] = operands.behind();
     macro_rules! launch {
         ($float:ty) => {

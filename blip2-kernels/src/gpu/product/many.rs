@@ -16,9 +16,10 @@ use burn_cubecl::{
 
 use super::{
     super::{
+        count,
         sum::fold_max,
         tensors::{
-            self, UNITS, any_float, buffer, elements, empty, lift, lower, lower_optional,
+            self, UNITS, any_float, buffer, bytes, elements, empty, lift, lower, lower_optional,
         },
     },
     Follows,
@@ -44,6 +45,8 @@ pub(super) fn linear<const D: usize>(
     let x = lower(&x.clone().reshape([rows, inputs]))?;
     let narrow = has_matrix_units(&x.client);
     let weight = operand(matrix, narrow)?;
+    // What Burn's product moves at least: each operand once, and the result.
+    count::moves(bytes(&x) + bytes(&weight) + 4 * rows * outputs);
     let product = match weight.dtype {
         DType::F16 => {
             let (x, scales) = narrowed(&x, [rows, inputs]);
@@ -57,7 +60,13 @@ pub(super) fn linear<const D: usize>(
         activation: epilogue.activation,
         residual: residual.is_some(),
     };
-    finish(&y, scales.as_ref(), [bias.as_ref(), residual.as_ref()], [rows, outputs], follows);
+    finish(
+        &y,
+        scales.as_ref(),
+        [bias.as_ref(), residual.as_ref()],
+        [rows, outputs],
+        follows,
+    );
     shape[D - 1] = outputs;
     Some(lift::<2>(y).reshape(shape))
 }
@@ -126,7 +135,11 @@ fn narrow_rows<W: Float>(x: &[f32], y: &mut [W], scales: &mut [f32], width: usiz
 }
 
 fn narrowed(x: &CubeTensor, [rows, width]: [usize; 2]) -> (CubeTensor, CubeTensor) {
-    let (y, scales) = (empty(x, [rows, width], DType::F16), empty(x, [rows], DType::F32));
+    count::moves(6 * rows * width);
+    let (y, scales) = (
+        empty(x, [rows, width], DType::F16),
+        empty(x, [rows], DType::F32),
+    );
     // SAFETY: a cube reads and writes a row of both tensors, and a number of the scales.
     unsafe {
         narrow_rows::launch_unchecked::<half::f16>(
@@ -176,6 +189,8 @@ fn finish(
         return;
     }
     let len = rows * outputs;
+    let beside = [scales, bias, residual].into_iter().flatten().map(bytes);
+    count::moves(8 * len + beside.sum::<usize>());
     // What is not there is not read.
     let dummy = scales.or(bias).or(residual);
     let stand_in = dummy.map_or_else(|| empty(y, [1], DType::F32), Clone::clone);

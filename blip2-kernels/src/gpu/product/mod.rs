@@ -13,7 +13,10 @@ mod widen;
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::tensors::{self, lower, lower_optional};
+use super::{
+    count,
+    tensors::{self, lower, lower_optional},
+};
 use crate::{
     kernel::activation::Activation,
     matrix::{Matrix, device::DeviceMatrix},
@@ -84,6 +87,18 @@ impl Operands {
     /// A result that is not yet written.
     fn result(&self) -> CubeTensor {
         tensors::empty(&self.x, [self.rows, self.outputs], DType::F32)
+    }
+
+    /// Counts what a product of few rows reads and writes beside the matrix, whose size this is.
+    fn count(&self, matrix: usize, y: &CubeTensor) {
+        let beside = [
+            Some(&self.x),
+            self.bias.as_ref(),
+            self.residual.as_ref(),
+            Some(y),
+        ];
+        let beside = beside.into_iter().flatten().map(tensors::bytes);
+        count::moves(matrix + beside.sum::<usize>());
     }
 
     /// What follows the sums, as kernels are compiled for it.

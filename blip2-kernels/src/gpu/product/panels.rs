@@ -3,7 +3,6 @@
 
 #![allow(unsafe_code)] // launches of kernels
 
-use burn::tensor::DType;
 use burn_cubecl::{
     cubecl::{self, prelude::*},
     tensor::CubeTensor,
@@ -12,7 +11,7 @@ use burn_cubecl::{
 use super::{
     super::{
         sum::fold,
-        tensors::{UNITS, buffer, elements, multiprocessors},
+        tensors::{UNITS, buffer, bytes, elements, multiprocessors},
     },
     Follows, Operands, VECTOR,
     activation::finished,
@@ -166,7 +165,14 @@ fn take<N: Size>(
                 }
                 // Weights of inputs that are not there are zero, whatever they are multiplied with.
                 let vector = turn * 8 + comptime!(2 * quarter + high as usize);
-                add(&mut group, &weights, x, min(vector, vectors - 1), vectors, rows);
+                add(
+                    &mut group,
+                    &weights,
+                    x,
+                    min(vector, vectors - 1),
+                    vectors,
+                    rows,
+                );
             }
         }
         #[unroll]
@@ -209,7 +215,16 @@ fn few_rows<N: Size>(
     while turn + comptime!((ahead - 1) * slices) < turns {
         #[unroll]
         for step in 0..ahead {
-            take(&mut sums, words, x, panel, turn + step * slices, output, vectors, plan);
+            take(
+                &mut sums,
+                words,
+                x,
+                panel,
+                turn + step * slices,
+                output,
+                vectors,
+                plan,
+            );
         }
         turn += comptime!(ahead * slices);
     }
@@ -225,7 +240,12 @@ fn few_rows<N: Size>(
     for r in 0..rows {
         shared[slice * run + r * width + UNIT_POS as usize % width] = sums[r];
     }
-    fold(&mut shared, run.runtime(), slices, comptime!(UNITS as usize));
+    fold(
+        &mut shared,
+        run.runtime(),
+        slices,
+        comptime!(UNITS as usize),
+    );
     if UNIT_POS < comptime!(run as u32) {
         let unit = UNIT_POS as usize;
         let inside = CUBE_POS % parts * width + unit % width;
@@ -255,7 +275,7 @@ pub(super) fn product(operands: &Operands, matrix: &DeviceMatrix) -> Option<Cube
     let panels = operands.outputs.div_ceil(PANEL);
     let y = operands.result();
     let [bias, residual] = operands.behind();
-    debug_assert_eq!(y.dtype, DType::F32);
+    operands.count(bytes(&words), &y);
     // SAFETY: a matrix has the words that its format and shape make, by its construction; a unit reads
     // those of its panel, vectors of rows that `x` has, bias and residual where they are there, and
     // writes a number of the result.

@@ -9,7 +9,10 @@ use burn_cubecl::{
 };
 
 use super::{
-    super::tensors::{self, UNITS, buffer, elements, empty},
+    super::{
+        count,
+        tensors::{self, UNITS, buffer, bytes, elements, empty},
+    },
     panels::{INT4_STEP, PANEL, byte, half_to_f32, nibble},
 };
 use crate::matrix::{device::DeviceMatrix, packed::PackedFormat};
@@ -56,7 +59,10 @@ fn widen<W: Float>(
     let input = ABSOLUTE_POS / outputs;
     let output = ABSOLUTE_POS % outputs;
     if input < inputs {
-        let (panel, inside) = (output / comptime!(PANEL) * panel_words, output % comptime!(PANEL));
+        let (panel, inside) = (
+            output / comptime!(PANEL) * panel_words,
+            output % comptime!(PANEL),
+        );
         let w = weight(words, panel, steps, input, inside, format);
         y[ABSOLUTE_POS] = W::cast_from(w);
     }
@@ -71,6 +77,7 @@ pub(super) fn widened(matrix: &DeviceMatrix, narrow: bool) -> Option<CubeTensor>
     let dtype = if narrow { DType::F16 } else { DType::F32 };
     let y = empty(&words, [inputs, outputs], dtype);
     let panels = outputs.div_ceil(PANEL);
+    count::moves(bytes(&words) + bytes(&y));
     macro_rules! launch {
         ($float:ty) => {
             // SAFETY: a unit reads a weight that the matrix has, and writes it to its own place.

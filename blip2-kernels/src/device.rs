@@ -1,0 +1,118 @@
+//! What a GPU is, what it holds, what it is made to do, and the most that it can do: to account for
+//! a model's speed instead of guessing at it.
+//!
+//! Every answer is `None` for a device whose work this crate's kernels of GPUs do not do: a
+//! processor, or any device without the feature `gpu`.
+
+use burn::tensor::Device;
+#[cfg(feature = "gpu")]
+use burn::tensor::MemoryAccess;
+
+#[cfg(feature = "gpu")]
+use crate::gpu;
+
+/// The name of the adapter.
+pub fn name(device: &Device) -> Option<String> {
+    #[cfg(feature = "gpu")]
+    return gpu::limits::name(device);
+    #[cfg(not(feature = "gpu"))]
+    none(device)
+}
+
+/// The bytes of tensors that the device's memory holds for the whole process, without what is held
+/// for reuse.
+pub fn memory_in_use(device: &Device) -> Option<u64> {
+    name(device)?;
+    device.memory_pool_usage().map(|usage| usage.bytes_in_use)
+}
+
+/// The bytes a second that the device reads and writes in copying its memory, measured.
+pub fn copy_bandwidth(device: &Device) -> Option<f64> {
+    #[cfg(feature = "gpu")]
+    return gpu::limits::bandwidth(device, MemoryAccess::Copy);
+    #[cfg(not(feature = "gpu"))]
+    none(device)
+}
+
+/// The bytes a second that the device reads of its memory without writing, measured: what the weights
+/// of a step of decoding can at most be read by.
+pub fn read_bandwidth(device: &Device) -> Option<f64> {
+    #[cfg(feature = "gpu")]
+    return gpu::limits::bandwidth(device, MemoryAccess::Read);
+    #[cfg(not(feature = "gpu"))]
+    none(device)
+}
+
+/// The operations a second, two for a multiply-add, that the device does at most with operands in
+/// `f32` or, if `halves`, in `f16`, by matrix units where it has them; measured.
+pub fn product_peak(device: &Device, halves: bool) -> Option<f64> {
+    #[cfg(feature = "gpu")]
+    return gpu::limits::product_peak(device, halves);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = halves;
+        none(device)
+    }
+}
+
+/// Counts what the process makes its GPUs do, from its making on.
+///
+/// One at a time: a second takes the first one's place while it lives. Where this crate is built
+/// without the feature `gpu` it counts nothing.
+///
+/// ```
+/// use blip2_kernels::device::Watch;
+///
+/// let watch = Watch::new();
+/// // … a step of decoding …
+/// assert_eq!(watch.launches(), 0); // nothing ran on a GPU
+/// ```
+#[derive(Debug)]
+pub struct Watch {
+    #[cfg(feature = "gpu")]
+    inner: gpu::count::Watch,
+}
+
+impl Watch {
+    /// Begins to count.
+    #[allow(clippy::new_without_default)] // watching is no value
+    pub fn new() -> Self {
+        Self {
+            #[cfg(feature = "gpu")]
+            inner: gpu::count::Watch::new(),
+        }
+    }
+
+    /// The kernels launched so far, this crate's and Burn's.
+    pub fn launches(&self) -> u64 {
+        #[cfg(feature = "gpu")]
+        return self.inner.launches()[0];
+        #[cfg(not(feature = "gpu"))]
+        0
+    }
+
+    /// Those of them that are Burn's own operations.
+    pub fn others(&self) -> u64 {
+        #[cfg(feature = "gpu")]
+        {
+            let [all, own] = self.inner.launches();
+            all - own
+        }
+        #[cfg(not(feature = "gpu"))]
+        0
+    }
+
+    /// The bytes that this crate's kernels have read and written so far, each number once for each
+    /// launch, by the shapes of what they were given.
+    pub fn bytes_moved(&self) -> u64 {
+        #[cfg(feature = "gpu")]
+        return self.inner.moved();
+        #[cfg(not(feature = "gpu"))]
+        0
+    }
+}
+
+#[cfg(not(feature = "gpu"))]
+fn none<T>(_: &Device) -> Option<T> {
+    None
+}
