@@ -134,6 +134,7 @@ pub use blip2_io::{
     preprocessing, video,
     video::Video,
 };
+pub use blip2_kernels::device as gpu;
 pub use blip2_kernels::{Isa, Precision, Weights};
 pub use blip2_lm::generate::{self, CancelToken, FinishReason, GenerationConfig};
 pub use burn::{self, tensor::Device};

@@ -30,6 +30,7 @@ pub(super) fn finished(
 }
 
 #[cube]
+#[allow(unstable_name_collisions)] // `erf` of CubeCL
 fn activated(x: f32, #[comptime] function: Option<Activation>) -> f32 {
     if comptime!(function == Some(Activation::Gelu)) {
         // 1 / √2

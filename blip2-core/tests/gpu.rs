@@ -1,0 +1,154 @@
+//! What a model costs a GPU, counted: the counts are the same on a software driver.
+
+#![cfg(feature = "wgpu")]
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Mutex;
+
+use blip2_core::{
+    Blip2Config, Blip2Pipeline, Device, Precision, Preset, TextConfig,
+    gpu::{self, Watch},
+    memory::MemoryPlan,
+    model::LanguageModel,
+};
+use blip2_lm::DecodeSession;
+
+/// One test at a time: what is counted is the process's.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const PRECISIONS: [Precision; 5] = [
+    Precision::F32,
+    Precision::F16,
+    Precision::Bf16,
+    Precision::Int8,
+    Precision::Int4,
+];
+
+/// A preset with few layers, of widths as they are or a fraction of them.
+fn reduced(preset: Preset, layers: usize, fraction: usize) -> Blip2Config {
+    let mut config = preset.config();
+    config.vision_config.num_hidden_layers = layers;
+    config.qformer_config.num_hidden_layers = layers;
+    match &mut config.text_config {
+        TextConfig::Opt(text) => {
+            text.num_hidden_layers = layers;
+            text.hidden_size /= fraction;
+            text.word_embed_proj_dim = text.hidden_size;
+            text.ffn_dim /= fraction;
+            text.vocab_size /= fraction;
+            text.eos_token_id = vec![9];
+        }
+        TextConfig::T5(text) => {
+            (text.num_layers, text.num_decoder_layers) = (layers, layers);
+            text.d_ff /= fraction;
+            text.vocab_size /= fraction;
+        }
+        other => panic!("{other:?}"),
+    }
+    config.image_token_index = Some(7);
+    config
+}
+
+fn load(config: Blip2Config, precision: Precision) -> Blip2Pipeline {
+    Blip2Pipeline::builder_random(config, 0)
+        .device(Device::wgpu(Default::default()))
+        .precision(precision)
+        .load()
+        .unwrap()
+}
+
+#[test]
+fn weights_take_no_more_than_their_packed_size() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    let device = Device::wgpu(Default::default());
+    for precision in PRECISIONS {
+        let config = reduced(Preset::Blip2Opt2_7b, 2, 4);
+        let packed = MemoryPlan::new(&config, precision).unwrap().weights(None);
+        device.memory_cleanup();
+        let before = gpu::memory_in_use(&device).unwrap();
+        let blip2 = load(config, precision);
+        let held = gpu::memory_in_use(&device).unwrap() - before;
+        let predicted = blip2.memory().weights(None);
+        let (of_packed, of_predicted) = (
+            held as f64 / packed as f64,
+            held as f64 / predicted as f64,
+        );
+        println!("{precision}: {held} bytes, {of_packed:.3} of packed, {of_predicted:.3} of predicted");
+        assert!(of_packed < 1.05, "{precision}: {held} bytes for {packed} packed");
+        assert!((of_predicted - 1.0).abs() < 0.05, "{precision}: {held}, {predicted} predicted");
+    }
+}
+
+/// Launches, launches of others and bytes of a step of decoding.
+fn step(blip2: &Blip2Pipeline) -> [u64; 3] {
+    let model = blip2.model().language_model();
+    let prompt = vec![(10..40).collect::<Vec<u32>>()];
+    let embeds = model.embed(&prompt).unwrap();
+    let mut session = model.start(embeds, &[vec![true; 30]], Some(0), 10).unwrap();
+    session.prefill().unwrap();
+    session.step(&[0], &[11]).unwrap();
+    let watch = Watch::new();
+    session.step(&[0], &[12]).unwrap();
+    [watch.launches(), watch.others(), watch.bytes_moved()]
+}
+
+#[test]
+fn a_step_of_decoding_is_few_launches_that_read_each_weight_once() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    for (preset, each_layer) in [(Preset::Blip2Opt2_7b, 10), (Preset::Blip2FlanT5Xl, 16)] {
+        for precision in PRECISIONS {
+            let of_layers = [2, 3].map(|layers| {
+                let config = reduced(preset, layers, 2);
+                let blip2 = load(config.clone(), precision);
+                let [launches, others, bytes] = step(&blip2);
+                let read = blip2.memory().weights_named(|name| of_step(&config.text_config, name));
+                let cache = cache(blip2.model().language_model(), &config.text_config);
+                println!(
+                    "{preset} {precision}, {layers} layers: {launches} launches, {others} of Burn, \
+                     {bytes} bytes for {read} of weights and {cache} of caches"
+                );
+                let moved = bytes as f64 / (read + cache) as f64;
+                assert!(moved < 1.1, "{preset} {precision}: {moved:.3} of what must move");
+                assert!(moved > 0.95, "{preset} {precision}: not all is counted: {moved:.3}");
+                assert!(launches <= each_layer * layers as u64 + 10, "{preset} {precision}: {launches}");
+                launches
+            });
+            let [two, three] = of_layers;
+            assert!(three - two <= each_layer, "{preset} {precision}: {} a layer", three - two);
+        }
+    }
+}
+
+/// Whether a step of decoding reads this tensor whole.
+fn of_step(config: &TextConfig, name: &str) -> bool {
+    let Some(name) = name.strip_prefix("language_model.") else {
+        return false;
+    };
+    let matrix = name.ends_with(".weight") || name.ends_with(".bias");
+    let skipped = match config {
+        TextConfig::T5(_) => [
+            "encoder.",
+            "shared.",
+            "EncDecAttention.k.",
+            "EncDecAttention.v.",
+            "relative_attention_bias",
+        ]
+        .iter()
+        .any(|part| name.contains(part)),
+        _ => name.contains("embed_positions."),
+    };
+    matrix && !skipped
+}
+
+/// The bytes of keys and values that a step after 31 positions reads and writes.
+fn cache(_: &LanguageModel, config: &TextConfig) -> u64 {
+    let numbers = match config {
+        TextConfig::Opt(text) => 2 * text.num_hidden_layers * text.hidden_size * (32 + 2),
+        TextConfig::T5(text) => {
+            let width = 2 * text.num_decoder_layers * text.num_heads * text.d_kv;
+            width * (3 + 2) + width * 30
+        }
+        other => panic!("{other:?}"),
+    };
+    4 * numbers as u64
+}
