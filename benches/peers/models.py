@@ -19,12 +19,12 @@ T5 = dict(
 )
 
 
-def filled(build, dtype):
-    """Builds a model on no device, then fills it with small random numbers in `dtype`."""
+def filled(build, dtype, device="cpu"):
+    """Builds a model on no device, then fills it on `device` with small random numbers in `dtype`."""
     with torch.device("meta"):
         model = build()
-    model = model.to(dtype).to_empty(device="cpu").eval()
-    generator = torch.Generator().manual_seed(0)
+    model = model.to(dtype).to_empty(device=device).eval()
+    generator = torch.Generator(device).manual_seed(0)
     with torch.no_grad():
         for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
             if not tensor.is_floating_point():
@@ -54,11 +54,11 @@ def t5(dtype):
     return filled(lambda: T5ForConditionalGeneration(T5Config(**T5)), dtype)
 
 
-def blip2(dtype):
+def blip2(dtype, device="cpu"):
     config = Blip2Config(
         vision_config=dict(
             hidden_size=1408, intermediate_size=6144, num_hidden_layers=VIT_LAYERS,
             num_attention_heads=16, image_size=224, patch_size=14, qkv_bias=True),
         qformer_config=dict(encoder_hidden_size=1408, cross_attention_frequency=2),
         text_config=dict(model_type="opt", **OPT), num_query_tokens=32, image_token_index=50265)
-    return filled(lambda: Blip2ForConditionalGeneration(config), dtype)
+    return filled(lambda: Blip2ForConditionalGeneration(config), dtype, device)

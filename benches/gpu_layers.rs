@@ -1,0 +1,118 @@
+//! What single layers cost a GPU when launches follow one another without a pause, against what the
+//! device reads and computes at most:
+//!
+//! ```sh
+//! cargo run --release -p blip2-benches --example gpu_layers --features blip2-core/wgpu -- wgpu
+//! ```
+
+use std::time::Instant;
+
+use blip2_core::{Precision, Weights, burn::tensor::Tensor, device_by_name, gpu};
+use blip2_kernels::{
+    Bias, DotProductAttention, KvCache, Linear, RandomWeights, merge_heads, split_heads,
+};
+use burn::tensor::{Device, Distribution};
+
+/// Launches that are timed together.
+const TOGETHER: usize = 200;
+/// Matrices that take turns, so that none is found in a cache.
+const COPIES: usize = 12;
+
+fn main() {
+    let name = std::env::args().nth(1).unwrap_or_else(|| "wgpu".into());
+    let device = match device_by_name(&name) {
+        Ok(device) => device,
+        Err(error) => return eprintln!("{error}"),
+    };
+    println!("{}", gpu::name(&device).unwrap_or_else(|| "no GPU".into()));
+    let rate = |rate: Option<f64>| rate.map_or("unknown".into(), |rate| format!("{:.1}", rate / 1e9));
+    println!("copies {} GB/s", rate(gpu::copy_bandwidth(&device)));
+    println!("reads {} GB/s", rate(gpu::read_bandwidth(&device)));
+    println!("f32 {} GFLOP/s", rate(gpu::product_peak(&device, false)));
+    println!("f16 {} GFLOP/s", rate(gpu::product_peak(&device, true)));
+    for shape in [[2560, 2560], [10240, 2560], [2560, 10240], [50304, 2560]] {
+        for precision in [Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4] {
+            for rows in [1, 5] {
+                product(&device, precision, shape, rows);
+            }
+        }
+    }
+    for shape in [[4224, 1408], [6144, 1408], [1408, 6144]] {
+        for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+            product(&device, precision, shape, 257);
+        }
+    }
+    norm(&device);
+    cached(&device);
+    pictures(&device);
+}
+
+/// The seconds of one of many runs.
+fn seconds(device: &Device, run: impl Fn(usize)) -> f64 {
+    let mut best = f64::INFINITY;
+    for round in 0..4 {
+        let start = Instant::now();
+        (0..TOGETHER).for_each(&run);
+        device.sync().expect("the device answers");
+        if round > 0 {
+            best = best.min(start.elapsed().as_secs_f64() / TOGETHER as f64);
+        }
+    }
+    best
+}
+
+fn product(device: &Device, precision: Precision, [outputs, inputs]: [usize; 2], rows: usize) {
+    let source = RandomWeights::new(1, 0.02);
+    let weights = Weights::new(&source, device).with_precision(precision);
+    let before = gpu::memory_in_use(device).unwrap_or_default();
+    let copies = if outputs > 40_000 { 2 } else { COPIES };
+    let layers: Vec<Linear> = (0..copies)
+        .map(|n| weights.linear(&format!("fc{n}"), inputs, outputs, Bias::With))
+        .collect();
+    let x = Tensor::<2>::random([rows, inputs], Distribution::Default, device);
+    device.sync().expect("the device answers");
+    let bytes = (gpu::memory_in_use(device).unwrap_or_default() - before) as f64 / copies as f64;
+    let seconds = seconds(device, |n| drop(layers[n % copies].forward(x.clone())));
+    let operations = 2.0 * (outputs * inputs * rows) as f64;
+    println!(
+        "{precision:9} [{outputs:5}, {inputs:5}] x {rows:3}: {:8.2} us {:8.1} GB/s {:9.1} GFLOP/s",
+        1e6 * seconds,
+        bytes / seconds / 1e9,
+        operations / seconds / 1e9
+    );
+}
+
+fn norm(device: &Device) {
+    let source = RandomWeights::new(1, 0.02);
+    for rows in [1, 257] {
+        let norm = Weights::new(&source, device).layer_norm("norm", 2560, 1e-5);
+        let x = Tensor::<2>::random([rows, 2560], Distribution::Default, device);
+        let seconds = seconds(device, |_| drop(norm.forward(x.clone())));
+        println!("layer norm of {rows:3} x 2560: {:8.2} us", 1e6 * seconds);
+    }
+}
+
+fn cached(device: &Device) {
+    let random = |shape: [usize; 3]| Tensor::<3>::random(shape, Distribution::Default, device);
+    let [q, k, v] = [1, 90, 90].map(|places| split_heads(random([1, places, 2560]), 32));
+    let mut cache = KvCache::new(1, 2048);
+    cache.append(k.clone(), v.clone());
+    let attend = seconds(device, |_| {
+        drop(merge_heads(cache.attention(q.clone(), 0.1).forward().output));
+    });
+    println!("attention of a query over 90 places: {:8.2} us", 1e6 * attend);
+    let (k, v) = (k.narrow(2, 0, 1), v.narrow(2, 0, 1));
+    let cache = std::cell::RefCell::new(cache);
+    let append = seconds(device, |_| cache.borrow_mut().append(k.clone(), v.clone()));
+    println!("a place of keys and values: {:8.2} us", 1e6 * append);
+}
+
+fn pictures(device: &Device) {
+    let random = || Tensor::<3>::random([1, 257, 1408], Distribution::Default, device);
+    let [q, k, v] = [(); 3].map(|()| split_heads(random(), 16));
+    let attend = seconds(device, |_| {
+        let attention = DotProductAttention::new(q.clone(), k.clone(), v.clone(), 0.1);
+        drop(merge_heads(attention.forward().output));
+    });
+    println!("attention of 257 patches in 16 heads: {:8.2} us", 1e6 * attend);
+}
