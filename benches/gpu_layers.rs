@@ -25,13 +25,19 @@ fn main() {
         Err(error) => return eprintln!("{error}"),
     };
     println!("{}", gpu::name(&device).unwrap_or_else(|| "no GPU".into()));
-    let rate = |rate: Option<f64>| rate.map_or("unknown".into(), |rate| format!("{:.1}", rate / 1e9));
+    let rate =
+        |rate: Option<f64>| rate.map_or("unknown".into(), |rate| format!("{:.1}", rate / 1e9));
     println!("copies {} GB/s", rate(gpu::copy_bandwidth(&device)));
     println!("reads {} GB/s", rate(gpu::read_bandwidth(&device)));
     println!("f32 {} GFLOP/s", rate(gpu::product_peak(&device, false)));
     println!("f16 {} GFLOP/s", rate(gpu::product_peak(&device, true)));
     for shape in [[2560, 2560], [10240, 2560], [2560, 10240], [50304, 2560]] {
-        for precision in [Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4] {
+        for precision in [
+            Precision::F16,
+            Precision::Bf16,
+            Precision::Int8,
+            Precision::Int4,
+        ] {
             for rows in [1, 5] {
                 product(&device, precision, shape, rows);
             }
@@ -98,9 +104,14 @@ fn cached(device: &Device) {
     let mut cache = KvCache::new(1, 2048);
     cache.append(k.clone(), v.clone());
     let attend = seconds(device, |_| {
-        drop(merge_heads(cache.attention(q.clone(), 0.1).forward().output));
+        drop(merge_heads(
+            cache.attention(q.clone(), 0.1).forward().output,
+        ));
     });
-    println!("attention of a query over 90 places: {:8.2} us", 1e6 * attend);
+    println!(
+        "attention of a query over 90 places: {:8.2} us",
+        1e6 * attend
+    );
     let (k, v) = (k.narrow(2, 0, 1), v.narrow(2, 0, 1));
     let cache = std::cell::RefCell::new(cache);
     let append = seconds(device, |_| cache.borrow_mut().append(k.clone(), v.clone()));
@@ -114,5 +125,8 @@ fn pictures(device: &Device) {
         let attention = DotProductAttention::new(q.clone(), k.clone(), v.clone(), 0.1);
         drop(merge_heads(attention.forward().output));
     });
-    println!("attention of 257 patches in 16 heads: {:8.2} us", 1e6 * attend);
+    println!(
+        "attention of 257 patches in 16 heads: {:8.2} us",
+        1e6 * attend
+    );
 }

@@ -69,13 +69,19 @@ fn weights_take_no_more_than_their_packed_size() {
         let blip2 = load(config, precision);
         let held = gpu::memory_in_use(&device).unwrap() - before;
         let predicted = blip2.memory().weights(None);
-        let (of_packed, of_predicted) = (
-            held as f64 / packed as f64,
-            held as f64 / predicted as f64,
+        let (of_packed, of_predicted) =
+            (held as f64 / packed as f64, held as f64 / predicted as f64);
+        println!(
+            "{precision}: {held} bytes, {of_packed:.3} of packed, {of_predicted:.3} of predicted"
         );
-        println!("{precision}: {held} bytes, {of_packed:.3} of packed, {of_predicted:.3} of predicted");
-        assert!(of_packed < 1.05, "{precision}: {held} bytes for {packed} packed");
-        assert!((of_predicted - 1.0).abs() < 0.05, "{precision}: {held}, {predicted} predicted");
+        assert!(
+            of_packed < 1.05,
+            "{precision}: {held} bytes for {packed} packed"
+        );
+        assert!(
+            (of_predicted - 1.0).abs() < 0.05,
+            "{precision}: {held}, {predicted} predicted"
+        );
     }
 }
 
@@ -101,20 +107,35 @@ fn a_step_of_decoding_is_few_launches_that_read_each_weight_once() {
                 let config = reduced(preset, layers, 2);
                 let blip2 = load(config.clone(), precision);
                 let [launches, others, bytes] = step(&blip2);
-                let read = blip2.memory().weights_named(|name| of_step(&config.text_config, name));
+                let read = blip2
+                    .memory()
+                    .weights_named(|name| of_step(&config.text_config, name));
                 let cache = cache(blip2.model().language_model(), &config.text_config);
                 println!(
                     "{preset} {precision}, {layers} layers: {launches} launches, {others} of Burn, \
                      {bytes} bytes for {read} of weights and {cache} of caches"
                 );
                 let moved = bytes as f64 / (read + cache) as f64;
-                assert!(moved < 1.1, "{preset} {precision}: {moved:.3} of what must move");
-                assert!(moved > 0.95, "{preset} {precision}: not all is counted: {moved:.3}");
-                assert!(launches <= each_layer * layers as u64 + 10, "{preset} {precision}: {launches}");
+                assert!(
+                    moved < 1.1,
+                    "{preset} {precision}: {moved:.3} of what must move"
+                );
+                assert!(
+                    moved > 0.95,
+                    "{preset} {precision}: not all is counted: {moved:.3}"
+                );
+                assert!(
+                    launches <= each_layer * layers as u64 + 10,
+                    "{preset} {precision}: {launches}"
+                );
                 launches
             });
             let [two, three] = of_layers;
-            assert!(three - two <= each_layer, "{preset} {precision}: {} a layer", three - two);
+            assert!(
+                three - two <= each_layer,
+                "{preset} {precision}: {} a layer",
+                three - two
+            );
         }
     }
 }

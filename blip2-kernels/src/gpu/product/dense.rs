@@ -16,15 +16,20 @@ use super::{
     },
     Follows, Operands, VECTOR,
     activation::finished,
+    rounds,
 };
 
 /// Units that sum one output.
-const SLICES: u32 = 32;
+const SLICES: usize = 32;
 
-/// Reads that are on their way at once.
-const AHEAD: usize = 4;
+/// Outputs that a unit sums, so that what it reads of `x` serves them all.
+const TOGETHER: usize = 2;
 
-/// A unit sums every 32nd vector of an output's weights; neighbours read neighbouring memory.
+/// Outputs of a cube.
+const OUTPUTS: usize = UNITS as usize / SLICES * TOGETHER;
+
+/// A unit sums every 32nd vector of its outputs' weights; neighbours read neighbouring memory. All of a
+/// round is asked for before anything is computed.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn few_rows<W: Float, N: Size>(
@@ -36,67 +41,67 @@ fn few_rows<W: Float, N: Size>(
     vectors: usize,
     outputs: usize,
     #[comptime] rows: usize,
+    #[comptime] ahead: usize,
     #[comptime] follows: Follows,
 ) {
-    let slice = UNIT_POS as usize % comptime!(SLICES as usize);
-    let place = UNIT_POS as usize / comptime!(SLICES as usize);
-    let per_cube = comptime!((UNITS / SLICES) as usize);
-    let output = CUBE_POS * per_cube + place;
-    // Units of outputs that are not there sum the last one, and write nothing.
-    let row = min(output, outputs - 1) * vectors;
+    let unit = UNIT_POS as usize;
+    let (slice, place) = (unit % comptime!(SLICES), unit / comptime!(SLICES));
+    let output = CUBE_POS * comptime!(OUTPUTS) + place * comptime!(TOGETHER);
 
-    let mut sums = Array::<f32>::new(rows);
+    let mut sums = Array::<f32>::new(comptime!(rows * TOGETHER));
     #[unroll]
-    for r in 0..rows {
-        sums[r] = 0.0;
+    for n in 0..comptime!(rows * TOGETHER) {
+        sums[n] = 0.0;
     }
-    let stride = comptime!(SLICES as usize);
-    let mut at = slice;
-    while at + comptime!((AHEAD - 1) * SLICES as usize) < vectors {
+    let mut first = slice;
+    while first < vectors {
+        let mut read = Array::<Vector<W, N>>::new(comptime!(ahead * TOGETHER));
         #[unroll]
-        for step in 0..comptime!(AHEAD) {
-            let place = at + step * stride;
-            let w = Vector::<f32, N>::cast_from(weights[row + place]);
+        for step in 0..ahead {
+            let vector = min(first + comptime!(step * SLICES), vectors - 1);
+            #[unroll]
+            for n in 0..comptime!(TOGETHER) {
+                // Outputs that are not there are the last one, and written nowhere.
+                let row = min(output + n, outputs - 1) * vectors;
+                read[comptime!(step * TOGETHER + n)] = weights[row + vector];
+            }
+        }
+        #[unroll]
+        for step in 0..ahead {
+            let vector = first + comptime!(step * SLICES);
+            let there = select(vector < vectors, 1.0f32, 0.0f32);
             #[unroll]
             for r in 0..rows {
-                let products = w * x[r * vectors + place];
+                let x = x[r * vectors + min(vector, vectors - 1)] * Vector::new(there);
                 #[unroll]
-                for k in 0..comptime!(VECTOR) {
-                    sums[r] += products.extract(k);
+                for n in 0..comptime!(TOGETHER) {
+                    let w = Vector::<f32, N>::cast_from(read[comptime!(step * TOGETHER + n)]);
+                    let products = w * x;
+                    #[unroll]
+                    for k in 0..comptime!(VECTOR) {
+                        sums[comptime!(n * rows + r)] += products.extract(k);
+                    }
                 }
             }
         }
-        at += comptime!(AHEAD * SLICES as usize);
-    }
-    while at < vectors {
-        let w = Vector::<f32, N>::cast_from(weights[row + at]);
-        #[unroll]
-        for r in 0..rows {
-            let products = w * x[r * vectors + at];
-            #[unroll]
-            for k in 0..comptime!(VECTOR) {
-                sums[r] += products.extract(k);
-            }
-        }
-        at += stride;
+        first += comptime!(ahead * SLICES);
     }
 
     // A run of all outputs and rows for each slice.
-    let width = comptime!((UNITS / SLICES) as usize * rows);
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(UNITS as usize * rows));
+    let run = comptime!(OUTPUTS * rows);
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(OUTPUTS * rows * SLICES));
     #[unroll]
-    for r in 0..rows {
-        shared[slice * width + place * rows + r] = sums[r];
+    for n in 0..comptime!(rows * TOGETHER) {
+        shared[slice * run + place * comptime!(rows * TOGETHER) + n] = sums[n];
     }
     fold(
         &mut shared,
-        width,
-        comptime!(SLICES as usize),
+        run.runtime(),
+        comptime!(SLICES),
         comptime!(UNITS as usize),
     );
-    if UNIT_POS < comptime!((UNITS / SLICES) * rows as u32) {
-        let unit = UNIT_POS as usize;
-        let output = CUBE_POS * per_cube + unit / rows;
+    if unit < run {
+        let output = CUBE_POS * comptime!(OUTPUTS) + unit / rows;
         if output < outputs {
             let place = unit % rows * outputs + output;
             y[place] = finished(shared[unit], bias, residual, output, place, follows);
@@ -113,7 +118,8 @@ pub(super) fn product(operands: &Operands, weight: &Tensor<2>) -> Option<CubeTen
     let weight = into_contiguous(any_float(weight)?);
     let y = operands.result();
     let vectors = operands.inputs / VECTOR;
-    let cubes = operands.outputs.div_ceil((UNITS / SLICES) as usize);
+    let cubes = operands.outputs.div_ceil(OUTPUTS);
+    let ahead = rounds(vectors.div_ceil(SLICES), 5);
     let client = &operands.x.client;
     operands.count(bytes(&weight), &y);
     let [bias, residual] = operands.behind();
@@ -135,6 +141,7 @@ pub(super) fn product(operands: &Operands, weight: &Tensor<2>) -> Option<CubeTen
                     vectors,
                     operands.outputs,
                     operands.rows,
+                    ahead,
                     operands.follows(),
                 )
             }

@@ -69,6 +69,11 @@ pub(crate) fn linear<const D: usize>(
 /// The numbers of `x` that a unit reads at a time.
 const VECTOR: usize = 4;
 
+/// Of `turns`, how many to take at once, in rounds of at most `most` that are all alike.
+fn rounds(turns: usize, most: usize) -> usize {
+    turns.div_ceil(turns.div_ceil(most).max(1)).max(1)
+}
+
 /// What a product of few rows reads beside the matrix.
 struct Operands {
     /// `[rows, inputs]`

@@ -1,5 +1,9 @@
 //! Few rows with a matrix that is packed, in the [layout](crate::PackedMatrix#layout) that processors
 //! read too: in a panel, neighbouring units read neighbouring outputs of the same inputs.
+//!
+//! A unit reads four outputs at a time, so that what it reads of `x` serves all four, and asks for all
+//! that it will need of a round before it computes with any: a kernel that waits for each read takes
+//! ten times as long.
 
 #![allow(unsafe_code)] // launches of kernels
 
@@ -15,6 +19,7 @@ use super::{
     },
     Follows, Operands, VECTOR,
     activation::finished,
+    rounds,
 };
 use crate::matrix::{device::DeviceMatrix, packed::PackedFormat};
 
@@ -31,13 +36,40 @@ struct Plan {
     rows: usize,
     /// Outputs of a cube, a power of two up to a panel.
     width: usize,
+    /// Turns whose weights are on their way at once.
+    ahead: usize,
     follows: Follows,
 }
 
 impl Plan {
+    fn new(matrix: &DeviceMatrix, operands: &Operands, multiprocessors: usize) -> Self {
+        let plan = Self {
+            format: matrix.format(),
+            rows: operands.rows,
+            width: width(matrix.outputs(), multiprocessors),
+            ahead: 1,
+            follows: operands.follows(),
+        };
+        let most = match plan.format {
+            PackedFormat::Int4 => 2,
+            PackedFormat::Int8 => 8,
+            _ => 6,
+        };
+        let turns = operands.inputs.div_ceil(plan.turn());
+        Self {
+            ahead: rounds(turns.div_ceil(plan.slices()), most),
+            ..plan
+        }
+    }
+
+    /// Units side by side in an output's row, each with four outputs.
+    fn lanes(self) -> usize {
+        self.width / VECTOR
+    }
+
     /// Units that sum one output.
     fn slices(self) -> usize {
-        UNITS as usize / self.width
+        UNITS as usize / self.lanes()
     }
 
     /// Inputs of a turn: what a unit reads between two looks at where it is.
@@ -48,14 +80,24 @@ impl Plan {
         }
     }
 
-    /// Turns whose weights are on their way at once.
-    fn ahead(self) -> usize {
+    /// Reads of a turn, of four words each.
+    fn reads(self) -> usize {
         match self.format {
-            PackedFormat::Int4 => 2,
-            PackedFormat::Int8 => 8,
-            _ => 4,
+            PackedFormat::Int4 => 5,
+            PackedFormat::Int8 => 1,
+            _ => 2,
         }
     }
+}
+
+/// The outputs of a cube: as many as give every multiprocessor two cubes, and no fewer than memory is
+/// read well by.
+fn width(outputs: usize, multiprocessors: usize) -> usize {
+    let mut width = PANEL;
+    while width > 8 && outputs.div_ceil(width) < 2 * multiprocessors {
+        width /= 2;
+    }
+    width
 }
 
 /// The number that a half-precision float's bits stand for, on devices that may not have such floats.
@@ -83,181 +125,182 @@ pub(super) fn nibble(word: u32) -> f32 {
     f32::from_bits((word & 0xf) | 0x4b00_0000) - 8_388_616.0
 }
 
-/// The four weights of a turn of an output.
+/// The weights of input `k` of a read, for each of its four outputs.
 #[cube]
-fn four(
-    words: &[u32],
-    panel: usize,
-    turn: usize,
-    output: usize,
-    weights: &mut Array<f32>,
+fn weights<N: Size>(
+    words: Vector<u32, N>,
+    #[comptime] k: usize,
     #[comptime] format: PackedFormat,
-) {
-    if comptime!(format == PackedFormat::Int8) {
-        let word = words[panel + turn * 32 + output] ^ 0x8080_8080;
-        #[unroll]
-        for k in 0..4usize {
-            weights[k] = byte(word >> comptime!(8 * k as u32));
-        }
-    } else {
-        #[unroll]
-        for k in 0..2usize {
-            let word = words[panel + (2 * turn + k) * 32 + output];
-            weights[2 * k] = f32::from_bits(word << 16);
-            weights[2 * k + 1] = f32::from_bits(word & 0xffff_0000);
-        }
+) -> Vector<f32, N> {
+    let mut weights = Vector::<f32, N>::new(0.0);
+    #[unroll]
+    for output in 0..comptime!(VECTOR) {
+        let word = words.extract(output);
+        let weight = if comptime!(format == PackedFormat::Int8) {
+            byte((word ^ 0x8080_8080) >> comptime!(8 * k as u32))
+        } else if comptime!(format == PackedFormat::Int4) {
+            // A byte holds an input in its low four bits, and the fourth after it in its high ones.
+            nibble(word >> comptime!(8 * (k as u32 % 4) + 4 * (k as u32 / 4)))
+        } else if comptime!(k == 0) {
+            f32::from_bits(word << 16)
+        } else {
+            f32::from_bits(word & 0xffff_0000)
+        };
+        weights.insert(output, weight);
     }
+    weights
 }
 
-/// Adds four products to the sum of each row.
+/// The scales of four outputs in a step of 4-bit integers.
 #[cube]
-fn add<N: Size>(
-    sums: &mut Array<f32>,
-    weights: &Array<f32>,
+fn scales<N: Size>(words: Vector<u32, N>, quad: usize) -> Vector<f32, N> {
+    let even = quad % 2 == 0;
+    let low = select(even, words.extract(0usize), words.extract(2usize));
+    let high = select(even, words.extract(1usize), words.extract(3usize));
+    let mut scales = Vector::<f32, N>::new(0.0);
+    scales.insert(0usize, half_to_f32(low & 0xffff));
+    scales.insert(1usize, half_to_f32(low >> 16));
+    scales.insert(2usize, half_to_f32(high & 0xffff));
+    scales.insert(3usize, half_to_f32(high >> 16));
+    scales
+}
+
+/// Four inputs of a row; zeros beyond the last.
+#[cube]
+fn inputs<N: Size>(
     x: &[Vector<f32, N>],
+    row: usize,
     vector: usize,
     vectors: usize,
-    #[comptime] rows: usize,
-) {
-    #[unroll]
-    for r in 0..rows {
-        let x = x[r * vectors + vector];
-        #[unroll]
-        for k in 0..4usize {
-            sums[r] += weights[k] * x.extract(k);
-        }
-    }
-}
-
-/// Adds a turn's products to the sum of each row.
-#[cube]
-#[allow(clippy::too_many_arguments)]
-fn take<N: Size>(
-    sums: &mut Array<f32>,
-    words: &[u32],
-    x: &[Vector<f32, N>],
-    panel: usize,
-    turn: usize,
-    output: usize,
-    vectors: usize,
-    #[comptime] plan: Plan,
-) {
-    let mut weights = Array::<f32>::new(4usize);
-    if comptime!(plan.format == PackedFormat::Int4) {
-        let rows = comptime!(plan.rows);
-        let step = panel + turn * comptime!(INT4_STEP);
-        let scales = words[step + 128 + output / 2];
-        let scale = half_to_f32((scales >> (16 * (output as u32 % 2))) & 0xffff);
-        let mut group = Array::<f32>::new(rows);
-        #[unroll]
-        for r in 0..rows {
-            group[r] = 0.0;
-        }
-        #[unroll]
-        for quarter in 0..4usize {
-            let word = words[step + quarter * 32 + output];
-            #[unroll]
-            for high in 0..2u32 {
-                // A byte holds an input in its low four bits, and the fourth after it in its high ones.
-                #[unroll]
-                for k in 0..4usize {
-                    weights[k] = nibble(word >> comptime!(8 * k as u32 + 4 * high));
-                }
-                // Weights of inputs that are not there are zero, whatever they are multiplied with.
-                let vector = turn * 8 + comptime!(2 * quarter + high as usize);
-                add(
-                    &mut group,
-                    &weights,
-                    x,
-                    min(vector, vectors - 1),
-                    vectors,
-                    rows,
-                );
-            }
-        }
-        #[unroll]
-        for r in 0..rows {
-            sums[r] += group[r] * scale;
-        }
-    } else {
-        four(words, panel, turn, output, &mut weights, plan.format);
-        add(sums, &weights, x, turn, vectors, plan.rows);
-    }
+) -> Vector<f32, N> {
+    let there = select(vector < vectors, 1.0f32, 0.0f32);
+    x[row * vectors + min(vector, vectors - 1)] * Vector::new(there)
 }
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn few_rows<N: Size>(
-    words: &[u32],
+    words: &[Vector<u32, N>],
     x: &[Vector<f32, N>],
     bias: &[f32],
     residual: &[f32],
     y: &mut [f32],
     turns: usize,
-    panel_words: usize,
+    panel_reads: usize,
     outputs: usize,
     vectors: usize,
     #[comptime] plan: Plan,
 ) {
-    let (rows, width) = comptime!((plan.rows, plan.width));
-    let (slices, ahead) = comptime!((plan.slices(), plan.ahead()));
-    let slice = UNIT_POS as usize / width;
+    let (rows, width, lanes) = comptime!((plan.rows, plan.width, plan.lanes()));
+    let (slices, ahead, reads) = comptime!((plan.slices(), plan.ahead, plan.reads()));
+    let unit = UNIT_POS as usize;
+    let (slice, lane) = (unit / lanes, unit % lanes);
     let parts = comptime!(PANEL / width);
-    let output = CUBE_POS % parts * width + UNIT_POS as usize % width;
-    let panel = CUBE_POS / parts * panel_words;
+    // The four outputs' place among the eight fours of a panel.
+    let quad = CUBE_POS % parts * lanes + lane;
+    let panel = CUBE_POS / parts * panel_reads;
 
-    let mut sums = Array::<f32>::new(rows);
+    let mut sums = Array::<Vector<f32, N>>::new(rows);
     #[unroll]
     for r in 0..rows {
-        sums[r] = 0.0;
+        sums[r] = Vector::new(0.0);
     }
-    let mut turn = slice;
-    while turn + comptime!((ahead - 1) * slices) < turns {
+    let mut first = slice;
+    while first < turns {
+        let mut read = Array::<Vector<u32, N>>::new(comptime!(ahead * reads));
         #[unroll]
         for step in 0..ahead {
-            take(
-                &mut sums,
-                words,
-                x,
-                panel,
-                turn + step * slices,
-                output,
-                vectors,
-                plan,
-            );
+            let turn = min(first + step * slices, turns - 1);
+            #[unroll]
+            for part in 0..reads {
+                let at = if comptime!(plan.format == PackedFormat::Int4) {
+                    if comptime!(part == 4) {
+                        turn * comptime!(INT4_STEP / 4) + 32 + quad / 2
+                    } else {
+                        turn * comptime!(INT4_STEP / 4) + comptime!(8 * part) + quad
+                    }
+                } else {
+                    (turn * reads + part) * 8 + quad
+                };
+                read[step * reads + part] = words[panel + at];
+            }
         }
-        turn += comptime!(ahead * slices);
+        #[unroll]
+        for step in 0..ahead {
+            let turn = first + step * slices;
+            if comptime!(plan.format == PackedFormat::Int4) {
+                let scales = scales(read[step * reads + 4], quad);
+                // Turns that are not there have no inputs, whose zeros silence their weights.
+                let vector = turn * 8;
+                #[unroll]
+                for r in 0..rows {
+                    let mut sum = Vector::<f32, N>::new(0.0);
+                    #[unroll]
+                    for half in 0..8usize {
+                        let x = inputs(x, r, vector + half, vectors);
+                        #[unroll]
+                        for k in 0..4usize {
+                            let place = comptime!(half % 2 * 4 + k);
+                            let read = read[step * reads + comptime!(half / 2)];
+                            sum += weights(read, place, plan.format) * Vector::new(x.extract(k));
+                        }
+                    }
+                    sums[r] += sum * scales;
+                }
+            } else {
+                #[unroll]
+                for r in 0..rows {
+                    let x = inputs(x, r, turn, vectors);
+                    #[unroll]
+                    for k in 0..4usize {
+                        let (part, place) = comptime!((k * reads / 4, k % (4 / reads)));
+                        let read = read[step * reads + part];
+                        sums[r] += weights(read, place, plan.format) * Vector::new(x.extract(k));
+                    }
+                }
+            }
+        }
+        first += comptime!(ahead * slices);
     }
-    while turn < turns {
-        take(&mut sums, words, x, panel, turn, output, vectors, plan);
-        turn += slices;
+    if comptime!(plan.format == PackedFormat::Int8) {
+        // Scales stand behind the steps of a panel.
+        let bits = words[panel + turns * 8 + quad];
+        let mut scales = Vector::<f32, N>::new(0.0);
+        #[unroll]
+        for k in 0..4usize {
+            scales.insert(k, f32::from_bits(bits.extract(k)));
+        }
+        #[unroll]
+        for r in 0..rows {
+            sums[r] *= scales;
+        }
     }
 
-    // A run of all rows' outputs for each slice.
-    let run = comptime!(rows * width);
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(rows * UNITS as usize));
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(UNITS as usize * VECTOR));
     #[unroll]
     for r in 0..rows {
-        shared[slice * run + r * width + UNIT_POS as usize % width] = sums[r];
-    }
-    fold(
-        &mut shared,
-        run.runtime(),
-        slices,
-        comptime!(UNITS as usize),
-    );
-    if UNIT_POS < comptime!(run as u32) {
-        let unit = UNIT_POS as usize;
-        let inside = CUBE_POS % parts * width + unit % width;
-        let output = CUBE_POS / parts * comptime!(PANEL) + inside;
-        if output < outputs {
-            let mut sum = shared[unit];
-            if comptime!(plan.format == PackedFormat::Int8) {
-                // Scales stand behind the steps of a panel.
-                sum *= f32::from_bits(words[panel + turns * 32 + inside]);
-            }
-            let place = unit / width * outputs + output;
-            y[place] = finished(sum, bias, residual, output, place, comptime!(plan.follows));
+        sync_cube();
+        #[unroll]
+        for k in 0..4usize {
+            shared[slice * width + lane * 4 + k] = sums[r].extract(k);
+        }
+        fold(
+            &mut shared,
+            width.runtime(),
+            slices,
+            comptime!(UNITS as usize),
+        );
+        let output = CUBE_POS * width + unit;
+        if unit < width && output < outputs {
+            let place = r * outputs + output;
+            y[place] = finished(
+                shared[unit],
+                bias,
+                residual,
+                output,
+                place,
+                comptime!(plan.follows),
+            );
         }
     }
 }
@@ -266,16 +309,11 @@ fn few_rows<N: Size>(
 pub(super) fn product(operands: &Operands, matrix: &DeviceMatrix) -> Option<CubeTensor> {
     let words = matrix.words()?;
     let client = &operands.x.client;
-    let plan = Plan {
-        format: matrix.format(),
-        rows: operands.rows,
-        width: width(matrix.outputs(), multiprocessors(client)),
-        follows: operands.follows(),
-    };
+    let plan = Plan::new(matrix, operands, multiprocessors(client));
     let panels = operands.outputs.div_ceil(PANEL);
     let y = operands.result();
-    let [bias, residual] = operands.behind();
     operands.count(bytes(&words), &y);
+    let [bias, residual] = operands.behind();
     // SAFETY: a matrix has the words that its format and shape make, by its construction; a unit reads
     // those of its panel, vectors of rows that `x` has, bias and residual where they are there, and
     // writes a number of the result.
@@ -285,27 +323,17 @@ pub(super) fn product(operands: &Operands, matrix: &DeviceMatrix) -> Option<Cube
             CubeCount::Static((panels * PANEL / plan.width) as u32, 1, 1),
             CubeDim::new_1d(UNITS),
             VECTOR,
-            buffer(&words, elements(&words)),
+            buffer(&words, elements(&words) / VECTOR),
             buffer(&operands.x, elements(&operands.x) / VECTOR),
             bias,
             residual,
             buffer(&y, elements(&y)),
             operands.inputs.div_ceil(plan.turn()),
-            elements(&words) / panels,
+            elements(&words) / panels / VECTOR,
             operands.outputs,
             operands.inputs / VECTOR,
             plan,
         );
     }
     Some(y)
-}
-
-/// The outputs of a cube: as many as give every multiprocessor two cubes, and no fewer than memory is
-/// read well by.
-fn width(outputs: usize, multiprocessors: usize) -> usize {
-    let mut width = PANEL;
-    while width > 8 && outputs.div_ceil(width) < 2 * multiprocessors {
-        width /= 2;
-    }
-    width
 }
