@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use blip2_core::{Isa, Precision, PrecisionPlan};
+use blip2_core::{Device, Isa, Precision, PrecisionPlan, gpu};
 use macerator::{Scalar, Simd, Vector};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub(super) struct Machine {
     pub(super) peaks: Option<Peaks>,
 }
 
-/// The most that a number of threads can do together.
+/// The most that a number of threads, or a GPU, can do.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Peaks {
     /// Fused multiply-adds of `f32`, each counted as two operations, on registers alone.
@@ -39,13 +39,14 @@ pub(super) struct Peaks {
 
 impl Machine {
     /// Asks the machine, and measures its peaks in these precisions if they are wanted.
-    pub(super) fn new(peaks: Option<PrecisionPlan>) -> Self {
+    pub(super) fn new(peaks: Option<PrecisionPlan>, device: &Device) -> Self {
         Self {
             cpu: cpu(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             isa: isa(),
             kernels: Isa::active().name(),
-            peaks: peaks.map(Peaks::measure),
+            peaks: peaks
+                .map(|plan| Peaks::of_gpu(plan, device).unwrap_or_else(|| Peaks::measure(plan))),
         }
     }
 }
@@ -91,6 +92,25 @@ fn isa() -> Vec<&'static str> {
 }
 
 impl Peaks {
+    /// Of a GPU, whose streaming is copying; `None` for a processor, or where the device does not tell.
+    fn of_gpu(plan: PrecisionPlan, device: &Device) -> Option<Self> {
+        gpu::name(device)?;
+        let gflops = |precision| {
+            // What multiplies brain floats here widens them.
+            let halves = !matches!(
+                precision,
+                Precision::F32 | Precision::Bf16 | Precision::AsStored
+            );
+            gpu::product_peak(device, halves).map(|rate| rate / 1e9)
+        };
+        Some(Self {
+            f32_gflops: gflops(Precision::F32)?,
+            vision_gflops: gflops(plan.vision)?,
+            language_model_gflops: gflops(plan.language_model)?,
+            streaming_gb_per_second: gpu::copy_bandwidth(device)? / 1e9,
+        })
+    }
+
     fn measure(precision: PrecisionPlan) -> Self {
         let f32_gflops = f32_gflops();
         let of = |precision| match precision {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use blip2_core::{
     Answer, Blip2Config, Blip2Pipeline, GenerationConfig, Options, Timings,
+    gpu::{self, Watch},
     memory::{Workload, machine},
     model::{Keep, LanguageModel, PromptRows},
 };
@@ -12,17 +13,20 @@ use image::RgbImage;
 use super::{
     BenchArgs, builder,
     machine::{Machine, Peaks},
-    report::{Caption, Decode, Prompt, Rated, Report, Stages, Times},
+    report::{Adapter, Caption, Decode, Prompt, Rated, Report, Stages, Step, Times},
     work::{Operations, decoder_bytes},
 };
-use crate::Failure;
+use crate::{Failure, model};
 
 /// Loads the model, runs it, and measures the machine when the model is gone.
 pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
-    let (model, builder) = builder(args)?;
+    let (name, builder) = builder(args)?;
+    let device = model::device(&args.device)?;
+    let held_before = gpu::memory_in_use(&device).unwrap_or_default();
     let start = Instant::now();
     let blip2 = builder.load().map_err(Failure::work)?;
     let load = Times::of(vec![start.elapsed().as_secs_f64()]);
+    let held = gpu::memory_in_use(&device).map(|held| held.saturating_sub(held_before));
 
     let work = work(args, blip2.config());
     // Before a prompt of that length is made.
@@ -30,11 +34,12 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
     let runs = Runs::take(args, &blip2)?;
     let encoder = encoder(args, &blip2)?;
     let peak_memory_bytes = machine::peak_resident();
+    let account = Account::take(args, &blip2)?;
 
     let (config, plan) = (blip2.config().clone(), blip2.memory().clone());
     let precision = blip2.precision();
     drop(blip2);
-    let machine = Machine::new((!args.no_peaks).then_some(precision));
+    let machine = Machine::new((!args.no_peaks).then_some(precision), &device);
 
     let side = side(args, &config);
     let operations = Operations::new(&config, side, args.prompt_tokens);
@@ -66,11 +71,19 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
             tokens_per_second: args.batch as f64 / times.seconds,
             gb_per_second,
             of_streaming_peak: peaks.map(|peaks| gb_per_second / peaks.streaming_gb_per_second),
+            bytes_per_token: account.map(|account| account.bytes),
+            launches_per_token: account.map(|account| account.launches),
             runs: times.runs,
         }
     });
+    let adapter = gpu::name(&device).map(|name| Adapter {
+        name,
+        weights_bytes: held.unwrap_or_default(),
+        copy_gb_per_second: peaks.map(|peaks| peaks.streaming_gb_per_second),
+        product_gflops: peaks.map(|peaks| peaks.language_model_gflops),
+    });
     Ok(Report {
-        model,
+        model: name,
         precision: precision.into(),
         threads: rayon::current_num_threads(),
         batch: args.batch,
@@ -79,6 +92,15 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
         new_tokens: args.new_tokens,
         image_size: side,
         machine,
+        decode: decode
+            .as_ref()
+            .filter(|_| adapter.is_some())
+            .map(|decode| Step {
+                seconds_per_token: decode.seconds_per_token,
+                bytes_per_token: decode.bytes_per_token.unwrap_or_default(),
+                launches_per_token: decode.launches_per_token.unwrap_or_default(),
+            }),
+        device: adapter,
         stages: Stages {
             load,
             preprocess: runs.stage(|t| t.preprocess),
@@ -147,12 +169,7 @@ struct Runs {
 
 impl Runs {
     fn take(args: &BenchArgs, blip2: &Blip2Pipeline) -> Result<Self, Failure> {
-        let options = Options::default().with_generation(
-            GenerationConfig::default()
-                .with_min_new_tokens(args.new_tokens)
-                .with_max_new_tokens(args.new_tokens)
-                .with_num_beams(args.beams),
-        );
+        let options = exactly(args, args.new_tokens);
         let image = picture();
         let ids = prompt_ids(blip2.config(), args.prompt_tokens);
         let mut runs = Self {
@@ -180,6 +197,52 @@ impl Runs {
         let seconds = |timings| time(timings).map_or(0.0, |time| time.as_secs_f64());
         Times::of(self.stages.iter().map(seconds).collect())
     }
+}
+
+/// What a GPU is made to do for a token.
+#[derive(Clone, Copy)]
+struct Account {
+    bytes: f64,
+    launches: f64,
+}
+
+impl Account {
+    /// Of the tokens that a longer answer has more than a shorter one; `None` on a processor.
+    fn take(args: &BenchArgs, blip2: &Blip2Pipeline) -> Result<Option<Self>, Failure> {
+        const TOKENS: [usize; 2] = [2, 4];
+        if gpu::name(blip2.device()).is_none() {
+            return Ok(None);
+        }
+        let image = picture();
+        let ids = prompt_ids(blip2.config(), args.prompt_tokens);
+        let mut counts = Vec::new();
+        for tokens in TOKENS {
+            let watch = Watch::new();
+            let pairs = (0..args.batch).map(|_| (&image, ids.clone()));
+            blip2
+                .prompt_ids_batch(pairs, &exactly(args, tokens))
+                .map_err(Failure::work)?;
+            counts.push([watch.bytes_moved() as f64, watch.launches() as f64]);
+        }
+        let more = (TOKENS[1] - TOKENS[0]) as f64;
+        let [short, long] = counts[..] else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            bytes: (long[0] - short[0]) / more,
+            launches: (long[1] - short[1]) / more,
+        }))
+    }
+}
+
+/// The options of answers of so many tokens.
+fn exactly(args: &BenchArgs, tokens: usize) -> Options {
+    Options::default().with_generation(
+        GenerationConfig::default()
+            .with_min_new_tokens(tokens)
+            .with_max_new_tokens(tokens)
+            .with_num_beams(args.beams),
+    )
 }
 
 /// The times of answers, if they have the length that was asked for.

@@ -19,11 +19,40 @@ pub(super) struct Report {
     pub(super) new_tokens: usize,
     pub(super) image_size: usize,
     pub(super) machine: Machine,
+    /// The GPU that computed, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device: Option<Adapter>,
+    /// What a token costs the GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) decode: Option<Step>,
     pub(super) stages: Stages,
     /// The most memory that the process held, the model's and its own.
     pub(super) peak_memory_bytes: Option<u64>,
     pub(super) weights_bytes: u64,
     pub(super) predicted_peak_bytes: u64,
+}
+
+/// A GPU.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Adapter {
+    pub(super) name: String,
+    /// What loading the model took of the device's memory.
+    pub(super) weights_bytes: u64,
+    /// Bytes read and written in copying the device's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) copy_gb_per_second: Option<f64>,
+    /// The most operations in the language model's precision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) product_gflops: Option<f64>,
+}
+
+/// What a step of decoding costs a GPU.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Step {
+    pub(super) seconds_per_token: f64,
+    /// What our kernels read and write, by the shapes of their operands.
+    pub(super) bytes_per_token: f64,
+    pub(super) launches_per_token: f64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -115,6 +144,12 @@ pub(super) struct Decode {
     pub(super) gb_per_second: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) of_streaming_peak: Option<f64>,
+    /// What the kernels of a GPU read and write in a step, by the shapes of their operands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes_per_token: Option<f64>,
+    /// The launches of a step on a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) launches_per_token: Option<f64>,
     /// The times of a step in each run.
     pub(super) runs: Vec<f64>,
 }
@@ -164,7 +199,25 @@ impl fmt::Display for Report {
                 "  {:12} {:>10.4} s per token {:>9.2} tokens/s {:>8.2} GB/s",
                 "decode", decode.seconds_per_token, decode.tokens_per_second, decode.gb_per_second
             )?;
-            share(f, decode.of_streaming_peak, "streaming")?;
+            let of = if self.device.is_some() {
+                "copying"
+            } else {
+                "streaming"
+            };
+            share(f, decode.of_streaming_peak, of)?;
+            if let (Some(bytes), Some(launches)) =
+                (decode.bytes_per_token, decode.launches_per_token)
+            {
+                // What must move is what the step reads of weights, by its rate and its time.
+                let must = decode.gb_per_second * decode.seconds_per_token * 1e9;
+                writeln!(
+                    f,
+                    "  {:12} {launches:.0} launches, {} moved where weights are {}",
+                    "a token",
+                    gigabytes(bytes as u64),
+                    gigabytes(must as u64)
+                )?;
+            }
         }
         plain(f, "caption", &stages.caption.times)?;
         let peak = self.peak_memory_bytes.map_or("unknown".into(), gigabytes);
@@ -175,6 +228,15 @@ impl fmt::Display for Report {
             gigabytes(self.predicted_peak_bytes),
             gigabytes(self.weights_bytes)
         )?;
+        if let Some(device) = &self.device {
+            writeln!(
+                f,
+                "  {:12} {}, which holds {} of weights",
+                "device",
+                device.name,
+                gigabytes(device.weights_bytes)
+            )?;
+        }
         write!(
             f,
             "  {:12} {}, {} cores, {}; kernels by {}",
