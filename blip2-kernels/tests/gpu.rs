@@ -59,13 +59,15 @@ fn products_of_few_and_many_rows_are_those_of_the_widened_matrix() {
             let [outputs, inputs] = shape;
             let own = layer(&device, precision, shape);
             let (weight, bias) = exact(precision, shape);
-            for rows in [1, 2, 5, 8, 9, 40] {
+            for rows in [1, 5, 8, 9, 70] {
                 let (x, residual) = (random([rows, inputs]), random([rows, outputs]));
                 let sums = x.clone().matmul(weight.clone().transpose()) + bias.clone();
                 let (on, onto) = (x.to_device(&device), residual.clone().to_device(&device));
                 near(own.forward(on.clone()), sums.clone());
                 near(own.forward_onto(on.clone(), onto), residual + sums.clone());
-                for function in Activation::ALL {
+                // Each function once in each way that a product is computed.
+                let functions = Activation::ALL.into_iter().filter(|_| outputs == 50);
+                for function in functions {
                     let found = own.forward_activated(on.clone(), function);
                     near(found, function.forward(sums.clone()));
                 }

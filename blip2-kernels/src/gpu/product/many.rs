@@ -7,6 +7,7 @@ use burn_cubecl::{
     cubecl::{
         self,
         client::Client,
+        features::MmaConfig,
         ir::{ElemType, FloatKind},
         prelude::*,
     },
@@ -19,7 +20,8 @@ use super::{
         count,
         sum::fold_max,
         tensors::{
-            self, UNITS, any_float, buffer, bytes, elements, empty, lift, lower, lower_optional,
+            self, UNITS, any_float, as_it_lies, buffer, bytes, elements, empty, lift, lower,
+            lower_optional,
         },
     },
     Follows,
@@ -43,7 +45,7 @@ pub(super) fn linear<const D: usize>(
     let bias = lower_optional(epilogue.bias.as_ref())?;
     let residual = lower_optional(epilogue.residual.as_ref())?;
     let x = lower(&x.clone().reshape([rows, inputs]))?;
-    let narrow = has_matrix_units(&x.client);
+    let narrow = multiplies_halves(&x.client);
     let weight = operand(matrix, narrow)?;
     // What Burn's product moves at least: each operand once, and the result.
     count::moves(bytes(&x) + bytes(&weight) + 4 * rows * outputs);
@@ -94,13 +96,23 @@ fn product(x: CubeTensor, weight: CubeTensor) -> Option<CubeTensor> {
     matmul(x, weight, None, MatmulStrategy::default(), DType::F32).ok()
 }
 
-/// Whether the device multiplies matrices of `f16` by units of its own, with sums in `f32`.
-fn has_matrix_units(client: &Client) -> bool {
+/// Whether the device multiplies this matrix, held narrower than `f32`, by units of its own, and loses
+/// nothing that its format has not lost: then `f16` operands are summed in `f32`.
+pub(super) fn has_matrix_units<const D: usize>(x: &Tensor<D>, matrix: &Matrix) -> bool {
+    let narrow = match matrix {
+        Matrix::Dense(weight) => weight.val().dtype() == DType::F16,
+        Matrix::OnDevice(matrix) => !matrix.format().is_float(),
+        Matrix::Packed(_) => false,
+    };
+    narrow && as_it_lies(x).is_some_and(|x| multiplies_halves(&x.client))
+}
+
+fn multiplies_halves(client: &Client) -> bool {
     let [half, single] = [FloatKind::F16, FloatKind::F32].map(ElemType::Float);
     let units = &client.properties().features.matmul;
-    units.cmma.iter().any(|unit| {
-        unit.a_type == half.into() && unit.b_type == half.into() && unit.cd_type == single.into()
-    })
+    let serves =
+        |unit: &MmaConfig| unit.a_type == half && unit.b_type == half && unit.cd_type == single;
+    units.cmma.iter().any(serves)
 }
 
 /// Each row divided by a power of two that brings it into the range of `f16`.

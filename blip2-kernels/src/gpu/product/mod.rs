@@ -1,13 +1,15 @@
 //! Products of activations and matrices.
 //!
 //! A few rows (decoding, beams, small batches) read every weight once, in the format in which it is
-//! held, and sum in `f32`. Many rows (image encoder, prompts) are arithmetic: their matrices are given
-//! to Burn's product, by matrix units where those lose nothing that the precision has not lost already.
+//! held, and sum in `f32`. So do some rows (queries, prompts) and, in `f32`, any number of them, in
+//! squares of the result. Many rows (image encoder) of matrices that are held narrower are given to
+//! matrix units, by Burn's product, where the device has such: `f16` operands and sums in `f32`.
 
 mod activation;
 mod dense;
 mod many;
 mod panels;
+mod tiles;
 mod widen;
 
 use burn::tensor::{DType, Tensor};
@@ -33,6 +35,9 @@ pub(crate) fn widened(matrix: &DeviceMatrix) -> Option<Tensor<2>> {
 /// The most rows that are few: beyond them, reading a weight once costs more than it saves.
 const FEW: usize = 8;
 
+/// The most rows whose product is better computed in one launch than by matrix units in several.
+const SOME: usize = 128;
+
 /// As [`crate::seam::linear`].
 pub(crate) fn linear<const D: usize>(
     x: &Tensor<D>,
@@ -45,7 +50,11 @@ pub(crate) fn linear<const D: usize>(
     let mut shape = x.dims();
     let inputs = matrix.inputs();
     let rows = shape[..D - 1].iter().product::<usize>();
-    if rows > FEW || rows == 0 || !inputs.is_multiple_of(VECTOR) || inputs == 0 {
+    if rows == 0 || inputs == 0 || !inputs.is_multiple_of(VECTOR) {
+        return many::linear(x, matrix, epilogue);
+    }
+    // Matrix units pay where there is much to multiply.
+    if rows > SOME && many::has_matrix_units(x, matrix) {
         return many::linear(x, matrix, epilogue);
     }
     let operands = Operands {
@@ -59,6 +68,7 @@ pub(crate) fn linear<const D: usize>(
     };
     shape[D - 1] = operands.outputs;
     let y = match matrix {
+        _ if rows > FEW => tiles::product(&operands, matrix)?,
         Matrix::Dense(weight) => dense::product(&operands, &weight.val())?,
         Matrix::OnDevice(matrix) => panels::product(&operands, matrix)?,
         Matrix::Packed(_) => return None,
