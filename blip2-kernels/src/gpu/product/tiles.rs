@@ -160,7 +160,6 @@ fn square<W: Float, N: Size>(
             }
         }
         if ready {
-            #[unroll]
             for k in 0..comptime!(DEPTH) {
                 let mut w = Array::<Vector<f32, N>>::new(comptime!(EACH));
                 #[unroll]
