@@ -96,6 +96,42 @@ fn four<N: Size>(
     four
 }
 
+/// What a unit brings for a round that begins at the vector `first`: its share of the lines of `x` and of
+/// the matrix. Lines that are not there are the last ones, and written nowhere.
+#[cube]
+#[allow(clippy::too_many_arguments)]
+fn bring<W: Float, N: Size>(
+    next_x: &mut Array<Vector<f32, N>>,
+    next_w: &mut Array<Vector<f32, N>>,
+    dense: &[Vector<W, N>],
+    words: &[u32],
+    x: &[Vector<f32, N>],
+    first_row: usize,
+    first_output: usize,
+    rows: usize,
+    outputs: usize,
+    first: usize,
+    vectors: usize,
+    panel_words: usize,
+    #[comptime] plan: Plan,
+) {
+    let (brings, units) = comptime!((plan.brings(), plan.units()));
+    #[unroll]
+    for n in 0..brings {
+        let at = UNIT_POS as usize + comptime!(n * units);
+        let (line, vector) = (at / comptime!(DEPTH), first + at % comptime!(DEPTH));
+        let there = select(vector < vectors, 1.0f32, 0.0f32);
+        let vector = min(vector, vectors - 1);
+        let row = min(first_row + line, rows - 1);
+        next_x[n] = x[row * vectors + vector] * Vector::new(there);
+        let output = min(first_output + line, outputs - 1);
+        next_w[n] = match comptime!(plan.format) {
+            Some(format) => four(words, output, vector, panel_words, format),
+            None => Vector::cast_from(dense[output * vectors + vector]),
+        };
+    }
+}
+
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn square<W: Float, N: Size>(
@@ -128,59 +164,66 @@ fn square<W: Float, N: Size>(
     let mut next_x = Array::<Vector<f32, N>>::new(brings);
     let mut next_w = Array::<Vector<f32, N>>::new(brings);
     let mut first = 0usize;
-    let mut ready = false;
-    while first < vectors + comptime!(DEPTH) {
-        // What was brought before is laid out, and what comes after it is asked for.
-        if ready {
-            sync_cube();
-            #[unroll]
-            for n in 0..brings {
-                let at = unit + comptime!(n * units);
-                let place = at / comptime!(DEPTH) * comptime!(STRIDE) + at % comptime!(DEPTH);
-                xs[place] = next_x[n];
-                ws[place] = next_w[n];
-            }
-            sync_cube();
+    bring(
+        &mut next_x,
+        &mut next_w,
+        dense,
+        words,
+        x,
+        first_row,
+        first_output,
+        rows,
+        outputs,
+        first,
+        vectors,
+        panel_words,
+        plan,
+    );
+    while first < vectors {
+        #[unroll]
+        for n in 0..brings {
+            let at = unit + comptime!(n * units);
+            let place = at / comptime!(DEPTH) * comptime!(STRIDE) + at % comptime!(DEPTH);
+            xs[place] = next_x[n];
+            ws[place] = next_w[n];
         }
-        if first < vectors {
+        sync_cube();
+        first += comptime!(DEPTH);
+        // Beyond the last there are zeros, which nobody computes with.
+        bring(
+            &mut next_x,
+            &mut next_w,
+            dense,
+            words,
+            x,
+            first_row,
+            first_output,
+            rows,
+            outputs,
+            first,
+            vectors,
+            panel_words,
+            plan,
+        );
+        for k in 0..comptime!(DEPTH) {
+            let mut w = Array::<Vector<f32, N>>::new(comptime!(EACH));
             #[unroll]
-            for n in 0..brings {
-                let at = unit + comptime!(n * units);
-                let (line, vector) = (at / comptime!(DEPTH), first + at % comptime!(DEPTH));
-                let there = select(vector < vectors, 1.0f32, 0.0f32);
-                let vector = min(vector, vectors - 1);
-                // Lines that are not there are the last ones, and written nowhere.
-                let row = min(first_row + line, rows - 1);
-                next_x[n] = x[row * vectors + vector] * Vector::new(there);
-                let output = min(first_output + line, outputs - 1);
-                next_w[n] = match comptime!(plan.format) {
-                    Some(format) => four(words, output, vector, panel_words, format),
-                    None => Vector::cast_from(dense[output * vectors + vector]),
-                };
+            for j in 0..comptime!(EACH) {
+                w[j] = ws[(output + comptime!(j * across)) * comptime!(STRIDE) + k];
             }
-        }
-        if ready {
-            for k in 0..comptime!(DEPTH) {
-                let mut w = Array::<Vector<f32, N>>::new(comptime!(EACH));
+            #[unroll]
+            for i in 0..comptime!(EACH) {
+                let x = xs[(row + comptime!(i * across)) * comptime!(STRIDE) + k];
                 #[unroll]
                 for j in 0..comptime!(EACH) {
-                    w[j] = ws[(output + comptime!(j * across)) * comptime!(STRIDE) + k];
-                }
-                #[unroll]
-                for i in 0..comptime!(EACH) {
-                    let x = xs[(row + comptime!(i * across)) * comptime!(STRIDE) + k];
                     #[unroll]
-                    for j in 0..comptime!(EACH) {
-                        #[unroll]
-                        for e in 0..comptime!(VECTOR) {
-                            sums[comptime!(i * EACH + j)] += x.extract(e) * w[j].extract(e);
-                        }
+                    for e in 0..comptime!(VECTOR) {
+                        sums[comptime!(i * EACH + j)] += x.extract(e) * w[j].extract(e);
                     }
                 }
             }
         }
-        ready = true;
-        first += comptime!(DEPTH);
+        sync_cube();
     }
     #[unroll]
     for i in 0..comptime!(EACH) {
