@@ -35,20 +35,20 @@ fn floats(value: &Value) -> Vec<f32> {
     values.map(|value| value.as_f64().unwrap() as f32).collect()
 }
 
-fn assert_near(found: &[f32], expected: &[f32], scale: f32, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
+/// What is to be said of values that are too far from those expected.
+fn apart(found: &[f32], expected: &[f32], scale: f32) -> Option<String> {
+    assert_eq!(found.len(), expected.len());
     let pairs = found.iter().zip(expected);
     let most = pairs.fold(0f32, |most, (a, b)| most.max((a - b).abs()));
     let largest = expected.iter().fold(scale, |most, x| most.max(x.abs()));
-    assert!(
-        most <= NEAR * largest,
-        "{what}: {most:e} off, the largest is {largest:e}"
-    );
+    let text = format!("{most:e} off, the largest is {largest:e}");
+    (most > NEAR * largest).then_some(text)
 }
 
 /// Every map of a case, by every method.
 fn judge(case: &str, explain: impl Fn(&Value, &ExplainOptions) -> Explanation) {
     let golden = golden(case);
+    let mut faults = Vec::new();
     for method in Method::ALL {
         let mut options = ExplainOptions::default().with_method(method);
         if let Some(tokens) = golden["tokens"].as_array() {
@@ -63,25 +63,29 @@ fn judge(case: &str, explain: impl Fn(&Value, &ExplainOptions) -> Explanation) {
             Method::Occlusion => 0.2,
             _ => 0.0,
         };
-        let measured = floats(&golden["measured"]);
         if why.tokens.is_empty() {
-            let what = format!("{case} {method}");
-            assert_near(&why.values, &floats(&expected[0]), scale, &what);
+            let fault = apart(&why.values, &floats(&expected[0]), scale);
+            faults.extend(fault.map(|fault| format!("{method}: {fault}")));
             continue;
         }
         assert_eq!(why.tokens.len(), expected.len());
+        let measured = floats(&golden["measured"]);
         let mut sum = vec![0.0; why.values.len()];
         for (n, (token, expected)) in why.tokens.iter().zip(expected).enumerate() {
-            let what = format!("{case} {method}, token {n}");
-            assert_near(&token.values, &floats(expected), scale, &what);
-            assert!((token.log_prob - measured[n]).abs() < 1e-3, "{what}");
-            sum.iter_mut().zip(&token.values).for_each(|(sum, x)| *sum += x);
+            let fault = apart(&token.values, &floats(expected), scale);
+            faults.extend(fault.map(|fault| format!("{method}, token {n}: {fault}")));
+            assert!((token.log_prob - measured[n]).abs() < 1e-3, "{case} {n}");
+            sum.iter_mut()
+                .zip(&token.values)
+                .for_each(|(sum, x)| *sum += x);
         }
         if method != Method::Occlusion {
-            sum.iter_mut().for_each(|sum| *sum /= expected.len() as f32);
+            sum.iter_mut()
+                .for_each(|sum| *sum /= expected.len() as f32);
         }
-        assert_near(&why.values, &sum, scale, case);
+        assert_eq!(apart(&why.values, &sum, scale), None, "{case}");
     }
+    assert!(faults.is_empty(), "{case}\n{}", faults.join("\n"));
 }
 
 fn question(golden: &Value) -> &str {

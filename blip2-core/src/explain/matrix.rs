@@ -35,13 +35,11 @@ impl Matrix {
             .collect())
     }
 
-    /// The identity.
-    pub(super) fn identity(side: usize) -> Self {
-        let mut values = vec![0.0; side * side];
-        values.iter_mut().step_by(side + 1).for_each(|x| *x = 1.0);
+    /// A square matrix of zeros.
+    pub(super) fn nothing(side: usize) -> Self {
         Self {
             columns: side,
-            values,
+            values: vec![0.0; side * side],
         }
     }
 
@@ -66,11 +64,12 @@ impl Matrix {
         self.rows().map(dot).collect()
     }
 
-    /// `self + other · self`.
-    pub(super) fn stepped(&self, other: &Self) -> Self {
+    /// `self + other + other · self`: what is beyond the identity in `(I + other) · (I + self)`.
+    pub(super) fn grown(&self, other: &Self) -> Self {
         let mut values = self.values.clone();
         let rows = values.chunks_exact_mut(self.columns.max(1));
         for (row, weights) in rows.zip(other.rows()) {
+            add(row, 1.0, weights);
             for (weight, own) in weights.iter().zip(self.rows()) {
                 add(row, *weight, own);
             }

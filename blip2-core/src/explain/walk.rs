@@ -122,27 +122,34 @@ fn halved(weights: Vec<f32>, map: &Matrix) -> Vec<f32> {
     sums.into_iter().map(|sum| sum / 2.0).collect()
 }
 
-/// `w · R̄`, where R = (I + Ā_L) … (I + Ā_1), and R̄ is its part R − I, each of whose rows is scaled to
-/// the sum 1, plus I (equations 8 and 9): what is read by cross-attention counts as much as itself.
+/// `w · R̄`, where R = (I + Ā_L) … (I + Ā_1), and R̄ is its part H = R − I, each of whose rows is scaled
+/// to the sum 1, plus I (equations 8 and 9): what is read by cross-attention counts as much as itself.
+///
+/// H may be a millionth of R, so it is never had by subtracting.
 fn normalised(weights: &[f32], maps: &[Matrix]) -> Vec<f32> {
-    // The sums of R's rows, R · 1, by the same product from the other side.
-    let mut sums = vec![1.0; maps.first().map_or(0, |map| map.columns)];
+    // The sums of H's rows, H · 1, by the same product from the other side: H' = H + Ā · (I + H).
+    let mut sums = vec![0.0; maps.first().map_or(0, |map| map.columns)];
     for map in maps {
-        let more = map.before(&sums);
-        add(&mut sums, 1.0, &more);
+        let all: Vec<f32> = sums.iter().map(|sum| 1.0 + sum).collect();
+        add(&mut sums, 1.0, &map.before(&all));
     }
     let scaled: Vec<f32> = weights.iter().zip(&sums).map(share).collect();
-    let mut result = maps.iter().rev().fold(scaled.clone(), stepped);
-    add(&mut result, -1.0, &scaled);
-    add(&mut result, 1.0, weights);
-    result
+    // scaled · H, from behind.
+    let mut more = vec![0.0; scaled.len()];
+    for map in maps.iter().rev() {
+        let mut all = scaled.clone();
+        add(&mut all, 1.0, &more);
+        add(&mut more, 1.0, &map.after(&all));
+    }
+    add(&mut more, 1.0, weights);
+    more
 }
 
-/// A weight divided by a row's sum without its own 1; of a row that has nothing more, nothing.
+/// A weight divided by a row's sum; of a row of nothing, nothing.
 fn share((weight, sum): (&f32, &f32)) -> f32 {
-    match sum - 1.0 {
-        rest if rest > 0.0 => weight / rest,
-        _ => 0.0,
+    match *sum > 0.0 {
+        true => weight / sum,
+        false => 0.0,
     }
 }
 
@@ -192,21 +199,20 @@ fn crossing(
 
 /// R̄ after each layer's self-attention.
 fn mixtures(side: usize, own: &[Matrix]) -> Vec<Matrix> {
-    let mut relevance = Matrix::identity(side);
+    let mut more = Matrix::nothing(side);
     own.iter()
         .map(|map| {
-            relevance = relevance.stepped(map);
-            scaled(&relevance)
+            more = more.grown(map);
+            scaled(&more)
         })
         .collect()
 }
 
-/// A relevance without its own 1, each row scaled to the sum 1, with it.
-fn scaled(relevance: &Matrix) -> Matrix {
-    let mut scaled = relevance.clone();
+/// R̄ of H = R − I.
+fn scaled(more: &Matrix) -> Matrix {
+    let mut scaled = more.clone();
     let rows = scaled.values.chunks_exact_mut(scaled.columns.max(1));
     for (place, row) in rows.enumerate() {
-        row[place] -= 1.0;
         let sum: f32 = row.iter().sum();
         if sum > 0.0 {
             row.iter_mut().for_each(|value| *value /= sum);

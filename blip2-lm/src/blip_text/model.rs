@@ -221,6 +221,10 @@ impl BlipTextModel {
         caches: &mut [KvCache],
         kept: &mut Kept,
     ) -> Tensor<3> {
+        let words = match source {
+            Some(source) => kept.beside(words, source),
+            None => words,
+        };
         let places = places(positions, &words.device());
         let embeds = words + self.position_embeddings.forward(places);
         let mut hidden = self.layer_norm.forward(embeds);
