@@ -221,3 +221,122 @@ fn scaled(more: &Matrix) -> Matrix {
     }
     scaled
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    type Rows = Vec<Vec<f64>>;
+
+    fn random(rows: usize, columns: usize, seed: usize) -> Matrix {
+        let value = |n: usize| ((n + 1) * (31 * seed + 7) * 7919 % 97) as f32 / 400.0;
+        let values = (0..rows * columns).map(value).collect();
+        Matrix { columns, values }
+    }
+
+    fn gradients() -> Gradients {
+        let x = Tensor::<1>::ones([1], &Device::flex().autodiff()).require_grad();
+        (x * 2.0).backward()
+    }
+
+    fn rows(matrix: &Matrix) -> Rows {
+        let row = |row: &[f32]| row.iter().map(|&x| f64::from(x)).collect();
+        matrix.rows().map(row).collect()
+    }
+
+    fn identity(side: usize) -> Rows {
+        let row = |n| (0..side).map(|m| f64::from(u8::from(n == m))).collect();
+        (0..side).map(row).collect()
+    }
+
+    fn product(a: &Rows, b: &Rows) -> Rows {
+        let columns = b.first().map_or(0, Vec::len);
+        let cell = |row: &Vec<f64>, n: usize| row.iter().zip(b).map(|(x, own)| x * own[n]).sum();
+        a.iter().map(|row| (0..columns).map(|n| cell(row, n)).collect()).collect()
+    }
+
+    fn sum(a: &Rows, b: &Rows) -> Rows {
+        let row = |(a, b): (&Vec<f64>, &Vec<f64>)| a.iter().zip(b).map(|(a, b)| a + b).collect();
+        a.iter().zip(b).map(row).collect()
+    }
+
+    fn transposed(a: &Rows) -> Rows {
+        let columns = a.first().map_or(0, Vec::len);
+        (0..columns).map(|n| a.iter().map(|row| row[n]).collect()).collect()
+    }
+
+    /// R̄, as the paper has it.
+    fn bar(relevance: &Rows) -> Rows {
+        let side = relevance.len();
+        let mut hat = relevance.clone();
+        for (n, row) in hat.iter_mut().enumerate() {
+            row[n] -= 1.0;
+            let sum: f64 = row.iter().sum();
+            row.iter_mut().for_each(|x| *x /= sum);
+        }
+        sum(&hat, &identity(side))
+    }
+
+    fn assert_near(found: &[f32], weights: &[f32], expected: &Rows) {
+        let weights = vec![weights.iter().map(|&x| f64::from(x)).collect()];
+        for (found, expected) in found.iter().zip(&product(&weights, expected)[0]) {
+            assert!((f64::from(*found) - expected).abs() < 1e-5 * expected.abs().max(1.0));
+        }
+    }
+
+    #[test]
+    fn a_row_taken_through_from_behind_is_that_of_the_whole_matrices() {
+        let (gradients, weights) = (gradients(), [0.25, 0.0, 1.0, 0.5]);
+        let rule = Rule::Relevance(&gradients);
+        let (maps, cross) = (
+            [1, 2, 3].map(|seed| random(4, 4, seed)),
+            // Of two of the layers, whose last position is text that looks at nothing.
+            [4, 5].map(|seed| random(3, 6, seed)),
+        );
+        let mut whole = identity(4);
+        let mut read = vec![vec![0.0; 6]; 4];
+        let mut looks = cross.iter();
+        for (n, map) in maps.iter().enumerate() {
+            whole = sum(&whole, &product(&rows(map), &whole));
+            read = sum(&read, &product(&rows(map), &read));
+            if n != 1 {
+                let mut looked = rows(looks.next().unwrap());
+                looked.push(vec![0.0; 6]);
+                read = sum(&read, &product(&transposed(&bar(&whole)), &looked));
+            }
+        }
+        assert_near(&own(&weights, &maps, &rule, false), &weights, &whole);
+        assert_near(&own(&weights, &maps, &rule, true), &weights, &bar(&whole));
+        let has = [true, false, true];
+        let found = crossing(&weights, &maps, &cross, &has, &rule);
+        assert_near(&found, &weights, &read);
+    }
+
+    #[test]
+    fn rollout_shares_everything_out() {
+        let even = |rows: usize, columns: usize| Matrix {
+            columns,
+            values: vec![1.0 / columns as f32; rows * columns],
+        };
+        let own_maps = [even(4, 4), even(4, 4)];
+        let through = own(&[1.0, 0.0, 0.0, 0.0], &own_maps, &Rule::Rollout, false);
+        assert!((through.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert!(through[0] > through[1] && through[1] > 0.0);
+        let cross = [even(4, 6), even(4, 6)];
+        let weights = [1.0, 0.0, 0.0, 0.0];
+        let read = crossing(&weights, &own_maps, &cross, &[true; 2], &Rule::Rollout);
+        // Half of it at each reading, and half of the rest.
+        assert!((read.iter().sum::<f32>() - 0.75).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_row_of_nothing_stays_one() {
+        let gradients = gradients();
+        let nothing = [Matrix::nothing(3), Matrix::nothing(3)];
+        let weights = [1.0, 2.0, 3.0];
+        let found = own(&weights, &nothing, &Rule::Relevance(&gradients), true);
+        assert_eq!(found, weights);
+    }
+}
