@@ -25,6 +25,7 @@ use std::{
 };
 
 #[path = "support/easy_vqa_data.rs"]
+#[allow(dead_code)] // it asks all questions too
 mod easy_vqa_data;
 
 use blip2_core::{
@@ -55,7 +56,16 @@ struct Arguments {
 }
 
 const WANTED: [&str; 11] = [
-    "circle", "rectangle", "triangle", "black", "blue", "brown", "gray", "green", "red", "teal",
+    "circle",
+    "rectangle",
+    "triangle",
+    "black",
+    "blue",
+    "brown",
+    "gray",
+    "green",
+    "red",
+    "teal",
     "yellow",
 ];
 
@@ -97,19 +107,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         let shape = Shape::of(image);
         for (way, tally) in ways.iter().zip(&mut tallies) {
             let begun = Instant::now();
-            let (grid, values, answer) = map(&blip2, *way, question, image, &mut chance)?;
+            let map = map(&blip2, *way, question, image, &mut chance)?;
             tally.time += begun.elapsed();
-            tally.point(&shape, grid, &values);
+            tally.point(&shape, map.grid, &map.values);
             if !arguments.no_curves {
                 let curves = Curves {
                     blip2: &blip2,
                     question,
-                    answer: &answer,
+                    answer: &map.answer,
                     image,
-                    grid,
+                    grid: map.grid,
                     step: arguments.step.max(1),
                 };
-                let (deletion, insertion) = curves.of(&values)?;
+                let (deletion, insertion) = curves.of(&map.values)?;
                 tally.deletion += deletion;
                 tally.insertion += insertion;
             }
@@ -117,7 +127,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    println!("{} questions about {} pictures", asked.len(), arguments.pictures);
+    println!(
+        "{} questions about {} pictures",
+        asked.len(),
+        arguments.pictures
+    );
     println!("method       points   its centre   on the shape   deletion   insertion   time");
     for (way, tally) in ways.iter().zip(&tallies) {
         tally.print(&way.name());
@@ -136,13 +150,19 @@ impl By {
 }
 
 /// A map, row by row, and the answer that it explains.
+struct Map {
+    grid: [usize; 2],
+    values: Vec<f32>,
+    answer: String,
+}
+
 fn map(
     blip2: &Blip2Pipeline,
     way: By,
     question: &str,
     image: &RgbImage,
     chance: &mut Chance,
-) -> Result<([usize; 2], Vec<f32>, String), Box<dyn Error>> {
+) -> Result<Map, Box<dyn Error>> {
     let method = match way {
         By::Method(method) => method,
         // Only the grid and the answer are wanted.
@@ -160,7 +180,11 @@ fn map(
             .collect(),
         By::Chance => places.map(|_| chance.next()).collect(),
     };
-    Ok((why.grid, values, why.text))
+    Ok(Map {
+        grid: why.grid,
+        values,
+        answer: why.text,
+    })
 }
 
 /// Which pixels are the shape's.
@@ -198,7 +222,8 @@ impl Shape {
     fn touches(&self, [rows, columns]: [usize; 2], place: usize) -> bool {
         let down = self.reach(0, place / columns, rows);
         let across = self.reach(1, place % columns, columns);
-        down.into_iter().any(|y| across.clone().any(|x| self.at(y, x)))
+        down.into_iter()
+            .any(|y| across.clone().any(|x| self.at(y, x)))
     }
 
     /// Whether the middle of a patch is the shape's.
@@ -219,7 +244,9 @@ impl Tally {
         self.centres += usize::from(shape.holds_centre(grid, peak));
         let positive = values.iter().map(|value| f64::from(value.max(0.0)));
         let all: f64 = positive.clone().sum();
-        let on = positive.enumerate().filter(|(place, _)| shape.touches(grid, *place));
+        let on = positive
+            .enumerate()
+            .filter(|(place, _)| shape.touches(grid, *place));
         let on: f64 = on.map(|(_, value)| value).sum();
         self.on_shape += on / all.max(f64::MIN_POSITIVE);
     }
@@ -262,10 +289,15 @@ impl Curves<'_> {
         let order = order(values);
         let counts: Vec<usize> = (0..=order.len()).step_by(self.step).collect();
         let [hidden, shown] = [true, false].map(|hide| {
-            let pictures = counts.iter().map(|count| self.picture(&order[..*count], hide));
+            let pictures = counts
+                .iter()
+                .map(|count| self.picture(&order[..*count], hide));
             pictures.collect::<Vec<RgbImage>>()
         });
-        let pairs = hidden.iter().chain(&shown).map(|image| (image, self.question));
+        let pairs = hidden
+            .iter()
+            .chain(&shown)
+            .map(|image| (image, self.question));
         let ranked = self
             .blip2
             .rank_batch(pairs, &[self.answer], &RankOptions::default())?;

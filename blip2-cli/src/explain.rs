@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use blip2_core::{
-    Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval, ModelKind,
+    Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
+    ModelKind,
     explain::{ExplainOptions, Explanation, Method},
 };
 
@@ -47,7 +48,12 @@ enum What<'a> {
 
 impl<'a> What<'a> {
     fn of(args: &'a ExplainArgs) -> Self {
-        match (&args.question, &args.prompt, &args.matched, &args.similarity) {
+        match (
+            &args.question,
+            &args.prompt,
+            &args.matched,
+            &args.similarity,
+        ) {
             (Some(question), ..) => Self::Answer(question),
             (_, Some(prompt), ..) => Self::Prompt(prompt),
             (_, _, Some(text), _) => Self::Match(text),
@@ -182,7 +188,9 @@ impl Member {
             (Self::Captioner(model), What::Prompt(prompt)) => {
                 model.explain_prompt(image, prompt, options)
             }
-            (Self::Retrieval(model), What::Match(text)) => model.explain_match(image, text, options),
+            (Self::Retrieval(model), What::Match(text)) => {
+                model.explain_match(image, text, options)
+            }
             (Self::BlipRetrieval(model), What::Match(text)) => {
                 model.explain_match(image, text, options)
             }
@@ -228,5 +236,7 @@ fn check(kind: Option<ModelKind>, what: What<'_>) -> Result<(), Failure> {
     let kind = kind.map_or(String::new(), |kind| {
         format!("a {kind}, which can {}", kind.describe())
     });
-    Err(Failure::Usage(format!("the checkpoint is {kind}; {remedy}")))
+    Err(Failure::Usage(format!(
+        "the checkpoint is {kind}; {remedy}"
+    )))
 }

@@ -80,8 +80,7 @@ fn judge(case: &str, explain: impl Fn(&Value, &ExplainOptions) -> Explanation) {
                 .for_each(|(sum, x)| *sum += x);
         }
         if method != Method::Occlusion {
-            sum.iter_mut()
-                .for_each(|sum| *sum /= expected.len() as f32);
+            sum.iter_mut().for_each(|sum| *sum /= expected.len() as f32);
         }
         assert_eq!(apart(&why.values, &sum, scale), None, "{case}");
     }
@@ -94,11 +93,18 @@ fn question(golden: &Value) -> &str {
 
 #[test]
 fn answers_about_pictures() {
-    for case in ["blip2_opt", "blip2_t5", "instructblip_llama", "instructblip_t5"] {
+    for case in [
+        "blip2_opt",
+        "blip2_t5",
+        "instructblip_llama",
+        "instructblip_t5",
+    ] {
         let blip2 = Blip2Pipeline::from_pretrained(fixture(case)).unwrap();
         judge(case, |golden, options| {
             let image = &pictures(golden)[0];
-            blip2.explain_answer(image, question(golden), options).unwrap()
+            blip2
+                .explain_answer(image, question(golden), options)
+                .unwrap()
         });
     }
 }
@@ -109,7 +115,9 @@ fn answers_about_each_frame_of_a_video() {
         let blip2 = Blip2Pipeline::from_pretrained(fixture(case)).unwrap();
         judge(case, |golden, options| {
             let video = Video::new(pictures(golden)).unwrap();
-            let why = blip2.explain_answer(&video, question(golden), options).unwrap();
+            let why = blip2
+                .explain_answer(&video, question(golden), options)
+                .unwrap();
             assert_eq!(why.frames, 4);
             assert_eq!(why.values.len(), 4 * why.grid[0] * why.grid[1]);
             let [map, strip] = [why.heat_map(&video), why.strip(&video)];
@@ -124,7 +132,8 @@ fn blip_1_that_answers_and_describes() {
     let blip = BlipAnswerer::from_pretrained(fixture("blip1_vqa")).unwrap();
     judge("blip1_vqa", |golden, options| {
         let image = &pictures(golden)[0];
-        blip.explain_answer(image, question(golden), options).unwrap()
+        blip.explain_answer(image, question(golden), options)
+            .unwrap()
     });
     let blip = BlipCaptioner::from_pretrained(fixture("blip1_caption")).unwrap();
     judge("blip1_caption", |golden, options| {
@@ -144,7 +153,9 @@ fn comparisons() {
     });
     judge("blip2_itr.similarity", |golden, options| {
         let image = &pictures(golden)[0];
-        blip2.explain_similarity(image, text(golden), options).unwrap()
+        blip2
+            .explain_similarity(image, text(golden), options)
+            .unwrap()
     });
     let blip = BlipRetrieval::from_pretrained(fixture("blip1_itr")).unwrap();
     judge("blip1_itr.match", |golden, options| {
@@ -153,7 +164,8 @@ fn comparisons() {
     });
     judge("blip1_itr.similarity", |golden, options| {
         let image = &pictures(golden)[0];
-        blip.explain_similarity(image, text(golden), options).unwrap()
+        blip.explain_similarity(image, text(golden), options)
+            .unwrap()
     });
 }
 
@@ -163,11 +175,21 @@ fn comparisons() {
 fn packed_weights_are_explained_as_they_are_held() {
     let image = open_image(workspace().join("examples/images/red-triangle.png")).unwrap();
     let mut peaks = BTreeMap::new();
-    for precision in [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4] {
+    for precision in [
+        Precision::F32,
+        Precision::Bf16,
+        Precision::Int8,
+        Precision::Int4,
+    ] {
         let demo = workspace().join("blip2-cli/demo");
-        let blip2 = Blip2Pipeline::builder(demo).precision(precision).load().unwrap();
+        let blip2 = Blip2Pipeline::builder(demo)
+            .precision(precision)
+            .load()
+            .unwrap();
         let options = ExplainOptions::default();
-        let why = blip2.explain_answer(&image, "what color is the shape?", &options).unwrap();
+        let why = blip2
+            .explain_answer(&image, "what color is the shape?", &options)
+            .unwrap();
         assert_eq!(why.text, "red");
         assert!(why.values.iter().any(|value| *value > 0.0));
         *peaks.entry(why.peak(0)).or_insert(0) += 1;
@@ -181,7 +203,9 @@ fn what_was_written_is_what_is_answered() {
     let image = open_image(workspace().join("examples/images/red-triangle.png")).unwrap();
     let asked = "what color is the shape?";
     let answer = blip2.answer(&image, asked).unwrap();
-    let why = blip2.explain_answer(&image, asked, &ExplainOptions::default()).unwrap();
+    let why = blip2
+        .explain_answer(&image, asked, &ExplainOptions::default())
+        .unwrap();
     assert_eq!(why.text, answer.text);
     // The token that ends it is not explained.
     assert_eq!(why.tokens.len() + 1, answer.tokens.len());
@@ -194,7 +218,10 @@ fn what_was_written_is_what_is_answered() {
     assert_eq!((&given.values, given.text.as_str()), (&why.values, "red"));
     let ids: Vec<u32> = why.tokens.iter().map(|token| token.id).collect();
     let given = ExplainOptions::default().with_tokens(ids);
-    assert_eq!(blip2.explain_answer(&image, asked, &given).unwrap().values, why.values);
+    assert_eq!(
+        blip2.explain_answer(&image, asked, &given).unwrap().values,
+        why.values
+    );
 }
 
 #[test]
@@ -208,7 +235,10 @@ fn what_makes_no_sense_is_refused() {
     let none = explain(usual.clone().with_tokens([]));
     assert!(matches!(none, Err(Blip2Error::EmptyText)));
     let special = explain(usual.clone().with_text("red</s>"));
-    assert!(matches!(special, Err(Blip2Error::SpecialTokenInText { .. })));
+    assert!(matches!(
+        special,
+        Err(Blip2Error::SpecialTokenInText { .. })
+    ));
     let unknown = explain(usual.clone().with_tokens([3, 1 << 30]));
     assert!(matches!(unknown, Err(Blip2Error::Lm(_))), "{unknown:?}");
     let endless = explain(usual.clone().with_tokens(vec![3; 500]));
@@ -224,4 +254,30 @@ fn what_makes_no_sense_is_refused() {
         blip2.explain_answer(&image, " ", &usual),
         Err(Blip2Error::EmptyQuestion)
     ));
+}
+
+#[test]
+fn what_would_not_fit_is_refused_before_anything_is_allocated() {
+    let demo = workspace().join("blip2-cli/demo");
+    let loaded = Blip2Pipeline::from_pretrained(&demo).unwrap();
+    let work = blip2_core::memory::Workload::default().with_prompt_tokens(20);
+    let predicted = loaded.memory().predict(&work);
+    assert!(predicted.explained_peak() > predicted.peak());
+    let between = (predicted.explained_peak() + predicted.peak()) / 2;
+    let narrow = Blip2Pipeline::builder(&demo)
+        .memory_limit(between)
+        .load()
+        .unwrap();
+    let image = RgbImage::new(64, 64);
+    let explain = |method| {
+        let options = ExplainOptions::default()
+            .with_method(method)
+            .with_text("red");
+        narrow.explain_answer(&image, "what color is it?", &options)
+    };
+    assert!(matches!(
+        explain(Method::Relevance),
+        Err(Blip2Error::Memory(_))
+    ));
+    assert!(explain(Method::Rollout).is_ok());
 }

@@ -44,7 +44,10 @@ fn see(
 
 /// A row of ids for each picture, of which every position counts.
 fn rows(ids: &[u32], batch: usize) -> (Vec<Vec<u32>>, Vec<Vec<bool>>) {
-    (vec![ids.to_vec(); batch], vec![vec![true; ids.len()]; batch])
+    (
+        vec![ids.to_vec(); batch],
+        vec![vec![true; ids.len()]; batch],
+    )
 }
 
 /// The tokens that are written, after what their decoder reads before them.
@@ -96,7 +99,9 @@ impl TracesText for BlipAnswerer {
         let [batch, ..] = seen.last_hidden_state.dims();
         let (ids, mask) = rows(prompt, batch);
         let image = Some(&seen.last_hidden_state);
-        let asked = model.text_encoder().encode_keeping(&ids, &mask, image, keep)?;
+        let asked = model
+            .text_encoder()
+            .encode_keeping(&ids, &mask, image, keep)?;
         let start = [model.decoder_start()?];
         let read = [&start, &tokens[..tokens.len().saturating_sub(1)]].concat();
         let (ids, mask) = rows(&read, batch);

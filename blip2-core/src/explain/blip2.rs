@@ -7,7 +7,9 @@ use blip2_lm::LanguageModel;
 use burn::tensor::Tensor;
 
 use super::{
+    Method,
     explaining::{explaining_answers, explaining_captions},
+    occlude::at_once,
     scene::Prepared,
     traces::TracesText,
     trail::{Scores, Stage, Trail},
@@ -15,10 +17,11 @@ use super::{
 use crate::{
     error::Blip2Error,
     load::Handle,
+    memory::{MemoryPrediction, Workload},
     model::Blip2ForConditionalGeneration,
     picture::Picture,
     pipeline::Blip2Pipeline,
-    text::{Prompt, PromptRows},
+    text::{Prompt, PromptRows, Prompts},
     verbs::Answers,
 };
 
@@ -30,6 +33,30 @@ impl TracesText for Blip2Pipeline {
         let loaded = self.loaded();
         let vision = &loaded.config.vision_config;
         Prepared::of(picture, &loaded.pictures, vision, &loaded.device)
+    }
+
+    fn check_memory(
+        &self,
+        picture: &Picture<'_>,
+        prompt: &Prompt,
+        tokens: usize,
+        method: Method,
+    ) -> Result<(), Blip2Error> {
+        let loaded = self.loaded();
+        let prompt_tokens = Prompts::longest(slice::from_ref(prompt)).saturating_add(tokens);
+        let work = Workload::default()
+            .with_prompt_tokens(prompt_tokens)
+            .with_new_tokens(1usize)
+            .with_image_size(loaded.pictures.size())
+            .with_picture_pixels(picture.pixels());
+        match method {
+            Method::Relevance => loaded.memory.check(&work, MemoryPrediction::explained_peak),
+            Method::Occlusion => {
+                let work = work.with_batch(at_once(loaded.model.num_frames()));
+                loaded.memory.check(&work, MemoryPrediction::peak)
+            }
+            _ => loaded.memory.check(&work, MemoryPrediction::peak),
+        }
     }
 
     fn given(&self, prompt: &Prompt, text: &str) -> Result<Vec<u32>, Blip2Error> {

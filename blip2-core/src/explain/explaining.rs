@@ -48,6 +48,7 @@ pub(super) fn explain<M: TracesText>(
     if ids.is_empty() {
         return Err(Blip2Error::EmptyText);
     }
+    member.check_memory(&picture, prompt, ids.len(), options.method)?;
     let prepared = member.prepare_picture(picture)?;
     let forward = |pixels, keep| member.trace(pixels, prompt, &ids, keep);
     let scene = Scene {

@@ -122,7 +122,10 @@ mod tests {
         assert_eq!([why.peak(0), why.peak(1)], [[0, 1], [0, 0]]);
         assert!(why.frame(2).is_empty());
         let json = serde_json::to_string(&why).unwrap();
-        assert!(!json.contains("region") && json.contains("\"frames\":2"), "{json}");
+        assert!(
+            !json.contains("region") && json.contains("\"frames\":2"),
+            "{json}"
+        );
         assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), why);
     }
 }

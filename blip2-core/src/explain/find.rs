@@ -64,13 +64,21 @@ fn relevances(scene: &Scene<'_>) -> Result<(Vec<Vec<f32>>, Vec<f32>), Blip2Error
 }
 
 fn scores(trail: &Trail) -> Result<Vec<f32>, Blip2Error> {
-    Ok(trail.scores.measured()?.into_iter().next().unwrap_or_default())
+    Ok(trail
+        .scores
+        .measured()?
+        .into_iter()
+        .next()
+        .unwrap_or_default())
 }
 
 /// The weights of patches, without the class token that stands before them.
 fn patches(weights: Vec<Vec<f32>>, scene: &Scene<'_>) -> Result<Vec<f32>, Blip2Error> {
     let [rows, columns] = scene.grid;
-    let values: Vec<f32> = weights.into_iter().flat_map(|row| row.into_iter().skip(1)).collect();
+    let values: Vec<f32> = weights
+        .into_iter()
+        .flat_map(|row| row.into_iter().skip(1))
+        .collect();
     let [frames, ..] = scene.pixels.dims();
     match values.len() == frames * rows * columns && values.iter().all(|value| value.is_finite()) {
         true => Ok(values),

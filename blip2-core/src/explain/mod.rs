@@ -28,10 +28,12 @@
 //! # What it costs
 //!
 //! The model is not loaded again, in whatever format its weights are held. [`Method::Relevance`] runs
-//! it forward and back once for each token; the backward pass unpacks one packed matrix at a time, and
-//! drops it. It holds the activations and attention maps of all layers, `f32`, while it does so: of
-//! BLIP-2 OPT-2.7b at 224 pixels some 2 GB. [`Method::Rollout`] and [`Method::Attention`] hold the maps
-//! alone; [`Method::Occlusion`] holds what eight answers at once do, and runs once for each patch.
+//! it forward and back once for each token, and holds the activations and attention maps of all layers
+//! in `f32` while it does so: 2.8 GB of BLIP-2 OPT-2.7b, beside its 7.7 GB of weights in `bf16`, which
+//! [`explained_peak`](crate::memory::MemoryPrediction::explained_peak) predicts and a pipeline refuses
+//! where it would not fit. A packed matrix is unpacked for the backward pass and dropped after it.
+//! [`Method::Rollout`] and [`Method::Attention`] hold the maps alone; [`Method::Occlusion`] holds what
+//! eight answers at once do, and runs once for each patch.
 //!
 //! # What it means
 //!

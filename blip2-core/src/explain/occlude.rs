@@ -9,6 +9,11 @@ use crate::{error::Blip2Error, verbs::go_on};
 /// How many pictures are looked at together.
 const TOGETHER: usize = 8;
 
+/// How many pictures, or videos of so many frames, are looked at together.
+pub(super) fn at_once(frames: usize) -> usize {
+    (TOGETHER / frames.max(1)).max(1)
+}
+
 /// For each thing that is explained, how much it loses with each patch, frame after frame.
 pub(super) fn losses(scene: &Scene<'_>) -> Result<(Vec<Vec<f32>>, Vec<f32>), Blip2Error> {
     let whole = (scene.forward)(scene.pixels.clone(), Keep::NOTHING)?;
@@ -23,7 +28,7 @@ pub(super) fn losses(scene: &Scene<'_>) -> Result<(Vec<Vec<f32>>, Vec<f32>), Bli
     // Of each frame and channel.
     let mean = scene.pixels.clone().mean_dim(3).mean_dim(2);
     let mut maps = vec![Vec::with_capacity(places.len()); whole.len()];
-    for some in places.chunks((TOGETHER / frames.max(1)).max(1)) {
+    for some in places.chunks(at_once(frames)) {
         go_on(scene.cancel)?;
         let hidden = some.iter().map(|place| without(scene, &mean, *place));
         let hidden = Tensor::cat(hidden.collect(), 0);

@@ -3,7 +3,7 @@
 use blip2_kernels::Keep;
 use burn::tensor::Tensor;
 
-use super::{scene::Prepared, trail::Trail};
+use super::{Method, scene::Prepared, trail::Trail};
 use crate::{
     error::Blip2Error,
     picture::Picture,
@@ -15,6 +15,17 @@ use crate::{
 pub(crate) trait TracesText: Writer {
     /// A picture for the image encoder.
     fn prepare_picture(&self, picture: Picture<'_>) -> Result<Prepared, Blip2Error>;
+
+    /// Refuses what would take more memory than the member may, where that is predicted.
+    fn check_memory(
+        &self,
+        _picture: &Picture<'_>,
+        _prompt: &Self::Prompt,
+        _tokens: usize,
+        _method: Method,
+    ) -> Result<(), Blip2Error> {
+        Ok(())
+    }
 
     /// The tokens of a text that is given, as they follow a prompt.
     fn given(&self, prompt: &Self::Prompt, text: &str) -> Result<Vec<u32>, Blip2Error>;

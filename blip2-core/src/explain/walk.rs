@@ -103,7 +103,9 @@ fn own(weights: &[f32], maps: &[Matrix], rule: &Rule<'_>, crossed: bool) -> Vec<
         Rule::Rollout => maps.iter().rev().fold(weights.to_vec(), halved),
         // The stage before read the patches' own positions.
         Rule::Attention if crossed => weights.to_vec(),
-        Rule::Attention => maps.last().map_or(weights.to_vec(), |map| map.after(weights)),
+        Rule::Attention => maps
+            .last()
+            .map_or(weights.to_vec(), |map| map.after(weights)),
         Rule::Relevance(_) if crossed => normalised(weights, maps),
         Rule::Relevance(_) => maps.iter().rev().fold(weights.to_vec(), stepped),
     }
@@ -254,7 +256,9 @@ mod tests {
     fn product(a: &Rows, b: &Rows) -> Rows {
         let columns = b.first().map_or(0, Vec::len);
         let cell = |row: &Vec<f64>, n: usize| row.iter().zip(b).map(|(x, own)| x * own[n]).sum();
-        a.iter().map(|row| (0..columns).map(|n| cell(row, n)).collect()).collect()
+        a.iter()
+            .map(|row| (0..columns).map(|n| cell(row, n)).collect())
+            .collect()
     }
 
     fn sum(a: &Rows, b: &Rows) -> Rows {
@@ -264,7 +268,9 @@ mod tests {
 
     fn transposed(a: &Rows) -> Rows {
         let columns = a.first().map_or(0, Vec::len);
-        (0..columns).map(|n| a.iter().map(|row| row[n]).collect()).collect()
+        (0..columns)
+            .map(|n| a.iter().map(|row| row[n]).collect())
+            .collect()
     }
 
     /// R̄, as the paper has it.

@@ -104,7 +104,10 @@ impl Blip2VisionModelWithProjection {
     ///
     /// If the pictures were encoded by a tower of another width.
     pub fn query(&self, images: &EncodedImages) -> Result<Tensor<3>, Blip2Error> {
-        Ok(self.qformer.forward(self.query_input(images))?.last_hidden_state)
+        Ok(self
+            .qformer
+            .forward(self.query_input(images))?
+            .last_hidden_state)
     }
 
     /// The Q-Former's input for encoded pictures: every query attends to every patch.

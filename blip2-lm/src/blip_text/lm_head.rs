@@ -1,9 +1,7 @@
 //! The text model with an output head: a decoder.
 
 use blip2_io::config::BlipTextConfig;
-use blip2_kernels::{
-    Activation, Bias, Keep, Kept, KvCache, LayerNorm, Linear, Role, Weights,
-};
+use blip2_kernels::{Activation, Bias, Keep, Kept, KvCache, LayerNorm, Linear, Role, Weights};
 use burn::{
     module::{Module, Param},
     tensor::{Int, Tensor},

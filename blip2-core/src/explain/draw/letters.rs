@@ -32,7 +32,11 @@ pub(super) fn cut(text: &str, width: u32) -> String {
     let text = text.replace(['\r', '\n'], " ");
     match text.chars().count() <= most {
         true => text,
-        false => text.chars().take(most.saturating_sub(2)).chain("..".chars()).collect(),
+        false => text
+            .chars()
+            .take(most.saturating_sub(2))
+            .chain("..".chars())
+            .collect(),
     }
 }
 

@@ -153,7 +153,9 @@ fn frames(picture: Picture<'_>, side: u32) -> Vec<RgbImage> {
 
 fn largest(frames: &[RgbImage]) -> (u32, u32) {
     let sides = frames.iter().map(RgbImage::dimensions);
-    sides.fold((1, 1), |(width, height), (w, h)| (width.max(w), height.max(h)))
+    sides.fold((1, 1), |(width, height), (w, h)| {
+        (width.max(w), height.max(h))
+    })
 }
 
 fn paper(width: u32, height: u32) -> RgbImage {
@@ -221,7 +223,8 @@ mod tests {
         let picture = RgbImage::from_pixel(300, 200, Rgb([90; 3]));
         let drawn = explanation(1).heat_map(&picture);
         let map = imageops::crop_imm(&drawn, 2 * MARGIN + SIDE, MARGIN, SIDE, 256).to_image();
-        let light = |(_, _, pixel): &(u32, u32, &Rgb<u8>)| pixel.0.map(u32::from).iter().sum::<u32>();
+        let light =
+            |(_, _, pixel): &(u32, u32, &Rgb<u8>)| pixel.0.map(u32::from).iter().sum::<u32>();
         let (x, y, _) = map.enumerate_pixels().max_by_key(light).unwrap();
         assert!(x > 2 * SIDE / 3 && y < 128, "{x} {y}");
     }
@@ -246,7 +249,12 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (value, text) in [(0.0, "0"), (0.25, "0.250"), (-12.3456, "-12.34"), (0.000_51, "5.1e-4")] {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.25, "0.250"),
+            (-12.3456, "-12.34"),
+            (0.000_51, "5.1e-4"),
+        ] {
             assert_eq!(number(value), text);
         }
     }

@@ -4,9 +4,10 @@ use image::{Rgb, RgbImage, imageops};
 
 use super::scale::Scale;
 
-/// How much of a colour is the scale's; the rest is the picture's, without its own colours, so that no
-/// red thing is taken for a high value.
-const OPACITY: f32 = 0.65;
+/// By how much the picture's darkest places darken the scale's colour. The picture has no colours of its
+/// own here, so that no yellow thing is taken for a high value, and where it is white the colour is the
+/// legend's.
+const SHADE: f32 = 0.45;
 
 /// Values over a grid, and where in a picture that lies.
 pub(super) struct Laid<'v> {
@@ -61,10 +62,10 @@ fn between(place: f32, cells: usize) -> (usize, usize, f32) {
 }
 
 fn blended(color: Rgb<u8>, light: u8) -> Rgb<u8> {
-    let mixed = |channel: u8| {
-        OPACITY * f32::from(channel) + (1.0 - OPACITY) * f32::from(light)
-    };
-    Rgb(color.0.map(|channel| mixed(channel).round() as u8))
+    let part = 1.0 - SHADE * (1.0 - f32::from(light) / 255.0);
+    Rgb(color
+        .0
+        .map(|channel| (part * f32::from(channel)).round() as u8))
 }
 
 #[cfg(test)]
@@ -83,7 +84,11 @@ mod tests {
 
     #[test]
     fn centres_have_their_patches_values() {
-        let laid = laid(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0], [2, 3], [0.0, 0.0, 1.0, 1.0]);
+        let laid = laid(
+            &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+            [2, 3],
+            [0.0, 0.0, 1.0, 1.0],
+        );
         for (place, value) in (0..6).zip(laid.values) {
             let (row, column) = (place / 3, place % 3);
             let centre = [(column as f32 + 0.5) / 3.0, (row as f32 + 0.5) / 2.0];

@@ -100,7 +100,9 @@ mod tests {
 
     #[test]
     fn it_grows_lighter_all_the_way() {
-        let steps: Vec<f32> = (0..=100).map(|n| lightness(color(n as f32 / 100.0))).collect();
+        let steps: Vec<f32> = (0..=100)
+            .map(|n| lightness(color(n as f32 / 100.0)))
+            .collect();
         assert!(steps.windows(2).all(|pair| pair[0] < pair[1]), "{steps:?}");
         assert!(steps[0] < 0.02 && steps[100] > 0.7);
     }
@@ -108,7 +110,13 @@ mod tests {
     #[test]
     fn its_ends_are_the_values_ends() {
         let scale = Scale::of(&[-1.0, 3.0, 0.5]);
-        assert_eq!(scale, Scale { low: -1.0, high: 3.0 });
+        assert_eq!(
+            scale,
+            Scale {
+                low: -1.0,
+                high: 3.0
+            }
+        );
         assert_eq!(scale.color(-1.0).0, CIVIDIS[0]);
         assert_eq!(scale.color(3.0).0, CIVIDIS[32]);
         assert_eq!(scale.color(1.0).0, CIVIDIS[16]);
