@@ -1,10 +1,9 @@
 //! BLIP-1: what answers, what describes, what compares.
 
-use blip2_io::config::Blip2VisionConfig;
 use blip2_kernels::Keep;
 use blip2_lm::blip_text::BlipTextOutput;
 use blip2_vision::{VisionModel, VisionOutput};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::{
     explaining::{explaining_answers, explaining_captions, explaining_comparisons},
@@ -65,21 +64,11 @@ fn written(
     })
 }
 
-/// A picture as a BLIP-1 reads it.
-fn prepared(
-    picture: Picture<'_>,
-    pictures: &Pictures,
-    vision: &Blip2VisionConfig,
-    device: &Device,
-) -> Result<Prepared, Blip2Error> {
-    Prepared::of(picture, pictures, vision, device)
-}
-
 impl TracesText for BlipAnswerer {
     fn prepare_picture(&self, picture: Picture<'_>) -> Result<Prepared, Blip2Error> {
         let loaded = self.loaded();
         let vision = loaded.config.vision_config.tower();
-        prepared(picture, &loaded.pictures, &vision, &loaded.device)
+        Prepared::of(picture, &loaded.pictures, &vision, &loaded.device)
     }
 
     fn given(&self, prompt: &Vec<u32>, text: &str) -> Result<Vec<u32>, Blip2Error> {
@@ -116,7 +105,7 @@ impl TracesText for BlipCaptioner {
     fn prepare_picture(&self, picture: Picture<'_>) -> Result<Prepared, Blip2Error> {
         let loaded = self.loaded();
         let vision = loaded.config.vision_config.tower();
-        prepared(picture, &loaded.pictures, &vision, &loaded.device)
+        Prepared::of(picture, &loaded.pictures, &vision, &loaded.device)
     }
 
     fn given(&self, _: &Vec<u32>, text: &str) -> Result<Vec<u32>, Blip2Error> {
@@ -147,7 +136,7 @@ impl TracesComparison for BlipRetrieval {
     fn prepare_picture(&self, picture: Picture<'_>) -> Result<Prepared, Blip2Error> {
         let loaded = self.loaded();
         let vision = loaded.config.vision_config.tower();
-        prepared(picture, &loaded.pictures, &vision, &loaded.device)
+        Prepared::of(picture, &loaded.pictures, &vision, &loaded.device)
     }
 
     fn trace(

@@ -161,8 +161,9 @@ impl Written {
                 ];
                 Ok((output.logits, 0, stages))
             }
-            other => Err(Blip2Error::Instructions {
-                reason: format!("there is no explanation of {other:?}"),
+            _ => Err(Blip2Error::Incomplete {
+                what: "this version does not know how the language model attends".into(),
+                remedy: "explain by a checkpoint with OPT, LLaMA or T5".into(),
             }),
         }
     }
