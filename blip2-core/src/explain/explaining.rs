@@ -4,9 +4,9 @@ use blip2_lm::generate::FinishReason;
 
 use super::{
     ExplainOptions, ExplainedToken, Explanation, Method,
-    find::{Scene, find},
+    find::find,
     options::Given,
-    scene::Prepared,
+    scene::{Prepared, Scene},
     traces::{Comparison, TracesComparison, TracesText},
 };
 use crate::{

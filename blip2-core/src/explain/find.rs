@@ -1,26 +1,14 @@
 //! One engine for every member and method.
 
 use blip2_kernels::Keep;
-use blip2_lm::generate::CancelToken;
-use burn::tensor::Tensor;
 
 use super::{
     Method, occlude,
+    scene::Scene,
     trail::Trail,
     walk::{Rule, walk},
 };
 use crate::{error::Blip2Error, verbs::go_on};
-
-/// A picture, and the pass that scores it.
-pub(super) struct Scene<'f> {
-    /// Runs `[batch · frames, 3, height, width]`, of which each is scored alike.
-    pub(super) forward: &'f dyn Fn(Tensor<4>, Keep) -> Result<Trail, Blip2Error>,
-    /// `[frames, 3, height, width]`.
-    pub(super) pixels: Tensor<4>,
-    pub(super) grid: [usize; 2],
-    pub(super) patch: usize,
-    pub(super) cancel: &'f CancelToken,
-}
 
 /// For each thing that is explained, a value for each patch, frame after frame; and what it scores.
 pub(super) fn find(

@@ -3,7 +3,7 @@
 use blip2_kernels::Keep;
 use burn::tensor::Tensor;
 
-use super::find::Scene;
+use super::scene::Scene;
 use crate::{error::Blip2Error, verbs::go_on};
 
 /// How many pictures are looked at together.

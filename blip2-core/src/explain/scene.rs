@@ -1,9 +1,12 @@
 //! A picture as it is explained.
 
 use blip2_io::config::Blip2VisionConfig;
+use blip2_kernels::Keep;
+use blip2_lm::generate::CancelToken;
 use burn::tensor::{Device, Tensor};
 use image::GenericImageView;
 
+use super::trail::Trail;
 use crate::{error::Blip2Error, load::Pictures, picture::Picture};
 
 /// A picture prepared for the image encoder, and how its patches lie.
@@ -37,6 +40,17 @@ impl Prepared {
             region: covered(seen, grid, patch, [height, width]),
         })
     }
+}
+
+/// A picture, and the pass that scores it.
+pub(super) struct Scene<'f> {
+    /// Runs `[batch · frames, 3, height, width]`, of which each is scored alike.
+    pub(super) forward: &'f dyn Fn(Tensor<4>, Keep) -> Result<Trail, Blip2Error>,
+    /// `[frames, 3, height, width]`.
+    pub(super) pixels: Tensor<4>,
+    pub(super) grid: [usize; 2],
+    pub(super) patch: usize,
+    pub(super) cancel: &'f CancelToken,
 }
 
 /// The part of what is seen that whole patches cover.

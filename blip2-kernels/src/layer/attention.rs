@@ -188,7 +188,10 @@ mod tests {
                 .assert_approx_eq::<f32>(&b.into_data(), tolerance);
         };
         near(of_q, expected);
-        near(of_map.unwrap(), along.clone().matmul(v.clone().swap_dims(2, 3)));
+        near(
+            of_map.unwrap(),
+            along.clone().matmul(v.clone().swap_dims(2, 3)),
+        );
     }
 
     #[test]
