@@ -1,11 +1,12 @@
-//! Explanations against those of PyTorch's maps and gradients: `fixtures/explain/make.py`.
+//! Explanations against those of PyTorch's maps and gradients: `fixtures/explain/make.py`. On the CPU, and
+//! with the feature on wgpu.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 
 use blip2_core::{
     Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
-    CancelToken, Options, Precision, Video,
+    CancelToken, Device, Options, Precision, Video, device_by_name,
     explain::{ExplainOptions, Explanation, Method},
     image::RgbImage,
     open_image,
@@ -13,8 +14,11 @@ use blip2_core::{
 use blip2_testing::{fixture, json, workspace};
 use serde_json::Value;
 
-/// How far values may be from the reference's, as a part of the largest.
-const NEAR: f32 = 1e-4;
+/// Devices, and how far values may be from the reference's on each, as a part of the largest.
+fn devices() -> impl Iterator<Item = (Device, f32)> {
+    let known = [("flex", 1e-4), ("wgpu", 1e-3)].into_iter();
+    known.filter_map(|(name, near)| Some((device_by_name(name).ok()?, near)))
+}
 
 fn golden(case: &str) -> Value {
     json("explain/golden.json")[case].clone()
@@ -36,17 +40,17 @@ fn floats(value: &Value) -> Vec<f32> {
 }
 
 /// What is to be said of values that are too far from those expected.
-fn apart(found: &[f32], expected: &[f32], scale: f32) -> Option<String> {
+fn apart(found: &[f32], expected: &[f32], scale: f32, near: f32) -> Option<String> {
     assert_eq!(found.len(), expected.len());
     let pairs = found.iter().zip(expected);
     let most = pairs.fold(0f32, |most, (a, b)| most.max((a - b).abs()));
     let largest = expected.iter().fold(scale, |most, x| most.max(x.abs()));
     let text = format!("{most:e} off, the largest is {largest:e}");
-    (most > NEAR * largest).then_some(text)
+    (most > near * largest).then_some(text)
 }
 
 /// Every map of a case, by every method.
-fn judge(case: &str, explain: impl Fn(&Value, &ExplainOptions) -> Explanation) {
+fn judge(case: &str, near: f32, explain: impl Fn(&Value, &ExplainOptions) -> Explanation) {
     let golden = golden(case);
     let mut faults = Vec::new();
     for method in Method::ALL {
@@ -64,7 +68,7 @@ fn judge(case: &str, explain: impl Fn(&Value, &ExplainOptions) -> Explanation) {
             _ => 0.0,
         };
         if why.tokens.is_empty() {
-            let fault = apart(&why.values, &floats(&expected[0]), scale);
+            let fault = apart(&why.values, &floats(&expected[0]), scale, near);
             faults.extend(fault.map(|fault| format!("{method}: {fault}")));
             continue;
         }
@@ -72,7 +76,7 @@ fn judge(case: &str, explain: impl Fn(&Value, &ExplainOptions) -> Explanation) {
         let measured = floats(&golden["measured"]);
         let mut sum = vec![0.0; why.values.len()];
         for (n, (token, expected)) in why.tokens.iter().zip(expected).enumerate() {
-            let fault = apart(&token.values, &floats(expected), scale);
+            let fault = apart(&token.values, &floats(expected), scale, near);
             faults.extend(fault.map(|fault| format!("{method}, token {n}: {fault}")));
             assert!((token.log_prob - measured[n]).abs() < 1e-3, "{case} {n}");
             sum.iter_mut()
@@ -82,7 +86,7 @@ fn judge(case: &str, explain: impl Fn(&Value, &ExplainOptions) -> Explanation) {
         if method != Method::Occlusion {
             sum.iter_mut().for_each(|sum| *sum /= expected.len() as f32);
         }
-        assert_eq!(apart(&why.values, &sum, scale), None, "{case}");
+        assert_eq!(apart(&why.values, &sum, scale, near), None, "{case}");
     }
     assert!(faults.is_empty(), "{case}\n{}", faults.join("\n"));
 }
@@ -93,52 +97,62 @@ fn question(golden: &Value) -> &str {
 
 #[test]
 fn answers_about_pictures() {
-    for case in [
-        "blip2_opt",
-        "blip2_t5",
-        "instructblip_llama",
-        "instructblip_t5",
-    ] {
-        let blip2 = Blip2Pipeline::from_pretrained(fixture(case)).unwrap();
-        judge(case, |golden, options| {
-            let image = &pictures(golden)[0];
-            blip2
-                .explain_answer(image, question(golden), options)
-                .unwrap()
-        });
+    for (device, near) in devices() {
+        for case in [
+            "blip2_opt",
+            "blip2_t5",
+            "instructblip_llama",
+            "instructblip_t5",
+        ] {
+            let blip2 = Blip2Pipeline::builder(fixture(case)).device(device.clone());
+            let blip2 = blip2.load().unwrap();
+            judge(case, near, |golden, options| {
+                let image = &pictures(golden)[0];
+                blip2
+                    .explain_answer(image, question(golden), options)
+                    .unwrap()
+            });
+        }
     }
 }
 
 #[test]
 fn answers_about_each_frame_of_a_video() {
-    for case in ["instructblipvideo_llama", "instructblipvideo_t5"] {
-        let blip2 = Blip2Pipeline::from_pretrained(fixture(case)).unwrap();
-        judge(case, |golden, options| {
-            let video = Video::new(pictures(golden)).unwrap();
-            let why = blip2
-                .explain_answer(&video, question(golden), options)
-                .unwrap();
-            assert_eq!(why.frames, 4);
-            assert_eq!(why.values.len(), 4 * why.grid[0] * why.grid[1]);
-            let [map, strip] = [why.heat_map(&video), why.strip(&video)];
-            assert!(map.height() > 4 * 300 && strip.height() > 4 * 100);
-            why
-        });
+    for (device, near) in devices() {
+        for case in ["instructblipvideo_llama", "instructblipvideo_t5"] {
+            let blip2 = Blip2Pipeline::builder(fixture(case)).device(device.clone());
+            let blip2 = blip2.load().unwrap();
+            judge(case, near, |golden, options| {
+                let video = Video::new(pictures(golden)).unwrap();
+                let why = blip2
+                    .explain_answer(&video, question(golden), options)
+                    .unwrap();
+                assert_eq!(why.frames, 4);
+                assert_eq!(why.values.len(), 4 * why.grid[0] * why.grid[1]);
+                let [map, strip] = [why.heat_map(&video), why.strip(&video)];
+                assert!(map.height() > 4 * 300 && strip.height() > 4 * 100);
+                why
+            });
+        }
     }
 }
 
 #[test]
 fn blip_1_that_answers_and_describes() {
-    let blip = BlipAnswerer::from_pretrained(fixture("blip1_vqa")).unwrap();
-    judge("blip1_vqa", |golden, options| {
-        let image = &pictures(golden)[0];
-        blip.explain_answer(image, question(golden), options)
-            .unwrap()
-    });
-    let blip = BlipCaptioner::from_pretrained(fixture("blip1_caption")).unwrap();
-    judge("blip1_caption", |golden, options| {
-        blip.explain_caption(&pictures(golden)[0], options).unwrap()
-    });
+    for (device, near) in devices() {
+        let blip = BlipAnswerer::builder(fixture("blip1_vqa")).device(device.clone());
+        let blip = blip.load().unwrap();
+        judge("blip1_vqa", near, |golden, options| {
+            let image = &pictures(golden)[0];
+            blip.explain_answer(image, question(golden), options)
+                .unwrap()
+        });
+        let blip = BlipCaptioner::builder(fixture("blip1_caption")).device(device);
+        let blip = blip.load().unwrap();
+        judge("blip1_caption", near, |golden, options| {
+            blip.explain_caption(&pictures(golden)[0], options).unwrap()
+        });
+    }
 }
 
 #[test]
@@ -146,27 +160,31 @@ fn comparisons() {
     fn text(golden: &Value) -> &str {
         golden["text"].as_str().unwrap()
     }
-    let blip2 = Blip2Retrieval::from_pretrained(fixture("blip2_itr")).unwrap();
-    judge("blip2_itr.match", |golden, options| {
-        let image = &pictures(golden)[0];
-        blip2.explain_match(image, text(golden), options).unwrap()
-    });
-    judge("blip2_itr.similarity", |golden, options| {
-        let image = &pictures(golden)[0];
-        blip2
-            .explain_similarity(image, text(golden), options)
-            .unwrap()
-    });
-    let blip = BlipRetrieval::from_pretrained(fixture("blip1_itr")).unwrap();
-    judge("blip1_itr.match", |golden, options| {
-        let image = &pictures(golden)[0];
-        blip.explain_match(image, text(golden), options).unwrap()
-    });
-    judge("blip1_itr.similarity", |golden, options| {
-        let image = &pictures(golden)[0];
-        blip.explain_similarity(image, text(golden), options)
-            .unwrap()
-    });
+    for (device, near) in devices() {
+        let blip2 = Blip2Retrieval::builder(fixture("blip2_itr")).device(device.clone());
+        let blip2 = blip2.load().unwrap();
+        judge("blip2_itr.match", near, |golden, options| {
+            let image = &pictures(golden)[0];
+            blip2.explain_match(image, text(golden), options).unwrap()
+        });
+        judge("blip2_itr.similarity", near, |golden, options| {
+            let image = &pictures(golden)[0];
+            blip2
+                .explain_similarity(image, text(golden), options)
+                .unwrap()
+        });
+        let blip = BlipRetrieval::builder(fixture("blip1_itr")).device(device);
+        let blip = blip.load().unwrap();
+        judge("blip1_itr.match", near, |golden, options| {
+            let image = &pictures(golden)[0];
+            blip.explain_match(image, text(golden), options).unwrap()
+        });
+        judge("blip1_itr.similarity", near, |golden, options| {
+            let image = &pictures(golden)[0];
+            blip.explain_similarity(image, text(golden), options)
+                .unwrap()
+        });
+    }
 }
 
 /// Models that are held in other formats are explained as they are; what is rounded is not far from
