@@ -10,3 +10,8 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/server.md")]
 struct Server;
+
+/// Runs the example of the page about explanations.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/explain.md")]
+struct Explain;

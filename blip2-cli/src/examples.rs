@@ -29,6 +29,14 @@ Examples:
   blip2 caption photos/ --output beside --beams 5 --num-return-sequences 3
   blip2 caption photos/ --prompts prompts.csv --output captions.csv";
 
+pub(crate) const EXPLAIN: &str = "\
+Examples:
+  blip2 explain photo.jpg \"what is the woman holding?\" -o map.png --model models/blip2-flan-t5-xl
+  blip2 explain photo.jpg --caption --per-token -o words.png --model models/blip2-opt-2.7b
+  blip2 explain photo.jpg \"is there a dog?\" --text no --method occlusion -o map.png
+  blip2 explain photo.jpg --match \"a dog on the beach\" -o map.png --model models/blip2-itm-vit-g
+  blip2 explain photo.jpg \"what is this?\" --json";
+
 pub(crate) const EMBED: &str = "\
 Examples:
   blip2 embed photos/ --model models/blip2-itm-vit-g --output photos.npy

@@ -20,6 +20,7 @@ mod demo;
 mod download;
 mod embed;
 mod examples;
+mod explain;
 mod family;
 mod find;
 mod index;
@@ -102,6 +103,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Answer(args) => answer::run(&args),
         Command::Caption(args) => caption::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Match(args) => match_texts::run(&args),
         Command::Index(args) => index::run(&args),

@@ -30,6 +30,7 @@
 //! | BLIP-1, the first model of the name | [`BlipAnswerer`], [`BlipCaptioner`], [`BlipRetrieval`] |
 //! | pictures found by a text or by another picture | [`PhotoIndex`] |
 //! | the model on tensors, stage by stage | [`model`] |
+//! | where in the picture the model looked, for each word | [`explain`] |
 //! | what a checkpoint holds and needs | [`mod@inspect`] |
 //! | how much memory a model and a call take | [`memory`] |
 //! | full size without a download, with random weights | [`Preset`], [`Blip2Pipeline::builder_random`] |
@@ -49,6 +50,7 @@
 //! | similarity | `similarity` | | `similarity_batch` | | | `similarity_encoded` |
 //! | embed | `embed_image`, `embed_text` | | `embed_image_batch`, `embed_text_batch` | | | |
 //! | encode | `encode` | | `encode_batch` | | | |
+//! | explain | | `explain_answer`, `explain_caption`, `explain_prompt`, `explain_match`, `explain_similarity` | | | | |
 //!
 //! [`Blip2Pipeline`] has all but the last four; [`BlipAnswerer`] answers, [`BlipCaptioner`] describes;
 //! [`Blip2Retrieval`] and [`BlipRetrieval`] match and compare; [`ImageEmbedder`] and [`TextEmbedder`]
@@ -84,6 +86,7 @@
 //! | feature | what is lost without it |
 //! |---|---|
 //! | `flex` (default) | the pure-Rust CPU backend, with SIMD and threads |
+//! | `explain` (default) | [`explain`]: where a model looked; it brings Burn's gradients |
 //! | `ndarray` | the older CPU backend, deprecated upstream; slower |
 //! | `wgpu` | GPUs, through WGSL shaders on Vulkan, Metal, DirectX 12 or OpenGL |
 //! | `vulkan` | GPUs through SPIR-V shaders; not for software drivers |
@@ -105,6 +108,8 @@ mod device;
 mod door;
 mod embedding;
 mod error;
+#[cfg(feature = "explain")]
+pub mod explain;
 mod family;
 mod fit;
 pub mod inspect;

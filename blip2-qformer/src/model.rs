@@ -109,6 +109,10 @@ impl QFormer {
     pub fn forward(&self, input: QFormerInput) -> Result<QFormerOutput, QFormerError> {
         let mut kept = Kept::new(input.keep);
         let (embeds, context) = input.checked(self.hidden_size, self.encoder_hidden_size)?;
+        let embeds = match &context.image {
+            Some(image) => kept.beside(embeds, image),
+            None => embeds,
+        };
         let mut hidden = self.layernorm.forward(embeds);
         for layer in &self.layers {
             hidden = layer.forward(hidden, &context, &mut kept)?;

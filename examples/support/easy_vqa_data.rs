@@ -88,6 +88,15 @@ impl TestSplit {
             .count()
     }
 
+    /// Each question with its right answer, the number of its picture, and the picture.
+    #[allow(dead_code)] // not every example needs them
+    pub(crate) fn asked(&self) -> impl Iterator<Item = (&str, &str, usize, &RgbImage)> {
+        self.questions.iter().map(|(question, right, picture)| {
+            let image = &self.pictures[*picture];
+            (question.as_str(), right.as_str(), *picture, image)
+        })
+    }
+
     /// The right answer to each question.
     #[allow(dead_code)] // not every example needs them
     pub(crate) fn right_answers(&self) -> impl Iterator<Item = &str> {

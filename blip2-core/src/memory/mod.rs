@@ -17,6 +17,7 @@
 //! ```
 
 mod activations;
+mod explained;
 mod limit;
 pub mod machine;
 mod plan;

@@ -13,6 +13,7 @@ use burn::tensor::Device;
 use super::{
     Workload,
     activations::{self, Products},
+    explained::explained,
 };
 use crate::{
     device::default_device,
@@ -187,7 +188,16 @@ impl MemoryPlan {
             prefill: text.prefill,
             decode: text.decode,
             caches: text.caches,
+            explained: explained(&self.config, work, size, self.widest()),
         }
+    }
+
+    /// The largest matrix in `f32`.
+    fn widest(&self) -> u64 {
+        let matrices = self.tensors.iter();
+        let matrices = matrices.filter(|tensor| matches!(tensor.role, Role::Matrix | Role::Head));
+        let bytes = matrices.map(|tensor| 4 * tensor.parameters());
+        bytes.max().unwrap_or(0)
     }
 }
 
@@ -239,6 +249,9 @@ pub struct MemoryPrediction {
     pub decode: u64,
     /// Of decoding, the keys and values of all positions.
     pub caches: u64,
+    /// Explaining a token by gradients ([`Method::Relevance`](crate::explain::Method::Relevance)): what
+    /// all layers keep until the backward pass has used it.
+    pub explained: u64,
 }
 
 impl MemoryPrediction {
@@ -253,6 +266,12 @@ impl MemoryPrediction {
         // is not all of use to the next, since the allocator keeps it in pieces.
         let kept = self.preprocess.min(KEPT_FROM_PREPROCESS);
         self.process + self.weights + (kept + self.vision).max(self.preprocess).max(self.qformer)
+    }
+
+    /// The most that is taken while a token is explained by gradients.
+    pub fn explained_peak(&self) -> u64 {
+        let kept = self.preprocess.min(KEPT_FROM_PREPROCESS);
+        self.process + self.weights + kept + self.explained
     }
 
     /// The most that is taken while text is generated.

@@ -104,13 +104,19 @@ impl Blip2VisionModelWithProjection {
     ///
     /// If the pictures were encoded by a tower of another width.
     pub fn query(&self, images: &EncodedImages) -> Result<Tensor<3>, Blip2Error> {
-        let queries = self.query_tokens.expand(images.count());
-        let input = QFormerInput::new(queries).image(images.tensor());
-        Ok(self.qformer.forward(input)?.last_hidden_state)
+        Ok(self
+            .qformer
+            .forward(self.query_input(images))?
+            .last_hidden_state)
+    }
+
+    /// The Q-Former's input for encoded pictures: every query attends to every patch.
+    pub fn query_input(&self, images: &EncodedImages) -> QFormerInput {
+        QFormerInput::new(self.query_tokens.expand(images.count())).image(images.tensor())
     }
 
     /// Queries as the Q-Former leaves them, `[batch, queries, q_hidden]`, in the shared space.
-    pub(super) fn projected(&self, queries: Tensor<3>) -> ProjectedImages {
+    pub(crate) fn projected(&self, queries: Tensor<3>) -> ProjectedImages {
         ProjectedImages::new(self.vision_projection.forward(queries))
     }
 }

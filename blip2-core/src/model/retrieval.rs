@@ -159,13 +159,28 @@ impl Blip2ForImageTextRetrieval {
         pictures: &[usize],
         texts: &PromptRows,
     ) -> Result<Tensor<3>, Blip2Error> {
+        let input = self.fused_input(images, pictures, texts)?;
+        Ok(self.vision.qformer.forward(input)?.last_hidden_state)
+    }
+
+    /// What the Q-Former is given of texts and pictures that are read together, for whoever wants more
+    /// of it than its last output.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode_texts`](Self::encode_texts).
+    pub fn fused_input(
+        &self,
+        images: &EncodedImages,
+        pictures: &[usize],
+        texts: &PromptRows,
+    ) -> Result<QFormerInput, Blip2Error> {
         let queries = self.vision.query_tokens.expand(texts.len());
         let count = self.vision.query_tokens.count();
-        let input = QFormerInput::new(queries)
+        Ok(QFormerInput::new(queries)
             .text(self.head.embeddings.forward(texts.ids())?)
             .mask(mask(texts, count, &images.tensor().device()))
-            .images(images.tensor(), pictures);
-        Ok(self.vision.qformer.forward(input)?.last_hidden_state)
+            .images(images.tensor(), pictures))
     }
 
     /// Whether pictures and texts that were read together match: the mean of the head's verdicts

@@ -24,7 +24,7 @@ pub struct Prompt {
 
 impl Prompt {
     /// The prompt followed by tokens, which the Q-Former does not read.
-    pub(super) fn followed_by(mut self, tokens: &[u32]) -> Self {
+    pub(crate) fn followed_by(mut self, tokens: &[u32]) -> Self {
         self.text.extend(tokens);
         self
     }

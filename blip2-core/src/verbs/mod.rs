@@ -43,6 +43,8 @@ pub(crate) use stage::{Started, Timed, go_on, stage};
 pub(crate) use stop::{Stop, stopping};
 pub use stream::AnswerStream;
 pub use token::Token;
+#[cfg(feature = "explain")]
+pub(crate) use token::tokens;
 pub use typed::{Typed, TypedAnswer};
 pub(crate) use writer::Writer;
 pub use writer::{Answers, Describes};

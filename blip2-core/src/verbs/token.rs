@@ -35,7 +35,7 @@ impl std::fmt::Display for Token {
 }
 
 /// Tokens with their texts.
-pub(super) fn tokens(ids: &[u32], logprobs: &[f32], tokenizer: &Tokenizer) -> Vec<Token> {
+pub(crate) fn tokens(ids: &[u32], logprobs: &[f32], tokenizer: &Tokenizer) -> Vec<Token> {
     let mut before = None;
     let each = ids.iter().zip(logprobs).map(|(&id, &log_prob)| {
         let text = text(tokenizer, before, id);

@@ -322,6 +322,44 @@ impl ImageProcessor {
         Ok(self.values(&image))
     }
 
+    /// Which part of a picture of this width and height is seen: left, top, right and bottom, as parts
+    /// of its width and height. The whole, unless pictures are cut around their centre; more than the
+    /// whole where a border is put around them.
+    ///
+    /// ```
+    /// use blip2_io::preprocessing::{ImageProcessor, ImageProcessorConfig, Size, Sizing};
+    ///
+    /// let config = ImageProcessorConfig::default()
+    ///     .with_size(Sizing::Edge { shortest_edge: 50, longest_edge: None })
+    ///     .with_do_center_crop(true)
+    ///     .with_crop_size(Some(Size { height: 50, width: 50 }));
+    /// let processor = ImageProcessor::new(config)?;
+    /// assert_eq!(processor.seen((200, 100))?, [0.25, 0.0, 0.75, 1.0]);
+    /// # Ok::<(), blip2_io::preprocessing::ImageError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`process`](Self::process).
+    pub fn seen(&self, (width, height): (u32, u32)) -> Result<[f32; 4], ImageError> {
+        let mut size = Size { height, width };
+        if self.config.do_resize {
+            size = self.config.size.of(size)?;
+        }
+        let cut = match (self.config.do_center_crop, self.config.crop_size) {
+            (true, Some(cut)) => cut,
+            _ => return Ok([0.0, 0.0, 1.0, 1.0]),
+        };
+        let part = |all: u32, cut: u32| {
+            let begin = (i64::from(all) - i64::from(cut)).div_euclid(2) as f32;
+            let all = all.max(1) as f32;
+            [begin / all, (begin + cut as f32) / all]
+        };
+        let [left, right] = part(size.width, cut.width);
+        let [top, bottom] = part(size.height, cut.height);
+        Ok([left, top, right, bottom])
+    }
+
     fn values(&self, image: &RgbImage) -> PixelValues {
         let (pixels, _) = image.as_raw().as_chunks::<3>();
         let mut data = Vec::with_capacity(3 * pixels.len());

@@ -163,6 +163,37 @@ mod tests {
         }
     }
 
+    /// A kept map has the gradient that it has in `map · v`, and what it was made of that which it has
+    /// where no map is kept.
+    #[test]
+    fn kept_maps_have_gradients() {
+        let device = Device::flex();
+        let [q, k, v] = [[2, 3, 4, 8], [2, 3, 6, 8], [2, 3, 6, 8]].map(|x| random(x, &device));
+        let along = random([2, 3, 4, 8], &device);
+        let gradients = |keep: bool| {
+            let recorded = q.clone().autodiff().require_grad();
+            let attended = DotProductAttention::new(recorded.clone(), k.clone(), v.clone(), 0.3)
+                .with_map(keep)
+                .forward();
+            let score = (attended.output * along.clone()).sum();
+            let gradients = score.backward();
+            let of_map = attended.map.map(|map| map.grad(&gradients).unwrap());
+            (recorded.grad(&gradients).unwrap(), of_map)
+        };
+        let ((of_q, of_map), (expected, none)) = (gradients(true), gradients(false));
+        assert!(none.is_none());
+        let near = |a: Tensor<4>, b: Tensor<4>| {
+            let tolerance = Tolerance::absolute(1e-5);
+            a.into_data()
+                .assert_approx_eq::<f32>(&b.into_data(), tolerance);
+        };
+        near(of_q, expected);
+        near(
+            of_map.unwrap(),
+            along.clone().matmul(v.clone().swap_dims(2, 3)),
+        );
+    }
+
     #[test]
     fn masks_hide_exactly() {
         let device = Device::flex();

@@ -112,6 +112,15 @@ impl Kept {
         self.keep == Keep::NOTHING
     }
 
+    /// What meets `states`, recorded as they are where maps are kept: so every layer's map is a leaf of
+    /// the graph, those too that are made before the two have met.
+    pub fn beside(&self, x: Tensor<3>, states: &Tensor<3>) -> Tensor<3> {
+        match self.wants_maps() && states.is_autodiff() {
+            true => x.autodiff(),
+            false => x,
+        }
+    }
+
     /// Offers hidden states.
     pub fn hidden(&mut self, hidden_states: &Tensor<3>) {
         if self.keep.hidden_states {

@@ -166,7 +166,8 @@ impl<'a> DotProductAttention<'a> {
     }
 
     /// Whether the attention map is kept, which grows with the square of the length and which the
-    /// kernels otherwise never hold as a whole. Default: no.
+    /// kernels otherwise never hold as a whole. Where gradients are recorded, the kept map is a leaf of
+    /// the graph: its `grad` is the gradient of the map. Default: no.
     pub fn with_map(mut self, keep: bool) -> Self {
         self.keeps_map = keep;
         self

@@ -1,13 +1,16 @@
 //! The text model with an output head: a decoder.
 
 use blip2_io::config::BlipTextConfig;
-use blip2_kernels::{Activation, Bias, KvCache, LayerNorm, Linear, Role, Weights};
+use blip2_kernels::{Activation, Bias, Keep, Kept, KvCache, LayerNorm, Linear, Role, Weights};
 use burn::{
     module::{Module, Param},
     tensor::{Int, Tensor},
 };
 
-use super::model::{BlipTextModel, everywhere};
+use super::{
+    model::{BlipTextModel, everywhere},
+    output::BlipTextOutput,
+};
 use crate::{
     batch::{decoder_bias, padding_bias},
     causal::{CausalLm, CausalState, Positions},
@@ -94,15 +97,31 @@ impl BlipTextLmHeadModel {
         attention_mask: &[Vec<bool>],
         source: &Tensor<3>,
     ) -> Result<Tensor<3>, LmError> {
+        let output = self.forward_keeping(ids, attention_mask, source, Keep::NOTHING)?;
+        Ok(output.output)
+    }
+
+    /// As [`forward`](Self::forward), keeping the attention maps of every layer if `keep` asks for them.
+    ///
+    /// # Errors
+    ///
+    /// As [`BlipTextModel::encode`].
+    pub fn forward_keeping(
+        &self,
+        ids: &[Vec<u32>],
+        attention_mask: &[Vec<bool>],
+        source: &Tensor<3>,
+        keep: Keep,
+    ) -> Result<BlipTextOutput, LmError> {
         let embeds = self.bert.embed(ids, attention_mask)?;
         self.bert.check_source(source, ids.len())?;
         let (device, [_, seq, _]) = (embeds.device(), embeds.dims());
         let bias = decoder_bias(seq, padding_bias(attention_mask, &device), &device);
         let positions = everywhere(ids);
-        let hidden = self
-            .bert
-            .run(embeds, &positions, bias, Some(source), &mut []);
-        Ok(self.logits(hidden))
+        let mut kept = Kept::new(keep);
+        let (bert, source) = (&self.bert, Some(source));
+        let hidden = bert.run(embeds, &positions, bias, source, &mut [], &mut kept);
+        Ok(BlipTextOutput::of(self.logits(hidden), kept))
     }
 
     /// A decode of up to `max_new_tokens` tokens after beginnings of texts. As in the reference a
@@ -214,8 +233,9 @@ impl CausalLm for Reading<'_> {
         bias: Option<Tensor<4>>,
         caches: &mut [KvCache],
     ) -> Tensor<3> {
-        let bert = &self.model.bert;
-        bert.run(inputs_embeds, positions, bias, Some(self.source), caches)
+        let (bert, mut kept) = (&self.model.bert, Kept::default());
+        let source = Some(self.source);
+        bert.run(inputs_embeds, positions, bias, source, caches, &mut kept)
     }
 
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {

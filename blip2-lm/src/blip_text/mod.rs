@@ -3,9 +3,11 @@
 
 mod lm_head;
 mod model;
+mod output;
 
 pub use lm_head::BlipTextLmHeadModel;
 pub use model::BlipTextModel;
+pub use output::BlipTextOutput;
 
 /// A running decode of [`BlipTextLmHeadModel`].
 pub type BlipTextSession<'m> = crate::session::Session<&'m BlipTextLmHeadModel>;

@@ -2,7 +2,7 @@
 
 use blip2_io::config::BlipTextConfig;
 use blip2_kernels::{
-    Embedding, Keep, KvCache, LayerNorm, Precision, Weights,
+    Embedding, Keep, Kept, KvCache, LayerNorm, Precision, Weights,
     bert::{BertConfig, BertLayer, BertSource},
 };
 use burn::{
@@ -10,6 +10,7 @@ use burn::{
     tensor::{Device, Int, Tensor, TensorData},
 };
 
+use super::output::BlipTextOutput;
 use crate::{
     batch::{check_mask, ids_tensor, padding_bias},
     causal::Positions,
@@ -125,6 +126,37 @@ impl BlipTextModel {
         attention_mask: &[Vec<bool>],
         image_embeds: Option<&Tensor<3>>,
     ) -> Result<Tensor<3>, LmError> {
+        let output = self.encode_keeping(ids, attention_mask, image_embeds, Keep::NOTHING)?;
+        Ok(output.output)
+    }
+
+    /// As [`encode`](Self::encode), keeping the attention maps of every layer if `keep` asks for them.
+    ///
+    /// ```
+    /// # use blip2_lm::burn::tensor::{Device, Tensor};
+    /// # use blip2_lm::{BlipTextConfig, Keep, RandomWeights, Weights, blip_text::BlipTextModel};
+    /// # let config = BlipTextConfig::default().with_vocab_size(100).with_hidden_size(32)
+    /// #     .with_encoder_hidden_size(48).with_intermediate_size(64).with_num_hidden_layers(2)
+    /// #     .with_num_attention_heads(4).with_bos_token_id(Some(99)).with_sep_token_id(Some(3));
+    /// # let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+    /// # let model = BlipTextModel::load(&config, &Weights::new(&source, &device))?;
+    /// let image = Tensor::<3>::zeros([1, 10, 48], &device);
+    /// let (ids, mask) = ([vec![2, 17, 42, 3]], [vec![true; 4]]);
+    /// let read = model.encode_keeping(&ids, &mask, Some(&image), Keep::ATTENTIONS)?;
+    /// assert_eq!(read.cross_attentions[1].dims(), [1, 4, 4, 10]); // where each word looks
+    /// # Ok::<(), blip2_lm::LmError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_keeping(
+        &self,
+        ids: &[Vec<u32>],
+        attention_mask: &[Vec<bool>],
+        image_embeds: Option<&Tensor<3>>,
+        keep: Keep,
+    ) -> Result<BlipTextOutput, LmError> {
         let embeds = self.embed(ids, attention_mask)?;
         let device = embeds.device();
         if let Some(image) = image_embeds {
@@ -132,7 +164,9 @@ impl BlipTextModel {
         }
         let bias = padding_bias(attention_mask, &device);
         let positions = everywhere(ids);
-        Ok(self.run(embeds, &positions, bias, image_embeds, &mut []))
+        let mut kept = Kept::new(keep);
+        let output = self.run(embeds, &positions, bias, image_embeds, &mut [], &mut kept);
+        Ok(BlipTextOutput::of(output, kept))
     }
 
     /// The word embeddings of checked rows.
@@ -185,7 +219,12 @@ impl BlipTextModel {
         bias: Option<Tensor<4>>,
         source: Option<&Tensor<3>>,
         caches: &mut [KvCache],
+        kept: &mut Kept,
     ) -> Tensor<3> {
+        let words = match source {
+            Some(source) => kept.beside(words, source),
+            None => words,
+        };
         let places = places(positions, &words.device());
         let embeds = words + self.position_embeddings.forward(places);
         let mut hidden = self.layer_norm.forward(embeds);
@@ -199,9 +238,14 @@ impl BlipTextModel {
                 cache: encoded,
                 ..BertSource::new(states)
             });
-            let (attended, _) = layer.attend(hidden, bias.clone(), own, Keep::NOTHING);
-            (hidden, _) = layer.transform(attended, source, Keep::NOTHING);
+            kept.hidden(&hidden);
+            let (attended, map) = layer.attend(hidden, bias.clone(), own, kept.keep());
+            kept.attention(map);
+            let (output, map) = layer.transform(attended, source, kept.keep());
+            kept.cross_attention(map);
+            hidden = output;
         }
+        kept.hidden(&hidden);
         hidden
     }
 

@@ -205,7 +205,7 @@ impl T5ForConditionalGeneration {
                 expected: format!("[{rows}], one row for each prompt,"),
             });
         }
-        let embeds = self.embed(decoder_input_ids)?;
+        let embeds = kept.beside(self.embed(decoder_input_ids)?, source);
         let mut states = self.decoder.start(source, None);
         Ok(self.advance(embeds, &mut states, encoded.padding.clone(), kept))
     }

@@ -25,11 +25,28 @@ pub(crate) fn attention(described: DotProductAttention<'_>) -> Attended {
         None => scores,
     };
     let map = activation::softmax(scores, 3);
-    let kept = described.keeps_map.then(|| map.clone());
+    let (map, kept) = match described.keeps_map {
+        true => kept(map),
+        false => (map, None),
+    };
     Attended {
         output: map.matmul(v),
         map: kept,
     }
+}
+
+/// A map as it is multiplied, and as it is kept: where gradients are recorded, as a leaf of the graph.
+///
+/// Burn drops the gradients of all that is no leaf. So the values are multiplied by the sum of a leaf
+/// that holds the map and of the map less itself: of nothing at all, but recorded. The leaf gets the
+/// map's whole gradient, and so does what the map was made of.
+fn kept(map: Tensor<4>) -> (Tensor<4>, Option<Tensor<4>>) {
+    if !map.is_autodiff() {
+        return (map.clone(), Some(map));
+    }
+    let leaf = map.clone().detach().require_grad();
+    let nothing = map.clone() - map.detach();
+    (leaf.clone() + nothing, Some(leaf))
 }
 
 /// Queries, keys and values, with a row of keys for each row of queries.
