@@ -65,6 +65,23 @@ impl Looked {
     }
 }
 
+impl Looked {
+    /// Pictures of one model together, in this order.
+    pub(super) fn join(looked: &[&Self]) -> Result<Self, Blip2Error> {
+        let kept = looked.iter().map(|looked| looked.tensor()).collect();
+        match looked.first() {
+            None => Err(Blip2Error::Rows {
+                reason: "there are no pictures".into(),
+            }),
+            Some(Self::Gathered(_)) => Ok(Self::Gathered(ImageFeatures::new(Tensor::cat(kept, 0)))),
+            Some(Self::Encoded { frames, .. }) => Ok(Self::Encoded {
+                image_embeds: Tensor::cat(kept, 0),
+                frames: *frames,
+            }),
+        }
+    }
+}
+
 impl Blip2Pipeline {
     /// The shape of what is kept of one picture.
     pub(super) fn looked_shape(&self) -> [usize; 3] {

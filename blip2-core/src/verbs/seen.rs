@@ -67,6 +67,19 @@ impl<P: Writer> Seen<P> {
         self.timings
     }
 
+    /// How many bytes of memory its features take, where it is kept: they are held in 32 bits.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// let seen = blip2.look(&image)?;
+    /// assert_eq!(seen.size_in_bytes(), 4 * seen.features().map_or(0, |of| of.tensor().shape().num_elements()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn size_in_bytes(&self) -> usize {
+        self.member.numbers(&self.looked) * size_of::<f32>()
+    }
+
     /// The model that looked.
     pub fn member(&self) -> &P {
         &self.member
