@@ -154,8 +154,9 @@ pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
-    Answer, AnswerBatch, AnswerPiece, AnswerRequest, AnswerStream, Answers, CompareOptions, Compares, Describes, Grammar, Options,
-    RankOptions, Ranked, Seen, Timings, Token, Typed, TypedAnswer,
+    Answer, AnswerBatch, AnswerPiece, AnswerRequest, AnswerStream, Answers, CompareOptions,
+    Compares, Describes, Grammar, Options, RankOptions, Ranked, Seen, Timings, Token, Typed,
+    TypedAnswer,
 };
 
 #[doc(hidden)]

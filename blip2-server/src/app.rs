@@ -12,8 +12,7 @@ use blip2_core::CancelToken;
 use tokio::sync::Semaphore;
 
 use crate::{
-    engine::Engine, error::ApiError, http::keys::Keys, metrics::Metrics, model::Model,
-    settings::Settings,
+    engine::Engine, error::ApiError, keys::Keys, metrics::Metrics, model::Model, settings::Settings,
 };
 
 /// A handle of what all requests share.

@@ -113,7 +113,8 @@ impl ApiError {
         let shown: String = name.chars().take(100).collect();
         let mut error = Self::not_found().with_param("model");
         error.body.code = Some("model_not_found");
-        error.body.message = format!("there is no model `{shown}` here; /v1/models lists what there is");
+        error.body.message =
+            format!("there is no model `{shown}` here; /v1/models lists what there is");
         error
     }
 
@@ -225,7 +226,10 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, json::Json(self.reply())).into_response();
         let headers = response.headers_mut();
         if let Some(after) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(after.as_secs().max(1)),
+            );
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -278,7 +282,9 @@ fn words(error: &Blip2Error) -> String {
         }
         Blip2Error::Image(ImageError::Limit {
             what, found, limit, ..
-        }) => format!("the picture's {what} is {found}, over the limit of {limit}; make it smaller"),
+        }) => {
+            format!("the picture's {what} is {found}, over the limit of {limit}; make it smaller")
+        }
         Blip2Error::Image(ImageError::Animated { format }) => {
             format!("the picture is an animated {format}; send one frame of it")
         }
@@ -295,7 +301,7 @@ fn words(error: &Blip2Error) -> String {
 }
 
 /// What a request calls an argument of generation.
-fn name<'a>(argument: &'a str) -> &'a str {
+fn name(argument: &str) -> &str {
     match argument {
         "max_new_tokens" => "max_tokens",
         "num_return_sequences" => "n",
@@ -324,10 +330,8 @@ mod tests {
 
     #[test]
     fn what_goes_on_inside_is_not_told() {
-        let inner = Blip2Error::Unreadable {
-            what: "logits",
-            reason: "/secret/path".into(),
-        };
+        let tensors = vec!["secret".to_string()];
+        let inner = Blip2Error::Holes { tensors };
         let error = ApiError::from(inner);
         assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!error.message().contains("secret"));

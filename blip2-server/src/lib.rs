@@ -44,6 +44,7 @@ mod engine;
 mod error;
 mod http;
 mod json;
+mod keys;
 mod metrics;
 mod model;
 mod picture;

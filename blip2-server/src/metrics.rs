@@ -5,8 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, Metadata, Recorder, SharedString, Unit,
+};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 /// A server's own figures: nothing global, so that a program may run several servers, and other figures
 /// beside them.
@@ -147,17 +151,31 @@ fn describe(recorder: &PrometheusRecorder) {
     let counters = [
         (REQUESTS, "Requests, by route and status."),
         (TOKENS, "Tokens generated."),
-        (CACHE, "Requests about pictures, by whether they were encoded before."),
+        (
+            CACHE,
+            "Requests about pictures, by whether they were encoded before.",
+        ),
         (REFUSED, "Requests refused since the queue was full."),
     ];
     for (counter, what) in counters {
         recorder.describe_counter(name(counter), Some(Unit::Count), text(what));
     }
-    recorder.describe_gauge(name(CACHE_BYTES), Some(Unit::Bytes), text("Encoded pictures kept."));
-    recorder.describe_gauge(name(WAITING), Some(Unit::Count), text("Requests that wait."));
+    recorder.describe_gauge(
+        name(CACHE_BYTES),
+        Some(Unit::Bytes),
+        text("Encoded pictures kept."),
+    );
+    recorder.describe_gauge(
+        name(WAITING),
+        Some(Unit::Count),
+        text("Requests that wait."),
+    );
     let histograms = [
         (DURATION, "How long requests took."),
-        (FIRST_TOKEN, "From a request to the first token of its text."),
+        (
+            FIRST_TOKEN,
+            "From a request to the first token of its text.",
+        ),
         (BATCH_SIZE, "How many texts were begun together."),
     ];
     for (histogram, what) in histograms {

@@ -16,9 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    app::App, engine::Engine, metrics::Metrics, model::Model, routes, settings::Settings,
-};
+use crate::{app::App, engine::Engine, metrics::Metrics, model::Model, routes, settings::Settings};
 
 /// How long the head of a request may take to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(15);
@@ -100,7 +98,9 @@ impl Server {
         tracing::info!(%address, "listening");
         let router = self.router();
         let open = GracefulShutdown::new();
-        let room = Arc::new(Semaphore::new(self.app.settings().limits.connections.max(1)));
+        let room = Arc::new(Semaphore::new(
+            self.app.settings().limits.connections.max(1),
+        ));
         let mut stop = Box::pin(stop);
         loop {
             let next = Box::pin(accept(&listener, &room));

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use blip2_io::Tokenizer;
-use blip2_lm::generate::{CancelToken, GenerationConfig, Generator, TokenDecoder, score_continuations};
+use blip2_lm::generate::{
+    CancelToken, GenerationConfig, Generator, TokenDecoder, score_continuations,
+};
 
 use super::{Blip2Pipeline, looked::Looked};
 use crate::{

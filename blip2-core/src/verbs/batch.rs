@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use blip2_lm::generate::{
-    Batch, CancelToken, FinishReason, Generated, GenerationConfig,
-};
+use blip2_lm::generate::{Batch, CancelToken, FinishReason, Generated, GenerationConfig};
 
 use super::{
     Answer, Answers, Describes, Options, Seen, Started, Timed, Timings, Writer, alone,

@@ -59,6 +59,9 @@ pub struct Batch<'a, S> {
     scratch: Vec<f32>,
 }
 
+/// A sequence's number, and what a step brought to it.
+pub type BatchPiece = (usize, Result<StreamPiece, GenerateError>);
+
 struct Row<'a> {
     run: Run<'a>,
     walk: Walk,
@@ -77,10 +80,7 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
     /// # Errors
     ///
     /// As [`Generator::stream`], of any of the rows; only that more sequences than one may be returned.
-    pub fn new(
-        session: S,
-        prompts: Vec<(Generator<'a>, Vec<u32>)>,
-    ) -> Result<Self, GenerateError> {
+    pub fn new(session: S, prompts: Vec<(Generator<'a>, Vec<u32>)>) -> Result<Self, GenerateError> {
         let (mut rows, mut counts) = (Vec::new(), Vec::new());
         for (slot, (generator, prompt)) in prompts.iter().enumerate() {
             let config = generator.config();
@@ -139,9 +139,7 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
     /// # Errors
     ///
     /// What the model reports, which ends the batch.
-    pub fn step(
-        &mut self,
-    ) -> Result<Vec<(usize, Result<StreamPiece, GenerateError>)>, GenerateError> {
+    pub fn step(&mut self) -> Result<Vec<BatchPiece>, GenerateError> {
         let mut pieces = self.leave();
         if self.is_finished() {
             return Ok(pieces);
@@ -163,7 +161,7 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
     }
 
     /// Ends the rows that were cancelled.
-    fn leave(&mut self) -> Vec<(usize, Result<StreamPiece, GenerateError>)> {
+    fn leave(&mut self) -> Vec<BatchPiece> {
         let mut pieces = Vec::new();
         for (place, row) in self.rows.iter_mut().enumerate() {
             if row.finish.is_some() || !row.run.cancel.is_cancelled() {

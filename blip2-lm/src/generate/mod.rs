@@ -94,7 +94,7 @@ mod validation;
 mod walk;
 mod warpers;
 
-pub use batch::Batch;
+pub use batch::{Batch, BatchPiece};
 pub use cancel::CancelToken;
 pub use config::GenerationConfig;
 pub use constraint::{NextTokens, Position, TokenConstraint};

@@ -27,7 +27,7 @@ impl Waits for Job {
 
 /// What is to be done, and where its result goes.
 pub(crate) enum Work {
-    Write(Write),
+    Write(Box<Write>),
     Rank(Rank),
     Match(Match),
     EmbedImage(EmbedImage),

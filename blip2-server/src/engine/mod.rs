@@ -24,7 +24,9 @@ use crate::{
     settings::{Batching, Limits},
 };
 use cache::Cache;
-pub(crate) use job::{Ask, Compared, EmbedImage, EmbedText, Job, Match, Rank, Work, Write, Written};
+pub(crate) use job::{
+    Ask, Compared, EmbedImage, EmbedText, Job, Match, Rank, Work, Write, Written,
+};
 use queue::{Queue, Refused};
 use seen::Sight;
 

@@ -93,7 +93,7 @@ impl Round<'_> {
         let Job { work, cancel, .. } = job;
         // A client that has left reads nothing.
         match (work, sight) {
-            (Work::Write(write), Some(sight)) => self.writing.add(write, span.clone(), &sight),
+            (Work::Write(write), Some(sight)) => self.writing.add(*write, span.clone(), &sight),
             (Work::Rank(rank), Some(sight)) => {
                 let ranked = compare::rank(&rank, &sight, &cancel);
                 let _ = rank.reply.send(ranked);
@@ -109,7 +109,12 @@ impl Round<'_> {
                 let embedded = compare::embed_texts(model, &of, &cancel);
                 let _ = of.reply.send(embedded);
             }
-            (work, _) => Job { work, cancel, span: span.clone() }.fail(unable()),
+            (work, _) => Job {
+                work,
+                cancel,
+                span: span.clone(),
+            }
+            .fail(unable()),
         }
     }
 
@@ -128,7 +133,11 @@ impl Round<'_> {
         }
         // Only who is alone in asking about a picture may stop its encoding.
         let alone = self.wanted_by.get(&digest).is_none_or(|count| *count == 1);
-        let cancel = if alone { cancel.clone() } else { CancelToken::new() };
+        let cancel = if alone {
+            cancel.clone()
+        } else {
+            CancelToken::new()
+        };
         let shared = self.shared;
         let sight = Sight::of(&shared.model, picture, &shared.decode, &cancel);
         let sight = sight.map_err(of_picture);

@@ -67,7 +67,9 @@ fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
         // No browser, or its own address bar.
         return true;
     };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let host = host.or_else(|| uri.authority().map(|authority| authority.as_str()));
     let origin = origin.to_str().ok();
     let origin = origin.and_then(|origin| Some(origin.split_once("://")?.1));

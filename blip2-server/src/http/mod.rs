@@ -2,6 +2,5 @@
 
 pub(crate) mod fetch;
 pub(crate) mod guard;
-pub(crate) mod keys;
 pub(crate) mod payload;
 pub(crate) mod request_id;

@@ -82,7 +82,9 @@ enum Media {
 
 fn media(headers: &HeaderMap) -> Result<Media, ApiError> {
     let media = headers.get(header::CONTENT_TYPE);
-    let media = media.and_then(|media| media.to_str().ok()).unwrap_or_default();
+    let media = media
+        .and_then(|media| media.to_str().ok())
+        .unwrap_or_default();
     let essence = media.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") {
         Ok(Media::Json)
@@ -94,14 +96,20 @@ fn media(headers: &HeaderMap) -> Result<Media, ApiError> {
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let mut stream = body.into_data_stream();
     let mut bytes = BytesMut::new();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| ApiError::invalid("the request ended before its body did"))?;
+        let chunk =
+            chunk.map_err(|_| ApiError::invalid("the request ended before its body did"))?;
         if bytes.len() + chunk.len() > limit {
             return Err(ApiError::too_large(limit));
         }
@@ -180,7 +188,13 @@ fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
 
 /// Fields that are texts, whatever they look like.
 const TEXTS: [&str; 7] = [
-    "question", "prompt", "candidates", "texts", "text", "stop", "model",
+    "question",
+    "prompt",
+    "candidates",
+    "texts",
+    "text",
+    "stop",
+    "model",
 ];
 
 async fn fields(

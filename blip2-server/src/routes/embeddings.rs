@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{
     chat::check_model,
     generation::{at_most, check_texts},
-    native::by_url,
+    picture::by_url,
     running::result,
 };
 use crate::{
@@ -215,7 +215,10 @@ fn reply(index: usize, values: &[f32], vectors: usize, format: Format) -> Embedd
     let embedding = match format {
         Format::Float => Vector::Float(values.to_vec()),
         Format::Base64 => {
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let bytes: Vec<u8> = values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
             Vector::Base64(BASE64_STANDARD.encode(bytes))
         }
     };

@@ -67,13 +67,21 @@ impl Generation {
 
     fn config(self, limits: &Limits) -> Result<GenerationConfig, ApiError> {
         let usual = USUAL_TOKENS.min(limits.max_tokens);
-        let tokens = at_most("max_tokens", self.max_tokens.unwrap_or(usual), limits.max_tokens)?;
+        let tokens = at_most(
+            "max_tokens",
+            self.max_tokens.unwrap_or(usual),
+            limits.max_tokens,
+        )?;
         let beams = at_most("beams", self.beams.unwrap_or(1), limits.sequences)?;
         let sequences = at_most("n", self.n.unwrap_or(1), limits.sequences)?;
         let stops = self.stop.map(Stop::into_strings).unwrap_or_default();
         at_most("stop", stops.len(), STOPS)?;
         // Several texts without beams are samples: as OpenAI has it, of temperature 1.
-        let usual = if sequences > 1 && beams == 1 { 1.0 } else { 0.0 };
+        let usual = if sequences > 1 && beams == 1 {
+            1.0
+        } else {
+            0.0
+        };
         let temperature = self.temperature.unwrap_or(usual);
         if temperature == 0.0 && sequences > beams {
             return Err(ApiError::invalid(
@@ -155,9 +163,17 @@ mod tests {
         let sampled = config(serde_json::json!({"temperature": 0.5, "seed": 3})).unwrap();
         assert!(sampled.do_sample);
         assert_eq!((sampled.top_k, sampled.seed), (0, 3));
-        assert!(!config(serde_json::json!({"temperature": 0})).unwrap().do_sample);
+        assert!(
+            !config(serde_json::json!({"temperature": 0}))
+                .unwrap()
+                .do_sample
+        );
         assert!(config(serde_json::json!({"n": 2})).unwrap().do_sample);
-        assert!(!config(serde_json::json!({"n": 2, "beams": 3})).unwrap().do_sample);
+        assert!(
+            !config(serde_json::json!({"n": 2, "beams": 3}))
+                .unwrap()
+                .do_sample
+        );
     }
 
     #[test]
@@ -169,7 +185,10 @@ mod tests {
             (serde_json::json!({"beams": 9}), "beams"),
             (serde_json::json!({"beams": 0}), "beams"),
             (serde_json::json!({"temperature": -1.0}), "temperature"),
-            (serde_json::json!({"temperature": 1.0, "top_p": 0.0}), "top_p"),
+            (
+                serde_json::json!({"temperature": 1.0, "top_p": 0.0}),
+                "top_p",
+            ),
             (serde_json::json!({"n": 2, "temperature": 0}), "temperature"),
             (serde_json::json!({"stop": vec!["x"; 17]}), "stop"),
         ] {

@@ -5,6 +5,8 @@ mod embeddings;
 mod generation;
 mod info;
 mod native;
+mod page;
+mod picture;
 mod running;
 mod sse;
 
@@ -61,10 +63,13 @@ pub(crate) fn router(app: &App) -> Router {
         .split_for_parts();
     let figures = figures.layer(from_fn_with_state(app.clone(), guard::with_key));
     let api = api.merge_from(more).merge_from(most);
-    let router = asking
+    let mut router = asking
         .merge(operation)
         .merge(figures)
         .route("/openapi.json", get(|| async move { Json(api) }));
+    if app.settings().page {
+        router = router.merge(page::router());
+    }
     router
         .fallback(|| async { ApiError::not_found() })
         .method_not_allowed_fallback(|| async { ApiError::bad_method() })
@@ -77,10 +82,7 @@ pub(crate) fn router(app: &App) -> Router {
         .with_state(app.clone())
 }
 
-fn header_if_missing(
-    name: HeaderName,
-    value: &'static str,
-) -> SetResponseHeaderLayer<HeaderValue> {
+fn header_if_missing(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
 

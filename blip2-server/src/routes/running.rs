@@ -38,7 +38,7 @@ impl Running {
             reply,
         };
         app.engine().submit(Job {
-            work: Work::Write(write),
+            work: Work::Write(Box::new(write)),
             cancel: client.cancel.clone(),
             span: Span::current(),
         })?;

@@ -9,10 +9,7 @@ use axum::response::{
 use futures_util::{Stream, stream};
 use serde::Serialize;
 
-use super::{
-    native::{AnswerReply, TokenReply},
-    running::{Running, Text},
-};
+use super::running::Running;
 use crate::engine::Written;
 
 /// A stream of events made of what is written, by a function that may give several for each piece.
@@ -51,36 +48,6 @@ pub(crate) fn json(data: &impl Serialize) -> Event {
             Event::default().comment("")
         }
     }
-}
-
-/// A piece of a text that grows.
-#[derive(Serialize)]
-struct Piece {
-    /// Which of the texts, if several were asked for.
-    sequence: usize,
-    text: String,
-    token: Option<TokenReply>,
-}
-
-/// A text in the library's own terms: events `piece`, and then one `answer` or `error`.
-pub(crate) fn native(running: Running) -> Response {
-    events(running, Vec::<Text>::new(), |texts, written| {
-        vec![match written {
-            Written::Piece(piece) => {
-                let text = sequence(texts, piece.sequence).of(&piece);
-                let piece = Piece {
-                    sequence: piece.sequence,
-                    text,
-                    token: piece.token.map(TokenReply::from),
-                };
-                json(&piece).event("piece")
-            }
-            Written::End(end) => match *end {
-                Ok(answer) => json(&AnswerReply::from(answer)).event("answer"),
-                Err(error) => json(&error.reply()).event("error"),
-            },
-        }]
-    })
 }
 
 /// The state of sequence `n`.

@@ -11,6 +11,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use blip2_core::{Blip2Pipeline, CancelToken, CheckpointFolder};
 use blip2_server::{Model, Server, Settings};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::{net::TcpListener, runtime::Builder, time::sleep};
 use ureq::{Agent, Body, http::Response};
@@ -53,7 +54,9 @@ impl Reply {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -64,7 +67,10 @@ impl Served {
         let (told, address) = mpsc::channel();
         let stopped = stop.clone();
         let thread = thread::spawn(move || {
-            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build();
             let runtime = runtime.unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -115,7 +121,12 @@ impl Served {
     }
 
     pub(crate) fn post_with(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> Reply {
-        self.send(path, "application/json", body.to_string().as_bytes(), headers)
+        self.send(
+            path,
+            "application/json",
+            body.to_string().as_bytes(),
+            headers,
+        )
     }
 
     pub(crate) fn send(
@@ -125,7 +136,10 @@ impl Served {
         body: &[u8],
         headers: &[(&str, &str)],
     ) -> Reply {
-        let mut request = self.agent.post(self.url(path)).header("content-type", media);
+        let mut request = self
+            .agent
+            .post(self.url(path))
+            .header("content-type", media);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -149,8 +163,9 @@ impl Drop for Served {
 
 fn reply(response: Response<Body>) -> Reply {
     let (head, body) = response.into_parts();
-    let mut text = String::new();
-    body.into_reader().read_to_string(&mut text).unwrap();
+    let mut bytes = Vec::new();
+    body.into_reader().read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     Reply {
         status: head.status.as_u16(),
         headers: head.headers,
@@ -195,4 +210,9 @@ pub(crate) fn data_url(bytes: &[u8]) -> String {
 /// A picture of the examples as a data: URL.
 pub(crate) fn image(name: &str) -> String {
     data_url(&picture(name))
+}
+
+/// What something is in JSON, as it is read from a reply: numbers of 32 bits are written shorter than of 64.
+pub(crate) fn said(what: impl Serialize) -> Value {
+    serde_json::from_str(&serde_json::to_string(&what).unwrap()).unwrap()
 }

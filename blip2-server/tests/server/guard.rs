@@ -47,18 +47,42 @@ fn limits_hold() {
     let long = "x".repeat(101);
     let huge = "x".repeat(20_001);
     for (path, body, status, says) in [
-        ("/answer", json!({"image": huge, "question": "what?"}), 413, "larger than 20000"),
-        ("/answer", json!({"image": red, "question": long}), 400, "allows 100"),
-        ("/answer", json!({"image": red, "question": "what?", "max_tokens": 6}), 400, "allows 5"),
-        ("/rank", json!({"image": red, "question": "?", "candidates": ["a", "b", "c"]}), 400, "allows 2"),
+        (
+            "/answer",
+            json!({"image": huge, "question": "what?"}),
+            413,
+            "larger than 20000",
+        ),
+        (
+            "/answer",
+            json!({"image": red, "question": long}),
+            400,
+            "allows 100",
+        ),
+        (
+            "/answer",
+            json!({"image": red, "question": "what?", "max_tokens": 6}),
+            400,
+            "allows 5",
+        ),
+        (
+            "/rank",
+            json!({"image": red, "question": "?", "candidates": ["a", "b", "c"]}),
+            400,
+            "allows 2",
+        ),
     ] {
         served.post(path, &body).error(status, says);
     }
     // A picture whose header says more than is allowed, before a pixel of it is decoded.
     let mut png = std::io::Cursor::new(Vec::new());
-    RgbImage::new(400, 300).write_to(&mut png, ImageFormat::Png).unwrap();
+    RgbImage::new(400, 300)
+        .write_to(&mut png, ImageFormat::Png)
+        .unwrap();
     let large = json!({"image": data_url(png.get_ref()), "question": "what?"});
-    let error = served.post("/answer", &large).error(413, "over the limit of 10000");
+    let error = served
+        .post("/answer", &large)
+        .error(413, "over the limit of 10000");
     assert_eq!(error["code"], "too_large");
     // Less tokens than usual are written where fewer are allowed.
     let body = json!({"image": red, "question": "what color is the shape?"});
@@ -77,7 +101,10 @@ fn a_body_of_unknown_length_is_cut_off_at_the_limit() {
         )
         .unwrap();
     for _ in 0..20 {
-        if stream.write_all(format!("64\r\n{}\r\n", "x".repeat(100)).as_bytes()).is_err() {
+        if stream
+            .write_all(format!("64\r\n{}\r\n", "x".repeat(100)).as_bytes())
+            .is_err()
+        {
             break;
         }
     }
@@ -102,7 +129,9 @@ fn a_body_that_does_not_come_is_not_waited_for() {
 
 #[test]
 fn bodies_together_have_their_limit() {
-    let limits = Limits::default().with_body_bytes(100_000).with_bodies_bytes(100_000);
+    let limits = Limits::default()
+        .with_body_bytes(100_000)
+        .with_bodies_bytes(100_000);
     let served = Served::start(demo(), Settings::default().with_limits(limits));
     let body = json!({"image": image("red-triangle"), "question": "what color is the shape?"});
     // One that says it brings nearly all of it, and brings nothing.
@@ -124,7 +153,10 @@ fn bodies_together_have_their_limit() {
         let reply = served.post("/answer", &body);
         (reply.status == 200).then_some(reply)
     });
-    assert_eq!(answered.expect("the room is free again").ok()["text"], "red");
+    assert_eq!(
+        answered.expect("the room is free again").ok()["text"],
+        "red"
+    );
 }
 
 #[test]
@@ -134,7 +166,12 @@ fn pages_of_other_origins_may_not_ask() {
     let reply = served.post_with("/answer", &body, &[("origin", "https://evil.example")]);
     reply.error(403, "other origins");
     let own = format!("http://{}", served.address);
-    assert_eq!(served.post_with("/answer", &body, &[("origin", &own)]).status, 200);
+    assert_eq!(
+        served
+            .post_with("/answer", &body, &[("origin", &own)])
+            .status,
+        200
+    );
 }
 
 #[test]
@@ -145,7 +182,12 @@ fn every_reply_has_the_name_of_its_request() {
     assert_eq!(named.header("x-request-id"), "mine-1");
     let odd = served.post_with("/answer", &body, &[("x-request-id", "no good")]);
     assert!(odd.header("x-request-id").starts_with("req-"));
-    assert!(served.get("/nowhere").header("x-request-id").starts_with("req-"));
+    assert!(
+        served
+            .get("/nowhere")
+            .header("x-request-id")
+            .starts_with("req-")
+    );
     assert_eq!(odd.header("x-content-type-options"), "nosniff");
 }
 
@@ -154,9 +196,15 @@ fn an_endless_request_ends_in_time() {
     let limits = Limits::default()
         .with_time(Duration::from_millis(300))
         .with_max_tokens(1_000_000);
-    let served = Served::start(crate::client::endless(), Settings::default().with_limits(limits));
-    let body = json!({"image": image("red-triangle"), "question": "what?", "max_tokens": 1_000_000});
-    served.post("/answer", &body).error(504, "longer than this server allows");
+    let served = Served::start(
+        crate::client::endless(),
+        Settings::default().with_limits(limits),
+    );
+    let body =
+        json!({"image": image("red-triangle"), "question": "what?", "max_tokens": 1_000_000});
+    served
+        .post("/answer", &body)
+        .error(504, "longer than this server allows");
     let mut streamed = body.clone();
     streamed["stream"] = json!(true);
     let events = served.events("/answer", &streamed);

@@ -7,4 +7,5 @@ mod family;
 mod guard;
 mod native;
 mod openai;
+mod page;
 mod stopping;

@@ -3,7 +3,7 @@
 use blip2_server::Settings;
 use serde_json::{Value, json};
 
-use crate::client::{Served, demo, image, picture};
+use crate::client::{Served, demo, image, picture, said};
 
 fn ask(name: &str, text: &str) -> Value {
     json!([{"role": "user", "content": [
@@ -34,7 +34,7 @@ fn a_question_is_answered_in_openais_shape() {
     // The token that ends the text is none of it.
     let content = choice["logprobs"]["content"].as_array().unwrap();
     assert_eq!(content.len(), answer.tokens.len() - 1);
-    assert_eq!(content[0]["logprob"], json!(answer.tokens[0].log_prob));
+    assert_eq!(content[0]["logprob"], said(answer.tokens[0].log_prob));
     let usage = &reply["usage"];
     assert_eq!(usage["completion_tokens"], answer.tokens.len());
     let prompt = "Question: what color is the shape? Answer:";
@@ -52,17 +52,26 @@ fn a_stream_says_the_same_in_chunks() {
     });
     let mut events = served.events("/v1/chat/completions", &body);
     assert_eq!(events.pop().unwrap().1, "[DONE]");
-    let chunks = events.iter().map(|(_, data)| serde_json::from_str(data).unwrap());
+    let chunks = events
+        .iter()
+        .map(|(_, data)| serde_json::from_str(data).unwrap());
     let mut chunks: Vec<Value> = chunks.collect();
     let usage = chunks.pop().unwrap();
     assert_eq!(usage["choices"], json!([]));
     assert_eq!(usage["usage"]["completion_tokens"], 2);
     assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
-    let content = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
+    let content = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
     assert_eq!(content.collect::<String>(), "red");
     let last = &chunks.last().unwrap()["choices"][0];
-    assert_eq!((&last["delta"], &last["finish_reason"]), (&json!({}), &json!("stop")));
-    let tokens = chunks.iter().filter_map(|chunk| chunk["choices"][0]["logprobs"]["content"].as_array());
+    assert_eq!(
+        (&last["delta"], &last["finish_reason"]),
+        (&json!({}), &json!("stop"))
+    );
+    let tokens = chunks
+        .iter()
+        .filter_map(|chunk| chunk["choices"][0]["logprobs"]["content"].as_array());
     let tokens: Vec<&Value> = tokens.flatten().collect();
     assert_eq!(tokens.len(), 1);
     for chunk in &chunks {
@@ -79,7 +88,9 @@ fn earlier_turns_are_part_of_the_prompt() {
         json!({"role": "assistant", "content": "triangle"}),
         json!({"role": "user", "content": "what color is the shape?"}),
     ]);
-    let reply = served.post("/v1/chat/completions", &json!({"messages": messages})).ok();
+    let reply = served
+        .post("/v1/chat/completions", &json!({"messages": messages}))
+        .ok();
     let blip2 = demo();
     let seen = blip2.decode(&picture("red-triangle")).unwrap();
     let prompt = "Question: what shape is in the image? Answer: triangle. \
@@ -94,7 +105,9 @@ fn without_a_word_the_picture_is_described() {
     let messages = json!([{"role": "user", "content": [
         {"type": "image_url", "image_url": {"url": image("red-triangle")}},
     ]}]);
-    let reply = served.post("/v1/chat/completions", &json!({"messages": messages})).ok();
+    let reply = served
+        .post("/v1/chat/completions", &json!({"messages": messages}))
+        .ok();
     let blip2 = demo();
     let seen = blip2.decode(&picture("red-triangle")).unwrap();
     let expected = blip2.caption(&seen).unwrap().text;
@@ -116,7 +129,10 @@ fn several_texts_stop_strings_and_lengths() {
 
     let body = json!({"messages": ask("red-triangle", question), "stop": "e"});
     let choice = &served.post("/v1/chat/completions", &body).ok()["choices"][0];
-    assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!("r"), &json!("stop")));
+    assert_eq!(
+        (&choice["message"]["content"], &choice["finish_reason"]),
+        (&json!("r"), &json!("stop"))
+    );
     let body = json!({"messages": ask("red-triangle", question), "max_completion_tokens": 1});
     let choice = &served.post("/v1/chat/completions", &body).ok()["choices"][0];
     assert_eq!(choice["finish_reason"], "length");
@@ -154,11 +170,22 @@ fn models_and_the_description_are_listed() {
     let served = Served::start(demo(), Settings::default().with_model_id("demo".into()));
     let models = served.get("/v1/models").ok();
     assert_eq!(models["data"][0]["id"], "demo");
-    assert_eq!(models["data"][0]["abilities"], json!(["answer", "rank", "caption"]));
+    assert_eq!(
+        models["data"][0]["abilities"],
+        json!(["answer", "rank", "caption"])
+    );
     let api = served.get("/openapi.json").ok();
     for path in [
-        "/v1/chat/completions", "/v1/embeddings", "/v1/models", "/answer", "/caption", "/rank",
-        "/match", "/health", "/ready", "/metrics",
+        "/v1/chat/completions",
+        "/v1/embeddings",
+        "/v1/models",
+        "/answer",
+        "/caption",
+        "/rank",
+        "/match",
+        "/health",
+        "/ready",
+        "/metrics",
     ] {
         assert!(api["paths"][path].is_object(), "{path}");
     }

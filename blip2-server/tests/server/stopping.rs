@@ -12,7 +12,9 @@ use crate::client::{Served, endless, image};
 
 fn settings(within: Duration) -> Settings {
     let limits = Limits::default().with_max_tokens(1_000_000);
-    Settings::default().with_limits(limits).with_stop_within(within)
+    Settings::default()
+        .with_limits(limits)
+        .with_stop_within(within)
 }
 
 #[test]
@@ -56,6 +58,10 @@ fn what_does_not_end_is_cut_off_at_the_deadline() {
     thread::sleep(Duration::from_millis(300));
     let begun = Instant::now();
     served.join();
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
     assert!(client.join().unwrap() > 0);
 }

@@ -44,7 +44,8 @@ impl Conversation {
                     read.turns.push((question, text));
                 }
             }
-            user_spoke_last = message.role == Role::User || (user_spoke_last && message.role != Role::Assistant);
+            user_spoke_last =
+                message.role == Role::User || (user_spoke_last && message.role != Role::Assistant);
         }
         match user_spoke_last {
             true => Ok(read),
@@ -226,7 +227,10 @@ mod tests {
     fn conversations_that_make_no_sense_are_refused() {
         for (messages, says) in [
             (json!([]), "not the user's"),
-            (json!([{"role": "assistant", "content": "x"}]), "not the user's"),
+            (
+                json!([{"role": "assistant", "content": "x"}]),
+                "not the user's",
+            ),
             (
                 json!([{"role": "user", "content": [picture("1"), picture("2")]}]),
                 "several pictures",

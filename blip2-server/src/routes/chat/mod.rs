@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     generation::{Generation, check_texts},
-    native::by_url,
+    picture::by_url,
     running::Running,
 };
 use crate::{
@@ -57,7 +57,8 @@ pub(crate) async fn completions(
     let client = Client::new(&app, read.begun);
     let options = generation(&query).options(&limits, &client)?;
     let url = conversation.picture.ok_or_else(|| {
-        ApiError::invalid("there is no picture: this model answers about one").with_param("messages")
+        ApiError::invalid("there is no picture: this model answers about one")
+            .with_param("messages")
     })?;
     let picture = by_url(&app, url, "messages").await?;
     let head = Head {
@@ -66,7 +67,9 @@ pub(crate) async fn completions(
         model: app.settings().model_id.clone(),
         prompt_tokens: tokens(&app, &prompt),
         logprobs: query.logprobs == Some(true),
-        include_usage: query.stream_options.is_some_and(|options| options.include_usage),
+        include_usage: query
+            .stream_options
+            .is_some_and(|options| options.include_usage),
     };
     let running = Running::start(&app, client, picture, ask, options, read.held)?;
     if query.stream == Some(true) {
@@ -97,9 +100,18 @@ fn check_unsupported(query: &ChatQuery) -> Result<(), ApiError> {
     let format = query.response_format.as_ref();
     let is_text = format.is_none_or(|format| format.get("type").is_some_and(|of| of == "text"));
     let unsupported = [
-        ("top_logprobs", query.top_logprobs.is_some_and(|top| top > 0)),
-        ("presence_penalty", query.presence_penalty.is_some_and(|of| of != 0.0)),
-        ("frequency_penalty", query.frequency_penalty.is_some_and(|of| of != 0.0)),
+        (
+            "top_logprobs",
+            query.top_logprobs.is_some_and(|top| top > 0),
+        ),
+        (
+            "presence_penalty",
+            query.presence_penalty.is_some_and(|of| of != 0.0),
+        ),
+        (
+            "frequency_penalty",
+            query.frequency_penalty.is_some_and(|of| of != 0.0),
+        ),
         ("tools", is_set(&query.tools)),
         ("functions", is_set(&query.functions)),
         ("logit_bias", is_set(&query.logit_bias)),

@@ -1,8 +1,6 @@
 //! What the model wrote, in OpenAI's shape.
 
-use axum::{
-    response::{Response, sse::Event},
-};
+use axum::response::{Response, sse::Event};
 use blip2_core::{Answer, AnswerPiece, FinishReason, Token};
 
 use super::types::{
@@ -52,13 +50,17 @@ pub(super) fn whole(head: Head, answer: &Answer) -> ChatReply {
 
 /// Texts while they grow.
 pub(super) fn stream(head: Head, running: Running) -> Response {
-    sse::events(running, State::default(), move |state, written| match written {
-        Written::Piece(piece) => state.piece(&head, piece),
-        Written::End(end) => match *end {
-            Ok(_) => state.end(&head),
-            Err(error) => vec![sse::json(&error.reply()), done()],
+    sse::events(
+        running,
+        State::default(),
+        move |state, written| match written {
+            Written::Piece(piece) => state.piece(&head, piece),
+            Written::End(end) => match *end {
+                Ok(_) => state.end(&head),
+                Err(error) => vec![sse::json(&error.reply()), done()],
+            },
         },
-    })
+    )
 }
 
 #[derive(Default)]
@@ -92,7 +94,10 @@ impl State {
             content,
         };
         let ended = piece.finish_reason;
-        let token = piece.token.clone().filter(|_| head.logprobs && ended != Some(FinishReason::Eos));
+        let token = piece
+            .token
+            .clone()
+            .filter(|_| head.logprobs && ended != Some(FinishReason::Eos));
         let logprobs = token.map(|token| logprobs(vec![of_token(&token)]));
         events.push(head.chunk(choice(&piece, delta, logprobs, None), None));
         if let Some(reason) = ended.map(finish) {
