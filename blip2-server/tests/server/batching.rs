@@ -165,11 +165,9 @@ fn a_full_queue_answers_429_and_a_client_that_leaves_frees_its_place() {
     }
     // The worker is busy; one more may wait.
     let second = endless_client(&served);
-    let until = Instant::now() + Duration::from_secs(20);
-    while figure(&served, "blip2_queue_waiting") < 1.0 {
-        assert!(Instant::now() < until, "the second does not wait");
-        thread::sleep(Duration::from_millis(5));
-    }
+    until("the second waits", || {
+        figure(&served, "blip2_queue_waiting") >= 1.0
+    });
     let refused = served.post("/answer", &short());
     refused.error(429, "try again later");
     let after: u64 = refused.header("retry-after").parse().unwrap();
@@ -193,28 +191,35 @@ fn a_full_queue_answers_429_and_a_client_that_leaves_frees_its_place() {
 
 #[test]
 fn a_short_answer_does_not_wait_for_a_long_one_of_its_batch() {
-    let batching = Batching::default()
-        .with_workers(1)
-        .with_wait(Duration::from_millis(300));
+    let batching = Batching::default().with_workers(1).with_size(2);
     let limits = Limits::default().with_max_tokens(1_000_000);
-    let settings = Settings::default()
-        .with_batching(batching)
-        .with_limits(limits);
-    let served = Served::start(endless(), settings);
-    let gate = Barrier::new(2);
-    thread::scope(|scope| {
-        let (served, gate) = (&served, &gate);
-        scope.spawn(move || {
-            gate.wait();
-            let stream = endless_client(served);
-            thread::sleep(Duration::from_secs(3));
-            drop(stream);
-        });
-        scope.spawn(move || {
-            gate.wait();
-            let begun = Instant::now();
-            served.post("/answer", &short()).ok();
-            assert!(begun.elapsed() < Duration::from_secs(3));
-        });
+    let settings = Settings::default().with_batching(batching);
+    let served = Served::start(endless(), settings.with_limits(limits));
+    // The only worker is busy until two wait, which it then runs together.
+    let first = endless_client(&served);
+    until("the first runs", || {
+        figure(&served, "blip2_batch_size_count") >= 1.0
     });
+    let second = endless_client(&served);
+    until("the second waits", || {
+        figure(&served, "blip2_queue_waiting") >= 1.0
+    });
+    thread::scope(|scope| {
+        let short = scope.spawn(|| served.post("/answer", &short()).ok());
+        until("the third waits", || {
+            figure(&served, "blip2_queue_waiting") >= 2.0
+        });
+        drop(first);
+        assert_eq!(short.join().unwrap()["finish_reason"], "max_tokens");
+    });
+    assert_eq!(figure(&served, "blip2_batch_size_bucket{le=\"1\"}"), 1.0);
+    drop(second);
+}
+
+fn until(what: &str, is: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !is() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
