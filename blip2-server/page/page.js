@@ -109,6 +109,8 @@ async function write(path, asked, fields) {
   state.asking = stop;
   busy(true);
   const item = entry(asked);
+  // A screen reader waits for the whole, and does not read each piece.
+  item.setAttribute("aria-busy", "true");
   const said = item.appendChild(element("p", "said", "…"));
   let text = "";
   let ended = false;
@@ -136,6 +138,7 @@ async function write(path, asked, fields) {
       tell(fault);
     }
   } finally {
+    item.removeAttribute("aria-busy");
     state.asking = null;
     busy(false);
   }
