@@ -19,6 +19,7 @@ pub(crate) struct ApiError {
     status: StatusCode,
     body: ErrorBody,
     retry_after: Option<Duration>,
+    closes: bool,
 }
 
 /// An error, as OpenAI's API tells it.
@@ -58,6 +59,7 @@ impl ApiError {
             status,
             body,
             retry_after: None,
+            closes: false,
         }
     }
 
@@ -200,6 +202,13 @@ impl ApiError {
         )
     }
 
+    /// Closes the connection after this reply.
+    #[must_use]
+    pub(crate) fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
     /// Names the part of the request that is at fault.
     #[must_use]
     pub(crate) fn with_param(mut self, param: &str) -> Self {
@@ -230,6 +239,9 @@ impl IntoResponse for ApiError {
                 header::RETRY_AFTER,
                 HeaderValue::from(after.as_secs().max(1)),
             );
+        }
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -10,7 +10,10 @@ use axum::{
 };
 use tracing::Instrument as _;
 
-use super::request_id::{self, REQUEST_ID};
+use super::{
+    drain::refuse,
+    request_id::{self, REQUEST_ID},
+};
 use crate::{app::App, error::ApiError};
 
 /// Names a request, logs how it ended, and counts it.
@@ -49,7 +52,9 @@ pub(crate) struct Begun(pub(crate) Instant);
 pub(crate) async fn with_key(State(app): State<App>, request: Request, next: Next) -> Response {
     match app.keys().allow(request.headers()) {
         true => next.run(request).await,
-        false => ApiError::no_key().into_response(),
+        false => refuse(request.into_body(), ApiError::no_key())
+            .await
+            .into_response(),
     }
 }
 
@@ -58,7 +63,9 @@ pub(crate) async fn with_key(State(app): State<App>, request: Request, next: Nex
 pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
     match is_same_origin(request.headers(), request.uri()) {
         true => next.run(request).await,
-        false => ApiError::other_origin().into_response(),
+        false => refuse(request.into_body(), ApiError::other_origin())
+            .await
+            .into_response(),
     }
 }
 

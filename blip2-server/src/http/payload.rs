@@ -13,7 +13,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::guard::Begun;
+use super::{
+    drain::{refuse, refuse_rest},
+    guard::Begun,
+};
 use crate::{
     app::{App, ROOM, off_thread},
     engine::Coming,
@@ -40,38 +43,47 @@ impl FromRequest<App> for Payload {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        if !app.is_ready() {
-            return Err(ApiError::stopping());
-        }
         let begun = request.extensions().get::<Begun>();
         let begun = begun.map_or_else(Instant::now, |begun| begun.0);
+        let (media, held) = match admit(request.headers(), app) {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(refuse(request.into_body(), error).await),
+        };
         let limits = app.settings().limits;
-        let media = media(request.headers())?;
-        let length = length(request.headers());
-        if length.is_some_and(|length| length > limits.body_bytes as u64) {
-            return Err(ApiError::too_large(limits.body_bytes));
-        }
-        // Whoever does not say how much comes may send all that is allowed.
-        let most = length.map_or(limits.body_bytes, |length| length as usize);
-        let room = u32::try_from(most.div_ceil(ROOM).max(1)).unwrap_or(u32::MAX);
-        let room = app.bodies().clone().try_acquire_many_owned(room);
-        let room = room.map_err(|_| app.engine().busy())?;
-        let coming = app.engine().coming();
         let (parts, body) = request.into_parts();
         let bytes = timeout(limits.time, read(body, limits.body_bytes))
             .await
-            .map_err(|_| ApiError::slow_body())??;
+            .map_err(|_| ApiError::slow_body().closing())??;
         let form = (media == Media::Form).then(|| Request::from_parts(parts, Body::empty()));
         Ok(Self {
             bytes,
             form,
             begun,
-            held: Held {
-                _room: room,
-                _coming: coming,
-            },
+            held,
         })
     }
+}
+
+/// Judges a request by its head, and takes room for its body.
+fn admit(headers: &HeaderMap, app: &App) -> Result<(Media, Held), ApiError> {
+    if !app.is_ready() {
+        return Err(ApiError::stopping());
+    }
+    let limits = app.settings().limits;
+    let media = media(headers)?;
+    let length = length(headers);
+    if length.is_some_and(|length| length > limits.body_bytes as u64) {
+        return Err(ApiError::too_large(limits.body_bytes));
+    }
+    // Whoever does not say how much comes may send all that is allowed.
+    let most = length.map_or(limits.body_bytes, |length| length as usize);
+    let room = u32::try_from(most.div_ceil(ROOM).max(1)).unwrap_or(u32::MAX);
+    let room = app.bodies().clone().try_acquire_many_owned(room);
+    let held = Held {
+        _room: room.map_err(|_| app.engine().busy())?,
+        _coming: app.engine().coming(),
+    };
+    Ok((media, held))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -111,7 +123,7 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         let chunk =
             chunk.map_err(|_| ApiError::invalid("the request ended before its body did"))?;
         if bytes.len() + chunk.len() > limit {
-            return Err(ApiError::too_large(limit));
+            return Err(refuse_rest(stream, ApiError::too_large(limit)).await);
         }
         bytes.extend_from_slice(&chunk);
     }
