@@ -45,7 +45,7 @@
 //! | ranking | `rank`, `answer_one_of` | `rank_with`, `answer_one_of_with` | `rank_batch` | | | `rank`, `rank_with`, `rank_batch`, `ask_one_of`, `ask_one_of_with` |
 //! | caption | `caption` | `caption_with` | `caption_batch` | `caption_each` | `stream_caption`, `stream_caption_with` | `caption`, `caption_with`, `caption_stream`, `caption_stream_with` |
 //! | prompt | `prompt` | `prompt_with` | `prompt_batch` | `prompt_each` | `stream`, `stream_with` | `prompt`, `prompt_with`, `prompt_batch`, `prompt_each`, `stream`, `stream_with` |
-//! | look | `look` | `look_with` | | | | |
+//! | look | `look` | `look_with` | `look_batch` | | | |
 //! | match | `match_probability` | | `match_batch` | | | `match_encoded` |
 //! | similarity | `similarity` | | `similarity_batch` | | | `similarity_encoded` |
 //! | embed | `embed_image`, `embed_text` | | `embed_image_batch`, `embed_text_batch` | | | |

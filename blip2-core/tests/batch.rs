@@ -89,6 +89,15 @@ fn each_request_gets_what_it_gets_alone() {
     ] {
         let blip2 = pipeline(name);
         asks_as_alone(name, [1, 2].map(|n| blip2.look(&picture(n)).unwrap()));
+        // Looked at together, too.
+        let both = [&picture(1), &picture(2)];
+        let together = blip2.look_batch(both, &Options::default()).unwrap();
+        for (seen, picture) in together.iter().zip(both) {
+            let expected = blip2.look(picture).unwrap();
+            assert_eq!(seen.size_in_bytes(), expected.size_in_bytes());
+            let (found, expected) = (seen.ask("what?"), expected.ask("what?"));
+            assert_same(&found.unwrap(), &expected.unwrap(), name);
+        }
     }
     let blip = BlipAnswerer::from_pretrained(fixture("blip1_vqa")).unwrap();
     asks_as_alone("blip1_vqa", [1, 2].map(|n| blip.look(&picture(n)).unwrap()));

@@ -90,6 +90,10 @@ impl Writer for BlipAnswerer {
         looked.repeat(count)
     }
 
+    fn part(&self, looked: &Sight, index: usize) -> Sight {
+        looked.select(&[index])
+    }
+
     fn join(&self, looked: &[&Sight]) -> Result<Sight, Blip2Error> {
         Sight::join(looked)
     }

@@ -66,6 +66,20 @@ impl Looked {
 }
 
 impl Looked {
+    /// One of some pictures.
+    pub(super) fn part(&self, index: usize) -> Self {
+        match self {
+            Self::Gathered(features) => Self::Gathered(features.select(&[index])),
+            Self::Encoded {
+                image_embeds,
+                frames,
+            } => Self::Encoded {
+                image_embeds: image_embeds.clone().narrow(0, index * frames, *frames),
+                frames: *frames,
+            },
+        }
+    }
+
     /// Pictures of one model together, in this order.
     pub(super) fn join(looked: &[&Self]) -> Result<Self, Blip2Error> {
         let kept = looked.iter().map(|looked| looked.tensor()).collect();

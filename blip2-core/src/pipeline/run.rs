@@ -123,6 +123,10 @@ impl Writer for Blip2Pipeline {
         looked.repeat(count)
     }
 
+    fn part(&self, looked: &Looked, index: usize) -> Looked {
+        looked.part(index)
+    }
+
     fn join(&self, looked: &[&Looked]) -> Result<Looked, Blip2Error> {
         Looked::join(looked)
     }

@@ -41,6 +41,9 @@ pub trait Writer: Load {
     /// The only picture, `count` times.
     fn repeat(&self, looked: &Self::Looked, count: usize) -> Self::Looked;
 
+    /// One of some pictures.
+    fn part(&self, looked: &Self::Looked, index: usize) -> Self::Looked;
+
     /// Pictures that were looked at one by one, together.
     fn join(&self, looked: &[&Self::Looked]) -> Result<Self::Looked, Blip2Error>;
 

@@ -2,12 +2,10 @@
 
 use blip2_core::{
     Blip2Error, Blip2Pipeline, BlipAnswerer, BlipCaptioner, CancelToken, CompareOptions,
-    EncodedPhoto, Options, Seen,
-    image::RgbImage,
-    preprocessing::{DecodeOptions, decode_bytes},
+    EncodedPhoto, Options, Seen, image::RgbImage,
 };
 
-use crate::{model::Model, picture::Upload};
+use crate::model::Model;
 
 /// A picture that was encoded once, for all that is asked about it.
 #[derive(Clone)]
@@ -19,15 +17,32 @@ pub(super) enum Sight {
 }
 
 impl Sight {
-    /// Decodes a picture within limits, and encodes it.
+    /// Encodes a picture.
     pub(super) fn of(
         model: &Model,
-        upload: &Upload,
-        decode: &DecodeOptions,
+        image: &RgbImage,
         cancel: &CancelToken,
     ) -> Result<Self, Blip2Error> {
-        let image = decode_bytes(&upload.bytes, decode)?;
-        encode(model, &image, cancel)
+        let mut seen = Self::of_batch(model, &[image], cancel).map_err(of_item)?;
+        seen.pop().ok_or(Blip2Error::Cancelled)
+    }
+
+    /// Encodes pictures together.
+    pub(super) fn of_batch(
+        model: &Model,
+        images: &[&RgbImage],
+        cancel: &CancelToken,
+    ) -> Result<Vec<Self>, Blip2Error> {
+        let options = Options::default().with_cancel(cancel.clone());
+        let compare = CompareOptions::default().with_cancel(cancel.clone());
+        let images = images.iter().copied();
+        Ok(match model {
+            Model::Blip2(blip2) => all(blip2.look_batch(images, &options)?, Self::Blip2),
+            Model::Answerer(blip) => all(blip.look_batch(images, &options)?, Self::Answerer),
+            Model::Captioner(blip) => all(blip.look_batch(images, &options)?, Self::Captioner),
+            Model::Retrieval(blip2) => all(blip2.encode_batch(images, &compare)?, photo),
+            Model::Blip1Retrieval(blip) => all(blip.encode_batch(images, &compare)?, photo),
+        })
     }
 
     /// How much memory it takes.
@@ -41,14 +56,18 @@ impl Sight {
     }
 }
 
-fn encode(model: &Model, image: &RgbImage, cancel: &CancelToken) -> Result<Sight, Blip2Error> {
-    let options = Options::default().with_cancel(cancel.clone());
-    let compare = CompareOptions::default().with_cancel(cancel.clone());
-    Ok(match model {
-        Model::Blip2(blip2) => Sight::Blip2(blip2.look_with(image, &options)?),
-        Model::Answerer(blip) => Sight::Answerer(blip.look_with(image, &options)?),
-        Model::Captioner(blip) => Sight::Captioner(blip.look_with(image, &options)?),
-        Model::Retrieval(blip2) => Sight::Photo(Box::new(blip2.encode_with(image, &compare)?)),
-        Model::Blip1Retrieval(blip) => Sight::Photo(Box::new(blip.encode_with(image, &compare)?)),
-    })
+/// An error of a batch of one, which does not speak of a batch.
+fn of_item(error: Blip2Error) -> Blip2Error {
+    match error {
+        Blip2Error::Item { source, .. } => *source,
+        error => error,
+    }
+}
+
+fn photo(photo: EncodedPhoto) -> Sight {
+    Sight::Photo(Box::new(photo))
+}
+
+fn all<T>(seen: Vec<T>, sight: impl Fn(T) -> Sight) -> Vec<Sight> {
+    seen.into_iter().map(sight).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
-use blip2_core::{Blip2Error, CancelToken};
+use blip2_core::{Blip2Error, CancelToken, image::RgbImage, preprocessing::decode_bytes};
 
 use super::{
     Shared,
@@ -11,10 +11,7 @@ use super::{
     seen::Sight,
     write::Writing,
 };
-use crate::{
-    error::ApiError,
-    picture::{Digest, Upload},
-};
+use crate::{error::ApiError, picture::Digest};
 
 /// Runs batch after batch until the queue is closed.
 pub(super) fn work(shared: &Arc<Shared>) {
@@ -34,10 +31,10 @@ fn run(shared: &Shared, batch: Vec<Job>) {
     let batch: Vec<Job> = batch.into_iter().filter_map(wanted).collect();
     let mut round = Round {
         shared,
-        wanted_by: wanted_by(&batch),
         seen: HashMap::new(),
         writing: Writing::default(),
     };
+    round.look(&batch);
     for job in batch {
         round.take(job);
     }
@@ -59,19 +56,9 @@ fn wanted(job: Job) -> Option<Job> {
     }
 }
 
-/// How many jobs are about each picture.
-fn wanted_by(batch: &[Job]) -> HashMap<Digest, usize> {
-    let mut counts = HashMap::new();
-    for picture in batch.iter().filter_map(Job::picture) {
-        *counts.entry(picture.digest).or_insert(0) += 1;
-    }
-    counts
-}
-
 /// One batch on its way.
 struct Round<'a> {
     shared: &'a Shared,
-    wanted_by: HashMap<Digest, usize>,
     /// Its pictures, or what is wrong with them.
     seen: HashMap<Digest, Result<Sight, ApiError>>,
     writing: Writing,
@@ -82,11 +69,15 @@ impl Round<'_> {
     fn take(&mut self, job: Job) {
         let span = job.span.clone();
         let _entered = span.enter();
-        let sight = match job.picture().cloned() {
+        let sight = match job.picture() {
             None => None,
-            Some(picture) => match self.see(&picture, &job.cancel) {
-                Ok(sight) => Some(sight),
-                Err(error) => return job.fail(error),
+            Some(picture) => match self.seen.get(&picture.digest) {
+                Some(Ok(sight)) => Some(sight.clone()),
+                Some(Err(error)) => {
+                    let error = error.clone();
+                    return job.fail(error);
+                }
+                None => return job.fail(ApiError::internal()),
             },
         };
         let model = &self.shared.model;
@@ -118,36 +109,97 @@ impl Round<'_> {
         }
     }
 
-    /// A picture as the model sees it: kept from before, or encoded now for all that ask about it.
-    fn see(&mut self, picture: &Upload, cancel: &CancelToken) -> Result<Sight, ApiError> {
-        let digest = picture.digest;
-        if let Some(seen) = self.seen.get(&digest) {
+    /// Sees to it that every picture of a batch is seen: kept from before, or encoded now for all that ask
+    /// about it.
+    fn look(&mut self, batch: &[Job]) {
+        let mut new: Vec<New<'_>> = Vec::new();
+        for job in batch {
+            let Some(picture) = job.picture() else {
+                continue;
+            };
+            let digest = picture.digest;
+            if let Some(waits) = new.iter_mut().find(|new| new.digest == digest) {
+                waits.jobs.push(job);
+            } else if !self.seen.contains_key(&digest) {
+                match self.shared.cache().get(&digest) {
+                    Some(sight) => {
+                        self.seen.insert(digest, Ok(sight));
+                    }
+                    None => {
+                        self.shared.metrics.cache(false);
+                        let jobs = vec![job];
+                        new.push(New { digest, jobs });
+                        continue;
+                    }
+                }
+            }
             self.shared.metrics.cache(true);
-            return seen.clone();
         }
-        let kept = self.shared.cache().get(&digest);
-        self.shared.metrics.cache(kept.is_some());
-        if let Some(sight) = kept {
-            self.seen.insert(digest, Ok(sight.clone()));
-            return Ok(sight);
+        for part in new.chunks(TOGETHER) {
+            self.encode(part);
         }
-        // Only who is alone in asking about a picture may stop its encoding.
-        let alone = self.wanted_by.get(&digest).is_none_or(|count| *count == 1);
-        let cancel = if alone {
-            cancel.clone()
-        } else {
-            CancelToken::new()
-        };
-        let shared = self.shared;
-        let sight = Sight::of(&shared.model, picture, &shared.decode, &cancel);
+    }
+
+    /// Encodes pictures together, those that are pictures.
+    fn encode(&mut self, new: &[New<'_>]) {
+        let mut decoded: Vec<(&New<'_>, RgbImage)> = Vec::new();
+        for new in new {
+            let Some(job) = new.jobs.first() else {
+                continue;
+            };
+            let Some(picture) = job.picture() else {
+                continue;
+            };
+            match decode_bytes(&picture.bytes, &self.shared.decode) {
+                Ok(image) => decoded.push((new, image)),
+                Err(error) => self.keep(new, Err(error.into())),
+            }
+        }
+        let images: Vec<&RgbImage> = decoded.iter().map(|(_, image)| image).collect();
+        let model = &self.shared.model;
+        if images.len() > 1
+            && let Ok(seen) = Sight::of_batch(model, &images, &CancelToken::new())
+        {
+            for ((new, _), sight) in decoded.iter().zip(seen) {
+                self.keep(new, Ok(sight));
+            }
+            return;
+        }
+        // Alone, or where one of them spoils the others, each has its own result.
+        for (new, image) in &decoded {
+            self.keep(new, Sight::of(model, image, &new.cancel()));
+        }
+    }
+
+    /// Keeps a picture for this batch, and for those to come.
+    fn keep(&mut self, new: &New<'_>, sight: Result<Sight, Blip2Error>) {
+        let _entered = new.jobs.first().map(|job| job.span.enter());
         let sight = sight.map_err(of_picture);
         if let Ok(sight) = &sight {
-            let mut cache = shared.cache();
-            cache.insert(digest, sight.clone(), sight.bytes());
-            shared.metrics.cache_bytes(cache.bytes());
+            let mut cache = self.shared.cache();
+            cache.insert(new.digest, sight.clone(), sight.bytes());
+            self.shared.metrics.cache_bytes(cache.bytes());
         }
-        self.seen.insert(digest, sight.clone());
-        sight
+        self.seen.insert(new.digest, sight);
+    }
+}
+
+/// How many pictures are decoded, and encoded, at a time: decoded ones are large.
+const TOGETHER: usize = 8;
+
+/// A picture that was not seen before, and the jobs that are about it.
+struct New<'a> {
+    digest: Digest,
+    jobs: Vec<&'a Job>,
+}
+
+impl New<'_> {
+    /// What stops its encoding: only who is alone in asking about it may.
+    fn cancel(&self) -> CancelToken {
+        match self.jobs.as_slice() {
+            [alone] => alone.cancel.clone(),
+            _ => CancelToken::new(),
+        }
     }
 }
 
