@@ -74,7 +74,7 @@ struct Row<'a> {
 
 impl<'a, S: DecodeSession> Batch<'a, S> {
     /// Begins after each prompt of `session` by its own generator. Of a generator with
-    /// `num_return_sequences` so many sequences grow, which are numbered one after another, prompt by
+    /// `num_return_sequences` that number of sequences grow, which are numbered one after another, prompt by
     /// prompt.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::picture::Digest;
 
 /// Values by the digest of the picture that they were made of, the least recently used of which go first
-/// when all together would take more than so many bytes.
+/// when all together would take more bytes than the limit.
 pub(super) struct Cache<T> {
     limit: usize,
     bytes: usize,

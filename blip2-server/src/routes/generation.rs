@@ -39,7 +39,7 @@ pub(crate) struct Generation {
     pub(crate) temperature: Option<f64>,
     /// Sample from the most probable tokens whose probabilities add up to this.
     pub(crate) top_p: Option<f64>,
-    /// Sample from so many of the most probable tokens; 0 for all.
+    /// Sample from this number of the most probable tokens; 0 for all.
     pub(crate) top_k: Option<usize>,
     /// The random seed: the same one gives the same text. Without one each request has its own.
     pub(crate) seed: Option<u64>,

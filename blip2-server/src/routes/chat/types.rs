@@ -30,7 +30,7 @@ pub(crate) struct ChatQuery {
     pub(super) stop: Option<Stop>,
     /// The random seed.
     pub(super) seed: Option<i64>,
-    /// Above 0 tokens are sampled; without it and without `n` the likeliest are taken.
+    /// Above 0 tokens are sampled; without it and without `n` decoding is greedy.
     pub(super) temperature: Option<f64>,
     /// Sample from the most probable tokens whose probabilities add up to this.
     pub(super) top_p: Option<f64>,

@@ -109,7 +109,7 @@ async fn reply(running: Running, stream: bool) -> Result<Response, ApiError> {
         (RankQuery = "multipart/form-data"),
     )),
     responses(
-        (status = 200, description = "The candidates, the likeliest first", body = RankReply),
+        (status = 200, description = "The candidates, the most probable first", body = RankReply),
         (status = "4XX", description = "What is wrong with the request", body = ErrorReply),
         (status = "5XX", description = "What is wrong with the server", body = ErrorReply),
     )

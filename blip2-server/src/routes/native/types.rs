@@ -88,7 +88,7 @@ pub(crate) struct TokenReply {
     pub(super) log_prob: f32,
 }
 
-/// The candidates, the likeliest first.
+/// The candidates, the most probable first.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RankReply {
     pub(super) ranked: Vec<RankedReply>,
