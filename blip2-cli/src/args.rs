@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Evaluate a model's answers, captions or retrieval on a data set.
     #[command(after_help = examples::EVAL)]
     Eval(EvalArgs),
-    /// Answer over HTTP, in the shape of OpenAI's API and on a page of its own.
+    /// Answer over HTTP: chat completions with pictures, embeddings, and a page of its own.
     #[cfg(feature = "serve")]
     #[command(after_help = examples::SERVE)]
     Serve(ServeArgs),

@@ -83,7 +83,7 @@ impl Generation {
             0.0
         };
         let temperature = self.temperature.unwrap_or(usual);
-        if temperature == 0.0 && sequences > beams {
+        if temperature == 0.0 && sequences > beams.max(1) {
             return Err(ApiError::invalid(
                 "without a temperature above 0 all texts would be the same: raise it, or ask for one",
             )
