@@ -204,6 +204,10 @@ fn what_cannot_be_answered_is_refused_before_it_joins() {
     ));
     let none = Options::default().with_generation(GenerationConfig::default().with_num_beams(0));
     assert!(seen.request("what?", &none).is_err());
+    let other = pipeline("blip2_opt").look(&picture(1)).unwrap();
+    let mixed = [&seen, &other].map(|seen| seen.request("what?", &options).unwrap());
+    let refused = AnswerBatch::start(mixed.into()).unwrap_err().to_string();
+    assert!(refused.contains("several models"), "{refused}");
     assert!(
         AnswerBatch::<blip2_core::Blip2Pipeline>::start(vec![])
             .unwrap()

@@ -164,8 +164,9 @@ impl<P: Writer> AnswerBatch<P> {
     /// # Errors
     ///
     /// What is wrong with the batch as a whole, such as [`Blip2Error::Memory`] for one that is too large:
-    /// fewer requests may fit.
+    /// fewer requests may fit; and [`Blip2Error::Rows`] for requests of several models.
     pub fn start(requests: Vec<AnswerRequest<P>>) -> Result<Self, Blip2Error> {
+        check_one_model(&requests)?;
         let mut batch = Self {
             answers: requests.iter().map(|_| None).collect(),
             groups: Vec::new(),
@@ -311,8 +312,14 @@ impl<P: Writer> AnswerBatch<P> {
     /// What the model reports, which ends the batch.
     pub fn step(&mut self) -> Result<Vec<AnswerPiece>, Blip2Error> {
         let mut pieces = Vec::new();
+        let mut searched = false;
         for at in 0..self.groups.len() {
-            self.step_group(at, &mut pieces)?;
+            let searches = self.groups.get(at).is_some_and(Group::searches);
+            // One beam search a step: those whose text grows wait for no more than that.
+            if !(searches && searched) {
+                self.step_group(at, &mut pieces)?;
+            }
+            searched |= searches;
         }
         Ok(pieces)
     }
@@ -452,6 +459,25 @@ impl<P: Writer> AnswerBatch<P> {
         answers
             .map(|answer| answer.unwrap_or(Err(Blip2Error::Cancelled)))
             .collect()
+    }
+}
+
+impl Group {
+    /// Whether its next step is a beam search.
+    fn searches(&self) -> bool {
+        matches!(self.running, Some(Running::Beams(_)))
+    }
+}
+
+/// Refuses requests of several models, whose pictures do not go into one batch.
+fn check_one_model<P: Writer>(requests: &[AnswerRequest<P>]) -> Result<(), Blip2Error> {
+    let mut models = requests.iter().map(|one| one.seen.member().loaded());
+    let first = models.next();
+    match models.all(|model| first.is_some_and(|first| std::ptr::eq(first, model))) {
+        true => Ok(()),
+        false => Err(Blip2Error::Rows {
+            reason: "the requests are about pictures that several models looked at".into(),
+        }),
     }
 }
 

@@ -4,7 +4,7 @@ use blip2_core::{
     Answer, AnswerPiece, CancelToken, ImageEmbedding, MatchScore, Options, RankOptions, Ranked,
     TextEmbedding,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::Span;
 
 use super::queue::Waits;
@@ -15,6 +15,8 @@ pub(crate) struct Job {
     pub(crate) work: Work,
     /// Cancelled when its client leaves; with the request's deadline.
     pub(crate) cancel: CancelToken,
+    /// The room that its body takes, if it has one of its own; given back with the body.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
     /// The request's, so that what is logged of it names it.
     pub(crate) span: Span,
 }

@@ -81,7 +81,9 @@ impl Round<'_> {
             },
         };
         let model = &self.shared.model;
-        let Job { work, cancel, .. } = job;
+        let Job {
+            work, cancel, room, ..
+        } = job;
         // A client that has left reads nothing.
         match (work, sight) {
             (Work::Write(write), Some(sight)) => self.writing.add(*write, span.clone(), &sight),
@@ -103,6 +105,7 @@ impl Round<'_> {
             (work, _) => Job {
                 work,
                 cancel,
+                room,
                 span: span.clone(),
             }
             .fail(unable()),

@@ -33,10 +33,18 @@ pub(crate) struct Payload {
     held: Held,
 }
 
-/// What a request holds until it is answered or in the queue.
+/// What a request holds: room for its body, until that is used, and a place among those that the queue
+/// expects, until it is there.
 pub(crate) struct Held {
-    _room: OwnedSemaphorePermit,
-    _coming: Coming,
+    room: OwnedSemaphorePermit,
+    coming: Coming,
+}
+
+impl Held {
+    /// The two apart.
+    pub(crate) fn into_parts(self) -> (OwnedSemaphorePermit, Coming) {
+        (self.room, self.coming)
+    }
 }
 
 impl FromRequest<App> for Payload {
@@ -80,8 +88,8 @@ fn admit(headers: &HeaderMap, app: &App) -> Result<(Media, Held), ApiError> {
     let room = u32::try_from(most.div_ceil(ROOM).max(1)).unwrap_or(u32::MAX);
     let room = app.bodies().clone().try_acquire_many_owned(room);
     let held = Held {
-        _room: room.map_err(|_| app.engine().busy())?,
-        _coming: app.engine().coming(),
+        room: room.map_err(|_| app.engine().busy())?,
+        coming: app.engine().coming(),
     };
     Ok((media, held))
 }

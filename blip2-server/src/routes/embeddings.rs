@@ -184,20 +184,21 @@ async fn embed(
     format: Format,
 ) -> Result<Vec<EmbeddingReply>, ApiError> {
     let mut data = Vec::new();
-    // All of it belongs to one client, and to one time; its pictures wait in the queue one by one, so that
-    // one request cannot fill it.
-    let mut held = Some(held);
+    // Its pictures wait in the queue one by one, so that one request cannot fill it; the body's room is taken
+    // until the last of them is done.
+    let (_room, coming) = held.into_parts();
+    let mut coming = Some(coming);
     let (places, texts): (Vec<usize>, Vec<String>) = inputs.texts.into_iter().unzip();
     if !texts.is_empty() {
         let work = |reply| Work::EmbedText(EmbedText { texts, reply });
-        let embedded = result(app, &client, held.take(), work).await?;
+        let embedded = result(app, &client, None, coming.take(), work).await?;
         let embedded = places.into_iter().zip(embedded);
         data.extend(embedded.map(|(place, text)| of_text(place, &text, format)));
     }
     for (place, url) in inputs.pictures {
         let picture = by_url(app, url, "input").await?;
         let work = |reply| Work::EmbedImage(EmbedImage { picture, reply });
-        let image = result(app, &client, held.take(), work).await?;
+        let image = result(app, &client, None, coming.take(), work).await?;
         data.push(of_image(place, &image, format));
     }
     Ok(data)

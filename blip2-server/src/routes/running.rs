@@ -1,12 +1,12 @@
 //! Texts that are being written for a client.
 
 use blip2_core::{Answer, AnswerPiece, FinishReason};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::Span;
 
 use crate::{
     app::{App, Client},
-    engine::{Ask, Job, Work, Write, Written},
+    engine::{Ask, Coming, Job, Work, Write, Written},
     error::ApiError,
     http::payload::Held,
     picture::Upload,
@@ -37,12 +37,14 @@ impl Running {
             options,
             reply,
         };
+        let (room, coming) = held.into_parts();
         app.engine().submit(Job {
             work: Work::Write(Box::new(write)),
             cancel: client.cancel.clone(),
+            room: Some(room),
             span: Span::current(),
         })?;
-        drop(held);
+        drop(coming);
         Ok(Self {
             app: app.clone(),
             client,
@@ -94,16 +96,18 @@ fn in_time(answer: Answer) -> Result<Answer, ApiError> {
 pub(crate) async fn result<T>(
     app: &App,
     client: &Client,
-    held: Option<Held>,
+    room: Option<OwnedSemaphorePermit>,
+    coming: Option<Coming>,
     work: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Work,
 ) -> Result<T, ApiError> {
     let (reply, result) = oneshot::channel();
     app.engine().submit(Job {
         work: work(reply),
         cancel: client.cancel.clone(),
+        room,
         span: Span::current(),
     })?;
-    drop(held);
+    drop(coming);
     let result = result.await;
     app.metrics().took(client.begun.elapsed());
     result.unwrap_or_else(|_| Err(ApiError::internal()))

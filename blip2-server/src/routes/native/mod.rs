@@ -139,7 +139,8 @@ pub(crate) async fn rank(
             reply,
         })
     };
-    let ranked = result(&app, &client, Some(read.held), work).await?;
+    let (room, coming) = read.held.into_parts();
+    let ranked = result(&app, &client, Some(room), Some(coming), work).await?;
     let ranked = ranked.into_iter().map(RankedReply::from).collect();
     Ok(Json(RankReply { ranked }))
 }
@@ -186,7 +187,8 @@ pub(crate) async fn compare(
             reply,
         })
     };
-    let compared = result(&app, &client, Some(read.held), work).await?;
+    let (room, coming) = read.held.into_parts();
+    let compared = result(&app, &client, Some(room), Some(coming), work).await?;
     let matches = query.texts.into_iter().zip(compared);
     let matches = matches.map(|(text, Compared { score, similarity })| MatchedReply {
         text,
