@@ -25,6 +25,7 @@ struct Inner {
     keys: Keys,
     metrics: Arc<Metrics>,
     bodies: Arc<Semaphore>,
+    #[cfg(feature = "urls")]
     fetching: Arc<Semaphore>,
     ready: AtomicBool,
     started: u64,
@@ -33,6 +34,7 @@ struct Inner {
 /// Room for bodies is counted in these, since a semaphore gives out no more than 32 bits at once.
 pub(crate) const ROOM: usize = 1024;
 /// How many pictures are fetched at a time.
+#[cfg(feature = "urls")]
 const FETCHES: usize = 8;
 
 impl App {
@@ -47,6 +49,7 @@ impl App {
             settings,
             metrics,
             bodies: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+            #[cfg(feature = "urls")]
             fetching: Arc::new(Semaphore::new(FETCHES)),
             ready: AtomicBool::new(true),
             started: since.map_or(0, |since| since.as_secs()),
@@ -79,6 +82,7 @@ impl App {
     }
 
     /// Leave to fetch a picture.
+    #[cfg(feature = "urls")]
     pub(crate) fn fetching(&self) -> &Arc<Semaphore> {
         &self.0.fetching
     }

@@ -210,3 +210,21 @@ fn an_endless_request_ends_in_time() {
     let events = served.events("/answer", &streamed);
     assert_eq!(events.last().unwrap().0, "error");
 }
+
+#[cfg(feature = "urls")]
+#[test]
+fn addresses_in_here_are_not_fetched_even_where_urls_are() {
+    let served = Served::start(demo(), Settings::default().with_allow_urls(true));
+    let own = format!("http://{}/examples/red-triangle.png", served.address);
+    for url in [
+        own.as_str(),
+        "http://169.254.169.254/latest",
+        "https://user:word@example.org/x",
+    ] {
+        let body = json!({"image": url, "question": "what color is the shape?"});
+        let error = served
+            .post("/answer", &body)
+            .error(400, "could not be fetched");
+        assert!(!error.to_string().contains("private"), "{error}");
+    }
+}
