@@ -129,6 +129,7 @@ pub(crate) async fn embeddings(
     if at_most("input", count, limits.candidates)? == 0 {
         return Err(ApiError::invalid("there is nothing to embed").with_param("input"));
     }
+    at_most("input", inputs.pictures.len(), PICTURES)?;
     check_texts(inputs.texts.iter().map(|(_, text)| text.as_str()), &limits)?;
     let tokens = tokens(&app, &inputs);
     let client = Client::new(&app, read.begun);
@@ -144,6 +145,10 @@ pub(crate) async fn embeddings(
         },
     }))
 }
+
+/// The most pictures of a request: each has thousands of numbers, which wait in memory for a client that reads
+/// slowly.
+const PICTURES: usize = 32;
 
 /// Inputs by their kinds, with their places.
 #[derive(Default)]

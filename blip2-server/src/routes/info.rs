@@ -1,14 +1,18 @@
 //! What the server says of itself.
 
 use axum::{
-    extract::State,
+    extract::{Path, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app::App, error::ErrorReply, json::Json};
+use crate::{
+    app::App,
+    error::{ApiError, ErrorReply},
+    json::Json,
+};
 
 /// The models that answer: one.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,17 +49,42 @@ pub(crate) struct StateReply {
     )
 )]
 pub(crate) async fn models(State(app): State<App>) -> Json<ModelsReply> {
-    let model = ModelReply {
+    Json(ModelsReply {
+        object: "list",
+        data: vec![of(&app)],
+    })
+}
+
+/// Tells of the model by its name.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{model}",
+    tag = "openai",
+    params(("model" = String, Path, description = "The model's name")),
+    responses(
+        (status = 200, description = "The model", body = ModelReply),
+        (status = 401, description = "A key is needed", body = ErrorReply),
+        (status = 404, description = "There is no such model", body = ErrorReply),
+    )
+)]
+pub(crate) async fn model(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelReply>, ApiError> {
+    match name == app.settings().model_id {
+        true => Ok(Json(of(&app))),
+        false => Err(ApiError::no_model(&name)),
+    }
+}
+
+fn of(app: &App) -> ModelReply {
+    ModelReply {
         id: app.settings().model_id.clone(),
         object: "model",
         created: app.started(),
         owned_by: "blip2",
         abilities: app.model().abilities(),
-    };
-    Json(ModelsReply {
-        object: "list",
-        data: vec![model],
-    })
+    }
 }
 
 /// Tells that the server lives.

@@ -49,6 +49,7 @@ pub(crate) fn router(app: &App) -> Router {
         .routes(routes!(native::rank))
         .routes(routes!(native::compare))
         .routes(routes!(info::models))
+        .routes(routes!(info::model))
         .split_for_parts();
     let asking = asking
         .layer(from_fn_with_state(app.clone(), guard::with_key))

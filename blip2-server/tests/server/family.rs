@@ -163,6 +163,10 @@ fn pictures_and_texts_are_embedded() {
         .map(|bytes| f32::from_le_bytes(*bytes))
         .collect();
     assert_eq!(numbers, dog.vector());
+    let many = vec![image("red-triangle"); 33];
+    served
+        .post("/v1/embeddings", &json!({"input": many}))
+        .error(400, "allows 32");
     served
         .post("/v1/embeddings", &json!({"input": []}))
         .error(400, "nothing to embed");

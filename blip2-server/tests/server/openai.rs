@@ -174,6 +174,10 @@ fn models_and_the_description_are_listed() {
         models["data"][0]["abilities"],
         json!(["answer", "rank", "caption"])
     );
+    assert_eq!(served.get("/v1/models/demo").ok(), models["data"][0]);
+    served
+        .get("/v1/models/other")
+        .error(404, "no model `other`");
     let api = served.get("/openapi.json").ok();
     for path in [
         "/v1/chat/completions",
