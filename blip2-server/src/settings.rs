@@ -151,8 +151,9 @@ pub struct Batching {
     pub wait: Duration,
     /// How many requests may wait; more are answered with 429. Default 64.
     pub queue: usize,
-    /// How many batches run at a time: with one, a short answer waits for a long one that came before it;
-    /// with more they share the cores. Default 2.
+    /// How many batches run at a time: with one, a short answer waits for a long one that came before it. One
+    /// batch runs alone for its first tenth of a second, so that short ones stay together; beyond that others share the
+    /// cores with it. Default 2.
     pub workers: usize,
     /// The most bytes of encoded pictures that are kept for further questions. Default 256 MiB.
     pub cache_bytes: usize,

@@ -78,7 +78,7 @@ impl Engine {
             let shared = Arc::clone(&engine.shared);
             thread::Builder::new()
                 .name(format!("blip2-engine-{number}"))
-                .spawn(move || worker::work(&shared))?;
+                .spawn(move || worker::work(number, &shared))?;
         }
         Ok(engine)
     }

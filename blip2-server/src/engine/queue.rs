@@ -27,8 +27,14 @@ struct State<T> {
     coming: usize,
     /// How many ran together in the last batch.
     last: usize,
+    /// The workers that run a batch, and since when.
+    running: Vec<(usize, Instant)>,
     closed: bool,
 }
+
+/// How long a batch runs alone: one that is done by then lets those that came meanwhile run as one batch, which
+/// is worth more than to run beside it; beyond that nobody waits for it.
+const ALONE: Duration = Duration::from_millis(100);
 
 /// Why something was not taken into a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +52,7 @@ impl<T: Waits> Queue<T> {
                 waiting: VecDeque::new(),
                 coming: 0,
                 last: 0,
+                running: Vec::new(),
                 closed: false,
             }),
             changed: Condvar::new(),
@@ -79,17 +86,26 @@ impl<T: Waits> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// The next batch, of at most `size`; `None` once the queue is closed and empty. The first waits at
+    /// The next batch for a worker, which has done its last one, of at most `size`; `None` once the queue is closed and empty. The first waits at
     /// most `wait` for company, and only while there is reason to expect some: others are on their way, or
     /// came with the last batch and are likely to come again.
-    pub(super) fn pop(&self, size: usize, wait: Duration) -> Option<Vec<T>> {
+    pub(super) fn pop(&self, worker: usize, size: usize, wait: Duration) -> Option<Vec<T>> {
         let mut state = self.lock();
+        state.running.retain(|(of, _)| *of != worker);
+        self.changed.notify_all();
         loop {
             while state.waiting.is_empty() {
                 if state.closed {
                     return None;
                 }
                 state = wait_for(&self.changed, state);
+            }
+            let newest = state.running.iter().map(|(_, since)| since.elapsed()).min();
+            let left = newest.map_or(Duration::ZERO, |since| ALONE.saturating_sub(since));
+            if !left.is_zero() && !state.closed {
+                let waited = self.changed.wait_timeout(state, left);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
             }
             let end = Instant::now() + wait;
             while state.waiting.len() < size && !state.closed {
@@ -106,6 +122,7 @@ impl<T: Waits> Queue<T> {
             // Another worker may have taken all of them.
             if !batch.is_empty() {
                 state.last = batch.len();
+                state.running.push((worker, Instant::now()));
                 return Some(batch);
             }
         }
@@ -165,8 +182,8 @@ mod tests {
         for n in 0..5 {
             queue.push(item(n)).unwrap();
         }
-        assert_eq!(numbers(queue.pop(3, Duration::ZERO)), [0, 1, 2]);
-        assert_eq!(numbers(queue.pop(3, Duration::ZERO)), [3, 4]);
+        assert_eq!(numbers(queue.pop(0, 3, Duration::ZERO)), [0, 1, 2]);
+        assert_eq!(numbers(queue.pop(0, 3, Duration::ZERO)), [3, 4]);
     }
 
     #[test]
@@ -179,7 +196,7 @@ mod tests {
         assert_eq!(queue.push(item(2)), Err(Refused::Full));
         leaves.cancel();
         queue.push(item(3)).unwrap();
-        assert_eq!(numbers(queue.pop(9, Duration::ZERO)), [1, 3]);
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [1, 3]);
     }
 
     #[test]
@@ -188,7 +205,7 @@ mod tests {
         queue.push(item(0)).unwrap();
         let long = Duration::from_secs(20);
         let begun = Instant::now();
-        assert_eq!(numbers(queue.pop(9, long)), [0]);
+        assert_eq!(numbers(queue.pop(0, 9, long)), [0]);
         assert!(begun.elapsed() < long);
 
         queue.push(item(1)).unwrap();
@@ -199,10 +216,36 @@ mod tests {
             late.push(item(2)).unwrap();
             late.coming(-1);
         });
-        let mut all = numbers(queue.pop(2, long));
+        let mut all = numbers(queue.pop(0, 2, long));
         comes.join().unwrap();
         all.sort_unstable();
         assert_eq!(all, [1, 2]);
+    }
+
+    #[test]
+    fn a_second_worker_helps_where_the_first_takes_long() {
+        let queue = Queue::new(9);
+        queue.push(item(0)).unwrap();
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [0]);
+        queue.push(item(1)).unwrap();
+        queue.push(item(2)).unwrap();
+        let begun = Instant::now();
+        assert_eq!(numbers(queue.pop(1, 9, Duration::ZERO)), [1, 2]);
+        assert!(
+            begun.elapsed() >= ALONE / 2,
+            "it did not wait for the first"
+        );
+        // One that has done its batch takes the next at once.
+        queue.push(item(3)).unwrap();
+        queue
+            .state
+            .lock()
+            .unwrap()
+            .running
+            .retain(|(worker, _)| *worker == 0);
+        let begun = Instant::now();
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [3]);
+        assert!(begun.elapsed() < ALONE);
     }
 
     #[test]
@@ -211,7 +254,7 @@ mod tests {
         queue.push(item(0)).unwrap();
         queue.close();
         assert_eq!(queue.push(item(1)), Err(Refused::Closed));
-        assert_eq!(numbers(queue.pop(9, Duration::ZERO)), [0]);
-        assert!(queue.pop(9, Duration::ZERO).is_none());
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [0]);
+        assert!(queue.pop(0, 9, Duration::ZERO).is_none());
     }
 }

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{error::ApiError, picture::Digest};
 
-/// Runs batch after batch until the queue is closed.
-pub(super) fn work(shared: &Arc<Shared>) {
+/// Runs batch after batch, as one of some workers, until the queue is closed.
+pub(super) fn work(number: usize, shared: &Arc<Shared>) {
     let batching = &shared.batching;
-    while let Some(batch) = shared.queue.pop(batching.size, batching.wait) {
+    while let Some(batch) = shared.queue.pop(number, batching.size, batching.wait) {
         shared.metrics.waiting(shared.queue.len());
         // A panic costs this batch its answers, and no other: whoever waits is told when the other ends of
         // their channels are dropped.
