@@ -57,6 +57,14 @@ features:
 outside:
     .ci/outside
 
+# the server's page in a headless Chromium
+browser:
+    .ci/browser
+
+# 10,000 requests from 32 clients, bad ones among them
+load:
+    LOAD_REQUESTS=10000 cargo test {{workspace}} --test server_load -- --nocapture
+
 # the packages as they will be published, each built from its own files
 package:
     .ci/packages

@@ -119,6 +119,15 @@ Examples:
   blip2 models
   blip2 models --json";
 
+#[cfg(feature = "serve")]
+pub(crate) const SERVE: &str = "\
+Examples:
+  blip2 serve
+  blip2 serve --model models/blip2-flan-t5-xl --precision int8
+  blip2 serve --port 0 --no-page                   # the first line of output is the address
+  blip2 serve --host 0.0.0.0 --keys keys.txt       # one key a line, for other machines
+  curl -F image=@photo.jpg -F 'question=how many dogs are there?' http://127.0.0.1:8080/answer";
+
 pub(crate) const BENCH: &str = "\
 Examples:
   blip2 bench --preset blip2-opt-2.7b --precision bf16

@@ -16,6 +16,8 @@ pub(crate) fn all(command: &mut Command) -> Result<(), Failure> {
         Command::Answer(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         Command::Caption(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         Command::Explain(args) => adapted(&mut args.model.model, &mut args.model.adapter),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         Command::Embed(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         Command::Match(args) => with_adapter(&mut args.model.model, &mut args.model.adapter),
         Command::Index(args) => match &mut args.command {

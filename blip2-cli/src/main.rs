@@ -34,6 +34,8 @@ mod pack;
 mod pictures;
 mod prompts;
 mod records;
+#[cfg(feature = "serve")]
+mod serve;
 mod sheet;
 mod shell;
 mod shown;
@@ -115,6 +117,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args),
         Command::Eval(args) => train::eval(&args),
         Command::Bench(args) => bench::run(&args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
         #[cfg(feature = "hub")]
         Command::Download(args) => download::run(&args),
         Command::Models(args) => models::run(&args),

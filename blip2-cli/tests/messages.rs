@@ -310,7 +310,7 @@ fn a_conversion_asks_for_its_options() {
 fn help_is_in_the_programs_words_and_has_examples() {
     let commands = [
         "answer", "caption", "match", "index", "inspect", "pack", "merge", "convert", "verify",
-        "train", "eval", "bench",
+        "train", "eval", "bench", "serve",
     ];
     let index = ["add", "remove", "list", "search"].map(|command| vec!["index", command]);
     let mut all: Vec<Vec<&str>> = commands.map(|command| vec![command]).to_vec();

@@ -189,6 +189,13 @@ impl TextEmbedding {
     }
 }
 
+impl EncodedPhoto {
+    /// How many bytes its numbers take.
+    pub fn size_in_bytes(&self) -> usize {
+        (self.embedding.values.len() + self.patches.len()) * size_of::<f32>()
+    }
+}
+
 impl MatchScore {
     /// From the logits of "no match" and "match".
     pub(crate) fn new([no, yes]: [f32; 2]) -> Self {

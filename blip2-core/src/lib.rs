@@ -21,6 +21,7 @@
 //! |---|---|
 //! | answers, captions, raw prompts, streams, batches | [`Blip2Pipeline`] |
 //! | videos (InstructBLIP-Video) | [`Blip2Pipeline::open_video`], [`Video`] |
+//! | requests that have nothing to do with one another, together | [`AnswerBatch`] |
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
 //! | cancelling a call, a deadline | [`Options::with_cancel`], [`Options::with_timeout`]; of comparisons [`CompareOptions`] |
@@ -45,7 +46,7 @@
 //! | ranking | `rank`, `answer_one_of` | `rank_with`, `answer_one_of_with` | `rank_batch` | | | `rank`, `rank_with`, `rank_batch`, `ask_one_of`, `ask_one_of_with` |
 //! | caption | `caption` | `caption_with` | `caption_batch` | `caption_each` | `stream_caption`, `stream_caption_with` | `caption`, `caption_with`, `caption_stream`, `caption_stream_with` |
 //! | prompt | `prompt` | `prompt_with` | `prompt_batch` | `prompt_each` | `stream`, `stream_with` | `prompt`, `prompt_with`, `prompt_batch`, `prompt_each`, `stream`, `stream_with` |
-//! | look | `look` | `look_with` | | | | |
+//! | look | `look` | `look_with` | `look_batch` | | | |
 //! | match | `match_probability` | | `match_batch` | | | `match_encoded` |
 //! | similarity | `similarity` | | `similarity_batch` | | | `similarity_encoded` |
 //! | embed | `embed_image`, `embed_text` | | `embed_image_batch`, `embed_text_batch` | | | |
@@ -159,9 +160,13 @@ pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
-    Answer, AnswerStream, Answers, CompareOptions, Compares, Describes, Grammar, Options,
-    RankOptions, Ranked, Seen, Timings, Token, Typed, TypedAnswer,
+    Answer, AnswerBatch, AnswerPiece, AnswerRequest, AnswerStream, Answers, CompareOptions,
+    Compares, Describes, Grammar, Options, RankOptions, Ranked, Seen, Timings, Token, Typed,
+    TypedAnswer,
 };
+
+#[doc(hidden)]
+pub use verbs::Writer;
 
 /// Settings of a [`Blip2Pipeline`].
 pub type Blip2PipelineBuilder = Builder<Blip2Pipeline>;

@@ -13,10 +13,11 @@ use std::{
 };
 
 use blip2_core::{
-    Answer, AnswerStream, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner,
-    BlipRetrieval, Builder, CancelToken, CompareOptions, EncodedImage, EncodedPhoto, FinishReason,
-    GenerationConfig, Grammar, ImageEmbedder, ImageEmbedding, MatchScore, Options, RankOptions,
-    Ranked, Seen, TextEmbedder, TextEmbedding, TypedAnswer, generate::NextTokens,
+    Answer, AnswerBatch, AnswerRequest, AnswerStream, Blip2Error, Blip2Pipeline, Blip2Retrieval,
+    BlipAnswerer, BlipCaptioner, BlipRetrieval, Builder, CancelToken, CompareOptions, EncodedImage,
+    EncodedPhoto, FinishReason, GenerationConfig, Grammar, ImageEmbedder, ImageEmbedding,
+    MatchScore, Options, RankOptions, Ranked, Seen, TextEmbedder, TextEmbedding, TypedAnswer,
+    generate::NextTokens,
 };
 use blip2_testing::{fixture, picture};
 use common::pipeline;
@@ -53,6 +54,8 @@ fn handles_and_what_they_hand_out_are_owned() {
     stored::<Options>();
     stored::<RankOptions>();
     sent::<AnswerStream>();
+    sent::<AnswerBatch<Blip2Pipeline>>();
+    stored::<AnswerRequest<Blip2Pipeline>>();
     sent::<Builder<Blip2Pipeline>>();
     sent::<Builder<Blip2Retrieval>>();
     sent::<Builder<BlipAnswerer>>();

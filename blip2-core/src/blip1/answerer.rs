@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use blip2_io::{Tokenizer, config::BlipConfig};
-use blip2_lm::generate::{CancelToken, score_continuations};
+use blip2_lm::generate::{CancelToken, TokenDecoder, score_continuations};
 use burn::tensor::Tensor;
 
 use super::{
@@ -90,6 +90,22 @@ impl Writer for BlipAnswerer {
         looked.repeat(count)
     }
 
+    fn part(&self, looked: &Sight, index: usize) -> Sight {
+        looked.select(&[index])
+    }
+
+    fn join(&self, looked: &[&Sight]) -> Result<Sight, Blip2Error> {
+        Sight::join(looked)
+    }
+
+    fn numbers(&self, looked: &Sight) -> usize {
+        looked.0.shape().num_elements()
+    }
+
+    fn decoder(&self) -> Arc<dyn TokenDecoder> {
+        self.inner.texts.clone()
+    }
+
     fn write(
         &self,
         looked: &Sight,
@@ -111,6 +127,20 @@ impl Writer for BlipAnswerer {
     ) -> Result<Started, Blip2Error> {
         let cancel = prepared.cancel.clone();
         self.start(looked, prepared.single()?, &cancel, timings)
+    }
+
+    fn start_many(
+        &self,
+        looked: &Sight,
+        prepared: Grouped,
+        timings: &mut Timings,
+    ) -> Result<Vec<(Vec<usize>, Started)>, Blip2Error> {
+        let cancel = prepared.cancel.clone();
+        let start = |group: Group| {
+            let (places, sight) = (group.places.clone(), looked.select(&group.places));
+            Ok((places, self.start(&sight, group, &cancel, timings)?))
+        };
+        prepared.groups.into_iter().map(start).collect()
     }
 }
 

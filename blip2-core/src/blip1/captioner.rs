@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use blip2_io::{Tokenizer, config::BlipConfig};
-use blip2_lm::generate::CancelToken;
+use blip2_lm::generate::{CancelToken, TokenDecoder};
 
 use super::{
     groups::{Group, Grouped, by_length, of_group},
@@ -87,6 +87,22 @@ impl Writer for BlipCaptioner {
         looked.repeat(count)
     }
 
+    fn part(&self, looked: &Sight, index: usize) -> Sight {
+        looked.select(&[index])
+    }
+
+    fn join(&self, looked: &[&Sight]) -> Result<Sight, Blip2Error> {
+        Sight::join(looked)
+    }
+
+    fn numbers(&self, looked: &Sight) -> usize {
+        looked.0.shape().num_elements()
+    }
+
+    fn decoder(&self) -> Arc<dyn TokenDecoder> {
+        self.inner.texts.clone()
+    }
+
     fn write(
         &self,
         looked: &Sight,
@@ -108,6 +124,19 @@ impl Writer for BlipCaptioner {
     ) -> Result<Started, Blip2Error> {
         go_on(&prepared.cancel)?;
         self.start(looked, prepared.single()?)
+    }
+
+    fn start_many(
+        &self,
+        looked: &Sight,
+        prepared: Grouped,
+        _: &mut Timings,
+    ) -> Result<Vec<(Vec<usize>, Started)>, Blip2Error> {
+        let start = |group: Group| {
+            let (places, sight) = (group.places.clone(), looked.select(&group.places));
+            Ok((places, self.start(&sight, group)?))
+        };
+        prepared.groups.into_iter().map(start).collect()
     }
 }
 

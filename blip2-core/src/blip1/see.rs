@@ -53,6 +53,17 @@ impl Sight {
         Self(self.0.clone().select(0, rows))
     }
 
+    /// Pictures that were encoded one by one, together.
+    pub(super) fn join(sights: &[&Self]) -> Result<Self, Blip2Error> {
+        if sights.is_empty() {
+            return Err(Blip2Error::Rows {
+                reason: "there are no pictures".into(),
+            });
+        }
+        let embeds = sights.iter().map(|sight| sight.0.clone()).collect();
+        Ok(Self(Tensor::cat(embeds, 0)))
+    }
+
     /// The only picture, `count` times.
     pub(super) fn repeat(&self, count: usize) -> Self {
         self.select(&vec![0; count])

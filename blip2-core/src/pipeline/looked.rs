@@ -65,6 +65,37 @@ impl Looked {
     }
 }
 
+impl Looked {
+    /// One of some pictures.
+    pub(super) fn part(&self, index: usize) -> Self {
+        match self {
+            Self::Gathered(features) => Self::Gathered(features.select(&[index])),
+            Self::Encoded {
+                image_embeds,
+                frames,
+            } => Self::Encoded {
+                image_embeds: image_embeds.clone().narrow(0, index * frames, *frames),
+                frames: *frames,
+            },
+        }
+    }
+
+    /// Pictures of one model together, in this order.
+    pub(super) fn join(looked: &[&Self]) -> Result<Self, Blip2Error> {
+        let kept = looked.iter().map(|looked| looked.tensor()).collect();
+        match looked.first() {
+            None => Err(Blip2Error::Rows {
+                reason: "there are no pictures".into(),
+            }),
+            Some(Self::Gathered(_)) => Ok(Self::Gathered(ImageFeatures::new(Tensor::cat(kept, 0)))),
+            Some(Self::Encoded { frames, .. }) => Ok(Self::Encoded {
+                image_embeds: Tensor::cat(kept, 0),
+                frames: *frames,
+            }),
+        }
+    }
+}
+
 impl Blip2Pipeline {
     /// The shape of what is kept of one picture.
     pub(super) fn looked_shape(&self) -> [usize; 3] {

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use blip2_io::Tokenizer;
-use blip2_lm::generate::{CancelToken, GenerationConfig, Generator, score_continuations};
+use blip2_lm::generate::{
+    CancelToken, GenerationConfig, Generator, TokenDecoder, score_continuations,
+};
 
 use super::{Blip2Pipeline, looked::Looked};
 use crate::{
@@ -121,6 +123,22 @@ impl Writer for Blip2Pipeline {
         looked.repeat(count)
     }
 
+    fn part(&self, looked: &Looked, index: usize) -> Looked {
+        looked.part(index)
+    }
+
+    fn join(&self, looked: &[&Looked]) -> Result<Looked, Blip2Error> {
+        Looked::join(looked)
+    }
+
+    fn numbers(&self, looked: &Looked) -> usize {
+        looked.tensor().shape().num_elements()
+    }
+
+    fn decoder(&self) -> Arc<dyn TokenDecoder> {
+        self.inner.texts.clone()
+    }
+
     fn write(
         &self,
         looked: &Looked,
@@ -145,6 +163,16 @@ impl Writer for Blip2Pipeline {
         let features = self.features(looked, instructions.as_ref(), cancel, timings)?;
         go_on(cancel)?;
         self.start(&features, prepared)
+    }
+
+    fn start_many(
+        &self,
+        looked: &Looked,
+        prepared: Prepared,
+        timings: &mut Timings,
+    ) -> Result<Vec<(Vec<usize>, Started)>, Blip2Error> {
+        let places = (0..prepared.histories.len()).collect();
+        Ok(vec![(places, self.start_one(looked, prepared, timings)?)])
     }
 }
 

@@ -130,11 +130,7 @@ pub(crate) fn decode(
     timings.prefill = Some(session.prefill);
     timings.decode = Some(session.decode);
     let stop_strings = &generator.config().stop_strings;
-    let finish = |generated: Generated| -> Result<Answer, Blip2Error> {
-        let text = tokenizer.decode(generated.content(), true)?;
-        let text = cut_at_stop_string(&text, stop_strings).trim().to_string();
-        Ok(Answer::new(text, &generated, tokenizer, timings))
-    };
+    let finish = |generated: Generated| answer(&generated, tokenizer, stop_strings, timings);
     let best = |candidates: Vec<Generated>| {
         let mut candidates = candidates.into_iter().map(finish);
         let mut best = candidates.next().ok_or_else(|| Blip2Error::Rows {
@@ -144,6 +140,18 @@ pub(crate) fn decode(
         Ok(best)
     };
     generated.into_iter().map(best).collect()
+}
+
+/// What was generated as an answer.
+pub(super) fn answer(
+    generated: &Generated,
+    tokenizer: &Tokenizer,
+    stop_strings: &[String],
+    timings: Timings,
+) -> Result<Answer, Blip2Error> {
+    let text = tokenizer.decode(generated.content(), true)?;
+    let text = cut_at_stop_string(&text, stop_strings).trim().to_string();
+    Ok(Answer::new(text, generated, tokenizer, timings))
 }
 
 impl Blip2Error {

@@ -62,9 +62,40 @@ impl<P: Writer> Seen<P> {
         Ok(Self::new(member.clone(), looked, timings))
     }
 
-    /// How long encoding took; nothing of it is in the answers' timings.
+    /// Looks at pictures together.
+    pub(crate) fn of_batch(
+        member: &P,
+        pictures: &[Picture<'_>],
+        options: &Options,
+    ) -> Result<Vec<Self>, Blip2Error> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
+        let options = options.begun();
+        let (looked, timings) = member.look_at(pictures, options.cancel())?;
+        go_on(options.cancel())?;
+        let each = 0..pictures.len();
+        Ok(each
+            .map(|index| Self::new(member.clone(), member.part(&looked, index), timings))
+            .collect())
+    }
+
+    /// How long encoding took, of a batch the whole batch's; nothing of it is in the answers' timings.
     pub fn timings(&self) -> Timings {
         self.timings
+    }
+
+    /// How many bytes of memory its features take, where it is kept: they are held in 32 bits.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+    /// # let image = blip2.open("../examples/images/red-triangle.png")?;
+    /// let seen = blip2.look(&image)?;
+    /// assert_eq!(seen.size_in_bytes(), 4 * seen.features().map_or(0, |of| of.tensor().shape().num_elements()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn size_in_bytes(&self) -> usize {
+        self.member.numbers(&self.looked) * size_of::<f32>()
     }
 
     /// The model that looked.
@@ -378,6 +409,33 @@ macro_rules! looking {
                 options: &crate::verbs::Options,
             ) -> Result<crate::verbs::Seen<Self>, crate::error::Blip2Error> {
                 crate::verbs::Seen::of(self, image.into(), options)
+            }
+
+            /// Encodes many pictures together, each to be asked by itself. Each is what
+            /// [`look`](Self::look) gives alone.
+            ///
+            /// ```
+            #[doc = concat!("# let blip = blip2_core::", stringify!($member), "::from_pretrained(\"", $folder, "\")?;")]
+            /// # let image = blip.open("../examples/images/red-triangle.png")?;
+            /// use blip2_core::Options;
+            ///
+            /// let other = blip.open("../examples/images/blue-circle.png")?;
+            /// let seen = blip.look_batch([&image, &other], &Options::default())?;
+            /// assert_eq!(seen.len(), 2);
+            /// # Ok::<(), Box<dyn std::error::Error>>(())
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// As [`look_with`](Self::look_with); the first fault fails the batch, and
+            /// [`Item`](crate::Blip2Error::Item) says whose it is.
+            pub fn look_batch<'a, P: Into<crate::picture::Picture<'a>>>(
+                &self,
+                images: impl IntoIterator<Item = P>,
+                options: &crate::verbs::Options,
+            ) -> Result<Vec<crate::verbs::Seen<Self>>, crate::error::Blip2Error> {
+                let pictures: Vec<_> = images.into_iter().map(Into::into).collect();
+                crate::verbs::Seen::of_batch(self, &pictures, options)
             }
         }
     };

@@ -38,11 +38,17 @@ impl std::fmt::Display for Token {
 pub(crate) fn tokens(ids: &[u32], logprobs: &[f32], tokenizer: &Tokenizer) -> Vec<Token> {
     let mut before = None;
     let each = ids.iter().zip(logprobs).map(|(&id, &log_prob)| {
-        let text = text(tokenizer, before, id);
+        let token = after(tokenizer, before, id, log_prob);
         before = Some(id);
-        Token { id, text, log_prob }
+        token
     });
     each.collect()
+}
+
+/// A token as it follows the one before it.
+pub(super) fn after(tokenizer: &Tokenizer, before: Option<u32>, id: u32, log_prob: f32) -> Token {
+    let text = text(tokenizer, before, id);
+    Token { id, text, log_prob }
 }
 
 /// A token's text after the one before it: a decoder drops the space of what comes first.

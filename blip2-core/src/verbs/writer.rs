@@ -1,9 +1,9 @@
 //! What the verbs ask of a member that writes about pictures.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use blip2_io::Tokenizer;
-use blip2_lm::generate::{CancelToken, GenerationConfig};
+use blip2_lm::generate::{CancelToken, GenerationConfig, TokenDecoder};
 
 use super::{Answer, Options, Picture, Started, Timings};
 use crate::{
@@ -41,6 +41,18 @@ pub trait Writer: Load {
     /// The only picture, `count` times.
     fn repeat(&self, looked: &Self::Looked, count: usize) -> Self::Looked;
 
+    /// One of some pictures.
+    fn part(&self, looked: &Self::Looked, index: usize) -> Self::Looked;
+
+    /// Pictures that were looked at one by one, together.
+    fn join(&self, looked: &[&Self::Looked]) -> Result<Self::Looked, Blip2Error>;
+
+    /// How many numbers are kept of pictures.
+    fn numbers(&self, looked: &Self::Looked) -> usize;
+
+    /// Makes text of tokens.
+    fn decoder(&self) -> Arc<dyn TokenDecoder>;
+
     /// Writes after prompts, one for each picture, to the end.
     fn write(
         &self,
@@ -56,6 +68,15 @@ pub trait Writer: Load {
         prepared: Self::Prepared,
         timings: &mut Timings,
     ) -> Result<Started, Blip2Error>;
+
+    /// Starts to write after prompts, one for each picture, in as many sessions as they need: each with
+    /// the places of its prompts.
+    fn start_many(
+        &self,
+        looked: &Self::Looked,
+        prepared: Self::Prepared,
+        timings: &mut Timings,
+    ) -> Result<Vec<(Vec<usize>, Started)>, Blip2Error>;
 
     /// The arguments of a call: its own or the usual ones, with the checkpoint's end tokens where
     /// they name none.

@@ -164,7 +164,16 @@ impl<'a> Generator<'a> {
         Ok(Stream::new(session, run, walk))
     }
 
-    fn run<S: DecodeSession>(&self, session: &S, prompts: usize) -> Result<Run<'a>, GenerateError> {
+    /// Whether tokens can be made text of.
+    pub(super) fn decodes(&self) -> bool {
+        self.token_decoder.is_some()
+    }
+
+    pub(super) fn run<S: DecodeSession>(
+        &self,
+        session: &S,
+        prompts: usize,
+    ) -> Result<Run<'a>, GenerateError> {
         if session.rows() != prompts {
             return Err(GenerateError::PromptCount {
                 given: prompts,

@@ -11,6 +11,7 @@
 //! * [`GenerationConfig`] holds the arguments, [`Generator`] runs them.
 //! * [`Generated`] is a result: tokens, log-probabilities, score, [`FinishReason`].
 //! * [`Stream`] yields text while it grows, never half a character.
+//! * [`Batch`] runs rows together that have nothing to do with one another, each by its own arguments.
 //! * [`TokenConstraint`] decides which tokens may come; [`TokenDecoder`] makes text of tokens, for
 //!   streams and stop strings; [`CancelToken`] stops a run from another thread.
 //! * [`score_continuations`] tells how likely given texts are, instead of writing one.
@@ -70,6 +71,7 @@
 //! latest when the session's context is full. The engine itself holds `num_beams` × vocabulary
 //! numbers, whatever the batch.
 
+mod batch;
 mod beam;
 mod cancel;
 mod config;
@@ -92,6 +94,7 @@ mod validation;
 mod walk;
 mod warpers;
 
+pub use batch::{Batch, BatchPiece};
 pub use cancel::CancelToken;
 pub use config::GenerationConfig;
 pub use constraint::{NextTokens, Position, TokenConstraint};

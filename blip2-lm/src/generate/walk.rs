@@ -56,6 +56,11 @@ impl Walk {
         self.sequence.flush_text(run)
     }
 
+    /// What there is so far, as a whole that ended for this reason.
+    pub(super) fn generated(&self, finish_reason: FinishReason) -> Generated {
+        self.sequence.clone().into_generated(finish_reason, None)
+    }
+
     pub(super) fn into_generated(self, finish_reason: FinishReason) -> Generated {
         self.sequence.into_generated(finish_reason, None)
     }

@@ -15,7 +15,7 @@ use modules::Crate;
 use references::{Arrow, arrows};
 
 /// The library crates, each of which is held to all of this.
-const LIBRARIES: [&str; 8] = [
+const LIBRARIES: [&str; 9] = [
     "blip2-kernels",
     "blip2-io",
     "blip2-vision",
@@ -23,6 +23,7 @@ const LIBRARIES: [&str; 8] = [
     "blip2-lm",
     "blip2-core",
     "blip2-train",
+    "blip2-server",
     "blip2-verify",
 ];
 

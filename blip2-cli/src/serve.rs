@@ -1,0 +1,145 @@
+//! `blip2 serve`: answers over HTTP.
+
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
+
+use blip2_core::{BlipAnswerer, BlipCaptioner, BlipRetrieval, CancelToken, ModelKind};
+use blip2_server::{Batching, Limits, Model, Server, Settings};
+use tokio::{net::TcpListener, runtime::Builder, time::sleep};
+
+use crate::{
+    Failure,
+    args::{ModelArgs, RetrievalArgs, ServeArgs},
+    interrupt, model, out,
+};
+
+/// How often it is looked whether the program is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
+    let settings = settings(&args)?;
+    if !args.host.is_loopback() && settings.keys.is_empty() {
+        note!(
+            "note: whoever reaches {} may ask, without a key; give --keys FILE to ask for one",
+            args.host
+        );
+    }
+    tracing_subscriber::fmt()
+        .with_max_level(args.log)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::work)?;
+    // The address is taken before a model is loaded for minutes.
+    let address = SocketAddr::new(args.host, args.port);
+    let listener = runtime.block_on(TcpListener::bind(address));
+    let listener = listener.map_err(|error| refused(address, &error))?;
+    let address = listener.local_addr().map_err(Failure::work)?;
+    let server = Server::new(open(args.model)?, settings).map_err(Failure::work)?;
+    let stop = interrupt::watched("stopping, once what is under way has ended", || {})?;
+    say!("http://{address}");
+    out::flush()?;
+    let served = runtime.block_on(server.serve(listener, stopped(stop)));
+    // What still computes for clients that were cut off is not waited for.
+    runtime.shutdown_background();
+    served.map_err(Failure::work)
+}
+
+fn refused(address: SocketAddr, error: &std::io::Error) -> Failure {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; give another --port, or 0 for one that is free",
+        _ => "",
+    };
+    Failure::Work(format!("{address}: {error}{hint}"))
+}
+
+async fn stopped(stop: CancelToken) {
+    while !stop.is_cancelled() {
+        sleep(LOOK).await;
+    }
+}
+
+fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
+    let timeout = Duration::from_secs(args.timeout.into());
+    let limits = Limits::default()
+        .with_body_bytes(usize::from(args.max_body) << 20)
+        .with_pixels(u64::from(args.max_pixels) * 1_000_000)
+        .with_max_tokens(args.max_tokens.into())
+        .with_time(timeout);
+    let batching = Batching::default()
+        .with_size(args.batch.into())
+        .with_workers(args.workers.into())
+        .with_queue(args.queue.into())
+        .with_cache_bytes((args.cache as usize).saturating_mul(1 << 20));
+    let settings = Settings::default()
+        .with_model_id(name(args))
+        .with_keys(args.keys.as_deref().map_or(Ok(Vec::new()), keys)?)
+        .with_limits(limits)
+        .with_batching(batching)
+        .with_page(!args.no_page)
+        .with_stop_within(timeout);
+    #[cfg(feature = "urls")]
+    let settings = settings.with_allow_urls(args.allow_urls);
+    Ok(settings)
+}
+
+/// What the model is called: as it was named, or as its folder.
+fn name(args: &ServeArgs) -> String {
+    let folder = args.model.model.as_deref().and_then(Path::file_name);
+    match (&args.model_name, folder) {
+        (Some(name), _) => name.clone(),
+        (None, Some(folder)) => folder.to_string_lossy().into_owned(),
+        (None, None) => "blip2-demo".into(),
+    }
+}
+
+fn keys(file: &Path) -> Result<Vec<String>, Failure> {
+    let failed = |what: &str| Failure::Work(format!("{}: {what}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| failed(&error.to_string()))?;
+    let keys = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let keys: Vec<String> = keys.map(str::to_string).collect();
+    // Without keys everyone may ask, which is not what was meant.
+    match keys.is_empty() {
+        true => Err(failed("there is no key in it")),
+        false => Ok(keys),
+    }
+}
+
+/// The model of `--model`, whatever member of the family it is, or the demonstration model.
+fn open(args: ModelArgs) -> Result<Model, Failure> {
+    let kind = model::kind(args.model.as_deref());
+    Ok(match (args.model.clone(), kind) {
+        (Some(folder), Some(ModelKind::BlipAnswer)) => {
+            model::open_writer(BlipAnswerer::builder(folder), &args)?.into()
+        }
+        (Some(folder), Some(ModelKind::BlipCaption)) => {
+            model::open_writer(BlipCaptioner::builder(folder), &args)?.into()
+        }
+        (Some(folder), Some(ModelKind::Blip2Retrieval)) => {
+            model::open_retrieval(&retrieval(folder, args)?)?.into()
+        }
+        (Some(folder), Some(ModelKind::BlipRetrieval)) => {
+            let builder = BlipRetrieval::builder(&folder);
+            let args = retrieval(folder, args)?;
+            let builder = model::adapted(builder, args.adapter.as_deref());
+            model::open_blip1(builder, &args)?.into()
+        }
+        _ => model::open(&args)?.into(),
+    })
+}
+
+fn retrieval(model: std::path::PathBuf, args: ModelArgs) -> Result<RetrievalArgs, Failure> {
+    if args.image_size.is_some() || args.memory.memory_limit.is_some() {
+        return Err(Failure::usage(
+            "--image-size and --memory-limit are not for a model that compares",
+        ));
+    }
+    Ok(RetrievalArgs {
+        model,
+        adapter: args.adapter,
+        loading: args.loading,
+        device: args.device,
+    })
+}

@@ -1,0 +1,140 @@
+//! What all requests share.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use blip2_core::CancelToken;
+use tokio::sync::Semaphore;
+
+use crate::{
+    engine::Engine, error::ApiError, keys::Keys, metrics::Metrics, model::Model, settings::Settings,
+};
+
+/// A handle of what all requests share.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    settings: Settings,
+    keys: Keys,
+    metrics: Arc<Metrics>,
+    bodies: Arc<Semaphore>,
+    #[cfg(feature = "urls")]
+    fetching: Arc<Semaphore>,
+    ready: AtomicBool,
+    started: u64,
+}
+
+/// Room for bodies is counted in these, since a semaphore gives out no more than 32 bits at once.
+pub(crate) const ROOM: usize = 1024;
+/// How many pictures are fetched at a time.
+#[cfg(feature = "urls")]
+const FETCHES: usize = 8;
+
+impl App {
+    pub(crate) fn new(engine: Engine, settings: Settings, metrics: Arc<Metrics>) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let limits = settings.limits;
+        // What alone is allowed must have room.
+        let room = limits.bodies_bytes.max(limits.body_bytes).div_ceil(ROOM);
+        Self(Arc::new(Inner {
+            engine,
+            keys: Keys::new(&settings.keys),
+            settings,
+            metrics,
+            bodies: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+            #[cfg(feature = "urls")]
+            fetching: Arc::new(Semaphore::new(FETCHES)),
+            ready: AtomicBool::new(true),
+            started: since.map_or(0, |since| since.as_secs()),
+        }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        self.0.engine.model()
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Room for bodies, in parts of [`ROOM`] bytes.
+    pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
+        &self.0.bodies
+    }
+
+    /// Leave to fetch a picture.
+    #[cfg(feature = "urls")]
+    pub(crate) fn fetching(&self) -> &Arc<Semaphore> {
+        &self.0.fetching
+    }
+
+    /// When the server started, in seconds since 1970.
+    pub(crate) fn started(&self) -> u64 {
+        self.0.started
+    }
+
+    /// Whether it takes requests.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.ready.load(Ordering::Relaxed)
+    }
+
+    /// Says that it will stop, so that whoever spreads requests sends no more.
+    pub(crate) fn stop(&self) {
+        self.0.ready.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Whoever waits for an answer. When this is dropped, since the connection closed, what was begun for them
+/// stops before its next token.
+pub(crate) struct Client {
+    pub(crate) cancel: CancelToken,
+    pub(crate) begun: Instant,
+}
+
+impl Client {
+    /// A client whose request came at `begun`.
+    pub(crate) fn new(app: &App, begun: Instant) -> Self {
+        let cancel = CancelToken::new();
+        let cancel = match begun.checked_add(app.settings().limits.time) {
+            Some(end) => cancel.until(end),
+            None => cancel,
+        };
+        Self { cancel, begun }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+/// Computes on a thread that may be held up.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    compute: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let computed = tokio::task::spawn_blocking(compute).await;
+    computed.unwrap_or_else(|error| {
+        tracing::error!(%error, "reading a request failed");
+        Err(ApiError::internal())
+    })
+}

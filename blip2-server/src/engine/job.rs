@@ -1,0 +1,137 @@
+//! What is asked of the engine.
+
+use blip2_core::{
+    Answer, AnswerPiece, CancelToken, ImageEmbedding, MatchScore, Options, RankOptions, Ranked,
+    TextEmbedding,
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tracing::Span;
+
+use super::queue::Waits;
+use crate::{error::ApiError, picture::Upload};
+
+/// A request that waits for its turn.
+pub(crate) struct Job {
+    pub(crate) work: Work,
+    /// Cancelled when its client leaves; with the request's deadline.
+    pub(crate) cancel: CancelToken,
+    /// The room that its body takes, if it has one of its own; given back with the body.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+    /// The request's, so that what is logged of it names it.
+    pub(crate) span: Span,
+}
+
+impl Waits for Job {
+    fn cancel(&self) -> &CancelToken {
+        &self.cancel
+    }
+}
+
+/// What is to be done, and where its result goes.
+pub(crate) enum Work {
+    Write(Box<Write>),
+    Rank(Rank),
+    Match(Match),
+    EmbedImage(EmbedImage),
+    EmbedText(EmbedText),
+}
+
+/// What is to be written about a picture.
+pub(crate) enum Ask {
+    /// The answer to a question.
+    Question(String),
+    /// What follows a prompt.
+    Prompt(String),
+    /// A caption.
+    Caption,
+}
+
+/// A text to be written, piece by piece.
+pub(crate) struct Write {
+    pub(crate) picture: Upload,
+    pub(crate) ask: Ask,
+    pub(crate) options: Options,
+    /// It holds no more than the tokens that were asked for, so that nothing waits for a slow reader.
+    pub(crate) reply: mpsc::UnboundedSender<Written>,
+}
+
+/// What comes of a text that is written.
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// More of it.
+    Piece(AnswerPiece),
+    /// All of it, or why there is none. Nothing comes after it.
+    End(Box<Result<Answer, ApiError>>),
+}
+
+/// Candidate answers to be ranked.
+pub(crate) struct Rank {
+    pub(crate) picture: Upload,
+    pub(crate) question: String,
+    pub(crate) candidates: Vec<String>,
+    pub(crate) options: RankOptions,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Ranked>, ApiError>>,
+}
+
+/// Texts to be compared with a picture.
+pub(crate) struct Match {
+    pub(crate) picture: Upload,
+    pub(crate) texts: Vec<String>,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Compared>, ApiError>>,
+}
+
+/// How a text goes with a picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Compared {
+    /// By the head that reads both.
+    pub(crate) score: MatchScore,
+    /// By their embeddings.
+    pub(crate) similarity: f32,
+}
+
+/// A picture to be embedded.
+pub(crate) struct EmbedImage {
+    pub(crate) picture: Upload,
+    pub(crate) reply: oneshot::Sender<Result<ImageEmbedding, ApiError>>,
+}
+
+/// Texts to be embedded.
+pub(crate) struct EmbedText {
+    pub(crate) texts: Vec<String>,
+    pub(crate) reply: oneshot::Sender<Result<Vec<TextEmbedding>, ApiError>>,
+}
+
+impl Job {
+    /// The picture that it is about.
+    pub(super) fn picture(&self) -> Option<&Upload> {
+        match &self.work {
+            Work::Write(write) => Some(&write.picture),
+            Work::Rank(rank) => Some(&rank.picture),
+            Work::Match(compare) => Some(&compare.picture),
+            Work::EmbedImage(embed) => Some(&embed.picture),
+            Work::EmbedText(_) => None,
+        }
+    }
+
+    /// Ends it without a result.
+    pub(super) fn fail(self, error: ApiError) {
+        // A client that has left reads nothing.
+        match self.work {
+            Work::Write(write) => {
+                let _ = write.reply.send(Written::End(Box::new(Err(error))));
+            }
+            Work::Rank(rank) => {
+                let _ = rank.reply.send(Err(error));
+            }
+            Work::Match(compare) => {
+                let _ = compare.reply.send(Err(error));
+            }
+            Work::EmbedImage(embed) => {
+                let _ = embed.reply.send(Err(error));
+            }
+            Work::EmbedText(embed) => {
+                let _ = embed.reply.send(Err(error));
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The engine: requests wait in one queue, run in batches on threads of their own, and share what the model
+//! has seen.
+
+mod cache;
+mod compare;
+mod job;
+mod queue;
+mod seen;
+mod worker;
+mod write;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use blip2_core::preprocessing::{DecodeOptions, ImageLimits};
+
+use crate::{
+    error::ApiError,
+    metrics::Metrics,
+    model::Model,
+    settings::{Batching, Limits},
+};
+use cache::Cache;
+pub(crate) use job::{
+    Ask, Compared, EmbedImage, EmbedText, Job, Match, Rank, Work, Write, Written,
+};
+use queue::{Queue, Refused};
+use seen::Sight;
+
+/// What runs requests. When the last handle goes, its threads end after the batch that they are at.
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What an engine's threads share.
+struct Shared {
+    model: Model,
+    queue: Queue<Job>,
+    cache: Mutex<Cache<Sight>>,
+    batching: Batching,
+    decode: DecodeOptions,
+    metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    fn cache(&self) -> MutexGuard<'_, Cache<Sight>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine {
+    /// Starts the threads of an engine.
+    pub(crate) fn start(
+        model: Model,
+        batching: Batching,
+        limits: &Limits,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
+        let image = ImageLimits::default()
+            .with_max_pixels(limits.pixels)
+            .with_max_file_bytes(limits.body_bytes as u64);
+        let shared = Arc::new(Shared {
+            model,
+            queue: Queue::new(batching.queue.max(1)),
+            cache: Mutex::new(Cache::new(batching.cache_bytes)),
+            decode: DecodeOptions::default().with_limits(image),
+            batching: Batching {
+                size: batching.size.max(1),
+                ..batching
+            },
+            metrics,
+        });
+        let engine = Self { shared };
+        for number in 0..batching.workers.max(1) {
+            let shared = Arc::clone(&engine.shared);
+            thread::Builder::new()
+                .name(format!("blip2-engine-{number}"))
+                .spawn(move || worker::work(number, &shared))?;
+        }
+        Ok(engine)
+    }
+
+    /// Puts a job into the queue.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), ApiError> {
+        let pushed = self.shared.queue.push(job);
+        self.shared.metrics.waiting(self.shared.queue.len());
+        pushed.map_err(|refused| match refused {
+            Refused::Full => self.busy(),
+            Refused::Closed => ApiError::stopping(),
+        })
+    }
+
+    /// Says that a request is on its way to the queue, for as long as what is returned lives.
+    pub(crate) fn coming(&self) -> Coming {
+        self.shared.queue.coming(1);
+        Coming(Arc::clone(&self.shared))
+    }
+
+    /// The error of a server that has no room, which says when to come back.
+    pub(crate) fn busy(&self) -> ApiError {
+        self.shared.metrics.refused();
+        ApiError::busy(self.retry_after())
+    }
+
+    /// About when a full queue will have room: after the batches that are before it.
+    fn retry_after(&self) -> Duration {
+        let batches = self.shared.queue.len() / self.shared.batching.size + 1;
+        let time = self.shared.metrics.usual_time();
+        (time * batches as u32).clamp(Duration::from_secs(1), Duration::from_secs(60))
+    }
+
+    /// The model.
+    pub(crate) fn model(&self) -> &Model {
+        &self.shared.model
+    }
+
+    /// Ends what waits, and takes nothing more.
+    pub(crate) fn stop(&self) {
+        self.shared.queue.close();
+        for job in self.shared.queue.drain() {
+            job.fail(ApiError::stopping());
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A request that is on its way to the queue.
+pub(crate) struct Coming(Arc<Shared>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.queue.coming(-1);
+    }
+}

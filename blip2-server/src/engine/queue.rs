@@ -1,0 +1,260 @@
+//! Requests that wait, and how they become batches.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use blip2_core::CancelToken;
+
+/// What waits in a queue.
+pub(super) trait Waits {
+    /// What tells that nobody waits for it any more.
+    fn cancel(&self) -> &CancelToken;
+}
+
+/// A queue of bounded length, taken from in batches.
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    changed: Condvar,
+    limit: usize,
+}
+
+struct State<T> {
+    waiting: VecDeque<T>,
+    /// Requests that are on their way here: read, but not in the queue yet.
+    coming: usize,
+    /// How many ran together in the last batch.
+    last: usize,
+    /// The workers that run a batch, and since when.
+    running: Vec<(usize, Instant)>,
+    closed: bool,
+}
+
+/// How long a batch runs alone: one that is done by then lets those that came meanwhile run as one batch, which
+/// is worth more than to run beside it; beyond that nobody waits for it.
+const ALONE: Duration = Duration::from_millis(100);
+
+/// Why something was not taken into a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no room.
+    Full,
+    /// Nothing is taken any more.
+    Closed,
+}
+
+impl<T: Waits> Queue<T> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                coming: 0,
+                last: 0,
+                running: Vec::new(),
+                closed: false,
+            }),
+            changed: Condvar::new(),
+            limit,
+        }
+    }
+
+    /// Takes one more. Those whose clients have left make room.
+    pub(super) fn push(&self, item: T) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if state.waiting.len() >= self.limit {
+            state.waiting.retain(|item| !item.cancel().is_cancelled());
+        }
+        if state.waiting.len() >= self.limit {
+            return Err(Refused::Full);
+        }
+        state.waiting.push_back(item);
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Says that one more is on its way, or (`-1`) is not any more.
+    pub(super) fn coming(&self, by: isize) {
+        let mut state = self.lock();
+        state.coming = state.coming.saturating_add_signed(by);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The next batch for a worker, which has done its last one, of at most `size`; `None` once the queue is closed and empty. The first waits at
+    /// most `wait` for company, and only while there is reason to expect some: others are on their way, or
+    /// came with the last batch and are likely to come again.
+    pub(super) fn pop(&self, worker: usize, size: usize, wait: Duration) -> Option<Vec<T>> {
+        let mut state = self.lock();
+        state.running.retain(|(of, _)| *of != worker);
+        self.changed.notify_all();
+        loop {
+            while state.waiting.is_empty() {
+                if state.closed {
+                    return None;
+                }
+                state = wait_for(&self.changed, state);
+            }
+            let newest = state.running.iter().map(|(_, since)| since.elapsed()).min();
+            let left = newest.map_or(Duration::ZERO, |since| ALONE.saturating_sub(since));
+            if !left.is_zero() && !state.closed {
+                let waited = self.changed.wait_timeout(state, left);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            let end = Instant::now() + wait;
+            while state.waiting.len() < size && !state.closed {
+                let expected = state.coming > 0 || state.waiting.len() < state.last;
+                let left = end.saturating_duration_since(Instant::now());
+                if !expected || left.is_zero() || state.waiting.is_empty() {
+                    break;
+                }
+                let waited = self.changed.wait_timeout(state, left);
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            let count = state.waiting.len().min(size);
+            let batch: Vec<T> = state.waiting.drain(..count).collect();
+            // Another worker may have taken all of them.
+            if !batch.is_empty() {
+                state.last = batch.len();
+                state.running.push((worker, Instant::now()));
+                return Some(batch);
+            }
+        }
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// Takes nothing more; what waits is still given out.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Everything that waits.
+    pub(super) fn drain(&self) -> Vec<T> {
+        self.lock().waiting.drain(..).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        // A thread that panicked left whole requests behind.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait_for<'a, T>(changed: &Condvar, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
+    changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread};
+
+    use super::*;
+
+    struct Item(u32, CancelToken);
+
+    impl Waits for Item {
+        fn cancel(&self) -> &CancelToken {
+            &self.1
+        }
+    }
+
+    fn item(number: u32) -> Item {
+        Item(number, CancelToken::new())
+    }
+
+    fn numbers(batch: Option<Vec<Item>>) -> Vec<u32> {
+        batch.unwrap().iter().map(|item| item.0).collect()
+    }
+
+    #[test]
+    fn batches_are_bounded_and_in_order() {
+        let queue = Queue::new(10);
+        for n in 0..5 {
+            queue.push(item(n)).unwrap();
+        }
+        assert_eq!(numbers(queue.pop(0, 3, Duration::ZERO)), [0, 1, 2]);
+        assert_eq!(numbers(queue.pop(0, 3, Duration::ZERO)), [3, 4]);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_until_a_client_leaves() {
+        let queue = Queue::new(2);
+        let (first, second) = (item(0), item(1));
+        let leaves = first.1.clone();
+        queue.push(first).unwrap();
+        queue.push(second).unwrap();
+        assert_eq!(queue.push(item(2)), Err(Refused::Full));
+        leaves.cancel();
+        queue.push(item(3)).unwrap();
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [1, 3]);
+    }
+
+    #[test]
+    fn one_that_is_alone_does_not_wait_and_one_that_expects_company_does() {
+        let queue = Arc::new(Queue::new(9));
+        queue.push(item(0)).unwrap();
+        let long = Duration::from_secs(20);
+        let begun = Instant::now();
+        assert_eq!(numbers(queue.pop(0, 9, long)), [0]);
+        assert!(begun.elapsed() < long);
+
+        queue.push(item(1)).unwrap();
+        queue.coming(1);
+        let late = Arc::clone(&queue);
+        let comes = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            late.push(item(2)).unwrap();
+            late.coming(-1);
+        });
+        let mut all = numbers(queue.pop(0, 2, long));
+        comes.join().unwrap();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2]);
+    }
+
+    #[test]
+    fn a_second_worker_helps_where_the_first_takes_long() {
+        let queue = Queue::new(9);
+        queue.push(item(0)).unwrap();
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [0]);
+        queue.push(item(1)).unwrap();
+        queue.push(item(2)).unwrap();
+        let begun = Instant::now();
+        assert_eq!(numbers(queue.pop(1, 9, Duration::ZERO)), [1, 2]);
+        assert!(
+            begun.elapsed() >= ALONE / 2,
+            "it did not wait for the first"
+        );
+        // One that has done its batch takes the next at once.
+        queue.push(item(3)).unwrap();
+        queue
+            .state
+            .lock()
+            .unwrap()
+            .running
+            .retain(|(worker, _)| *worker == 0);
+        let begun = Instant::now();
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [3]);
+        assert!(begun.elapsed() < ALONE);
+    }
+
+    #[test]
+    fn a_closed_queue_gives_out_what_waits_and_ends() {
+        let queue = Queue::new(9);
+        queue.push(item(0)).unwrap();
+        queue.close();
+        assert_eq!(queue.push(item(1)), Err(Refused::Closed));
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [0]);
+        assert!(queue.pop(0, 9, Duration::ZERO).is_none());
+    }
+}

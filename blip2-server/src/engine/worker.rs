@@ -1,0 +1,211 @@
+//! What runs batches.
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+
+use blip2_core::{Blip2Error, CancelToken, image::RgbImage, preprocessing::decode_bytes};
+
+use super::{
+    Shared,
+    compare::{self, unable},
+    job::{Job, Work},
+    seen::Sight,
+    write::Writing,
+};
+use crate::{error::ApiError, picture::Digest};
+
+/// Runs batch after batch, as one of some workers, until the queue is closed.
+pub(super) fn work(number: usize, shared: &Arc<Shared>) {
+    let batching = &shared.batching;
+    while let Some(batch) = shared.queue.pop(number, batching.size, batching.wait) {
+        shared.metrics.waiting(shared.queue.len());
+        // A panic costs this batch its answers, and no other: whoever waits is told when the other ends of
+        // their channels are dropped.
+        let run = AssertUnwindSafe(|| run(shared, batch));
+        if std::panic::catch_unwind(run).is_err() {
+            tracing::error!("a batch panicked");
+        }
+    }
+}
+
+fn run(shared: &Shared, batch: Vec<Job>) {
+    let batch: Vec<Job> = batch.into_iter().filter_map(wanted).collect();
+    let mut round = Round {
+        shared,
+        seen: HashMap::new(),
+        writing: Writing::default(),
+    };
+    round.look(&batch);
+    for job in batch {
+        round.take(job);
+    }
+    round.writing.run(&shared.metrics);
+}
+
+/// A job that someone still waits for.
+fn wanted(job: Job) -> Option<Job> {
+    match job.cancel.reason() {
+        None => Some(job),
+        Some(blip2_core::FinishReason::Deadline) => {
+            job.fail(ApiError::timeout());
+            None
+        }
+        Some(_) => {
+            job.fail(ApiError::stopping());
+            None
+        }
+    }
+}
+
+/// One batch on its way.
+struct Round<'a> {
+    shared: &'a Shared,
+    /// Its pictures, or what is wrong with them.
+    seen: HashMap<Digest, Result<Sight, ApiError>>,
+    writing: Writing,
+}
+
+impl Round<'_> {
+    /// Does a job, or adds it to what is written together.
+    fn take(&mut self, job: Job) {
+        let span = job.span.clone();
+        let _entered = span.enter();
+        let sight = match job.picture() {
+            None => None,
+            Some(picture) => match self.seen.get(&picture.digest) {
+                Some(Ok(sight)) => Some(sight.clone()),
+                Some(Err(error)) => {
+                    let error = error.clone();
+                    return job.fail(error);
+                }
+                None => return job.fail(ApiError::internal()),
+            },
+        };
+        let model = &self.shared.model;
+        let Job {
+            work, cancel, room, ..
+        } = job;
+        // A client that has left reads nothing.
+        match (work, sight) {
+            (Work::Write(write), Some(sight)) => self.writing.add(*write, span.clone(), &sight),
+            (Work::Rank(rank), Some(sight)) => {
+                let ranked = compare::rank(&rank, &sight, &cancel);
+                let _ = rank.reply.send(ranked);
+            }
+            (Work::Match(of), Some(sight)) => {
+                let compared = compare::compare(model, &of, &sight, &cancel);
+                let _ = of.reply.send(compared);
+            }
+            (Work::EmbedImage(embed), Some(Sight::Photo(photo))) => {
+                let _ = embed.reply.send(Ok(photo.embedding));
+            }
+            (Work::EmbedText(of), None) => {
+                let embedded = compare::embed_texts(model, &of, &cancel);
+                let _ = of.reply.send(embedded);
+            }
+            (work, _) => Job {
+                work,
+                cancel,
+                room,
+                span: span.clone(),
+            }
+            .fail(unable()),
+        }
+    }
+
+    /// Sees to it that every picture of a batch is seen: kept from before, or encoded now for all that ask
+    /// about it.
+    fn look(&mut self, batch: &[Job]) {
+        let mut new: Vec<New<'_>> = Vec::new();
+        for job in batch {
+            let Some(picture) = job.picture() else {
+                continue;
+            };
+            let digest = picture.digest;
+            if let Some(waits) = new.iter_mut().find(|new| new.digest == digest) {
+                waits.jobs.push(job);
+            } else if !self.seen.contains_key(&digest) {
+                match self.shared.cache().get(&digest) {
+                    Some(sight) => {
+                        self.seen.insert(digest, Ok(sight));
+                    }
+                    None => {
+                        self.shared.metrics.cache(false);
+                        let jobs = vec![job];
+                        new.push(New { digest, jobs });
+                        continue;
+                    }
+                }
+            }
+            self.shared.metrics.cache(true);
+        }
+        for part in new.chunks(TOGETHER) {
+            self.encode(part);
+        }
+    }
+
+    /// Encodes pictures together, those that are pictures.
+    fn encode(&mut self, new: &[New<'_>]) {
+        let mut decoded: Vec<(&New<'_>, RgbImage)> = Vec::new();
+        for new in new {
+            let Some(job) = new.jobs.first() else {
+                continue;
+            };
+            let Some(picture) = job.picture() else {
+                continue;
+            };
+            match decode_bytes(&picture.bytes, &self.shared.decode) {
+                Ok(image) => decoded.push((new, image)),
+                Err(error) => self.keep(new, Err(error.into())),
+            }
+        }
+        let images: Vec<&RgbImage> = decoded.iter().map(|(_, image)| image).collect();
+        let model = &self.shared.model;
+        if images.len() > 1
+            && let Ok(seen) = Sight::of_batch(model, &images, &CancelToken::new())
+        {
+            for ((new, _), sight) in decoded.iter().zip(seen) {
+                self.keep(new, Ok(sight));
+            }
+            return;
+        }
+        // Alone, or where one of them spoils the others, each has its own result.
+        for (new, image) in &decoded {
+            self.keep(new, Sight::of(model, image, &new.cancel()));
+        }
+    }
+
+    /// Keeps a picture for this batch, and for those to come.
+    fn keep(&mut self, new: &New<'_>, sight: Result<Sight, Blip2Error>) {
+        let _entered = new.jobs.first().map(|job| job.span.enter());
+        let sight = sight.map_err(of_picture);
+        if let Ok(sight) = &sight {
+            let mut cache = self.shared.cache();
+            cache.insert(new.digest, sight.clone(), sight.bytes());
+            self.shared.metrics.cache_bytes(cache.bytes());
+        }
+        self.seen.insert(new.digest, sight);
+    }
+}
+
+/// How many pictures are decoded, and encoded, at a time: decoded ones are large.
+const TOGETHER: usize = 8;
+
+/// A picture that was not seen before, and the jobs that are about it.
+struct New<'a> {
+    digest: Digest,
+    jobs: Vec<&'a Job>,
+}
+
+impl New<'_> {
+    /// What stops its encoding: only who is alone in asking about it may.
+    fn cancel(&self) -> CancelToken {
+        match self.jobs.as_slice() {
+            [alone] => alone.cancel.clone(),
+            _ => CancelToken::new(),
+        }
+    }
+}
+
+fn of_picture(error: Blip2Error) -> ApiError {
+    ApiError::from(error).with_param("image")
+}

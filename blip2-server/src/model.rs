@@ -1,0 +1,110 @@
+//! The model that a server answers with.
+
+use blip2_core::{
+    Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval, Tokenizer,
+};
+
+/// A loaded model of any member of the family that reads single pictures. A handle, as what it holds.
+///
+/// ```
+/// use blip2_core::Blip2Pipeline;
+/// use blip2_server::Model;
+///
+/// let model = Model::from(Blip2Pipeline::from_pretrained("../blip2-cli/demo")?);
+/// assert!(model.answers() && model.describes() && !model.compares());
+/// # Ok::<(), blip2_core::Blip2Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Model {
+    /// BLIP-2 or InstructBLIP: answers and captions.
+    Blip2(Blip2Pipeline),
+    /// A BLIP-1 that answers.
+    Answerer(BlipAnswerer),
+    /// A BLIP-1 that describes.
+    Captioner(BlipCaptioner),
+    /// A BLIP-2 that compares.
+    Retrieval(Blip2Retrieval),
+    /// A BLIP-1 that compares.
+    Blip1Retrieval(BlipRetrieval),
+}
+
+impl Model {
+    /// Whether it answers questions about pictures.
+    pub fn answers(&self) -> bool {
+        matches!(self, Self::Blip2(_) | Self::Answerer(_))
+    }
+
+    /// Whether it describes pictures.
+    pub fn describes(&self) -> bool {
+        matches!(self, Self::Blip2(_) | Self::Captioner(_))
+    }
+
+    /// Whether it compares pictures with texts.
+    pub fn compares(&self) -> bool {
+        matches!(self, Self::Retrieval(_) | Self::Blip1Retrieval(_))
+    }
+
+    /// What it can do, as `/v1/models` says it.
+    pub(crate) fn abilities(&self) -> Vec<&'static str> {
+        let abilities = [
+            ("answer", self.answers()),
+            ("rank", self.answers()),
+            ("caption", self.describes()),
+            ("match", self.compares()),
+            ("embed", self.compares()),
+        ];
+        let able = abilities.into_iter().filter(|(_, can)| *can);
+        able.map(|(name, _)| name).collect()
+    }
+
+    /// How many frames it looks at together: 1 where it looks at pictures.
+    pub(crate) fn frames(&self) -> usize {
+        match self {
+            Self::Blip2(blip2) => blip2.model().num_frames(),
+            _ => 1,
+        }
+    }
+
+    /// How many positions a picture takes in a prompt.
+    pub(crate) fn picture_tokens(&self) -> usize {
+        match self {
+            Self::Blip2(blip2) if blip2.model().image_token().is_some() => {
+                blip2.model().num_placeholders()
+            }
+            _ => 0,
+        }
+    }
+
+    /// The tokenizer by which it reads.
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        match self {
+            Self::Blip2(blip2) => blip2.tokenizer(),
+            Self::Answerer(blip) => blip.tokenizer(),
+            Self::Captioner(blip) => blip.tokenizer(),
+            Self::Retrieval(blip2) => blip2.tokenizer(),
+            Self::Blip1Retrieval(blip) => blip.tokenizer(),
+        }
+    }
+}
+
+/// Makes a [`Model`] of each kind of loaded model.
+macro_rules! from {
+    ($($kind:ident: $member:ty),+ $(,)?) => {
+        $(
+            impl From<$member> for Model {
+                fn from(member: $member) -> Self {
+                    Self::$kind(member)
+                }
+            }
+        )+
+    };
+}
+
+from! {
+    Blip2: Blip2Pipeline,
+    Answerer: BlipAnswerer,
+    Captioner: BlipCaptioner,
+    Retrieval: Blip2Retrieval,
+    Blip1Retrieval: BlipRetrieval,
+}

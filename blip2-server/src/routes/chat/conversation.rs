@@ -1,0 +1,247 @@
+//! From what was said to what the model reads.
+
+use blip2_core::Template;
+
+use super::types::{Content, Message, Part, Role};
+use crate::{engine::Ask, error::ApiError, model::Model};
+
+/// A conversation as a model of pictures takes it: one picture, what was said about it, and the last word.
+#[derive(Debug, Default)]
+pub(super) struct Conversation {
+    /// Where the picture is.
+    pub(super) picture: Option<String>,
+    system: String,
+    /// What was asked and answered about the picture.
+    turns: Vec<(String, String)>,
+    last: String,
+}
+
+impl Conversation {
+    /// Reads messages. What was said about an earlier picture does not concern the last one, and is left
+    /// out.
+    pub(super) fn read(messages: Vec<Message>) -> Result<Self, ApiError> {
+        let mut read = Self::default();
+        let mut user_spoke_last = false;
+        for message in messages {
+            let (text, picture) = content(message.content)?;
+            match message.role {
+                Role::System | Role::Developer => {
+                    no_picture(picture.as_deref())?;
+                    join(&mut read.system, &text);
+                }
+                Role::User => {
+                    if picture.is_some() {
+                        read.picture = picture;
+                        read.turns.clear();
+                        read.last.clear();
+                    }
+                    // What one says in two messages is one word.
+                    join(&mut read.last, &text);
+                }
+                Role::Assistant => {
+                    no_picture(picture.as_deref())?;
+                    let question = std::mem::take(&mut read.last);
+                    read.turns.push((question, text));
+                }
+            }
+            user_spoke_last =
+                message.role == Role::User || (user_spoke_last && message.role != Role::Assistant);
+        }
+        match user_spoke_last {
+            true => Ok(read),
+            false => Err(fault("the last message is not the user's")),
+        }
+    }
+
+    /// All texts.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        let turns = self.turns.iter();
+        let turns = turns.flat_map(|(question, answer)| [question.as_str(), answer.as_str()]);
+        turns.chain([self.system.as_str(), self.last.as_str()])
+    }
+
+    /// What the model is asked, and how its prompt reads.
+    pub(super) fn ask(&self, model: &Model) -> Result<(Ask, String), ApiError> {
+        let alone = self.turns.is_empty() && self.system.is_empty();
+        let last = self.last.trim();
+        match model {
+            Model::Blip2(_) if alone && last.is_empty() => Ok((Ask::Caption, String::new())),
+            Model::Blip2(blip2) if alone => {
+                let prompt = blip2.template().render(last);
+                Ok((Ask::Question(self.last.clone()), prompt))
+            }
+            Model::Blip2(blip2) => {
+                let prompt = self.prompt(blip2.template(), model)?;
+                Ok((Ask::Prompt(prompt.clone()), prompt))
+            }
+            _ if !alone => Err(ApiError::unable(
+                "this model takes one message: it reads no earlier turns and no system message",
+            )
+            .with_param("messages")),
+            Model::Answerer(_) => Ok((Ask::Question(self.last.clone()), self.last.clone())),
+            Model::Captioner(_) if last.is_empty() => Ok((Ask::Caption, String::new())),
+            Model::Captioner(_) => Ok((Ask::Prompt(self.last.clone()), self.last.clone())),
+            _ => Err(ApiError::unable("this model writes no texts")),
+        }
+    }
+
+    /// Earlier turns before the question, each in its template, as BLIP-2's examples converse (LAVIS,
+    /// `examples/blip2_instructed_generation.ipynb`): `Question: … Answer: … . Question: … Answer:`.
+    fn prompt(&self, template: &Template, model: &Model) -> Result<String, ApiError> {
+        let last = self.last.trim();
+        if last.is_empty() {
+            return Err(fault("the last message says nothing"));
+        }
+        for text in self.texts() {
+            // In a question alone the pipeline looks for them itself.
+            if let Some(token) = model.tokenizer().special_token_in(text) {
+                return Err(fault(&format!(
+                    "a message contains the special token `{token}`, which is not read as text"
+                )));
+            }
+        }
+        let mut parts = Vec::new();
+        if !self.system.trim().is_empty() {
+            parts.push(self.system.trim().to_string());
+        }
+        for (question, answer) in &self.turns {
+            let said = answer.trim().trim_end_matches('.');
+            parts.push(match question.trim() {
+                // A caption that was not asked for by words.
+                "" => format!("{said}."),
+                question => format!("{} {said}.", template.render(question)),
+            });
+        }
+        parts.push(template.render(last));
+        Ok(parts.join(" "))
+    }
+}
+
+fn content(content: Option<Content>) -> Result<(String, Option<String>), ApiError> {
+    let parts = match content {
+        None => return Ok((String::new(), None)),
+        Some(Content::Text(text)) => return Ok((text, None)),
+        Some(Content::Parts(parts)) => parts,
+    };
+    let (mut text, mut picture) = (String::new(), None);
+    for part in parts {
+        match part {
+            Part::Text { text: more } => join(&mut text, &more),
+            Part::ImageUrl { image_url } => {
+                if picture.replace(image_url.url).is_some() {
+                    return Err(fault("a message has several pictures; send one at a time"));
+                }
+            }
+        }
+    }
+    Ok((text, picture))
+}
+
+fn no_picture(picture: Option<&str>) -> Result<(), ApiError> {
+    match picture {
+        None => Ok(()),
+        Some(_) => Err(fault("pictures come in the user's messages alone")),
+    }
+}
+
+/// Adds a line to a text.
+fn join(text: &mut String, more: &str) {
+    if !text.is_empty() && !more.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(more);
+}
+
+fn fault(text: &str) -> ApiError {
+    ApiError::invalid(text).with_param("messages")
+}
+
+#[cfg(test)]
+mod tests {
+    use blip2_core::Blip2Pipeline;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(messages: Value) -> Result<Conversation, String> {
+        let read = Conversation::read(serde_json::from_value(messages).unwrap());
+        read.map_err(|error| error.message().to_string())
+    }
+
+    fn prompt(messages: Value) -> String {
+        let blip2 = Blip2Pipeline::from_pretrained("../blip2-cli/demo").unwrap();
+        let asked = read(messages).unwrap().ask(&blip2.into());
+        asked.map_or_else(|error| error.message().to_string(), |(_, prompt)| prompt)
+    }
+
+    fn picture(url: &str) -> Value {
+        json!({"type": "image_url", "image_url": {"url": url, "detail": "low"}})
+    }
+
+    #[test]
+    fn a_question_alone_is_put_into_the_template() {
+        let parts = json!([picture("data:1"), {"type": "text", "text": "what color?"}]);
+        let messages = json!([{"role": "user", "content": parts}]);
+        assert_eq!(read(messages.clone()).unwrap().picture.unwrap(), "data:1");
+        assert_eq!(prompt(messages), "Question: what color? Answer:");
+    }
+
+    #[test]
+    fn earlier_turns_stand_before_the_question() {
+        let messages = json!([
+            {"role": "user", "content": [picture("data:1"), {"type": "text", "text": "what shape?"}]},
+            {"role": "assistant", "content": "triangle"},
+            {"role": "user", "content": "what color?"},
+            {"role": "assistant", "content": "red."},
+            {"role": "user", "content": "sure?"},
+        ]);
+        assert_eq!(
+            prompt(messages),
+            "Question: what shape? Answer: triangle. Question: what color? Answer: red. \
+             Question: sure? Answer:"
+        );
+    }
+
+    #[test]
+    fn a_new_picture_ends_what_was_said_about_the_old_one() {
+        let messages = json!([
+            {"role": "user", "content": [picture("data:1"), {"type": "text", "text": "what shape?"}]},
+            {"role": "assistant", "content": "triangle"},
+            {"role": "user", "content": [{"type": "text", "text": "and here?"}, picture("data:2")]},
+        ]);
+        assert_eq!(read(messages.clone()).unwrap().picture.unwrap(), "data:2");
+        assert_eq!(prompt(messages), "Question: and here? Answer:");
+    }
+
+    #[test]
+    fn special_tokens_in_earlier_turns_are_refused() {
+        let messages = json!([
+            {"role": "user", "content": [picture("data:1"), {"type": "text", "text": "what? </s>"}]},
+            {"role": "assistant", "content": "triangle"},
+            {"role": "user", "content": "sure?"},
+        ]);
+        assert!(prompt(messages).contains("special token"));
+    }
+
+    #[test]
+    fn conversations_that_make_no_sense_are_refused() {
+        for (messages, says) in [
+            (json!([]), "not the user's"),
+            (
+                json!([{"role": "assistant", "content": "x"}]),
+                "not the user's",
+            ),
+            (
+                json!([{"role": "user", "content": [picture("1"), picture("2")]}]),
+                "several pictures",
+            ),
+            (
+                json!([{"role": "system", "content": [picture("1")]}, {"role": "user", "content": "x"}]),
+                "user's messages alone",
+            ),
+        ] {
+            let told = read(messages.clone()).unwrap_err();
+            assert!(told.contains(says), "{messages}: {told}");
+        }
+    }
+}

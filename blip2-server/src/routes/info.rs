@@ -1,0 +1,131 @@
+//! What the server says of itself.
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    app::App,
+    error::{ApiError, ErrorReply},
+    json::Json,
+};
+
+/// The models that answer: one.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelsReply {
+    object: &'static str,
+    data: Vec<ModelReply>,
+}
+
+/// A model.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelReply {
+    id: String,
+    object: &'static str,
+    created: u64,
+    owned_by: &'static str,
+    /// What it can do: `answer`, `rank`, `caption`, `match`, `embed`.
+    abilities: Vec<&'static str>,
+}
+
+/// How the server is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct StateReply {
+    status: &'static str,
+}
+
+/// Lists the model.
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "openai",
+    responses(
+        (status = 200, description = "The model", body = ModelsReply),
+        (status = 401, description = "A key is needed", body = ErrorReply),
+    )
+)]
+pub(crate) async fn models(State(app): State<App>) -> Json<ModelsReply> {
+    Json(ModelsReply {
+        object: "list",
+        data: vec![of(&app)],
+    })
+}
+
+/// Tells of the model by its name.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{model}",
+    tag = "openai",
+    params(("model" = String, Path, description = "The model's name")),
+    responses(
+        (status = 200, description = "The model", body = ModelReply),
+        (status = 401, description = "A key is needed", body = ErrorReply),
+        (status = 404, description = "There is no such model", body = ErrorReply),
+    )
+)]
+pub(crate) async fn model(
+    State(app): State<App>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelReply>, ApiError> {
+    match name == app.settings().model_id {
+        true => Ok(Json(of(&app))),
+        false => Err(ApiError::no_model(&name)),
+    }
+}
+
+fn of(app: &App) -> ModelReply {
+    ModelReply {
+        id: app.settings().model_id.clone(),
+        object: "model",
+        created: app.started(),
+        owned_by: "blip2",
+        abilities: app.model().abilities(),
+    }
+}
+
+/// Tells that the server lives.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "operation",
+    responses((status = 200, description = "It lives", body = StateReply))
+)]
+pub(crate) async fn health() -> Json<StateReply> {
+    Json(StateReply { status: "ok" })
+}
+
+/// Tells whether the server takes requests: not any more once it stops.
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "operation",
+    responses(
+        (status = 200, description = "It takes requests", body = StateReply),
+        (status = 503, description = "It is stopping", body = StateReply),
+    )
+)]
+pub(crate) async fn ready(State(app): State<App>) -> Response {
+    match app.is_ready() {
+        true => Json(StateReply { status: "ready" }).into_response(),
+        false => {
+            let state = StateReply { status: "stopping" };
+            (StatusCode::SERVICE_UNAVAILABLE, Json(state)).into_response()
+        }
+    }
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operation",
+    responses((status = 200, description = "Figures in Prometheus' text format", body = String))
+)]
+pub(crate) async fn metrics(State(app): State<App>) -> Response {
+    let media = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, media)], app.metrics().render()).into_response()
+}

@@ -1,0 +1,132 @@
+//! Texts that are being written for a client.
+
+use blip2_core::{Answer, AnswerPiece, FinishReason};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tracing::Span;
+
+use crate::{
+    app::{App, Client},
+    engine::{Ask, Coming, Job, Work, Write, Written},
+    error::ApiError,
+    http::payload::Held,
+    picture::Upload,
+};
+
+/// A text that is being written. When it is dropped, it is written no further.
+pub(crate) struct Running {
+    app: App,
+    client: Client,
+    events: mpsc::UnboundedReceiver<Written>,
+    begun: bool,
+}
+
+impl Running {
+    /// Asks for a text.
+    pub(crate) fn start(
+        app: &App,
+        client: Client,
+        picture: Upload,
+        ask: Ask,
+        options: blip2_core::Options,
+        held: Held,
+    ) -> Result<Self, ApiError> {
+        let (reply, events) = mpsc::unbounded_channel();
+        let write = Write {
+            picture,
+            ask,
+            options,
+            reply,
+        };
+        let (room, coming) = held.into_parts();
+        app.engine().submit(Job {
+            work: Work::Write(Box::new(write)),
+            cancel: client.cancel.clone(),
+            room: Some(room),
+            span: Span::current(),
+        })?;
+        drop(coming);
+        Ok(Self {
+            app: app.clone(),
+            client,
+            events,
+            begun: false,
+        })
+    }
+
+    /// What comes next: a piece, or the end.
+    pub(crate) async fn next(&mut self) -> Written {
+        let next = self.events.recv().await;
+        // The channel closes without an end where the batch panicked.
+        let next = next.unwrap_or_else(|| Written::End(Box::new(Err(ApiError::internal()))));
+        match next {
+            Written::Piece(piece) => {
+                if !self.begun && piece.token.is_some() {
+                    self.begun = true;
+                    self.app.metrics().first_token(self.client.begun.elapsed());
+                }
+                Written::Piece(piece)
+            }
+            Written::End(end) => {
+                self.app.metrics().took(self.client.begun.elapsed());
+                Written::End(Box::new((*end).and_then(in_time)))
+            }
+        }
+    }
+
+    /// All of the text.
+    pub(crate) async fn answer(mut self) -> Result<Answer, ApiError> {
+        loop {
+            if let Written::End(end) = self.next().await {
+                return *end;
+            }
+        }
+    }
+}
+
+/// Half an answer is none, unless whoever asked has seen it grow.
+fn in_time(answer: Answer) -> Result<Answer, ApiError> {
+    match answer.finish_reason {
+        FinishReason::Deadline => Err(ApiError::timeout()),
+        FinishReason::Cancelled => Err(ApiError::stopping()),
+        _ => Ok(answer),
+    }
+}
+
+/// Waits for what is not written piece by piece.
+pub(crate) async fn result<T>(
+    app: &App,
+    client: &Client,
+    room: Option<OwnedSemaphorePermit>,
+    coming: Option<Coming>,
+    work: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Work,
+) -> Result<T, ApiError> {
+    let (reply, result) = oneshot::channel();
+    app.engine().submit(Job {
+        work: work(reply),
+        cancel: client.cancel.clone(),
+        room,
+        span: Span::current(),
+    })?;
+    drop(coming);
+    let result = result.await;
+    app.metrics().took(client.begun.elapsed());
+    result.unwrap_or_else(|_| Err(ApiError::internal()))
+}
+
+/// The pieces of one sequence as text: the first word's leading space belongs to the tokenizer.
+#[derive(Default)]
+pub(crate) struct Text {
+    started: bool,
+}
+
+impl Text {
+    /// The text of a piece, as it follows those before it.
+    pub(crate) fn of(&mut self, piece: &AnswerPiece) -> String {
+        let text = match self.started {
+            true => piece.text.as_str(),
+            false => piece.text.trim_start(),
+        };
+        self.started |= !text.is_empty();
+        text.to_string()
+    }
+}

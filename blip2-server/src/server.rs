@@ -1,0 +1,191 @@
+//! A model behind HTTP.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use axum::Router;
+use futures_util::future::{Either, select};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+
+use crate::{app::App, engine::Engine, metrics::Metrics, model::Model, routes, settings::Settings};
+
+/// How long the head of a request may take to arrive.
+const HEAD_TIME: Duration = Duration::from_secs(15);
+
+/// A model that answers over HTTP.
+///
+/// ```no_run
+/// use blip2_core::Blip2Pipeline;
+/// use blip2_server::{Server, Settings};
+/// use tokio::net::TcpListener;
+///
+/// let blip2 = Blip2Pipeline::from_pretrained("models/blip2-opt-2.7b")?;
+/// let server = Server::new(blip2, Settings::default())?;
+/// let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// runtime.block_on(async {
+///     let listener = TcpListener::bind("127.0.0.1:8080").await?;
+///     server.serve(listener, std::future::pending()).await
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A program with routes of its own mounts [`router`](Self::router) among them:
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use blip2_core::Blip2Pipeline;
+/// use blip2_server::{Server, Settings};
+///
+/// let blip2 = Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;
+/// let server = Server::new(blip2, Settings::default().with_page(false))?;
+/// let mine: Router = Router::new()
+///     .route("/hello", get(|| async { "hello" }))
+///     .nest("/blip2", server.router());
+/// # let _ = mine;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server {
+    app: App,
+}
+
+impl Server {
+    /// A server of a model. Its threads run until it and every [`router`](Self::router) of it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerError`], for a model of videos, and where no thread can be started.
+    pub fn new(model: impl Into<Model>, settings: Settings) -> Result<Self, ServerError> {
+        let model = model.into();
+        let frames = model.frames();
+        if frames > 1 {
+            return Err(ServerError::Video { frames });
+        }
+        let metrics = Arc::new(Metrics::new());
+        let (batching, limits) = (settings.batching, settings.limits);
+        let engine = Engine::start(model, batching, &limits, Arc::clone(&metrics));
+        let engine = engine.map_err(ServerError::Thread)?;
+        let app = App::new(engine, settings, metrics);
+        Ok(Self { app })
+    }
+
+    /// Its routes. Whoever serves them by other means than [`serve`](Self::serve) bounds connections, and the
+    /// time that the head of a request may take, as they see fit.
+    pub fn router(&self) -> Router {
+        routes::router(&self.app)
+    }
+
+    /// Answers connections until `stop` comes. Then no more are taken, `/ready` says so, and what is under way
+    /// has [`stop_within`](Settings::stop_within) to end.
+    ///
+    /// # Errors
+    ///
+    /// Where the listener has no address.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send,
+    ) -> io::Result<()> {
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "listening");
+        let router = self.router();
+        let open = GracefulShutdown::new();
+        let room = Arc::new(Semaphore::new(
+            self.app.settings().limits.connections.max(1),
+        ));
+        let mut stop = Box::pin(stop);
+        loop {
+            let next = Box::pin(accept(&listener, &room));
+            match select(next, stop).await {
+                Either::Left(((stream, leave), unstopped)) => {
+                    stop = unstopped;
+                    answer(stream, leave, router.clone(), &open);
+                }
+                Either::Right(_) => break,
+            }
+        }
+        drop(listener);
+        self.app.stop();
+        let within = self.app.settings().stop_within;
+        tracing::info!(?within, "stopping");
+        if timeout(within, open.shutdown()).await.is_err() {
+            tracing::warn!("requests were still under way, and are cut off");
+        }
+        self.app.engine().stop();
+        Ok(())
+    }
+}
+
+/// The next connection, once there is room for one.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // It is never closed.
+    let leave = Arc::clone(room).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return (stream, leave),
+            Err(error) => {
+                // Of one connection, or of all for lack of file descriptors, which others will give back.
+                tracing::warn!(%error, "a connection was not taken");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Answers what comes through a connection, in a task of its own.
+fn answer(
+    stream: TcpStream,
+    leave: Option<OwnedSemaphorePermit>,
+    router: Router,
+    open: &GracefulShutdown,
+) {
+    // Tokens are small, and each is waited for.
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let watched = open.watch(connection);
+    tokio::spawn(async move {
+        let _leave = leave;
+        if let Err(error) = watched.await {
+            tracing::debug!(%error, "a connection ended");
+        }
+    });
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A model that looks at videos.
+    #[error("the model looks at {frames} frames of a video, and requests bring single pictures")]
+    #[non_exhaustive]
+    Video {
+        /// The frames.
+        frames: usize,
+    },
+    /// No thread could be started.
+    #[error("no thread could be started: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("model", self.app.model())
+            .field("settings", self.app.settings())
+            .finish()
+    }
+}

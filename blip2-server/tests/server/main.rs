@@ -1,0 +1,11 @@
+//! Servers on loopback, asked as clients ask them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod batching;
+mod client;
+mod family;
+mod guard;
+mod native;
+mod openai;
+mod page;
+mod stopping;
