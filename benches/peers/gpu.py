@@ -80,7 +80,7 @@ def ours(options, precision):
     found = run([
         options.ours, "bench", "--preset", "blip2-opt-2.7b", "--device", options.device,
         "--precision", precision, "--prompt-tokens", str(PROMPT), "--new-tokens", str(NEW),
-        "--repeat", str(options.repeat), "--json"])
+        "--repeat", str(options.repeat), "--json"] + ["--no-peaks"] * options.no_peaks)
     stages = found["stages"]
     return found, {
         "vision": stages["vision"]["seconds"],
@@ -103,6 +103,7 @@ def main():
     parser.add_argument("--repeat", type=int, default=3, help="measurements in a run")
     parser.add_argument("--precisions", nargs="+", default=["f16", "bf16", "int8", "int4"])
     parser.add_argument("--compile", action="store_true", help="PyTorch's compiler as well")
+    parser.add_argument("--no-peaks", action="store_true", help="do not measure what the GPU can do")
     parser.add_argument("--output", type=pathlib.Path, help="a file for all numbers")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()

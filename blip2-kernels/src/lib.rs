@@ -35,8 +35,10 @@
 //! crate's kernels: AMX, AVX-512 with VNNI and BF16, AVX2, or portable Rust, chosen at run time and
 //! narrowed by the environment variable `BLIP2_ISA` (see [`Isa`]). They run on the threads of the current `rayon`
 //! pool. Where gradients are recorded on `flex` (feature `autodiff`), linear layers, layer norm and
-//! attention are an operation each, whose gradients have kernels, too. On every other backend the
-//! layers are Burn's own operations.
+//! attention are an operation each, whose gradients have kernels, too. On GPUs (feature `gpu`) matrices
+//! stay packed in the device's memory, and kernels compiled by CubeCL read them so; [`device`] accounts
+//! for them. On every other backend, and where gradients are recorded there, the layers are Burn's own
+//! operations.
 //!
 //! # Panics
 //!

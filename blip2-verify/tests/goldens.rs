@@ -288,3 +288,29 @@ fn another_precision_shows_in_the_distances() {
     let distance = report.logits_distance().unwrap();
     assert!(distance > 1e-4 && distance < 0.2, "{distance}");
 }
+
+/// On a GPU, narrow weights are multiplied with activations in `f32`: in `f16` as on the CPU, whose kernels
+/// do the same, and in the others no further from the goldens than there, where activations are rounded too.
+#[test]
+fn narrow_precisions_on_a_gpu() {
+    use blip2_core::Precision::{Bf16, F16, Int4, Int8};
+    if !device_names().contains(&"wgpu") {
+        return;
+    }
+    for name in ["blip2_opt", "blip2_t5", "instructblip_llama"] {
+        for precision in [F16, Bf16, Int8, Int4] {
+            let [own, other] = ["wgpu", "flex"].map(|device| {
+                let options = VerifyOptions::on(device).unwrap().with_precision(precision);
+                verify(fixture(name), &options).unwrap().remove(0)
+            });
+            assert!(own.passed(), "{own}");
+            let [distance, of_flex] =
+                [&own, &other].map(|report| report.logits_distance().unwrap());
+            println!("{name} {precision}: {distance:.1e} on wgpu, {of_flex:.1e} on flex");
+            match precision {
+                F16 => assert!((distance - of_flex).abs() < 1e-3, "{distance} {of_flex}"),
+                _ => assert!(distance < of_flex + 1e-3, "{precision}: {distance} {of_flex}"),
+            }
+        }
+    }
+}

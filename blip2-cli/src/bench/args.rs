@@ -17,6 +17,10 @@ pub(crate) struct BenchArgs {
     /// blip2-opt-6.7b, blip2-flan-t5-xl, blip2-flan-t5-xxl, or one of the first three with -coco.
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<Preset>,
+    /// The layers that each stack of a preset has, in place of its own: a model of the same widths that a
+    /// small machine holds.
+    #[arg(long, value_name = "N", requires = "preset", value_parser = count)]
+    pub(super) layers: Option<usize>,
     #[command(flatten)]
     pub(super) device: DeviceArgs,
     #[command(flatten)]

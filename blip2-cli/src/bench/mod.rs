@@ -11,7 +11,9 @@ mod work;
 
 pub(crate) use args::BenchArgs;
 
-use blip2_core::{Blip2Pipeline, Blip2PipelineBuilder, Precision};
+use blip2_core::{
+    Blip2Config, Blip2Pipeline, Blip2PipelineBuilder, Precision, Preset, TextConfig,
+};
 
 use crate::{Failure, demo, model};
 
@@ -42,6 +44,22 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The configuration of a preset, with so many layers in each stack.
+fn config(preset: Preset, layers: Option<usize>) -> Blip2Config {
+    let mut config = preset.config();
+    let Some(layers) = layers else { return config };
+    config.vision_config.num_hidden_layers = layers;
+    config.qformer_config.num_hidden_layers = layers;
+    match &mut config.text_config {
+        TextConfig::Opt(text) => text.num_hidden_layers = layers,
+        TextConfig::T5(text) => (text.num_layers, text.num_decoder_layers) = (layers, layers),
+        TextConfig::Llama(text) => text.num_hidden_layers = layers,
+        // No preset has another.
+        _ => {}
+    }
+    config
+}
+
 /// The model that is measured, and its name.
 fn builder(args: &BenchArgs) -> Result<(String, Blip2PipelineBuilder), Failure> {
     let (name, builder) = match (&args.folder, args.preset) {
@@ -54,7 +72,7 @@ fn builder(args: &BenchArgs) -> Result<(String, Blip2PipelineBuilder), Failure> 
         }
         (None, Some(preset)) => (
             preset.to_string(),
-            Blip2Pipeline::builder_random(preset, SEED),
+            Blip2Pipeline::builder_random(config(preset, args.layers), SEED),
         ),
         (None, None) => (
             "demonstration".into(),

@@ -179,7 +179,7 @@ pub(super) fn run(args: &BenchArgs, folder: &Path) -> Result<(), Failure> {
 fn config(args: &BenchArgs) -> Result<Blip2Config, Failure> {
     match (&args.folder, args.preset) {
         (Some(folder), _) => CheckpointFolder::open(folder).and_then(|folder| folder.config()),
-        (None, Some(preset)) => return Ok(preset.config()),
+        (None, Some(preset)) => return Ok(super::config(preset, args.layers)),
         (None, None) => demo::folder().config(),
     }
     .map_err(Failure::work)
@@ -216,6 +216,7 @@ fn arguments(args: &BenchArgs, axis: Axis, value: usize) -> Vec<String> {
     let image_size = args.image_size.map(|side| side as usize);
     let options = [
         ("preset", args.preset.map(|preset| preset.to_string())),
+        ("layers", args.layers.map(|layers| layers.to_string())),
         ("device", Some(args.device.device.clone())),
         (
             "memory-limit",

@@ -17,9 +17,9 @@ use crate::{
 /// precision says how a matrix is stored, and so how much memory it takes, and how it is
 /// multiplied, and so how fast and how exact that is.
 ///
-/// The kernels of the `flex` backend multiply all of them as they are. Other backends know no
-/// integer matrices: they hold [`Int8`](Self::Int8) and [`Int4`](Self::Int4) rounded to those but
-/// widened to `f32`, which has their results and not their size.
+/// The kernels of the `flex` backend and those of GPUs (feature `gpu`) multiply all of them as they are.
+/// Other backends know no integer matrices: they hold [`Int8`](Self::Int8) and [`Int4`](Self::Int4)
+/// rounded to those but widened to `f32`, which has their results and not their size.
 ///
 /// ```
 /// use blip2_kernels::{Precision, Role};

@@ -36,7 +36,7 @@ pub(crate) fn widened(matrix: &DeviceMatrix) -> Option<Tensor<2>> {
 const FEW: usize = 8;
 
 /// The most rows whose product is better computed in one launch than by matrix units in several.
-const SOME: usize = 128;
+const SOME: usize = 32;
 
 /// As [`crate::seam::linear`].
 pub(crate) fn linear<const D: usize>(
