@@ -309,7 +309,10 @@ fn narrow_precisions_on_a_gpu() {
             println!("{name} {precision}: {distance:.1e} on wgpu, {of_flex:.1e} on flex");
             match precision {
                 F16 => assert!((distance - of_flex).abs() < 1e-3, "{distance} {of_flex}"),
-                _ => assert!(distance < of_flex + 1e-3, "{precision}: {distance} {of_flex}"),
+                _ => assert!(
+                    distance < of_flex + 1e-3,
+                    "{precision}: {distance} {of_flex}"
+                ),
             }
         }
     }

@@ -11,9 +11,7 @@ mod work;
 
 pub(crate) use args::BenchArgs;
 
-use blip2_core::{
-    Blip2Config, Blip2Pipeline, Blip2PipelineBuilder, Precision, Preset, TextConfig,
-};
+use blip2_core::{Blip2Config, Blip2Pipeline, Blip2PipelineBuilder, Precision, Preset, TextConfig};
 
 use crate::{Failure, demo, model};
 
