@@ -5,6 +5,8 @@
 //! cargo run --release -p blip2-benches --example gpu_layers --features blip2-core/wgpu -- wgpu
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::expect_used)]
+
 use std::time::Instant;
 
 use blip2_core::{Precision, Weights, burn::tensor::Tensor, device_by_name, gpu};
