@@ -1,9 +1,5 @@
 //! A matrix in one of the ways it can be held.
 
-#[cfg(feature = "gpu")]
-pub(crate) mod device;
-#[cfg(not(feature = "gpu"))]
-#[path = "no_device.rs"]
 pub(crate) mod device;
 mod module;
 pub(crate) mod packed;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 
-use super::packed::{PackedFormat, PackedMatrix};
+use crate::matrix::packed::{PackedFormat, PackedMatrix};
 
 /// A matrix that lies packed in a device's memory: none, without the feature `gpu`.
 #[derive(Debug, Clone)]

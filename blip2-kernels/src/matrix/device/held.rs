@@ -3,8 +3,10 @@
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_cubecl::tensor::CubeTensor;
 
-use super::packed::{PackedFormat, PackedMatrix};
-use crate::gpu::{product, tensors};
+use crate::{
+    gpu::{product, tensors},
+    matrix::packed::{PackedFormat, PackedMatrix},
+};
 
 /// A matrix `[outputs, inputs]` that lies packed in a device's memory, in the same
 /// [layout](PackedMatrix#layout) and with the same numbers as on a processor. Cloning shares it.
