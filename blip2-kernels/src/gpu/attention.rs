@@ -7,6 +7,7 @@
 use burn::tensor::{DType, Tensor};
 use burn_cubecl::{
     cubecl::{self, prelude::*},
+    kernel::into_contiguous,
     tensor::CubeTensor,
 };
 
@@ -15,7 +16,6 @@ use super::{
     sum::{fold, fold_max},
     tensors::{self, UNITS, as_it_lies, buffer, bytes, elements, empty, lift, lower},
 };
-use crate::seam::attention::{DotProductAttention, Operands};
 
 /// Numbers of a head that a unit reads at a time.
 const VECTOR: usize = 4;
@@ -205,19 +205,34 @@ fn attend<N: Size>(
 }
 
 /// A tensor `[batch, heads, places, head_dim]` as it lies, and from which head on it is meant.
-struct Heads {
+pub(crate) struct Heads {
     tensor: CubeTensor,
     start: usize,
+    count: usize,
 }
 
 impl Heads {
-    /// `None` for heads whose numbers do not lie as the kernel reads them.
-    fn new(tensor: CubeTensor, first: usize) -> Option<Self> {
+    /// `count` heads from `first` on of a tensor that lies as the kernel reads it; else `None`.
+    pub(crate) fn new(tensor: CubeTensor, first: usize, count: usize) -> Option<Self> {
         let strides = tensor.meta.strides();
         let whole = strides[..3].iter().all(|step| step.is_multiple_of(VECTOR));
         let heads = strides[3] == 1 && whole && tensor.meta.shape()[3].is_multiple_of(VECTOR);
         let start = first * strides[1];
-        heads.then_some(Self { tensor, start })
+        heads.then_some(Self {
+            tensor,
+            start,
+            count,
+        })
+    }
+
+    /// All heads of a tensor, which is copied if it does not lie as the kernel reads it.
+    pub(crate) fn all(tensor: &Tensor<4>) -> Option<Self> {
+        let lying = as_it_lies(tensor)?;
+        let lying = match lying.meta.strides()[3] {
+            1 => lying,
+            _ => into_contiguous(lying),
+        };
+        Self::new(lying, 0, tensor.dims()[1])
     }
 
     fn place(&self) -> PlaceLaunch {
@@ -234,52 +249,23 @@ impl Heads {
     }
 }
 
-/// As [`DotProductAttention::forward`]; `None` for tensors that the kernel does not take.
-pub(crate) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>> {
-    let heads = |tensor: &Tensor<4>| {
-        let tensor = as_it_lies(tensor)?;
-        let strided = tensor.meta.strides()[3] == 1;
-        Heads::new(
-            if strided {
-                tensor
-            } else {
-                burn_cubecl::kernel::into_contiguous(tensor)
-            },
-            0,
-        )
-    };
-    let (operands, [batch, heads, queries, width], [groups, keys]) = match &described.operands {
-        Operands::Apart { q, k, v } => {
-            let [_, groups, keys, _] = k.dims();
-            ([heads(q)?, heads(k)?, heads(v)?], q.dims(), [groups, keys])
-        }
-        Operands::OnDevice { q, cache } => {
-            let [keys, values] = cache.buffers();
-            let held = [Heads::new(keys.clone(), 0)?, Heads::new(values.clone(), 0)?];
-            let [k, v] = held;
-            ([heads(q)?, k, v], q.dims(), [cache.groups(), cache.len()])
-        }
-        Operands::Joint(qkv) => {
-            let [batch, all, seq, width] = qkv.dims();
-            let lying = as_it_lies(qkv)?;
-            let part = |part: usize| Heads::new(lying.clone(), part * all / 3);
-            (
-                [part(0)?, part(1)?, part(2)?],
-                [batch, all / 3, seq, width],
-                [all / 3, seq],
-            )
-        }
-        _ => return None,
-    };
-    let [q, k, v] = operands;
+/// `softmax(q · kᵀ · scale + bias) · v` of `keys` places, `[batch, heads, queries, head_dim]`; `None` for
+/// what the kernel does not take.
+pub(crate) fn attention(
+    [q, k, v]: [&Heads; 3],
+    keys: usize,
+    bias: Option<&Tensor<4>>,
+    scale: f64,
+) -> Option<Tensor<4>> {
+    let shape = q.tensor.meta.shape();
+    let (batch, queries, width) = (shape[0], shape[2], shape[3]);
+    let (heads, groups) = (q.count, k.count);
     let vectors = width / VECTOR;
-    if batch * heads * queries * keys * width == 0 || v.tensor.meta.shape()[3] != width {
+    let empty_of = batch * heads * groups * queries * keys * width == 0;
+    if empty_of || v.tensor.meta.shape()[3] != width || vectors > UNITS as usize / 4 {
         return None;
     }
-    if vectors > UNITS as usize / 4 || groups == 0 {
-        return None;
-    }
-    let bias = match &described.bias {
+    let bias = match bias {
         Some(bias) if bias.dims()[3] == keys => Some((lower(bias)?, bias.dims())),
         Some(_) => return None,
         None => None,
@@ -319,7 +305,7 @@ pub(crate) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
             v.place(),
             bias_at,
             ExtentLaunch::new(heads, heads / groups, queries, keys, cubes),
-            described.scale as f32,
+            scale as f32,
             vectors,
             together,
             bias.is_some(),

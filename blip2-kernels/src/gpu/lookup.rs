@@ -38,7 +38,7 @@ pub(crate) fn lookup(
     indices: &Tensor<2, burn::tensor::Int>,
 ) -> Option<Tensor<3>> {
     let [batch, seq] = indices.dims();
-    let (words, indices) = (table.words()?, lower_integers(indices)?);
+    let (words, indices) = (tensors::words(table)?, lower_integers(indices)?);
     let (inputs, panels) = (table.inputs(), table.outputs().div_ceil(PANEL));
     let y = empty(&words, [batch, seq, inputs], DType::F32);
     let len = elements(&y);

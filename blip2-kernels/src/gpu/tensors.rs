@@ -16,6 +16,8 @@ use burn_cubecl::{
     tensor::CubeTensor,
 };
 
+use crate::matrix::device::DeviceMatrix;
+
 /// Units of a cube: enough to hide the way to memory, and no more than every device has.
 pub(super) const UNITS: u32 = 256;
 
@@ -53,12 +55,17 @@ pub(crate) fn lower<const D: usize>(tensor: &Tensor<D>) -> Option<CubeTensor> {
 }
 
 /// A contiguous tensor of integers.
-pub(crate) fn lower_integers<const D: usize>(tensor: &Tensor<D, Int>) -> Option<CubeTensor> {
+pub(super) fn lower_integers<const D: usize>(tensor: &Tensor<D, Int>) -> Option<CubeTensor> {
     if !serves(&tensor.device()) {
         return None;
     }
     let primitive = tensor.clone().try_into_primitive::<Cube>().ok()?;
     plain(primitive).map(into_contiguous)
+}
+
+/// The words of a matrix that lies packed in a device's memory.
+pub(super) fn words(matrix: &DeviceMatrix) -> Option<CubeTensor> {
+    lower_integers(matrix.words())
 }
 
 /// A tensor that may not be there; `None` where it is there and elsewhere.

@@ -84,6 +84,7 @@ impl Matrix {
     /// A narrow matrix is widened for one product and dropped after it: the model is held once, in its
     /// narrow format, and no activation is rounded to it.
     pub fn to_tensor(&self, device: &Device) -> Tensor<2> {
+        let on_host;
         let packed = match self {
             Self::Dense(weight) => {
                 let weight = weight.val();
@@ -92,7 +93,14 @@ impl Matrix {
                     _ => weight.cast(DType::F32),
                 };
             }
-            Self::OnDevice(matrix) => return matrix.to_tensor().to_device(device),
+            Self::OnDevice(matrix) => match matrix.to_host() {
+                Some(packed) => {
+                    on_host = packed;
+                    &on_host
+                }
+                // Its words are those of a packed matrix by its construction.
+                None => return Tensor::zeros([matrix.outputs(), matrix.inputs()], device),
+            },
             Self::Packed(packed) => packed,
         };
         let [outputs, inputs] = [packed.outputs(), packed.inputs()];

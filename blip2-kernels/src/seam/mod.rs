@@ -17,6 +17,8 @@ pub(crate) mod burn_ops;
 pub(crate) mod cache;
 #[cfg(feature = "flex")]
 mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
 
 use burn::{
     module::Module,
@@ -31,10 +33,10 @@ use attention::Operands;
 #[cfg(feature = "autodiff")]
 use crate::autodiff;
 #[cfg(feature = "gpu")]
-use crate::gpu;
+use crate::gpu as device;
 use crate::{
     kernel::{activation::Activation, product::epilogue::Epilogue},
-    matrix::{Matrix, device::DeviceMatrix},
+    matrix::Matrix,
 };
 
 /// What follows a product of tensors.
@@ -74,7 +76,7 @@ pub fn packs(device: &Device) -> bool {
 /// Whether matrices on `device` are held packed in its own memory, for its kernels.
 pub(crate) fn packs_on_device(device: &Device) -> bool {
     #[cfg(feature = "gpu")]
-    return gpu::tensors::serves(device);
+    return device::tensors::serves(device);
     #[cfg(not(feature = "gpu"))]
     {
         let _ = device;
@@ -111,7 +113,7 @@ pub(crate) fn linear<const D: usize>(
 ) -> Tensor<D> {
     first_served! {
         "flex" => cpu::linear(&x, matrix, &epilogue),
-        "gpu" => gpu::product::linear(&x, matrix, &epilogue),
+        "gpu" => device::product::linear(&x, matrix, &epilogue),
         "autodiff" => autodiff::linear(&x, matrix, &epilogue),
         else burn_ops::linear(x, matrix, epilogue)
     }
@@ -160,19 +162,29 @@ pub(crate) fn mlp<const D: usize>(
 
 /// Vectors of a table, `[batch, seq, inputs]`, by their indices `[batch, seq]`.
 pub(crate) fn lookup(table: &Matrix, indices: Tensor<2, Int>) -> Tensor<3> {
+    #[cfg(feature = "gpu")]
+    if let Matrix::OnDevice(table) = table
+        && let Some(vectors) = device::lookup::lookup(table, &indices)
+    {
+        return vectors;
+    }
     match table {
         Matrix::Dense(table) => burn_ops::lookup(table.val(), indices),
         Matrix::Packed(table) => burn_ops::lookup_packed(table, indices),
-        Matrix::OnDevice(table) => device_lookup(table, indices),
+        Matrix::OnDevice(_) => burn_ops::lookup(widened(table, &indices.device()), indices),
     }
 }
 
-/// As [`lookup`], of a table in a device's memory.
-fn device_lookup(table: &DeviceMatrix, indices: Tensor<2, Int>) -> Tensor<3> {
-    first_served! {
-        "gpu" => gpu::lookup::lookup(table, &indices),
-        else burn_ops::lookup(table.to_tensor(), indices)
+/// The weights as a tensor `[outputs, inputs]` of `f32` for one product, see [`Matrix::to_tensor`]: in the
+/// memory where they lie, if that is the device's.
+fn widened(matrix: &Matrix, device: &Device) -> Tensor<2> {
+    #[cfg(feature = "gpu")]
+    if let Matrix::OnDevice(matrix) = matrix
+        && let Some(widened) = crate::gpu::product::widened(matrix)
+    {
+        return widened.to_device(device);
     }
+    matrix.to_tensor(device)
 }
 
 /// An activation function of every element.
@@ -189,7 +201,7 @@ pub(crate) fn layer_norm<const D: usize>(
 ) -> Tensor<D> {
     first_served! {
         "flex" => cpu::layer_norm(&x, &weight, &bias, eps),
-        "gpu" => gpu::norm::layer_norm(&x, &weight, &bias, eps),
+        "gpu" => device::norm::layer_norm(&x, &weight, &bias, eps),
         "autodiff" => autodiff::layer_norm(&x, &weight, &bias, eps),
         else burn::tensor::module::layer_norm(x, weight, Some(bias), eps)
     }
@@ -199,7 +211,7 @@ pub(crate) fn layer_norm<const D: usize>(
 pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64) -> Tensor<D> {
     first_served! {
         "flex" => cpu::rms_norm(&x, &weight, eps),
-        "gpu" => gpu::norm::rms_norm(&x, &weight, eps),
+        "gpu" => device::norm::rms_norm(&x, &weight, eps),
         else burn_ops::rms_norm(x, weight, eps)
     }
 }
@@ -258,7 +270,7 @@ impl DotProductAttention<'_> {
     fn fused(&self) -> Option<Tensor<4>> {
         first_served! {
             "flex" => cpu::attention(self).map(Some),
-            "gpu" => gpu::attention::attention(self).map(Some),
+            "gpu" => gpu::attention(self).map(Some),
             "autodiff" => self.recorded().map(Some),
             else None
         }

@@ -28,13 +28,13 @@ use super::{
     activation::finished,
     widen,
 };
-use crate::{matrix::Matrix, seam::TensorEpilogue};
+use crate::{kernel::product::epilogue::Epilogue, matrix::Matrix};
 
 /// As [`crate::seam::linear`], for any number of rows.
 pub(super) fn linear<const D: usize>(
     x: &Tensor<D>,
     matrix: &Matrix,
-    epilogue: &TensorEpilogue<D>,
+    epilogue: &Epilogue<Tensor<1>, Tensor<D>>,
 ) -> Option<Tensor<D>> {
     let mut shape = x.dims();
     let (outputs, inputs) = (matrix.outputs(), matrix.inputs());

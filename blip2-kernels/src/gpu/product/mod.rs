@@ -20,16 +20,16 @@ use super::{
     tensors::{self, lower, lower_optional},
 };
 use crate::{
-    kernel::activation::Activation,
+    kernel::{activation::Activation, product::epilogue::Epilogue},
     matrix::{Matrix, device::DeviceMatrix},
-    seam::TensorEpilogue,
 };
 
 pub(super) use {panels::PANEL, widen::weight};
 
-/// A packed matrix as a tensor `[inputs, outputs]` of `f32`.
+/// A packed matrix as a tensor `[outputs, inputs]` of `f32`, in the memory where it lies.
 pub(crate) fn widened(matrix: &DeviceMatrix) -> Option<Tensor<2>> {
-    widen::widened(matrix, false).map(tensors::lift)
+    let widened = widen::widened(matrix, false)?;
+    Some(tensors::lift::<2>(widened).transpose())
 }
 
 /// The most rows that are few: beyond them, reading a weight once costs more than it saves.
@@ -42,7 +42,7 @@ const SOME: usize = 32;
 pub(crate) fn linear<const D: usize>(
     x: &Tensor<D>,
     matrix: &Matrix,
-    epilogue: &TensorEpilogue<D>,
+    epilogue: &Epilogue<Tensor<1>, Tensor<D>>,
 ) -> Option<Tensor<D>> {
     if !tensors::serves(&x.device()) {
         return None;

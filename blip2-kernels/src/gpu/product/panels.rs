@@ -15,7 +15,7 @@ use burn_cubecl::{
 use super::{
     super::{
         sum::fold,
-        tensors::{UNITS, buffer, bytes, elements, multiprocessors},
+        tensors::{self, UNITS, buffer, bytes, elements, multiprocessors},
     },
     Follows, Operands, VECTOR,
     activation::finished,
@@ -307,7 +307,7 @@ fn few_rows<N: Size>(
 
 /// `[rows, outputs]`
 pub(super) fn product(operands: &Operands, matrix: &DeviceMatrix) -> Option<CubeTensor> {
-    let words = matrix.words()?;
+    let words = tensors::words(matrix)?;
     let client = &operands.x.client;
     let plan = Plan::new(matrix, operands, multiprocessors(client));
     let panels = operands.outputs.div_ceil(PANEL);

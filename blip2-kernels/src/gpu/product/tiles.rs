@@ -14,7 +14,7 @@ use burn_cubecl::{
 };
 
 use super::{
-    super::tensors::{any_float, buffer, bytes, elements},
+    super::tensors::{self, any_float, buffer, bytes, elements},
     Follows, Operands, VECTOR,
     activation::finished,
     panels::{INT4_STEP, PANEL, byte, half_to_f32, nibble},
@@ -248,7 +248,7 @@ fn square<W: Float, N: Size>(
 /// `[rows, outputs]`; `None` for a matrix that the kernel does not read.
 pub(super) fn product(operands: &Operands, matrix: &Matrix) -> Option<CubeTensor> {
     let (format, held) = match matrix {
-        Matrix::OnDevice(matrix) => (Some(matrix.format()), matrix.words()?),
+        Matrix::OnDevice(matrix) => (Some(matrix.format()), tensors::words(matrix)?),
         Matrix::Dense(weight) => (None, into_contiguous(any_float(&weight.val())?)),
         Matrix::Packed(_) => return None,
     };

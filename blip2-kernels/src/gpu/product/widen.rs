@@ -71,7 +71,7 @@ fn widen<W: Float>(
 /// The matrix as `[inputs, outputs]`. As `f16`, if that is wanted and its format's numbers are none
 /// that `f16` lacks.
 pub(super) fn widened(matrix: &DeviceMatrix, narrow: bool) -> Option<CubeTensor> {
-    let words = matrix.words()?;
+    let words = tensors::words(matrix)?;
     let (format, inputs, outputs) = (matrix.format(), matrix.inputs(), matrix.outputs());
     let narrow = narrow && matches!(format, PackedFormat::Int8 | PackedFormat::Int4);
     let dtype = if narrow { DType::F16 } else { DType::F32 };

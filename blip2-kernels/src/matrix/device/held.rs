@@ -1,12 +1,10 @@
 //! A packed matrix in the memory of a device.
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_cubecl::tensor::CubeTensor;
+use std::sync::Arc;
 
-use crate::{
-    gpu::{product, tensors},
-    matrix::packed::{PackedFormat, PackedMatrix},
-};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use crate::matrix::packed::{PackedFormat, PackedMatrix};
 
 /// A matrix `[outputs, inputs]` that lies packed in a device's memory, in the same
 /// [layout](PackedMatrix#layout) and with the same numbers as on a processor. Cloning shares it.
@@ -65,17 +63,16 @@ impl DeviceMatrix {
         self.words.device()
     }
 
-    /// The weights, `[outputs, inputs]` in `f32`.
-    pub(crate) fn to_tensor(&self) -> Tensor<2> {
-        match product::widened(self) {
-            Some(widened) => widened.transpose(),
-            // Never so on a device that kernels serve, and on no other is there such a matrix.
-            None => Tensor::zeros([self.outputs, self.inputs], &self.device()),
-        }
+    /// The matrix in this processor's memory.
+    pub(crate) fn to_host(&self) -> Option<PackedMatrix> {
+        let words = self.words.to_data().convert_dtype(DType::U32);
+        let words = words.try_into_vec::<u32>().ok()?;
+        let bytes: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+        PackedMatrix::from_bytes(self.format, self.outputs, self.inputs, Arc::new(bytes)).ok()
     }
 
-    /// What kernels read.
-    pub(crate) fn words(&self) -> Option<CubeTensor> {
-        tensors::lower_integers(&self.words)
+    /// What kernels read: the words of the layout.
+    pub(crate) fn words(&self) -> &Tensor<1, Int> {
+        &self.words
     }
 }

@@ -2,7 +2,10 @@
 
 use burn::tensor::{DType, Tensor, module};
 
-use crate::{matrix::Matrix, seam::TensorEpilogue};
+use crate::{
+    matrix::Matrix,
+    seam::{TensorEpilogue, widened},
+};
 
 /// The rows that are summed in 64 bits at a time.
 const EXACT_ROWS: usize = 1024;
@@ -13,7 +16,7 @@ pub(crate) fn linear<const D: usize>(
     matrix: &Matrix,
     epilogue: TensorEpilogue<D>,
 ) -> Tensor<D> {
-    let weight = matrix.to_tensor(&x.device());
+    let weight = widened(matrix, &x.device());
     let y = product(x, weight, epilogue.bias);
     let y = match epilogue.activation {
         Some(function) => super::activation(function, y),
