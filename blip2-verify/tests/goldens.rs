@@ -289,31 +289,29 @@ fn another_precision_shows_in_the_distances() {
     assert!(distance > 1e-4 && distance < 0.2, "{distance}");
 }
 
-/// On a GPU, narrow weights are multiplied with activations in `f32`: in `f16` as on the CPU, whose kernels
-/// do the same, and in the others no further from the goldens than there, where activations are rounded too.
+/// On a GPU, narrow weights are multiplied with activations in `f32`: in `f16` that is what the CPU's kernels
+/// do, too; in the others those round activations as well, which is little beside the weights' own rounding.
 #[test]
 fn narrow_precisions_on_a_gpu() {
     use blip2_core::Precision::{Bf16, F16, Int4, Int8};
     if !device_names().contains(&"wgpu") {
         return;
     }
-    for name in ["blip2_opt", "blip2_t5", "instructblip_llama"] {
-        for precision in [F16, Bf16, Int8, Int4] {
-            let [own, other] = ["wgpu", "flex"].map(|device| {
-                let options = VerifyOptions::on(device).unwrap().with_precision(precision);
-                verify(fixture(name), &options).unwrap().remove(0)
-            });
-            assert!(own.passed(), "{own}");
-            let [distance, of_flex] =
-                [&own, &other].map(|report| report.logits_distance().unwrap());
-            println!("{name} {precision}: {distance:.1e} on wgpu, {of_flex:.1e} on flex");
-            match precision {
-                F16 => assert!((distance - of_flex).abs() < 1e-3, "{distance} {of_flex}"),
-                _ => assert!(
-                    distance < of_flex + 1e-3,
-                    "{precision}: {distance} {of_flex}"
-                ),
-            }
-        }
+    for precision in [F16, Bf16, Int8, Int4] {
+        let [distance, of_flex] = ["wgpu", "flex"].map(|device| {
+            let options = VerifyOptions::on(device).unwrap().with_precision(precision);
+            let report = verify(fixture("blip2_opt"), &options).unwrap().remove(0);
+            assert!(report.passed(), "{report}");
+            report.logits_distance().unwrap()
+        });
+        let apart = (distance - of_flex).abs();
+        let allowed = match precision {
+            F16 => 1e-3,
+            _ => 0.25 * of_flex,
+        };
+        assert!(
+            apart < allowed,
+            "{precision}: {distance} from the goldens, {of_flex} on the CPU"
+        );
     }
 }
