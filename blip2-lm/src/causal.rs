@@ -4,7 +4,7 @@ use blip2_kernels::KvCache;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::{
-    batch::{Step, decoder_bias, logits, padding_bias, rows_tensor},
+    batch::{Step, decoder_bias, joined_bias, logits, padding_bias, rows_tensor},
     error::LmError,
     generate::Logits,
     session::Decode,
@@ -232,6 +232,24 @@ impl CausalState {
         logits(model.head(hidden))
     }
 
+    /// See [`JoinSession::join`](crate::JoinSession::join).
+    pub(crate) fn join(&mut self, other: Self) -> Result<(), LmError> {
+        if self.prompts.is_some() || other.prompts.is_some() {
+            return Err(LmError::Order("a prompt has not run yet"));
+        }
+        let keys = |state: &Self| state.caches.first().map_or(0, KvCache::len);
+        let sizes = [&*self, &other].map(|state| [state.counts.len(), keys(state)]);
+        let paddings = [self.padding.take(), other.padding];
+        self.padding = joined_bias(paddings, sizes, &self.device);
+        for (cache, other) in self.caches.iter_mut().zip(other.caches) {
+            cache.join(other);
+        }
+        self.counts.extend(other.counts);
+        self.prompt_rows += other.prompt_rows;
+        self.longest = self.longest.max(other.longest);
+        Ok(())
+    }
+
     /// See [`DecodeSession::remaining_positions`](crate::DecodeSession::remaining_positions).
     pub(crate) fn remaining_positions(&self, model: &impl CausalLm) -> Option<usize> {
         let context = model.context()?;
@@ -261,6 +279,10 @@ impl<M: CausalLm> Decode for M {
         tokens: &[u32],
     ) -> Result<Logits, LmError> {
         state.step(self, parents, tokens)
+    }
+
+    fn join(&self, state: &mut CausalState, other: CausalState) -> Result<(), LmError> {
+        state.join(other)
     }
 
     fn remaining_positions(&self, state: &CausalState) -> Option<usize> {

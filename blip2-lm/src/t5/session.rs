@@ -72,6 +72,10 @@ impl Decode for T5ForConditionalGeneration {
         self.feed(state, ids)
     }
 
+    fn join(&self, state: &mut T5State, other: T5State) -> Result<(), LmError> {
+        state.join(other)
+    }
+
     /// Relative positions have no end.
     fn remaining_positions(&self, _: &T5State) -> Option<usize> {
         None
