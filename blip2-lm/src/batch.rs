@@ -128,6 +128,14 @@ pub(crate) fn joined_bias(
     Some(Tensor::cat(widened.collect(), 0))
 }
 
+/// A bias of the last `keys` columns: the longest rows may have left.
+pub(crate) fn of_last_keys(bias: Tensor<4>, keys: usize) -> Tensor<4> {
+    match bias.dims()[3] {
+        columns if columns > keys => bias.narrow(3, columns - keys, keys),
+        _ => bias,
+    }
+}
+
 /// Row numbers as a tensor.
 pub(crate) fn rows_tensor(rows: &[usize], device: &Device) -> Tensor<1, Int> {
     let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();

@@ -27,13 +27,17 @@ impl T5State {
         self.prompt_rows
     }
 
+    /// How many positions the longest row's source has.
+    pub(super) fn source_len(&self) -> usize {
+        self.states.first().map_or(0, LayerState::source_len)
+    }
+
     /// See [`JoinSession::join`](crate::JoinSession::join).
     pub(crate) fn join(&mut self, other: Self) -> Result<(), LmError> {
         if self.prompts.is_some() || other.prompts.is_some() {
             return Err(LmError::Order("a prompt has not run yet"));
         }
-        let source = |state: &Self| state.states.first().map_or(0, LayerState::source_len);
-        let sizes = [&*self, &other].map(|state| [state.running, source(state)]);
+        let sizes = [&*self, &other].map(|state| [state.running, state.source_len()]);
         let paddings = [self.source_padding.take(), other.source_padding];
         self.source_padding = joined_bias(paddings, sizes, &self.device);
         for (layer, other) in self.states.iter_mut().zip(other.states) {
