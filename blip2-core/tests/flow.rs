@@ -117,6 +117,30 @@ fn blip1_answers_and_describes() {
 }
 
 #[test]
+fn beam_searches_run_together() {
+    for name in ["blip2_opt", "blip2_t5"] {
+        let blip2 = pipeline(name);
+        let config = GenerationConfig::default()
+            .with_num_beams(3)
+            .with_num_return_sequences(2)
+            .with_max_new_tokens(9);
+        let options = Options::default().with_generation(config);
+        let pictures = (0..7).map(|n| -> Read<_> { Ok((picture(n), None)) });
+        let flow = AnswerFlow::new(&blip2)
+            .with_places(4)
+            .with_options(options.clone());
+        let found: Vec<_> = flow.captions(pictures).collect();
+        assert_eq!(found.len(), 7);
+        for (n, answer) in found {
+            let expected = blip2.caption_with(&picture(n), &options).unwrap();
+            let (found, what) = (answer.unwrap(), format!("{name}, picture {n}"));
+            assert_same(&found, &expected, &what);
+            assert_same(&found.alternatives[0], &expected.alternatives[0], &what);
+        }
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_picture_is_its_own_result() {
     let blip2 = pipeline("blip2_opt");
     let texts = ["what?", " ", "is it raining?"];

@@ -8,7 +8,9 @@ use std::{collections::BTreeMap, fmt};
 
 use blip2_lm::generate::{CancelToken, FinishReason, Generated, GenerationConfig};
 
-use super::{Answer, Options, Started, Timings, Writer, alone, run::answer, token::Token};
+use super::{
+    Answer, Options, Started, Timings, Writer, alone, or_stopped, run::answer, token::Token,
+};
 use crate::error::Blip2Error;
 pub use flow::{AnswerFlow, Flowing};
 use group::{Brought, Group, Growing, Rows};
@@ -328,6 +330,27 @@ fn in_one_session(groups: Vec<Group>) -> Result<Vec<Group>, Blip2Error> {
     Ok(all.map(Group::Rows).into_iter().chain(beams).collect())
 }
 
+/// Writes after requests that want the same beam search, in one search of all of them; `None` for others,
+/// whose searches have nothing in common.
+fn search_together<P: Writer>(
+    requests: &[AnswerRequest<P>],
+) -> Option<Result<Vec<Answer>, Blip2Error>> {
+    let first = requests.first()?;
+    let config = first.config();
+    let same = |one: &AnswerRequest<P>| one.config() == config && one.options.constraint.is_none();
+    // Samples are drawn in the order of the rows: a row's would depend on its company.
+    if config.num_beams < 2 || config.do_sample || !requests.iter().all(same) {
+        return None;
+    }
+    let member = first.member();
+    let looked: Vec<&P::Looked> = requests.iter().map(|one| one.seen.looked()).collect();
+    let prompts: Vec<P::Prompt> = requests.iter().map(|one| one.prompt.clone()).collect();
+    let written = member
+        .prepare(&prompts, &first.options)
+        .and_then(|prepared| member.write(&member.join(&looked)?, prepared, Timings::default()));
+    Some(or_stopped(written, requests.len()))
+}
+
 /// The prompts of requests, and options with room for each of them.
 fn together<'a, P: Writer>(
     requests: impl Iterator<Item = &'a AnswerRequest<P>>,
@@ -353,7 +376,7 @@ fn check_one_model<'a, P: Writer>(members: impl Iterator<Item = &'a P>) -> Resul
 
 /// A request that was stopped before its first token has an empty answer, as alone.
 fn stopped_or(error: Blip2Error) -> Result<Answer, Blip2Error> {
-    alone(super::or_stopped(Err(error), 1))
+    alone(or_stopped(Err(error), 1))
 }
 
 /// The answer of the sequences that were generated for a request, with the others beside the first.
@@ -384,7 +407,7 @@ fn roomy(configs: &[GenerationConfig]) -> Options {
         (None, None) => config.new_tokens_after(0).unwrap_or(1),
     });
     // As many sequences as beams, which take the same room.
-    let sequences = most(|config| config.num_return_sequences);
+    let sequences = most(|config| config.num_return_sequences.max(config.num_beams));
     let generation = GenerationConfig::default()
         .with_max_new_tokens(tokens)
         .with_num_beams(sequences);

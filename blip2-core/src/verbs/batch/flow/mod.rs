@@ -20,7 +20,8 @@ const PLACES: usize = 8;
 /// answer of a batch.
 ///
 /// Pictures are read by a thread of their own, a few ahead. Each answer is what its picture gets alone,
-/// sampled ones included, whatever runs beside it. What is wrong with one picture is its own result.
+/// sampled ones included, whatever runs beside it. What is wrong with one picture is its own result. Beam
+/// searches of the same arguments run in one search of as many pictures as there are places.
 ///
 /// ```
 /// # let blip2 = blip2_core::Blip2Pipeline::from_pretrained("../blip2-cli/demo")?;

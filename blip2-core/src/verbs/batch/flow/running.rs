@@ -11,7 +11,7 @@ use crate::{
     error::Blip2Error,
     verbs::{
         Answer, Options, Picture, Seen, Writer,
-        batch::{AnswerBatch, AnswerRequest, stopped_or},
+        batch::{AnswerBatch, AnswerRequest, search_together, stopped_or},
         each::each,
     },
 };
@@ -31,6 +31,8 @@ pub struct Flowing<P: Writer, T, E> {
     count: usize,
     /// Requests that there was no memory for yet.
     waiting: VecDeque<(usize, AnswerRequest<P>)>,
+    /// How many grew when there was no memory for one more.
+    full: Option<usize>,
     batch: Option<AnswerBatch<P>>,
     /// The picture of each request that runs.
     pictures: BTreeMap<usize, usize>,
@@ -69,6 +71,7 @@ impl<P: Writer, T: Send + 'static, E: Send + 'static> Flowing<P, T, E> {
             request,
             count: 0,
             waiting: VecDeque::new(),
+            full: None,
             batch: None,
             pictures: BTreeMap::new(),
             done: Done {
@@ -136,27 +139,34 @@ where
 
     /// Begins what waits and has room.
     fn begin(&mut self) {
-        let mut beginning: Vec<_> = self.waiting.drain(..).collect();
-        while let Err(error) = self.has_room(&beginning) {
-            let Some((number, request)) = beginning.pop() else {
-                return;
-            };
-            if beginning.is_empty() && self.growing() == 0 {
-                // It does not fit alone either.
-                self.end(number, Err(error));
-            } else {
-                self.waiting.push_front((number, request));
-            }
+        let growing = self.growing();
+        if self.full.is_some_and(|full| growing >= full) {
+            return;
         }
+        let waiting = self.waiting.make_contiguous();
+        // As many of the first as there is room for: the smallest number that there is none for is halved in.
+        let (mut fit, mut refused) = (0, None);
+        let mut trial = waiting.len();
+        while trial > fit {
+            match has_room(self.batch.as_ref(), &waiting[..trial]) {
+                Ok(()) => fit = trial,
+                Err(error) => refused = Some((trial, error)),
+            }
+            let over = refused
+                .as_ref()
+                .map_or(waiting.len() + 1, |(over, _)| *over);
+            trial = (fit + over) / 2;
+        }
+        self.full = refused.is_some().then_some(growing + fit);
+        let beginning: Vec<_> = self.waiting.drain(..fit).collect();
         let (numbers, requests): (Vec<usize>, Vec<_>) = beginning.into_iter().unzip();
         self.begin_all(&numbers, requests);
-    }
-
-    fn has_room(&self, beginning: &[(usize, AnswerRequest<P>)]) -> Result<(), Blip2Error> {
-        let requests: Vec<_> = beginning.iter().map(|(_, one)| one.clone()).collect();
-        match &self.batch {
-            Some(batch) => batch.has_room(&requests),
-            None => AnswerBatch::start(Vec::new())?.has_room(&requests),
+        if let (0, Some((_, error))) = (growing + fit, refused)
+            && let Some((number, _)) = self.waiting.pop_front()
+        {
+            // It does not fit alone either.
+            self.full = None;
+            self.end(number, Err(error));
         }
     }
 
@@ -164,6 +174,10 @@ where
     fn begin_all(&mut self, numbers: &[usize], requests: Vec<AnswerRequest<P>>) {
         if requests.is_empty() {
             return;
+        }
+        if let Some(Ok(answers)) = search_together(&requests) {
+            let answers = numbers.iter().zip(answers);
+            return answers.for_each(|(number, answer)| self.end(*number, Ok(answer)));
         }
         match AnswerBatch::start(requests.clone()) {
             Ok(batch) => self.join(numbers, batch),
@@ -237,6 +251,18 @@ where
             let error = error.take().unwrap_or(Blip2Error::Rows { reason });
             self.end(number, Err(error));
         }
+    }
+}
+
+/// Whether there is memory for requests beside those of a batch.
+fn has_room<P: Writer>(
+    batch: Option<&AnswerBatch<P>>,
+    beginning: &[(usize, AnswerRequest<P>)],
+) -> Result<(), Blip2Error> {
+    let requests: Vec<_> = beginning.iter().map(|(_, one)| one.clone()).collect();
+    match batch {
+        Some(batch) => batch.has_room(&requests),
+        None => AnswerBatch::start(Vec::new())?.has_room(&requests),
     }
 }
 
