@@ -659,6 +659,10 @@ pub(crate) struct ModelArgs {
     /// adapter's folder as --model finds the model that it was trained on.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) adapter: Option<PathBuf>,
+    /// Write ahead with the same language model in int4 and check several tokens at once: the same answers,
+    /// sooner where a model is held in f32, f16 or bf16, for the memory of the int4 one.
+    #[arg(long)]
+    pub(crate) speculative: bool,
     /// The height and width that pictures are resized to, in pixels, if it is another than the
     /// model was trained at; position embeddings are interpolated.
     #[arg(long, value_name = "PIXELS")]
