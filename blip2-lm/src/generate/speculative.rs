@@ -95,7 +95,7 @@ impl Drafts {
         self.0.drafted.load(Relaxed)
     }
 
-    /// How many of them were those that were decoded.
+    /// How many of them were decoded and gone on from; the last token of a text never is.
     pub fn accepted(&self) -> usize {
         self.0.accepted.load(Relaxed)
     }
