@@ -161,7 +161,7 @@ pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
     Answer, AnswerBatch, AnswerPiece, AnswerRequest, AnswerStream, Answers, CompareOptions,
-    Compares, Describes, Grammar, Options, RankOptions, Ranked, Seen, Timings, Token, Typed,
+    Compares, Comparison, Describes, Grammar, Options, RankOptions, Ranked, Seen, Timings, Token, Typed,
     TypedAnswer,
 };
 
