@@ -241,7 +241,7 @@ impl Job<'_> {
         bar.reset_eta();
         let begun = Instant::now();
         let decoding = Decoding::new();
-        let done = thread::scope(|scope| {
+        let done: Result<Option<(u64, u64)>, Failure> = thread::scope(|scope| {
             let ranges = left.iter().map(|part| part.rows.clone());
             let feed = Feed::begin(scope, &reading, &decoding, ranges.collect());
             let parts = Parts::begin(scope, self.place.format, &schema);
@@ -307,18 +307,18 @@ fn pace(rows: u64, begun: Instant) -> String {
 }
 
 /// Batches through the model, part by part.
-struct Work<'a> {
+struct Work<'a, 's> {
     model: &'a Model,
     kept: &'a [usize],
     schema: &'a SchemaRef,
-    parts: &'a Parts<'a>,
+    parts: &'a Parts<'s>,
     bar: &'a ProgressBar,
     stop: &'a CancelToken,
     failed: u64,
     rows: u64,
 }
 
-impl Work<'_> {
+impl Work<'_, '_> {
     /// Whether all parts were computed; not if they were interrupted, nor if nobody writes any more.
     fn run(&mut self, feed: &Feed, left: &[Part]) -> Result<bool, Failure> {
         for part in left {

@@ -144,7 +144,7 @@ impl Work<'_> {
     }
 
     /// Of a model that answers and describes.
-    fn both<P: Answers + Describes + Verbal>(&mut self, member: &P) -> Result<(), Failure> {
+    fn both<P: Answers + Describes + Captions + Questions>(&mut self, member: &P) -> Result<(), Failure> {
         let verbs = &self.model.verbs;
         let scores_captions = verbs.score.is_some() && verbs.question.is_none();
         let looks = verbs.rank.is_some() || verbs.score.is_some();
@@ -173,7 +173,7 @@ impl Work<'_> {
     }
 
     fn look<P: Verbal>(&self, member: &P) -> Result<Vec<(usize, Seen<P>)>, Failure> {
-        let pictures: Vec<_> = self
+        let pictures: Vec<Picture<'_>> = self
             .rows
             .iter()
             .map(|(_, pixels)| (*pixels).into())
@@ -293,10 +293,11 @@ impl Work<'_> {
 
     /// Of a model that describes.
     fn describe<P: Describes + Captions>(&mut self, member: &P) -> Result<(), Failure> {
-        let captions = match &self.model.verbs.caption {
+        let batch = self.batch;
+        let captions: Vec<_> = match &self.model.verbs.caption {
             None => return Ok(()),
             Some(None) => {
-                let pictures = self.rows.iter().map(|(_, pixels)| (*pixels).into());
+                let pictures = self.rows.iter().map(|(_, pixels)| Picture::from(*pixels));
                 let captions = member.captions(pictures.collect(), &self.options);
                 self.rows
                     .iter()
@@ -305,10 +306,10 @@ impl Work<'_> {
                     .collect()
             }
             Some(Some(prompt)) => {
-                let (rows, pairs) = self.pairs(|row| prompt.texts(self.batch).get(row));
-                let captions = member.prompted(pairs.clone(), &self.options);
-                self.fail_others(&rows, |row| prompt.texts(self.batch).get(row));
-                rows.into_iter().zip(captions).collect::<Vec<_>>()
+                let (rows, pairs) = self.pairs(|row| prompt.texts(batch).get(row));
+                let captions = member.prompted(pairs, &self.options);
+                self.fail_others(&rows, |row| prompt.texts(batch).get(row));
+                rows.into_iter().zip(captions).collect()
             }
         };
         for (row, caption) in captions {
@@ -329,9 +330,10 @@ impl Work<'_> {
         let (true, Some(question)) = (verbs.answer, &verbs.question) else {
             return Ok(());
         };
-        let (rows, pairs) = self.pairs(|row| question.texts(self.batch).get(row));
+        let batch = self.batch;
+        let (rows, pairs) = self.pairs(|row| question.texts(batch).get(row));
         let answers = member.answers(pairs, &self.options);
-        self.fail_others(&rows, |row| question.texts(self.batch).get(row));
+        self.fail_others(&rows, |row| question.texts(batch).get(row));
         for (row, answer) in rows.into_iter().zip(answers) {
             let answer = of_one(answer)?;
             self.set(row, |made| made.answer = made.take(answer));
@@ -347,9 +349,10 @@ impl Work<'_> {
         let Some(text) = &self.model.verbs.matched else {
             return Ok(());
         };
-        let (rows, pairs) = self.pairs(|row| text.texts(self.batch).get(row));
+        let batch = self.batch;
+        let (rows, pairs) = self.pairs(|row| text.texts(batch).get(row));
         let compared = run(pairs);
-        self.fail_others(&rows, |row| text.texts(self.batch).get(row));
+        self.fail_others(&rows, |row| text.texts(batch).get(row));
         for (row, compared) in rows.into_iter().zip(compared) {
             let compared = of_one(compared)?;
             self.set(row, |made| made.compared = made.take(compared));
