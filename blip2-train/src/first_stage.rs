@@ -104,7 +104,10 @@ impl FirstStage {
         let places = Tensor::<1, Int>::from_data(places, device);
         let pixels = batch.pixel_values.clone().tensor(device);
         Ok(Pairs {
-            pixel_values: pixels.select(0, places),
+            pixel_values: match count {
+                0 => pixels,
+                _ => pixels.select(0, places),
+            },
             writes: self.writes,
             subjects: shown.iter().map(|&one| subjects.root(one)).collect(),
             texts,

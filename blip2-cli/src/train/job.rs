@@ -8,7 +8,8 @@ use blip2_io::{
     preprocessing::ImageProcessor,
 };
 use blip2_train::{
-    AdamW, At, Ended, Losses, Objective, Outcome, Recipe, Scores, TensorBoard, TrainError, Trained,
+    AdamW, At, Ended, Group, Losses, Objective, Outcome, Recipe, Scores, Shared, TensorBoard,
+    TrainError, Trained,
     Unfinished, Watch, train_together,
 };
 use burn::module::Module;
@@ -357,8 +358,26 @@ impl<M, O: Objective<M>> Objective<M> for Sifted<O> {
         self.0.losses(model, batch, at)
     }
 
+    fn losses_together(
+        &mut self,
+        model: &M,
+        shared: &Shared<'_>,
+        at: At,
+    ) -> Result<Option<Losses>, TrainError> {
+        self.0.losses_together(model, shared, at)
+    }
+
     fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
         self.0.score(model, cancel)
+    }
+
+    fn score_together(
+        &mut self,
+        model: &M,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<Option<Scores>, TrainError> {
+        self.0.score_together(model, cancel, group)
     }
 
     fn measure(&self) -> Option<String> {

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     };
     let together = Together::begin()?;
     let done = train(args, path, &together);
-    together.end(done, path)
+    together.end(done)
 }
 
 fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failure> {
@@ -67,7 +67,7 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
         give_back,
     )?;
     let file = (is_first && place.out().exists()).then(|| place.checked());
-    let sieve = Sieve::of(&config, &folder, file, cancel.clone());
+    let sieve = Sieve::of(&config, &folder, file, together, cancel.clone());
     let data = on_what.read(base).map_err(Failure::work)?;
     let on_broken = on_what.on_broken();
     let job = |data, held_out| Job {

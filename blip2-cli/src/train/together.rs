@@ -1,8 +1,9 @@
 //! The processes that train together: those that `mpirun` began, or one.
 
-use std::{cell::Cell, env, fs, io, num::NonZeroUsize, path::Path, thread};
+use std::{cell::Cell, env, fs, num::NonZeroUsize, thread};
 
 use blip2_train::{Alone, Group, TrainError, agreed};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::failure;
 use crate::{Failure, out};
@@ -20,6 +21,15 @@ pub(super) struct Together {
 const SIZES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"];
 
 impl Together {
+    /// This process by itself, which computes with all cores.
+    pub(super) fn alone() -> Self {
+        Self {
+            group: Box::new(Alone),
+            threads: cores(),
+            told: Cell::new(false),
+        }
+    }
+
     /// Joins the other processes, if there are any. All but the first are silent from then on.
     pub(super) fn begin() -> Result<Self, Failure> {
         let size = SIZES.iter().find_map(|name| env::var(name).ok());
@@ -54,16 +64,35 @@ impl Together {
         &*self.group
     }
 
+    /// What the first process finds, for all of them.
+    pub(super) fn of_first<T: Serialize + DeserializeOwned>(
+        &self,
+        find: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let own = match self.is_first() {
+            true => Some(find()?),
+            false => None,
+        };
+        let all = agreed(&*self.group, Ok(own)).map_err(|error| {
+            self.told.set(true);
+            failure(error)
+        })?;
+        all.into_iter().next().flatten().ok_or_else(|| {
+            let text = "the first process has found nothing";
+            Failure::Work(text.into())
+        })
+    }
+
     /// Ends together with the others: where this process failed before the training began, they wait
-    /// for it there.
-    pub(super) fn end(self, done: Result<(), Failure>, config: &Path) -> Result<(), Failure> {
+    /// for what it has to say.
+    pub(super) fn end(self, done: Result<(), Failure>) -> Result<(), Failure> {
         let error = match &done {
             Err(_) if self.told.get() => return done,
             Ok(()) | Err(Failure::Closed) => return done,
             Err(Failure::Interrupted(_)) => TrainError::Cancelled,
-            Err(Failure::Work(text) | Failure::Usage(text)) => TrainError::File {
-                path: config.to_path_buf(),
-                source: io::Error::other(text.clone()),
+            Err(Failure::Work(reason) | Failure::Usage(reason)) => TrainError::Elsewhere {
+                rank: self.group.rank(),
+                reason: reason.clone(),
             },
         };
         // That it is heard is all that is wanted.
@@ -100,7 +129,7 @@ fn joined(size: Option<usize>) -> Result<Box<dyn Group>, Failure> {
 /// Has this process compute with its share of the machine's cores, unless `RAYON_NUM_THREADS` says how
 /// many threads it has. Processes that were bound to cores of their own have those; the others share.
 fn threads(group: &dyn Group) -> Result<usize, TrainError> {
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let cores = cores();
     if group.size() == 1 || env::var_os("RAYON_NUM_THREADS").is_some() {
         return Ok(cores);
     }
@@ -112,6 +141,10 @@ fn threads(group: &dyn Group) -> Result<usize, TrainError> {
     // Where there is a pool already, it stays.
     let _ = pool.build_global();
     Ok(threads)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// The machine, and the cores of it that this process may run on, as far as the system says so.

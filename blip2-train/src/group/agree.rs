@@ -81,6 +81,7 @@ enum Fault {
         step: usize,
         lr: Option<f64>,
     },
+    Elsewhere(usize, String),
     Other(String),
 }
 
@@ -99,6 +100,8 @@ impl Fault {
                 step: *step,
                 lr: *lr,
             },
+            // It says itself whose it is.
+            TrainError::Elsewhere { rank, reason } => Self::Elsewhere(*rank, reason.clone()),
             other => Self::Other(other.to_string()),
         }
     }
@@ -117,6 +120,7 @@ impl Fault {
                 step,
                 lr,
             },
+            Self::Elsewhere(rank, reason) => TrainError::Elsewhere { rank, reason },
             Self::Other(reason) => TrainError::Elsewhere { rank, reason },
         }
     }

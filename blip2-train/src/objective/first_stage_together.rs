@@ -14,7 +14,7 @@ use blip2_kernels::{
     in_pool,
     share::{self, Rows},
 };
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::{
     contrastive::contrastive_loss,
@@ -107,6 +107,8 @@ impl Features {
         device: &Device,
         group: &dyn Group,
     ) -> Result<Self, TrainError> {
+        // What is recorded, and what is not, goes through the same operations.
+        let device = own.map_or_else(|| device.clone(), |own| own.projected.device());
         let shape = own.map_or([0; 3], |own| own.projected.dims());
         let shapes = agreed(group, Ok(shape))?;
         let mut bytes = Vec::new();
@@ -131,9 +133,9 @@ impl Features {
                     let numbers = floats(&bytes);
                     let (of_images, of_texts) = numbers.split_at(pairs * queries * width);
                     let data = TensorData::new(of_images.to_vec(), [pairs, queries, width]);
-                    images.push(Tensor::from_data(data, device));
+                    images.push(Tensor::from_data(data, &device));
                     let data = TensorData::new(of_texts.to_vec(), [pairs, width]);
-                    texts.push(Tensor::from_data(data, device));
+                    texts.push(Tensor::from_data(data, &device));
                 }
             }
         }
@@ -147,7 +149,7 @@ impl Features {
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> TensorData {
-    tensor.detach().into_data()
+    tensor.into_data().convert_dtype(DType::F32)
 }
 
 /// What another process's bytes stand for.
@@ -170,7 +172,7 @@ fn contrast(
         // What all processes have in common has its gradient, and the loss its value, from one of them.
         let temperature = match rank == features.first {
             true => model.temperature(),
-            false => model.temperature().detach(),
+            false => Tensor::from_data(values(model.temperature()), &similarities.device()),
         };
         let logits = similarities / temperature.unsqueeze();
         let whole = contrastive_loss(logits.clone(), &pairs.subjects, SMOOTHING)?;
