@@ -294,9 +294,7 @@ impl<M: Writes> Objective<M> for Answering {
         let Some(validation) = &self.validation else {
             return Ok(None);
         };
-        let pipeline = model
-            .clone()
-            .pipeline(&self.folder, self.template.as_ref());
+        let pipeline = model.clone().pipeline(&self.folder, self.template.as_ref());
         let blip2 = together(group, pipeline.map_err(TrainError::from))?;
         let Validation {
             data,

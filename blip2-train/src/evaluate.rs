@@ -90,10 +90,7 @@ pub(crate) fn evaluations(
 type Answers = Vec<(usize, String)>;
 
 /// The answers of all processes, one for each example.
-fn joined(
-    asking: Asking<'_>,
-    own: Result<Answers, TrainError>,
-) -> Result<Vec<String>, TrainError> {
+fn joined(asking: Asking<'_>, own: Result<Answers, TrainError>) -> Result<Vec<String>, TrainError> {
     let mut answers = vec![String::new(); asking.data.len()];
     for (number, answer) in agreed(asking.group, own)?.into_iter().flatten() {
         if let Some(place) = answers.get_mut(number) {

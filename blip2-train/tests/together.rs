@@ -27,7 +27,15 @@ fn as_one(
     recipe: &Recipe,
 ) -> Result<Outcome<Tiny>, Unfinished<Tiny>> {
     let optimizer = AdamW::default();
-    train_together(member, tiny(), optimizer, loader, recipe, &mut loss, &mut ())
+    train_together(
+        member,
+        tiny(),
+        optimizer,
+        loader,
+        recipe,
+        &mut loss,
+        &mut (),
+    )
 }
 
 fn assert_same(one: &Outcome<Tiny>, other: &Outcome<Tiny>) {
@@ -88,7 +96,13 @@ fn pictures_that_are_left_out_are_left_out_by_all() {
     let found = as_each(3, |member| {
         let mut told = Told::default();
         let outcome = train_together(
-            member, tiny(), optimizer(), &loader, &recipe, &mut loss, &mut told,
+            member,
+            tiny(),
+            optimizer(),
+            &loader,
+            &recipe,
+            &mut loss,
+            &mut told,
         );
         (outcome.unwrap(), told.0)
     });
@@ -122,7 +136,9 @@ impl Objective<Tiny> for Faulty {
         }
         match self.fault {
             Fault::Nan => Ok((losses.total * f32::NAN).into()),
-            Fault::Refused => Err(TrainError::Batch { reason: "no".into() }),
+            Fault::Refused => Err(TrainError::Batch {
+                reason: "no".into(),
+            }),
             _ => Ok(losses),
         }
     }
@@ -130,7 +146,9 @@ impl Objective<Tiny> for Faulty {
     /// What the others find is not what counts.
     fn score(&mut self, _: &Tiny, _: &CancelToken) -> Result<Option<Scores>, TrainError> {
         match self.fault {
-            Fault::Score if self.rank == 1 => Err(TrainError::Batch { reason: "no".into() }),
+            Fault::Score if self.rank == 1 => Err(TrainError::Batch {
+                reason: "no".into(),
+            }),
             _ => Ok(Some((1.0 - self.rank as f64).into())),
         }
     }
@@ -149,7 +167,15 @@ fn with_fault(
     };
     let loader = loader(folder, 4);
     let optimizer = AdamW::default();
-    train_together(member, tiny(), optimizer, &loader, recipe, &mut objective, &mut ())
+    train_together(
+        member,
+        tiny(),
+        optimizer,
+        &loader,
+        recipe,
+        &mut objective,
+        &mut (),
+    )
 }
 
 #[test]
@@ -197,7 +223,13 @@ fn all_end_where_one_fails() {
             let loader = loader(folder.path(), 4);
             let optimizer = AdamW::default();
             let run = train_together(
-                member, tiny(), optimizer, &loader, &recipe, &mut loss, &mut told,
+                member,
+                tiny(),
+                optimizer,
+                &loader,
+                &recipe,
+                &mut loss,
+                &mut told,
             );
             (run.unwrap().steps, told.1)
         });
@@ -235,12 +267,21 @@ fn all_end_where_one_is_cancelled_and_others_go_on() {
             let mut watch = CancelAt(at, recipe.cancel.clone());
             let optimizer = AdamW::default();
             let run = train_together(
-                member, tiny(), optimizer, &loader, &recipe, &mut loss, &mut watch,
+                member,
+                tiny(),
+                optimizer,
+                &loader,
+                &recipe,
+                &mut loss,
+                &mut watch,
             );
             let outcome = run.unwrap();
             (outcome.ended, outcome.steps)
         });
-        assert!(ended.iter().all(|end| *end == (Ended::Cancelled, steps)), "{ended:?}");
+        assert!(
+            ended.iter().all(|end| *end == (Ended::Cancelled, steps)),
+            "{ended:?}"
+        );
     }
     for outcome in as_each(2, |member| as_one(member, &loader, &recipe).unwrap()) {
         assert!(furthest(&weights(&whole.trained), &weights(&outcome.trained)) < 1e-5);
@@ -277,7 +318,10 @@ fn a_process_that_is_gone_ends_the_others_with_the_last_state_whole() {
             return None;
         }
         let unfinished = as_one(member, &loader, &recipe).unwrap_err();
-        assert!(matches!(unfinished.error, TrainError::Group { .. }), "{unfinished:?}");
+        assert!(
+            matches!(unfinished.error, TrainError::Group { .. }),
+            "{unfinished:?}"
+        );
         Some(unfinished.outcome.unwrap().steps)
     });
     assert_eq!(ended[0], Some(5));
@@ -304,13 +348,18 @@ fn processes_with_different_settings_are_refused() {
         as_one(member, &loader, &constant(4)).unwrap_err().error
     });
     for error in refused {
-        assert!(error.to_string().contains("process 1 has other data"), "{error}");
+        assert!(
+            error.to_string().contains("process 1 has other data"),
+            "{error}"
+        );
     }
     let states = folder.path().join("states");
     let _lock = FolderLock::take(&states).unwrap();
     let in_use = as_each(2, |member| {
         let recipe = constant(4).with_states(&states);
-        as_one(member, &loader(folder.path(), 4), &recipe).unwrap_err().error
+        as_one(member, &loader(folder.path(), 4), &recipe)
+            .unwrap_err()
+            .error
     });
     assert!(matches!(in_use[0], TrainError::InUse { .. }));
     assert!(matches!(in_use[1], TrainError::Elsewhere { rank: 0, .. }));

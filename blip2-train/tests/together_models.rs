@@ -28,9 +28,11 @@ fn data(at: &Path, asks: bool) -> Dataset {
     for number in 0..10usize {
         let path = at.join(format!("{number}.png"));
         let level = number as u8 * 23;
-        RgbImage::from_fn(40, 32, |x, y| Rgb([level, (x * 6) as u8, 255 - (y * 7) as u8]))
-            .save(&path)
-            .unwrap();
+        RgbImage::from_fn(40, 32, |x, y| {
+            Rgb([level, (x * 6) as u8, 255 - (y * 7) as u8])
+        })
+        .save(&path)
+        .unwrap();
         pictures.push(PictureFile::File(path));
         let word = |place: usize| WORDS[(number + place) % 4];
         for question in 0..1 + number % 2 {
@@ -64,10 +66,18 @@ fn run<M: Module>(
     mut objective: impl Objective<M>,
 ) -> Metrics {
     let optimizer = AdamW::default();
-    train_together(group, trained, optimizer, loader, recipe, &mut objective, &mut ())
-        .map_err(TrainError::from)
-        .unwrap()
-        .metrics
+    train_together(
+        group,
+        trained,
+        optimizer,
+        loader,
+        recipe,
+        &mut objective,
+        &mut (),
+    )
+    .map_err(TrainError::from)
+    .unwrap()
+    .metrics
 }
 
 /// Compares what one process and several see.
@@ -83,14 +93,24 @@ fn as_one(name: &str, of: impl Fn(&dyn Group) -> Metrics + Sync) {
                 assert!(norms < 1e-4, "{name}, {size} processes: {a:?} {b:?}");
                 for (part, value) in &a.parts {
                     let other = b.parts[part];
-                    assert!((value - other).abs() < 1e-5, "{name} {part}: {value} {other}");
+                    assert!(
+                        (value - other).abs() < 1e-5,
+                        "{name} {part}: {value} {other}"
+                    );
                 }
             }
             assert_eq!(one.scores.len(), metrics.scores.len(), "{name}");
             for (a, b) in one.scores.iter().zip(&metrics.scores) {
-                assert_eq!((a.step, a.value, &a.others), (b.step, b.value, &b.others), "{name}");
+                assert_eq!(
+                    (a.step, a.value, &a.others),
+                    (b.step, b.value, &b.others),
+                    "{name}"
+                );
                 let losses = a.loss.zip(b.loss);
-                assert!(losses.is_none_or(|(a, b)| (a - b).abs() < 1e-5), "{name}: {losses:?}");
+                assert!(
+                    losses.is_none_or(|(a, b)| (a - b).abs() < 1e-5),
+                    "{name}: {losses:?}"
+                );
             }
         }
     }
@@ -147,12 +167,16 @@ fn t5_by_adapters_and_by_parts() {
         let lora = LoraConfig::new(4, ["q", "v"]).with_alpha(8.0);
         training.lora(lora, 3)?.part("language_projection").load()
     });
-    answers("blip2_t5", false, |training| training.part("vision_model").load());
+    answers("blip2_t5", false, |training| {
+        training.part("vision_model").load()
+    });
 }
 
 #[test]
 fn instructblip_by_parts() {
-    answers("instructblip_llama", true, |training| training.bridge().load());
+    answers("instructblip_llama", true, |training| {
+        training.bridge().load()
+    });
     answers("instructblip_t5", true, |training| training.bridge().load());
 }
 

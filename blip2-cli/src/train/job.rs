@@ -9,8 +9,7 @@ use blip2_io::{
 };
 use blip2_train::{
     AdamW, At, Ended, Group, Losses, Objective, Outcome, Recipe, Scores, Shared, TensorBoard,
-    TrainError, Trained,
-    Unfinished, Watch, train_together,
+    TrainError, Trained, Unfinished, Watch, train_together,
 };
 use burn::module::Module;
 
@@ -315,9 +314,18 @@ impl Job<'_> {
         let spinner = spinner("trying a step");
         let recipe = recipe.with_steps(1).without_states();
         // Without its score, which might take longer than many steps.
-        let mut losses = |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
+        let mut losses =
+            |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
         let group = self.together.training();
-        let outcome = train_together(group, trained, optimizer, loader, &recipe, &mut losses, &mut ());
+        let outcome = train_together(
+            group,
+            trained,
+            optimizer,
+            loader,
+            &recipe,
+            &mut losses,
+            &mut (),
+        );
         spinner.finish_and_clear();
         show::tried(&outcome.map_err(|unfinished| failure(unfinished.error))?);
         Ok(())

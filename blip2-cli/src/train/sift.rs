@@ -87,7 +87,7 @@ impl<'t> Sieve<'t> {
             .together
             .of_first(|| self.faults(purpose, &data, fault))?;
         let sifted = data.without(&faults, on_broken);
-        let sifted.map_err(Failure::work)?;
+        let sifted = sifted.map_err(Failure::work)?;
         tell(&sifted);
         Ok(sifted)
     }
@@ -122,9 +122,10 @@ impl<'t> Sieve<'t> {
     ) -> Result<BTreeMap<usize, String>, Failure> {
         let bar = bar(data.len());
         let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let cancel = &self.cancel;
         let faults = data.faults(workers, fault, |done| {
             bar.set_position(done as u64);
-            !self.cancel.is_cancelled()
+            !cancel.is_cancelled()
         });
         bar.finish_and_clear();
         faults.ok_or_else(|| failure(TrainError::Cancelled))

@@ -17,8 +17,15 @@ use crate::{
 fn processes(size: usize) -> Command {
     let mut command = Command::new("mpirun");
     // More processes than there are cores, as root in a container, are for tests alone.
-    command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
-    command.args(["-n", &size.to_string()]).arg(blip2().get_program());
+    command.args([
+        "--allow-run-as-root",
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+    ]);
+    command
+        .args(["-n", &size.to_string()])
+        .arg(blip2().get_program());
     command.stdin(Stdio::null());
     command
 }
@@ -75,8 +82,11 @@ fn two_processes_train_as_one() {
             let text = fs::read_to_string(&path).unwrap();
             let off = "gradient_checkpointing = false";
             assert!(text.contains(off));
-            fs::write(&path, text.replace(off, &off.replace("false", &checkpointing.to_string())))
-                .unwrap();
+            fs::write(
+                &path,
+                text.replace(off, &off.replace("false", &checkpointing.to_string())),
+            )
+            .unwrap();
             path
         };
         let [one, two, three] = ["one", "two", "three"].map(named);
@@ -94,7 +104,10 @@ fn two_processes_train_as_one() {
             let score = |text: String| -> Vec<(f64, f64)> {
                 let rows = text.lines().map(|line| {
                     let row: serde_json::Value = serde_json::from_str(line).unwrap();
-                    (row["value"].as_f64().unwrap(), row["loss"].as_f64().unwrap())
+                    (
+                        row["value"].as_f64().unwrap(),
+                        row["loss"].as_f64().unwrap(),
+                    )
                 });
                 rows.collect()
             };
@@ -110,7 +123,9 @@ fn two_processes_train_as_one() {
 /// The processes that `mpirun` began.
 fn began(mpirun: &Child) -> Vec<u32> {
     let pid = mpirun.id();
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten();
     let children = threads.flatten().map(|thread| {
         let children = fs::read_to_string(thread.path().join("children"));
         children.unwrap_or_default()
@@ -121,7 +136,9 @@ fn began(mpirun: &Child) -> Vec<u32> {
 }
 
 fn signal(name: &str, process: u32) {
-    let sent = Command::new("kill").args([name, &process.to_string()]).status();
+    let sent = Command::new("kill")
+        .args([name, &process.to_string()])
+        .status();
     assert!(sent.unwrap().success());
 }
 
@@ -162,7 +179,11 @@ fn a_dead_worker_ends_all_and_any_number_goes_on() {
     // Of two the second dies.
     let child = start(2);
     wait_for_state(&states, &None);
-    let first: u32 = fs::read_to_string(out.join(".lock")).unwrap().trim().parse().unwrap();
+    let first: u32 = fs::read_to_string(out.join(".lock"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
     let second = began(&child).into_iter().find(|process| *process != first);
     signal("-KILL", second.unwrap());
     let output = wait(child);
@@ -178,13 +199,21 @@ fn a_dead_worker_ends_all_and_any_number_goes_on() {
     let text = errors(&output);
     if !output.status.success() {
         assert!(text.contains("going on after"), "{text}");
-        assert_eq!(text.matches("the same command goes on from").count(), 1, "{text}");
+        assert_eq!(
+            text.matches("the same command goes on from").count(),
+            1,
+            "{text}"
+        );
     }
 
     // One makes the rest.
     let output = blip2().arg("train").arg(&killed).output().unwrap();
     assert!(output.status.success(), "{}", errors(&output));
-    assert!(errors(&output).contains("going on after"), "{}", errors(&output));
+    assert!(
+        errors(&output).contains("going on after"),
+        "{}",
+        errors(&output)
+    );
     assert_same(&folder.path().join("whole"), &out);
 }
 
@@ -196,7 +225,11 @@ fn what_is_refused_is_told_once_and_nobody_waits() {
     let output = run(2, &["train", path.to_str().unwrap()]);
     assert!(!output.status.success());
     let text = errors(&output);
-    assert_eq!(text.matches("is shared by 2 processes").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("is shared by 2 processes").count(),
+        1,
+        "{text}"
+    );
     assert!(!folder.path().join("small").exists());
 
     // In use: the first process alone knows it.
@@ -205,5 +238,9 @@ fn what_is_refused_is_told_once_and_nobody_waits() {
     let output = run(2, &["train", path.to_str().unwrap()]);
     let text = errors(&output);
     assert!(!output.status.success(), "{text}");
-    assert_eq!(text.matches("is training in this folder").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("is training in this folder").count(),
+        1,
+        "{text}"
+    );
 }

@@ -179,7 +179,10 @@ mod tests {
             during(rows.clone(), rows, || places(2 * count))
         });
         assert_eq!([first, second].concat(), whole);
-        assert_eq!(during(Rows::range(0, 4, 4), Rows::range(0, 1, 1), || values(8)).len(), 24);
+        assert_eq!(
+            during(Rows::range(0, 4, 4), Rows::range(0, 1, 1), || values(8)).len(),
+            24
+        );
     }
 
     #[test]

@@ -50,10 +50,7 @@ pub fn agreed<T: Serialize + DeserializeOwned>(
 }
 
 /// The own value where every process has one; what it is, the others need not know.
-pub(crate) fn together<T>(
-    group: &dyn Group,
-    own: Result<T, TrainError>,
-) -> Result<T, TrainError> {
+pub(crate) fn together<T>(group: &dyn Group, own: Result<T, TrainError>) -> Result<T, TrainError> {
     let (told, own) = match own {
         Ok(own) => (Ok(()), Some(own)),
         Err(error) => (Err(error), None),

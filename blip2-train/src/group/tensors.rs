@@ -109,7 +109,11 @@ pub(crate) fn rows_of_all<const D: usize>(
     for ((numbers, shape), bytes) in told.into_iter().zip(group.gather(bytes)?) {
         let Some(shape) = shape else { continue };
         let size = bytes.len() / numbers.len().max(1);
-        rows.extend(numbers.into_iter().zip(bytes.chunks(size.max(1)).map(<[u8]>::to_vec)));
+        rows.extend(
+            numbers
+                .into_iter()
+                .zip(bytes.chunks(size.max(1)).map(<[u8]>::to_vec)),
+        );
         row_shape = Some(shape);
     }
     let Some(mut shape) = row_shape else {

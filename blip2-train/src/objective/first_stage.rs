@@ -150,7 +150,10 @@ pub(super) fn written_tokens(texts: &PromptRows) -> usize {
 
 /// The loss of texts that were written, each position against the next token; padding does not
 /// count.
-pub(super) fn generation_loss(logits: Tensor<3>, texts: &PromptRows) -> Result<Tensor<1>, TrainError> {
+pub(super) fn generation_loss(
+    logits: Tensor<3>,
+    texts: &PromptRows,
+) -> Result<Tensor<1>, TrainError> {
     let rows = texts.ids().iter().zip(texts.mask());
     let labels: Vec<Vec<i64>> = rows
         .map(|(ids, mask)| {

@@ -48,7 +48,8 @@ pub(crate) fn first_stage_losses_together(
     let (Some(seen), Some(contrast)) = (seen, contrast) else {
         return Ok(None);
     };
-    let (matching, judged, of) = in_pool(|| matching(model, &seen.images, pairs, &own, &negatives))?;
+    let (matching, judged, of) =
+        in_pool(|| matching(model, &seen.images, pairs, &own, &negatives))?;
     let part = |own: usize, of: usize| own as f64 / of.max(1) as f64;
     // Each process's losses are weighed by its pairs.
     let rest = part(own.len(), pairs.texts.len()).recip();
@@ -185,11 +186,7 @@ fn contrast(
     let drawn = computed.and_then(|(own, logits)| {
         let drawn = match rank {
             // Process 0 draws for all: two processors may round a logit differently.
-            0 => Some(HardNegatives::mine(
-                &square(logits),
-                &pairs.subjects,
-                seed,
-            )?),
+            0 => Some(HardNegatives::mine(&square(logits), &pairs.subjects, seed)?),
             _ => None,
         };
         Ok((own, drawn))
@@ -227,7 +224,10 @@ fn matching(
     let here = all.iter().enumerate();
     let here: Vec<_> = here.filter(|(_, (image, _))| own.contains(image)).collect();
     let places: Vec<usize> = here.iter().map(|(place, _)| *place).collect();
-    let pictures: Vec<usize> = here.iter().map(|(_, (image, _))| image - own.start).collect();
+    let pictures: Vec<usize> = here
+        .iter()
+        .map(|(_, (image, _))| image - own.start)
+        .collect();
     let texts: Vec<usize> = here.iter().map(|(_, (_, text))| *text).collect();
     let texts: PromptRows = pairs.texts.select(&texts)?;
     let rows = Rows::new(places, all.len());

@@ -82,8 +82,7 @@ fn loss(
     batch: &Batch,
     smoothing: f64,
 ) -> Result<Tensor<1>, TrainError> {
-    let image_embeds =
-        share::over_pictures(|| model.encode_image(batch.pixel_values.clone()))?;
+    let image_embeds = share::over_pictures(|| model.encode_image(batch.pixel_values.clone()))?;
     let features = features(model, image_embeds, batch)?;
     let (embeds, mask) = model.inputs_embeds(&features, &batch.rows)?;
     match model.language_model() {

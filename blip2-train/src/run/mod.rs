@@ -101,9 +101,7 @@ pub fn train<M: Module>(
     objective: &mut impl Objective<M>,
     watch: &mut impl Watch,
 ) -> Result<Outcome<M>, Unfinished<M>> {
-    train_together(
-        &Alone, trained, optimizer, loader, recipe, objective, watch,
-    )
+    train_together(&Alone, trained, optimizer, loader, recipe, objective, watch)
 }
 
 /// Trains as one of several processes (data parallelism): each reads its share of every batch, their
@@ -194,7 +192,9 @@ fn checked<M: Module>(
 
 /// What processes must have in common to train together.
 fn stamp<M: Module>(trained: &Trained<M>, loader: &Loader, recipe: &Recipe) -> String {
-    let names = trained.parameters().map(|named| (&named.name, &named.shape));
+    let names = trained
+        .parameters()
+        .map(|named| (&named.name, &named.shape));
     let parameters = Xxh3::default();
     let parameters = names.fold(parameters, |mut hasher, named| {
         hasher.update(format!("{named:?}").as_bytes());

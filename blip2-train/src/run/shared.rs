@@ -129,11 +129,9 @@ impl Parts {
         for told in all {
             parts.numbers.extend(told.numbers);
             let broken = told.broken.into_iter();
-            parts
-                .broken
-                .extend(broken.map(|(file, place, reason)| {
-                    BrokenRecord::new(file.into(), place, reason)
-                }));
+            parts.broken.extend(
+                broken.map(|(file, place, reason)| BrokenRecord::new(file.into(), place, reason)),
+            );
         }
         Ok(parts)
     }
@@ -184,9 +182,7 @@ impl Sums {
         Self {
             loss: loss.to_bits(),
             weight: weight.to_bits(),
-            parts: parts
-                .map(|(name, part)| (name, part.to_bits()))
-                .collect(),
+            parts: parts.map(|(name, part)| (name, part.to_bits())).collect(),
             ..Self::default()
         }
     }

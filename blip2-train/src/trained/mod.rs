@@ -256,7 +256,9 @@ impl<M: Module> Trained<M> {
     /// How many numbers each of these trained parameters has.
     pub(crate) fn counts(&self, names: &[String]) -> BTreeMap<String, usize> {
         let wanted: BTreeSet<&String> = names.iter().collect();
-        let named = self.parameters().filter(|named| wanted.contains(&named.name));
+        let named = self
+            .parameters()
+            .filter(|named| wanted.contains(&named.name));
         named
             .map(|named| (named.name.clone(), named.shape.iter().product()))
             .collect()

@@ -24,7 +24,9 @@ struct Meeting {
 
 impl Meeting {
     fn lock(&self) -> MutexGuard<'_, Round> {
-        self.round.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.round
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -52,7 +54,10 @@ impl Group for Member {
     }
 
     fn sum(&self, values: &mut [f32]) -> Result<(), TrainError> {
-        let own: Vec<u8> = values.iter().flat_map(|value| value.to_ne_bytes()).collect();
+        let own: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_ne_bytes())
+            .collect();
         values.fill(0.0);
         for bytes in self.gather(&own)? {
             assert_eq!(bytes.len(), own.len());
