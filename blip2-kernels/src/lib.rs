@@ -112,6 +112,13 @@ pub mod recompute {
     pub use crate::seam::checkpointed as layer;
 }
 
+/// Which rows of a larger batch are computed here, for dropout: it drops the same of a row whether one
+/// process sees the batch or several share it.
+#[cfg(feature = "autodiff")]
+pub mod share {
+    pub use crate::autodiff::share::{Rows, during, over_pictures, over_positions};
+}
+
 /// Numbers between −1 and 1 for tests.
 #[cfg(test)]
 pub(crate) fn random_values(len: usize, seed: u64) -> Vec<f32> {
