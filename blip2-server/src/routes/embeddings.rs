@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{
     chat::check_model,
     generation::{at_most, check_texts},
-    picture::by_url,
+    picture::by_urls,
     running::result,
 };
 use crate::{
@@ -201,7 +201,7 @@ async fn embed(
         data.extend(embedded.map(|(place, text)| of_text(place, &text, format)));
     }
     for (place, url) in inputs.pictures {
-        let picture = by_url(app, url, "input").await?;
+        let picture = by_urls(app, vec![url], "input").await?;
         let work = |reply| Work::EmbedImage(EmbedImage { picture, reply });
         let image = result(app, &client, None, coming.take(), work).await?;
         data.push(of_image(place, &image, format));

@@ -172,7 +172,7 @@ fn models_and_the_description_are_listed() {
     assert_eq!(models["data"][0]["id"], "demo");
     assert_eq!(
         models["data"][0]["abilities"],
-        json!(["answer", "rank", "caption"])
+        json!(["answer", "rank", "caption", "explain"])
     );
     assert_eq!(served.get("/v1/models/demo").ok(), models["data"][0]);
     served
@@ -187,6 +187,7 @@ fn models_and_the_description_are_listed() {
         "/caption",
         "/rank",
         "/match",
+        "/explain",
         "/health",
         "/ready",
         "/metrics",

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     generation::{Generation, check_texts},
-    picture::by_url,
+    picture::by_urls,
     running::Running,
 };
 use crate::{
@@ -56,11 +56,11 @@ pub(crate) async fn completions(
     let (ask, prompt) = conversation.ask(app.model())?;
     let client = Client::new(&app, read.begun);
     let options = generation(&query).options(&limits, &client)?;
-    let url = conversation.picture.ok_or_else(|| {
-        ApiError::invalid("there is no picture: this model answers about one")
-            .with_param("messages")
-    })?;
-    let picture = by_url(&app, url, "messages").await?;
+    if conversation.pictures.is_empty() {
+        let text = "there is no picture: this model answers about one";
+        return Err(ApiError::invalid(text).with_param("messages"));
+    }
+    let picture = by_urls(&app, conversation.pictures, "messages").await?;
     let head = Head {
         id: request_id::new("chatcmpl-"),
         created: now(),
