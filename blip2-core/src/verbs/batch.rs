@@ -349,7 +349,8 @@ impl<P: Writer> AnswerBatch<P> {
                     let token = piece.token.map(|token| {
                         let before = group.last.get_mut(row);
                         let before = before.and_then(|last| last.replace(token.id));
-                        token::after(tokenizer, before, token.id, token.logprob)
+                        let own = token::after(tokenizer, before, token.id, token.logprob);
+                        own.among(tokenizer, before, &piece.top)
                     });
                     pieces.push(AnswerPiece {
                         request,

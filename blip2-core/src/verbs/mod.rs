@@ -44,7 +44,7 @@ pub(crate) use seen::looking;
 pub(crate) use stage::{Started, Timed, go_on, stage};
 pub(crate) use stop::{Stop, stopping};
 pub use stream::AnswerStream;
-pub use token::Token;
+pub use token::{Token, TopToken};
 #[cfg(feature = "explain")]
 pub(crate) use token::tokens;
 pub use typed::{Typed, TypedAnswer};
