@@ -88,6 +88,8 @@
 //! |---|---|
 //! | `flex` (default) | the pure-Rust CPU backend, with SIMD and threads |
 //! | `explain` (default) | [`explain`]: where a model looked; it brings Burn's gradients |
+//! | `figures` (part of `explain`) | [`figure`]: contact sheets |
+//! | `evcxr` | answers, explanations and pictures that show themselves in a notebook |
 //! | `ndarray` | the older CPU backend, deprecated upstream; slower |
 //! | `wgpu` | GPUs, through WGSL shaders on Vulkan, Metal, DirectX 12 or OpenGL |
 //! | `vulkan` | GPUs through SPIR-V shaders; not for software drivers |
@@ -111,6 +113,8 @@ mod embedding;
 mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
+#[cfg(feature = "figures")]
+pub mod figure;
 mod family;
 mod fit;
 pub mod inspect;
