@@ -3,8 +3,11 @@
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use blip2_core::{BlipAnswerer, BlipCaptioner, BlipRetrieval, CancelToken, ModelKind};
+#[cfg(feature = "otel")]
+use blip2_server::Telemetry;
 use blip2_server::{Batching, Limits, Model, Server, Settings};
 use tokio::{net::TcpListener, runtime::Builder, time::sleep};
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     Failure,
@@ -23,11 +26,15 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
             args.host
         );
     }
-    tracing_subscriber::fmt()
-        .with_max_level(args.log)
+    #[cfg(feature = "otel")]
+    let telemetry = telemetry(&args)?;
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+        .with_ansi(false);
+    let subscriber = tracing_subscriber::registry().with(args.log).with(log);
+    #[cfg(feature = "otel")]
+    let subscriber = subscriber.with(telemetry.as_ref().map(Telemetry::layer));
+    subscriber.init();
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -44,7 +51,19 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let served = runtime.block_on(server.serve(listener, stopped(stop)));
     // What still computes for clients that were cut off is not waited for.
     runtime.shutdown_background();
+    #[cfg(feature = "otel")]
+    if let Some(telemetry) = telemetry {
+        telemetry.shutdown().map_err(Failure::work)?;
+    }
     served.map_err(Failure::work)
+}
+
+/// What sends spans to the collector of `--otlp`.
+#[cfg(feature = "otel")]
+fn telemetry(args: &ServeArgs) -> Result<Option<Telemetry>, Failure> {
+    let made = args.otlp.as_deref();
+    let made = made.map(|endpoint| Telemetry::new(endpoint, "blip2"));
+    made.transpose().map_err(Failure::work)
 }
 
 fn refused(address: SocketAddr, error: &std::io::Error) -> Failure {

@@ -113,9 +113,9 @@ mod embedding;
 mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
+mod family;
 #[cfg(feature = "figures")]
 pub mod figure;
-mod family;
 mod fit;
 pub mod inspect;
 mod kind;

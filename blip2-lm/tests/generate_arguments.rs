@@ -29,7 +29,10 @@ fn the_likeliest_tokens_of_each_step_are_told() {
     for ((plain, all), some) in plain.iter().zip(&all).zip(&some) {
         let (plain, all, some) = (&plain[0], &all[0], &some[0]);
         assert!(plain.top_logprobs.is_empty());
-        assert_eq!((&plain.tokens, &plain.logprobs), (&some.tokens, &some.logprobs));
+        assert_eq!(
+            (&plain.tokens, &plain.logprobs),
+            (&some.tokens, &some.logprobs)
+        );
         assert_eq!(some.top_logprobs.len(), some.tokens.len());
         for (step, (all, some)) in all.top_logprobs.iter().zip(&some.top_logprobs).enumerate() {
             assert_eq!((all.len(), &all[..3]), (30, some.as_slice()));
@@ -37,7 +40,10 @@ fn the_likeliest_tokens_of_each_step_are_told() {
             let sum: f32 = all.iter().map(|token| token.logprob.exp()).sum();
             assert!((sum - 1.0).abs() < 1e-5, "{sum}");
             // The search is greedy.
-            assert_eq!((some[0].id, some[0].logprob), (plain.tokens[step], plain.logprobs[step]));
+            assert_eq!(
+                (some[0].id, some[0].logprob),
+                (plain.tokens[step], plain.logprobs[step])
+            );
         }
     }
 }

@@ -7,7 +7,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use blip2_core::{Blip2Error, ErrorKind, generate::GenerateError, preprocessing::ImageError, video::VideoError};
+use blip2_core::{
+    Blip2Error, ErrorKind, generate::GenerateError, preprocessing::ImageError, video::VideoError,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -37,6 +37,7 @@
 //! |---|---|
 //! | `flex` (default) | the CPU backend |
 //! | `urls` | pictures by their URLs |
+//! | `otel` | spans of requests, sent to a collector of OpenTelemetry (`Telemetry`) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -52,7 +53,11 @@ mod picture;
 mod routes;
 mod server;
 mod settings;
+#[cfg(feature = "otel")]
+mod telemetry;
 
 pub use model::Model;
 pub use server::{Server, ServerError};
 pub use settings::{Batching, Limits, Settings};
+#[cfg(feature = "otel")]
+pub use telemetry::{Telemetry, TelemetryError};

@@ -86,7 +86,10 @@ fn html(answer: &Answer) -> String {
     }
     text.push_str(&tokens);
     let sure = 100.0 * answer.confidence();
-    let _ = write!(text, "</p><p style=\"margin:0\"><small>{sure:.0} % sure</small></p>");
+    let _ = write!(
+        text,
+        "</p><p style=\"margin:0\"><small>{sure:.0} % sure</small></p>"
+    );
     text
 }
 
@@ -101,7 +104,10 @@ fn escaped(text: &str) -> String {
 fn show(media: &str, content: &str) {
     let mut out = io::stdout().lock();
     // A notebook that has gone reads nothing.
-    let _ = writeln!(out, "EVCXR_BEGIN_CONTENT {media}\n{content}\nEVCXR_END_CONTENT");
+    let _ = writeln!(
+        out,
+        "EVCXR_BEGIN_CONTENT {media}\n{content}\nEVCXR_END_CONTENT"
+    );
 }
 
 #[cfg(test)]
@@ -118,6 +124,9 @@ mod tests {
         assert!(html(&answer).contains("> red</span>"), "{}", html(&answer));
         answer.tokens[0].text = "<b>&\"".into();
         let html = html(&answer);
-        assert!(html.contains("&lt;b&gt;&amp;&quot;") && !html.contains("<b>"), "{html}");
+        assert!(
+            html.contains("&lt;b&gt;&amp;&quot;") && !html.contains("<b>"),
+            "{html}"
+        );
     }
 }

@@ -27,8 +27,8 @@ use crate::{
 };
 use cache::Cache;
 pub(crate) use job::{
-    About, Ask, Compared, Drawing, EmbedImage, EmbedText, Explain, Explained, Job, Match, Rank, Work,
-    Write, Written,
+    About, Ask, Compared, Drawing, EmbedImage, EmbedText, Explain, Explained, Job, Match, Rank,
+    Work, Write, Written,
 };
 use queue::{Queue, Refused};
 use seen::Sight;

@@ -162,8 +162,7 @@ pub(crate) async fn explain(
             reply,
         }))
     };
-    let (room, coming) = read.held.into_parts();
-    let Explained { why, png } = result(&app, &client, Some(room), Some(coming), work).await?;
+    let Explained { why, png } = result(&app, &client, read.held, work).await?;
     Ok(match png {
         Some(png) if wants_png => {
             let media = HeaderValue::from_static("image/png");

@@ -82,7 +82,11 @@ fn what_is_said_is_what_the_library_says() {
 fn a_form_brings_the_picture_and_takes_a_drawing() {
     let served = Served::start(demo(), Settings::default());
     let mut body = Vec::new();
-    for (name, value) in [("question", COLOR), ("tokens", "[358]"), ("method", "rollout")] {
+    for (name, value) in [
+        ("question", COLOR),
+        ("tokens", "[358]"),
+        ("method", "rollout"),
+    ] {
         let part =
             format!("--xx\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
         body.extend(part.as_bytes());
@@ -100,7 +104,10 @@ fn a_form_brings_the_picture_and_takes_a_drawing() {
 
     let accept = [("accept", "image/png")];
     let reply = served.send("/explain", media, &body, &accept);
-    assert_eq!((reply.status, reply.header("content-type")), (200, "image/png"));
+    assert_eq!(
+        (reply.status, reply.header("content-type")),
+        (200, "image/png")
+    );
     assert_eq!(decoded(&reply.bytes), why.heat_map(&red()));
 }
 
@@ -130,7 +137,12 @@ fn drawings_are_the_librarys() {
 
 #[test]
 fn every_pipeline_explains() {
-    for name in ["blip2_opt", "blip2_t5", "instructblip_t5", "instructblip_llama"] {
+    for name in [
+        "blip2_opt",
+        "blip2_t5",
+        "instructblip_t5",
+        "instructblip_llama",
+    ] {
         let blip2 = Blip2Pipeline::from_pretrained(open(name)).unwrap();
         let served = Served::start(blip2.clone(), Settings::default());
         for method in METHODS {
@@ -151,16 +163,26 @@ fn each_frame_of_a_video_is_explained() {
     for name in ["instructblipvideo_t5", "instructblipvideo_llama"] {
         let blip2 = Blip2Pipeline::from_pretrained(open(name)).unwrap();
         let served = Served::start(blip2.clone(), Settings::default());
-        let names = ["red-triangle", "blue-circle", "red-circle", "teal-rectangle"];
+        let names = [
+            "red-triangle",
+            "blue-circle",
+            "red-circle",
+            "teal-rectangle",
+        ];
         let decode = |name| decode_bytes(&picture(name), &DecodeOptions::default()).unwrap();
         let video = Video::new(names.map(decode).into()).unwrap();
         for method in METHODS {
             let body = json!({
                 "image": names.map(image), "question": "what?", "method": method, "max_tokens": 2,
             });
-            let expected = blip2.explain_answer(&video, "what?", &short(method)).unwrap();
+            let expected = blip2
+                .explain_answer(&video, "what?", &short(method))
+                .unwrap();
             let found = served.post("/explain", &body).ok();
-            assert_eq!((found["frames"].as_u64(), &found), (Some(4), &said(expected)));
+            assert_eq!(
+                (found["frames"].as_u64(), &found),
+                (Some(4), &said(expected))
+            );
         }
     }
 }
@@ -171,7 +193,9 @@ fn blip1_explains_what_it_does() {
     let served = Served::start(blip.clone(), Settings::default());
     for method in METHODS {
         let what = json!({"question": "what?", "method": method, "max_tokens": 2});
-        let expected = blip.explain_answer(&red(), "what?", &short(method)).unwrap();
+        let expected = blip
+            .explain_answer(&red(), "what?", &short(method))
+            .unwrap();
         assert_eq!(served.post("/explain", &about(what)).ok(), said(expected));
     }
     let caption = about(json!({"caption": true}));
@@ -227,19 +251,40 @@ fn what_cannot_be_explained_is_refused() {
     let many = vec![5; 257];
     for (what, says) in [
         (json!({}), "by one of question"),
-        (json!({"question": COLOR, "caption": true}), "by one of question"),
+        (
+            json!({"question": COLOR, "caption": true}),
+            "by one of question",
+        ),
         (json!({"match": "x"}), "compares no pictures"),
         (json!({"question": " "}), "question is empty"),
         (json!({"question": COLOR, "text": " "}), "text is empty"),
-        (json!({"question": COLOR, "text": "</s>"}), "special token `</s>`"),
-        (json!({"question": COLOR, "text": "red", "tokens": [358]}), "give one of them"),
+        (
+            json!({"question": COLOR, "text": "</s>"}),
+            "special token `</s>`",
+        ),
+        (
+            json!({"question": COLOR, "text": "red", "tokens": [358]}),
+            "give one of them",
+        ),
         (json!({"question": COLOR, "tokens": []}), "text is empty"),
-        (json!({"question": COLOR, "tokens": [4_000_000_000u32]}), "4000000000"),
-        (json!({"question": COLOR, "tokens": [4_000_000_000u32, 358]}), "4000000000"),
+        (
+            json!({"question": COLOR, "tokens": [4_000_000_000u32]}),
+            "4000000000",
+        ),
+        (
+            json!({"question": COLOR, "tokens": [4_000_000_000u32, 358]}),
+            "4000000000",
+        ),
         (json!({"question": COLOR, "tokens": [-1]}), "-1"),
         (json!({"question": COLOR, "tokens": many}), "tokens is 257"),
-        (json!({"question": COLOR, "text": "red ".repeat(400)}), "text is 40"),
-        (json!({"question": COLOR, "tokens": vec![358; 65], "picture": "strip"}), "allows 64"),
+        (
+            json!({"question": COLOR, "text": "red ".repeat(400)}),
+            "text is 40",
+        ),
+        (
+            json!({"question": COLOR, "tokens": vec![358; 65], "picture": "strip"}),
+            "allows 64",
+        ),
         (json!({"question": COLOR, "method": "guess"}), "guess"),
         (json!({"question": COLOR, "picture": "oil"}), "oil"),
     ] {
@@ -250,7 +295,9 @@ fn what_cannot_be_explained_is_refused() {
     let text = json!({"question": COLOR, "image": "data:;base64,aGk="});
     let error = served.post("/explain", &text).error(400, "not a picture");
     assert_eq!(error["param"], "image");
-    served.post("/answer", &about(json!({"question": COLOR}))).ok();
+    served
+        .post("/answer", &about(json!({"question": COLOR})))
+        .ok();
 }
 
 #[test]

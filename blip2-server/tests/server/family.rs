@@ -216,7 +216,8 @@ fn videos_come_as_frames_or_as_an_animation() {
                 assert_eq!(found["tokens"], said(&expected.tokens), "{name}");
             }
         }
-        let parts = names.map(|name| json!({"type": "image_url", "image_url": {"url": image(name)}}));
+        let parts =
+            names.map(|name| json!({"type": "image_url", "image_url": {"url": image(name)}}));
         let mut parts = Vec::from(parts);
         parts.push(json!({"type": "text", "text": "what?"}));
         let chat = json!({"messages": [{"role": "user", "content": parts}]});

@@ -4,7 +4,8 @@ use axum::response::{Response, sse::Event};
 use blip2_core::{Answer, AnswerPiece, FinishReason, Token};
 
 use super::types::{
-    ChatReply, Choice, Chunk, ChunkChoice, Delta, Logprobs, TokenLogprob, TopLogprob, Usage, Written as Said,
+    ChatReply, Choice, Chunk, ChunkChoice, Delta, Logprobs, TokenLogprob, TopLogprob, Usage,
+    Written as Said,
 };
 use crate::{
     engine::Written,

@@ -139,8 +139,7 @@ pub(crate) async fn rank(
             reply,
         })
     };
-    let (room, coming) = read.held.into_parts();
-    let ranked = result(&app, &client, Some(room), Some(coming), work).await?;
+    let ranked = result(&app, &client, read.held, work).await?;
     let ranked = ranked.into_iter().map(RankedReply::from).collect();
     Ok(Json(RankReply { ranked }))
 }
@@ -187,8 +186,7 @@ pub(crate) async fn compare(
             reply,
         })
     };
-    let (room, coming) = read.held.into_parts();
-    let compared = result(&app, &client, Some(room), Some(coming), work).await?;
+    let compared = result(&app, &client, read.held, work).await?;
     let matches = query.texts.into_iter().zip(compared);
     let matches = matches.map(|(text, Compared { score, similarity })| MatchedReply {
         text,
