@@ -7,7 +7,9 @@ use blip2_core::{BlipAnswerer, BlipCaptioner, BlipRetrieval, CancelToken, ModelK
 use blip2_server::Telemetry;
 use blip2_server::{Batching, Limits, Model, Server, Settings};
 use tokio::{net::TcpListener, runtime::Builder, time::sleep};
-use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
+#[cfg(feature = "otel")]
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     Failure,
@@ -30,10 +32,15 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let telemetry = telemetry(&args)?;
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(false);
-    let subscriber = tracing_subscriber::registry().with(args.log).with(log);
+        .with_ansi(false)
+        .with_filter(args.log);
+    let subscriber = tracing_subscriber::registry().with(log);
     #[cfg(feature = "otel")]
-    let subscriber = subscriber.with(telemetry.as_ref().map(Telemetry::layer));
+    let subscriber = {
+        // Whatever is logged, requests are told.
+        let told = |telemetry: &Telemetry| telemetry.layer().with_filter(LevelFilter::INFO);
+        subscriber.with(telemetry.as_ref().map(told))
+    };
     subscriber.init();
     let runtime = Builder::new_multi_thread()
         .enable_all()
