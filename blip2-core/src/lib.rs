@@ -22,6 +22,7 @@
 //! | answers, captions, raw prompts, streams, batches | [`Blip2Pipeline`] |
 //! | videos (InstructBLIP-Video) | [`Blip2Pipeline::open_video`], [`Video`] |
 //! | requests that have nothing to do with one another, together | [`AnswerBatch`] |
+//! | thousands of pictures, with no place empty | [`AnswerFlow`] |
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
 //! | cancelling a call, a deadline | [`Options::with_cancel`], [`Options::with_timeout`]; of comparisons [`CompareOptions`] |
@@ -164,9 +165,9 @@ pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
-    Answer, AnswerBatch, AnswerPiece, AnswerRequest, AnswerStream, Answers, CompareOptions,
-    Compares, Describes, Grammar, Options, RankOptions, Ranked, Seen, Timings, Token, TopToken,
-    Typed, TypedAnswer,
+    Answer, AnswerBatch, AnswerFlow, AnswerPiece, AnswerRequest, AnswerStream, Answers,
+    CompareOptions, Compares, Describes, Flowing, Grammar, Options, RankOptions, Ranked, Seen,
+    Timings, Token, TopToken, Typed, TypedAnswer,
 };
 
 #[doc(hidden)]

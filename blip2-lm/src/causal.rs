@@ -4,7 +4,7 @@ use blip2_kernels::KvCache;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::{
-    batch::{Step, decoder_bias, logits, padding_bias, rows_tensor},
+    batch::{Step, decoder_bias, joined_bias, logits, of_last_keys, padding_bias, rows_tensor},
     error::LmError,
     generate::Logits,
     session::Decode,
@@ -166,6 +166,11 @@ impl CausalState {
         }
     }
 
+    /// How many positions the caches hold, of the longest row.
+    fn keys(&self) -> usize {
+        self.caches.first().map_or(0, KvCache::len)
+    }
+
     /// The number of prompts.
     pub(crate) fn rows(&self) -> usize {
         self.prompt_rows
@@ -211,7 +216,11 @@ impl CausalState {
             for cache in &mut self.caches {
                 cache.select(parents);
             }
-            self.padding = self.padding.take().map(|bias| bias.select(0, rows));
+            let keys = self.keys();
+            self.padding = self
+                .padding
+                .take()
+                .map(|bias| of_last_keys(bias.select(0, rows), keys));
             self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();
         }
         // The new position is seen by all rows. The future needs no mask here: there is none.
@@ -230,6 +239,23 @@ impl CausalState {
             *count += 1;
         }
         logits(model.head(hidden))
+    }
+
+    /// See [`JoinSession::join`](crate::JoinSession::join).
+    pub(crate) fn join(&mut self, other: Self) -> Result<(), LmError> {
+        if self.prompts.is_some() || other.prompts.is_some() {
+            return Err(LmError::Order("a prompt has not run yet"));
+        }
+        let sizes = [&*self, &other].map(|state| [state.counts.len(), state.keys()]);
+        let paddings = [self.padding.take(), other.padding];
+        self.padding = joined_bias(paddings, sizes, &self.device);
+        for (cache, other) in self.caches.iter_mut().zip(other.caches) {
+            cache.join(other);
+        }
+        self.counts.extend(other.counts);
+        self.prompt_rows += other.prompt_rows;
+        self.longest = self.longest.max(other.longest);
+        Ok(())
     }
 
     /// See [`DecodeSession::remaining_positions`](crate::DecodeSession::remaining_positions).
@@ -261,6 +287,10 @@ impl<M: CausalLm> Decode for M {
         tokens: &[u32],
     ) -> Result<Logits, LmError> {
         state.step(self, parents, tokens)
+    }
+
+    fn join(&self, state: &mut CausalState, other: CausalState) -> Result<(), LmError> {
+        state.join(other)
     }
 
     fn remaining_positions(&self, state: &CausalState) -> Option<usize> {

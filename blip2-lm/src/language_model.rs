@@ -201,6 +201,14 @@ impl Decode for LanguageModel {
         }
     }
 
+    fn join(&self, state: &mut State, other: State) -> Result<(), LmError> {
+        match (state, other) {
+            (State::Causal(state), State::Causal(other)) => state.join(other),
+            (State::T5(state), State::T5(other)) => state.join(other),
+            _ => Err(OTHER),
+        }
+    }
+
     fn remaining_positions(&self, state: &State) -> Option<usize> {
         match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.remaining_positions(model),

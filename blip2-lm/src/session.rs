@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref, ptr};
 
 use crate::{
     error::LmError,
-    generate::{DecodeSession, Logits},
+    generate::{DecodeSession, JoinSession, Logits},
 };
 
 /// What a [`Session`] needs of a model. The model holds the weights and the state everything that a
@@ -29,6 +29,9 @@ pub(crate) trait Decode {
         parents: &[usize],
         tokens: &[u32],
     ) -> Result<Logits, LmError>;
+
+    /// See [`JoinSession::join`].
+    fn join(&self, state: &mut Self::State, other: Self::State) -> Result<(), LmError>;
 
     /// See [`DecodeSession::remaining_positions`].
     fn remaining_positions(&self, state: &Self::State) -> Option<usize>;
@@ -134,6 +137,20 @@ where
 
     fn remaining_positions(&self) -> Option<usize> {
         self.model.remaining_positions(&self.state)
+    }
+}
+
+#[allow(private_bounds)]
+impl<H> JoinSession for Session<H>
+where
+    H: Deref,
+    H::Target: Decode,
+{
+    fn join(&mut self, other: Self) -> Result<(), LmError> {
+        if !ptr::eq(&*self.model, &*other.model) {
+            return Err(LmError::OtherModel);
+        }
+        self.model.join(&mut self.state, other.state)
     }
 }
 

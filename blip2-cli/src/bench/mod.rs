@@ -2,6 +2,7 @@
 //! could do.
 
 mod args;
+mod continuous;
 mod machine;
 mod measure;
 mod plot;

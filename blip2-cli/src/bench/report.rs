@@ -5,7 +5,7 @@ use std::fmt;
 use blip2_core::PrecisionPlan;
 use serde::Serialize;
 
-use super::machine::Machine;
+use super::{continuous::Continuous, machine::Machine};
 
 /// Everything about one measurement.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +26,9 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) decode: Option<Step>,
     pub(super) stages: Stages,
+    /// A stream of pictures, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) continuous: Option<Continuous>,
     /// The most memory that the process held, the model's and its own.
     pub(super) peak_memory_bytes: Option<u64>,
     pub(super) weights_bytes: u64,
@@ -220,6 +223,19 @@ impl fmt::Display for Report {
             }
         }
         plain(f, "caption", &stages.caption.times)?;
+        if let Some(stream) = &self.continuous {
+            let [least, most] = stream.tokens;
+            writeln!(
+                f,
+                "  {:12} {:>10.4} s a picture of {}, {least} to {most} tokens each; {:.4} in batches: {:.2} \
+                 times as fast",
+                "stream",
+                stream.seconds_per_picture,
+                stream.pictures,
+                stream.in_batches_seconds_per_picture,
+                stream.gain
+            )?;
+        }
         let peak = self.peak_memory_bytes.map_or("unknown".into(), gigabytes);
         writeln!(
             f,

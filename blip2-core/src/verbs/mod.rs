@@ -29,7 +29,7 @@ pub(crate) use crate::picture::Picture;
 pub(crate) use alone::alone;
 pub use answer::{Answer, Timings};
 pub(crate) use answering::answering;
-pub use batch::{AnswerBatch, AnswerPiece, AnswerRequest};
+pub use batch::{AnswerBatch, AnswerFlow, AnswerPiece, AnswerRequest, Flowing};
 pub use compare_options::CompareOptions;
 pub use comparing::Compares;
 pub(crate) use comparing::{comparing, embedding_images, embedding_texts};

@@ -1,10 +1,13 @@
 //! Stages with their times, which a call that is stopped does not begin.
 
-use std::time::{Duration, Instant};
+use std::{
+    any::Any,
+    time::{Duration, Instant},
+};
 
 use blip2_lm::{
     LmError,
-    generate::{CancelToken, DecodeSession, FinishReason, Generator, Logits},
+    generate::{CancelToken, DecodeSession, FinishReason, Generator, JoinSession, Logits},
 };
 use burn::tensor::Device;
 
@@ -46,10 +49,26 @@ pub struct Started {
     pub(crate) generator: Generator<'static>,
 }
 
+/// A session of any model.
+trait AnySession: DecodeSession<Error = LmError> + Any + Send {
+    /// See [`JoinSession::join`].
+    fn join_any(&mut self, other: Box<dyn AnySession>) -> Result<(), LmError>;
+}
+
+impl<S: JoinSession<Error = LmError> + Send + 'static> AnySession for S {
+    fn join_any(&mut self, other: Box<dyn AnySession>) -> Result<(), LmError> {
+        let other: Box<dyn Any> = other;
+        match other.downcast::<S>() {
+            Ok(other) => self.join(*other),
+            Err(_) => Err(LmError::OtherModel),
+        }
+    }
+}
+
 /// A session that takes the time of its prefill and of its later steps. It holds its model, so that
 /// what it runs in can be kept and sent.
 pub(crate) struct Timed {
-    session: Box<dyn DecodeSession<Error = LmError> + Send>,
+    session: Box<dyn AnySession>,
     pub(super) prefill: Duration,
     pub(super) decode: Duration,
 }
@@ -57,7 +76,7 @@ pub(crate) struct Timed {
 impl Timed {
     /// `before` is the time that preparing the prompt took already.
     pub(crate) fn new(
-        session: impl DecodeSession<Error = LmError> + Send + 'static,
+        session: impl JoinSession<Error = LmError> + Send + 'static,
         before: Duration,
     ) -> Self {
         Self {
@@ -97,5 +116,12 @@ impl DecodeSession for Timed {
 
     fn remaining_positions(&self) -> Option<usize> {
         self.session.remaining_positions()
+    }
+}
+
+/// The times go on as this session's.
+impl JoinSession for Timed {
+    fn join(&mut self, other: Self) -> Result<(), LmError> {
+        self.session.join_any(other.session)
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod cache;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod joined;
 
 use burn::{
     module::Module,
@@ -258,6 +259,9 @@ fn is_tracked<const D: usize>(tensor: &Tensor<D>) -> bool {
 impl DotProductAttention<'_> {
     /// Computes it.
     pub fn forward(self) -> Attended {
+        if !self.behind.is_empty() {
+            return joined::attention(self);
+        }
         if !self.keeps_map
             && let Some(output) = self.fused()
         {

@@ -198,6 +198,11 @@ impl Decode for BlipTextLmHeadModel {
         state.text.step(&reading, parents, tokens)
     }
 
+    /// What the texts are about lies in their caches since the prompts ran.
+    fn join(&self, state: &mut BlipTextState, other: BlipTextState) -> Result<(), LmError> {
+        state.text.join(other.text)
+    }
+
     fn remaining_positions(&self, state: &BlipTextState) -> Option<usize> {
         state.text.remaining_positions(&self.reading(&state.source))
     }

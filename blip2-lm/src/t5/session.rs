@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::{model::T5ForConditionalGeneration, state::T5State};
 use crate::{
-    batch::{Step, ids_tensor, logits},
+    batch::{Step, ids_tensor, logits, of_last_keys},
     error::LmError,
     generate::Logits,
     session::Decode,
@@ -66,10 +66,18 @@ impl Decode for T5ForConditionalGeneration {
             for layer in &mut state.states {
                 layer.select(parents);
             }
-            state.source_padding = state.source_padding.take().map(|bias| bias.select(0, rows));
+            let keys = state.source_len();
+            state.source_padding = state
+                .source_padding
+                .take()
+                .map(|bias| of_last_keys(bias.select(0, rows), keys));
             state.running = parents.len();
         }
         self.feed(state, ids)
+    }
+
+    fn join(&self, state: &mut T5State, other: T5State) -> Result<(), LmError> {
+        state.join(other)
     }
 
     /// Relative positions have no end.

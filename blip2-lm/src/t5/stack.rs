@@ -126,6 +126,19 @@ impl LayerState {
             past.select(rows);
         }
     }
+
+    /// Takes the sequences of another state of the same layer behind its own.
+    pub(super) fn join(&mut self, other: Self) {
+        self.source.join(other.source);
+        if let (Some(past), Some(other)) = (&mut self.past, other.past) {
+            past.join(other);
+        }
+    }
+
+    /// The number of the source's positions, of the longest.
+    pub(super) fn source_len(&self) -> usize {
+        self.source.len()
+    }
 }
 
 impl Decoder {
