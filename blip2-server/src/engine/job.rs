@@ -27,6 +27,14 @@ impl Waits for Job {
     fn cancel(&self) -> &CancelToken {
         &self.cancel
     }
+
+    fn joins(&self) -> bool {
+        match &self.work {
+            // A beam search is one long step, for which others would have to wait.
+            Work::Write(write) => !write.searches(),
+            _ => false,
+        }
+    }
 }
 
 /// What is to be done, and where its result goes.
@@ -56,6 +64,14 @@ pub(crate) struct Write {
     pub(crate) options: Options,
     /// It holds no more than the tokens that were asked for, so that nothing waits for a slow reader.
     pub(crate) reply: mpsc::UnboundedSender<Written>,
+}
+
+impl Write {
+    /// Whether it is searched for by beams.
+    pub(super) fn searches(&self) -> bool {
+        let generation = self.options.generation();
+        generation.is_some_and(|config| config.num_beams > 1)
+    }
 }
 
 /// What comes of a text that is written.

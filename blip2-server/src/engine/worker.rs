@@ -21,25 +21,31 @@ pub(super) fn work(number: usize, shared: &Arc<Shared>) {
         shared.tell_waiting();
         // A panic costs this batch its answers, and no other: whoever waits is told when the other ends of
         // their channels are dropped.
-        let run = AssertUnwindSafe(|| run(shared, batch));
+        let run = AssertUnwindSafe(|| run(number, shared, batch));
         if std::panic::catch_unwind(run).is_err() {
             tracing::error!("a batch panicked");
         }
     }
 }
 
-fn run(shared: &Shared, batch: Vec<Job>) {
-    let batch: Vec<Job> = batch.into_iter().filter_map(Job::wanted).collect();
+fn run(number: usize, shared: &Shared, batch: Vec<Job>) {
     let mut round = Round {
         shared,
         seen: HashMap::new(),
         writing: Writing::default(),
     };
-    round.look(&batch);
-    for job in batch {
-        round.take(job);
-    }
-    round.writing.run(&shared.metrics);
+    let writing = round.begin(batch);
+    let more = |free| {
+        let joining = shared.queue.join(number, free);
+        match joining.is_empty() {
+            true => Writing::default(),
+            false => {
+                shared.tell_waiting();
+                round.begin(joining)
+            }
+        }
+    };
+    writing.run(shared.batching.size, &shared.metrics, more);
 }
 
 /// One batch on its way.
@@ -51,6 +57,18 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// Does jobs, but for what is written together.
+    fn begin(&mut self, batch: Vec<Job>) -> Writing {
+        // What was seen before is in the cache; here a batch that others join for hours would keep all of it.
+        self.seen.clear();
+        let batch: Vec<Job> = batch.into_iter().filter_map(Job::wanted).collect();
+        self.look(&batch);
+        for job in batch {
+            self.take(job);
+        }
+        std::mem::take(&mut self.writing)
+    }
+
     /// Does a job, or adds it to what is written together.
     fn take(&mut self, job: Job) {
         let span = job.span.clone();
