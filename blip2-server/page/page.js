@@ -235,8 +235,8 @@ async function showMap(home, picture, why, map, what) {
     const told = `Where it looked for “${what}”: ${place(why, values)}.`;
     at("told").textContent = told;
     at("map").setAttribute("aria-label", told);
-    at("low").textContent = scale.low.toPrecision(2);
-    at("high").textContent = scale.high.toPrecision(2);
+    at("low").textContent = String(Number(scale.low.toPrecision(2)));
+    at("high").textContent = String(Number(scale.high.toPrecision(2)));
   }
   home(at("where"));
   at("where").hidden = false;

@@ -182,7 +182,7 @@ const STRIP: usize = 64;
 impl ExplainQuery {
     /// What is explained, and how, within limits.
     fn asked(
-        self,
+        mut self,
         model: &Model,
         limits: &Limits,
         client: &Client,
@@ -196,46 +196,62 @@ impl ExplainQuery {
             &self.text,
         ];
         check_texts(texts.into_iter().flatten().map(String::as_str), limits)?;
+        let about = self.about()?;
+        check_able(model, &about)?;
         let most = match drawing {
             Some(Drawing::Strip) => limits.max_tokens.min(STRIP / model.frames().max(1)),
             _ => limits.max_tokens,
         };
-        let wanted = self.generation.max_tokens.unwrap_or(0);
-        at_most("max_tokens", wanted, most)?;
-        let call = self.generation.options(limits, client)?;
+        Ok((about, self.options(model, limits, client, most)?))
+    }
+
+    /// What is explained.
+    fn about(&mut self) -> Result<About, ApiError> {
+        let text =
+            |ask: fn(String) -> Ask, text: Option<String>| text.map(|text| About::Text(ask(text)));
+        let about = [
+            text(Ask::Question, self.question.take()),
+            text(Ask::Prompt, self.prompt.take()),
+            self.caption.then_some(About::Text(Ask::Caption)),
+            self.matched.take().map(About::Match),
+            self.similarity.take().map(About::Similarity),
+        ];
+        let mut about = about.into_iter().flatten();
+        match (about.next(), about.next()) {
+            (Some(about), None) => Ok(about),
+            _ => Err(ApiError::invalid(
+                "say what is explained by one of question, prompt, caption, match and similarity",
+            )),
+        }
+    }
+
+    /// How it is explained, by at most so many tokens.
+    fn options(
+        self,
+        model: &Model,
+        limits: &Limits,
+        client: &Client,
+        most: usize,
+    ) -> Result<ExplainOptions, ApiError> {
+        at_most("max_tokens", self.generation.max_tokens.unwrap_or(0), most)?;
         let options = ExplainOptions::default()
-            .with_options(call)
+            .with_options(self.generation.options(limits, client)?)
             .with_method(self.method);
-        let options = match (self.text, self.tokens) {
-            (None, None) => options,
+        match (self.text, self.tokens) {
+            (None, None) => Ok(options),
             (Some(text), None) => {
                 at_most("text", tokens(model, &text), most)?;
-                options.with_text(text)
+                Ok(options.with_text(text))
             }
             (None, Some(tokens)) => {
                 at_most("tokens", tokens.len(), most)?;
-                options.with_tokens(tokens)
+                Ok(options.with_tokens(tokens))
             }
             (Some(_), Some(_)) => {
                 let text = "text and tokens say the same; give one of them";
-                return Err(ApiError::invalid(text).with_param("text"));
+                Err(ApiError::invalid(text).with_param("text"))
             }
-        };
-        let about = [
-            self.question.map(|text| About::Text(Ask::Question(text))),
-            self.prompt.map(|text| About::Text(Ask::Prompt(text))),
-            self.caption.then_some(About::Text(Ask::Caption)),
-            self.matched.map(About::Match),
-            self.similarity.map(About::Similarity),
-        ];
-        let mut about = about.into_iter().flatten();
-        let (Some(about), None) = (about.next(), about.next()) else {
-            return Err(ApiError::invalid(
-                "say what is explained by one of question, prompt, caption, match and similarity",
-            ));
-        };
-        check_able(model, &about)?;
-        Ok((about, options))
+        }
     }
 }
 

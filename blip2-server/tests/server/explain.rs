@@ -281,6 +281,8 @@ fn what_cannot_be_explained_is_refused() {
             json!({"question": COLOR, "text": "red ".repeat(400)}),
             "text is 40",
         ),
+        // More than the model has positions for.
+        (json!({"question": COLOR, "tokens": vec![358; 200]}), "128"),
         (
             json!({"question": COLOR, "tokens": vec![358; 65], "picture": "strip"}),
             "allows 64",
