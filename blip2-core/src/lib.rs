@@ -90,7 +90,7 @@
 //! | `flex` (default) | the pure-Rust CPU backend, with SIMD and threads |
 //! | `explain` (default) | [`explain`]: where a model looked; it brings Burn's gradients |
 //! | `figures` (part of `explain`) | [`figure`]: contact sheets |
-//! | `evcxr` | answers, explanations and pictures that show themselves in a notebook |
+//! | `evcxr` | answers, explanations and pictures that show themselves in a notebook (`notebook`) |
 //! | `ndarray` | the older CPU backend, deprecated upstream; slower |
 //! | `wgpu` | GPUs, through WGSL shaders on Vulkan, Metal, DirectX 12 or OpenGL |
 //! | `vulkan` | GPUs through SPIR-V shaders; not for software drivers |
@@ -123,6 +123,8 @@ mod kind;
 mod load;
 pub mod memory;
 pub mod model;
+#[cfg(feature = "evcxr")]
+pub mod notebook;
 mod pack;
 pub mod photo_index;
 mod picture;

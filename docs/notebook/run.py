@@ -60,12 +60,10 @@ def main():
     if update:
         # Whatever kernel ran it, readers have evcxr's own.
         fresh.metadata = committed.metadata
+        # Warnings of the compiler and its progress are nothing to keep.
         for cell in fresh.cells:
-            # Warnings of the compiler and its progress are nothing to keep.
-            cell.outputs = [out for out in cell.get("outputs", []) if out.get("name") != "stderr"] \
-                if cell.cell_type == "code" else None
-            if cell.cell_type != "code":
-                del cell["outputs"]
+            if cell.cell_type == "code":
+                cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
         nbformat.write(fresh, NOTEBOOK)
         print(f"wrote {NOTEBOOK}")
     elif faults:

@@ -14,7 +14,7 @@ use crate::verbs::Answer;
 /// A picture that a notebook shows where a cell ends in it: a photograph, a heat map, a contact sheet.
 ///
 /// ```
-/// use blip2_core::figure::Figure;
+/// use blip2_core::notebook::Figure;
 ///
 /// let image = blip2_core::open_image("../examples/images/red-triangle.png")?;
 /// Figure::new(image).evcxr_display();
