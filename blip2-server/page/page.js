@@ -226,20 +226,21 @@ async function showMap(home, picture, why, map, what) {
   at("map").hidden = isVideo;
   at("drawn").hidden = !isVideo;
   at("legend").hidden = isVideo;
+  let told = `Where it looked for “${what}”, frame by frame.`;
   if (isVideo) {
     at("drawn").src = why.picture;
     at("drawn").alt = `Where the model looked in each frame for “${what}”, the frames beside their maps`;
-    at("told").textContent = `Where it looked for “${what}”, frame by frame.`;
   } else {
     await paint(picture, why, values, scale);
-    const told = `Where it looked for “${what}”: ${place(why, values)}.`;
-    at("told").textContent = told;
+    told = `Where it looked for “${what}”: ${place(why, values)}.`;
     at("map").setAttribute("aria-label", told);
     at("low").textContent = String(Number(scale.low.toPrecision(2)));
     at("high").textContent = String(Number(scale.high.toPrecision(2)));
   }
   home(at("where"));
   at("where").hidden = false;
+  // A screen reader tells what changes in what is shown.
+  at("told").textContent = told;
 }
 
 /** What the server says about an answer, asked once. */
