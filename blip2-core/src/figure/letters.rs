@@ -27,6 +27,7 @@ pub(crate) fn write(image: &mut RgbImage, text: &str, x: u32, y: u32, ink: Rgb<u
 }
 
 /// A text that takes no more than `width` pixels.
+#[cfg(feature = "explain")]
 pub(crate) fn cut(text: &str, width: u32) -> String {
     let most = (width / LETTER) as usize;
     let text = text.replace(['\r', '\n'], " ");
@@ -45,6 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "explain")]
     fn long_texts_are_cut() {
         assert_eq!(cut("a red\ntriangle", 200), "a red triangle");
         assert_eq!(cut("a red triangle", 64), "a red ..");

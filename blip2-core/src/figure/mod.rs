@@ -1,5 +1,5 @@
 //! Contact sheets: pictures side by side, with lines of text. Heat maps are drawn by
-//! [`Explanation`](crate::explain::Explanation).
+//! `explain::Explanation`.
 
 pub(crate) mod letters;
 mod sheet;
