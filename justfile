@@ -69,6 +69,15 @@ browser:
 load:
     LOAD_REQUESTS=10000 cargo test {{workspace}} --test server_load -- --nocapture
 
+# every cell of the notebook, against what it said before
+notebook:
+    docs/notebook/run
+
+# what explanations are worth: the table of docs/explain.md, of so many pictures of easy-VQA
+pointing-game pictures="100":
+    test -d target/easy-vqa || (pip download --no-deps --dest target easy-vqa==1.0 && python3 -m zipfile -e target/easy_vqa-1.0-*.whl target/easy-vqa)
+    cargo run {{workspace}} --example pointing_game -- target/easy-vqa/easy_vqa/data --pictures {{pictures}}
+
 # the packages as they will be published, each built from its own files
 package:
     .ci/packages

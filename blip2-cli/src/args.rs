@@ -212,6 +212,11 @@ pub(crate) struct ServeArgs {
     /// What is logged on standard error: off, error, warn, info (a line for each request) or debug.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: tracing_subscriber::filter::LevelFilter,
+    /// Send spans of requests to this collector of OpenTelemetry, such as http://localhost:4318 (OTLP over
+    /// HTTP).
+    #[cfg(feature = "otel")]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use blip2_core::{
     PhotoIndex,
+    figure::hits_sheet,
     photo_index::{Hit, IndexError, SearchOptions},
 };
 use blip2_io::{FileLock, vectors::Vectors, write_file};
@@ -204,7 +205,7 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
         say!("{}", line(n + 1, hit, args.json));
     }
     if let Some(path) = &args.sheet {
-        let sheet = sheet::draw(&hits, |name| open_one(Path::new(name), |_| {}).ok());
+        let sheet = hits_sheet(&hits, |name| open_one(Path::new(name), |_| {}).ok());
         sheet::save(&sheet, path)?;
     }
     Ok(())

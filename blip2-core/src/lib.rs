@@ -89,6 +89,8 @@
 //! |---|---|
 //! | `flex` (default) | the pure-Rust CPU backend, with SIMD and threads |
 //! | `explain` (default) | [`explain`]: where a model looked; it brings Burn's gradients |
+//! | `figures` (part of `explain`) | [`figure`]: contact sheets |
+//! | `evcxr` | answers, explanations and pictures that show themselves in a notebook (`notebook`) |
 //! | `ndarray` | the older CPU backend, deprecated upstream; slower |
 //! | `wgpu` | GPUs, through WGSL shaders on Vulkan, Metal, DirectX 12 or OpenGL |
 //! | `vulkan` | GPUs through SPIR-V shaders; not for software drivers |
@@ -113,12 +115,16 @@ mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
 mod family;
+#[cfg(feature = "figures")]
+pub mod figure;
 mod fit;
 pub mod inspect;
 mod kind;
 mod load;
 pub mod memory;
 pub mod model;
+#[cfg(feature = "evcxr")]
+pub mod notebook;
 mod pack;
 pub mod photo_index;
 mod picture;
@@ -163,7 +169,7 @@ pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
     Answer, AnswerBatch, AnswerFlow, AnswerPiece, AnswerRequest, AnswerStream, Answers,
     CompareOptions, Compares, Comparison, Describes, Flowing, Grammar, Options, RankOptions,
-    Ranked, Seen, Timings, Token, Typed, TypedAnswer,
+    Ranked, Seen, Timings, Token, TopToken, Typed, TypedAnswer,
 };
 
 #[doc(hidden)]

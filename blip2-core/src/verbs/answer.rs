@@ -6,7 +6,7 @@ use blip2_io::Tokenizer;
 use blip2_lm::generate::{FinishReason, Generated};
 use serde::{Deserialize, Serialize};
 
-use super::token::{Token, tokens};
+use super::token::{self, Token};
 
 /// An answer, caption or continuation.
 ///
@@ -50,7 +50,7 @@ impl Answer {
     ) -> Self {
         Self {
             text,
-            tokens: tokens(&generated.tokens, &generated.logprobs, tokenizer),
+            tokens: token::generated(generated, tokenizer),
             score: generated.score,
             finish_reason: generated.finish_reason,
             alternatives: Vec::new(),
@@ -173,6 +173,7 @@ mod tests {
             id: 5,
             text: "two".into(),
             log_prob,
+            top: Vec::new(),
         };
         Answer {
             text: "two".into(),

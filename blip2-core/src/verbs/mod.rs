@@ -45,8 +45,8 @@ pub(crate) use seen::looking;
 pub(crate) use stage::{Started, Timed, go_on, stage};
 pub(crate) use stop::{Stop, stopping};
 pub use stream::AnswerStream;
-pub use token::Token;
 #[cfg(feature = "explain")]
 pub(crate) use token::tokens;
+pub use token::{Token, TopToken};
 pub use typed::{Typed, TypedAnswer};
 pub use writer::{Answers, Describes, Writer};

@@ -181,7 +181,7 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
             row.finish = Some(row.run.cancel.stopped());
             let held = row.walk.flush_text(&row.run);
             if !matches!(&held, Ok(text) if text.is_empty()) {
-                let piece = held.map(|text| StreamPiece { text, token: None });
+                let piece = held.map(StreamPiece::held);
                 pieces.push((place, row.or_failed(piece)));
             }
         }
@@ -291,6 +291,7 @@ impl Row<'_> {
         }
         Ok(StreamPiece {
             text,
+            top: self.walk.top(),
             token: Some(token),
         })
     }

@@ -1,6 +1,5 @@
 //! Explanations as pictures.
 
-mod letters;
 mod overlay;
 mod scale;
 
@@ -8,8 +7,10 @@ use blip2_io::preprocessing::{PixelValues, Transparency, to_rgb};
 use image::{Rgb, RgbImage, imageops};
 
 use super::{ExplainedToken, Explanation};
-use crate::picture::Picture;
-use letters::{LETTER, cut, write};
+use crate::{
+    figure::letters::{LETTER, cut, write},
+    picture::Picture,
+};
 use overlay::Laid;
 use scale::Scale;
 

@@ -177,7 +177,8 @@ impl Rows {
             let tokenizer = asked.seen.member().tokenizer();
             let token = piece.token.map(|token| {
                 let before = sequence.last.replace(token.id);
-                token::after(tokenizer, before, token.id, token.logprob)
+                let own = token::after(tokenizer, before, token.id, token.logprob);
+                own.among(tokenizer, before, &piece.top)
             });
             brought.pieces.push(AnswerPiece {
                 request,
