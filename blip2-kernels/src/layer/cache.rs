@@ -142,12 +142,21 @@ impl KvCache {
         if let [part] = self.parts.as_mut_slice() {
             return part.storage.select(rows);
         }
-        let kept = runs(&self.starts(), rows).into_iter().map(|(part, rows)| {
-            let mut part = self.parts[part].clone();
-            part.storage.select(&rows);
-            part
-        });
-        self.parts = kept.collect();
+        let runs = runs(&self.starts(), rows);
+        let uses = |part| runs.iter().filter(|(other, _)| *other == part).count();
+        let uses: Vec<usize> = (0..self.parts.len()).map(uses).collect();
+        let mut held: Vec<Option<Part>> = self.parts.drain(..).map(Some).collect();
+        for (part, rows) in runs {
+            // Only what others stand between is copied.
+            let part = match uses[part] {
+                1 => held[part].take(),
+                _ => held[part].clone(),
+            };
+            self.parts.extend(part.map(|mut part| {
+                part.storage.select(&rows);
+                part
+            }));
+        }
     }
 
     /// Drops the last `count` positions of every sequence, as if they had not been appended: tokens that were
