@@ -1,111 +1,151 @@
-//! TIFFs that the `image` crate has no colour type for, and what its decoder does not check.
+//! TIFFs that the `image` crate has no colour type for, or converts otherwise than Pillow, and what its
+//! decoder does not check.
+
+mod colors;
+mod counts;
 
 use std::io::Cursor;
 
-use image::{Luma, RgbImage};
+use image::{DynamicImage, RgbImage, metadata::Orientation as Turned};
 use tiff::{
     ColorType, TiffError,
-    decoder::{Decoder, DecodingResult, Limits},
-    tags::Tag,
+    decoder::{Decoder, DecodingResult, Limits, ifd::Value},
+    tags::{CompressionMethod, PlanarConfiguration, Tag},
 };
 
-use super::{error::ImageError, limits::ImageLimits};
+use super::{
+    error::ImageError,
+    limits::ImageLimits,
+    options::{DecodeOptions, Orientation},
+};
+use crate::fault::{Cause, ErrorKind};
+use colors::YCbCr;
 
-/// Refuses a picture whose directory counts more values than its file can hold: the decoder makes room
-/// for them before it reads any.
+type Tiff<'b> = Decoder<Cursor<&'b [u8]>>;
+
+/// How luma and colour make red, green and blue, and which of their codes stand for nothing and all.
+const YCBCR_COEFFICIENTS: Tag = Tag::from_u16_exhaustive(529);
+const REFERENCE_BLACK_WHITE: Tag = Tag::from_u16_exhaustive(532);
+
+/// Refuses a picture whose directory or strips claim more than they have.
 pub(super) fn check(bytes: &[u8]) -> Result<(), ImageError> {
-    match counts_fit(bytes) {
-        Some(false) => Err(ImageError::damaged(
-            "the TIFF counts more values than the file has bytes",
-        )),
-        _ => Ok(()),
-    }
+    counts::check(bytes)
 }
 
-/// Whether the values that the first directory counts fit into the file; `None` if it has no whole
-/// directory, which the decoder says better.
-fn counts_fit(bytes: &[u8]) -> Option<bool> {
-    let little = bytes.starts_with(b"II");
-    let short = |place: usize| {
-        let found = *bytes.get(place..)?.first_chunk()?;
-        Some(match little {
-            true => u16::from_le_bytes(found),
-            false => u16::from_be_bytes(found),
-        })
-    };
-    let long = |place: usize| {
-        let found = *bytes.get(place..)?.first_chunk()?;
-        Some(match little {
-            true => u32::from_le_bytes(found),
-            false => u32::from_be_bytes(found),
-        })
-    };
-    let directory = long(4)? as usize;
-    for entry in 0..usize::from(short(directory)?) {
-        let place = directory + 2 + 12 * entry;
-        let width: u64 = match short(place + 2)? {
-            3 | 8 => 2,
-            4 | 9 | 11 | 13 => 4,
-            5 | 10 | 12 | 16..=18 => 8,
-            _ => 1,
-        };
-        if u64::from(long(place + 4)?) * width > bytes.len() as u64 {
-            return Some(false);
-        }
-    }
-    Some(true)
-}
-
-/// A TIFF of gray levels in floats or 32-bit numbers, clipped to 0 to 255 and without fractions, as
-/// Pillow converts them; `None` of any other.
-pub(super) fn gray(bytes: &[u8], limits: &ImageLimits) -> Option<Result<RgbImage, ImageError>> {
+/// A TIFF of gray levels in floats or 32-bit numbers, of four inks, or of luma and colour, in
+/// RGB as Pillow converts it; `None` of any other.
+pub(super) fn decode(
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Option<Result<RgbImage, ImageError>> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
-    let (width, height) = decoder.dimensions().ok()?;
-    if !matches!(decoder.colortype(), Ok(ColorType::Gray(32 | 64))) {
-        return None;
+    let color = decoder.colortype().ok()?;
+    let ours = match color {
+        ColorType::Gray(32 | 64) => true,
+        // What has each of its channels by itself is left to the `image` crate to refuse.
+        ColorType::CMYK(8) | ColorType::YCbCr(8) => !is_planar(&mut decoder),
+        _ => false,
+    };
+    ours.then(|| read(decoder, color, options))
+}
+
+fn read(
+    mut decoder: Tiff<'_>,
+    color: ColorType,
+    options: &DecodeOptions,
+) -> Result<RgbImage, ImageError> {
+    let (width, height) = decoder.dimensions().map_err(fault)?;
+    if width == 0 || height == 0 {
+        return Err(ImageError::Degenerate { width, height });
     }
-    if let Err(error) = limits.check_dimensions(width, height) {
-        return Some(Err(error));
+    options.limits.check_dimensions(width, height)?;
+    let turned = orientation(&mut decoder);
+    let pixels = u64::from(width) * u64::from(height);
+    let mut decoder = decoder.with_limits(allowed(pixels, &options.limits));
+    let levels = decoder.read_image().map_err(fault)?;
+    let rgb = to_rgb(&mut decoder, color, levels)?;
+    let rgb = RgbImage::from_raw(width, height, rgb);
+    let rgb = rgb.ok_or_else(|| ImageError::damaged("the TIFF has fewer levels than pixels"))?;
+    let mut picture = DynamicImage::ImageRgb8(rgb);
+    if options.orientation == Orientation::Apply {
+        picture.apply_orientation(turned);
     }
+    Ok(picture.into_rgb8())
+}
+
+fn allowed(pixels: u64, limits: &ImageLimits) -> Limits {
+    let budget = usize::try_from(limits.budget(pixels * 8)).unwrap_or(usize::MAX);
     let mut allowed = Limits::default();
-    let pixels = u64::from(width) * u64::from(height) * 8;
-    let budget = usize::try_from(limits.budget(pixels)).unwrap_or(usize::MAX);
     allowed.decoding_buffer_size = budget;
     allowed.intermediate_buffer_size = budget;
-    let mut decoder = decoder.with_limits(allowed);
-    let levels = decoder.read_image().map_err(decode);
-    Some(levels.and_then(|levels| picture(width, height, levels)))
+    allowed
 }
 
-fn picture(width: u32, height: u32, levels: DecodingResult) -> Result<RgbImage, ImageError> {
-    // A cast to a byte clips at both ends, drops the fraction, and takes what is no number for 0.
-    let levels: Vec<u8> = match levels {
-        DecodingResult::F32(levels) => levels.into_iter().map(|level| level as u8).collect(),
-        DecodingResult::F64(levels) => levels.into_iter().map(|level| level as u8).collect(),
-        DecodingResult::U32(levels) => levels
-            .into_iter()
-            .map(|level| level.min(255) as u8)
-            .collect(),
-        DecodingResult::I32(levels) => levels
-            .into_iter()
-            .map(|level| level.clamp(0, 255) as u8)
-            .collect(),
-        _ => {
-            return Err(ImageError::UnsupportedFormat {
-                format: "TIFF of 64-bit numbers",
-            });
-        }
+fn to_rgb(
+    decoder: &mut Tiff<'_>,
+    color: ColorType,
+    levels: DecodingResult,
+) -> Result<Vec<u8>, ImageError> {
+    let format = "TIFF of numbers that are no levels";
+    let unsupported = ImageError::UnsupportedFormat { format };
+    match (color, levels) {
+        (ColorType::CMYK(_), DecodingResult::U8(inks)) => Ok(colors::cmyk(&inks)),
+        (ColorType::YCbCr(_), DecodingResult::U8(levels)) => Ok(ycbcr(decoder).to_rgb(&levels)),
+        (ColorType::Gray(_), levels) => colors::gray(levels).ok_or(unsupported),
+        _ => Err(unsupported),
+    }
+}
+
+/// How the file's luma and colour are meant. Of a JPEG within it that is JPEG's own affair.
+fn ycbcr(decoder: &mut Tiff<'_>) -> YCbCr {
+    let compression = decoder.find_tag_unsigned::<u16>(Tag::Compression);
+    if compression.ok().flatten() == Some(CompressionMethod::ModernJPEG.to_u16()) {
+        return YCbCr::default();
+    }
+    let parts = rationals(decoder, YCBCR_COEFFICIENTS);
+    let reference = rationals(decoder, REFERENCE_BLACK_WHITE);
+    YCbCr::new(
+        parts.unwrap_or(YCbCr::PARTS),
+        reference.unwrap_or(YCbCr::REFERENCE),
+    )
+}
+
+/// The fractions that a tag holds, if it has so many.
+fn rationals<const N: usize>(decoder: &mut Tiff<'_>, tag: Tag) -> Option<[f32; N]> {
+    let Value::List(values) = decoder.find_tag(tag).ok()?? else {
+        return None;
     };
-    let gray = image::ImageBuffer::<Luma<u8>, _>::from_raw(width, height, levels);
-    let gray = gray.ok_or_else(|| ImageError::damaged("the TIFF has fewer levels than pixels"))?;
-    Ok(image::DynamicImage::ImageLuma8(gray).into_rgb8())
+    let fraction = |value: Value| match value {
+        Value::Rational(over, under) if under > 0 => Some(over as f32 / under as f32),
+        Value::Short(number) => Some(f32::from(number)),
+        Value::Unsigned(number) => Some(number as f32),
+        _ => None,
+    };
+    let fractions: Option<Vec<f32>> = values.into_iter().map(fraction).collect();
+    fractions?.try_into().ok()
 }
 
-fn decode(error: TiffError) -> ImageError {
+fn is_planar(decoder: &mut Tiff<'_>) -> bool {
+    let found = decoder.find_tag_unsigned::<u16>(Tag::PlanarConfiguration);
+    found.ok().flatten() == Some(PlanarConfiguration::Planar.to_u16())
+}
+
+/// How the picture lies; what is damaged says nothing.
+fn orientation(decoder: &mut Tiff<'_>) -> Turned {
+    let found = decoder.find_tag_unsigned::<u8>(Tag::Orientation);
+    let found = found.ok().flatten().and_then(Turned::from_exif);
+    found.unwrap_or(Turned::NoTransforms)
+}
+
+fn fault(error: TiffError) -> ImageError {
     match error {
         TiffError::LimitsExceeded => ImageError::decode(image::ImageError::Limits(
             image::error::LimitError::from_kind(image::error::LimitErrorKind::InsufficientMemory),
         )),
+        TiffError::UnsupportedError(reason) => ImageError::Decode {
+            kind: ErrorKind::Unsupported,
+            source: Cause::new(reason),
+        },
         _ => ImageError::damaged("the TIFF's levels cannot be read"),
     }
 }
@@ -115,29 +155,11 @@ pub(super) fn colours(bytes: &[u8]) -> Option<&'static str> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
     let interpretation = decoder.find_tag_unsigned::<u16>(Tag::PhotometricInterpretation);
     Some(match interpretation.ok()?? {
-        5 => "TIFF in separated inks",
-        6 => "TIFF in YCbCr",
+        3 => "TIFF with a palette",
+        5 => "TIFF in separated inks other than four of 8 bits",
+        6 => "TIFF in YCbCr with thinned colours",
         8..=10 => "TIFF in CIELAB",
         32_803 | 34_892 => "raw camera TIFF",
         _ => return None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_counts_no_more_than_the_file_holds() {
-        let picture = |count: u32| {
-            let entry = [&[0x11, 1, 4, 0][..], &count.to_le_bytes(), &[0; 4]].concat();
-            [&b"II*\0\x08\0\0\0\x01\0"[..], &entry, &[0; 4]].concat()
-        };
-        assert_eq!(counts_fit(&picture(1)), Some(true));
-        assert_eq!(counts_fit(&picture(7_929_857)), Some(false));
-        assert!(check(&picture(u32::MAX)).is_err());
-        for end in 0..picture(1).len() {
-            assert_ne!(counts_fit(&picture(1)[..end]), Some(false), "{end}");
-        }
-    }
 }
