@@ -112,6 +112,10 @@ def tiffs():
     write("count.tiff", tiff([tag for tag in tags() if tag[0] != 258] + count))
     strips = [(273, 4, 7_929_857, 200)]
     write("values.tiff", tiff(sorted([tag for tag in tags() if tag[0] != 273] + strips)))
+    # A strip that is a JPEG, whose own header says that it has 16,383 rows and columns.
+    strip = (FILES / "../../fixtures/formats/ycbcr_jpeg_444.tif").read_bytes()
+    sides = strip.index(b"\xff\xc0") + 5
+    write("jpeg_strip.tiff", strip[:sides] + b"\x3f\xff\x3f\xff" + strip[sides + 4 :])
 
 
 def others():

@@ -85,7 +85,7 @@ def tokenizers():
 
 
 def pictures():
-    for folder in [FIXTURES / "images", HERE / "../examples/images", BAD]:
+    for folder in [FIXTURES / "images", FIXTURES / "formats", HERE / "../examples/images", BAD]:
         for path in folder.rglob("*"):
             if path.suffix[1:] in "png gif bmp tiff tif jpg jpeg webp ppm pgm pnm qoi ico tga".split():
                 seed("pictures", path.name, read(path))

@@ -413,6 +413,8 @@ pub(crate) struct MatchArgs {
     #[arg(required = true)]
     pub(crate) texts: Vec<String>,
     #[command(flatten)]
+    pub(crate) picture: PictureArgs,
+    #[command(flatten)]
     pub(crate) model: RetrievalArgs,
     /// Print JSON lines.
     #[arg(long)]
@@ -455,6 +457,8 @@ pub(crate) struct IndexAddArgs {
     /// The batch size: how many pictures are encoded together.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
     #[command(flatten)]
     pub(crate) model: RetrievalArgs,
 }
@@ -509,6 +513,8 @@ pub(crate) struct IndexSearchArgs {
     /// Draw the pictures that were found as a contact sheet into this PNG.
     #[arg(long, value_name = "FILE")]
     pub(crate) sheet: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
     #[command(flatten)]
     pub(crate) model: RetrievalArgs,
     /// Print JSON lines.

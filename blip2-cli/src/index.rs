@@ -8,17 +8,18 @@ use blip2_core::{
     photo_index::{Hit, IndexError, SearchOptions},
 };
 use blip2_io::{FileLock, vectors::Vectors, write_file};
+use image::RgbImage;
 use serde_json::json;
 
 use crate::{
     Failure,
     args::{
-        IndexAddArgs, IndexArgs, IndexCommand, IndexExportArgs, IndexListArgs, IndexRemoveArgs,
-        IndexSearchArgs,
+        FrameChoice, IndexAddArgs, IndexArgs, IndexCommand, IndexExportArgs, IndexListArgs,
+        IndexRemoveArgs, IndexSearchArgs, PictureArgs,
     },
     family::Matcher,
     model,
-    pictures::{expand, name_of, open_one},
+    pictures::{expand, frame_name, name_of, open_by_name, open_named, open_one},
     sheet,
 };
 
@@ -49,24 +50,16 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     let (mut failed, mut skipped) = (0, 0);
     let mut saved = index.len();
     let bar = model::bar(paths.len());
-    for chunk in paths.chunks(usize::from(args.batch)) {
-        let mut opened: Vec<(String, image::RgbImage)> = Vec::new();
+    let batch = usize::from(args.batch);
+    for chunk in paths.chunks(batch) {
+        let mut opened: Vec<(String, RgbImage)> = Vec::new();
         for path in chunk {
             let note = |note: &str| bar.suspend(|| note!("{note}"));
-            let name = match name_of(path) {
-                Ok(name) => name,
-                Err(error) => {
-                    failed += 1;
-                    note(&error);
-                    continue;
-                }
-            };
-            if index.contains(&name) || opened.iter().any(|(other, _)| *other == name) {
-                skipped += 1;
-                continue;
-            }
-            match open_one(path, note) {
-                Ok(image) => opened.push((name, image)),
+            let known =
+                |name: &str| index.contains(name) || opened.iter().any(|(other, _)| other == name);
+            match fresh(path, args.picture, known, note) {
+                Ok(Some(pictures)) => opened.extend(pictures),
+                Ok(None) => skipped += 1,
                 Err(Failure::Work(error) | Failure::Usage(error)) => {
                     failed += 1;
                     note(&error);
@@ -74,8 +67,11 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
                 Err(closed) => return Err(closed),
             }
         }
-        let pictures = opened.iter().map(|(name, image)| (name.as_str(), image));
-        index.add_batch(&blip2, pictures).map_err(Failure::work)?;
+        // An animation's frames may be more than a batch.
+        for opened in opened.chunks(batch) {
+            let pictures = opened.iter().map(|(name, image)| (name.as_str(), image));
+            index.add_batch(&blip2, pictures).map_err(Failure::work)?;
+        }
         if index.len() >= 2 * saved.max(FIRST_SAVE) {
             // Should the rest be interrupted, this is kept; and it is mapped from now on, so that
             // memory does not hold it.
@@ -100,6 +96,26 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// A file's pictures with their names, if an index does not hold them yet.
+fn fresh(
+    path: &Path,
+    args: PictureArgs,
+    known: impl Fn(&str) -> bool,
+    note: impl Fn(&str),
+) -> Result<Option<Vec<(String, RgbImage)>>, Failure> {
+    let name = name_of(path).map_err(Failure::Work)?;
+    let is_known = match args.frame {
+        None | Some(FrameChoice::One(0)) => known(&name),
+        Some(FrameChoice::One(n)) => known(&frame_name(&name, n + 1)),
+        // A picture that does not move has its own name.
+        Some(FrameChoice::All) => known(&name) || known(&frame_name(&name, 1)),
+    };
+    match is_known {
+        true => Ok(None),
+        false => open_named(path, &name, args, note).map(Some),
+    }
 }
 
 fn remove(args: &IndexRemoveArgs) -> Result<(), Failure> {
@@ -188,7 +204,10 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     }
     let index = open(&args.index)?;
     let note = |note: &str| note!("{note}");
-    let query = args.image.as_ref().map(|path| open_one(path, note));
+    let query = args
+        .image
+        .as_ref()
+        .map(|path| open_one(path, args.picture, note));
     let query = query.transpose()?;
     let blip2 = model::open_retrieval(&args.model)?;
     let hits = match (&query, &args.text) {
@@ -205,7 +224,7 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
         say!("{}", line(n + 1, hit, args.json));
     }
     if let Some(path) = &args.sheet {
-        let sheet = hits_sheet(&hits, |name| open_one(Path::new(name), |_| {}).ok());
+        let sheet = hits_sheet(&hits, |name| open_by_name(name, args.picture));
         sheet::save(&sheet, path)?;
     }
     Ok(())

@@ -25,18 +25,60 @@ const EXTENSIONS: [&str; 24] = [
 /// How many names a summary lists.
 const NAMED: usize = 10;
 
-/// How pictures are decoded that are not said anything more of.
-const PLAIN: PictureArgs = PictureArgs {
-    frame: None,
-    ignore_orientation: false,
-    #[cfg(feature = "urls")]
-    allow_urls: false,
-};
-
-/// Opens a picture; of an animation the first frame.
-pub(crate) fn open_one(path: &Path, note: impl Fn(&str)) -> Result<RgbImage, Failure> {
-    let opened = open(path, PLAIN, note)?.into_iter().next();
+/// Opens a picture, or the one frame of an animation that is asked for.
+pub(crate) fn open_one(
+    path: &Path,
+    args: PictureArgs,
+    note: impl Fn(&str),
+) -> Result<RgbImage, Failure> {
+    if args.frame == Some(FrameChoice::All) {
+        return Err(Failure::usage(format!(
+            "{}: one picture is looked for, and --frame all takes several; give a frame's number",
+            path.display()
+        )));
+    }
+    let opened = open(path, args, note)?.into_iter().next();
     opened.ok_or_else(|| Failure::Work(format!("{}: holds no picture", path.display())))
+}
+
+/// Opens a picture, or its frames that are asked for, with their names: the file's own, and behind it
+/// the frame's number from the second on, or where several are asked for.
+pub(crate) fn open_named(
+    path: &Path,
+    name: &str,
+    args: PictureArgs,
+    note: impl Fn(&str),
+) -> Result<Vec<(String, RgbImage)>, Failure> {
+    let images = open(path, args, note)?;
+    let named = match args.frame {
+        Some(FrameChoice::One(n @ 1..)) => Some(n + 1),
+        Some(FrameChoice::All) if images.len() > 1 => Some(1),
+        _ => None,
+    };
+    let name = |n: usize| match named {
+        Some(first) => frame_name(name, first + n),
+        None => name.to_string(),
+    };
+    Ok((0..).map(name).zip(images).collect())
+}
+
+/// The name of a frame, counted from 1, of an animated picture.
+pub(crate) fn frame_name(picture: &str, number: usize) -> String {
+    format!("{picture}#{number}")
+}
+
+/// Opens what [`open_named`] gave this name.
+pub(crate) fn open_by_name(name: &str, args: PictureArgs) -> Option<RgbImage> {
+    let frame = |args: PictureArgs, frame| PictureArgs { frame, ..args };
+    let quiet = |_: &str| {};
+    let picture = Path::new(name);
+    if !picture.exists()
+        && let Some((picture, number)) = name.rsplit_once('#')
+        && let Ok(choice @ FrameChoice::One(_)) = number.parse()
+    {
+        return open_one(Path::new(picture), frame(args, Some(choice)), quiet).ok();
+    }
+    open_one(picture, frame(args, None), quiet).ok()
 }
 
 /// Opens a picture, or the frames of an animation that are asked for. Where none are, it is the first,
@@ -80,8 +122,7 @@ fn first(
     let still = options.with_animation(Animation::FirstFrame);
     let image = source.decode(&still).map_err(Failure::work)?;
     note(&format!(
-        "note: {}: an animated {moving}, of which the first frame is seen; `blip2 answer` and \
-         `blip2 caption` take others with --frame",
+        "note: {}: an animated {moving}, of which the first frame is seen; --frame N|all takes others",
         path.display()
     ));
     Ok(image)

@@ -230,3 +230,68 @@ fn two_that_add_at_once_both_find_their_pictures_in_the_index() {
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(left.len(), 2, "no lock and nothing half written: {left:?}");
 }
+
+#[test]
+fn frames_of_animations_are_compared_and_found_by_their_numbers() {
+    let folder = photos(2);
+    let frames = [0, 1, 2].map(|n| {
+        image::RgbaImage::from_fn(48, 32, |x, y| {
+            image::Rgba([(x * 5) as u8, (y * 7) as u8 ^ (n * 90), n * 80, 255])
+        })
+    });
+    let mut gif = Vec::new();
+    let mut encoder = image::codecs::gif::GifEncoder::new(&mut gif);
+    for frame in frames {
+        encoder.encode_frame(image::Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    std::fs::write(folder.path().join("photos/moving.gif"), gif).unwrap();
+    let run = |arguments: &[&str]| blip2(folder.path(), &[arguments, &["--model", MODEL]].concat());
+
+    let compare = ["match", "photos/moving.gif", "a dog", "--json", "--frame"];
+    let all = lines(&stdout(&run(&[&compare[..], &["all"]].concat())));
+    let numbers: Vec<_> = all
+        .iter()
+        .map(|line| line["frame"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    let third = &lines(&stdout(&run(&[&compare[..], &["3"]].concat())))[0];
+    assert_eq!(third["match_logit"], all[2]["match_logit"]);
+    assert_ne!(third["match_logit"], all[0]["match_logit"]);
+
+    stdout(&run(&[
+        "index",
+        "add",
+        "photos.idx",
+        "photos",
+        "--frame",
+        "all",
+    ]));
+    let again = run(&["index", "add", "photos.idx", "photos", "--frame", "all"]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(
+        said.contains("0 added, 3 there already, 5 together"),
+        "{said}"
+    );
+    let names = stdout(&blip2(folder.path(), &["index", "list", "photos.idx"]));
+    assert!(
+        names.lines().any(|name| name == "photos/moving.gif#3"),
+        "{names}"
+    );
+    let search = [
+        "index",
+        "search",
+        "photos.idx",
+        "--image",
+        "photos/moving.gif",
+        "--json",
+    ];
+    let found = lines(&stdout(&run(&[
+        &search[..],
+        &["--frame", "2", "--sheet", "s.png"],
+    ]
+    .concat())));
+    assert_eq!(found[0]["image"], "photos/moving.gif#2");
+    let several = run(&[&search[..], &["--frame", "all"]].concat());
+    fails(&several, 2, &["give a frame's number"]);
+}

@@ -164,16 +164,64 @@ impl colortype::ColorType for Lab8 {
 
 #[test]
 fn colours_that_are_not_read_are_named() {
-    let levels = [90_u8, 120, 30];
-    let ycbcr = tiff::<colortype::YCbCr8>(1, &levels);
-    for (bytes, name) in [
-        (ycbcr, "TIFF in YCbCr"),
-        (tiff::<Lab8>(1, &levels), "TIFF in CIELAB"),
+    let error = decode(&tiff::<Lab8>(1, &[90, 120, 30])).unwrap_err();
+    assert!(error.to_string().contains("TIFF in CIELAB"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    // The tag that says how many pixels share a colour: 1 across and 1 down become 2 and 2.
+    let mut thinned = fs::read(fixture("formats/ycbcr_deflate.tif")).unwrap();
+    let tag = [0x12, 2, 3, 0, 2, 0, 0, 0, 1, 0, 1, 0];
+    let place = thinned.windows(12).position(|entry| entry == tag).unwrap();
+    thinned[place + 8..place + 12].copy_from_slice(&[2, 0, 2, 0]);
+    let error = decode(&thinned).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("TIFF in YCbCr with thinned colours"),
+        "{error}"
+    );
+}
+
+/// The largest difference from what Pillow makes of a picture of `fixtures/formats`.
+fn distance(name: &str) -> u8 {
+    let found = decode_file(
+        fixture(format!("formats/{name}")),
+        &DecodeOptions::default(),
+    );
+    let expected = fixture(format!("formats/{name}.png"));
+    let expected = decode_file(expected, &DecodeOptions::default()).unwrap();
+    let found = found.unwrap();
+    assert_eq!(found.dimensions(), expected.dimensions(), "{name}");
+    let pairs = found.as_raw().iter().zip(expected.as_raw());
+    pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+#[test]
+fn tiffs_of_all_colours_are_read_as_pillow_reads_them() {
+    for (name, tolerance) in [
+        ("ycbcr_deflate.tif", 0),
+        ("ycbcr_film.tif", 0),
+        ("cmyk_lzw.tif", 0),
+        ("float_turned.tif", 0),
+        // Decoders of JPEG differ by a few levels.
+        ("ycbcr_jpeg_444.tif", 3),
+        ("ycbcr_jpeg_420.tif", 6),
     ] {
-        let error = decode(&bytes).unwrap_err();
-        assert!(error.to_string().contains(name), "{error}");
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let found = distance(name);
+        assert!(found <= tolerance, "{name}: {found}");
     }
+}
+
+#[test]
+fn a_jpeg_that_is_larger_than_its_tiff_is_refused() {
+    let mut bytes = fs::read(fixture("formats/ycbcr_jpeg_420.tif")).unwrap();
+    let frame = bytes.windows(2).position(|window| window == [0xff, 0xc0]);
+    let height = frame.unwrap() + 5;
+    bytes[height..height + 4].fill(0x3f);
+    let error = decode(&bytes).unwrap_err();
+    assert!(
+        error.to_string().contains("larger than its place"),
+        "{error}"
+    );
 }
 
 #[test]

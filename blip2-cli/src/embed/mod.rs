@@ -9,7 +9,7 @@ use blip2_core::preprocessing::PixelValues;
 
 use crate::{
     Failure,
-    args::{EmbedArgs, FrameChoice},
+    args::EmbedArgs,
     asked, model,
     pictures::{self, expand},
 };
@@ -87,15 +87,11 @@ fn prepared(
     embedder: &Embedder,
     note: impl Fn(&str),
 ) -> Result<Vec<(String, PixelValues)>, Failure> {
-    let images = pictures::open(path, args.picture, note)?;
-    let by_frame = args.picture.frame == Some(FrameChoice::All) && images.len() > 1;
-    let name = |n: usize| match by_frame {
-        true => format!("{}#{n}", path.display()),
-        false => path.display().to_string(),
-    };
-    let prepared = images.iter().zip(1..).map(|(image, n)| {
-        let pixels = embedder.processor().process(image);
-        Ok((name(n), pixels.map_err(|error| named(path, error))?))
+    let name = path.display().to_string();
+    let images = pictures::open_named(path, &name, args.picture, note)?;
+    let prepared = images.into_iter().map(|(name, image)| {
+        let pixels = embedder.processor().process(&image);
+        Ok((name, pixels.map_err(|error| named(path, error))?))
     });
     prepared.collect()
 }

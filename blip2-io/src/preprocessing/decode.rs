@@ -4,6 +4,8 @@ use std::{fs, io::Cursor, path::Path};
 
 use image::{DynamicImage, Frames, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
+#[cfg(feature = "jpeg2000")]
+use super::jpeg2000;
 use super::{
     animation,
     color::to_rgb,
@@ -84,6 +86,10 @@ pub fn decode_frames_bytes(
     bytes: &[u8],
     options: &DecodeOptions,
 ) -> Result<Vec<RgbImage>, ImageError> {
+    #[cfg(feature = "jpeg2000")]
+    if jpeg2000::begins(bytes) {
+        return Ok(vec![decode_bytes(bytes, options)?]);
+    }
     let format = format_of(bytes)?;
     let Some(frames) = animation::frames(bytes, format, &options.limits)? else {
         return Ok(vec![decode_bytes(bytes, options)?]);
@@ -134,6 +140,11 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
         return Err(ImageError::Empty);
     }
     check_file_size(bytes.len() as u64, options)?;
+    // The `image` crate does not know it.
+    #[cfg(feature = "jpeg2000")]
+    if jpeg2000::begins(bytes) {
+        return jpeg2000::decode(bytes, options);
+    }
     let format = format_of(bytes)?;
     let limits = &options.limits;
     let bytes = match format {
@@ -160,12 +171,12 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
     {
         return nth(frames, wanted, options);
     }
-    if format == ImageFormat::Tiff
-        && let Some(gray) = tiff::gray(bytes, limits)
-    {
-        return gray;
-    }
-    still(bytes, format, options).map_err(|error| match tiff_colours(bytes, format, &error) {
+    let own = match format {
+        ImageFormat::Tiff => tiff::decode(bytes, options),
+        _ => None,
+    };
+    let decoded = own.unwrap_or_else(|| still(bytes, format, options));
+    decoded.map_err(|error| match tiff_colours(bytes, format, &error) {
         Some(format) => ImageError::UnsupportedFormat { format },
         None => error,
     })

@@ -1,4 +1,4 @@
-//! Where a JPEG ends.
+//! How large a JPEG is, and where it ends.
 
 /// The bytes of a JPEG up to its own end marker; `None` if that is missing. Cameras put films and
 /// further pictures behind it.
@@ -45,9 +45,42 @@ fn next_marker(bytes: &[u8], place: &mut usize) -> Option<u8> {
     }
 }
 
+/// The width and height that a JPEG states, or a beginning of one; `None` where it states none before its
+/// first scan.
+pub(super) fn dimensions(bytes: &[u8]) -> Option<(u32, u32)> {
+    let mut place = 0;
+    loop {
+        let marker = next_marker(bytes, &mut place)?;
+        let segment = bytes.get(place..)?;
+        match marker {
+            0xd8 | 0x01 => {}
+            0xd0..=0xda => return None,
+            // Frames of all kinds: these numbers but for those of Huffman and arithmetic tables, and one
+            // that the standard keeps free.
+            0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
+                let [_, _, _, h0, h1, w0, w1] = *segment.first_chunk()?;
+                let side = |high, low| u32::from(u16::from_be_bytes([high, low]));
+                return Some((side(w0, w1), side(h0, h1)));
+            }
+            _ => place += usize::from(u16::from_be_bytes(*segment.first_chunk()?)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_stands_in_the_frame() {
+        let frame = [0xff, 0xc2, 0, 17, 8, 0x12, 0x34, 0, 9, 3];
+        let bytes = [&[0xff, 0xd8, 0xff, 0xdb, 0, 4, 0xff, 0xc0][..], &frame].concat();
+        assert_eq!(dimensions(&bytes), Some((9, 0x1234)));
+        assert_eq!(dimensions(&PICTURE), None);
+        for end in 0..bytes.len() - 1 {
+            assert_eq!(dimensions(&bytes[..end]), None, "{end}");
+        }
+    }
 
     /// A start, a table, a scan with a stuffed byte and a restart, an end.
     const PICTURE: [u8; 22] = [

@@ -29,6 +29,8 @@ mod error;
 mod format;
 mod ico;
 mod jpeg;
+#[cfg(feature = "jpeg2000")]
+mod jpeg2000;
 mod limits;
 mod options;
 mod orientation;

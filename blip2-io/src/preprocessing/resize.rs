@@ -327,7 +327,8 @@ mod tests {
 
     fn picture(width: u32, height: u32, seed: u32) -> RgbImage {
         RgbImage::from_fn(width, height, |x, y| {
-            let mix = (x * 7919 + y * 104_729 + seed).wrapping_mul(2_654_435_761);
+            let mix = (x * 7919 + y * 104_729).wrapping_add(seed);
+            let mix = mix.wrapping_mul(2_654_435_761);
             image::Rgb([(mix >> 24) as u8, (mix >> 16) as u8, (mix >> 8) as u8])
         })
     }
