@@ -70,6 +70,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     };
     match config.train.objective {
         ObjectiveName::Answers => {
+            let data = objectives::seen_by(&folder, data)?;
             let objective = objectives::answers(&config, base, &folder, &sieve)?;
             let fault = |example: &_| objective.training_fault(example);
             let data = sieve.sifted("training", data, on_broken, fault)?;

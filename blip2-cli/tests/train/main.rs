@@ -8,6 +8,7 @@ mod helpers;
 mod layouts;
 mod lost;
 mod scored;
+mod videos;
 
 use std::{
     ffi::OsString,

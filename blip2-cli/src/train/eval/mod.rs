@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use self::files::Files;
 use super::{
     config::{Config, ScoreName, ValidationConfig},
-    objectives::{check_score, generation, recall, scorings, validation_data},
+    objectives::{check_score, generation, recall, scorings, seen_by, validation_data},
     sift::Sieve,
 };
 use crate::{
@@ -150,6 +150,7 @@ fn sifted(
     data: Dataset,
 ) -> Result<Dataset, Failure> {
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
+    let data = seen_by(&folder, data)?;
     let sieve = Sieve::of(config, &folder, None, CancelToken::new());
     // What is no model of questions is told when it is loaded.
     let asks = Answering::new(&folder).ok();
