@@ -27,7 +27,7 @@ house:
 
 # the goldens and the curves of training on flex, ndarray and wgpu
 goldens:
-    cargo test {{workspace}} --features blip2-core/ndarray,blip2-core/wgpu --test goldens --test curves
+    cargo test {{workspace}} --features blip2-cli/ndarray,blip2-cli/wgpu --test goldens --test curves --test gpu --test explain
 
 # every fuzz target for so many minutes; nightly and `cargo install cargo-fuzz`
 fuzz minutes="10":
@@ -57,6 +57,10 @@ features:
 outside:
     .ci/outside
 
+# several processes that train as one, over Open MPI
+mpi:
+    .ci/mpi
+
 # the server's page in a headless Chromium
 browser:
     .ci/browser
@@ -64,6 +68,15 @@ browser:
 # 10,000 requests from 32 clients, bad ones among them
 load:
     LOAD_REQUESTS=10000 cargo test {{workspace}} --test server_load -- --nocapture
+
+# every cell of the notebook, against what it said before
+notebook:
+    docs/notebook/run
+
+# what explanations are worth: the table of docs/explain.md, of so many pictures of easy-VQA
+pointing-game pictures="100":
+    test -d target/easy-vqa || (pip download --no-deps --dest target easy-vqa==1.0 && python3 -m zipfile -e target/easy_vqa-1.0-*.whl target/easy-vqa)
+    cargo run {{workspace}} --example pointing_game -- target/easy-vqa/easy_vqa/data --pictures {{pictures}}
 
 # the packages as they will be published, each built from its own files
 package:

@@ -123,7 +123,7 @@ class Page:
 
 def talks(page, axe_places):
     page.example("red-triangle")
-    asked, said, sure = page.ask(COLOR)
+    asked, said, sure, _ = page.ask(COLOR)
     assert (asked, said) == (COLOR, "red") and sure.endswith("% sure"), (asked, said, sure)
     assert page.ask("what shape is in the image?")[1] == "triangle"
     assert [entry[0] for entry in page.entries()] == ["what shape is in the image?", COLOR], page.entries()
@@ -145,6 +145,62 @@ def talks(page, axe_places):
     page.example("blue-circle")
     assert page.entries() == [], "another picture begins anew"
     assert page.ask(COLOR)[1] == "blue"
+
+
+def explains(page):
+    page.example("red-triangle")
+    page.ask("what shape is in the image?")
+    page.ask(COLOR)
+    word = page.one("#log > li:first-child .word")
+    assert word.text == "red" and word.get_attribute("aria-pressed") == "false"
+    word.click()
+    page.until("the map is there", lambda: page.one("#map").is_displayed())
+    assert not page.one("#shown").is_displayed()
+    assert word.get_attribute("aria-pressed") == "true"
+    told = page.text("#told")
+    assert told.startswith("Where it looked for “red”: most in the ") and "row" in told, told
+    assert page.one("#map").get_attribute("aria-label") == told
+    low, high = page.text("#low"), page.text("#high")
+    assert float(low) < float(high), (low, high)
+    # The lightest place is on the triangle, whose pixels are not those of the ground.
+    on_shape = page.driver.execute_async_script(
+        """
+        const [done] = arguments;
+        const map = document.getElementById("map");
+        const { width, height } = map;
+        const pixels = map.getContext("2d").getImageData(0, 0, width, height).data;
+        const light = (n) => pixels[n] + pixels[n + 1] + pixels[n + 2];
+        let most = 0;
+        for (let n = 0; n < pixels.length; n += 4) if (light(n) > light(most)) most = n;
+        const at = [(most / 4) % width, Math.floor(most / 4 / width)];
+        const shown = new OffscreenCanvas(width, height).getContext("2d");
+        shown.drawImage(document.getElementById("shown"), 0, 0, width, height);
+        const near = shown.getImageData(Math.max(at[0] - 24, 0), Math.max(at[1] - 24, 0), 48, 48).data;
+        let red = 0;
+        for (let n = 0; n < near.length; n += 4) if (near[n] > near[n + 1] + 60) red += 1;
+        done(red > 100);
+        """
+    )
+    assert on_shape, "the map is lightest where nothing is"
+    page.check_accessibility("with a map")
+    whole = page.one("#log > li:first-child .whole")
+    whole.click()
+    page.until("the whole is pressed", lambda: whole.get_attribute("aria-pressed") == "true")
+    assert word.get_attribute("aria-pressed") == "false"
+    page.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    page.until("the picture is back", lambda: page.one("#shown").is_displayed())
+    assert not page.one("#map").is_displayed()
+    page.one("#log > li:last-child .word").click()
+    page.until("an earlier answer's map is there", lambda: "“triangle”" in page.text("#told"))
+    page.one("#plain").click()
+    page.until("the picture is back", lambda: page.one("#shown").is_displayed())
+    page.one("#caption").click()
+    page.until("the caption is there", lambda: page.all("#log > li:first-child .whole"))
+    page.one("#log > li:first-child .whole").click()
+    page.until("the caption's map is there", lambda: page.one("#map").is_displayed())
+    page.example("blue-circle")
+    assert not page.one("#map").is_displayed(), "another picture has no map"
+    print("   shows where the model looked, for a word and for the whole")
 
 
 def refuses(page, folder):
@@ -194,6 +250,14 @@ def by_keyboard(driver, url, axe):
     focused().send_keys(COLOR, Keys.ENTER)
     page.until("it is answered", lambda: page.all("#log .sure"))
     assert page.entries()[0][1] == "red"
+    for _ in range(20):
+        focused().send_keys(Keys.TAB)
+        if "word" in focused().get_attribute("class"):
+            break
+    focused().send_keys(Keys.ENTER)
+    page.until("the map is there", lambda: page.one("#map").is_displayed())
+    focused().send_keys(Keys.ESCAPE)
+    page.until("the picture is back", lambda: page.one("#shown").is_displayed())
     print("   can be used by the keyboard alone")
     return page
 
@@ -227,7 +291,11 @@ def searches(program, axe):
     assert not page.one("#talk").is_displayed()
     page.one("#text").send_keys("a circle", Keys.ENTER)
     page.until("both are compared", lambda: len(page.all("#found > li")) == 2)
+    page.all("#found .whole")[1].click()
+    page.until("the map is there", lambda: page.one("#found li:last-child #map").is_displayed())
     page.check_accessibility("with a retrieval model")
+    page.one("#text").send_keys(Keys.ENTER)
+    page.until("the map is gone", lambda: not page.one("#map").is_displayed())
     page.check_console()
     print("   searches with a retrieval model")
     driver.quit()
@@ -241,6 +309,8 @@ def on_a_phone(url, axe, screenshots):
     page = Page(driver, url, axe)
     page.example("teal-rectangle")
     assert page.ask(COLOR)[1] == "teal"
+    page.one(".word").click()
+    page.until("the map is there", lambda: page.one("#map").is_displayed())
     wide = driver.execute_script("return document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, f"the page is {wide} pixels too wide"
     page.check_accessibility("on a phone, in the dark")
@@ -265,6 +335,7 @@ def main():
         page.check_accessibility("at first")
         page = Page(driver, server.url, axe)
         talks(page, "after questions")
+        explains(page)
         page.check_console()
         if given.screenshots:
             given.screenshots.mkdir(parents=True, exist_ok=True)
@@ -286,6 +357,8 @@ def screenshot(page, path):
         page.ask(question)
     page.one("#rank-form button").click()
     page.until("the ranking is there", lambda: page.all("#log .bars li"))
+    page.one("#log > li:nth-child(2) .word").click()
+    page.until("the map is there", lambda: page.one("#map").is_displayed())
     page.driver.execute_script("document.activeElement.blur()")
     page.driver.save_screenshot(str(path))
 

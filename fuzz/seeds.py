@@ -4,6 +4,7 @@ A target that reads several kinds of input takes the first byte, or two, as the 
 the numbers here are the places in the target's list.
 """
 
+import base64
 import io
 import json
 import struct
@@ -134,6 +135,39 @@ def texts():
     seed("generation", "zeros", bytes(200))
 
 
+def form(picture, **fields):
+    """A body of a form."""
+    parts = [f'--xx\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+             for name, value in fields.items()]
+    file = b'--xx\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    return b"".join(parts) + file + picture + b"\r\n--xx--\r\n"
+
+
+def requests():
+    """Bodies by the places of the model, the route and the media type in the target's lists."""
+    picture = read(HERE / "../examples/images/red-triangle.png")
+    url = "data:image/png;base64," + base64.b64encode(picture).decode()
+    parts = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "what?"}]
+    bodies = {
+        "chat": (0, {"messages": [{"role": "user", "content": parts}], "logprobs": True, "top_logprobs": 2,
+                     "max_tokens": 2, "stream": True, "stop": ["x"], "seed": 3, "temperature": 1.5}),
+        "embeddings": (1, {"input": ["a dog", {"image": url}], "encoding_format": "base64"}),
+        "answer": (2, {"image": url, "question": "what?", "max_tokens": 2, "beams": 2}),
+        "caption": (3, {"image": url, "prompt": "a photo of", "n": 2, "temperature": 1}),
+        "rank": (4, {"image": url, "question": "what?", "candidates": ["red", "blue"]}),
+        "match": (5, {"image": url, "texts": ["a dog"]}),
+        "explain": (6, {"image": url, "question": "what?", "text": "red", "method": "rollout"}),
+        "explain-match": (6, {"image": url, "match": "a dog", "picture": "heat_map"}),
+    }
+    for name, (route, body) in bodies.items():
+        for model in range(4):
+            seed("requests", f"{name}-{model}", json.dumps(body).encode(), model, route, 0)
+    video = json.dumps({"image": [url] * 4, "question": "what?", "max_tokens": 2}).encode()
+    seed("requests", "video", video, 3, 2, 0)
+    seed("requests", "form", form(picture, question="what?", max_tokens=2), 0, 2, 1)
+    seed("requests", "form-explain", form(picture, question="what?", tokens="[5]", method="attention"), 0, 6, 1)
+
+
 if __name__ == "__main__":
-    for make in [checkpoints, tokenizers, pictures, texts]:
+    for make in [checkpoints, tokenizers, pictures, texts, requests]:
         make()

@@ -1,9 +1,9 @@
 //! One command for every member of the family that can do what it asks for.
 
 use blip2_core::{
-    Answer, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
-    CompareOptions, ErrorKind, MatchScore, ModelKind, Options, RankOptions, Ranked, Seen,
-    TypedAnswer,
+    Answer, AnswerFlow, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner,
+    BlipRetrieval, CompareOptions, Describes, ErrorKind, MatchScore, ModelKind, Options,
+    RankOptions, Ranked, Seen, TextEmbedding, TypedAnswer,
 };
 use image::RgbImage;
 
@@ -34,6 +34,45 @@ pub(crate) fn of_one<T>(result: Result<T, Blip2Error>) -> Result<Result<T, Strin
             _ => Err(Failure::work(error)),
         },
     }
+}
+
+/// What is wrong in a stream of pictures.
+pub(crate) enum Fault {
+    /// With one picture.
+    OfOne(String),
+    /// With all that would follow.
+    OfAll(Failure),
+}
+
+impl From<Blip2Error> for Fault {
+    fn from(error: Blip2Error) -> Self {
+        match of_one::<()>(Err(error)) {
+            Ok(Err(told)) => Self::OfOne(told),
+            Ok(Ok(())) => Self::OfOne("there is no caption".into()),
+            Err(failure) => Self::OfAll(failure),
+        }
+    }
+}
+
+fn captions_of<P: Describes>(
+    model: &P,
+    pictures: impl Iterator<Item = Result<(Shown, Option<String>), Fault>> + Send + 'static,
+    places: usize,
+    options: &Options,
+    mut each: impl FnMut(Result<Answer, String>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let flow = AnswerFlow::new(model)
+        .with_places(places)
+        .in_order(true)
+        .with_options(options.clone());
+    for (_, captioned) in flow.captions(pictures) {
+        each(match captioned {
+            Ok(answer) => Ok(answer),
+            Err(Fault::OfOne(told)) => Err(told),
+            Err(Fault::OfAll(failure)) => return Err(failure),
+        })?;
+    }
+    Ok(())
 }
 
 /// A model that answers questions.
@@ -200,35 +239,20 @@ impl Captioner {
         }
     }
 
-    /// Describes pictures, each after its prompt if it has one. What is wrong with one of them is its
-    /// own result; what is wrong with the model or the machine ends the call.
-    pub(crate) fn describe_each(
+    /// Describes a stream of pictures, each after its prompt if it has one, as many at a time as there are
+    /// places, and hands the results on in their order. What is wrong with one of them is its own result;
+    /// what is wrong with the model or the machine ends the call.
+    pub(crate) fn captions(
         &self,
-        images: &[(&Shown, Option<&str>)],
+        pictures: impl Iterator<Item = Result<(Shown, Option<String>), Fault>> + Send + 'static,
+        places: usize,
         options: &Options,
-    ) -> Result<Vec<Result<Answer, String>>, Failure> {
-        let plain = images.iter().filter(|(_, prompt)| prompt.is_none());
-        let plain: Vec<&Shown> = plain.map(|(image, _)| *image).collect();
-        let prompted = images
-            .iter()
-            .filter_map(|(image, prompt)| Some((*image, (*prompt)?)));
-        let prompted: Vec<(&Shown, &str)> = prompted.collect();
-        let (plain, prompted) = match self {
-            Self::Blip2(blip2) => (
-                blip2.caption_each(plain, options),
-                blip2.prompt_each(prompted, options),
-            ),
-            Self::Blip1(blip) => (
-                blip.caption_each(plain, options),
-                blip.prompt_each(prompted, options),
-            ),
-        };
-        let (mut plain, mut prompted) = (plain.into_iter(), prompted.into_iter());
-        let in_order = images.iter().filter_map(|(_, prompt)| match prompt {
-            None => plain.next(),
-            Some(_) => prompted.next(),
-        });
-        in_order.map(of_one).collect()
+        each: impl FnMut(Result<Answer, String>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Blip2(blip2) => captions_of(&**blip2, pictures, places, options, each),
+            Self::Blip1(blip) => captions_of(&**blip, pictures, places, options, each),
+        }
     }
 
     /// Describes pictures, after a prompt if there is one.
@@ -266,6 +290,15 @@ impl Matcher {
             }
             _ => Ok(Self::Blip2(Box::new(model::open_retrieval(args)?))),
         }
+    }
+
+    /// A text in the space that it shares with pictures.
+    pub(crate) fn embed_text(&self, text: &str) -> Result<TextEmbedding, Failure> {
+        match self {
+            Self::Blip2(blip2) => blip2.embed_text(text),
+            Self::Blip1(blip) => blip.embed_text(text),
+        }
+        .map_err(Failure::work)
     }
 
     /// How well each text describes the picture, and how similar they are.

@@ -3,8 +3,13 @@
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use blip2_core::{BlipAnswerer, BlipCaptioner, BlipRetrieval, CancelToken, ModelKind};
+#[cfg(feature = "otel")]
+use blip2_server::Telemetry;
 use blip2_server::{Batching, Limits, Model, Server, Settings};
 use tokio::{net::TcpListener, runtime::Builder, time::sleep};
+#[cfg(feature = "otel")]
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     Failure,
@@ -23,11 +28,20 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
             args.host
         );
     }
-    tracing_subscriber::fmt()
-        .with_max_level(args.log)
+    #[cfg(feature = "otel")]
+    let telemetry = telemetry(&args)?;
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .init();
+        .with_filter(args.log);
+    let subscriber = tracing_subscriber::registry().with(log);
+    #[cfg(feature = "otel")]
+    let subscriber = {
+        // Whatever is logged, requests are told.
+        let told = |telemetry: &Telemetry| telemetry.layer().with_filter(LevelFilter::INFO);
+        subscriber.with(telemetry.as_ref().map(told))
+    };
+    subscriber.init();
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -44,7 +58,19 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let served = runtime.block_on(server.serve(listener, stopped(stop)));
     // What still computes for clients that were cut off is not waited for.
     runtime.shutdown_background();
+    #[cfg(feature = "otel")]
+    if let Some(telemetry) = telemetry {
+        telemetry.shutdown().map_err(Failure::work)?;
+    }
     served.map_err(Failure::work)
+}
+
+/// What sends spans to the collector of `--otlp`.
+#[cfg(feature = "otel")]
+fn telemetry(args: &ServeArgs) -> Result<Option<Telemetry>, Failure> {
+    let made = args.otlp.as_deref();
+    let made = made.map(|endpoint| Telemetry::new(endpoint, "blip2"));
+    made.transpose().map_err(Failure::work)
 }
 
 fn refused(address: SocketAddr, error: &std::io::Error) -> Failure {

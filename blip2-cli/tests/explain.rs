@@ -1,4 +1,4 @@
-//! `blip2 explain`.
+//! `blip2 explain`, on the CPU and, built with `blip2-core/wgpu`, on wgpu.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
+use blip2_core::device_by_name;
 use blip2_testing::{fixture, workspace};
 use serde_json::Value;
 
@@ -108,12 +109,23 @@ fn maps_are_drawn() {
     assert!(strip.0 > 3 * 192 && strip.1 < whole.1, "{strip:?}");
 }
 
+/// The devices that this build has.
+fn devices() -> impl Iterator<Item = &'static str> {
+    let known = ["flex", "wgpu"].into_iter();
+    known.filter(|name| device_by_name(name).is_ok())
+}
+
 #[test]
 fn every_member_that_sees_pictures_is_explained() {
+    devices().for_each(every_member_is_explained_on);
+}
+
+fn every_member_is_explained_on(device: &str) {
     let picture = picture();
     let patches = |case: &str, what: &[&str]| {
         let model = fixture(case);
         let model = ["--model", model.to_str().unwrap(), "--max-new-tokens", "3"];
+        let model = [&model[..], &["--device", device]].concat();
         let why = json(&[&[picture.as_str()], what, &model[..]].concat());
         let grid: u64 = why["grid"]
             .as_array()
@@ -164,9 +176,11 @@ fn a_video_has_a_map_for_each_frame() {
         let from = workspace().join(format!("examples/images/{name}.png"));
         fs::copy(from, frames.join(format!("{n}.png"))).unwrap();
     }
-    for case in ["instructblipvideo_llama", "instructblipvideo_t5"] {
+    let cases = ["instructblipvideo_llama", "instructblipvideo_t5"].into_iter();
+    for (case, device) in cases.flat_map(|case| devices().map(move |device| (case, device))) {
         let (model, path) = (fixture(case), folder.path().join("map.png"));
         let model = ["--model", model.to_str().unwrap(), "--max-new-tokens", "2"];
+        let model = [&model[..], &["--device", device]].concat();
         let asked = [
             frames.to_str().unwrap(),
             "what happens?",

@@ -22,6 +22,7 @@
 //! | answers, captions, raw prompts, streams, batches | [`Blip2Pipeline`] |
 //! | videos (InstructBLIP-Video) | [`Blip2Pipeline::open_video`], [`Video`] |
 //! | requests that have nothing to do with one another, together | [`AnswerBatch`] |
+//! | thousands of pictures, with no place empty | [`AnswerFlow`] |
 //! | many questions about one picture | [`Blip2Pipeline::look`], [`Seen`] |
 //! | beams, sampling, penalties, stop strings | [`GenerationConfig`] in [`Options`] |
 //! | cancelling a call, a deadline | [`Options::with_cancel`], [`Options::with_timeout`]; of comparisons [`CompareOptions`] |
@@ -88,6 +89,8 @@
 //! |---|---|
 //! | `flex` (default) | the pure-Rust CPU backend, with SIMD and threads |
 //! | `explain` (default) | [`explain`]: where a model looked; it brings Burn's gradients |
+//! | `figures` (part of `explain`) | [`figure`]: contact sheets |
+//! | `evcxr` | answers, explanations and pictures that show themselves in a notebook (`notebook`) |
 //! | `ndarray` | the older CPU backend, deprecated upstream; slower |
 //! | `wgpu` | GPUs, through WGSL shaders on Vulkan, Metal, DirectX 12 or OpenGL |
 //! | `vulkan` | GPUs through SPIR-V shaders; not for software drivers |
@@ -112,12 +115,16 @@ mod error;
 #[cfg(feature = "explain")]
 pub mod explain;
 mod family;
+#[cfg(feature = "figures")]
+pub mod figure;
 mod fit;
 pub mod inspect;
 mod kind;
 mod load;
 pub mod memory;
 pub mod model;
+#[cfg(feature = "evcxr")]
+pub mod notebook;
 mod pack;
 pub mod photo_index;
 mod picture;
@@ -160,9 +167,9 @@ pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
-    Answer, AnswerBatch, AnswerPiece, AnswerRequest, AnswerStream, Answers, CompareOptions,
-    Compares, Describes, Grammar, Options, RankOptions, Ranked, Seen, Timings, Token, Typed,
-    TypedAnswer,
+    Answer, AnswerBatch, AnswerFlow, AnswerPiece, AnswerRequest, AnswerStream, Answers,
+    CompareOptions, Compares, Comparison, Describes, Flowing, Grammar, Options, RankOptions,
+    Ranked, Seen, Timings, Token, TopToken, Typed, TypedAnswer,
 };
 
 #[doc(hidden)]

@@ -103,6 +103,60 @@ fn each_request_gets_what_it_gets_alone() {
     asks_as_alone("blip1_vqa", [1, 2].map(|n| blip.look(&picture(n)).unwrap()));
 }
 
+/// Eight requests of every kind, of which two begin at a time, two steps after those before.
+fn joins_as_alone<P: Answers>(what: &str, seen: [Seen<P>; 2]) {
+    let ask = |n: usize| (&seen[n % 2], QUESTIONS[n % 4], options(n % 4));
+    let mut batch = AnswerBatch::start(Vec::new()).unwrap();
+    for first in [0, 2, 4, 6] {
+        let requests = [first, first + 1].map(|n| {
+            let (seen, question, options) = ask(n);
+            seen.request(question, &options).unwrap()
+        });
+        batch.has_room(&requests).unwrap();
+        batch
+            .join(AnswerBatch::start(requests.into()).unwrap())
+            .unwrap();
+        assert_eq!(batch.len(), first + 2);
+        batch.step().unwrap();
+        batch.step().unwrap();
+    }
+    while !batch.is_finished() {
+        batch.step().unwrap();
+    }
+    assert_eq!(batch.growing(), 0);
+    for (n, found) in batch.into_answers().into_iter().enumerate() {
+        let (seen, question, options) = ask(n);
+        let (found, expected) = (found.unwrap(), seen.ask_with(question, &options).unwrap());
+        assert_same(&found, &expected, &format!("{what}, request {n}"));
+        assert!(found.timings.prefill.is_some() && found.timings.decode.is_some());
+    }
+}
+
+#[test]
+fn requests_join_a_batch_that_runs() {
+    for name in [
+        "blip2_opt",
+        "blip2_t5",
+        "instructblip_t5",
+        "instructblip_llama",
+    ] {
+        let blip2 = pipeline(name);
+        joins_as_alone(name, [1, 2].map(|n| blip2.look(&picture(n)).unwrap()));
+    }
+    let blip = BlipAnswerer::from_pretrained(fixture("blip1_vqa")).unwrap();
+    joins_as_alone("blip1_vqa", [1, 2].map(|n| blip.look(&picture(n)).unwrap()));
+
+    let of = |name: &str| {
+        let seen = pipeline(name).look(&picture(1)).unwrap();
+        AnswerBatch::start(vec![seen.request("what?", &Options::default()).unwrap()]).unwrap()
+    };
+    let refused = of("blip2_opt")
+        .join(of("blip2_opt"))
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("several models"), "{refused}");
+}
+
 #[test]
 fn captions_and_prompts_run_with_questions() {
     let blip2 = pipeline("blip2_opt");

@@ -6,12 +6,14 @@
 use std::sync::Mutex;
 
 use blip2_core::{
-    Blip2Config, Blip2Pipeline, Device, Precision, Preset, TextConfig,
+    AnswerBatch, Blip2Config, Blip2Pipeline, Device, GenerationConfig, Options, Precision, Preset,
+    TextConfig,
     gpu::{self, Watch},
     memory::MemoryPlan,
     model::LanguageModel,
 };
 use blip2_lm::DecodeSession;
+use blip2_testing::picture;
 
 /// One test at a time: what is counted is the process's.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -177,4 +179,55 @@ fn cache(_: &LanguageModel, config: &TextConfig) -> u64 {
         other => panic!("{other:?}"),
     };
     4 * numbers as u64
+}
+
+fn fixture(name: &str, speculative: bool) -> Blip2Pipeline {
+    Blip2Pipeline::builder(blip2_testing::fixture(name))
+        .device(Device::wgpu(Default::default()))
+        .speculative(speculative)
+        .load()
+        .unwrap()
+}
+
+#[test]
+fn requests_join_and_are_written_ahead_as_alone() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    let options = |tokens: usize| {
+        let config = GenerationConfig::default().with_max_new_tokens(tokens);
+        Options::default().with_generation(config)
+    };
+    for name in ["blip2_opt", "blip2_t5"] {
+        let plain = fixture(name, false);
+        let seen = plain.look(&picture(1)).unwrap();
+        let asked = [("what?", 9), ("how many cats are there?", 5), ("why?", 7)];
+        let begin = |(question, tokens): (&str, usize)| {
+            let request = seen.request(question, &options(tokens)).unwrap();
+            AnswerBatch::start(vec![request]).unwrap()
+        };
+        let mut batch = begin(asked[0]);
+        for late in &asked[1..] {
+            batch.step().unwrap();
+            batch.join(begin(*late)).unwrap();
+        }
+        while !batch.is_finished() {
+            batch.step().unwrap();
+        }
+        let ahead = fixture(name, true);
+        for ((question, tokens), joined) in asked.into_iter().zip(batch.into_answers()) {
+            let expected = seen.ask_with(question, &options(tokens)).unwrap();
+            assert_eq!(
+                joined.unwrap().token_ids(),
+                expected.token_ids(),
+                "{name}: {question}"
+            );
+            let written = ahead.answer_with(&picture(1), question, &options(tokens));
+            let written = written.unwrap();
+            assert_eq!(
+                written.token_ids(),
+                expected.token_ids(),
+                "{name}: {question}"
+            );
+            assert!(written.timings.drafted > Some(0));
+        }
+    }
 }

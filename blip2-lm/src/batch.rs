@@ -105,6 +105,37 @@ pub(crate) fn decoder_bias(
     }
 }
 
+/// The biases that hide padding of two batches, `[rows, 1, 1, keys]` each, as one of the longer's keys,
+/// whose last columns are the shorter's; `None` where neither hides any. `sizes` are the `[rows, keys]` of
+/// both.
+pub(crate) fn joined_bias(
+    biases: [Option<Tensor<4>>; 2],
+    sizes: [[usize; 2]; 2],
+    device: &Device,
+) -> Option<Tensor<4>> {
+    if biases.iter().all(Option::is_none) {
+        return None;
+    }
+    let longest = sizes.iter().map(|[_, keys]| *keys).max().unwrap_or(0);
+    let zeros = |rows, keys| Tensor::zeros([rows, 1, 1, keys], device);
+    let widened = biases.into_iter().zip(sizes).map(|(bias, [rows, keys])| {
+        let bias = bias.unwrap_or_else(|| zeros(rows, keys));
+        match longest - bias.dims()[3] {
+            0 => bias,
+            before => Tensor::cat(vec![zeros(rows, before), bias], 3),
+        }
+    });
+    Some(Tensor::cat(widened.collect(), 0))
+}
+
+/// A bias of the last `keys` columns: the longest rows may have left.
+pub(crate) fn of_last_keys(bias: Tensor<4>, keys: usize) -> Tensor<4> {
+    match bias.dims()[3] {
+        columns if columns > keys => bias.narrow(3, columns - keys, keys),
+        _ => bias,
+    }
+}
+
 /// Row numbers as a tensor.
 pub(crate) fn rows_tensor(rows: &[usize], device: &Device) -> Tensor<1, Int> {
     let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
@@ -148,7 +179,22 @@ impl Step {
     }
 }
 
-/// Logits on the host, from `[rows, 1, vocab]`.
+/// Tokens of the only row, `[1, new]`.
+pub(crate) fn extension(
+    tokens: &[u32],
+    rows: usize,
+    vocab: usize,
+    device: &Device,
+) -> Result<Tensor<2, Int>, LmError> {
+    if rows != 1 {
+        return Err(LmError::Order(
+            "several tokens at a time are for a single row",
+        ));
+    }
+    ids_tensor(&[tokens.to_vec()], vocab, device)
+}
+
+/// Logits on the host, from `[rows, new, vocab]`: a row for each new position.
 pub(crate) fn logits(tensor: Tensor<3>) -> Result<Logits, LmError> {
     let [_, _, vocab] = tensor.dims();
     let data = tensor

@@ -93,7 +93,8 @@ pub use blip2_kernels::{Keep, Precision, RandomWeights, Weights};
 pub use decoder::{DecoderLm, DecoderOutput};
 pub use error::LmError;
 pub use generate::{
-    DecodeSession, FinishReason, GenerateError, Generated, GenerationConfig, Generator, Logits,
+    DecodeSession, FinishReason, GenerateError, Generated, GenerationConfig, Generator,
+    JoinSession, Logits, RewindSession,
 };
 pub use language_model::LanguageModel;
 pub use session::Session;

@@ -21,6 +21,34 @@ fn generate(kwargs: &str, prompts: &[Vec<u32>]) -> Result<Vec<Vec<Generated>>, G
 }
 
 #[test]
+fn the_likeliest_tokens_of_each_step_are_told() {
+    let prompts = [vec![1, 2], vec![3]];
+    let plain = generate(r#"{"max_new_tokens": 4}"#, &prompts).unwrap();
+    let all = generate(r#"{"max_new_tokens": 4, "top_logprobs": 30}"#, &prompts).unwrap();
+    let some = generate(r#"{"max_new_tokens": 4, "top_logprobs": 3}"#, &prompts).unwrap();
+    for ((plain, all), some) in plain.iter().zip(&all).zip(&some) {
+        let (plain, all, some) = (&plain[0], &all[0], &some[0]);
+        assert!(plain.top_logprobs.is_empty());
+        assert_eq!(
+            (&plain.tokens, &plain.logprobs),
+            (&some.tokens, &some.logprobs)
+        );
+        assert_eq!(some.top_logprobs.len(), some.tokens.len());
+        for (step, (all, some)) in all.top_logprobs.iter().zip(&some.top_logprobs).enumerate() {
+            assert_eq!((all.len(), &all[..3]), (30, some.as_slice()));
+            assert!(all.is_sorted_by(|a, b| a.logprob >= b.logprob));
+            let sum: f32 = all.iter().map(|token| token.logprob.exp()).sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{sum}");
+            // The search is greedy.
+            assert_eq!(
+                (some[0].id, some[0].logprob),
+                (plain.tokens[step], plain.logprobs[step])
+            );
+        }
+    }
+}
+
+#[test]
 fn each_bad_argument_is_named_with_its_value() {
     for (kwargs, argument, value) in [
         (r#"{"num_beams": 0}"#, "num_beams", "0"),
@@ -32,6 +60,12 @@ fn each_bad_argument_is_named_with_its_value() {
         ),
         (r#"{"max_new_tokens": 0}"#, "max_new_tokens", "0"),
         (r#"{"max_length": 0}"#, "max_length", "0"),
+        (r#"{"top_logprobs": 101}"#, "top_logprobs", "101"),
+        (
+            r#"{"top_logprobs": 3, "num_beams": 2}"#,
+            "top_logprobs",
+            "3",
+        ),
         (r#"{"min_new_tokens": 21}"#, "min_new_tokens", "21"),
         (
             r#"{"min_new_tokens": 5, "max_new_tokens": 4}"#,

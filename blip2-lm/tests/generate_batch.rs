@@ -75,6 +75,50 @@ fn each_row_gets_what_it_gets_alone() {
     }
 }
 
+/// Batches that begin one, two and three steps after the first, of which one ends before the last joins.
+#[test]
+fn rows_that_join_get_what_they_get_alone() {
+    for seed in 0..20 {
+        let tables = Tables::random(80, 3.0, seed);
+        let prompts = prompts();
+        let begin = |rows: &[usize]| {
+            let prompts: Vec<_> = rows.iter().map(|&row| prompts[row].clone()).collect();
+            let generators = rows.iter().map(|&row| generator(ARGUMENTS[row]));
+            let asked = generators.zip(prompts.iter().cloned()).collect();
+            let mut batch = Batch::new(table_session(&tables, &prompts), asked).unwrap();
+            batch.step().unwrap();
+            batch
+        };
+        let mut batch = begin(&[0, 1]);
+        let mut numbers = vec![0, 1];
+        for joining in [vec![4], vec![5, 3], vec![1], vec![2]] {
+            batch.step().unwrap();
+            let mut other = begin(&joining);
+            if joining == [5, 3] {
+                other.step().unwrap();
+            }
+            batch.join(other).unwrap();
+            numbers.extend(joining);
+        }
+        while !batch.is_finished() {
+            batch.step().unwrap();
+        }
+        assert_eq!(batch.sequences(), 9);
+        // What was taken is gone, and the numbers of the others stay.
+        let taken = batch.take(0).unwrap();
+        assert!(batch.take(0).is_none() && batch.generated(0).is_none());
+        let mut found = batch.into_generated();
+        assert!(std::mem::take(&mut found[0]).is_empty());
+        found[0] = vec![taken];
+        for (found, row) in found.iter().zip(numbers) {
+            let one = vec![prompts[row].clone()];
+            let expected =
+                generator(ARGUMENTS[row]).generate(&mut table_session(&tables, &one), &one);
+            assert_eq!(*found, expected.unwrap()[0], "row {row} of seed {seed}");
+        }
+    }
+}
+
 #[test]
 fn a_row_that_is_cancelled_leaves_before_the_next_step_and_the_others_go_on() {
     let tables = Tables::random(80, 3.0, 1);

@@ -4,7 +4,8 @@
 use blip2_io::config::{LlamaConfig, OptConfig, RopeParameters, RopeType, T5Config, TextConfig};
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_lm::{
-    DecodeSession, Generated, GenerationConfig, Generator, Keep, LanguageModel, Logits, Session,
+    DecodeSession, Generated, GenerationConfig, Generator, JoinSession, Keep, LanguageModel,
+    LmError, Logits, Session,
 };
 use blip2_testing::{assert_close, floats};
 use burn::tensor::Device;
@@ -231,6 +232,92 @@ fn rows_change_places_fan_out_and_leave() {
         }
         assert_eq!(session.rows(), 4, "the prompts' rows stay known");
     }
+}
+
+/// Rows of other lengths join a batch that runs, and each is computed as in its own session, to the bit.
+#[test]
+fn rows_that_join_are_computed_as_before() {
+    for model in [opt(), t5(), llama()] {
+        let (_, mixed) = mixed(&model);
+        // Of one row and of several, with padding and without, shorter and longer.
+        let late = [pad(&ids(11, 5), &[]), pad(&ids(8, 6), &[8, 9, 10])];
+        let parts = [&mixed[..3], &mixed[..1], &late[..], &mixed[3..]];
+        let (mut apart, mut taken) = (Vec::new(), Vec::new());
+        let mut running: Option<Session<&LanguageModel>> = None;
+        for part in parts {
+            let (mut alone, mut joining) = (start(&model, part, 9), start(&model, part, 9));
+            assert_eq!(alone.prefill().unwrap(), joining.prefill().unwrap());
+            apart.push(alone);
+            taken.push(0);
+            match &mut running {
+                None => running = Some(joining),
+                Some(running) => running.join(joining).unwrap(),
+            }
+            for _ in 0..2 {
+                let (expected, tokens) = each_apart(&mut apart, &mut taken);
+                let rows: Vec<usize> = (0..tokens.len()).collect();
+                let found = running.as_mut().unwrap().step(&rows, &tokens).unwrap();
+                check_bits(&found, &expected, &rows);
+            }
+        }
+        let mut running = running.unwrap();
+        assert_eq!(running.rows(), 7);
+        // Some leave, and others change places between those that joined.
+        let mut rows = vec![4, 0, 5, 6, 2];
+        let (expected, tokens) = each_apart(&mut apart, &mut taken);
+        let of_rows: Vec<u32> = rows.iter().map(|&row| tokens[row]).collect();
+        let found = running.step(&rows, &of_rows).unwrap();
+        check_bits(&found, &expected, &rows);
+        // The longest leaves, then all of its part but those with padding.
+        for kept in [vec![1, 2, 3, 4], vec![1], vec![0]] {
+            let (expected, tokens) = each_apart(&mut apart, &mut taken);
+            rows = kept.iter().map(|&place: &usize| rows[place]).collect();
+            let tokens: Vec<u32> = rows.iter().map(|&row| tokens[row]).collect();
+            let found = running.step(&kept, &tokens).unwrap();
+            check_bits(&found, &expected, &rows);
+        }
+    }
+}
+
+/// A step of each session, with tokens of its own: the logits and the tokens of all rows.
+fn each_apart(
+    sessions: &mut [Session<&LanguageModel>],
+    taken: &mut [usize],
+) -> (Vec<Vec<f32>>, Vec<u32>) {
+    let (mut logits, mut all) = (Vec::new(), Vec::new());
+    for (part, (session, taken)) in sessions.iter_mut().zip(taken).enumerate() {
+        let rows: Vec<usize> = (0..session.rows()).collect();
+        let token = |row: &usize| (1 + (7 * part + 5 * *taken + row) % (VOCAB - 1)) as u32;
+        let tokens: Vec<u32> = rows.iter().map(token).collect();
+        let step = session.step(&rows, &tokens).unwrap();
+        logits.extend(rows.iter().map(|&row| step.row(row).to_vec()));
+        all.extend(tokens);
+        *taken += 1;
+    }
+    (logits, all)
+}
+
+fn check_bits(found: &Logits, expected: &[Vec<f32>], rows: &[usize]) {
+    assert_eq!(found.rows(), rows.len());
+    for (place, &row) in rows.iter().enumerate() {
+        assert_eq!(found.row(place), expected[row], "row {row}");
+    }
+}
+
+#[test]
+fn a_prompt_that_has_not_run_and_another_model_cannot_join() {
+    let (model, other) = (opt(), opt());
+    let rows = [pad(&ids(4, 1), &[])];
+    let mut running = start(&model, &rows, 3);
+    running.prefill().unwrap();
+    let error = running.join(start(&model, &rows, 3)).unwrap_err();
+    assert!(matches!(error, LmError::Order(_)), "{error}");
+    let mut stranger = start(&other, &rows, 3);
+    stranger.prefill().unwrap();
+    let error = running.join(stranger).unwrap_err();
+    assert!(matches!(error, LmError::OtherModel), "{error}");
+    // And goes on as it was.
+    assert_eq!(running.step(&[0], &[7]).unwrap().rows(), 1);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use blip2_core::{Blip2Error, ErrorKind, generate::GenerateError, preprocessing::ImageError};
+use blip2_core::{
+    Blip2Error, ErrorKind, generate::GenerateError, preprocessing::ImageError, video::VideoError,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -257,7 +259,7 @@ impl From<Blip2Error> for ApiError {
             ErrorKind::Input => Self::invalid(words(&error)),
             ErrorKind::Limit => {
                 let mut told = Self::invalid(words(&error));
-                if matches!(error, Blip2Error::Image(_)) {
+                if matches!(error, Blip2Error::Image(_) | Blip2Error::Video(_)) {
                     told.status = StatusCode::PAYLOAD_TOO_LARGE;
                     told.body.code = Some("too_large");
                 } else {
@@ -292,14 +294,15 @@ fn words(error: &Blip2Error) -> String {
         Blip2Error::SpecialToken { token, .. } => {
             format!("the question contains the special token `{token}`, which is not read as text")
         }
-        Blip2Error::Image(ImageError::Limit {
-            what, found, limit, ..
-        }) => {
-            format!("the picture's {what} is {found}, over the limit of {limit}; make it smaller")
+        Blip2Error::EmptyText => "the text is empty".into(),
+        Blip2Error::Video(VideoError::UnknownFormat) => {
+            "the model looks at videos, and this is no animated GIF, PNG or WebP; send one, or several pictures".into()
         }
-        Blip2Error::Image(ImageError::Animated { format }) => {
-            format!("the picture is an animated {format}; send one frame of it")
+        Blip2Error::Video(VideoError::Limit { what, limit, .. }) => {
+            format!("the video has more than {limit} {what}; send fewer")
         }
+        Blip2Error::Video(VideoError::Frame(error)) => of_image(error),
+        Blip2Error::Image(error) => of_image(error),
         Blip2Error::Generate(GenerateError::InvalidArgument {
             argument,
             value,
@@ -307,6 +310,21 @@ fn words(error: &Blip2Error) -> String {
         }) => format!("{} {value}: {reason}", name(argument)),
         Blip2Error::Generate(GenerateError::BadScores { .. }) => {
             "a token's score overflowed: the temperature is too extreme".into()
+        }
+        error => error.to_string(),
+    }
+}
+
+/// What is wrong with a picture.
+fn of_image(error: &ImageError) -> String {
+    match error {
+        ImageError::Limit {
+            what, found, limit, ..
+        } => {
+            format!("the picture's {what} is {found}, over the limit of {limit}; make it smaller")
+        }
+        ImageError::Animated { format } => {
+            format!("the picture is an animated {format}; send one frame of it")
         }
         error => error.to_string(),
     }

@@ -1,7 +1,8 @@
 //! BLIP-2 over HTTP: questions about pictures, answered.
 //!
 //! A [`Server`] puts a loaded model behind OpenAI's API (`/v1/chat/completions`, `/v1/embeddings`,
-//! `/v1/models`), routes in the library's own terms (`/answer`, `/caption`, `/rank`, `/match`), and what
+//! `/v1/models`), routes in the library's own terms (`/answer`, `/caption`, `/rank`, `/match`,
+//! `/explain`), and what
 //! those need who run it (`/health`, `/ready`, `/metrics`, `/openapi.json`). Requests that come in the same few
 //! milliseconds run as one batch; a picture that is asked about again is not encoded again; each answer is
 //! what [`blip2_core`] gives alone, to the bit.
@@ -36,6 +37,7 @@
 //! |---|---|
 //! | `flex` (default) | the CPU backend |
 //! | `urls` | pictures by their URLs |
+//! | `otel` | spans of requests, sent to a collector of OpenTelemetry (`Telemetry`) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -51,7 +53,11 @@ mod picture;
 mod routes;
 mod server;
 mod settings;
+#[cfg(feature = "otel")]
+mod telemetry;
 
 pub use model::Model;
 pub use server::{Server, ServerError};
 pub use settings::{Batching, Limits, Settings};
+#[cfg(feature = "otel")]
+pub use telemetry::{Telemetry, TelemetryError};

@@ -18,6 +18,7 @@ pub(crate) struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     batch_size: Histogram,
+    joined: Counter,
     first_token: Histogram,
     tokens: Counter,
     hits: Counter,
@@ -36,6 +37,7 @@ const REQUESTS: &str = "blip2_requests_total";
 const DURATION: &str = "blip2_request_duration_seconds";
 const FIRST_TOKEN: &str = "blip2_first_token_seconds";
 const BATCH_SIZE: &str = "blip2_batch_size";
+const JOINED: &str = "blip2_joined_total";
 const TOKENS: &str = "blip2_generated_tokens_total";
 const CACHE: &str = "blip2_picture_cache_requests_total";
 const CACHE_BYTES: &str = "blip2_picture_cache_bytes";
@@ -55,6 +57,7 @@ impl Metrics {
         Self {
             handle: recorder.handle(),
             batch_size: recorder.register_histogram(&key(BATCH_SIZE, vec![]), &METADATA),
+            joined: recorder.register_counter(&key(JOINED, vec![]), &METADATA),
             first_token: recorder.register_histogram(&key(FIRST_TOKEN, vec![]), &METADATA),
             tokens: recorder.register_counter(&key(TOKENS, vec![]), &METADATA),
             hits: recorder.register_counter(&cache("hit"), &METADATA),
@@ -104,6 +107,11 @@ impl Metrics {
         self.batch_size.record(size as f64);
     }
 
+    /// Texts that joined a batch that ran.
+    pub(crate) fn joined(&self, count: usize) {
+        self.joined.increment(count as u64);
+    }
+
     pub(crate) fn tokens(&self, count: usize) {
         self.tokens.increment(count as u64);
     }
@@ -151,6 +159,7 @@ fn describe(recorder: &PrometheusRecorder) {
     let counters = [
         (REQUESTS, "Requests, by route and status."),
         (TOKENS, "Tokens generated."),
+        (JOINED, "Texts that joined a batch that ran."),
         (
             CACHE,
             "Requests about pictures, by whether they were encoded before.",

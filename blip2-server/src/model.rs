@@ -4,7 +4,7 @@ use blip2_core::{
     Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval, Tokenizer,
 };
 
-/// A loaded model of any member of the family that reads single pictures. A handle, as what it holds.
+/// A loaded model of any member of the family. A handle, as what it holds.
 ///
 /// ```
 /// use blip2_core::Blip2Pipeline;
@@ -17,7 +17,7 @@ use blip2_core::{
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Model {
-    /// BLIP-2 or InstructBLIP: answers and captions.
+    /// BLIP-2 or InstructBLIP, of pictures or of videos: answers and captions.
     Blip2(Blip2Pipeline),
     /// A BLIP-1 that answers.
     Answerer(BlipAnswerer),
@@ -53,6 +53,7 @@ impl Model {
             ("caption", self.describes()),
             ("match", self.compares()),
             ("embed", self.compares()),
+            ("explain", true),
         ];
         let able = abilities.into_iter().filter(|(_, can)| *can);
         able.map(|(name, _)| name).collect()

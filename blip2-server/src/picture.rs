@@ -1,4 +1,4 @@
-//! Pictures as requests bring them.
+//! Pictures and videos as requests bring them.
 
 use std::fmt;
 
@@ -18,8 +18,13 @@ use crate::error::ApiError;
 pub(crate) struct Digest([u8; 32]);
 
 impl Digest {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+    /// Of the digests of all files, so that no two lists of files are alike.
+    pub(crate) fn of(files: &[impl AsRef<[u8]>]) -> Self {
+        let mut all = Sha256::new();
+        for file in files {
+            all.update(Sha256::digest(file));
+        }
+        Self(all.finalize().into())
     }
 }
 
@@ -30,24 +35,25 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A picture file's bytes, which nobody has decoded yet.
+/// A picture file's bytes, which nobody has decoded yet; of a video those of an animated file, or of a
+/// picture for each frame.
 #[derive(Clone)]
 pub(crate) struct Upload {
-    pub(crate) bytes: Bytes,
+    pub(crate) files: Vec<Bytes>,
     pub(crate) digest: Digest,
 }
 
 impl Upload {
-    pub(crate) fn new(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        let digest = Digest::of(&bytes);
-        Self { bytes, digest }
+    pub(crate) fn new(files: Vec<Bytes>) -> Self {
+        let digest = Digest::of(&files);
+        Self { files, digest }
     }
 }
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upload({:?}, {} bytes)", self.digest, self.bytes.len())
+        let bytes: usize = self.files.iter().map(Bytes::len).sum();
+        write!(f, "Upload({:?}, {bytes} bytes)", self.digest)
     }
 }
 
@@ -55,7 +61,7 @@ impl fmt::Debug for Upload {
 #[derive(Debug)]
 pub(crate) enum Source {
     /// The picture itself.
-    Data(Upload),
+    Data(Bytes),
     /// That it is at an `http` or `https` URL.
     Remote,
 }
@@ -72,7 +78,7 @@ pub(crate) fn source(url: &str, param: &str) -> Result<Source, ApiError> {
     };
     if begins("data:") {
         let rest = url.get("data:".len()..).unwrap_or_default();
-        return Ok(Source::Data(Upload::new(decode_data(rest, param)?)));
+        return Ok(Source::Data(decode_data(rest, param)?.into()));
     }
     if begins("http://") || begins("https://") {
         return Ok(Source::Remote);
@@ -112,7 +118,7 @@ mod tests {
 
     fn bytes(url: &str) -> Result<Vec<u8>, String> {
         match source(url, "image") {
-            Ok(Source::Data(upload)) => Ok(upload.bytes.to_vec()),
+            Ok(Source::Data(bytes)) => Ok(bytes.to_vec()),
             Ok(Source::Remote) => Err(format!("remote {url}")),
             Err(error) => Err(error.message().into()),
         }
@@ -148,7 +154,12 @@ mod tests {
 
     #[test]
     fn digests_tell_bytes_apart() {
-        assert_eq!(Digest::of(b"a"), Digest::of(b"a"));
-        assert_ne!(Digest::of(b"a"), Digest::of(b"b"));
+        assert_eq!(Digest::of(&["a"]), Digest::of(&["a"]));
+        let lists: [&[&str]; 5] = [&["a"], &["b"], &["a", "b"], &["b", "a"], &["ab"]];
+        for (n, list) in lists.iter().enumerate() {
+            for other in &lists[..n] {
+                assert_ne!(Digest::of(list), Digest::of(other));
+            }
+        }
     }
 }

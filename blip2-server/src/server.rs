@@ -62,13 +62,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ServerError`], for a model of videos, and where no thread can be started.
+    /// [`ServerError`], where no thread can be started.
     pub fn new(model: impl Into<Model>, settings: Settings) -> Result<Self, ServerError> {
         let model = model.into();
-        let frames = model.frames();
-        if frames > 1 {
-            return Err(ServerError::Video { frames });
-        }
         let metrics = Arc::new(Metrics::new());
         let (batching, limits) = (settings.batching, settings.limits);
         let engine = Engine::start(model, batching, &limits, Arc::clone(&metrics));
@@ -169,13 +165,6 @@ fn answer(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
-    /// A model that looks at videos.
-    #[error("the model looks at {frames} frames of a video, and requests bring single pictures")]
-    #[non_exhaustive]
-    Video {
-        /// The frames.
-        frames: usize,
-    },
     /// No thread could be started.
     #[error("no thread could be started: {0}")]
     Thread(#[source] io::Error),

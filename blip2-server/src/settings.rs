@@ -145,15 +145,15 @@ impl Default for Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Batching {
-    /// The most requests that run together. Default 16.
+    /// The most requests that run together, those included that join a batch. Default 16.
     pub size: usize,
     /// How long a request waits for company, where there may be any. Default 4 milliseconds.
     pub wait: Duration,
     /// How many requests may wait; more are answered with 429. Default 64.
     pub queue: usize,
-    /// How many batches run at a time: with one, a short answer waits for a long one that came before it. One
-    /// batch runs alone for its first tenth of a second, so that short ones stay together; beyond that others share the
-    /// cores with it. Default 2.
+    /// How many batches run at a time. One runs alone for its first tenth of a second, so that short ones stay
+    /// together; beyond that later texts join it while it has places, and others, which cannot, share the cores with
+    /// it. Default 2.
     pub workers: usize,
     /// The most bytes of encoded pictures that are kept for further questions. Default 256 MiB.
     pub cache_bytes: usize,

@@ -17,7 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use blip2_core::{GenerationConfig, Options, RankOptions};
+use blip2_core::{
+    GenerationConfig, Options, RankOptions,
+    explain::{ExplainOptions, Method},
+};
 use blip2_server::{Batching, Limits, Settings};
 use serde_json::{Value, json};
 
@@ -47,6 +50,7 @@ const SEEDS: u64 = 3;
 struct Expected {
     answers: HashMap<(usize, usize, u64), Value>,
     ranked: HashMap<(usize, usize), Value>,
+    explained: HashMap<(usize, usize), Value>,
 }
 
 fn options(seed: u64) -> Options {
@@ -66,8 +70,11 @@ impl Expected {
     fn new() -> Self {
         let blip2 = demo();
         let (mut answers, mut ranked) = (HashMap::new(), HashMap::new());
+        let mut explained = HashMap::new();
+        let rollout = ExplainOptions::default().with_method(Method::Rollout);
         for (name, file) in NAMES.iter().enumerate() {
-            let seen = blip2.look(&blip2.decode(&picture(file)).unwrap()).unwrap();
+            let image = blip2.decode(&picture(file)).unwrap();
+            let seen = blip2.look(&image).unwrap();
             for (number, question) in QUESTIONS.iter().enumerate() {
                 for seed in 0..=SEEDS {
                     let answer = seen.ask_with(question, &options(seed)).unwrap();
@@ -76,9 +83,15 @@ impl Expected {
                 let best = seen.rank_with(question, &CANDIDATES, &RankOptions::default());
                 let best: Vec<_> = best.unwrap().iter().map(|one| said(one.score)).collect();
                 ranked.insert((name, number), json!(best));
+                let why = blip2.explain_answer(&image, question, &rollout);
+                explained.insert((name, number), said(why.unwrap()));
             }
         }
-        Self { answers, ranked }
+        Self {
+            answers,
+            ranked,
+            explained,
+        }
     }
 }
 
@@ -88,6 +101,7 @@ struct Tally {
     answered: AtomicUsize,
     streamed: AtomicUsize,
     ranked: AtomicUsize,
+    explained: AtomicUsize,
     refused: AtomicUsize,
     busy: AtomicUsize,
     left: AtomicUsize,
@@ -144,6 +158,7 @@ fn many_clients_are_answered_rightly_whatever_others_send() {
         ("answered", &tally.answered),
         ("streamed", &tally.streamed),
         ("ranked", &tally.ranked),
+        ("explained", &tally.explained),
         ("refused", &tally.refused),
         ("busy", &tally.busy),
         ("left", &tally.left),
@@ -151,7 +166,7 @@ fn many_clients_are_answered_rightly_whatever_others_send() {
     let figures = figures.map(|(name, of)| (name, of.load(Ordering::Relaxed)));
     println!("{requests} requests in {took:.1?}: {figures:?}; memory grew by {grown} kB");
     assert_eq!(figures.iter().map(|(_, of)| of).sum::<usize>(), requests);
-    assert!(figures[..4].iter().all(|(_, of)| *of > 0), "{figures:?}");
+    assert!(figures[..5].iter().all(|(_, of)| *of > 0), "{figures:?}");
     assert!(grown < 400_000, "{grown} kB");
 
     // It is well: nothing waits, nothing failed inside, and it answers.
@@ -176,8 +191,8 @@ fn one(served: &Served, expected: &Expected, tally: &Tally, dice: &mut Dice) {
     let (name, question) = (dice.roll(NAMES.len()), dice.roll(QUESTIONS.len()));
     let seed = dice.roll(SEEDS as usize + 1) as u64;
     let mut body = json!({"image": image(NAMES[name]), "question": QUESTIONS[question]});
-    match dice.roll(20) {
-        0..=8 => {
+    match dice.roll(40) {
+        0..=17 => {
             sampled(&mut body, seed);
             let reply = until_there_is_room(tally, || served.post("/answer", &body));
             let Some(reply) = reply else { return };
@@ -187,7 +202,7 @@ fn one(served: &Served, expected: &Expected, tally: &Tally, dice: &mut Dice) {
             );
             count(&tally.answered);
         }
-        9..=12 => {
+        18..=25 => {
             sampled(&mut body, seed);
             body["stream"] = json!(true);
             let reply = until_there_is_room(tally, || served.post("/answer", &body));
@@ -199,7 +214,7 @@ fn one(served: &Served, expected: &Expected, tally: &Tally, dice: &mut Dice) {
             assert_eq!(answer["tokens"], expected.answers[&(name, question, seed)]);
             count(&tally.streamed);
         }
-        13..=14 => {
+        26..=29 => {
             body["candidates"] = json!(CANDIDATES);
             let reply = until_there_is_room(tally, || served.post("/rank", &body));
             let Some(reply) = reply else { return };
@@ -213,7 +228,14 @@ fn one(served: &Served, expected: &Expected, tally: &Tally, dice: &mut Dice) {
             assert_eq!(scores, expected.ranked[&(name, question)]);
             count(&tally.ranked);
         }
-        15..=16 => {
+        30 => {
+            body["method"] = json!("rollout");
+            let reply = until_there_is_room(tally, || served.post("/explain", &body));
+            let Some(reply) = reply else { return };
+            assert_eq!(reply.ok(), expected.explained[&(name, question)]);
+            count(&tally.explained);
+        }
+        31..=34 => {
             let (reply, status) = bad(served, dice);
             // One that is busy says so before it looks.
             assert!(

@@ -12,6 +12,7 @@ use image::RgbImage;
 
 use super::{
     BenchArgs, builder,
+    continuous::Continuous,
     machine::{Machine, Peaks},
     report::{Adapter, Caption, Decode, Prompt, Rated, Report, Stages, Step, Times},
     work::{Operations, decoder_bytes},
@@ -34,6 +35,10 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
     let runs = Runs::take(args, &blip2)?;
     let encoder = encoder(args, &blip2)?;
     let peak_memory_bytes = machine::peak_resident();
+    let continuous = args
+        .continuous
+        .map(|pictures| Continuous::take(args, &blip2, pictures))
+        .transpose()?;
     let account = Account::take(args, &blip2)?;
 
     let (config, plan) = (blip2.config().clone(), blip2.memory().clone());
@@ -73,6 +78,7 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
             of_streaming_peak: peaks.map(|peaks| gb_per_second / peaks.streaming_gb_per_second),
             bytes_per_token: account.map(|account| account.bytes),
             launches_per_token: account.map(|account| account.launches),
+            accepted: runs.accepted(),
             runs: times.runs,
         }
     });
@@ -117,6 +123,7 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
                 times: Times::of(runs.whole),
             },
         },
+        continuous,
         peak_memory_bytes,
         weights_bytes: plan.weights(None),
         predicted_peak_bytes: plan.predict(&work).peak(),
@@ -144,7 +151,7 @@ const WIDTH: u32 = 640;
 const HEIGHT: u32 = 480;
 
 /// A picture of no meaning.
-fn picture() -> RgbImage {
+pub(super) fn picture() -> RgbImage {
     RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
         image::Rgb([x as u8, y as u8, ((x * y) >> 6) as u8])
     })
@@ -193,6 +200,15 @@ impl Runs {
         Ok(runs)
     }
 
+    /// The share of the tokens written ahead that held.
+    fn accepted(&self) -> Option<f64> {
+        let sum = |of: fn(&Timings) -> Option<usize>| {
+            self.stages.iter().filter_map(of).sum::<usize>() as f64
+        };
+        let drafted = sum(|timings| timings.drafted);
+        (drafted > 0.0).then(|| sum(|timings| timings.accepted) / drafted)
+    }
+
     fn stage(&self, time: impl Fn(&Timings) -> Option<Duration>) -> Times {
         let seconds = |timings| time(timings).map_or(0.0, |time| time.as_secs_f64());
         Times::of(self.stages.iter().map(seconds).collect())
@@ -236,7 +252,7 @@ impl Account {
 }
 
 /// The options of answers of so many tokens.
-fn exactly(args: &BenchArgs, tokens: usize) -> Options {
+pub(super) fn exactly(args: &BenchArgs, tokens: usize) -> Options {
     Options::default().with_generation(
         GenerationConfig::default()
             .with_min_new_tokens(tokens)

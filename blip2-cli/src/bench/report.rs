@@ -5,7 +5,7 @@ use std::fmt;
 use blip2_core::PrecisionPlan;
 use serde::Serialize;
 
-use super::machine::Machine;
+use super::{continuous::Continuous, machine::Machine};
 
 /// Everything about one measurement.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +26,9 @@ pub(super) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) decode: Option<Step>,
     pub(super) stages: Stages,
+    /// A stream of pictures, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) continuous: Option<Continuous>,
     /// The most memory that the process held, the model's and its own.
     pub(super) peak_memory_bytes: Option<u64>,
     pub(super) weights_bytes: u64,
@@ -147,6 +150,9 @@ pub(super) struct Decode {
     /// What the kernels of a GPU read and write in a step, by the shapes of their operands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bytes_per_token: Option<f64>,
+    /// The share of the tokens written ahead that held, with speculative decoding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) accepted: Option<f64>,
     /// The launches of a step on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) launches_per_token: Option<f64>,
@@ -205,6 +211,14 @@ impl fmt::Display for Report {
                 "streaming"
             };
             share(f, decode.of_streaming_peak, of)?;
+            if let Some(accepted) = decode.accepted {
+                let percent = 100.0 * accepted;
+                writeln!(
+                    f,
+                    "  {:12} {percent:>10.1} % of the tokens written ahead held",
+                    "draft"
+                )?;
+            }
             if let (Some(bytes), Some(launches)) =
                 (decode.bytes_per_token, decode.launches_per_token)
             {
@@ -220,6 +234,19 @@ impl fmt::Display for Report {
             }
         }
         plain(f, "caption", &stages.caption.times)?;
+        if let Some(stream) = &self.continuous {
+            let [least, most] = stream.tokens;
+            writeln!(
+                f,
+                "  {:12} {:>10.4} s a picture of {}, {least} to {most} tokens each; {:.4} in batches: {:.2} \
+                 times as fast",
+                "stream",
+                stream.seconds_per_picture,
+                stream.pictures,
+                stream.in_batches_seconds_per_picture,
+                stream.gain
+            )?;
+        }
         let peak = self.peak_memory_bytes.map_or("unknown".into(), gigabytes);
         writeln!(
             f,

@@ -24,6 +24,17 @@ explaining_answers!(BlipAnswerer, "../fixtures/blip1_vqa");
 explaining_captions!(BlipCaptioner, "../fixtures/blip1_caption");
 explaining_comparisons!(BlipRetrieval, "../fixtures/blip1_itr");
 
+/// How every BLIP-1 prepares a picture: what each holds has the same fields, and no type in common.
+macro_rules! prepare_picture {
+    () => {
+        fn prepare_picture(&self, picture: Picture<'_>) -> Result<Prepared, Blip2Error> {
+            let loaded = self.loaded();
+            let vision = loaded.config.vision_config.tower();
+            Prepared::of(picture, &loaded.pictures, &vision, &loaded.device)
+        }
+    };
+}
+
 /// The maps of a text that reads what is encoded.
 fn reading(output: &BlipTextOutput) -> Stage {
     Stage::Crossing {
@@ -65,11 +76,7 @@ fn written(
 }
 
 impl TracesText for BlipAnswerer {
-    fn prepare_picture(&self, picture: Picture<'_>) -> Result<Prepared, Blip2Error> {
-        let loaded = self.loaded();
-        let vision = loaded.config.vision_config.tower();
-        Prepared::of(picture, &loaded.pictures, &vision, &loaded.device)
-    }
+    prepare_picture!();
 
     fn given(&self, prompt: &Vec<u32>, text: &str) -> Result<Vec<u32>, Blip2Error> {
         self.continuation(prompt, text)
@@ -102,11 +109,7 @@ impl TracesText for BlipAnswerer {
 }
 
 impl TracesText for BlipCaptioner {
-    fn prepare_picture(&self, picture: Picture<'_>) -> Result<Prepared, Blip2Error> {
-        let loaded = self.loaded();
-        let vision = loaded.config.vision_config.tower();
-        Prepared::of(picture, &loaded.pictures, &vision, &loaded.device)
-    }
+    prepare_picture!();
 
     fn given(&self, _: &Vec<u32>, text: &str) -> Result<Vec<u32>, Blip2Error> {
         self.loaded().texts.continuation(text)
@@ -133,11 +136,7 @@ impl TracesText for BlipCaptioner {
 }
 
 impl TracesComparison for BlipRetrieval {
-    fn prepare_picture(&self, picture: Picture<'_>) -> Result<Prepared, Blip2Error> {
-        let loaded = self.loaded();
-        let vision = loaded.config.vision_config.tower();
-        Prepared::of(picture, &loaded.pictures, &vision, &loaded.device)
-    }
+    prepare_picture!();
 
     fn trace(
         &self,

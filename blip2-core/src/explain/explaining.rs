@@ -6,7 +6,7 @@ use super::{
     ExplainOptions, ExplainedToken, Explanation, Method,
     find::find,
     options::Given,
-    scene::{Prepared, Scene},
+    scene::Prepared,
     traces::{Comparison, TracesComparison, TracesText},
 };
 use crate::{
@@ -51,14 +51,7 @@ pub(super) fn explain<M: TracesText>(
     member.check_memory(&picture, prompt, ids.len(), options.method)?;
     let prepared = member.prepare_picture(picture)?;
     let forward = |pixels, keep| member.trace(pixels, prompt, &ids, keep);
-    let scene = Scene {
-        forward: &forward,
-        pixels: prepared.pixels.clone(),
-        grid: prepared.grid,
-        patch: prepared.patch,
-        cancel,
-    };
-    let (maps, log_probs) = find(&scene, options.method)?;
+    let (maps, log_probs) = find(&prepared.scene(&forward, cancel), options.method)?;
     let tokens = tokens(&ids, &log_probs, member.tokenizer()).into_iter();
     let tokens = tokens.zip(&maps).map(|(token, map)| ExplainedToken {
         id: token.id,
@@ -99,14 +92,7 @@ pub(super) fn compare<M: TracesComparison>(
     let rows = member.rows(&[text]).map_err(Blip2Error::of_item)?;
     let prepared = member.prepare_picture(picture)?;
     let forward = |pixels, keep| member.trace(pixels, &rows, comparison, keep);
-    let scene = Scene {
-        forward: &forward,
-        pixels: prepared.pixels.clone(),
-        grid: prepared.grid,
-        patch: prepared.patch,
-        cancel,
-    };
-    let (maps, _) = find(&scene, options.method)?;
+    let (maps, _) = find(&prepared.scene(&forward, cancel), options.method)?;
     let (method, text) = (options.method, text.to_string());
     Ok(explanation(method, text, &prepared, &maps, Vec::new()))
 }

@@ -40,12 +40,25 @@ impl Prepared {
             region: covered(seen, grid, patch, [height, width]),
         })
     }
+
+    /// The picture with the pass that scores it, until that is stopped.
+    pub(super) fn scene<'f>(&self, forward: Forward<'f>, cancel: &'f CancelToken) -> Scene<'f> {
+        Scene {
+            forward,
+            pixels: self.pixels.clone(),
+            grid: self.grid,
+            patch: self.patch,
+            cancel,
+        }
+    }
 }
+
+/// Runs `[batch · frames, 3, height, width]`, of which each is scored alike.
+type Forward<'f> = &'f dyn Fn(Tensor<4>, Keep) -> Result<Trail, Blip2Error>;
 
 /// A picture, and the pass that scores it.
 pub(super) struct Scene<'f> {
-    /// Runs `[batch · frames, 3, height, width]`, of which each is scored alike.
-    pub(super) forward: &'f dyn Fn(Tensor<4>, Keep) -> Result<Trail, Blip2Error>,
+    pub(super) forward: Forward<'f>,
     /// `[frames, 3, height, width]`.
     pub(super) pixels: Tensor<4>,
     pub(super) grid: [usize; 2],
@@ -76,6 +89,10 @@ fn size(picture: Picture<'_>) -> (u32, u32) {
         Picture::Video(video) => {
             let first = video.frames().first();
             first.map_or((0, 0), |frame| frame.dimensions())
+        }
+        Picture::Prepared(pixels) => {
+            let [_, _, height, width] = pixels.shape().map(|size| size as u32);
+            (width, height)
         }
     }
 }

@@ -6,7 +6,7 @@ use blip2_io::Tokenizer;
 use blip2_lm::generate::{FinishReason, Generated};
 use serde::{Deserialize, Serialize};
 
-use super::token::{Token, tokens};
+use super::token::{self, Token};
 
 /// An answer, caption or continuation.
 ///
@@ -50,7 +50,7 @@ impl Answer {
     ) -> Self {
         Self {
             text,
-            tokens: tokens(&generated.tokens, &generated.logprobs, tokenizer),
+            tokens: token::generated(generated, tokenizer),
             score: generated.score,
             finish_reason: generated.finish_reason,
             alternatives: Vec::new(),
@@ -140,6 +140,12 @@ pub struct Timings {
     pub prefill: Option<Duration>,
     /// All later steps.
     pub decode: Option<Duration>,
+    /// How many tokens were written ahead, with [`speculative`](crate::Builder::speculative) decoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafted: Option<usize>,
+    /// How many of those the answer went on from, which it never does from its last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<usize>,
 }
 
 impl Timings {
@@ -167,6 +173,7 @@ mod tests {
             id: 5,
             text: "two".into(),
             log_prob,
+            top: Vec::new(),
         };
         Answer {
             text: "two".into(),

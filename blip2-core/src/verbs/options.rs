@@ -38,6 +38,11 @@ impl Options {
         self
     }
 
+    /// The arguments of generation, if these options name any.
+    pub fn generation(&self) -> Option<&GenerationConfig> {
+        self.generation.as_ref()
+    }
+
     /// Puts questions into this template in place of the pipeline's.
     #[must_use]
     pub fn with_template(mut self, template: Template) -> Self {

@@ -1,13 +1,17 @@
 //! Stages with their times, which a call that is stopped does not begin.
 
-use std::time::{Duration, Instant};
+use std::{
+    any::Any,
+    time::{Duration, Instant},
+};
 
 use blip2_lm::{
     LmError,
-    generate::{CancelToken, DecodeSession, FinishReason, Generator, Logits},
+    generate::{CancelToken, DecodeSession, Drafts, FinishReason, Generator, JoinSession, Logits},
 };
 use burn::tensor::Device;
 
+use super::Timings;
 use crate::error::Blip2Error;
 
 /// Refuses to go on with a call that was stopped.
@@ -46,10 +50,27 @@ pub struct Started {
     pub(crate) generator: Generator<'static>,
 }
 
+/// A session of any model.
+trait AnySession: DecodeSession<Error = LmError> + Any + Send {
+    /// See [`JoinSession::join`].
+    fn join_any(&mut self, other: Box<dyn AnySession>) -> Result<(), LmError>;
+}
+
+impl<S: JoinSession<Error = LmError> + Send + 'static> AnySession for S {
+    fn join_any(&mut self, other: Box<dyn AnySession>) -> Result<(), LmError> {
+        let other: Box<dyn Any> = other;
+        match other.downcast::<S>() {
+            Ok(other) => self.join(*other),
+            Err(_) => Err(LmError::OtherModel),
+        }
+    }
+}
+
 /// A session that takes the time of its prefill and of its later steps. It holds its model, so that
 /// what it runs in can be kept and sent.
 pub(crate) struct Timed {
-    session: Box<dyn DecodeSession<Error = LmError> + Send>,
+    session: Box<dyn AnySession>,
+    drafts: Option<Drafts>,
     pub(super) prefill: Duration,
     pub(super) decode: Duration,
 }
@@ -57,14 +78,33 @@ pub(crate) struct Timed {
 impl Timed {
     /// `before` is the time that preparing the prompt took already.
     pub(crate) fn new(
-        session: impl DecodeSession<Error = LmError> + Send + 'static,
+        session: impl JoinSession<Error = LmError> + Send + 'static,
         before: Duration,
     ) -> Self {
         Self {
             session: Box::new(session),
+            drafts: None,
             prefill: before,
             decode: Duration::ZERO,
         }
+    }
+}
+
+impl Timed {
+    /// With what is counted of a session that is written ahead of.
+    pub(crate) fn counting(self, drafts: Drafts) -> Self {
+        Self {
+            drafts: Some(drafts),
+            ..self
+        }
+    }
+
+    /// Adds what it took to a call's timings.
+    pub(super) fn note(&self, timings: &mut Timings) {
+        timings.prefill = Some(self.prefill);
+        timings.decode = Some(self.decode);
+        timings.drafted = self.drafts.as_ref().map(Drafts::drafted);
+        timings.accepted = self.drafts.as_ref().map(Drafts::accepted);
     }
 }
 
@@ -97,5 +137,12 @@ impl DecodeSession for Timed {
 
     fn remaining_positions(&self) -> Option<usize> {
         self.session.remaining_positions()
+    }
+}
+
+/// The times go on as this session's.
+impl JoinSession for Timed {
+    fn join(&mut self, other: Self) -> Result<(), LmError> {
+        self.session.join_any(other.session)
     }
 }

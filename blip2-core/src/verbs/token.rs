@@ -1,6 +1,7 @@
 //! The tokens of an answer.
 
 use blip2_io::Tokenizer;
+use blip2_lm::generate::{Generated, StreamToken};
 use serde::{Deserialize, Serialize};
 
 /// A token that a model wrote. Displays as its text.
@@ -26,6 +27,22 @@ pub struct Token {
     pub text: String,
     /// Its natural log-probability in the model's own distribution.
     pub log_prob: f32,
+    /// The likeliest tokens in its place, the likeliest first, as many as
+    /// [`top_logprobs`](crate::GenerationConfig::top_logprobs) of the options asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<TopToken>,
+}
+
+/// A token that might have stood in a place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TopToken {
+    /// Its id.
+    pub id: u32,
+    /// Its text, as [`Token::text`].
+    pub text: String,
+    /// Its natural log-probability in the model's own distribution.
+    pub log_prob: f32,
 }
 
 impl std::fmt::Display for Token {
@@ -48,7 +65,43 @@ pub(crate) fn tokens(ids: &[u32], logprobs: &[f32], tokenizer: &Tokenizer) -> Ve
 /// A token as it follows the one before it.
 pub(super) fn after(tokenizer: &Tokenizer, before: Option<u32>, id: u32, log_prob: f32) -> Token {
     let text = text(tokenizer, before, id);
-    Token { id, text, log_prob }
+    Token {
+        id,
+        text,
+        log_prob,
+        top: Vec::new(),
+    }
+}
+
+impl Token {
+    /// With the likeliest tokens in its place, after the one before it.
+    pub(super) fn among(
+        mut self,
+        tokenizer: &Tokenizer,
+        before: Option<u32>,
+        top: &[StreamToken],
+    ) -> Self {
+        let top = top.iter().map(|other| TopToken {
+            id: other.id,
+            text: text(tokenizer, before, other.id),
+            log_prob: other.logprob,
+        });
+        self.top = top.collect();
+        self
+    }
+}
+
+/// The tokens of what was generated.
+pub(super) fn generated(generated: &Generated, tokenizer: &Tokenizer) -> Vec<Token> {
+    let all = tokens(&generated.tokens, &generated.logprobs, tokenizer);
+    let before = std::iter::once(None).chain(generated.tokens.iter().copied().map(Some));
+    let mut tops = generated.top_logprobs.iter();
+    let all = all.into_iter().zip(before);
+    let all = all.map(|(token, before)| match tops.next() {
+        Some(top) => token.among(tokenizer, before, top),
+        None => token,
+    });
+    all.collect()
 }
 
 /// A token's text after the one before it: a decoder drops the space of what comes first.

@@ -22,9 +22,18 @@ pub(super) fn open(
         ImageError::File { source, .. } => VideoError::Frame(*source),
         error => VideoError::Frame(error),
     })?;
+    decode(&bytes, count, options)
+}
+
+/// As [`open`], of a file's bytes.
+pub(super) fn decode(
+    bytes: &[u8],
+    count: usize,
+    options: &VideoOptions,
+) -> Result<Vec<RgbImage>, VideoError> {
     let mut total = 0;
     let mut pixels = 0;
-    for frame in frames(&bytes, options)? {
+    for frame in frames(bytes, options)? {
         let (width, height) = frame.map_err(damaged)?.buffer().dimensions();
         total += 1;
         options.check_count(total)?;
@@ -39,7 +48,7 @@ pub(super) fn open(
     }
     let mut wanted = chosen(total, count)?.peekable();
     let mut kept = Vec::with_capacity(count);
-    for (n, frame) in frames(&bytes, options)?.enumerate() {
+    for (n, frame) in frames(bytes, options)?.enumerate() {
         let Some(&next) = wanted.peek() else { break };
         let frame = frame.map_err(damaged)?;
         if n == next {

@@ -27,7 +27,7 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use crate::preprocessing::DecodeOptions;
+use crate::preprocessing::{DecodeOptions, decode_bytes};
 
 pub use error::VideoError;
 
@@ -139,6 +139,42 @@ impl Video {
         opened
             .and_then(Self::new)
             .map_err(|error| error.in_file(path))
+    }
+
+    /// Decodes `count` frames, evenly chosen, of files in memory: of one animated file, or of several
+    /// pictures, one a frame. Only the chosen ones of several pictures are decoded.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    ///
+    /// ```
+    /// use std::io::Cursor;
+    ///
+    /// use blip2_io::{
+    ///     image::{ImageFormat, RgbImage},
+    ///     video::{Video, VideoOptions},
+    /// };
+    ///
+    /// let mut file = Cursor::new(Vec::new());
+    /// RgbImage::new(8, 6).write_to(&mut file, ImageFormat::Png)?;
+    /// let files = vec![file.into_inner(); 5];
+    /// let video = Video::decode(&files, 4, &VideoOptions::default())?;
+    /// assert_eq!(video.len(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn decode(
+        files: &[impl AsRef<[u8]>],
+        count: usize,
+        options: &VideoOptions,
+    ) -> Result<Self, VideoError> {
+        if let [animated] = files {
+            return Self::new(animation::decode(animated.as_ref(), count, options)?);
+        }
+        options.check_count(files.len())?;
+        let chosen = chosen(files.len(), count)?;
+        let frames = chosen.map(|n| decode_bytes(files[n].as_ref(), &options.decode));
+        Self::new(frames.collect::<Result<_, _>>()?)
     }
 
     /// `count` of the frames, evenly chosen.

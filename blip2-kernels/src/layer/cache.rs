@@ -7,7 +7,10 @@
 
 use burn::tensor::Tensor;
 
-use crate::seam::{attention::DotProductAttention, cache::Storage};
+use crate::seam::{
+    attention::{DotProductAttention, Operands},
+    cache::Storage,
+};
 
 /// Keys and values of the positions seen so far.
 ///
@@ -30,6 +33,13 @@ use crate::seam::{attention::DotProductAttention, cache::Storage};
 /// ```
 #[derive(Debug, Clone)]
 pub struct KvCache {
+    /// Sequences that have the same number of positions, one group behind another: several after a
+    /// [`join`](Self::join), and never none.
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone)]
+struct Part {
     storage: Storage,
     capacity: usize,
 }
@@ -37,9 +47,12 @@ pub struct KvCache {
 impl KvCache {
     /// An empty cache for `rows` sequences of up to `capacity` positions.
     pub fn new(rows: usize, capacity: usize) -> Self {
+        Self::of_storage(Storage::Empty { rows }, capacity)
+    }
+
+    fn of_storage(storage: Storage, capacity: usize) -> Self {
         Self {
-            storage: Storage::Empty { rows },
-            capacity,
+            parts: vec![Part { storage, capacity }],
         }
     }
 
@@ -55,9 +68,10 @@ impl KvCache {
         cache
     }
 
-    /// The number of positions held.
+    /// The number of positions held, of the longest sequence.
     pub fn len(&self) -> usize {
-        self.storage.len()
+        let lens = self.parts.iter().map(|part| part.storage.len());
+        lens.max().unwrap_or(0)
     }
 
     /// Whether no position is held.
@@ -67,7 +81,7 @@ impl KvCache {
 
     /// The number of sequences held.
     pub fn rows(&self) -> usize {
-        self.storage.rows()
+        self.parts.iter().map(|part| part.storage.rows()).sum()
     }
 
     /// Writes new positions behind those held.
@@ -76,7 +90,17 @@ impl KvCache {
     ///
     /// - keys, values: `[rows, heads, new, head_dim]`
     pub fn append(&mut self, keys: Tensor<4>, values: Tensor<4>) {
-        self.storage.append(keys, values, self.capacity);
+        if let [part] = self.parts.as_mut_slice() {
+            return part.storage.append(keys, values, part.capacity);
+        }
+        let mut start = 0;
+        for part in &mut self.parts {
+            let rows = part.storage.rows();
+            let of_part = |x: &Tensor<4>| x.clone().narrow(0, start, rows);
+            part.storage
+                .append(of_part(&keys), of_part(&values), part.capacity);
+            start += rows;
+        }
     }
 
     /// The [`DotProductAttention`] of queries to all positions held. A head of keys may serve a group of
@@ -86,17 +110,111 @@ impl KvCache {
     ///
     /// - q: `[rows, heads, queries, head_dim]`
     pub fn attention(&self, q: Tensor<4>, scale: f64) -> DotProductAttention<'_> {
-        DotProductAttention::of(self.storage.operands(q), scale)
+        let Some((first, behind)) = self.parts.split_first() else {
+            return DotProductAttention::of(Operands::Nothing { q }, scale);
+        };
+        if behind.is_empty() {
+            return DotProductAttention::of(first.storage.operands(q), scale);
+        }
+        let mut start = 0;
+        let mut of_part = |part: &'_ Part| {
+            let rows = part.storage.rows();
+            start += rows;
+            q.clone().narrow(0, start - rows, rows)
+        };
+        let mut described = DotProductAttention::of(first.storage.operands(of_part(first)), scale);
+        described.behind = behind
+            .iter()
+            .map(|part| part.storage.operands(of_part(part)))
+            .collect();
+        described
     }
 
-    /// Keeps the sequences `rows`, in that order; one may be named several times.
+    /// Keeps the sequences `rows`, in that order.
+    ///
+    /// One may be named several times. Sequences that joined stay in one group while their order among
+    /// the others does: what mixes groups splits them.
     ///
     /// # Panics
     ///
     /// If a row is named that is not held, as slice indexing does.
     pub fn select(&mut self, rows: &[usize]) {
-        self.storage.select(rows);
+        if let [part] = self.parts.as_mut_slice() {
+            return part.storage.select(rows);
+        }
+        let kept = runs(&self.starts(), rows).into_iter().map(|(part, rows)| {
+            let mut part = self.parts[part].clone();
+            part.storage.select(&rows);
+            part
+        });
+        self.parts = kept.collect();
     }
+
+    /// Drops the last `count` positions of every sequence, as if they had not been appended: tokens that were
+    /// tried and are not kept. The first positions that were appended, the prompt's, stay.
+    ///
+    /// ```
+    /// use blip2_kernels::KvCache;
+    /// use burn::tensor::{Device, Tensor};
+    ///
+    /// let positions = |new| Tensor::<4>::ones([1, 2, new, 8], &Device::flex());
+    /// let mut cache = KvCache::new(1, 10);
+    /// cache.append(positions(3), positions(3)); // a prompt
+    /// cache.append(positions(4), positions(4)); // four tokens in one pass …
+    /// cache.drop_last(3); // … of which one holds
+    /// assert_eq!(cache.len(), 4);
+    /// ```
+    pub fn drop_last(&mut self, count: usize) {
+        for part in &mut self.parts {
+            part.storage.drop_last(count);
+        }
+    }
+
+    /// The first row of each part, and the number of all rows.
+    fn starts(&self) -> Vec<usize> {
+        let mut starts = vec![0];
+        for part in &self.parts {
+            starts.push(starts[starts.len() - 1] + part.storage.rows());
+        }
+        starts
+    }
+
+    /// Takes the sequences of another cache behind its own, with however many positions they have. Each
+    /// attends to what it would alone; only products of weights are shared.
+    ///
+    /// ```
+    /// use blip2_kernels::KvCache;
+    /// use burn::tensor::{Device, Tensor};
+    ///
+    /// let positions = |rows, new| Tensor::<4>::ones([rows, 2, new, 8], &Device::flex());
+    /// let mut cache = KvCache::of(positions(1, 5), positions(1, 5));
+    /// cache.join(KvCache::of(positions(2, 3), positions(2, 3)));
+    /// assert_eq!((cache.rows(), cache.len()), (3, 5)); // the longest has five
+    /// let attended = cache.attention(positions(3, 1), 1.0).forward();
+    /// assert_eq!(attended.output.dims(), [3, 2, 1, 8]);
+    /// ```
+    pub fn join(&mut self, other: Self) {
+        self.parts.extend(other.parts);
+        let filled = self.parts.iter().any(|part| part.storage.rows() > 0);
+        // Of a batch whose rows have all ended nothing is left to be computed.
+        if filled {
+            self.parts.retain(|part| part.storage.rows() > 0);
+        }
+    }
+}
+
+/// Rows, as neighbours that are of one part: the part, and their places in it.
+fn runs(starts: &[usize], rows: &[usize]) -> Vec<(usize, Vec<usize>)> {
+    let mut runs: Vec<(usize, Vec<usize>)> = Vec::new();
+    for &row in rows {
+        let part = starts.partition_point(|&start| start <= row) - 1;
+        let place = row - starts[part];
+        match runs.last_mut() {
+            Some((last, places)) if *last == part => places.push(place),
+            _ => runs.push((part, vec![place])),
+        }
+    }
+    runs
 }
 
 #[cfg(test)]
@@ -112,10 +230,8 @@ mod tests {
 
     /// A cache of tensors that kernels do not take.
     fn direct(keys: Tensor<4>, values: Tensor<4>, capacity: usize) -> KvCache {
-        KvCache {
-            storage: Storage::Tensors(Box::new(TensorCache::new(keys, values, capacity))),
-            capacity,
-        }
+        let cache = TensorCache::new(keys, values, capacity);
+        KvCache::of_storage(Storage::Tensors(Box::new(cache)), capacity)
     }
 
     fn gathered(x: &Tensor<4>, rows: &[usize]) -> Tensor<4> {
@@ -134,7 +250,7 @@ mod tests {
         for (start, new) in [(2, 1), (3, 4)] {
             for cache in [&mut shared, &mut direct] {
                 cache.append(part(start, new), part(start, new) * 2.0);
-                let (keys, values) = cache.storage.tensors(&all.device()).unwrap();
+                let (keys, values) = cache.parts[0].storage.tensors(&all.device()).unwrap();
                 let so_far = part(0, start + new);
                 keys.into_data()
                     .assert_eq(&so_far.clone().into_data(), true);
@@ -173,6 +289,85 @@ mod tests {
         }
     }
 
+    /// Rows of different lengths attend as each would alone, to the bit; whatever is selected of them.
+    #[test]
+    fn sequences_that_joined_attend_as_alone() {
+        let lens = [5, 3, 4];
+        let parts = lens.map(|len| (random([2, 2, len, 40]), random([2, 2, len, 40])));
+        let (q, new, bias) = (
+            random([6, 4, 1, 40]),
+            random([6, 2, 1, 40]),
+            random([6, 1, 1, 6]),
+        );
+        let row = |x: &Tensor<4>, row: usize| x.clone().narrow(0, row, 1);
+        for rows in [
+            vec![0, 1, 2, 3, 4, 5],
+            vec![1, 2, 2, 5],
+            vec![4, 0, 5, 1],
+            vec![3],
+        ] {
+            let mut joined = KvCache::of(parts[0].0.clone(), parts[0].1.clone());
+            for (keys, values) in &parts[1..] {
+                joined.join(KvCache::of(keys.clone(), values.clone()));
+            }
+            joined.select(&rows);
+            let all = |x: &Tensor<4>| gathered(x, &rows);
+            joined.append(all(&new), all(&new) * 3.0);
+            let longest = rows.iter().map(|row| lens[row / 2] + 1).max().unwrap();
+            assert_eq!((joined.rows(), joined.len()), (rows.len(), longest));
+            let bias = bias.clone().narrow(3, 6 - longest, longest);
+            for keep_map in [false, true] {
+                let attended = joined
+                    .attention(all(&q), 0.3)
+                    .with_bias(all(&bias))
+                    .with_map(keep_map)
+                    .forward();
+                for (place, &one) in rows.iter().enumerate() {
+                    let (keys, values) = &parts[one / 2];
+                    let mut alone = KvCache::of(row(keys, one % 2), row(values, one % 2));
+                    alone.append(row(&new, one), row(&new, one) * 3.0);
+                    let keys = lens[one / 2] + 1;
+                    let expected = alone
+                        .attention(row(&q, one), 0.3)
+                        .with_bias(row(&bias, one).narrow(3, longest - keys, keys))
+                        .with_map(keep_map)
+                        .forward();
+                    let same = |a: Tensor<4>, b: Tensor<4>| {
+                        row(&a, place).into_data().assert_eq(&b.into_data(), true);
+                    };
+                    same(attended.output.clone(), expected.output);
+                    if let (Some(map), Some(expected)) = (attended.map.clone(), expected.map) {
+                        same(map.narrow(3, longest - keys, keys), expected);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn positions_that_were_dropped_are_written_again() {
+        let all = random([2, 3, 9, 4]);
+        let part = |start, new| all.clone().narrow(2, start, new);
+        let mut shared = KvCache::new(2, 4);
+        let mut direct = direct(part(0, 2), part(0, 2) * 2.0, 4);
+        shared.append(part(0, 2), part(0, 2) * 2.0);
+        for cache in [&mut shared, &mut direct] {
+            cache.append(part(5, 4), part(5, 4));
+            cache.drop_last(3);
+            assert_eq!(cache.len(), 3);
+            cache.select(&[1, 0]);
+            cache.append(part(7, 1), part(7, 1));
+            cache.drop_last(2);
+            cache.select(&[1, 0]);
+            cache.append(part(2, 6), part(2, 6) * 2.0);
+            let (keys, values) = cache.parts[0].storage.tensors(&all.device()).unwrap();
+            keys.into_data().assert_eq(&part(0, 8).into_data(), true);
+            values
+                .into_data()
+                .assert_eq(&(part(0, 8) * 2.0).into_data(), true);
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         /// Whatever a search does to its rows, both storages hold what copying would.
@@ -195,7 +390,7 @@ mod tests {
                 for cache in [&mut shared, &mut direct] {
                     cache.select(&parents);
                     cache.append(new.clone(), new.clone() * 3.0);
-                    let (keys, values) = cache.storage.tensors(&new.device()).unwrap();
+                    let (keys, values) = cache.parts[0].storage.tensors(&new.device()).unwrap();
                     keys.into_data().assert_eq(&expected.clone().into_data(), true);
                     values.into_data().assert_eq(&(expected.clone() * 3.0).into_data(), true);
                 }

@@ -29,6 +29,8 @@ use crate::kernel::cache::SharedCache;
 #[must_use = "nothing is computed before `forward`"]
 pub struct DotProductAttention<'a> {
     pub(crate) operands: Operands<'a>,
+    /// Rows of queries behind those, each part with a number of keys of its own.
+    pub(crate) behind: Vec<Operands<'a>>,
     pub(crate) scale: f64,
     pub(crate) bias: Option<Tensor<4>>,
     pub(crate) rounding: Rounding,
@@ -67,6 +69,33 @@ pub(crate) enum Operands<'a> {
     },
     /// Queries that have nothing to attend to yet.
     Nothing { q: Tensor<4> },
+}
+
+impl Operands<'_> {
+    /// The number of rows of queries.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Apart { q, .. } | Self::Sources { q, .. } | Self::Nothing { q } => q.dims()[0],
+            #[cfg(feature = "flex")]
+            Self::Shared { q, .. } => q.dims()[0],
+            #[cfg(feature = "gpu")]
+            Self::OnDevice { q, .. } => q.dims()[0],
+            Self::Joint(qkv) => qkv.dims()[0],
+        }
+    }
+
+    /// The number of keys that each row attends to.
+    pub(crate) fn keys(&self) -> usize {
+        match self {
+            Self::Apart { k, .. } | Self::Sources { k, .. } => k.dims()[2],
+            #[cfg(feature = "flex")]
+            Self::Shared { cache, .. } => cache.len(),
+            #[cfg(feature = "gpu")]
+            Self::OnDevice { cache, .. } => cache.len(),
+            Self::Joint(qkv) => qkv.dims()[2],
+            Self::Nothing { .. } => 0,
+        }
+    }
 }
 
 /// What may happen to the operands of attention's two products.
@@ -142,6 +171,7 @@ impl<'a> DotProductAttention<'a> {
     pub(crate) fn of(operands: Operands<'a>, scale: f64) -> Self {
         Self {
             operands,
+            behind: Vec::new(),
             scale,
             bias: None,
             rounding: Rounding::default(),
@@ -150,6 +180,9 @@ impl<'a> DotProductAttention<'a> {
     }
 
     /// Adds a bias to the scaled scores: masks, and relative positions.
+    ///
+    /// Of sequences that [joined](crate::KvCache::join) a cache, `keys` is the longest's number; a shorter
+    /// one's are the last columns.
     ///
     /// # Shapes
     ///

@@ -19,6 +19,7 @@ pub(crate) mod cache;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod joined;
 
 use burn::{
     module::Module,
@@ -243,6 +244,18 @@ pub(crate) fn trains<const D: usize>(parameter: &Tensor<D>) -> bool {
     parameter.is_autodiff()
 }
 
+/// Random numbers for a tensor's rows, as they are drawn for the whole batch that these are a part of.
+pub(crate) fn drawn(
+    rows: usize,
+    width: usize,
+    draw: impl FnOnce([usize; 2]) -> Tensor<2>,
+) -> Tensor<2> {
+    #[cfg(feature = "autodiff")]
+    return autodiff::share::drawn(rows, width, draw);
+    #[cfg(not(feature = "autodiff"))]
+    draw([rows, width])
+}
+
 /// Whether the tensor's gradient will be wanted.
 fn is_tracked<const D: usize>(tensor: &Tensor<D>) -> bool {
     #[cfg(feature = "autodiff")]
@@ -258,6 +271,9 @@ fn is_tracked<const D: usize>(tensor: &Tensor<D>) -> bool {
 impl DotProductAttention<'_> {
     /// Computes it.
     pub fn forward(self) -> Attended {
+        if !self.behind.is_empty() {
+            return joined::attention(self);
+        }
         if !self.keeps_map
             && let Some(output) = self.fused()
         {

@@ -101,6 +101,11 @@ pub struct GenerationConfig {
     /// Default none.
     #[serde(deserialize_with = "one_or_many")]
     pub stop_strings: Vec<String>,
+    /// How many of the likeliest tokens are told at each step, beside the one that was chosen
+    /// ([`Generated::top_logprobs`](super::Generated::top_logprobs)). At most 100, and none with beams.
+    /// Default 0. Not an argument of `transformers`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub top_logprobs: usize,
 }
 
 setters! { GenerationConfig {
@@ -125,6 +130,7 @@ setters! { GenerationConfig {
     with_eos_token_id(eos_token_id: impl Into<Vec<u32>>),
     with_pad_token_id(pad_token_id: impl Into<Option<u32>>),
     with_stop_strings(stop_strings: impl Into<Vec<String>>),
+    with_top_logprobs(top_logprobs: usize),
 } }
 
 impl Default for GenerationConfig {
@@ -151,6 +157,7 @@ impl Default for GenerationConfig {
             eos_token_id: Vec::new(),
             pad_token_id: None,
             stop_strings: Vec::new(),
+            top_logprobs: 0,
         }
     }
 }

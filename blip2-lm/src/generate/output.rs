@@ -31,6 +31,10 @@ pub struct Generated {
     /// For each token its natural log-probability in the model's own distribution (the log-softmax
     /// of the raw logits), before penalties, constraints and sampling change the scores.
     pub logprobs: Vec<f32>,
+    /// For each token the likeliest ones of that step in the same distribution, the likeliest first, as many as
+    /// [`top_logprobs`](super::GenerationConfig::top_logprobs) asked for; empty if it asked for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top_logprobs: Vec<Vec<StreamToken>>,
     /// Of a beam search only: the sum of the tokens' processed log-probabilities divided by
     /// `tokens.len()` to the power `length_penalty`, `sequences_scores` of `transformers`.
     pub score: Option<f32>,
@@ -48,8 +52,8 @@ impl Generated {
     }
 }
 
-/// A generated token.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A generated token, or one that might have been.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StreamToken {
     /// Its id.

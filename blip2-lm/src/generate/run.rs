@@ -147,6 +147,7 @@ impl Sequence {
         Generated {
             tokens: self.ids.split_off(self.prompt_len),
             logprobs: self.logprobs,
+            top_logprobs: Vec::new(),
             score,
             finish_reason,
         }

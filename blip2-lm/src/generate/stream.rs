@@ -21,6 +21,19 @@ pub struct StreamPiece {
     /// The token generated; `None` in a last piece that only brings the text held back when the
     /// generation was cancelled.
     pub token: Option<StreamToken>,
+    /// The likeliest tokens of the step, as in [`Generated::top_logprobs`].
+    pub top: Vec<StreamToken>,
+}
+
+impl StreamPiece {
+    /// Text that was held back.
+    pub(super) fn held(text: String) -> Self {
+        Self {
+            text,
+            token: None,
+            top: Vec::new(),
+        }
+    }
 }
 
 impl fmt::Display for StreamPiece {
@@ -120,7 +133,7 @@ impl<'a, S: DecodeSession> Stream<'a, S> {
             Stage::Prompt | Stage::Token(_) if self.run.cancel.is_cancelled() => {
                 let text = self.walk.flush_text(&self.run)?;
                 self.stage = Stage::Finished(self.run.cancel.stopped());
-                return Ok((!text.is_empty()).then_some(StreamPiece { text, token: None }));
+                return Ok((!text.is_empty()).then(|| StreamPiece::held(text)));
             }
             Stage::Prompt => session::prefill(&mut self.session)?,
             Stage::Token(token) => session::step(&mut self.session, &[0], &[token])?,
@@ -146,6 +159,7 @@ impl<'a, S: DecodeSession> Stream<'a, S> {
         };
         Ok(StreamPiece {
             text,
+            top: self.walk.top(),
             token: Some(token),
         })
     }

@@ -6,6 +6,8 @@ use super::config::{DEFAULT_NEW_TOKENS, GenerationConfig};
 /// The most sequences decoded side by side for one prompt: each needs a cache and its logits, so
 /// that a slip of the hand would exhaust the memory.
 const MAX_SEQUENCES: usize = 1024;
+/// The most tokens that are told at each step.
+const MAX_TOP: usize = 100;
 
 impl GenerationConfig {
     /// Checks every argument and how they go together.
@@ -91,6 +93,15 @@ impl GenerationConfig {
     }
 
     fn validate_counts(&self) -> Result<(), GenerateError> {
+        let top = self.top_logprobs;
+        if top > MAX_TOP {
+            let reason = format!("must be at most {MAX_TOP}");
+            return Err(GenerateError::argument("top_logprobs", top, reason));
+        }
+        if top > 0 && self.num_beams > 1 {
+            let reason = "beams tell of their own tokens alone: set `num_beams` to 1";
+            return Err(GenerateError::argument("top_logprobs", top, reason));
+        }
         if self.num_beams == 0 {
             return Err(GenerateError::argument(
                 "num_beams",

@@ -1,7 +1,7 @@
 //! Greedy search and plain sampling: sequences that never fork.
 
 use super::GenerateError;
-use super::numerics::{LogNormalizer, argmax};
+use super::numerics::{LogNormalizer, TopK, argmax};
 use super::output::{FinishReason, Generated, StreamToken};
 use super::random::RandomStream;
 use super::run::{Growth, Run, Sequence, bad_logits, no_allowed_token};
@@ -11,6 +11,8 @@ use super::session::{self, DecodeSession};
 pub(super) struct Walk {
     sequence: Sequence,
     random: Option<RandomStream>,
+    /// The likeliest tokens of each step, if they are asked for.
+    tops: Vec<Vec<StreamToken>>,
 }
 
 impl Walk {
@@ -20,7 +22,11 @@ impl Walk {
         let random = config
             .do_sample
             .then(|| RandomStream::new(config.seed, index));
-        Self { sequence, random }
+        Self {
+            sequence,
+            random,
+            tops: Vec::new(),
+        }
     }
 
     /// Chooses the token after `logits`, `[vocab]`, and takes it. `scratch` holds the scores.
@@ -49,7 +55,16 @@ impl Walk {
             logprob: norm.log_prob(logits[chosen]),
         };
         let growth = self.sequence.push(token.id, token.logprob, run)?;
+        let top = run.config().top_logprobs;
+        if top > 0 {
+            self.tops.push(likeliest(logits, norm, top));
+        }
         Ok((token, growth))
+    }
+
+    /// The likeliest tokens of the latest step.
+    pub(super) fn top(&self) -> Vec<StreamToken> {
+        self.tops.last().cloned().unwrap_or_default()
     }
 
     pub(super) fn flush_text(&mut self, run: &Run<'_>) -> Result<String, GenerateError> {
@@ -58,12 +73,33 @@ impl Walk {
 
     /// What there is so far, as a whole that ended for this reason.
     pub(super) fn generated(&self, finish_reason: FinishReason) -> Generated {
-        self.sequence.clone().into_generated(finish_reason, None)
+        let generated = self.sequence.clone().into_generated(finish_reason, None);
+        Generated {
+            top_logprobs: self.tops.clone(),
+            ..generated
+        }
     }
 
     pub(super) fn into_generated(self, finish_reason: FinishReason) -> Generated {
-        self.sequence.into_generated(finish_reason, None)
+        let generated = self.sequence.into_generated(finish_reason, None);
+        Generated {
+            top_logprobs: self.tops,
+            ..generated
+        }
     }
+}
+
+/// The likeliest tokens in the model's own distribution, the likeliest first.
+fn likeliest(logits: &[f32], norm: LogNormalizer, count: usize) -> Vec<StreamToken> {
+    let mut top = TopK::new(count);
+    for (id, &logit) in (0..).zip(logits) {
+        top.push(logit, id);
+    }
+    let sorted = top.into_sorted().map(|(logit, id)| StreamToken {
+        id,
+        logprob: norm.log_prob(logit),
+    });
+    sorted.collect()
 }
 
 /// A walk of a batch.

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::{model::T5ForConditionalGeneration, state::T5State};
 use crate::{
-    batch::{Step, ids_tensor, logits},
+    batch::{Step, extension, ids_tensor, logits, of_last_keys},
     error::LmError,
     generate::Logits,
     session::Decode,
@@ -66,10 +66,30 @@ impl Decode for T5ForConditionalGeneration {
             for layer in &mut state.states {
                 layer.select(parents);
             }
-            state.source_padding = state.source_padding.take().map(|bias| bias.select(0, rows));
+            let keys = state.source_len();
+            state.source_padding = state
+                .source_padding
+                .take()
+                .map(|bias| of_last_keys(bias.select(0, rows), keys));
             state.running = parents.len();
         }
         self.feed(state, ids)
+    }
+
+    fn extend(&self, state: &mut T5State, tokens: &[u32]) -> Result<Logits, LmError> {
+        if state.prompts.is_some() {
+            return Err(LmError::Order("the prompt has not run yet"));
+        }
+        let ids = extension(tokens, state.running, self.vocab_size(), &state.device)?;
+        self.feed(state, ids)
+    }
+
+    fn rewind(&self, state: &mut T5State, count: usize) {
+        state.rewind(count);
+    }
+
+    fn join(&self, state: &mut T5State, other: T5State) -> Result<(), LmError> {
+        state.join(other)
     }
 
     /// Relative positions have no end.

@@ -126,6 +126,26 @@ impl LayerState {
             past.select(rows);
         }
     }
+
+    /// Drops the last `count` tokens.
+    pub(super) fn rewind(&mut self, count: usize) {
+        if let Some(past) = &mut self.past {
+            past.drop_last(count);
+        }
+    }
+
+    /// Takes the sequences of another state of the same layer behind its own.
+    pub(super) fn join(&mut self, other: Self) {
+        self.source.join(other.source);
+        if let (Some(past), Some(other)) = (&mut self.past, other.past) {
+            past.join(other);
+        }
+    }
+
+    /// The number of the source's positions, of the longest.
+    pub(super) fn source_len(&self) -> usize {
+        self.source.len()
+    }
 }
 
 impl Decoder {

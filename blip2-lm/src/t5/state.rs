@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::stack::LayerState;
+use crate::{batch::joined_bias, error::LmError};
 
 /// What a decode of T5 remembers between its steps. The encoder and the start token run in the
 /// prefill; the source's keys and values are computed once.
@@ -24,6 +25,34 @@ impl T5State {
     /// The number of prompts.
     pub(crate) fn rows(&self) -> usize {
         self.prompt_rows
+    }
+
+    /// See [`RewindSession::rewind`](crate::RewindSession::rewind).
+    pub(crate) fn rewind(&mut self, count: usize) {
+        for layer in &mut self.states {
+            layer.rewind(count);
+        }
+    }
+
+    /// How many positions the longest row's source has.
+    pub(super) fn source_len(&self) -> usize {
+        self.states.first().map_or(0, LayerState::source_len)
+    }
+
+    /// See [`JoinSession::join`](crate::JoinSession::join).
+    pub(crate) fn join(&mut self, other: Self) -> Result<(), LmError> {
+        if self.prompts.is_some() || other.prompts.is_some() {
+            return Err(LmError::Order("a prompt has not run yet"));
+        }
+        let sizes = [&*self, &other].map(|state| [state.running, state.source_len()]);
+        let paddings = [self.source_padding.take(), other.source_padding];
+        self.source_padding = joined_bias(paddings, sizes, &self.device);
+        for (layer, other) in self.states.iter_mut().zip(other.states) {
+            layer.join(other);
+        }
+        self.running += other.running;
+        self.prompt_rows += other.prompt_rows;
+        Ok(())
     }
 
     /// The prompts and the start token were checked.

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::error::Error;
 
 use blip2_lm::generate::{
-    DecodeSession, Logits, NextTokens, Position, TokenConstraint, TokenDecoder,
+    DecodeSession, JoinSession, Logits, NextTokens, Position, TokenConstraint, TokenDecoder,
 };
 
 /// Logits from tables: `last[last id] + previous[id before] + step[length]`, each taken modulo the
@@ -125,6 +125,14 @@ impl<F: FnMut(&[u32]) -> Vec<f32>> DecodeSession for FnSession<F> {
 
     fn remaining_positions(&self) -> Option<usize> {
         self.remaining
+    }
+}
+
+impl<F: FnMut(&[u32]) -> Vec<f32>> JoinSession for FnSession<F> {
+    fn join(&mut self, other: Self) -> Result<(), Infallible> {
+        assert!(!self.batches.is_empty() && !other.batches.is_empty());
+        self.rows.extend(other.rows);
+        Ok(())
     }
 }
 

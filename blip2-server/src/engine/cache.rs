@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn digest(of: u8) -> Digest {
-        Digest::of(&[of])
+        Digest::of(&[[of]])
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What is asked of the engine.
 
 use blip2_core::{
-    Answer, AnswerPiece, CancelToken, ImageEmbedding, MatchScore, Options, RankOptions, Ranked,
-    TextEmbedding,
+    Answer, AnswerPiece, CancelToken, FinishReason, ImageEmbedding, MatchScore, Options,
+    RankOptions, Ranked, TextEmbedding,
+    explain::{ExplainOptions, Explanation},
 };
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::Span;
 
@@ -25,6 +27,14 @@ impl Waits for Job {
     fn cancel(&self) -> &CancelToken {
         &self.cancel
     }
+
+    fn joins(&self) -> bool {
+        match &self.work {
+            // A beam search is one long step, for which others would have to wait.
+            Work::Write(write) => !write.searches(),
+            _ => false,
+        }
+    }
 }
 
 /// What is to be done, and where its result goes.
@@ -34,6 +44,7 @@ pub(crate) enum Work {
     Match(Match),
     EmbedImage(EmbedImage),
     EmbedText(EmbedText),
+    Explain(Box<Explain>),
 }
 
 /// What is to be written about a picture.
@@ -53,6 +64,14 @@ pub(crate) struct Write {
     pub(crate) options: Options,
     /// It holds no more than the tokens that were asked for, so that nothing waits for a slow reader.
     pub(crate) reply: mpsc::UnboundedSender<Written>,
+}
+
+impl Write {
+    /// Whether it is searched for by beams.
+    pub(super) fn searches(&self) -> bool {
+        let generation = self.options.generation();
+        generation.is_some_and(|config| config.num_beams > 1)
+    }
 }
 
 /// What comes of a text that is written.
@@ -101,15 +120,62 @@ pub(crate) struct EmbedText {
     pub(crate) reply: oneshot::Sender<Result<Vec<TextEmbedding>, ApiError>>,
 }
 
+/// What is to be explained by a picture.
+pub(crate) struct Explain {
+    pub(crate) picture: Upload,
+    pub(crate) about: About,
+    pub(crate) options: ExplainOptions,
+    pub(crate) drawing: Option<Drawing>,
+    pub(crate) reply: oneshot::Sender<Result<Explained, ApiError>>,
+}
+
+/// What a picture is to explain.
+pub(crate) enum About {
+    /// What the model writes, or a text that the options give in its place.
+    Text(Ask),
+    /// How well a text matches.
+    Match(String),
+    /// How similar a text is.
+    Similarity(String),
+}
+
+/// How an explanation is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drawing {
+    /// One map over the picture.
+    HeatMap,
+    /// A map for each token.
+    Strip,
+}
+
+/// An explanation, and the PNG of it if one was asked for.
+#[derive(Debug)]
+pub(crate) struct Explained {
+    pub(crate) why: Explanation,
+    pub(crate) png: Option<Bytes>,
+}
+
 impl Job {
-    /// The picture that it is about.
+    /// The job, if someone still waits for it.
+    pub(super) fn wanted(self) -> Option<Self> {
+        let error = match self.cancel.reason() {
+            None => return Some(self),
+            Some(FinishReason::Deadline) => ApiError::timeout(),
+            Some(_) => ApiError::stopping(),
+        };
+        self.fail(error);
+        None
+    }
+
+    /// The picture that is to be encoded for it.
     pub(super) fn picture(&self) -> Option<&Upload> {
         match &self.work {
             Work::Write(write) => Some(&write.picture),
             Work::Rank(rank) => Some(&rank.picture),
             Work::Match(compare) => Some(&compare.picture),
             Work::EmbedImage(embed) => Some(&embed.picture),
-            Work::EmbedText(_) => None,
+            // An explanation wants to see the picture on its way through the encoder.
+            Work::EmbedText(_) | Work::Explain(_) => None,
         }
     }
 
@@ -131,6 +197,9 @@ impl Job {
             }
             Work::EmbedText(embed) => {
                 let _ = embed.reply.send(Err(error));
+            }
+            Work::Explain(explain) => {
+                let _ = explain.reply.send(Err(error));
             }
         }
     }

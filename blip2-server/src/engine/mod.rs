@@ -3,9 +3,11 @@
 
 mod cache;
 mod compare;
+mod explain;
 mod job;
 mod queue;
 mod seen;
+mod shown;
 mod worker;
 mod write;
 
@@ -25,7 +27,8 @@ use crate::{
 };
 use cache::Cache;
 pub(crate) use job::{
-    Ask, Compared, EmbedImage, EmbedText, Job, Match, Rank, Work, Write, Written,
+    About, Ask, Compared, Drawing, EmbedImage, EmbedText, Explain, Explained, Job, Match, Rank,
+    Work, Write, Written,
 };
 use queue::{Queue, Refused};
 use seen::Sight;
@@ -39,6 +42,8 @@ pub(crate) struct Engine {
 struct Shared {
     model: Model,
     queue: Queue<Job>,
+    /// What takes so long that nothing else should wait for it.
+    slow: Queue<Job>,
     cache: Mutex<Cache<Sight>>,
     batching: Batching,
     decode: DecodeOptions,
@@ -48,6 +53,14 @@ struct Shared {
 impl Shared {
     fn cache(&self) -> MutexGuard<'_, Cache<Sight>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> usize {
+        self.queue.len() + self.slow.len()
+    }
+
+    fn tell_waiting(&self) {
+        self.metrics.waiting(self.waiting());
     }
 }
 
@@ -65,6 +78,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             model,
             queue: Queue::new(batching.queue.max(1)),
+            slow: Queue::new(batching.queue.max(1)),
             cache: Mutex::new(Cache::new(batching.cache_bytes)),
             decode: DecodeOptions::default().with_limits(image),
             batching: Batching {
@@ -80,13 +94,21 @@ impl Engine {
                 .name(format!("blip2-engine-{number}"))
                 .spawn(move || worker::work(number, &shared))?;
         }
+        let shared = Arc::clone(&engine.shared);
+        thread::Builder::new()
+            .name("blip2-explain".into())
+            .spawn(move || explain::work(&shared))?;
         Ok(engine)
     }
 
     /// Puts a job into the queue.
     pub(crate) fn submit(&self, job: Job) -> Result<(), ApiError> {
-        let pushed = self.shared.queue.push(job);
-        self.shared.metrics.waiting(self.shared.queue.len());
+        let queue = match job.work {
+            Work::Explain(_) => &self.shared.slow,
+            _ => &self.shared.queue,
+        };
+        let pushed = queue.push(job);
+        self.shared.tell_waiting();
         pushed.map_err(|refused| match refused {
             Refused::Full => self.busy(),
             Refused::Closed => ApiError::stopping(),
@@ -119,9 +141,11 @@ impl Engine {
 
     /// Ends what waits, and takes nothing more.
     pub(crate) fn stop(&self) {
-        self.shared.queue.close();
-        for job in self.shared.queue.drain() {
-            job.fail(ApiError::stopping());
+        for queue in [&self.shared.queue, &self.shared.slow] {
+            queue.close();
+            for job in queue.drain() {
+                job.fail(ApiError::stopping());
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use blip2_core::CancelToken;
 pub(super) trait Waits {
     /// What tells that nobody waits for it any more.
     fn cancel(&self) -> &CancelToken;
+    /// Whether it may join a batch that runs.
+    fn joins(&self) -> bool;
 }
 
 /// A queue of bounded length, taken from in batches.
@@ -27,13 +29,21 @@ struct State<T> {
     coming: usize,
     /// How many ran together in the last batch.
     last: usize,
-    /// The workers that run a batch, and since when.
-    running: Vec<(usize, Instant)>,
+    running: Vec<Running>,
     closed: bool,
 }
 
+/// A batch that runs.
+struct Running {
+    worker: usize,
+    /// When it began, or others joined it.
+    since: Instant,
+    /// Whether it has room for others, which it takes in before its next step.
+    open: bool,
+}
+
 /// How long a batch runs alone: one that is done by then lets those that came meanwhile run as one batch, which
-/// is worth more than to run beside it; beyond that nobody waits for it.
+/// is worth more than that they join it one by one, or run beside it; beyond that nobody waits for it.
 const ALONE: Duration = Duration::from_millis(100);
 
 /// Why something was not taken into a queue.
@@ -91,7 +101,7 @@ impl<T: Waits> Queue<T> {
     /// came with the last batch and are likely to come again.
     pub(super) fn pop(&self, worker: usize, size: usize, wait: Duration) -> Option<Vec<T>> {
         let mut state = self.lock();
-        state.running.retain(|(of, _)| *of != worker);
+        state.running.retain(|running| running.worker != worker);
         self.changed.notify_all();
         loop {
             while state.waiting.is_empty() {
@@ -100,7 +110,14 @@ impl<T: Waits> Queue<T> {
                 }
                 state = wait_for(&self.changed, state);
             }
-            let newest = state.running.iter().map(|(_, since)| since.elapsed()).min();
+            // What may join a batch that has room is left to that: weights are read once for all of it.
+            let open = state.running.iter().any(|running| running.open);
+            if open && !state.closed && state.waiting.iter().all(T::joins) {
+                state = wait_for(&self.changed, state);
+                continue;
+            }
+            let running = state.running.iter();
+            let newest = running.map(|running| running.since.elapsed()).min();
             let left = newest.map_or(Duration::ZERO, |since| ALONE.saturating_sub(since));
             if !left.is_zero() && !state.closed {
                 let waited = self.changed.wait_timeout(state, left);
@@ -122,10 +139,42 @@ impl<T: Waits> Queue<T> {
             // Another worker may have taken all of them.
             if !batch.is_empty() {
                 state.last = batch.len();
-                state.running.push((worker, Instant::now()));
+                state.running.push(Running {
+                    worker,
+                    since: Instant::now(),
+                    open: false,
+                });
                 return Some(batch);
             }
         }
+    }
+
+    /// What joins a worker's batch that has this number of free places: what waits before anything that may not
+    /// join, so that such a one does not wait for ever.
+    pub(super) fn join(&self, worker: usize, free: usize) -> Vec<T> {
+        let mut state = self.lock();
+        let State {
+            waiting, running, ..
+        } = &mut *state;
+        let own = running.iter_mut().find(|running| running.worker == worker);
+        let Some(own) = own else {
+            return Vec::new();
+        };
+        let opened = (free > 0) != own.open;
+        own.open = free > 0;
+        let mut joining = Vec::new();
+        if own.since.elapsed() >= ALONE {
+            let first = waiting.iter().take_while(|item| item.joins()).count();
+            joining.extend(waiting.drain(..first.min(free)));
+        }
+        if !joining.is_empty() {
+            own.since = Instant::now();
+        }
+        drop(state);
+        if opened {
+            self.changed.notify_all();
+        }
+        joining
     }
 
     /// How many wait.
@@ -165,6 +214,11 @@ mod tests {
     impl Waits for Item {
         fn cancel(&self) -> &CancelToken {
             &self.1
+        }
+
+        /// Odd ones may not.
+        fn joins(&self) -> bool {
+            self.0.is_multiple_of(2)
         }
     }
 
@@ -242,10 +296,48 @@ mod tests {
             .lock()
             .unwrap()
             .running
-            .retain(|(worker, _)| *worker == 0);
+            .retain(|running| running.worker == 0);
         let begun = Instant::now();
         assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [3]);
         assert!(begun.elapsed() < ALONE);
+    }
+
+    #[test]
+    fn what_may_joins_a_batch_that_has_room_and_the_rest_goes_to_another_worker() {
+        let queue = Queue::new(9);
+        queue.push(item(0)).unwrap();
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [0]);
+        for n in [2, 4, 5, 6] {
+            queue.push(item(n)).unwrap();
+        }
+        // It begins alone.
+        assert!(queue.join(0, 3).is_empty());
+        thread::sleep(ALONE);
+        assert_eq!(numbers(Some(queue.join(0, 1))), [2]);
+        thread::sleep(ALONE);
+        // What stands behind one that may not join waits with it.
+        assert_eq!(numbers(Some(queue.join(0, 3))), [4]);
+        assert!(queue.join(0, 3).is_empty());
+        assert_eq!(numbers(queue.pop(1, 9, Duration::ZERO)), [5, 6]);
+        assert!(queue.join(2, 3).is_empty(), "nothing of theirs runs");
+    }
+
+    #[test]
+    fn a_second_worker_leaves_to_the_first_what_that_has_room_for() {
+        let queue = Arc::new(Queue::new(9));
+        queue.push(item(0)).unwrap();
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [0]);
+        assert!(queue.join(0, 1).is_empty());
+        queue.push(item(2)).unwrap();
+        let second = Arc::clone(&queue);
+        let taken = thread::spawn(move || numbers(second.pop(1, 9, Duration::ZERO)));
+        thread::sleep(2 * ALONE);
+        assert!(!taken.is_finished());
+        assert_eq!(numbers(Some(queue.join(0, 1))), [2]);
+        // Without room it takes nothing more.
+        queue.push(item(4)).unwrap();
+        assert!(queue.join(0, 0).is_empty());
+        assert_eq!(taken.join().unwrap(), [4]);
     }
 
     #[test]

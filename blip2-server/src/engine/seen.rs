@@ -2,9 +2,10 @@
 
 use blip2_core::{
     Blip2Error, Blip2Pipeline, BlipAnswerer, BlipCaptioner, CancelToken, CompareOptions,
-    EncodedPhoto, Options, Seen, image::RgbImage,
+    EncodedPhoto, Options, Seen,
 };
 
+use super::shown::Shown;
 use crate::model::Model;
 
 /// A picture that was encoded once, for all that is asked about it.
@@ -20,22 +21,22 @@ impl Sight {
     /// Encodes a picture.
     pub(super) fn of(
         model: &Model,
-        image: &RgbImage,
+        shown: &Shown,
         cancel: &CancelToken,
     ) -> Result<Self, Blip2Error> {
-        let mut seen = Self::of_batch(model, &[image], cancel).map_err(of_item)?;
+        let mut seen = Self::of_batch(model, &[shown], cancel).map_err(of_item)?;
         seen.pop().ok_or(Blip2Error::Cancelled)
     }
 
     /// Encodes pictures together.
     pub(super) fn of_batch(
         model: &Model,
-        images: &[&RgbImage],
+        shown: &[&Shown],
         cancel: &CancelToken,
     ) -> Result<Vec<Self>, Blip2Error> {
         let options = Options::default().with_cancel(cancel.clone());
         let compare = CompareOptions::default().with_cancel(cancel.clone());
-        let images = images.iter().copied();
+        let images = shown.iter().copied();
         Ok(match model {
             Model::Blip2(blip2) => all(blip2.look_batch(images, &options)?, Self::Blip2),
             Model::Answerer(blip) => all(blip.look_batch(images, &options)?, Self::Answerer),

@@ -2,13 +2,14 @@
 
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
-use blip2_core::{Blip2Error, CancelToken, image::RgbImage, preprocessing::decode_bytes};
+use blip2_core::{Blip2Error, CancelToken};
 
 use super::{
     Shared,
     compare::{self, unable},
     job::{Job, Work},
     seen::Sight,
+    shown::{Shown, of_picture},
     write::Writing,
 };
 use crate::{error::ApiError, picture::Digest};
@@ -17,43 +18,34 @@ use crate::{error::ApiError, picture::Digest};
 pub(super) fn work(number: usize, shared: &Arc<Shared>) {
     let batching = &shared.batching;
     while let Some(batch) = shared.queue.pop(number, batching.size, batching.wait) {
-        shared.metrics.waiting(shared.queue.len());
+        shared.tell_waiting();
         // A panic costs this batch its answers, and no other: whoever waits is told when the other ends of
         // their channels are dropped.
-        let run = AssertUnwindSafe(|| run(shared, batch));
+        let run = AssertUnwindSafe(|| run(number, shared, batch));
         if std::panic::catch_unwind(run).is_err() {
             tracing::error!("a batch panicked");
         }
     }
 }
 
-fn run(shared: &Shared, batch: Vec<Job>) {
-    let batch: Vec<Job> = batch.into_iter().filter_map(wanted).collect();
+fn run(number: usize, shared: &Shared, batch: Vec<Job>) {
     let mut round = Round {
         shared,
         seen: HashMap::new(),
         writing: Writing::default(),
     };
-    round.look(&batch);
-    for job in batch {
-        round.take(job);
-    }
-    round.writing.run(&shared.metrics);
-}
-
-/// A job that someone still waits for.
-fn wanted(job: Job) -> Option<Job> {
-    match job.cancel.reason() {
-        None => Some(job),
-        Some(blip2_core::FinishReason::Deadline) => {
-            job.fail(ApiError::timeout());
-            None
+    let writing = round.begin(batch);
+    let more = |free| {
+        let joining = shared.queue.join(number, free);
+        match joining.is_empty() {
+            true => Writing::default(),
+            false => {
+                shared.tell_waiting();
+                round.begin(joining)
+            }
         }
-        Some(_) => {
-            job.fail(ApiError::stopping());
-            None
-        }
-    }
+    };
+    writing.run(shared.batching.size, &shared.metrics, more);
 }
 
 /// One batch on its way.
@@ -65,6 +57,18 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
+    /// Does jobs, but for what is written together.
+    fn begin(&mut self, batch: Vec<Job>) -> Writing {
+        // What was seen before is in the cache; here a batch that others join for hours would keep all of it.
+        self.seen.clear();
+        let batch: Vec<Job> = batch.into_iter().filter_map(Job::wanted).collect();
+        self.look(&batch);
+        for job in batch {
+            self.take(job);
+        }
+        std::mem::take(&mut self.writing)
+    }
+
     /// Does a job, or adds it to what is written together.
     fn take(&mut self, job: Job) {
         let span = job.span.clone();
@@ -138,14 +142,16 @@ impl Round<'_> {
             }
             self.shared.metrics.cache(true);
         }
-        for part in new.chunks(TOGETHER) {
+        let frames = self.shared.model.frames().max(1);
+        for part in new.chunks((TOGETHER / frames).max(1)) {
             self.encode(part);
         }
     }
 
     /// Encodes pictures together, those that are pictures.
     fn encode(&mut self, new: &[New<'_>]) {
-        let mut decoded: Vec<(&New<'_>, RgbImage)> = Vec::new();
+        let frames = self.shared.model.frames();
+        let mut decoded: Vec<(&New<'_>, Shown)> = Vec::new();
         for new in new {
             let Some(job) = new.jobs.first() else {
                 continue;
@@ -153,12 +159,14 @@ impl Round<'_> {
             let Some(picture) = job.picture() else {
                 continue;
             };
-            match decode_bytes(&picture.bytes, &self.shared.decode) {
-                Ok(image) => decoded.push((new, image)),
-                Err(error) => self.keep(new, Err(error.into())),
+            match Shown::decode(picture, frames, &self.shared.decode) {
+                Ok(shown) => decoded.push((new, shown)),
+                Err(error) => {
+                    self.seen.insert(new.digest, Err(error));
+                }
             }
         }
-        let images: Vec<&RgbImage> = decoded.iter().map(|(_, image)| image).collect();
+        let images: Vec<&Shown> = decoded.iter().map(|(_, shown)| shown).collect();
         let model = &self.shared.model;
         if images.len() > 1
             && let Ok(seen) = Sight::of_batch(model, &images, &CancelToken::new())
@@ -169,8 +177,8 @@ impl Round<'_> {
             return;
         }
         // Alone, or where one of them spoils the others, each has its own result.
-        for (new, image) in &decoded {
-            self.keep(new, Sight::of(model, image, &new.cancel()));
+        for (new, shown) in &decoded {
+            self.keep(new, Sight::of(model, shown, &new.cancel()));
         }
     }
 
@@ -187,7 +195,7 @@ impl Round<'_> {
     }
 }
 
-/// How many pictures are decoded, and encoded, at a time: decoded ones are large.
+/// How many pictures, or frames, are decoded, and encoded, at a time: decoded ones are large.
 const TOGETHER: usize = 8;
 
 /// A picture that was not seen before, and the jobs that are about it.
@@ -204,8 +212,4 @@ impl New<'_> {
             _ => CancelToken::new(),
         }
     }
-}
-
-fn of_picture(error: Blip2Error) -> ApiError {
-    ApiError::from(error).with_param("image")
 }

@@ -1,4 +1,6 @@
-//! Texts that are written together.
+//! Texts that are written together, and those that join them.
+
+use std::collections::{BTreeMap, VecDeque};
 
 use blip2_core::{
     Answer, AnswerBatch, AnswerRequest, Answers, Blip2Error, Blip2Pipeline, BlipAnswerer,
@@ -28,6 +30,12 @@ struct Asked<P: Writer> {
     client: Client,
 }
 
+impl<P: Writer> Asked<P> {
+    fn request(&self) -> AnswerRequest<P> {
+        self.request.clone()
+    }
+}
+
 struct Client {
     reply: UnboundedSender<Written>,
     span: Span,
@@ -37,6 +45,11 @@ impl Client {
     fn end(&self, answer: Result<Answer, Blip2Error>) {
         let answer = self.span.in_scope(|| answer.map_err(ApiError::from));
         self.send(Written::End(Box::new(answer)));
+    }
+
+    /// Ends it by a fault of the server's own.
+    fn fail(&self) {
+        self.send(Written::End(Box::new(Err(ApiError::internal()))));
     }
 
     fn send(&self, written: Written) {
@@ -74,11 +87,13 @@ impl Writing {
         }
     }
 
-    /// Writes them all to their ends.
-    pub(super) fn run(self, metrics: &Metrics) {
-        run(self.blip2, metrics);
-        run(self.answerer, metrics);
-        run(self.captioner, metrics);
+    /// Writes them all to their ends, and what joins them: `more` gives that for a number of free places out
+    /// of `size`. A server has one model, so that there are texts of one kind alone.
+    pub(super) fn run(self, size: usize, metrics: &Metrics, mut more: impl FnMut(usize) -> Self) {
+        let of = Together { size, metrics };
+        of.run(self.blip2, |free| more(free).blip2);
+        of.run(self.answerer, |free| more(free).answerer);
+        of.run(self.captioner, |free| more(free).captioner);
     }
 }
 
@@ -106,59 +121,136 @@ fn push<P: Writer>(asked: &mut Vec<Asked<P>>, request: Request<P>, client: Clien
     }
 }
 
-/// Writes texts together. Where they do not fit together, or one of them spoils the batch, halves of it
-/// run one after the other.
-fn run<P: Writer>(mut asked: Vec<Asked<P>>, metrics: &Metrics) {
-    if asked.is_empty() {
-        return;
-    }
-    let requests = asked.iter().map(|asked| asked.request.clone()).collect();
-    match AnswerBatch::start(requests) {
-        Ok(batch) => {
-            metrics.batch(asked.len());
-            let clients = asked.into_iter().map(|asked| asked.client).collect();
-            drive(batch, clients, metrics);
-        }
-        Err(error) if asked.len() == 1 => {
-            if let Some(asked) = asked.pop() {
-                asked.client.end(Err(error));
+/// How texts are written together.
+#[derive(Clone, Copy)]
+struct Together<'a> {
+    size: usize,
+    metrics: &'a Metrics,
+}
+
+/// Texts that grow in one batch.
+struct Growing<P: Writer> {
+    batch: AnswerBatch<P>,
+    /// By the numbers of their requests in the batch.
+    clients: BTreeMap<usize, Client>,
+}
+
+impl Together<'_> {
+    /// Writes texts to their ends, and what joins them.
+    fn run<P: Writer>(self, asked: Vec<Asked<P>>, mut more: impl FnMut(usize) -> Vec<Asked<P>>) {
+        let mut waiting = VecDeque::from(asked);
+        let mut running = None;
+        loop {
+            running = self.begin(running, &mut waiting);
+            let Some(mut growing) = running.take() else {
+                return;
+            };
+            if growing.step(self.metrics) {
+                // Before anything may join, what waits has to run.
+                let free = match waiting.is_empty() {
+                    true => self.size.saturating_sub(growing.clients.len()),
+                    false => 0,
+                };
+                waiting.extend(more(free));
+                running = Some(growing);
             }
         }
-        Err(_) => {
-            let rest = asked.split_off(asked.len() / 2);
-            run(asked, metrics);
-            run(rest, metrics);
+    }
+
+    /// Begins as many of those that wait as go together with what runs. Where they do not fit together, or one of
+    /// them spoils the others, halves of them are tried; what cannot run alone is told so.
+    fn begin<P: Writer>(
+        self,
+        mut running: Option<Growing<P>>,
+        waiting: &mut VecDeque<Asked<P>>,
+    ) -> Option<Growing<P>> {
+        let mut part = waiting.len();
+        while part > 0 {
+            let requests: Vec<_> = waiting.iter().take(part).map(Asked::request).collect();
+            let room = running
+                .as_ref()
+                .map(|growing| growing.batch.has_room(&requests));
+            let has_room = !matches!(room, Some(Err(_)));
+            match has_room.then(|| AnswerBatch::start(requests)) {
+                Some(Ok(batch)) => {
+                    let clients = waiting.drain(..part).map(|asked| asked.client);
+                    self.join(&mut running, batch, clients.collect());
+                    part = waiting.len();
+                }
+                Some(Err(error)) if part == 1 => {
+                    if let Some(asked) = waiting.pop_front() {
+                        asked.client.end(Err(error));
+                    }
+                    part = waiting.len();
+                }
+                // Alone it will have room.
+                None if part == 1 => break,
+                _ => part /= 2,
+            }
+        }
+        running
+    }
+
+    /// Adds a batch to what runs.
+    fn join<P: Writer>(
+        self,
+        running: &mut Option<Growing<P>>,
+        batch: AnswerBatch<P>,
+        clients: Vec<Client>,
+    ) {
+        let Some(growing) = running else {
+            self.metrics.batch(clients.len());
+            let clients = clients.into_iter().enumerate().collect();
+            *running = Some(Growing { batch, clients });
+            return;
+        };
+        let first = growing.batch.len();
+        match growing.batch.join(batch) {
+            Ok(()) => {
+                self.metrics.joined(clients.len());
+                growing.clients.extend((first..).zip(clients));
+            }
+            Err(error) => {
+                tracing::error!(%error, "texts could not join others");
+                clients.iter().for_each(Client::fail);
+            }
         }
     }
 }
 
-fn drive<P: Writer>(mut batch: AnswerBatch<P>, clients: Vec<Client>, metrics: &Metrics) {
-    let give = |batch: &mut AnswerBatch<P>| {
-        for (request, answer) in batch.take_ended() {
-            if let Some(client) = clients.get(request) {
-                client.end(answer);
-            }
+impl<P: Writer> Growing<P> {
+    /// A token of each text; `false` once there is none that grows.
+    fn step(&mut self, metrics: &Metrics) -> bool {
+        // Some may have been stopped before they began.
+        self.give();
+        if self.batch.is_finished() {
+            return false;
         }
-    };
-    // Some may have been stopped before they began.
-    give(&mut batch);
-    while !batch.is_finished() {
-        let pieces = match batch.step() {
+        let pieces = match self.batch.step() {
             Ok(pieces) => pieces,
             Err(error) => {
                 tracing::error!(%error, "a batch failed");
-                // Those that had ended before do not read on.
-                let failed = || Written::End(Box::new(Err(ApiError::internal())));
-                return clients.iter().for_each(|client| client.send(failed()));
+                self.clients.values().for_each(Client::fail);
+                return false;
             }
         };
         let tokens = pieces.iter().filter(|piece| piece.token.is_some());
         metrics.tokens(tokens.count());
         for piece in pieces {
-            if let Some(client) = clients.get(piece.request) {
+            if let Some(client) = self.clients.get(&piece.request) {
                 client.send(Written::Piece(piece));
             }
         }
-        give(&mut batch);
+        self.give();
+        !self.batch.is_finished()
+    }
+
+    /// Hands out what has ended.
+    fn give(&mut self) {
+        for (request, answer) in self.batch.take_ended() {
+            if let Some(client) = self.clients.remove(&request) {
+                client.end(answer);
+            }
+        }
     }
 }

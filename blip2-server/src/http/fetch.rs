@@ -1,14 +1,21 @@
 //! Pictures by their URLs, where that is allowed.
 
-use crate::{app::App, error::ApiError, picture::Upload};
+use bytes::Bytes;
 
-/// Fetches a picture of a public server.
+use crate::{app::App, error::ApiError};
+
+/// Fetches a picture of at most `most` bytes from a public server.
 ///
 /// # Errors
 ///
 /// Where it is not allowed, and for whatever goes wrong on the way.
 #[cfg(feature = "urls")]
-pub(crate) async fn fetch(app: &App, url: &str, param: &str) -> Result<Upload, ApiError> {
+pub(crate) async fn fetch(
+    app: &App,
+    url: &str,
+    most: usize,
+    param: &str,
+) -> Result<Bytes, ApiError> {
     use blip2_io::remote::Fetch;
 
     use crate::app::off_thread;
@@ -16,10 +23,9 @@ pub(crate) async fn fetch(app: &App, url: &str, param: &str) -> Result<Upload, A
     if !app.settings().allow_urls {
         return Err(not_allowed(param));
     }
-    let limits = app.settings().limits;
     let fetch = Fetch::default()
-        .with_max_bytes(limits.body_bytes as u64)
-        .with_timeout(limits.time);
+        .with_max_bytes(most as u64)
+        .with_timeout(app.settings().limits.time);
     let leave = app.fetching().clone().acquire_owned().await;
     let (url, param) = (url.to_string(), param.to_string());
     off_thread(move || {
@@ -29,14 +35,14 @@ pub(crate) async fn fetch(app: &App, url: &str, param: &str) -> Result<Upload, A
             tracing::info!(%error, "a picture was not fetched");
             ApiError::invalid("the picture could not be fetched from its URL").with_param(&param)
         })?;
-        Ok(Upload::new(bytes))
+        Ok(bytes.into())
     })
     .await
 }
 
 /// Refuses: this build fetches nothing.
 #[cfg(not(feature = "urls"))]
-pub(crate) async fn fetch(_: &App, _: &str, param: &str) -> Result<Upload, ApiError> {
+pub(crate) async fn fetch(_: &App, _: &str, _: usize, param: &str) -> Result<Bytes, ApiError> {
     Err(not_allowed(param))
 }
 

@@ -14,6 +14,8 @@ use super::{
     drain::refuse,
     request_id::{self, REQUEST_ID},
 };
+#[cfg(feature = "otel")]
+use crate::telemetry;
 use crate::{app::App, error::ApiError};
 
 /// Names a request, logs how it ended, and counts it.
@@ -31,12 +33,16 @@ pub(crate) async fn watch(State(app): State<App>, mut request: Request, next: Ne
         method = %request.method(),
         route,
     );
+    #[cfg(feature = "otel")]
+    telemetry::join(&span, request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     request.extensions_mut().insert(Begun(begun));
     let mut response = next.run(request).instrument(span.clone()).await;
     response.headers_mut().insert(REQUEST_ID, id);
     let status = response.status().as_u16();
     app.metrics().request(&route, status, begun);
+    #[cfg(feature = "otel")]
+    telemetry::ended(&span, status);
     span.in_scope(|| {
         let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(status, ms, "answered");

@@ -141,8 +141,8 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
 /// What a body says, and the picture that came beside it as a file.
 pub(crate) struct Said<T> {
     pub(crate) said: T,
-    /// The file `image` of a form.
-    pub(crate) image: Option<Bytes>,
+    /// The files `image` of a form.
+    pub(crate) files: Vec<Bytes>,
     pub(crate) begun: Instant,
     pub(crate) held: Held,
 }
@@ -171,18 +171,18 @@ impl Payload {
             begun,
             held,
         } = self;
-        let (said, image) = match form {
+        let (said, files) = match form {
             // A picture in base64 is megabytes, and parsing them takes an executor's thread too long.
-            None => (off_thread(move || parse(&bytes)).await?, None),
+            None => (off_thread(move || parse(&bytes)).await?, Vec::new()),
             Some(head) => {
-                let (fields, image) = fields(head, bytes, lists).await?;
+                let (fields, files) = fields(head, bytes, lists).await?;
                 let said = serde_path_to_error::deserialize(Value::Object(fields));
-                (said.map_err(|error| fault(&error))?, image)
+                (said.map_err(|error| fault(&error))?, files)
             }
         };
         Ok(Said {
             said,
-            image,
+            files,
             begun,
             held,
         })
@@ -206,13 +206,17 @@ fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     }
 }
 
+/// The most files of a form; how many a route takes it says itself.
+const FILES: usize = 256;
 /// Fields that are texts, whatever they look like.
-const TEXTS: [&str; 7] = [
+const TEXTS: [&str; 9] = [
     "question",
     "prompt",
     "candidates",
     "texts",
     "text",
+    "match",
+    "similarity",
     "stop",
     "model",
 ];
@@ -221,13 +225,13 @@ async fn fields(
     head: Request,
     bytes: Bytes,
     lists: &[&str],
-) -> Result<(Map<String, Value>, Option<Bytes>), ApiError> {
+) -> Result<(Map<String, Value>, Vec<Bytes>), ApiError> {
     let (parts, _) = head.into_parts();
     let request = Request::from_parts(parts, Body::from(bytes));
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|_| ApiError::invalid("the form has no boundary between its parts"))?;
-    let (mut fields, mut image) = (Map::new(), None);
+    let (mut fields, mut files) = (Map::new(), Vec::new());
     loop {
         let field = form.next_field().await.map_err(|error| broken(&error))?;
         let Some(field) = field else { break };
@@ -235,16 +239,18 @@ async fn fields(
         let is_file = field.file_name().is_some();
         let value = field.bytes().await.map_err(|error| broken(&error))?;
         if name == "image" && is_file {
-            if image.replace(value).is_some() {
-                return Err(ApiError::invalid("send one picture").with_param("image"));
+            // Each takes a place of its own, and may be empty.
+            if files.len() == FILES {
+                return Err(ApiError::invalid("there are too many pictures").with_param("image"));
             }
+            files.push(value);
             continue;
         }
         let text = std::str::from_utf8(&value);
         let text = text.map_err(|_| ApiError::invalid("is no UTF-8").with_param(&name))?;
         add(&mut fields, name, text, lists);
     }
-    Ok((fields, image))
+    Ok((fields, files))
 }
 
 fn add(fields: &mut Map<String, Value>, name: String, text: &str, lists: &[&str]) {

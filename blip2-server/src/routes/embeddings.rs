@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use super::{
     chat::check_model,
     generation::{at_most, check_texts},
-    picture::by_url,
-    running::result,
+    picture::by_urls,
+    running::part,
 };
 use crate::{
     app::{App, Client},
@@ -196,14 +196,14 @@ async fn embed(
     let (places, texts): (Vec<usize>, Vec<String>) = inputs.texts.into_iter().unzip();
     if !texts.is_empty() {
         let work = |reply| Work::EmbedText(EmbedText { texts, reply });
-        let embedded = result(app, &client, None, coming.take(), work).await?;
+        let embedded = part(app, &client, None, coming.take(), work).await?;
         let embedded = places.into_iter().zip(embedded);
         data.extend(embedded.map(|(place, text)| of_text(place, &text, format)));
     }
     for (place, url) in inputs.pictures {
-        let picture = by_url(app, url, "input").await?;
+        let picture = by_urls(app, vec![url], "input").await?;
         let work = |reply| Work::EmbedImage(EmbedImage { picture, reply });
-        let image = result(app, &client, None, coming.take(), work).await?;
+        let image = part(app, &client, None, coming.take(), work).await?;
         data.push(of_image(place, &image, format));
     }
     Ok(data)

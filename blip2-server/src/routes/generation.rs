@@ -49,10 +49,15 @@ pub(crate) struct Generation {
     pub(crate) length_penalty: Option<f64>,
     /// Above 1 discourages tokens that occurred before.
     pub(crate) repetition_penalty: Option<f64>,
+    /// How many of the likeliest tokens are told at each step; OpenAI's shape alone has room for them.
+    #[serde(skip)]
+    pub(crate) top_logprobs: usize,
 }
 
 /// The most stop strings; each is looked for in every piece.
 const STOPS: usize = 16;
+/// The most tokens that are told at each step, as OpenAI has it.
+const TOP: usize = 20;
 /// How many tokens are written where a request does not say.
 const USUAL_TOKENS: usize = 20;
 
@@ -94,6 +99,7 @@ impl Generation {
             .with_num_beams(beams)
             .with_num_return_sequences(sequences)
             .with_stop_strings(stops)
+            .with_top_logprobs(at_most("top_logprobs", self.top_logprobs, TOP)?)
             .with_length_penalty(self.length_penalty.unwrap_or(1.0))
             .with_repetition_penalty(self.repetition_penalty.unwrap_or(1.0));
         if temperature != 0.0 {

@@ -28,8 +28,10 @@ pub(crate) struct ModelReply {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
-    /// What it can do: `answer`, `rank`, `caption`, `match`, `embed`.
+    /// What it can do: `answer`, `rank`, `caption`, `match`, `embed`, `explain`.
     abilities: Vec<&'static str>,
+    /// How many frames of a video it looks at together; 1 of a model of pictures.
+    frames: usize,
 }
 
 /// How the server is.
@@ -84,6 +86,7 @@ fn of(app: &App) -> ModelReply {
         created: app.started(),
         owned_by: "blip2",
         abilities: app.model().abilities(),
+        frames: app.model().frames(),
     }
 }
 

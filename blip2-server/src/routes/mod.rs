@@ -2,6 +2,7 @@
 
 mod chat;
 mod embeddings;
+mod explain;
 mod generation;
 mod info;
 mod native;
@@ -40,7 +41,6 @@ struct Description;
 
 /// All routes, for a program to serve or to mount beside its own.
 pub(crate) fn router(app: &App) -> Router {
-    // A route that explains where the model looked goes in here, beside `answer`.
     let (asking, api) = OpenApiRouter::<App>::with_openapi(Description::openapi())
         .routes(routes!(chat::completions))
         .routes(routes!(embeddings::embeddings))
@@ -48,6 +48,7 @@ pub(crate) fn router(app: &App) -> Router {
         .routes(routes!(native::caption))
         .routes(routes!(native::rank))
         .routes(routes!(native::compare))
+        .routes(routes!(explain::explain))
         .routes(routes!(info::models))
         .routes(routes!(info::model))
         .split_for_parts();

@@ -92,8 +92,19 @@ fn in_time(answer: Answer) -> Result<Answer, ApiError> {
     }
 }
 
-/// Waits for what is not written piece by piece.
+/// Waits for what is not written piece by piece, and is all that a request asks.
 pub(crate) async fn result<T>(
+    app: &App,
+    client: &Client,
+    held: Held,
+    work: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Work,
+) -> Result<T, ApiError> {
+    let (room, coming) = held.into_parts();
+    part(app, client, Some(room), Some(coming), work).await
+}
+
+/// As [`result`], of a part of what a request asks, which may keep its body's room until the last of them.
+pub(crate) async fn part<T>(
     app: &App,
     client: &Client,
     room: Option<OwnedSemaphorePermit>,

@@ -30,6 +30,7 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: ureq::http::HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Reply {
@@ -170,6 +171,7 @@ fn reply(response: Response<Body>) -> Reply {
         status: head.status.as_u16(),
         headers: head.headers,
         text,
+        bytes,
     }
 }
 

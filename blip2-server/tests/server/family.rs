@@ -3,12 +3,14 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use blip2_core::{
     Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval, CompareOptions,
-    image::RgbImage,
+    Video,
+    image::{DynamicImage, Frame, RgbImage, codecs::gif::GifEncoder},
+    video::VideoOptions,
 };
 use blip2_server::Settings;
 use serde_json::{Value, json};
 
-use crate::client::{Served, image, picture, said};
+use crate::client::{self, Served, data_url, image, picture, said};
 
 fn open(name: &str) -> String {
     format!("../fixtures/{name}")
@@ -175,12 +177,64 @@ fn pictures_and_texts_are_embedded() {
         .error(400, "dimensions");
 }
 
+/// A moving picture of these pictures.
+fn animation(names: &[&str]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = GifEncoder::new(&mut file);
+    for name in names {
+        let frame = DynamicImage::from(decoded(name)).into_rgba8();
+        encoder.encode_frame(Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    file
+}
+
 #[test]
-fn a_model_of_videos_is_refused() {
-    let video = Blip2Pipeline::from_pretrained(open("instructblipvideo_t5")).unwrap();
-    let refused = blip2_server::Server::new(video, Settings::default()).unwrap_err();
-    assert!(
-        refused.to_string().contains("frames of a video"),
-        "{refused}"
-    );
+fn videos_come_as_frames_or_as_an_animation() {
+    let names = [
+        "red-triangle",
+        "blue-circle",
+        "red-circle",
+        "teal-rectangle",
+        "black-triangle",
+    ];
+    for name in ["instructblipvideo_t5", "instructblipvideo_llama"] {
+        let blip2 = Blip2Pipeline::from_pretrained(open(name)).unwrap();
+        let served = Served::start(blip2.clone(), Settings::default());
+        let frames = Video::new(names.map(decoded).into()).unwrap();
+        let frames = blip2.answer(&frames.sample(4).unwrap(), "what?").unwrap();
+        let gif = animation(&names);
+        let moving = Video::decode(&[&gif], 4, &VideoOptions::default()).unwrap();
+        let moving = blip2.answer(&moving, "what?").unwrap();
+        for (image, expected) in [
+            (json!(names.map(image)), &frames),
+            (json!(data_url(&gif)), &moving),
+        ] {
+            let body = json!({"image": image, "question": "what?"});
+            for _ in 0..2 {
+                let found = served.post("/answer", &body).ok();
+                assert_eq!(found["tokens"], said(&expected.tokens), "{name}");
+            }
+        }
+        let parts =
+            names.map(|name| json!({"type": "image_url", "image_url": {"url": image(name)}}));
+        let mut parts = Vec::from(parts);
+        parts.push(json!({"type": "text", "text": "what?"}));
+        let chat = json!({"messages": [{"role": "user", "content": parts}]});
+        let reply = served.post("/v1/chat/completions", &chat).ok();
+        assert_eq!(reply["choices"][0]["message"]["content"], frames.text);
+
+        for (image, says) in [
+            (json!(image("red-triangle")), "no animated GIF"),
+            (json!(vec![image("red-triangle"); 3]), "3 frames where 4"),
+            (json!(vec![image("red-triangle"); 65]), "allows 64"),
+            (json!([]), "no picture"),
+        ] {
+            let body = json!({"image": image, "question": "what?"});
+            served.post("/answer", &body).error(400, says);
+        }
+    }
+    let served = Served::start(client::demo(), Settings::default());
+    let body = json!({"image": [image("red-triangle"), image("red-circle")], "question": "what?"});
+    served.post("/answer", &body).error(400, "several pictures");
 }

@@ -3,6 +3,7 @@
 
 mod batching;
 mod client;
+mod explain;
 mod family;
 mod guard;
 mod native;

@@ -44,6 +44,47 @@ fn a_question_is_answered_in_openais_shape() {
 }
 
 #[test]
+fn the_likeliest_tokens_are_told_in_each_place() {
+    let served = Served::start(demo(), Settings::default());
+    let question = "what color is the shape?";
+    let mut body = json!({
+        "messages": ask("red-triangle", question), "logprobs": true, "top_logprobs": 4,
+    });
+    let whole = served.post("/v1/chat/completions", &body).ok();
+    let content = whole["choices"][0]["logprobs"]["content"].clone();
+    let blip2 = demo();
+    let config = blip2_core::GenerationConfig::default().with_top_logprobs(4);
+    let options = blip2_core::Options::default().with_generation(config);
+    let seen = blip2.decode(&picture("red-triangle")).unwrap();
+    let answer = blip2.answer_with(&seen, question, &options).unwrap();
+    let top = content[0]["top_logprobs"].as_array().unwrap();
+    assert_eq!(top.len(), 4);
+    for (found, expected) in top.iter().zip(&answer.tokens[0].top) {
+        assert_eq!(found["token"], expected.text);
+        assert_eq!(found["logprob"], said(expected.log_prob));
+        assert_eq!(found["bytes"], json!(expected.text.as_bytes()));
+    }
+    // Decoding is greedy: the first of them was chosen.
+    assert_eq!(top[0]["token"], content[0]["token"]);
+    assert_eq!(top[0]["logprob"], content[0]["logprob"]);
+
+    body["stream"] = json!(true);
+    let events = served.events("/v1/chat/completions", &body);
+    let chunks = events.iter().filter(|(_, data)| data != "[DONE]");
+    let chunks = chunks.map(|(_, data)| serde_json::from_str::<Value>(data).unwrap());
+    let streamed = chunks.filter_map(|chunk| {
+        let content = chunk["choices"][0]["logprobs"]["content"].as_array()?;
+        Some(content.clone())
+    });
+    assert_eq!(Value::Array(streamed.flatten().collect()), content);
+
+    body["top_logprobs"] = json!(0);
+    body["logprobs"] = json!(false);
+    body["stream"] = json!(false);
+    served.post("/v1/chat/completions", &body).ok();
+}
+
+#[test]
 fn a_stream_says_the_same_in_chunks() {
     let served = Served::start(demo(), Settings::default());
     let body = json!({
@@ -148,6 +189,7 @@ fn what_is_not_done_is_refused_rather_than_passed_over() {
     };
     for (name, value) in [
         ("top_logprobs", json!(3)),
+        ("top_logprobs", json!(21)),
         ("presence_penalty", json!(0.5)),
         ("tools", json!([{"type": "function"}])),
         ("response_format", json!({"type": "json_object"})),
@@ -172,7 +214,7 @@ fn models_and_the_description_are_listed() {
     assert_eq!(models["data"][0]["id"], "demo");
     assert_eq!(
         models["data"][0]["abilities"],
-        json!(["answer", "rank", "caption"])
+        json!(["answer", "rank", "caption", "explain"])
     );
     assert_eq!(served.get("/v1/models/demo").ok(), models["data"][0]);
     served
@@ -187,6 +229,7 @@ fn models_and_the_description_are_listed() {
         "/caption",
         "/rank",
         "/match",
+        "/explain",
         "/health",
         "/ready",
         "/metrics",

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use blip2_core::figure::{Line, contact_sheet};
 use blip2_io::{
     dataset::{Dataset, Example},
     preprocessing::DecodeOptions,
@@ -122,19 +123,18 @@ fn worst(data: &Dataset, said: &Said) -> RgbImage {
     order.truncate(PICTURES);
     let texts = order.iter().map(|&place| {
         let example = &data.examples()[place];
-        let asked = sheet::wrapped(example.question.as_deref().unwrap_or_default(), 2);
-        let answer = sheet::wrapped(&said.answers[place], 3);
+        let asked = Line::wrapped(example.question.as_deref().unwrap_or_default(), 2);
+        let answer = Line::wrapped(&said.answers[place], 3);
         let right = match said.evaluations.is_empty() {
             true => Vec::new(),
-            false => sheet::wrapped(&format!("right: {}", report::right(example)), 3),
+            false => Line::wrapped(&format!("right: {}", report::right(example)), 3),
         };
-        let asked = asked.into_iter().map(|line| (false, line));
-        let answer = answer.into_iter().map(|line| (true, line));
-        let right = right.into_iter().map(|line| (false, line));
+        let asked = asked.into_iter().map(Line::fainter);
+        let right = right.into_iter().map(Line::fainter);
         asked.chain(answer).chain(right).collect()
     });
     let texts: Vec<_> = texts.collect();
-    sheet::draw_all(&texts, |n| {
+    contact_sheet(&texts, |n| {
         let picture = data.examples()[order[n]].picture;
         let seen = data.open(picture, &DecodeOptions::default()).ok()?;
         seen.into_frames().into_iter().next()

@@ -18,6 +18,7 @@ use super::{
     config::{Config, ScoreName, ValidationConfig},
     objectives::{check_score, generation, recall, scorings, seen_by, validation_data},
     sift::Sieve,
+    together::Together,
 };
 use crate::{
     Failure,
@@ -151,7 +152,8 @@ fn sifted(
 ) -> Result<Dataset, Failure> {
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
     let data = seen_by(&folder, data)?;
-    let sieve = Sieve::of(config, &folder, None, CancelToken::new());
+    let alone = Together::alone();
+    let sieve = Sieve::of(config, &folder, None, &alone, CancelToken::new());
     // What is no model of questions is told when it is loaded.
     let asks = Answering::new(&folder).ok();
     let asks = match (asks, &config.train.template) {

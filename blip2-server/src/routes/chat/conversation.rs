@@ -5,11 +5,12 @@ use blip2_core::Template;
 use super::types::{Content, Message, Part, Role};
 use crate::{engine::Ask, error::ApiError, model::Model};
 
-/// A conversation as a model of pictures takes it: one picture, what was said about it, and the last word.
+/// A conversation as a model of pictures takes it: one picture, or the frames of one video, what was said
+/// about it, and the last word.
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
-    /// Where the picture is.
-    pub(super) picture: Option<String>,
+    /// Where the picture is, or a video's frames are.
+    pub(super) pictures: Vec<String>,
     system: String,
     /// What was asked and answered about the picture.
     turns: Vec<(String, String)>,
@@ -23,15 +24,15 @@ impl Conversation {
         let mut read = Self::default();
         let mut user_spoke_last = false;
         for message in messages {
-            let (text, picture) = content(message.content)?;
+            let (text, pictures) = content(message.content);
             match message.role {
                 Role::System | Role::Developer => {
-                    no_picture(picture.as_deref())?;
+                    no_picture(&pictures)?;
                     join(&mut read.system, &text);
                 }
                 Role::User => {
-                    if picture.is_some() {
-                        read.picture = picture;
+                    if !pictures.is_empty() {
+                        read.pictures = pictures;
                         read.turns.clear();
                         read.last.clear();
                     }
@@ -39,7 +40,7 @@ impl Conversation {
                     join(&mut read.last, &text);
                 }
                 Role::Assistant => {
-                    no_picture(picture.as_deref())?;
+                    no_picture(&pictures)?;
                     let question = std::mem::take(&mut read.last);
                     read.turns.push((question, text));
                 }
@@ -117,30 +118,27 @@ impl Conversation {
     }
 }
 
-fn content(content: Option<Content>) -> Result<(String, Option<String>), ApiError> {
+/// The text of a message, and its pictures.
+fn content(content: Option<Content>) -> (String, Vec<String>) {
     let parts = match content {
-        None => return Ok((String::new(), None)),
-        Some(Content::Text(text)) => return Ok((text, None)),
+        None => return Default::default(),
+        Some(Content::Text(text)) => return (text, Vec::new()),
         Some(Content::Parts(parts)) => parts,
     };
-    let (mut text, mut picture) = (String::new(), None);
+    let (mut text, mut pictures) = (String::new(), Vec::new());
     for part in parts {
         match part {
             Part::Text { text: more } => join(&mut text, &more),
-            Part::ImageUrl { image_url } => {
-                if picture.replace(image_url.url).is_some() {
-                    return Err(fault("a message has several pictures; send one at a time"));
-                }
-            }
+            Part::ImageUrl { image_url } => pictures.push(image_url.url),
         }
     }
-    Ok((text, picture))
+    (text, pictures)
 }
 
-fn no_picture(picture: Option<&str>) -> Result<(), ApiError> {
-    match picture {
-        None => Ok(()),
-        Some(_) => Err(fault("pictures come in the user's messages alone")),
+fn no_picture(pictures: &[String]) -> Result<(), ApiError> {
+    match pictures.is_empty() {
+        true => Ok(()),
+        false => Err(fault("pictures come in the user's messages alone")),
     }
 }
 
@@ -182,7 +180,7 @@ mod tests {
     fn a_question_alone_is_put_into_the_template() {
         let parts = json!([picture("data:1"), {"type": "text", "text": "what color?"}]);
         let messages = json!([{"role": "user", "content": parts}]);
-        assert_eq!(read(messages.clone()).unwrap().picture.unwrap(), "data:1");
+        assert_eq!(read(messages.clone()).unwrap().pictures, ["data:1"]);
         assert_eq!(prompt(messages), "Question: what color? Answer:");
     }
 
@@ -209,7 +207,7 @@ mod tests {
             {"role": "assistant", "content": "triangle"},
             {"role": "user", "content": [{"type": "text", "text": "and here?"}, picture("data:2")]},
         ]);
-        assert_eq!(read(messages.clone()).unwrap().picture.unwrap(), "data:2");
+        assert_eq!(read(messages.clone()).unwrap().pictures, ["data:2"]);
         assert_eq!(prompt(messages), "Question: and here? Answer:");
     }
 
@@ -230,10 +228,6 @@ mod tests {
             (
                 json!([{"role": "assistant", "content": "x"}]),
                 "not the user's",
-            ),
-            (
-                json!([{"role": "user", "content": [picture("1"), picture("2")]}]),
-                "several pictures",
             ),
             (
                 json!([{"role": "system", "content": [picture("1")]}, {"role": "user", "content": "x"}]),

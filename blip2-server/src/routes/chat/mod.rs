@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     generation::{Generation, check_texts},
-    picture::by_url,
+    picture::by_urls,
     running::Running,
 };
 use crate::{
@@ -55,12 +55,12 @@ pub(crate) async fn completions(
     check_texts(conversation.texts(), &limits)?;
     let (ask, prompt) = conversation.ask(app.model())?;
     let client = Client::new(&app, read.begun);
-    let options = generation(&query).options(&limits, &client)?;
-    let url = conversation.picture.ok_or_else(|| {
-        ApiError::invalid("there is no picture: this model answers about one")
-            .with_param("messages")
-    })?;
-    let picture = by_url(&app, url, "messages").await?;
+    let options = generation(&query)?.options(&limits, &client)?;
+    if conversation.pictures.is_empty() {
+        let text = "there is no picture: this model answers about one";
+        return Err(ApiError::invalid(text).with_param("messages"));
+    }
+    let picture = by_urls(&app, conversation.pictures, "messages").await?;
     let head = Head {
         id: request_id::new("chatcmpl-"),
         created: now(),
@@ -101,10 +101,6 @@ fn check_unsupported(query: &ChatQuery) -> Result<(), ApiError> {
     let is_text = format.is_none_or(|format| format.get("type").is_some_and(|of| of == "text"));
     let unsupported = [
         (
-            "top_logprobs",
-            query.top_logprobs.is_some_and(|top| top > 0),
-        ),
-        (
             "presence_penalty",
             query.presence_penalty.is_some_and(|of| of != 0.0),
         ),
@@ -125,8 +121,14 @@ fn check_unsupported(query: &ChatQuery) -> Result<(), ApiError> {
     }
 }
 
-fn generation(query: &ChatQuery) -> Generation {
-    Generation {
+fn generation(query: &ChatQuery) -> Result<Generation, ApiError> {
+    let top_logprobs = query.top_logprobs.unwrap_or(0) as usize;
+    if top_logprobs > 0 && query.logprobs != Some(true) {
+        let text = "top_logprobs goes with logprobs; set that to true";
+        return Err(ApiError::invalid(text).with_param("top_logprobs"));
+    }
+    Ok(Generation {
+        top_logprobs,
         max_tokens: query.max_completion_tokens.or(query.max_tokens),
         n: query.n,
         temperature: query.temperature,
@@ -135,7 +137,7 @@ fn generation(query: &ChatQuery) -> Generation {
         seed: query.seed.map(i64::cast_unsigned),
         stop: query.stop.clone(),
         ..Generation::default()
-    }
+    })
 }
 
 /// How many tokens a prompt has, those of the picture included.

@@ -4,7 +4,8 @@ use axum::response::{Response, sse::Event};
 use blip2_core::{Answer, AnswerPiece, FinishReason, Token};
 
 use super::types::{
-    ChatReply, Choice, Chunk, ChunkChoice, Delta, Logprobs, TokenLogprob, Usage, Written as Said,
+    ChatReply, Choice, Chunk, ChunkChoice, Delta, Logprobs, TokenLogprob, TopLogprob, Usage,
+    Written as Said,
 };
 use crate::{
     engine::Written,
@@ -162,11 +163,16 @@ fn logprobs(content: Vec<TokenLogprob>) -> Logprobs {
 }
 
 fn of_token(token: &Token) -> TokenLogprob {
+    let top = token.top.iter().map(|other| TopLogprob {
+        token: other.text.clone(),
+        logprob: other.log_prob,
+        bytes: other.text.as_bytes().to_vec(),
+    });
     TokenLogprob {
         token: token.text.clone(),
         logprob: token.log_prob,
         bytes: token.text.as_bytes().to_vec(),
-        top_logprobs: Vec::new(),
+        top_logprobs: top.collect(),
     }
 }
 

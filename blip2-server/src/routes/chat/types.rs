@@ -18,7 +18,7 @@ pub(crate) struct ChatQuery {
     pub(super) stream_options: Option<StreamOptions>,
     /// Whether tokens are told with their log-probabilities.
     pub(super) logprobs: Option<bool>,
-    /// Not supported: other tokens than the chosen one are not told.
+    /// How many of the likeliest tokens are told in each place, up to 20; with `logprobs`.
     pub(super) top_logprobs: Option<u32>,
     /// The most tokens to write.
     pub(super) max_tokens: Option<usize>,
@@ -145,11 +145,12 @@ pub(crate) struct TokenLogprob {
     pub(super) top_logprobs: Vec<TopLogprob>,
 }
 
-/// Another token that might have stood there; none is told.
+/// A token that might have stood there.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TopLogprob {
-    token: String,
-    logprob: f32,
+    pub(super) token: String,
+    pub(super) logprob: f32,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// How many tokens there were.

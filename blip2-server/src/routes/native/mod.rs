@@ -51,7 +51,7 @@ pub(crate) async fn answer(State(app): State<App>, payload: Payload) -> Result<R
     check_texts([query.question.as_str()], &limits)?;
     let client = Client::new(&app, read.begun);
     let options = query.generation.options(&limits, &client)?;
-    let picture = picture(&app, query.image, read.image).await?;
+    let picture = picture(&app, query.image, read.files).await?;
     let ask = Ask::Question(query.question);
     let running = Running::start(&app, client, picture, ask, options, read.held)?;
     reply(running, query.stream).await
@@ -85,7 +85,7 @@ pub(crate) async fn caption(
     check_texts(query.prompt.as_deref(), &limits)?;
     let client = Client::new(&app, read.begun);
     let options = query.generation.options(&limits, &client)?;
-    let picture = picture(&app, query.image, read.image).await?;
+    let picture = picture(&app, query.image, read.files).await?;
     let ask = query.prompt.map_or(Ask::Caption, Ask::Prompt);
     let running = Running::start(&app, client, picture, ask, options, read.held)?;
     reply(running, query.stream).await
@@ -128,7 +128,7 @@ pub(crate) async fn rank(
     let texts = query.candidates.iter().chain([&query.question]);
     check_texts(texts.map(String::as_str), &limits)?;
     let client = Client::new(&app, read.begun);
-    let picture = picture(&app, query.image, read.image).await?;
+    let picture = picture(&app, query.image, read.files).await?;
     let options = RankOptions::default().with_length_normalized(query.length_normalized);
     let work = |reply| {
         Work::Rank(Rank {
@@ -139,8 +139,7 @@ pub(crate) async fn rank(
             reply,
         })
     };
-    let (room, coming) = read.held.into_parts();
-    let ranked = result(&app, &client, Some(room), Some(coming), work).await?;
+    let ranked = result(&app, &client, read.held, work).await?;
     let ranked = ranked.into_iter().map(RankedReply::from).collect();
     Ok(Json(RankReply { ranked }))
 }
@@ -178,7 +177,7 @@ pub(crate) async fn compare(
         return Err(ApiError::invalid("there are no texts").with_param("texts"));
     }
     let client = Client::new(&app, read.begun);
-    let picture = picture(&app, query.image, read.image).await?;
+    let picture = picture(&app, query.image, read.files).await?;
     let texts = query.texts.clone();
     let work = |reply| {
         Work::Match(Match {
@@ -187,8 +186,7 @@ pub(crate) async fn compare(
             reply,
         })
     };
-    let (room, coming) = read.held.into_parts();
-    let compared = result(&app, &client, Some(room), Some(coming), work).await?;
+    let compared = result(&app, &client, read.held, work).await?;
     let matches = query.texts.into_iter().zip(compared);
     let matches = matches.map(|(text, Compared { score, similarity })| MatchedReply {
         text,

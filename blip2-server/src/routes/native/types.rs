@@ -4,14 +4,15 @@ use blip2_core::{Answer, FinishReason, Ranked, Token};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::routes::generation::Generation;
+use crate::routes::{generation::Generation, picture::Image};
 
 /// A question about a picture.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct AnswerQuery {
-    /// The picture as a data: URL, or a file of that name in a form.
+    /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
+    /// for each frame.
     #[schema(example = "data:image/png;base64,…")]
-    pub(super) image: Option<String>,
+    pub(super) image: Option<Image>,
     /// The question, which is put into the model's prompt template.
     #[schema(example = "what color is the shape?")]
     pub(super) question: String,
@@ -25,8 +26,9 @@ pub(crate) struct AnswerQuery {
 /// A picture to be described.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct CaptionQuery {
-    /// The picture as a data: URL, or a file of that name in a form.
-    pub(super) image: Option<String>,
+    /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
+    /// for each frame.
+    pub(super) image: Option<Image>,
     /// What the caption goes on from, such as `a photo of`.
     pub(super) prompt: Option<String>,
     /// Whether the text is sent while it grows, as server-sent events.
@@ -39,8 +41,9 @@ pub(crate) struct CaptionQuery {
 /// Candidate answers to a question about a picture.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct RankQuery {
-    /// The picture as a data: URL, or a file of that name in a form.
-    pub(super) image: Option<String>,
+    /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
+    /// for each frame.
+    pub(super) image: Option<Image>,
     /// The question.
     pub(super) question: String,
     /// The candidates; in a form the field comes once for each.
@@ -53,8 +56,9 @@ pub(crate) struct RankQuery {
 /// Texts to be compared with a picture.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct MatchQuery {
-    /// The picture as a data: URL, or a file of that name in a form.
-    pub(super) image: Option<String>,
+    /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
+    /// for each frame.
+    pub(super) image: Option<Image>,
     /// The texts; in a form the field comes once for each.
     pub(super) texts: Vec<String>,
 }

@@ -4,11 +4,11 @@ use font8x8::{BASIC_FONTS, GREEK_FONTS, LATIN_FONTS, UnicodeFonts};
 use image::{Rgb, RgbImage};
 
 /// The width and height of a letter, in pixels.
-pub(super) const LETTER: u32 = 8;
+pub(crate) const LETTER: u32 = 8;
 
 /// Draws a line of text; a letter that the font lacks is a question mark, and what reaches beyond the
 /// picture is left out.
-pub(super) fn write(image: &mut RgbImage, text: &str, x: u32, y: u32, ink: Rgb<u8>) {
+pub(crate) fn write(image: &mut RgbImage, text: &str, x: u32, y: u32, ink: Rgb<u8>) {
     for (n, letter) in (0..).zip(text.chars()) {
         let glyph = BASIC_FONTS
             .get(letter)
@@ -27,7 +27,8 @@ pub(super) fn write(image: &mut RgbImage, text: &str, x: u32, y: u32, ink: Rgb<u
 }
 
 /// A text that takes no more than `width` pixels.
-pub(super) fn cut(text: &str, width: u32) -> String {
+#[cfg(feature = "explain")]
+pub(crate) fn cut(text: &str, width: u32) -> String {
     let most = (width / LETTER) as usize;
     let text = text.replace(['\r', '\n'], " ");
     match text.chars().count() <= most {
@@ -45,6 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "explain")]
     fn long_texts_are_cut() {
         assert_eq!(cut("a red\ntriangle", 200), "a red triangle");
         assert_eq!(cut("a red triangle", 64), "a red ..");
