@@ -121,7 +121,7 @@ pub use image;
 pub use regular::open_regular;
 #[cfg(feature = "checkpoint")]
 pub use {
-    adapter::{Adapter, AdapterBias, AdapterConfig, TargetModules},
+    adapter::{Adapter, AdapterBias, AdapterConfig, LayerPattern, TargetModules},
     blip2_kernels::{self as kernels, Bias, Weights},
     burn,
     cached::{CachedModel, cached_models},

@@ -89,7 +89,7 @@ pub use seam::{
 pub use weights::{
     bias::Bias,
     cursor::Weights,
-    observer::{LowRankData, WeightObserver},
+    observer::{LowRankData, Magnitude, WeightObserver},
     precision::{Precision, UnknownPrecision},
     random::RandomWeights,
     request::TensorRequest,

@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// The loss on a data set's answers and captions, and the score on another one's, of BLIP-2,
-/// InstructBLIP, and BLIP-1 that answers or describes.
+/// InstructBLIP, and BLIP-1 that answers or describes. InstructBLIP for videos has data sets
+/// [of videos](Dataset::of_videos).
 ///
 /// Of several answers, or captions, one is drawn each time that an example is seen.
 ///
@@ -103,15 +104,9 @@ impl Answering {
     ///
     /// # Errors
     ///
-    /// As [`AnswerRows::of`], and [`TrainError::Checkpoint`] for a model of videos.
+    /// As [`AnswerRows::of`].
     pub fn new(folder: &CheckpointFolder) -> Result<Self, TrainError> {
         let kind = folder.kind()?;
-        if kind == ModelKind::InstructBlipVideo {
-            return Err(TrainError::Checkpoint {
-                path: folder.path().to_path_buf(),
-                reason: "it is a model of videos, and data sets are of pictures".into(),
-            });
-        }
         let (label_smoothing, read_alone) = match kind {
             ModelKind::BlipAnswer | ModelKind::BlipCaption => {
                 (folder.blip_config()?.text_config.label_smoothing, 1)

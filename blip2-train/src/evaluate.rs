@@ -1,9 +1,10 @@
 //! A data set's questions asked, and the answers scored.
 
-use blip2_core::{CancelToken, GenerationConfig, Options, RankOptions};
+use blip2_core::{CancelToken, GenerationConfig, Options, Picture, RankOptions};
 use blip2_io::{
     dataset::{Dataset, Example},
     preprocessing::DecodeOptions,
+    video::Video,
 };
 
 use crate::{
@@ -147,14 +148,26 @@ fn choose(
             continue;
         }
         let question = asked(example)?;
-        let picture = data.pictures()[example.picture].open(&DecodeOptions::default())?;
-        let ranked = model.choose(&picture, question, &example.choices, &options)?;
+        let seen = data.open(example.picture, &DecodeOptions::default())?;
+        let picture = shown(data, &seen)?;
+        let ranked = model.choose(picture, question, &example.choices, &options)?;
         let first = ranked.into_iter().next();
         let text = first.map(|ranked| ranked.text);
         chosen.push((number, text.unwrap_or_default()));
         done(chosen.len())?;
     }
     Ok(chosen)
+}
+
+/// A picture, or a video, as the model is shown it.
+fn shown<'s>(data: &Dataset, seen: &'s Video) -> Result<Picture<'s>, TrainError> {
+    if data.is_of_videos() {
+        return Ok(seen.into());
+    }
+    let first = seen.frames().first().map(Picture::from);
+    first.ok_or_else(|| TrainError::Batch {
+        reason: "a picture has no pixels".into(),
+    })
 }
 
 fn asked(example: &Example) -> Result<&str, TrainError> {
@@ -207,19 +220,21 @@ fn answers(
             if !asking.is_own(number) {
                 continue;
             }
-            let pictures = part.iter().map(|&number| {
-                let file = &data.pictures()[data.examples()[number].picture];
-                file.open(&DecodeOptions::default())
+            let opened = part.iter().map(|&number| {
+                let picture = data.examples()[number].picture;
+                data.open(picture, &DecodeOptions::default())
             });
+            let opened = opened.collect::<Result<Vec<_>, _>>()?;
+            let pictures = opened.iter().map(|seen| shown(data, seen));
             let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
             let found = if asks {
-                let pairs = part.iter().zip(&pictures).map(|(&number, picture)| {
+                let pairs = part.iter().zip(&pictures).map(|(&number, &picture)| {
                     let question = data.examples()[number].question.as_deref();
                     (picture, question.unwrap_or_default())
                 });
                 blip2.respond(&pairs.collect::<Vec<_>>(), asking.options)?
             } else {
-                blip2.describe(&pictures.iter().collect::<Vec<_>>(), asking.options)?
+                blip2.describe(&pictures, asking.options)?
             };
             for (&number, answer) in part.iter().zip(found) {
                 answers.push((number, answer.text));

@@ -2,8 +2,7 @@
 
 use blip2_core::{
     Answer, Blip2Error, Blip2Pipeline, BlipAnswerer, BlipCaptioner, CheckpointFolder, Options,
-    RankOptions, Ranked, Template,
-    image::RgbImage,
+    Picture, RankOptions, Ranked, Template,
     model::{
         Blip2ForConditionalGeneration, BlipForConditionalGeneration, BlipForQuestionAnswering,
     },
@@ -49,7 +48,7 @@ pub trait Responds {
     /// As the pipeline's own, and for one that reads no questions.
     fn respond(
         &self,
-        asked: &[(&RgbImage, &str)],
+        asked: &[(Picture<'_>, &str)],
         options: &Options,
     ) -> Result<Vec<Answer>, TrainError>;
 
@@ -60,7 +59,7 @@ pub trait Responds {
     /// As the pipeline's own, and for one that answers questions alone.
     fn describe(
         &self,
-        pictures: &[&RgbImage],
+        pictures: &[Picture<'_>],
         options: &Options,
     ) -> Result<Vec<Answer>, TrainError>;
 
@@ -71,7 +70,7 @@ pub trait Responds {
     /// As the pipeline's own, and for one that reads no questions.
     fn choose(
         &self,
-        picture: &RgbImage,
+        picture: Picture<'_>,
         question: &str,
         choices: &[String],
         options: &RankOptions,
@@ -136,7 +135,7 @@ impl Writes for BlipForConditionalGeneration {
 impl Responds for Blip2Pipeline {
     fn respond(
         &self,
-        asked: &[(&RgbImage, &str)],
+        asked: &[(Picture<'_>, &str)],
         options: &Options,
     ) -> Result<Vec<Answer>, TrainError> {
         Ok(self.answer_batch(asked.iter().copied(), options)?)
@@ -144,7 +143,7 @@ impl Responds for Blip2Pipeline {
 
     fn describe(
         &self,
-        pictures: &[&RgbImage],
+        pictures: &[Picture<'_>],
         options: &Options,
     ) -> Result<Vec<Answer>, TrainError> {
         Ok(self.caption_batch(pictures.iter().copied(), options)?)
@@ -152,7 +151,7 @@ impl Responds for Blip2Pipeline {
 
     fn choose(
         &self,
-        picture: &RgbImage,
+        picture: Picture<'_>,
         question: &str,
         choices: &[String],
         options: &RankOptions,
@@ -164,20 +163,20 @@ impl Responds for Blip2Pipeline {
 impl Responds for BlipAnswerer {
     fn respond(
         &self,
-        asked: &[(&RgbImage, &str)],
+        asked: &[(Picture<'_>, &str)],
         options: &Options,
     ) -> Result<Vec<Answer>, TrainError> {
         Ok(self.answer_batch(asked.iter().copied(), options)?)
     }
 
-    fn describe(&self, _: &[&RgbImage], _: &Options) -> Result<Vec<Answer>, TrainError> {
+    fn describe(&self, _: &[Picture<'_>], _: &Options) -> Result<Vec<Answer>, TrainError> {
         let reason = "this BLIP-1 answers questions, and there is none".into();
         Err(TrainError::Batch { reason })
     }
 
     fn choose(
         &self,
-        picture: &RgbImage,
+        picture: Picture<'_>,
         question: &str,
         choices: &[String],
         options: &RankOptions,
@@ -190,14 +189,14 @@ impl Responds for BlipAnswerer {
 const READS_NONE: &str = "this BLIP-1 describes pictures and reads no questions";
 
 impl Responds for BlipCaptioner {
-    fn respond(&self, _: &[(&RgbImage, &str)], _: &Options) -> Result<Vec<Answer>, TrainError> {
+    fn respond(&self, _: &[(Picture<'_>, &str)], _: &Options) -> Result<Vec<Answer>, TrainError> {
         let reason = READS_NONE.into();
         Err(TrainError::Batch { reason })
     }
 
     fn choose(
         &self,
-        _: &RgbImage,
+        _: Picture<'_>,
         _: &str,
         _: &[String],
         _: &RankOptions,
@@ -208,7 +207,7 @@ impl Responds for BlipCaptioner {
 
     fn describe(
         &self,
-        pictures: &[&RgbImage],
+        pictures: &[Picture<'_>],
         options: &Options,
     ) -> Result<Vec<Answer>, TrainError> {
         Ok(self.caption_batch(pictures.iter().copied(), options)?)

@@ -64,7 +64,14 @@ fn follows_on(device: &str, model: &str, mode: &str) {
                 .unwrap()
                 .shape()[0];
             let b = TensorData::new(vec![0f32; outputs * 4], [outputs, 4]);
-            Some((layer.to_string(), Adapter { a: data(&view), b }))
+            Some((
+                layer.to_string(),
+                Adapter {
+                    a: data(&view),
+                    b,
+                    magnitude: None,
+                },
+            ))
         });
         training = training.adapters(Lora::of(config, starts).unwrap());
     }

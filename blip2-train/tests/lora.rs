@@ -138,7 +138,6 @@ fn what_peft_may_do_and_we_do_not_is_refused() {
     for (from, to) in [
         ("\"lora_bias\": false", "\"lora_bias\": true"),
         ("\"bias\": \"none\"", "\"bias\": \"all\""),
-        ("\"rank_pattern\": {}", "\"rank_pattern\": {\"q\": 2}"),
         ("\"LORA\"", "\"IA3\""),
     ] {
         assert!(config.contains(from), "{from}");
@@ -150,14 +149,10 @@ fn what_peft_may_do_and_we_do_not_is_refused() {
         let error = Lora::load(copy.path()).unwrap_err().to_string();
         assert!(error.contains("not supported"), "{error}");
     }
-    // What inference puts on.
-    for name in ["opt_dora", "opt_patterns", "opt_saved"] {
-        let error = Lora::load(fixture("peft").join(name)).unwrap_err();
-        assert!(
-            error.to_string().contains("not supported in training"),
-            "{error}"
-        );
-    }
+    // Biases, which inference puts on.
+    let error = Lora::load(fixture("peft").join("opt_saved")).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("not supported in training"), "{error}");
     // A rank that would take all memory.
     for (rank, named) in [
         (41, "q_proj"),
@@ -191,6 +186,83 @@ fn what_peft_may_do_and_we_do_not_is_refused() {
         .to_string();
     assert!(error.contains("`qformer.encodr`"), "{error}");
     assert!(error.contains("`qformer.encoder`"), "{error}");
+}
+
+/// What PEFT saved with lengths, or with ranks and scales by patterns, gives the logits here that its matrices
+/// give merged, trains, and comes back.
+#[test]
+fn adapters_with_lengths_and_patterns_train_and_come_back() {
+    let batch = batch("blip2_opt");
+    for name in ["opt_dora", "opt_patterns"] {
+        let saved = fixture("peft").join(name);
+        let lora = Lora::load(&saved).unwrap();
+        let mut trained = training("blip2_opt").adapters(lora).load().unwrap();
+        let merged = Blip2Pipeline::builder(models().join("blip2_opt")).adapter(&saved);
+        let merged = logits(merged.load().unwrap().model(), &batch);
+        let (most, largest) = largest_difference(&logits(trained.model(), &batch), &merged);
+        assert!(most < 1e-4 * largest, "{name}: {most} of {largest}");
+
+        let losses = steps(&mut trained, &mut AdamW::default(), &batch, 5);
+        assert!(losses[4] < losses[0], "{name}: {losses:?}");
+        saved_the_same(&trained, &batch);
+        let folder = tempfile::tempdir().unwrap();
+        trained.save_lora(folder.path()).unwrap();
+        let again = Lora::load(folder.path()).unwrap();
+        let again = training("blip2_opt").adapters(again).load().unwrap();
+        assert_eq!(
+            logits(again.model(), &batch),
+            logits(trained.model(), &batch),
+            "{name}"
+        );
+    }
+}
+
+/// New adapters with lengths change nothing, and their lengths are trained.
+#[test]
+fn new_lengths_are_those_of_the_matrix_and_move() {
+    let batch = batch("blip2_opt");
+    let plain = training("blip2_opt").bridge().load().unwrap().into_model();
+    for precision in [Precision::F32, Precision::Int8] {
+        let lora = LoraConfig::new(4, ["q_proj", "v_proj"])
+            .with_dora(true)
+            .with_dropout(0.1);
+        let training = training("blip2_opt")
+            .precision(precision)
+            .lora(lora, 3)
+            .unwrap();
+        let mut trained = training.load().unwrap();
+        if precision == Precision::F32 {
+            let (own, due) = (logits(trained.model(), &batch), logits(&plain, &batch));
+            let (most, largest) = largest_difference(&own, &due);
+            assert!(most < 1e-4 * largest, "{most} of {largest}");
+        }
+        let lengths = |trained: &Trained<Model>| {
+            let values = trained.values();
+            let own = values
+                .iter()
+                .filter(|(name, _)| name.ends_with("lora_magnitude_vector"));
+            own.map(|(_, data)| data.try_to_vec::<f32>().unwrap())
+                .collect::<Vec<_>>()
+        };
+        let before = lengths(&trained);
+        steps(&mut trained, &mut AdamW::default(), &batch, 3);
+        let after = lengths(&trained);
+        assert!(!before.is_empty() && before != after);
+    }
+}
+
+/// A regular expression, and blocks by their numbers, choose layers.
+#[test]
+fn layers_are_chosen_by_expressions_and_blocks() {
+    let expression = r".*decoder\.layers\.\d+\..*(q|v)_proj";
+    let lora = LoraConfig::new(2, [expression]).with_layers_to_transform([0]);
+    let trained = training("blip2_opt").lora(lora, 0).unwrap().load().unwrap();
+    let layers = trained.parameters().filter(|named| named.is_lora()).count() / 2;
+    assert_eq!(layers, 2);
+    let lora = LoraConfig::new(2, [r".*no_such_(a|b)"]);
+    let refused = training("blip2_opt").lora(lora, 0).unwrap().load();
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("no linear layer is called"), "{error}");
 }
 
 /// A pattern that matches nothing is an error, even if all others match: less would be trained than

@@ -347,7 +347,9 @@ impl Job<'_> {
         if let Some(examples) = recipe.questions_per_picture {
             loader = loader.by_picture(examples);
         }
-        if let Some(examples) = recipe.shuffle_buffer {
+        let usual = self.config.data.as_ref();
+        let usual = usual.and_then(|data| data.usual_buffer());
+        if let Some(examples) = recipe.shuffle_buffer.or(usual) {
             loader = loader.shuffle_buffer(examples);
         }
         Ok(loader)

@@ -83,6 +83,7 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
     };
     match config.train.objective {
         ObjectiveName::Answers => {
+            let data = objectives::seen_by(&folder, data)?;
             let objective = objectives::answers(&config, base, &folder, &sieve)?;
             let fault = |example: &_| objective.training_fault(example);
             let data = sieve.sifted("training", data, on_broken, fault)?;

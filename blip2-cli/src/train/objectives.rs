@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use blip2_core::{CheckpointFolder, GenerationConfig, ModelKind};
-use blip2_io::dataset::Dataset;
+use blip2_io::{
+    dataset::{Dataset, DatasetError},
+    preprocessing::DecodeOptions,
+};
 use blip2_train::{Answering, FirstStage, Objective, Recall, Scoring, TrainError, Validation};
 
 use super::{
@@ -33,7 +36,7 @@ pub(super) fn answers(
         return Ok(objective);
     };
     let scores = scorings(own)?;
-    let data = validation_data(own, base)?;
+    let data = seen_by(folder, validation_data(own, base)?)?;
     let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
         objective.evaluation_fault(example)
     })?;
@@ -127,9 +130,10 @@ pub(super) fn scorings(validation: &ValidationConfig) -> Result<Vec<Scoring>, Fa
 }
 
 /// What answers.
-const ANSWERING: [ModelKind; 4] = [
+const ANSWERING: [ModelKind; 5] = [
     ModelKind::Blip2,
     ModelKind::InstructBlip,
+    ModelKind::InstructBlipVideo,
     ModelKind::BlipAnswer,
     ModelKind::BlipCaption,
 ];
@@ -148,12 +152,6 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
         let first_stage = config.train.objective == ObjectiveName::FirstStage;
         let validation = config.validation.as_ref().filter(|_| first_stage);
         return validation.map(recall).transpose().map(|_| ());
-    }
-    if kind == ModelKind::InstructBlipVideo {
-        return Err(Failure::Work(format!(
-            "{} is a model of videos, which are not trained: data sets are of pictures",
-            folder.path().display()
-        )));
     }
     Err(Failure::Usage(format!(
         "{} is a {kind}, which this objective does not train: give another `model`, or \
@@ -178,6 +176,31 @@ pub(super) fn recall(validation: &ValidationConfig) -> Result<Recall, Failure> {
     Ok(Recall::at(first)
         .with_others(others)
         .with_batch(validation.batch))
+}
+
+/// The data set as a model sees it: one of videos sees some frames of each, and refuses still pictures.
+pub(super) fn seen_by(folder: &CheckpointFolder, data: Dataset) -> Result<Dataset, Failure> {
+    if folder.kind().map_err(Failure::work)? != ModelKind::InstructBlipVideo {
+        return Ok(data);
+    }
+    let frames = folder
+        .config()
+        .map_err(Failure::work)?
+        .model_type
+        .num_frames();
+    let data = data.of_videos(frames);
+    let first = data.examples().first().map(|example| example.picture);
+    let opened = first.map(|first| data.open(first, &DecodeOptions::default()));
+    if let Some(Err(DatasetError::Video(error))) = &opened
+        && error.is_still()
+    {
+        return Err(Failure::Work(format!(
+            "{} is a model of videos, and its data are still pictures: give folders of frames, or animated \
+             GIF, PNG or WebP ({error})",
+            folder.path().display()
+        )));
+    }
+    Ok(data)
 }
 
 /// What is evaluated.

@@ -76,6 +76,43 @@ fn shards_are_trained_on_and_a_table_is_evaluated() {
     assert_eq!(fs::read_to_string(&answers).unwrap().lines().count(), 8);
 }
 
+/// A table of the hub is trained on; a run that ends halfway goes on along the same curve.
+#[test]
+fn tables_are_trained_on_and_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = |split: &str| {
+        let files = blip2_testing::fixture("tables/vqa");
+        format!("kind = \"parquet\"\nfiles = {files:?}\nsplit = {split:?}")
+    };
+    let recipe = |steps: usize| format!("steps = {steps}\nlr = 1e-4\nschedule = \"constant\"");
+    let write = |out: &str, steps: usize| {
+        let (data, held_out) = (table("train"), table("validation"));
+        training(folder.path(), out, &data, &held_out, &recipe(steps))
+    };
+    let whole = write("whole", 6);
+    let output = run(&["train", &whole]);
+    assert!(output.status.success(), "{}", errors(&output));
+    for steps in [2, 6] {
+        let output = run(&["train", &write("parted", steps)]);
+        assert!(output.status.success(), "{}", errors(&output));
+    }
+    let [whole_losses, parted] = ["whole", "parted"].map(|out| losses(&folder.path().join(out)));
+    assert_eq!(whole_losses, parted);
+    let trained = folder.path().join("whole/model");
+    let output = run(&["eval", &whole, "--model", text(&trained)]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("of 2 examples"), "{said}");
+
+    let no_split = table("train").replace("split = \"train\"", "");
+    let file = training(folder.path(), "run", &no_split, &no_split, "steps = 1");
+    let told = errors(&run(&["train", &file]));
+    assert!(
+        told.contains("the splits `train`, `validation`: say which"),
+        "{told}"
+    );
+}
+
 /// Whatever the kind, what does not fit is named by file and place, in words.
 #[test]
 fn records_that_do_not_fit_are_named_in_words() {
@@ -134,11 +171,11 @@ fn records_that_do_not_fit_are_named_in_words() {
         ),
         (
             "kind = \"webdataset\"\nshards = [\"no-*.tar\"]".into(),
-            "there is no archive `no-*.tar`",
+            "there is no file `no-*.tar`",
         ),
         (
             "kind = \"webdataset\"\nshards = 7".into(),
-            "the name of a tar archive",
+            "the name of a file",
         ),
         (
             in_file("csv", "d.csv", "delimiter = \"é\""),

@@ -10,6 +10,7 @@ mod lost;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod scored;
+mod videos;
 
 use std::{
     ffi::OsString,

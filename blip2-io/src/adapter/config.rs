@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     fault::Fault,
-    pattern::{MOST, Pattern},
+    pattern::{LayerPattern, MOST},
 };
 use crate::{error::IoError, files::parse_json};
 
@@ -182,8 +182,8 @@ impl AdapterConfig {
 /// Ranks and alphas of some layers, by the keys that match them.
 #[derive(Debug, Clone)]
 pub(super) struct Patterns {
-    ranks: Vec<(Pattern, usize)>,
-    alphas: Vec<(Pattern, f64)>,
+    ranks: Vec<(LayerPattern, usize)>,
+    alphas: Vec<(LayerPattern, f64)>,
 }
 
 impl Patterns {
@@ -200,8 +200,8 @@ impl Patterns {
     }
 }
 
-fn first<T: Copy>(patterns: &[(Pattern, T)], layer: &str) -> Option<T> {
-    let matches = |(pattern, _): &&(Pattern, T)| pattern.matches(layer);
+fn first<T: Copy>(patterns: &[(LayerPattern, T)], layer: &str) -> Option<T> {
+    let matches = |(pattern, _): &&(LayerPattern, T)| pattern.matches(layer);
     patterns.iter().find(matches).map(|(_, value)| *value)
 }
 
@@ -209,7 +209,7 @@ fn compiled<T: Copy>(
     path: &Path,
     table: &str,
     pairs: &[(String, T)],
-) -> Result<Vec<(Pattern, T)>, IoError> {
+) -> Result<Vec<(LayerPattern, T)>, IoError> {
     if pairs.len() > MOST {
         let reason = format!(
             "`{table}` has {} keys, over the limit of {MOST}",
@@ -218,7 +218,7 @@ fn compiled<T: Copy>(
         return Err(Fault::Malformed.of(path, reason));
     }
     let compiled = pairs.iter().map(|(key, value)| {
-        let pattern = Pattern::new(key).map_err(|error| {
+        let pattern = LayerPattern::end(key).map_err(|error| {
             let reason = format!("`{table}` has the key `{key}`, which is no pattern: {error}");
             Fault::Malformed.of(path, reason)
         })?;

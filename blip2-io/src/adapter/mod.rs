@@ -16,6 +16,7 @@ use blip2_kernels::LowRankData;
 use burn::tensor::{DType, TensorData};
 
 pub use config::{AdapterBias, AdapterConfig, TargetModules};
+pub use pattern::LayerPattern;
 
 use crate::{
     checkpoint::Checkpoint,
@@ -250,6 +251,7 @@ impl Adapter {
             b: self.numbers(found.b.as_deref(), layer, &[outputs, rank])?,
             scale: self.patterns.scale(&self.config, layer),
             dropout: self.config.lora_dropout,
+            magnitude: None,
         })
     }
 

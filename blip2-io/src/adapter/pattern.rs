@@ -13,30 +13,57 @@ const MAX_COMPILED: usize = 1 << 17;
 /// The most expressions of an adapter; a model has some hundred layers.
 pub(super) const MOST: usize = 2048;
 
-/// An expression that matches the end of a layer's name, from a dot on, as the keys of
-/// `rank_pattern` and `alpha_pattern` do.
+/// A regular expression for the names of layers, as PEFT has them.
+///
+/// ```
+/// use blip2_io::LayerPattern;
+///
+/// let layer = "language_model.model.decoder.layers.2.self_attn.q_proj";
+/// assert!(LayerPattern::end("q_proj")?.matches(layer)); // as keys of `rank_pattern`
+/// assert!(LayerPattern::whole(r".*\.layers\.[02]\..*(q|v)_proj")?.matches(layer)); // as `target_modules`
+/// assert!(!LayerPattern::whole("q_proj")?.matches(layer));
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone)]
-pub(super) struct Pattern(Regex);
+pub struct LayerPattern(Regex);
 
-impl Pattern {
-    /// The message is the engine's own.
-    pub(super) fn new(key: &str) -> Result<Self, String> {
+impl LayerPattern {
+    /// An expression that matches the end of a name, from a dot on, as the keys of `rank_pattern` and
+    /// `alpha_pattern` do.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in the engine's words, or that it is too long.
+    pub fn end(key: &str) -> Result<Self, String> {
         // `get_pattern_key` of PEFT, word for word.
-        let whole = format!(r"^(?:.*\.)?(?:{key})$");
+        Self::new(key, &format!(r"^(?:.*\.)?(?:{key})$"))
+    }
+
+    /// An expression that matches a whole name, as a `target_modules` that is a text does.
+    ///
+    /// # Errors
+    ///
+    /// As [`end`](Self::end).
+    pub fn whole(expression: &str) -> Result<Self, String> {
+        Self::new(expression, &format!("^(?:{expression})$"))
+    }
+
+    fn new(key: &str, whole: &str) -> Result<Self, String> {
         if key.len() > LONGEST {
             let length = key.len();
             return Err(format!(
                 "it has {length} bytes, over the limit of {LONGEST}"
             ));
         }
-        let regex = RegexBuilder::new(&whole)
+        let regex = RegexBuilder::new(whole)
             .backtrack_limit(STEPS)
             .delegate_size_limit(MAX_COMPILED)
             .build();
         regex.map(Self).map_err(|error| error.to_string())
     }
 
-    pub(super) fn matches(&self, layer: &str) -> bool {
+    /// Whether a layer is meant.
+    pub fn matches(&self, layer: &str) -> bool {
         // What takes too many steps matches nothing.
         self.0.is_match(layer).unwrap_or(false)
     }
@@ -48,7 +75,7 @@ mod tests {
 
     #[test]
     fn keys_match_ends_of_names_from_a_dot_on() {
-        let matches = |key: &str, layer: &str| Pattern::new(key).unwrap().matches(layer);
+        let matches = |key: &str, layer: &str| LayerPattern::end(key).unwrap().matches(layer);
         let layer = "language_model.model.decoder.layers.2.self_attn.q_proj";
         for key in [
             "q_proj",
@@ -62,20 +89,20 @@ mod tests {
         for key in ["proj", "layers.2", "^model.*q_proj", "(?!q_)[a-z]_proj", ""] {
             assert!(!matches(key, layer), "{key}");
         }
-        assert!(Pattern::new("(").is_err());
+        assert!(LayerPattern::end("(").is_err());
     }
 
     #[test]
     fn an_expression_made_to_hang_ends() {
         let name = format!("{}!", "a".repeat(60));
-        assert!(!Pattern::new(r"(a+)+(?=b)").unwrap().matches(&name));
+        assert!(!LayerPattern::end(r"(a+)+(?=b)").unwrap().matches(&name));
     }
 
     #[test]
     fn an_expression_made_to_fill_the_memory_is_refused() {
         for key in [r"\w{500}".into(), "x".repeat(2000)] {
-            assert!(Pattern::new(&key).is_err(), "{key}");
+            assert!(LayerPattern::end(&key).is_err(), "{key}");
         }
-        assert!(Pattern::new(r"(?:\w+\.)*\d+\.[^.]+_proj").is_ok());
+        assert!(LayerPattern::end(r"(?:\w+\.)*\d+\.[^.]+_proj").is_ok());
     }
 }

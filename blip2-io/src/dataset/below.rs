@@ -28,3 +28,23 @@ fn inside(folder: &Path, path: &str) -> Option<PathBuf> {
         .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     stays.then(|| folder.join(path))
 }
+
+/// The folder that all files are in.
+pub(super) fn common(files: &[PathBuf]) -> PathBuf {
+    let first = files.first().map(PathBuf::as_path);
+    let first = first.unwrap_or(Path::new(""));
+    let mut above = first.ancestors().skip(1);
+    let all = above.find(|folder| files.iter().all(|file| file.starts_with(folder)));
+    all.unwrap_or(Path::new("")).to_path_buf()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_called_by_the_folder_that_they_are_in() {
+        let all = ["a/b/1.tar", "a/c/2.tar"].map(PathBuf::from);
+        assert_eq!(common(&all), Path::new("a"));
+    }
+}

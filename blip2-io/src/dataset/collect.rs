@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use image::ImageFormat;
+
 use super::{
     BrokenRecord, Dataset, DatasetError, Example, OnBroken, PictureFile, quote::shortened,
     record::Record,
@@ -12,6 +14,8 @@ use super::{
 
 /// The most characters that are shown of a picture's path.
 const MOST_OF_A_PATH: usize = 400;
+
+const EMPTY: &str = "the question is empty";
 
 /// A data set in the making.
 pub(super) struct Collector {
@@ -82,7 +86,7 @@ impl Collector {
             return None;
         };
         if question.is_some_and(|text| text.trim().is_empty()) {
-            self.broken(place.to_string(), "the question is empty".into());
+            self.broken(place.to_string(), EMPTY.into());
             return None;
         }
         Some(picture)
@@ -101,8 +105,26 @@ impl Collector {
         self.choices += usize::from(record.is_choice);
         if let Some(picture) = self.checked(&place, pictures, record.question.as_deref()) {
             self.examples
-                .push(record.example(place.clone(), picture, place));
+                .extend(record.examples(place.clone(), picture, place));
         }
+    }
+
+    /// Adds a record that comes with its own picture; `id` is for one that names none.
+    pub(super) fn add_with_picture(
+        &mut self,
+        place: String,
+        id: String,
+        record: Record,
+        picture: PictureFile,
+    ) {
+        let question = record.question.as_deref();
+        if question.is_some_and(|text| text.trim().is_empty()) {
+            return self.broken(place, EMPTY.into());
+        }
+        self.choices += usize::from(record.is_choice);
+        let number = self.pictures.len();
+        self.pictures.push(picture);
+        self.examples.extend(record.examples(id, number, place));
     }
 
     /// The number of the picture in a file, if there is such a file.
@@ -110,7 +132,7 @@ impl Collector {
         if let Some(known) = self.places.get(path) {
             return *known;
         }
-        let place = path.is_file().then(|| {
+        let place = (path.is_file() || is_video(path)).then(|| {
             self.pictures.push(path.to_path_buf().into());
             self.pictures.len() - 1
         });
@@ -137,6 +159,13 @@ impl Collector {
             broken: self.broken,
             file: self.file,
             choices: self.choices,
+            frames: None,
         })
     }
+}
+
+/// Whether a folder holds frames.
+fn is_video(path: &Path) -> bool {
+    let mut names = path.read_dir().into_iter().flatten().flatten();
+    names.any(|entry| ImageFormat::from_path(entry.path()).is_ok())
 }

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 ///
 /// | | usual names, the first that there is |
 /// |---|---|
-/// | `image` | `image`, `file_name`, `image_path`, `filename`, `images` (a list of one) |
+/// | `image` | `image`, `file_name`, `image_path`, `filename`, `video`, `video_path`, `images` (a list of one) |
 /// | `question` | `question` |
 /// | `answer` | `answers`, `answer`, `direct_answers` |
 /// | `caption` | `caption`, `captions`, `text`, `txt`, `cls` |
 /// | `choices` | `choices` |
+/// | `conversations` | `conversations`, `conversation`, `messages`, `texts`: turns, as LLaVA and chat models have them |
 /// | `id` | `question_id`, `id`, `pid`, `instance_id`, `image_id` |
 ///
 /// ```
@@ -37,6 +38,8 @@ pub struct Columns {
     pub caption: Option<String>,
     /// The choices among which the answer is.
     pub choices: Option<String>,
+    /// Turns of questions and answers, each of which is an example.
+    pub conversations: Option<String>,
     /// What the record is called in answers that are written.
     pub id: Option<String>,
 }
@@ -47,5 +50,6 @@ setters! { Columns {
     with_answer(answer: Option<String>),
     with_caption(caption: Option<String>),
     with_choices(choices: Option<String>),
+    with_conversations(conversations: Option<String>),
     with_id(id: Option<String>),
 } }

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     fault::{Cause, ErrorKind},
     preprocessing::ImageError,
+    video::VideoError,
 };
 
 /// A record that cannot be used.
@@ -81,6 +82,9 @@ pub enum DatasetError {
     /// Pictures that do not go together.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A video that cannot be used.
+    #[error(transparent)]
+    Video(#[from] VideoError),
     /// A worker thread ended before its batch was done.
     #[error("a worker thread ended before its batch was done")]
     Worker,
@@ -94,6 +98,7 @@ impl DatasetError {
             Self::Format { .. } | Self::Broken { .. } => ErrorKind::Malformed,
             Self::Empty { .. } => ErrorKind::Missing,
             Self::Image(error) => error.kind(),
+            Self::Video(error) => error.kind(),
             Self::Worker => ErrorKind::Internal,
         }
     }

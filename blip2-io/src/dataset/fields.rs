@@ -52,9 +52,17 @@ pub(super) fn needed_text(fields: &Fields, key: &str) -> Result<String, String> 
     text(key, needed(fields, key)?)
 }
 
+/// Where an object has its text.
+const TEXT_KEYS: [&str; 4] = ["answer", "raw", "caption", "text"];
+
 /// One text or several: a list's members may be objects that hold the text by a usual name, as the
 /// answers of VQA and the sentences of COCO do.
 pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, String> {
+    // Lists in an object, as `datasets` writes a sequence of objects: `{"answer": ["red", "dark red"]}`.
+    let held = value
+        .as_object()
+        .and_then(|fields| first(fields, TEXT_KEYS));
+    let value = held.map_or(value, |(_, held)| held);
     let Value::Array(all) = value else {
         let one = single(value).map(|one| vec![one]);
         return one.ok_or_else(|| unfit(key, value, "a text, a number or a list of them"));
@@ -62,7 +70,7 @@ pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, String> {
     let member = |(place, member): (usize, &Value)| {
         let named = member
             .as_object()
-            .and_then(|fields| first(fields, ["answer", "raw", "caption", "text"]));
+            .and_then(|fields| first(fields, TEXT_KEYS));
         let text = single(named.map_or(member, |(_, text)| text));
         text.ok_or_else(|| {
             let key = format!("{key}[{place}]");

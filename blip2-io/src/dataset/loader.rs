@@ -7,6 +7,8 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use image::RgbImage;
+
 use super::{
     Augmentation, BrokenRecord, Dataset, DatasetError, Example, OnBroken, depends_on_position,
     order::{shuffle, shuffle_buffered, stream},
@@ -91,9 +93,11 @@ impl Share {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoadedBatch {
-    /// `[pictures, 3, height, width]`
+    /// `[pictures, 3, height, width]`, of videos `[pictures · frames, …]`: the frames of each one after
+    /// another.
     pub pixel_values: PixelValues,
-    /// The pictures' numbers in the data set, one for each row of `pixel_values`.
+    /// The pictures' numbers in the data set, one for each row of `pixel_values`, or of videos for the rows
+    /// of their frames.
     pub pictures: Vec<usize>,
     /// The examples.
     pub examples: Vec<LoadedExample>,
@@ -109,12 +113,12 @@ pub struct LoadedExample {
     pub example: Example,
     /// Its number in the data set.
     pub number: usize,
-    /// Its picture's row in [`LoadedBatch::pixel_values`]. Several examples may share a picture.
+    /// Its picture's place in [`LoadedBatch::pictures`]. Several examples may share a picture.
     pub row: usize,
 }
 
 impl LoadedBatch {
-    /// The picture's row in [`pixel_values`](Self::pixel_values) of each example.
+    /// The picture's place in [`pictures`](Self::pictures) of each example.
     pub fn rows(&self) -> Vec<usize> {
         self.examples.iter().map(|loaded| loaded.row).collect()
     }
@@ -305,30 +309,19 @@ impl Inner {
             let Some(&first) = unit.first() else { continue };
             let all = self.dataset.examples();
             let picture = all[first].picture;
-            let file = &self.dataset.pictures()[picture];
-            let image = match file.open(&self.decode) {
-                Ok(image) => image,
+            let seen = match self.dataset.open(picture, &self.decode) {
+                Ok(seen) => seen,
                 Err(error) => {
                     let example = &all[first];
                     broken.push(self.dataset.broken_record(example, error.to_string()));
                     continue;
                 }
             };
-            let image = match self.augmentation.is_none() {
-                true => image,
-                false => {
-                    let mut random = stream(self.seed.unwrap_or(0), epoch, 1 + first as u64);
-                    let fixed = |&number: &usize| {
-                        let example = &all[number];
-                        let mut texts = example.question.iter().chain(&example.answers);
-                        texts.any(|text| depends_on_position(text))
-                    };
-                    let moves = !unit.iter().any(fixed);
-                    self.augmentation.apply(image, moves, &mut random)
-                }
-            };
-            let row = pixels.len();
-            pixels.push(self.processor.process(&image)?);
+            let row = pictures.len();
+            for frame in seen.into_frames() {
+                let frame = self.augmented(frame, epoch, unit, first);
+                pixels.push(self.processor.process(&frame)?);
+            }
             pictures.push(picture);
             shown.extend(unit.iter().map(|&number| LoadedExample {
                 example: all[number].clone(),
@@ -351,6 +344,23 @@ impl Inner {
             examples: shown,
             broken,
         })
+    }
+}
+
+impl Inner {
+    /// A picture as it is shown in an epoch. The frames of a video are all changed alike.
+    fn augmented(&self, image: RgbImage, epoch: u64, unit: &[usize], first: usize) -> RgbImage {
+        if self.augmentation.is_none() {
+            return image;
+        }
+        let mut random = stream(self.seed.unwrap_or(0), epoch, 1 + first as u64);
+        let fixed = |number: &usize| {
+            let example = &self.dataset.examples()[*number];
+            let mut texts = example.question.iter().chain(&example.answers);
+            texts.any(|text| depends_on_position(text))
+        };
+        let moves = !unit.iter().any(fixed);
+        self.augmentation.apply(image, moves, &mut random)
     }
 }
 

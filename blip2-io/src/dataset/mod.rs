@@ -3,7 +3,7 @@
 //! | reader | of |
 //! |---|---|
 //! | [`Dataset::json_lines`] | a file with a record a line (`question`, `answer`, `image` or `pid`), which is IconQA's layout too |
-//! | [`Dataset::json_records`] | the same by other names of keys, or a list of such records (LAVIS) |
+//! | [`Dataset::json_records`] | the same by other names of keys, or a list of such records (LAVIS), or of conversations (LLaVA) |
 //! | [`Dataset::csv`] | a table of text with the same columns |
 //! | [`Dataset::image_folder`] | a folder with `metadata.jsonl` or `metadata.csv`, as Hugging Face has it |
 //! | [`Dataset::iconqa_test`] | a folder of items, each with `data.json` and `image.png` |
@@ -14,6 +14,7 @@
 //! | [`Dataset::karpathy`] | Karpathy's splits of COCO and Flickr |
 //! | [`Dataset::textcaps`], [`flickr30k`](Dataset::flickr30k) | the captions of these |
 //! | [`Dataset::web_dataset`] | WebDataset's shards, tar archives with the pictures in them |
+//! | `Dataset::parquet` | tables in Parquet with the pictures in them, as the hub has data sets (feature `tables`) |
 //! | [`Dataset::easy_vqa`] | the wheel of `easy-vqa`, or its folder |
 //!
 //! A record that is broken is reported with its place, and fails the whole or is left out, as
@@ -57,6 +58,8 @@ mod json_lines;
 mod karpathy;
 mod loader;
 mod order;
+#[cfg(feature = "tables")]
+mod parquet;
 mod picture;
 mod quote;
 mod read;
@@ -65,11 +68,14 @@ mod shard;
 mod sift;
 mod table;
 mod textcaps;
+mod turns;
 mod vizwiz;
 mod vqa_v2;
 mod web_dataset;
 
 use std::path::PathBuf;
+
+use crate::{preprocessing::DecodeOptions, video::Video};
 
 pub use a_okvqa::ChoiceAnswers;
 pub use augment::{Augmentation, Crop, depends_on_position};
@@ -77,6 +83,8 @@ pub use columns::Columns;
 pub use easy_vqa::Split;
 pub use error::{BrokenRecord, DatasetError};
 pub use loader::{Epoch, LoadedBatch, LoadedExample, Loader};
+#[cfg(feature = "tables")]
+pub use parquet::TablePicture;
 pub use picture::PictureFile;
 pub use shard::ShardMember;
 
@@ -168,6 +176,8 @@ pub struct Dataset {
     file: PathBuf,
     /// How many examples are one of given choices.
     choices: usize,
+    /// As how many frames a picture is seen; none for pictures.
+    frames: Option<usize>,
 }
 
 impl Dataset {
@@ -215,6 +225,36 @@ impl Dataset {
     /// right choice's words.
     pub fn choices(&self) -> usize {
         self.choices
+    }
+
+    /// The same of videos: each picture is a folder of frames or an animation, of which so many frames are
+    /// seen, evenly chosen.
+    #[must_use]
+    pub fn of_videos(mut self, frames: usize) -> Self {
+        self.frames = Some(frames.max(1));
+        self
+    }
+
+    /// Decodes a picture, or the frames of a video that are seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`PictureFile::open`] and [`PictureFile::open_video`], and [`DatasetError::Format`] for a number
+    /// that no picture has.
+    pub fn open(&self, picture: usize, options: &DecodeOptions) -> Result<Video, DatasetError> {
+        let file = self.pictures.get(picture).ok_or_else(|| {
+            let reason = format!("there is no picture {picture}");
+            DatasetError::format(&self.file, reason)
+        })?;
+        match self.frames {
+            Some(frames) => file.open_video(frames, options),
+            None => Ok(Video::new(vec![file.open(options)?])?),
+        }
+    }
+
+    /// Whether its pictures are videos.
+    pub fn is_of_videos(&self) -> bool {
+        self.frames.is_some()
     }
 
     /// How many examples there are.

@@ -10,10 +10,13 @@ use std::{
 use image::RgbImage;
 use zip::ZipArchive;
 
+#[cfg(feature = "tables")]
+use super::parquet::TablePicture;
 use super::{DatasetError, shard::ShardMember};
 use crate::{
     preprocessing::{DecodeOptions, decode_bytes, decode_file},
     regular::open_regular,
+    video::{Video, VideoOptions},
 };
 
 /// A picture in a file, or in an archive of many.
@@ -24,6 +27,9 @@ pub enum PictureFile {
     File(PathBuf),
     /// A member of a tar archive, one of many shards.
     Shard(ShardMember),
+    /// A cell of a table in Parquet.
+    #[cfg(feature = "tables")]
+    Row(TablePicture),
     /// A member of a zip archive, as a wheel is.
     Member {
         /// The archive.
@@ -52,6 +58,8 @@ impl PictureFile {
         match self {
             Self::File(path) => path.clone(),
             Self::Shard(member) => member.path(),
+            #[cfg(feature = "tables")]
+            Self::Row(picture) => picture.path(),
             Self::Member { archive, name } => archive.path.join(name),
         }
     }
@@ -61,14 +69,19 @@ impl PictureFile {
         match self {
             Self::File(path) => path.clone(),
             Self::Shard(member) => member.shard().to_path_buf(),
+            #[cfg(feature = "tables")]
+            Self::Row(picture) => picture.file().to_path_buf(),
             Self::Member { archive, .. } => archive.path.clone(),
         }
     }
 
-    /// The shard that it lies in, among others that are best read in their order.
-    pub(super) fn shard(&self) -> Option<&Path> {
+    /// What it lies in among others that are best read in their order: a shard, or a row group of a
+    /// table.
+    pub(super) fn shard(&self) -> Option<(&Path, usize)> {
         match self {
-            Self::Shard(member) => Some(member.shard()),
+            Self::Shard(member) => Some((member.shard(), 0)),
+            #[cfg(feature = "tables")]
+            Self::Row(picture) => Some((picture.file(), picture.group())),
             Self::File(_) | Self::Member { .. } => None,
         }
     }
@@ -80,15 +93,43 @@ impl PictureFile {
     /// As [`decode_file`], naming the file.
     pub fn open(&self, options: &DecodeOptions) -> Result<RgbImage, DatasetError> {
         match self {
+            Self::File(path) if path.is_dir() => {
+                let reason =
+                    "it is a folder, as videos are of frames, and the model sees single pictures";
+                Err(DatasetError::format(path, reason))
+            }
             Self::File(path) => Ok(decode_file(path, options)?),
             Self::Shard(member) => {
                 self.decoded(&member.read(options.limits.max_file_bytes)?, options)
+            }
+            #[cfg(feature = "tables")]
+            Self::Row(picture) => {
+                self.decoded(&picture.read(options.limits.max_file_bytes)?, options)
             }
             Self::Member { archive, name } => {
                 let bytes = archive.read(name, options.limits.max_file_bytes)?;
                 self.decoded(&bytes, options)
             }
         }
+    }
+
+    /// Decodes `frames` of a video's frames, evenly chosen: of a folder of pictures, or of an animated GIF,
+    /// PNG or WebP in a file of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Video::open`], and for a video that is in an archive or a table.
+    pub fn open_video(
+        &self,
+        frames: usize,
+        options: &DecodeOptions,
+    ) -> Result<Video, DatasetError> {
+        let Self::File(path) = self else {
+            let reason = "videos are read of files and folders of their own alone";
+            return Err(DatasetError::format(&self.path(), reason));
+        };
+        let options = VideoOptions::default().with_decode(*options);
+        Ok(Video::open(path, frames, &options)?)
     }
 
     fn decoded(&self, bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, DatasetError> {

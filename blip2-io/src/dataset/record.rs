@@ -10,9 +10,17 @@ use super::{
     choice::chosen,
     fields::{self, Fields, get, lacks, text, texts, unfit},
     quote::{found, quoted},
+    turns::{CONVERSATION, Turn, turns},
 };
 
-const IMAGE: [&str; 4] = ["image", "file_name", "image_path", "filename"];
+pub(super) const IMAGE: [&str; 6] = [
+    "image",
+    "file_name",
+    "image_path",
+    "filename",
+    "video",
+    "video_path",
+];
 const QUESTION: [&str; 1] = ["question"];
 const ANSWER: [&str; 3] = ["answers", "answer", "direct_answers"];
 const CAPTION: [&str; 5] = ["caption", "captions", "text", "txt", "cls"];
@@ -21,6 +29,9 @@ const CHOICES: [&str; 1] = ["choices"];
 const QUESTION_TYPE: [&str; 2] = ["question_type", "ques_type"];
 const ANSWER_TYPE: [&str; 1] = ["answer_type"];
 const ID: [&str; 5] = ["question_id", "id", "pid", "instance_id", "image_id"];
+
+/// A-OKVQA's, where others have an answer.
+const RIGHT_CHOICE: &str = "correct_choice_idx";
 
 /// Beside the answers: how much each of them weighs.
 const WEIGHTS: [&str; 2] = ["weights", "weight"];
@@ -33,6 +44,8 @@ pub(super) struct Record {
     pid: Option<String>,
     pub(super) question: Option<String>,
     pub(super) answers: Vec<String>,
+    /// Of a conversation: questions with their answers, in place of the one above.
+    turns: Vec<Turn>,
     /// Whether the answer is one of given choices.
     pub(super) is_choice: bool,
     /// What there is to choose from.
@@ -45,8 +58,13 @@ pub(super) struct Record {
 impl Record {
     /// Reads a record; the error is a sentence that says what does not fit, and what would.
     pub(super) fn of(fields: &Fields, columns: &Columns) -> Result<Self, String> {
-        let (question, answers, is_choice) = asked(fields, columns)?;
+        let turns = conversation(fields, columns)?;
+        let (question, answers, is_choice) = match turns.is_empty() {
+            true => asked(fields, columns)?,
+            false => (None, Vec::new(), false),
+        };
         Ok(Self {
+            turns,
             image: image(fields, columns)?,
             pid: optional(fields::first(fields, ["pid"]))?,
             question,
@@ -62,15 +80,32 @@ impl Record {
         })
     }
 
-    /// The example that it is of, about the picture of this number; `id` is for one that names none.
-    pub(super) fn example(self, id: String, picture: usize, place: String) -> Example {
+    /// The examples that it is of, about the picture of this number; `id` is for one that names none.
+    /// The turns of a conversation are counted behind it.
+    pub(super) fn examples(self, id: String, picture: usize, place: String) -> Vec<Example> {
         let id = self.id.unwrap_or(id);
-        Example {
-            question_type: self.question_type,
-            answer_type: self.answer_type,
-            choices: self.choices,
-            ..Example::new(id, picture, self.question, self.answers, place)
-        }
+        let several = self.turns.len() > 1;
+        let said = match self.turns.is_empty() {
+            true => vec![(self.question, self.answers)],
+            false => self
+                .turns
+                .into_iter()
+                .map(|turn| (turn.question, vec![turn.answer]))
+                .collect(),
+        };
+        let example = |(turn, (question, answers)): (usize, (Option<String>, Vec<String>))| {
+            let id = match several {
+                true => format!("{id}/{turn}"),
+                false => id.clone(),
+            };
+            Example {
+                question_type: self.question_type.clone(),
+                answer_type: self.answer_type.clone(),
+                choices: self.choices.clone(),
+                ..Example::new(id, picture, question, answers, place.clone())
+            }
+        };
+        said.into_iter().enumerate().map(example).collect()
     }
 
     /// The file of its picture, which is below `folder`.
@@ -84,6 +119,70 @@ impl Record {
                     .into(),
             ),
         }
+    }
+}
+
+/// The keys that are read, but that of the picture, and whether they were named.
+#[cfg(feature = "tables")]
+pub(super) fn names(columns: &Columns) -> Vec<(&str, bool)> {
+    let Columns {
+        image: _,
+        question,
+        answer,
+        caption,
+        choices,
+        conversations,
+        id,
+    } = columns;
+    let named: [(&Option<String>, &[&'static str]); 6] = [
+        (question, &QUESTION),
+        (answer, &ANSWER),
+        (caption, &CAPTION),
+        (choices, &CHOICES),
+        (conversations, &CONVERSATION),
+        (id, &ID),
+    ];
+    let named = named.into_iter().flat_map(|(own, usual)| match own {
+        Some(own) => vec![(own.as_str(), true)],
+        None => usual.iter().map(|usual| (*usual, false)).collect(),
+    });
+    let others = [RIGHT_CHOICE]
+        .into_iter()
+        .chain(WEIGHTS)
+        .chain(QUESTION_TYPE)
+        .chain(ANSWER_TYPE);
+    named.chain(others.map(|usual| (usual, false))).collect()
+}
+
+/// The keys of which a record must have one.
+#[cfg(feature = "tables")]
+pub(super) fn asks_or_describes(columns: &Columns) -> Vec<&str> {
+    let named: [(&Option<String>, &[&'static str]); 3] = [
+        (&columns.question, &QUESTION),
+        (&columns.caption, &CAPTION),
+        (&columns.conversations, &CONVERSATION),
+    ];
+    let all = named.into_iter().flat_map(|(own, usual)| match own {
+        Some(own) => vec![own.as_str()],
+        None => usual.to_vec(),
+    });
+    all.collect()
+}
+
+/// The turns of a conversation, if the record is one; what is asked by another key comes first.
+fn conversation(fields: &Fields, columns: &Columns) -> Result<Vec<Turn>, String> {
+    let named = columns.conversations.as_deref();
+    if named.is_none() && column(fields, columns.question.as_deref(), &QUESTION).is_some() {
+        return Ok(Vec::new());
+    }
+    match (column(fields, named, &CONVERSATION), named) {
+        (Some((key, value)), named) => match (turns(key, value)?, named) {
+            (Some(turns), _) => Ok(turns),
+            (None, Some(_)) => Err(unfit(key, value, "a list of turns")),
+            (None, None) => Ok(Vec::new()),
+        },
+        (None, Some(named)) => Err(lacks(fields, &quoted(named))),
+        (None, None) => Ok(Vec::new()),
     }
 }
 
@@ -122,6 +221,16 @@ fn asked(
     let Some((key, captions)) = column(fields, columns.caption.as_deref(), &CAPTION) else {
         let question = columns.question.as_deref().unwrap_or("question");
         let caption = columns.caption.as_deref().unwrap_or("caption");
+        // A table has the key in every row.
+        if let Some(empty) = [question, caption]
+            .into_iter()
+            .find(|key| fields.contains_key(*key))
+        {
+            return Err(format!(
+                "its {} is empty: nothing is asked, and nothing described",
+                quoted(empty)
+            ));
+        }
         let what = format!("{} nor {}", quoted(question), quoted(caption));
         let lacking = lacks(fields, &what).replacen("it has no", "it has neither", 1);
         return Err(format!("{lacking}; name the right ones by `columns`"));
@@ -138,7 +247,7 @@ fn answers(fields: &Fields, columns: &Columns) -> Result<(Vec<String>, bool), St
     let found = column(fields, columns.answer.as_deref(), &ANSWER);
     if let Some((key, choices)) = column(fields, columns.choices.as_deref(), &CHOICES) {
         let choices = texts(key, choices)?;
-        let right = fields::first(fields, ["correct_choice_idx"]).or(found);
+        let right = fields::first(fields, [RIGHT_CHOICE]).or(found);
         return Ok((chosen(&choices, right)?, true));
     }
     let Some((key, value)) = found else {

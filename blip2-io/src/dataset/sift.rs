@@ -90,7 +90,7 @@ impl Dataset {
         if examples.is_empty() {
             return Vec::new();
         }
-        if let Err(error) = self.pictures[picture].open(&DecodeOptions::default()) {
+        if let Err(error) = self.open(picture, &DecodeOptions::default()) {
             let reason = error.to_string();
             return examples.iter().map(|&one| (one, reason.clone())).collect();
         }

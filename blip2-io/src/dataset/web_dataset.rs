@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Columns, Dataset, DatasetError, OnBroken, PictureFile,
+    below::common,
     collect::Collector,
     fields::{self, Fields},
     json,
@@ -70,15 +71,6 @@ impl Dataset {
     }
 }
 
-/// The folder that all shards are in.
-fn common(shards: &[PathBuf]) -> PathBuf {
-    let first = shards.first().map(PathBuf::as_path);
-    let first = first.unwrap_or(Path::new(""));
-    let mut above = first.ancestors().skip(1);
-    let all = above.find(|folder| shards.iter().all(|shard| shard.starts_with(folder)));
-    all.unwrap_or(Path::new("")).to_path_buf()
-}
-
 /// Samples in the making.
 struct Samples<'c> {
     collector: Collector,
@@ -131,21 +123,10 @@ impl Samples<'_> {
                     true => format!("{}, {place}", shard_name(shard)),
                     false => place,
                 };
-                self.keep(place, key, record, picture);
+                let picture = PictureFile::Shard(picture);
+                self.collector.add_with_picture(place, key, record, picture);
             }
         }
-    }
-
-    fn keep(&mut self, place: String, key: String, record: Record, picture: ShardMember) {
-        let question = record.question.as_deref();
-        if question.is_some_and(|text| text.trim().is_empty()) {
-            return self.collector.broken(place, "the question is empty".into());
-        }
-        let collector = &mut self.collector;
-        collector.choices += usize::from(record.is_choice);
-        let number = collector.pictures.len();
-        collector.pictures.push(PictureFile::Shard(picture));
-        collector.examples.push(record.example(key, number, place));
     }
 }
 
@@ -219,11 +200,5 @@ mod tests {
         assert_eq!(named("1.jpg"), Some(("1", "jpg")));
         assert_eq!(named("a/.hidden"), None);
         assert_eq!(named("a/none"), None);
-    }
-
-    #[test]
-    fn shards_are_called_by_the_folder_that_they_are_in() {
-        let all = ["a/b/1.tar", "a/c/2.tar"].map(PathBuf::from);
-        assert_eq!(common(&all), Path::new("a"));
     }
 }

@@ -61,6 +61,14 @@ pub enum VideoError {
 }
 
 impl VideoError {
+    /// Whether what was opened is no video, but may be a picture.
+    pub fn is_still(&self) -> bool {
+        match self {
+            Self::File { source, .. } => source.is_still(),
+            other => matches!(other, Self::UnknownFormat),
+        }
+    }
+
     /// What is at fault.
     pub fn kind(&self) -> ErrorKind {
         match self {

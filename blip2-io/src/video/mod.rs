@@ -192,6 +192,11 @@ impl Video {
         &self.frames
     }
 
+    /// The frames.
+    pub fn into_frames(self) -> Vec<RgbImage> {
+        self.frames
+    }
+
     /// The number of frames.
     pub fn len(&self) -> usize {
         self.frames.len()

@@ -2,7 +2,7 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::Tensor,
+    tensor::{Device, Tensor},
 };
 
 use super::low_rank::LowRank;
@@ -112,6 +112,11 @@ impl Linear {
         })
     }
 
+    /// The sum of squares of each row of the matrix, `[out]`.
+    pub(crate) fn row_squares(&self, device: &Device) -> Tensor<1> {
+        self.weight.row_squares(device)
+    }
+
     /// The width of the input.
     pub fn d_input(&self) -> usize {
         self.weight.inputs()
@@ -137,13 +142,18 @@ impl Linear {
             };
             return seam::linear(input, &self.weight, epilogue);
         };
-        // The adapter's part is added before the activation.
-        let epilogue = TensorEpilogue {
-            bias,
-            activation: None,
-            residual: Some(low_rank.forward(input.clone())),
+        let output = match low_rank.is_scaled() {
+            true => low_rank.scaled(input, &self.weight, bias),
+            // The adapter's part is added before the activation.
+            false => {
+                let epilogue = TensorEpilogue {
+                    bias,
+                    activation: None,
+                    residual: Some(low_rank.forward(input.clone())),
+                };
+                seam::linear(input, &self.weight, epilogue)
+            }
         };
-        let output = seam::linear(input, &self.weight, epilogue);
         let output = match activation {
             Some(activation) => activation.forward(output),
             None => output,
@@ -159,7 +169,7 @@ impl Linear {
 mod tests {
     use super::*;
     use crate::matrix::packed::PackedMatrix;
-    use burn::tensor::{DType, Device, Distribution, TensorData, Tolerance};
+    use burn::tensor::{DType, Distribution, TensorData, Tolerance};
 
     fn matrix(dtype: DType, device: &Device) -> Matrix {
         let data = TensorData::from([[1.0f32, 2.0, 3.0], [0.5, -1.0, 0.25]]).convert_dtype(dtype);

@@ -5,7 +5,10 @@ use burn::{
     tensor::{Distribution, Tensor},
 };
 
-use crate::seam;
+use crate::{
+    matrix::Matrix,
+    seam::{self, TensorEpilogue},
+};
 
 /// A low-rank adapter (LoRA; Hu et al., 2021): `scale · B · A · x`, to be added to what a layer makes
 /// of `x`. The layer's own matrix stays as it is, in whatever format.
@@ -29,6 +32,16 @@ pub struct LowRank {
     b: Param<Tensor<2>>,
     scale: f64,
     dropout: f64,
+    lengths: Option<Lengths>,
+}
+
+/// The lengths that DoRA gives rows, beside those that the layer's matrix has.
+#[derive(Module, Debug)]
+struct Lengths {
+    /// `[out]`
+    magnitude: Param<Tensor<1>>,
+    /// The sums of squares of the matrix's own rows, `[out]`; never trained.
+    squares: Param<Tensor<1>>,
 }
 
 impl LowRank {
@@ -40,23 +53,107 @@ impl LowRank {
             b,
             scale,
             dropout,
+            lengths: None,
         }
+    }
+
+    /// The adapter with lengths `[out]` of its own for the rows of `W + scale · B · A` (DoRA; Liu et al.,
+    /// 2024): it adapts what is left of these, their directions. `squares` `[out]` are the sums of squares
+    /// of the rows of `W`.
+    #[must_use]
+    pub fn with_magnitude(mut self, magnitude: Param<Tensor<1>>, squares: Tensor<1>) -> Self {
+        let squares = Param::from_tensor(squares.inner());
+        self.lengths = Some(Lengths { magnitude, squares });
+        self
+    }
+
+    /// Whether it gives rows lengths of its own.
+    pub(crate) fn is_scaled(&self) -> bool {
+        self.lengths.is_some()
+    }
+
+    /// What a layer of `matrix` and `bias` makes of `[..., in]` with this adapter, whose rows have their own
+    /// lengths, `[..., out]`: `g ⊙ (W · x + scale · B · A · x) + b` with `g = m / ‖W + scale · B · A‖`, whose
+    /// denominator is held for a constant by the backward pass (section 4.3 of the paper).
+    pub(crate) fn scaled<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        matrix: &Matrix,
+        bias: Option<Tensor<1>>,
+    ) -> Tensor<D> {
+        let product = |input: Tensor<D>| seam::linear(input, matrix, TensorEpilogue::default());
+        let Some(factors) = self.factors(matrix) else {
+            return product(input);
+        };
+        let wide = |row: Tensor<1>| {
+            let mut shape = [1; D];
+            shape[D - 1] = row.dims()[0];
+            row.reshape(shape)
+        };
+        let factors = wide(factors);
+        let output = match self.drops() {
+            false => (product(input.clone()) + self.forward(input)) * factors,
+            // As in PEFT what was dropped is dropped from the change alone.
+            true => {
+                let shape = input.dims();
+                let rows: usize = shape[..D - 1].iter().product();
+                let flat = input.clone().reshape([rows, shape[D - 1]]);
+                let dropped = self.dropped(flat).reshape(shape);
+                let changed = product(dropped.clone()) * (factors.clone() - 1.0);
+                product(input) + changed + self.added(dropped) * factors
+            }
+        };
+        match bias {
+            Some(bias) => output + wide(bias),
+            None => output,
+        }
+    }
+
+    /// What the rows of the sum are multiplied by, `[out]`. The squares of a sum's lengths are
+    /// `‖w‖² + 2s · w·(ba) + s² · ‖ba‖²`, of which the middle is one product of the matrix with the rows of
+    /// `A`: the sum itself, as large as the matrix, is never made.
+    fn factors(&self, matrix: &Matrix) -> Option<Tensor<1>> {
+        let Lengths { magnitude, squares } = self.lengths.as_ref()?;
+        let (a, b) = (self.a.val().inner(), self.b.val().inner());
+        let squares = match matrix {
+            // Its rows change with every step.
+            Matrix::Dense(weight) if seam::trains(&weight.val()) => matrix.row_squares(&a.device()),
+            _ => squares.val().inner(),
+        };
+        let rows = seam::linear(a.clone(), matrix, TensorEpilogue::default()).inner();
+        let row_sums = |product: Tensor<2>| product.sum_dim(1).squeeze_dim::<1>(1);
+        let middle = row_sums(b.clone() * rows.transpose());
+        let last = row_sums(b.clone().matmul(a.clone().matmul(a.transpose())) * b);
+        let scale = self.scale;
+        let sum = squares + middle * (2.0 * scale) + last * (scale * scale);
+        Some(magnitude.val() / sum.clamp_min(f32::MIN_POSITIVE).sqrt())
     }
 
     /// What is added, `[..., out]`, for `[..., in]`.
     pub(crate) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+        let shape = input.dims();
+        let rows: usize = shape[..D - 1].iter().product();
+        let flat = input.reshape([rows, shape[D - 1]]);
+        self.added(self.dropped(flat).reshape(shape))
+    }
+
+    /// What is added to what nothing is dropped of any more.
+    fn added<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         let mut shape = input.dims();
-        let width = shape[D - 1];
-        let rows = shape[..D - 1].iter().product();
-        let input = self.dropped(input.reshape([rows, width]));
+        let rows: usize = shape[..D - 1].iter().product();
+        let input = input.reshape([rows, shape[D - 1]]);
         let inner = input.matmul(self.a.val().transpose());
         let output = inner.matmul(self.b.val().transpose()) * self.scale;
         shape[D - 1] = output.dims()[1];
         output.reshape(shape)
     }
 
+    fn drops(&self) -> bool {
+        self.dropout != 0.0 && seam::trains(&self.a.val())
+    }
+
     fn dropped(&self, input: Tensor<2>) -> Tensor<2> {
-        if self.dropout == 0.0 || !seam::trains(&self.a.val()) {
+        if !self.drops() {
             return input;
         }
         let kept = 1.0 - self.dropout;
@@ -134,6 +231,28 @@ mod tests {
                 own.forward_onto(x.clone(), residual.clone()),
                 merged.forward_onto(x.clone(), residual.clone()),
             );
+        }
+    }
+
+    #[test]
+    fn a_layer_with_lengths_is_that_of_the_scaled_sum() {
+        let x = tensor([2, 4, 7], 5);
+        let sum = tensor([5, 7], 3) + tensor([5, 3], 2).matmul(tensor([3, 7], 1)) * 0.5;
+        let lengths = Tensor::<1>::from_floats([1.0, 0.5, 2.0, 3.0, 0.1], &Device::flex());
+        let norms = sum.clone().square().sum_dim(1).sqrt();
+        let merged = sum / norms * lengths.clone().reshape([5, 1]);
+        let bias = || Some(Param::from_tensor(tensor([5], 4)));
+        let merged = Linear::new(Matrix::Dense(Param::from_tensor(merged)), bias());
+        for packed in [false, true] {
+            let plain = layer(packed);
+            let squares = plain.row_squares(&Device::flex());
+            let magnitude = Param::from_tensor(lengths.clone());
+            let own = plain.with_low_rank(adapter(0.5).with_magnitude(magnitude, squares));
+            let found = own.forward_activated(x.clone(), Activation::Gelu);
+            let due = merged.forward_activated(x.clone(), Activation::Gelu);
+            found
+                .into_data()
+                .assert_approx_eq::<f32>(&due.into_data(), Tolerance::absolute(1e-5));
         }
     }
 

@@ -113,4 +113,22 @@ impl Matrix {
             (device, DType::F32),
         )
     }
+    /// The sum of squares of each row, `[outputs]`.
+    pub(crate) fn row_squares(&self, device: &Device) -> Tensor<1> {
+        let Self::Packed(packed) = self else {
+            let weight = self.to_tensor(device).inner();
+            return weight.square().sum_dim(1).squeeze_dim::<1>(1);
+        };
+        // Row by row: a widened matrix would be as large as the model is narrow.
+        let mut row = vec![0.0; packed.inputs()];
+        let squares: Vec<f32> = (0..packed.outputs())
+            .map(|output| {
+                packed.read_row(output, &mut row);
+                let sum: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+                sum as f32
+            })
+            .collect();
+        let outputs = squares.len();
+        Tensor::from_data(TensorData::new(squares, [outputs]), (device, DType::F32))
+    }
 }

@@ -7,7 +7,7 @@ use burn::{
 
 use super::{
     bias::Bias,
-    observer::WeightObserver,
+    observer::{Magnitude, WeightObserver},
     precision::Precision,
     request::TensorRequest,
     role::Role,
@@ -215,15 +215,15 @@ impl<'a> Weights<'a> {
     /// A layer of one's own making, whose name the cursor has: with its adapter, if the source has
     /// one for it.
     pub fn adapted(&self, linear: Linear) -> Linear {
-        match self.low_rank(linear.d_input(), linear.d_output()) {
+        match self.low_rank(&linear) {
             Some(adapter) => linear.with_low_rank(adapter),
             None => linear,
         }
     }
 
     /// The adapter of the layer at this cursor, if the source has one.
-    fn low_rank(&self, inputs: usize, outputs: usize) -> Option<LowRank> {
-        let (name, shape) = (self.name("weight"), [outputs, inputs]);
+    fn low_rank(&self, linear: &Linear) -> Option<LowRank> {
+        let (name, shape) = (self.name("weight"), [linear.d_output(), linear.d_input()]);
         let data = self.observer.low_rank(&self.exactly(&name, &shape))?;
         let param = |name: &str, data: TensorData| {
             let (name, shape) = (self.name(name), data.shape().to_vec());
@@ -233,7 +233,23 @@ impl<'a> Weights<'a> {
         };
         let a = param("lora_A.weight", data.a);
         let b = param("lora_B.weight", data.b);
-        Some(LowRank::new(a, b, data.scale, data.dropout))
+        let low_rank = LowRank::new(a, b, data.scale, data.dropout);
+        let Some(magnitude) = data.magnitude else {
+            return Some(low_rank);
+        };
+        let squares = linear.row_squares(self.device);
+        let lengths = match magnitude {
+            Magnitude::OfMatrix => squares.clone().sqrt(),
+            Magnitude::Given(data) => Tensor::from_data(data, (self.device, DType::F32)),
+        };
+        let (name, shape) = (self.name("lora_magnitude_vector"), lengths.dims());
+        let request = TensorRequest {
+            role: Role::Scale,
+            ..self.exactly(&name, &shape)
+        };
+        let id = ParamId::new();
+        self.observer.made(&request, id);
+        Some(low_rank.with_magnitude(Param::initialized(id, lengths), squares))
     }
 
     /// A request of a tensor in `f32`.

@@ -73,4 +73,15 @@ pub struct LowRankData {
     pub scale: f64,
     /// The part of the input's numbers that is left out while gradients are recorded.
     pub dropout: f64,
+    /// The lengths that are given to the sum's rows (DoRA).
+    pub magnitude: Option<Magnitude>,
+}
+
+/// The lengths that DoRA gives the rows of a layer's matrix and what is added to it.
+#[derive(Debug, Clone)]
+pub enum Magnitude {
+    /// Those of the matrix itself, with which a training begins.
+    OfMatrix,
+    /// `[out]`
+    Given(TensorData),
 }

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::merged::{Change, Changes};
+use crate::lora::Chosen;
 
 /// What training made.
 #[derive(Clone, Copy)]
 pub(crate) struct TrainedValues<'v> {
     /// Parameters, adapters among them, by name.
     pub(crate) values: &'v BTreeMap<String, TensorData>,
-    /// What the product of an adapter's matrices is multiplied by.
-    pub(crate) lora_scale: f64,
+    /// What adapters are, if there are any.
+    pub(crate) lora: Option<&'v Chosen>,
 }
 
 impl TrainedValues<'_> {
@@ -39,20 +40,29 @@ impl Changes for TrainedValues<'_> {
         }
     }
 
-    /// `W + scale · B · A` where the layer is adapted.
+    /// `W + scale · B · A` where the layer is adapted; with DoRA's lengths in the place of its rows' own.
     fn numbers(&self, name: &str, own: &dyn Fn() -> Option<TensorData>) -> Option<TensorData> {
         let own = match self.value(name) {
             Some(data) => data.clone(),
             None => own()?,
         };
-        let Some((a, b)) = self.adapter(name) else {
+        let (Some((a, b)), Some(lora)) = (self.adapter(name), self.lora) else {
             return Some(own);
         };
+        let layer = name.strip_suffix(".weight")?;
         let device = Device::flex();
         let tensor = |data: TensorData| Tensor::<2>::from_data(data, (&device, DType::F32));
         let own = tensor(own.convert_dtype(DType::F32));
-        let change = tensor(b.clone()).matmul(tensor(a.clone())) * self.lora_scale;
-        Some((own + change).into_data())
+        let change = tensor(b.clone()).matmul(tensor(a.clone())) * lora.scale(layer);
+        let sum = own + change;
+        let lengths = self.values.get(&format!("{layer}.lora_magnitude_vector"));
+        let Some(lengths) = lengths else {
+            return Some(sum.into_data());
+        };
+        let lengths = Tensor::<1>::from_data(lengths.clone(), (&device, DType::F32));
+        let norms = sum.clone().square().sum_dim(1).sqrt();
+        let scaled = sum * (lengths.reshape([-1, 1]) / norms);
+        Some(scaled.into_data())
     }
 
     /// The first stage's head.
@@ -87,7 +97,7 @@ mod tests {
         let values = BTreeMap::from([(table, words.clone())]);
         let trained = TrainedValues {
             values: &values,
-            lora_scale: 0.0,
+            lora: None,
         };
         let found = trained.value(&name("cls.predictions.decoder.weight"));
         assert_eq!(found, Some(&words));

@@ -3,10 +3,7 @@
 use blip2_io::{AdapterConfig, TargetModules};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{
-    error::TrainError,
-    names::{NamePattern, any_matches},
-};
+use crate::{error::TrainError, names::NamePattern};
 
 /// Which layers are adapted, and how (`LoraConfig` of PEFT; Hu et al., 2021).
 ///
@@ -29,30 +26,48 @@ pub struct LoraConfig {
     #[serde(default)]
     pub lora_dropout: f64,
     /// The layers: whole names, their last components, as in `q_proj`, or their first, as in
-    /// `qformer`; or `all-linear`, which is all linear layers but the language model's head.
+    /// `qformer`; `all-linear`, which is all linear layers but the language model's head; or regular
+    /// expressions that match whole names, which are told by characters that stand in no name, as in
+    /// `.*decoder.*(q|v)_proj`.
     #[serde(deserialize_with = "one_or_many")]
     pub target_modules: Vec<NamePattern>,
     /// What an adapter adds is multiplied by `lora_alpha / √r` (Kalajdzievski, 2023).
     #[serde(default)]
     pub use_rslora: bool,
+    /// Adapters change the directions of a matrix's rows, and their lengths are trained by themselves
+    /// (DoRA; Liu et al., 2024).
+    #[serde(default)]
+    pub use_dora: bool,
+    /// Other ranks, of layers whose names' ends match a regular expression: the first that matches counts.
+    #[serde(default)]
+    pub rank_pattern: Vec<(String, usize)>,
+    /// Other `lora_alpha`s, in the same way.
+    #[serde(default)]
+    pub alpha_pattern: Vec<(String, f64)>,
+    /// The numbers of the blocks whose layers are adapted: as in PEFT the last number in a layer's name
+    /// that has two names before it. All, where none is given.
+    #[serde(default)]
+    pub layers_to_transform: Vec<usize>,
 }
 
 /// What stands for all linear layers, as in PEFT.
 const ALL_LINEAR: &str = "all-linear";
 
-/// The heads that `all-linear` leaves out: they are tied to the table of words, or as large.
-const HEADS: [&str; 2] = ["lm_head", "cls.predictions.decoder"];
-
 /// The largest rank: wider than the layers of any model of the family.
 const MOST: usize = 16_384;
+
+/// Whether a target is a name, or a part of one, rather than a regular expression.
+fn is_name(target: &str) -> bool {
+    let in_names = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.');
+    target != ALL_LINEAR && target.chars().all(in_names)
+}
 
 /// PEFT's own default.
 fn usual_alpha() -> f64 {
     8.0
 }
 
-/// PEFT writes a regular expression as a text alone. It is kept; which layers it meant is told by
-/// the adapters that are saved beside it.
+/// PEFT writes a regular expression as a text alone.
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamePattern>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -78,11 +93,14 @@ impl LoraConfig {
             lora_dropout: 0.0,
             target_modules: target_modules.into_iter().map(Into::into).collect(),
             use_rslora: false,
+            use_dora: false,
+            rank_pattern: Vec::new(),
+            alpha_pattern: Vec::new(),
+            layers_to_transform: Vec::new(),
         }
     }
 
-    /// Of an adapter that was saved. A regular expression of PEFT is kept as it is: which layers it
-    /// meant is told by the adapters themselves.
+    /// Of an adapter that was saved. Which layers are meant is told by the adapters themselves.
     pub(super) fn of_saved(saved: &AdapterConfig) -> Self {
         let targets = match &saved.target_modules {
             Some(TargetModules::Expression(one)) => vec![one.clone()],
@@ -93,14 +111,21 @@ impl LoraConfig {
             lora_alpha: saved.lora_alpha,
             lora_dropout: saved.lora_dropout,
             use_rslora: saved.use_rslora,
+            use_dora: saved.use_dora,
+            rank_pattern: saved.rank_pattern.clone(),
+            alpha_pattern: saved.alpha_pattern.clone(),
             ..Self::new(saved.r, targets)
         }
     }
 
-    /// What an adapter adds is multiplied by this.
+    /// What an adapter adds is multiplied by this, where no pattern says otherwise.
     pub fn scale(&self) -> f64 {
-        let rank = self.r as f64;
-        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
+        self.scale_of(self.lora_alpha, self.r)
+    }
+
+    pub(super) fn scale_of(&self, alpha: f64, rank: usize) -> f64 {
+        let rank = rank as f64;
+        alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
 
     /// Multiplies what adapters add by `alpha / r`.
@@ -124,17 +149,35 @@ impl LoraConfig {
         self
     }
 
-    /// Whether a layer is adapted.
-    pub fn targets(&self, layer: &str) -> bool {
-        let is_head = || {
-            HEADS
-                .iter()
-                .any(|&head| NamePattern::from(head).is_end_of(layer))
-        };
-        any_matches(&self.target_modules, layer) || (self.targets_all() && !is_head())
+    /// Trains the lengths of rows by themselves (DoRA).
+    #[must_use]
+    pub fn with_dora(mut self, use_dora: bool) -> Self {
+        self.use_dora = use_dora;
+        self
     }
 
-    fn targets_all(&self) -> bool {
+    /// Gives the layers whose names' ends match these regular expressions other ranks.
+    #[must_use]
+    pub fn with_rank_pattern(mut self, ranks: impl IntoIterator<Item = (String, usize)>) -> Self {
+        self.rank_pattern = ranks.into_iter().collect();
+        self
+    }
+
+    /// Gives the layers whose names' ends match these regular expressions other `lora_alpha`s.
+    #[must_use]
+    pub fn with_alpha_pattern(mut self, alphas: impl IntoIterator<Item = (String, f64)>) -> Self {
+        self.alpha_pattern = alphas.into_iter().collect();
+        self
+    }
+
+    /// Adapts the layers of blocks with these numbers alone.
+    #[must_use]
+    pub fn with_layers_to_transform(mut self, layers: impl IntoIterator<Item = usize>) -> Self {
+        self.layers_to_transform = layers.into_iter().collect();
+        self
+    }
+
+    pub(super) fn targets_all(&self) -> bool {
         let mut targets = self.target_modules.iter();
         targets.any(|target| target.as_str() == ALL_LINEAR)
     }
@@ -142,14 +185,22 @@ impl LoraConfig {
     /// The targets that must each match a layer.
     pub(crate) fn named_targets(&self) -> Vec<NamePattern> {
         let targets = self.target_modules.iter();
-        let named = targets.filter(|target| target.as_str() != ALL_LINEAR);
+        let named = targets.filter(|target| is_name(target.as_str()));
         named.cloned().collect()
+    }
+
+    /// The regular expressions among the targets.
+    pub(super) fn expressions(&self) -> impl Iterator<Item = &str> {
+        let targets = self.target_modules.iter().map(NamePattern::as_str);
+        targets.filter(|target| *target != ALL_LINEAR && !is_name(target))
     }
 
     /// The same with such targets as PEFT understands, which knows the ends of names alone: what
     /// other patterns stood for is named layer by layer. `layers` are those that are adapted.
     pub(super) fn for_peft(&self, layers: &[&str]) -> Self {
-        let ends = |target: &&NamePattern| layers.iter().any(|layer| target.is_end_of(layer));
+        let whole = self.layers_to_transform.is_empty();
+        let ends =
+            |target: &&NamePattern| whole && layers.iter().any(|layer| target.is_end_of(layer));
         let mut targets: Vec<NamePattern> =
             self.target_modules.iter().filter(ends).cloned().collect();
         let rest = layers
@@ -159,21 +210,30 @@ impl LoraConfig {
         targets.extend(rest);
         Self {
             target_modules: targets,
+            layers_to_transform: Vec::new(),
             ..self.clone()
         }
     }
 
     pub(super) fn validate(&self) -> Result<(), TrainError> {
-        if self.r == 0 {
-            return Err(TrainError::argument("r", 0, "must be at least 1"));
+        let others = self.rank_pattern.iter();
+        let others = others.map(|(_, rank)| ("rank_pattern", *rank));
+        for (key, rank) in [("r", self.r)].into_iter().chain(others) {
+            if rank == 0 {
+                return Err(TrainError::argument(key, 0, "must be at least 1"));
+            }
+            if rank > MOST {
+                let reason = format!("is above {MOST}: an adapter is narrower than its layer");
+                return Err(TrainError::argument(key, rank, reason));
+            }
         }
-        if self.r > MOST {
-            let reason = format!("is above {MOST}: an adapter is narrower than its layer");
-            return Err(TrainError::argument("r", self.r, reason));
-        }
-        if !(self.lora_alpha > 0.0 && self.lora_alpha.is_finite()) {
-            let reason = "must be above 0, and finite";
-            return Err(TrainError::argument("lora_alpha", self.lora_alpha, reason));
+        let others = self.alpha_pattern.iter();
+        let others = others.map(|(_, alpha)| ("alpha_pattern", *alpha));
+        for (key, alpha) in [("lora_alpha", self.lora_alpha)].into_iter().chain(others) {
+            if !(alpha > 0.0 && alpha.is_finite()) {
+                let reason = "must be above 0, and finite";
+                return Err(TrainError::argument(key, alpha, reason));
+            }
         }
         if !(0.0..1.0).contains(&self.lora_dropout) {
             let reason = "must be at least 0 and below 1";

@@ -33,7 +33,8 @@ impl Lora {
             // Of which shape the layer is, the model says when it is built.
             let shape = saved.shape(layer).unwrap_or_default();
             let LowRankData { a, b, .. } = saved.low_rank(layer, shape)?;
-            adapters.insert(layer.to_string(), Adapter { a, b });
+            let magnitude = saved.magnitude(layer, shape[0])?;
+            adapters.insert(layer.to_string(), Adapter { a, b, magnitude });
         }
         let lora = Self::of(LoraConfig::of_saved(saved.config()), adapters)?;
         let has_modules = saved.replaced().next().is_some();
@@ -44,22 +45,14 @@ impl Lora {
     }
 }
 
-/// Refuses what inference puts on and training would lose when it saves: all that goes beyond two
-/// matrices of one rank and scale.
+/// Refuses what inference puts on and training would lose when it saves.
 fn check_plain(saved: &blip2_io::Adapter) -> Result<(), TrainError> {
-    let config = saved.config();
-    let keys = [
-        ("use_dora", config.use_dora),
-        ("rank_pattern", !config.rank_pattern.is_empty()),
-        ("alpha_pattern", !config.alpha_pattern.is_empty()),
-        ("bias", config.bias != AdapterBias::None),
-    ];
-    match keys.into_iter().find(|(_, is_used)| *is_used) {
-        Some((key, _)) => {
-            let reason = format!("`{key}` is used, which is not supported in training");
+    match saved.config().bias {
+        AdapterBias::None => Ok(()),
+        _ => {
+            let reason = "`bias` is used, which is not supported in training";
             Err(TrainError::state(&saved.path().join(CONFIG), reason))
         }
-        None => Ok(()),
     }
 }
 
@@ -90,11 +83,14 @@ pub(crate) fn save(
         "fan_in_fan_out": false,
         "init_lora_weights": true,
         "modules_to_save": (!modules.is_empty()).then_some(modules),
-        "use_dora": false,
     });
-    let own = json!(config.for_peft(&layers));
-    for (key, value) in own.as_object().into_iter().flatten() {
+    let own = config.for_peft(&layers);
+    for (key, value) in json!(own).as_object().into_iter().flatten() {
         text[key] = value.clone();
     }
+    // PEFT has objects of these, in whose order they are looked through.
+    text["rank_pattern"] = own.rank_pattern.into_iter().collect::<Value>();
+    text["alpha_pattern"] = own.alpha_pattern.into_iter().collect::<Value>();
+    text["layers_to_transform"] = Value::Null;
     write_file(&folder.join(CONFIG), format!("{text:#}\n").as_bytes())
 }

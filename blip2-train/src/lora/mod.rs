@@ -1,5 +1,6 @@
 //! Low-rank adapters, as PEFT knows them.
 
+mod chosen;
 mod config;
 pub(crate) mod file;
 mod modules;
@@ -7,7 +8,7 @@ mod replaced;
 
 use std::collections::BTreeMap;
 
-use blip2_kernels::LowRankData;
+use blip2_kernels::{LowRankData, Magnitude};
 use burn::tensor::TensorData;
 use rand_chacha::{
     ChaCha8Rng,
@@ -16,6 +17,7 @@ use rand_chacha::{
 
 use crate::error::TrainError;
 
+pub(crate) use chosen::Chosen;
 pub use config::LoraConfig;
 pub(crate) use modules::whole_modules;
 pub(crate) use replaced::Replaced;
@@ -31,7 +33,7 @@ pub(crate) use replaced::Replaced;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Lora {
-    config: LoraConfig,
+    chosen: Chosen,
     start: Start,
     /// The saved adapter, if it holds modules that were trained whole.
     whole: Option<blip2_io::Adapter>,
@@ -44,6 +46,8 @@ pub struct Adapter {
     pub a: TensorData,
     /// `[out, r]`
     pub b: TensorData,
+    /// The lengths of the rows, `[out]`, of DoRA.
+    pub magnitude: Option<TensorData>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,7 +70,7 @@ impl Lora {
         config.validate()?;
         let start = Start::Fresh { seed };
         Ok(Self {
-            config,
+            chosen: Chosen::of(config)?,
             start,
             whole: None,
         })
@@ -84,7 +88,7 @@ impl Lora {
         config.validate()?;
         let start = Start::Saved(adapters.into_iter().collect());
         Ok(Self {
-            config,
+            chosen: Chosen::of(config)?,
             start,
             whole: None,
         })
@@ -92,7 +96,12 @@ impl Lora {
 
     /// How they adapt.
     pub fn config(&self) -> &LoraConfig {
-        &self.config
+        &self.chosen.config
+    }
+
+    /// The same, with its patterns compiled.
+    pub(crate) fn chosen(&self) -> &Chosen {
+        &self.chosen
     }
 
     /// Whether the adapters are new ones, for the layers that their configuration names.
@@ -113,11 +122,12 @@ impl Lora {
 
     /// The adapter of a layer, if it is adapted and of this shape.
     pub(crate) fn data(&self, layer: &str, [outputs, inputs]: [usize; 2]) -> Option<LowRankData> {
-        let r = self.config.r;
-        let Adapter { a, b } = match &self.start {
+        let r = self.chosen.rank(layer);
+        let config = self.config();
+        let Adapter { a, b, magnitude } = match &self.start {
             Start::Fresh { seed } => {
                 // A rank above both widths could add no more; whoever asked is told afterwards.
-                if !self.config.targets(layer) || r > outputs.max(inputs) {
+                if !self.chosen.targets(layer) || r > outputs.max(inputs) {
                     return None;
                 }
                 // `kaiming_uniform_(a=√5)` of PEFT's `reset_lora_parameters`.
@@ -127,21 +137,28 @@ impl Lora {
                 Adapter {
                     a: TensorData::new(a, [r, inputs]),
                     b: TensorData::new(b, [outputs, r]),
+                    magnitude: None,
                 }
             }
             Start::Saved(adapters) => {
                 let adapter = adapters.get(layer)?;
-                if **adapter.a.shape() != [r, inputs] || **adapter.b.shape() != [outputs, r] {
+                let lengths = adapter.magnitude.as_ref();
+                let fits = **adapter.a.shape() == [r, inputs]
+                    && **adapter.b.shape() == [outputs, r]
+                    && lengths.is_none_or(|own| **own.shape() == [outputs]);
+                if !fits {
                     return None;
                 }
                 adapter.clone()
             }
         };
+        let lengths = magnitude.map_or(Magnitude::OfMatrix, Magnitude::Given);
         Some(LowRankData {
             a,
             b,
-            scale: self.config.scale(),
-            dropout: self.config.lora_dropout,
+            scale: self.chosen.scale(layer),
+            dropout: config.lora_dropout,
+            magnitude: config.use_dora.then_some(lengths),
         })
     }
 }

@@ -30,7 +30,8 @@ pub(crate) use pattern::{any_matches, within};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Named {
-    /// Its Hugging Face name; of an adapter the layer's, with `.lora_A.weight` or `.lora_B.weight`.
+    /// Its Hugging Face name; of an adapter the layer's, with `.lora_A.weight`, `.lora_B.weight` or
+    /// `.lora_magnitude_vector`.
     pub name: String,
     /// Its shape in a checkpoint.
     pub shape: Vec<usize>,
@@ -49,7 +50,8 @@ pub struct Names {
 impl Named {
     /// Whether it belongs to an adapter.
     pub fn is_lora(&self) -> bool {
-        self.name.ends_with(".lora_A.weight") || self.name.ends_with(".lora_B.weight")
+        let ends = [".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector"];
+        ends.iter().any(|end| self.name.ends_with(end))
     }
 
     /// Whether it is a matrix or a table rather than a bias or a scale: recipes of BLIP-2 have weight

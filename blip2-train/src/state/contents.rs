@@ -26,6 +26,9 @@ pub(super) struct Contents {
     /// What adapters add is multiplied by this: with another factor they are other ones.
     #[serde(default)]
     scale: Option<f64>,
+    /// Those of some layers by other numbers.
+    #[serde(default)]
+    alpha_pattern: Vec<(String, f64)>,
 }
 
 impl Contents {
@@ -34,6 +37,7 @@ impl Contents {
         let contents = Self {
             files: hashes(folder).map_err(|error| TrainError::file(folder, error))?,
             scale: lora.map(LoraConfig::scale),
+            alpha_pattern: lora.map_or_else(Vec::new, |own| own.alpha_pattern.clone()),
         };
         let path = folder.join(CONTENTS);
         let text = serde_json::to_vec_pretty(&contents)
@@ -83,6 +87,13 @@ impl Contents {
                      which makes other ones of them; train with the alpha and rank before, or give \
                      another folder"
                 );
+                Err(TrainError::state(folder, reason))
+            }
+            (Some(_), Some(_))
+                if lora.is_some_and(|own| own.alpha_pattern != self.alpha_pattern) =>
+            {
+                let reason = "its adapters are multiplied by another `alpha_pattern`, which makes other \
+                              ones of them; train with the one before, or give another folder";
                 Err(TrainError::state(folder, reason))
             }
             _ => Ok(()),

@@ -37,6 +37,13 @@ impl<M> Trained<M> {
         if lora.is_fresh() {
             let targets = lora.config().named_targets();
             names::check(&targets, "linear layer", self.names.layers())?;
+            if let Some(expression) = lora.chosen().idle(self.names.layers()) {
+                return Err(TrainError::UnknownName {
+                    wanted: "linear layer",
+                    pattern: expression.to_string(),
+                    nearest: Vec::new(),
+                });
+            }
         }
         // Those of another shape than their layer's, or of a rank that makes no sense, were not made.
         let adapted: BTreeSet<&str> = self
@@ -44,13 +51,13 @@ impl<M> Trained<M> {
             .iter()
             .filter_map(|name| name.strip_suffix(".lora_A.weight"))
             .collect();
-        let config = lora.config();
-        let wanted = |layer: &&str| lora.is_fresh() && config.targets(layer);
+        let chosen = lora.chosen();
+        let wanted = |layer: &&str| lora.is_fresh() && chosen.targets(layer);
         let mut wanted = self.names.layers().filter(wanted);
         if let Some(layer) = wanted.find(|layer| !adapted.contains(layer)) {
             let reason =
                 format!("is above both widths of `{layer}`; a smaller rank can add as much");
-            return Err(TrainError::argument("r", config.r, reason));
+            return Err(TrainError::argument("r", chosen.rank(layer), reason));
         }
         match lora.saved_layers().find(|layer| !adapted.contains(layer)) {
             Some(layer) => Err(TrainError::NothingTrains {

@@ -23,7 +23,7 @@ use parameters::{Record, Update, Values, reshaped};
 use crate::{
     error::TrainError,
     gradients::{Collector, Gradients, Row},
-    lora::LoraConfig,
+    lora::{Chosen, LoraConfig},
     names::{Named, Names, within},
 };
 
@@ -68,7 +68,7 @@ pub struct Trained<M> {
     model: M,
     names: Names,
     pub(crate) trained: BTreeSet<String>,
-    lora: Option<LoraConfig>,
+    lora: Option<Chosen>,
     source: PathBuf,
     device: Device,
     /// Steps use one another's memory again.
@@ -106,7 +106,7 @@ impl<M: Module> Trained<M> {
             model,
             names,
             trained,
-            lora: plan.lora.map(|lora| lora.config().clone()),
+            lora: plan.lora.map(|lora| lora.chosen().clone()),
             source: PathBuf::new(),
             device: device.clone(),
             _recycling: Recycling::begin(),
@@ -266,7 +266,7 @@ impl<M: Module> Trained<M> {
 
     /// The adapters' configuration, if there are any.
     pub(crate) fn lora(&self) -> Option<&LoraConfig> {
-        self.lora.as_ref()
+        self.lora.as_ref().map(|chosen| &chosen.config)
     }
 
     /// How many layers the image encoder has, as far as they are tensors of Burn.

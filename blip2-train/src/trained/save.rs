@@ -14,7 +14,7 @@ use crate::{
     error::TrainError,
     files::check_apart,
     fresh::is_head,
-    lora::{LoraConfig, file, whole_modules},
+    lora::{file, whole_modules},
     names::within,
 };
 
@@ -30,7 +30,7 @@ impl<M: Module> Trained<M> {
     ///
     /// [`TrainError::NothingTrains`] if there are none, and if a file cannot be written.
     pub fn save_lora(&self, folder: impl AsRef<Path>) -> Result<(), TrainError> {
-        let Some(config) = &self.lora else {
+        let Some(config) = self.lora() else {
             let reason = "the model has no adapters to save".into();
             return Err(TrainError::NothingTrains { reason });
         };
@@ -101,7 +101,7 @@ impl<M: Module> Trained<M> {
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), TrainError> {
         let trained = checkpoint::TrainedValues {
             values: &self.values(),
-            lora_scale: self.lora.as_ref().map_or(0.0, LoraConfig::scale),
+            lora: self.lora.as_ref(),
         };
         let base = Checkpoint::open(&self.source)?;
         checkpoint::save_trained(&self.source, &base, trained, folder.as_ref())

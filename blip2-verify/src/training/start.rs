@@ -70,7 +70,15 @@ fn adapters(golden: &Golden) -> Result<Option<Lora>, VerifyError> {
         };
         let a = TensorData::new(a.floats()?, a.shape.clone());
         let b = TensorData::new(vec![0f32; outputs * r], [outputs, r]);
-        starts.push((r, layer.to_string(), Adapter { a, b }));
+        starts.push((
+            r,
+            layer.to_string(),
+            Adapter {
+                a,
+                b,
+                magnitude: None,
+            },
+        ));
     }
     let Some(&(r, ..)) = starts.first() else {
         return Ok(None);

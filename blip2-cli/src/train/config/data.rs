@@ -46,6 +46,15 @@ pub(crate) enum DataConfig {
         #[serde(default)]
         on_broken: OnBroken,
     },
+    Parquet {
+        files: Shards,
+        split: Option<String>,
+        pictures: Option<PathBuf>,
+        #[serde(default)]
+        columns: Columns,
+        #[serde(default)]
+        on_broken: OnBroken,
+    },
     IconqaTest {
         folder: PathBuf,
         #[serde(default)]
@@ -152,6 +161,29 @@ impl DataConfig {
             Self::WebDataset {
                 shards, columns, ..
             } => Dataset::web_dataset(&shards.files(base)?, columns, on_broken),
+            #[cfg(feature = "tables")]
+            Self::Parquet {
+                files,
+                split,
+                pictures,
+                columns,
+                ..
+            } => {
+                let pictures = pictures.as_ref().map(at);
+                let (files, split) = (files.files(base)?, split.as_deref());
+                Dataset::parquet(&files, split, pictures.as_deref(), columns, on_broken)
+            }
+            #[cfg(not(feature = "tables"))]
+            Self::Parquet { files, .. } => {
+                let path = files.files(base)?.into_iter().next();
+                Err(DatasetError::Read {
+                    path: path.unwrap_or_default(),
+                    source: std::io::Error::new(
+                        std::io::ErrorKind::Unsupported,
+                        "this program was built without Parquet; build it with the feature `tables`",
+                    ),
+                })
+            }
             Self::IconqaTest { folder, .. } => Dataset::iconqa_test(at(folder), on_broken),
             Self::VqaV2 {
                 questions,
@@ -224,6 +256,13 @@ impl DataConfig {
             Self::ImageFolder { folder, .. } | Self::IconqaTest { folder, .. } => vec![folder],
             // That there is none of them is told when they are read.
             Self::WebDataset { shards, .. } => return shards.files(base).unwrap_or_default(),
+            Self::Parquet {
+                files, pictures, ..
+            } => {
+                let pictures = pictures.iter().map(|own| base.join(own));
+                let files = files.files(base).unwrap_or_default();
+                return files.into_iter().chain(pictures).collect();
+            }
             Self::VqaV2 {
                 questions,
                 annotations,
@@ -248,6 +287,7 @@ impl DataConfig {
             | Self::Csv { on_broken, .. }
             | Self::ImageFolder { on_broken, .. }
             | Self::WebDataset { on_broken, .. }
+            | Self::Parquet { on_broken, .. }
             | Self::IconqaTest { on_broken, .. }
             | Self::VqaV2 { on_broken, .. }
             | Self::AOkvqa { on_broken, .. }
@@ -260,6 +300,12 @@ impl DataConfig {
             | Self::Flickr30k { on_broken, .. }
             | Self::EasyVqa { on_broken, .. } => *on_broken,
         }
+    }
+
+    /// From how many examples that wait each next one is drawn, where nothing is said of it: pictures in
+    /// tables are read a row group at a time.
+    pub(crate) fn usual_buffer(&self) -> Option<usize> {
+        matches!(self, Self::Parquet { .. }).then_some(1000)
     }
 
     /// Refuses what no table could be cut by.

@@ -1,6 +1,6 @@
 //! `[lora]`: which layers are adapted, and how.
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use blip2_train::{LoraConfig, NamePattern};
 use serde::{
@@ -21,6 +21,14 @@ pub(crate) struct LoraTable {
     pub(crate) targets: Vec<NamePattern>,
     #[serde(default)]
     pub(crate) rslora: bool,
+    #[serde(default)]
+    pub(crate) dora: bool,
+    #[serde(default)]
+    pub(crate) layers: Vec<usize>,
+    #[serde(default)]
+    pub(crate) rank_pattern: BTreeMap<String, usize>,
+    #[serde(default)]
+    pub(crate) alpha_pattern: BTreeMap<String, f64>,
     pub(crate) start: Option<PathBuf>,
 }
 
@@ -31,6 +39,10 @@ impl LoraTable {
             .with_alpha(alpha)
             .with_dropout(self.dropout)
             .with_rslora(self.rslora)
+            .with_dora(self.dora)
+            .with_layers_to_transform(self.layers.iter().copied())
+            .with_rank_pattern(self.rank_pattern.clone())
+            .with_alpha_pattern(self.alpha_pattern.clone())
     }
 
     /// Refuses to go on from adapters of another kind than the file says: they are trained as they are.
@@ -45,15 +57,30 @@ impl LoraTable {
                 return Err(contradicted(key, &said.to_string(), &has.to_string()));
             }
         }
-        if self.rslora != start.use_rslora {
-            let (said, has) = (self.rslora, start.use_rslora);
-            return Err(contradicted("rslora", &said.to_string(), &has.to_string()));
+        for (key, said, has) in [
+            ("rslora", self.rslora, start.use_rslora),
+            ("dora", self.dora, start.use_dora),
+        ] {
+            if said != has {
+                return Err(contradicted(key, &said.to_string(), &has.to_string()));
+            }
+        }
+        let has: BTreeMap<String, usize> = start.rank_pattern.iter().cloned().collect();
+        if self.rank_pattern != has {
+            let (said, has) = (shown(&self.rank_pattern), shown(&has));
+            return Err(contradicted("rank_pattern", &said, &has));
+        }
+        let has: BTreeMap<String, f64> = start.alpha_pattern.iter().cloned().collect();
+        if self.alpha_pattern != has {
+            let (said, has) = (shown(&self.alpha_pattern), shown(&has));
+            return Err(contradicted("alpha_pattern", &said, &has));
         }
         // What is saved may name layer by layer what the file names by the part that they are in.
         let said = self.config();
         let covered = |target: &NamePattern| said.targets(target.as_str());
         let has = |target: &NamePattern| {
             let said = LoraConfig::new(self.rank, [target.clone()]);
+            let said = said.with_layers_to_transform(self.layers.iter().copied());
             let mut layers = start.target_modules.iter();
             layers.any(|layer| said.targets(layer.as_str()))
         };
@@ -76,7 +103,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamePat
         type Value = Vec<NamePattern>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of layers, such as [\"query\", \"key\"], or \"all-linear\"")
+            f.write_str("a list of layers, such as [\"query\", \"key\"], \"all-linear\" or a regular expression")
         }
 
         fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
@@ -100,6 +127,15 @@ fn contradicted(key: &str, said: &str, has: &str) -> Failure {
         "[lora] {key} = {said}, but the adapters in `start` have {has}, and are trained as they are: \
          say the same, or leave `start` out"
     ))
+}
+
+/// A table of one line.
+fn shown<T: fmt::Display>(table: &BTreeMap<String, T>) -> String {
+    let pairs: Vec<String> = table
+        .iter()
+        .map(|(key, value)| format!("{key:?} = {value}"))
+        .collect();
+    format!("{{ {} }}", pairs.join(", "))
 }
 
 fn listed(targets: &[NamePattern]) -> String {

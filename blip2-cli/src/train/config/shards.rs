@@ -1,4 +1,4 @@
-//! The names of shards: one, several, or patterns of them.
+//! The names of shards and tables: one, several, or patterns of them.
 
 use std::{
     fmt, io,
@@ -14,7 +14,7 @@ use serde::{
 /// The most names that a range in braces may stand for.
 const MOST: u64 = 100_000;
 
-/// Names of archives, with `*` for anything and `{000..146}` for a range, as WebDataset writes it.
+/// Names of files, with `*` for anything and `{000..146}` for a range, as WebDataset writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Shards(Vec<String>);
@@ -31,7 +31,9 @@ impl<'de> Visitor<'de> for Names {
     type Value = Shards;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a tar archive, as \"train-*.tar\", or a list of names")
+        f.write_str(
+            "the name of a file, as \"train-*.tar\" or \"train-*.parquet\", or a list of names",
+        )
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Shards, E> {
@@ -69,7 +71,7 @@ impl Shards {
                 let before = files.len();
                 files.extend(found.filter_map(Result::ok));
                 if files.len() == before {
-                    let text = format!("there is no archive `{name}`");
+                    let text = format!("there is no file `{name}`");
                     return Err(failed(io::ErrorKind::NotFound, text));
                 }
             }
@@ -131,8 +133,8 @@ mod tests {
         );
         assert_eq!(files(&["v.tar", "t-*.tar"]).unwrap().len(), 4);
         for (name, said) in [
-            ("t-{09..11}.tar", "there is no archive `t-11.tar`"),
-            ("x*.tar", "there is no archive `x*.tar`"),
+            ("t-{09..11}.tar", "there is no file `t-11.tar`"),
+            ("x*.tar", "there is no file `x*.tar`"),
             ("t-{a..b}.tar", "is no range as"),
             ("t-{2..1}.tar", "must rise"),
             ("t-{0..999999999}.tar", "no more than 100000 names"),
@@ -154,6 +156,6 @@ mod tests {
             read("shards = ['a']").unwrap().shards
         );
         let error = read("shards = 7").unwrap_err().to_string();
-        assert!(error.contains("the name of a tar archive"), "{error}");
+        assert!(error.contains("the name of a file"), "{error}");
     }
 }

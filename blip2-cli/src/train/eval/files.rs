@@ -135,8 +135,9 @@ fn worst(data: &Dataset, said: &Said) -> RgbImage {
     });
     let texts: Vec<_> = texts.collect();
     contact_sheet(&texts, |n| {
-        let picture = &data.pictures()[data.examples()[order[n]].picture];
-        picture.open(&DecodeOptions::default()).ok()
+        let picture = data.examples()[order[n]].picture;
+        let seen = data.open(picture, &DecodeOptions::default()).ok()?;
+        seen.into_frames().into_iter().next()
     })
 }
 

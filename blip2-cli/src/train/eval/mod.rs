@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use self::files::Files;
 use super::{
     config::{Config, ScoreName, ValidationConfig},
-    objectives::{check_score, generation, recall, scorings, validation_data},
+    objectives::{check_score, generation, recall, scorings, seen_by, validation_data},
     sift::Sieve,
     together::Together,
 };
@@ -151,6 +151,7 @@ fn sifted(
     data: Dataset,
 ) -> Result<Dataset, Failure> {
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
+    let data = seen_by(&folder, data)?;
     let alone = Together::alone();
     let sieve = Sieve::of(config, &folder, None, &alone, CancelToken::new());
     // What is no model of questions is told when it is loaded.

@@ -1,0 +1,153 @@
+//! The files of a table, in the order of their names.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::super::{
+    DatasetError,
+    quote::{quoted, shortened},
+};
+
+/// What the hub calls parts of a data set, where a folder is called so.
+const SPLITS: [&str; 6] = ["train", "validation", "valid", "val", "test", "dev"];
+
+/// How deep below a folder files are looked for.
+const DEEPEST: usize = 6;
+
+/// The files that `paths` are, or that stand in them and below, as far as they are of `split`.
+pub(super) fn tables(paths: &[PathBuf], split: Option<&str>) -> Result<Vec<PathBuf>, DatasetError> {
+    let mut files = Vec::new();
+    for path in paths {
+        match path.is_dir() {
+            true => files.extend(below(path, split)?),
+            false => files.push(path.clone()),
+        }
+    }
+    Ok(files)
+}
+
+fn below(folder: &Path, split: Option<&str>) -> Result<Vec<PathBuf>, DatasetError> {
+    let mut all = Vec::new();
+    collect(folder, DEEPEST, &mut all)?;
+    all.sort();
+    if all.is_empty() {
+        let reason = "it has no file that ends in `.parquet`";
+        return Err(DatasetError::format(folder, reason));
+    }
+    let of = |file: &PathBuf| split_of(folder, file);
+    let found: BTreeSet<String> = all.iter().filter_map(of).collect();
+    let named = || {
+        let named: Vec<String> = found.iter().map(|name| quoted(name)).collect();
+        named.join(", ")
+    };
+    let Some(split) = split else {
+        if found.len() > 1 {
+            let reason = format!("it has the splits {}: say which by `split`", named());
+            return Err(DatasetError::format(folder, reason));
+        }
+        return Ok(all);
+    };
+    all.retain(|file| of(file).as_deref() == Some(split));
+    if all.is_empty() {
+        let reason = match found.is_empty() {
+            true => format!(
+                "none of its files is of the split {0}: they would be called `{0}-….parquet`",
+                shortened(split, 60)
+            ),
+            false => format!("it has no split {}, but {}", quoted(split), named()),
+        };
+        return Err(DatasetError::format(folder, reason));
+    }
+    Ok(all)
+}
+
+fn collect(folder: &Path, deepest: usize, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
+    let failed = |source| DatasetError::Read {
+        path: folder.to_path_buf(),
+        source,
+    };
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        // A link to a folder may lead back here; one to a file is how the hub's cache is made.
+        if entry.file_type().map_err(failed)?.is_dir() {
+            if deepest > 0 && !is_hidden {
+                collect(&path, deepest - 1, files)?;
+            }
+        } else if !is_hidden && path.extension().is_some_and(|ending| ending == "parquet") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The split that a file is of, as the hub names files: `train-00000-of-00002.parquet`,
+/// `train.parquet`, `train/0000.parquet`.
+fn split_of(folder: &Path, file: &Path) -> Option<String> {
+    let stem = file.file_stem()?.to_string_lossy().into_owned();
+    let sharded = stem.split_once('-').filter(|(_, rest)| {
+        let mut numbers = rest.split("-of-");
+        let digits = |part: &str| part.len() >= 4 && part.bytes().all(|b| b.is_ascii_digit());
+        numbers.next().is_some_and(digits)
+    });
+    if let Some((split, _)) = sharded {
+        return Some(split.into());
+    }
+    let known = |name: &str| SPLITS.contains(&name).then(|| name.to_string());
+    let first = stem.split(['-', '_', '.']).next().unwrap_or_default();
+    known(first).or_else(|| {
+        let inside = file.parent()?.strip_prefix(folder).ok()?;
+        let mut names = inside.iter().rev();
+        names.find_map(|name| known(&name.to_string_lossy()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_are_known_by_the_names_that_the_hub_gives() {
+        for (file, split) in [
+            ("data/train-00000-of-00002.parquet", Some("train")),
+            ("data/testA-00000-of-00001-0123abcd.parquet", Some("testA")),
+            ("train.parquet", Some("train")),
+            ("val_0.parquet", Some("val")),
+            ("default/validation/0000.parquet", Some("validation")),
+            ("0000.parquet", None),
+            ("my-table.parquet", None),
+        ] {
+            let found = split_of(Path::new("/f"), &Path::new("/f").join(file));
+            assert_eq!(found.as_deref(), split, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_several_splits_wants_one_to_be_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        fs::create_dir(&data).unwrap();
+        for name in [
+            "train-00001-of-00002",
+            "train-00000-of-00002",
+            "test-00000-of-00001",
+        ] {
+            fs::write(data.join(format!("{name}.parquet")), "").unwrap();
+        }
+        fs::write(folder.path().join("README.md"), "").unwrap();
+        let found = |split| tables(&[folder.path().to_path_buf()], split);
+        let error = found(None).unwrap_err().to_string();
+        assert!(error.contains("the splits `test`, `train`: say"), "{error}");
+        let train = found(Some("train")).unwrap();
+        assert!(train[0].ends_with("train-00000-of-00002.parquet") && train.len() == 2);
+        let error = found(Some("dev")).unwrap_err().to_string();
+        assert!(
+            error.contains("no split `dev`, but `test`, `train`"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Which layers are meant, by patterns that are compiled once.
+
+use blip2_io::LayerPattern;
+
+use super::config::LoraConfig;
+use crate::{
+    error::TrainError,
+    names::{NamePattern, any_matches},
+};
+
+/// The heads that `all-linear` leaves out: they are tied to the table of words, or as large.
+const HEADS: [&str; 2] = ["lm_head", "cls.predictions.decoder"];
+
+/// The most patterns of a configuration.
+const MOST: usize = 2048;
+
+/// A configuration with its patterns compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct Chosen {
+    pub(crate) config: LoraConfig,
+    targets: Vec<LayerPattern>,
+    ranks: Vec<(LayerPattern, usize)>,
+    alphas: Vec<(LayerPattern, f64)>,
+}
+
+impl Chosen {
+    /// Compiles the patterns.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Argument`] for one that is no regular expression.
+    pub(crate) fn of(config: LoraConfig) -> Result<Self, TrainError> {
+        let targets = config.expressions().map(|expression| {
+            let compiled = LayerPattern::whole(expression);
+            compiled.map_err(|reason| unfit("target_modules", expression, reason))
+        });
+        Ok(Self {
+            targets: targets.collect::<Result<_, _>>()?,
+            ranks: compiled("rank_pattern", &config.rank_pattern)?,
+            alphas: compiled("alpha_pattern", &config.alpha_pattern)?,
+            config,
+        })
+    }
+
+    /// Whether a layer is adapted.
+    pub(crate) fn targets(&self, layer: &str) -> bool {
+        let is_head = || {
+            HEADS
+                .iter()
+                .any(|&head| NamePattern::from(head).is_end_of(layer))
+        };
+        let named = any_matches(&self.config.named_targets(), layer)
+            || (self.config.targets_all() && !is_head())
+            || self.targets.iter().any(|target| target.matches(layer));
+        named && self.is_in_blocks(layer)
+    }
+
+    /// Whether a layer is in one of the blocks whose layers are adapted.
+    fn is_in_blocks(&self, layer: &str) -> bool {
+        let blocks = &self.config.layers_to_transform;
+        blocks.is_empty() || block(layer).is_some_and(|block| blocks.contains(&block))
+    }
+
+    /// The rank of a layer's adapter.
+    pub(crate) fn rank(&self, layer: &str) -> usize {
+        first(&self.ranks, layer).unwrap_or(self.config.r)
+    }
+
+    /// What a layer's adapter is multiplied by.
+    pub(crate) fn scale(&self, layer: &str) -> f64 {
+        let alpha = first(&self.alphas, layer).unwrap_or(self.config.lora_alpha);
+        self.config.scale_of(alpha, self.rank(layer))
+    }
+
+    /// The expressions among the targets that match none of these layers.
+    pub(crate) fn idle<'n>(&self, layers: impl Iterator<Item = &'n str> + Clone) -> Option<&str> {
+        let mut expressions = self.config.expressions().zip(&self.targets);
+        let idle = expressions.find(|(_, own)| !layers.clone().any(|layer| own.matches(layer)));
+        idle.map(|(expression, _)| expression)
+    }
+}
+
+impl LoraConfig {
+    /// Whether a layer is adapted. Of a regular expression that is none, nothing is.
+    pub fn targets(&self, layer: &str) -> bool {
+        let chosen = Chosen::of(self.clone());
+        chosen.is_ok_and(|chosen| chosen.targets(layer))
+    }
+}
+
+/// The number of the block that a layer is in, by PEFT's expression `.*\.[^.]*\.(\d+)\.`: the last part
+/// of its name that is a number with two parts before it and one behind.
+fn block(layer: &str) -> Option<usize> {
+    let parts: Vec<&str> = layer.split('.').collect();
+    let inner = parts.get(2..parts.len().saturating_sub(1))?;
+    let mut numbers = inner.iter().rev().filter(|part| {
+        let digits = part.bytes().all(|byte| byte.is_ascii_digit());
+        digits && !part.is_empty()
+    });
+    numbers.next()?.parse().ok()
+}
+
+fn first<T: Copy>(patterns: &[(LayerPattern, T)], layer: &str) -> Option<T> {
+    let matches = |(pattern, _): &&(LayerPattern, T)| pattern.matches(layer);
+    patterns.iter().find(matches).map(|(_, value)| *value)
+}
+
+fn compiled<T: Copy>(
+    key: &'static str,
+    pairs: &[(String, T)],
+) -> Result<Vec<(LayerPattern, T)>, TrainError> {
+    if pairs.len() > MOST {
+        let reason = format!("is above {MOST} patterns");
+        return Err(TrainError::argument(key, pairs.len(), reason));
+    }
+    let compiled = pairs.iter().map(|(pattern, value)| {
+        let own = LayerPattern::end(pattern);
+        let own = own.map_err(|reason| unfit(key, pattern, reason))?;
+        Ok((own, *value))
+    });
+    compiled.collect()
+}
+
+fn unfit(key: &'static str, pattern: &str, reason: String) -> TrainError {
+    let reason = format!("is no regular expression: {reason}");
+    TrainError::argument(key, format!("{pattern:?}"), reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_patterns_and_blocks_choose_as_in_peft() {
+        let config = LoraConfig::new(4, [r".*decoder\.layers\.\d+\..*(q|v)_proj"])
+            .with_alpha(6.0)
+            .with_rank_pattern([("v_proj".into(), 2)])
+            .with_alpha_pattern([(r".*layers\.1\..*".into(), 12.0)])
+            .with_layers_to_transform([1, 2]);
+        let chosen = Chosen::of(config).unwrap();
+        let layer = |number: usize, name: &str| {
+            format!("language_model.model.decoder.layers.{number}.self_attn.{name}")
+        };
+        assert!(chosen.targets(&layer(1, "q_proj")) && chosen.targets(&layer(2, "v_proj")));
+        assert!(!chosen.targets(&layer(0, "q_proj")) && !chosen.targets(&layer(1, "k_proj")));
+        assert_eq!(chosen.rank(&layer(1, "v_proj")), 2);
+        assert_eq!(chosen.scale(&layer(1, "v_proj")), 6.0);
+        assert_eq!(chosen.scale(&layer(2, "q_proj")), 1.5);
+        assert_eq!(block("a.layers.3.b.layers.7.c"), Some(7));
+        assert_eq!(block("layers.3.c"), None);
+        assert_eq!(block("a.layers.3"), None);
+        let error = Chosen::of(LoraConfig::new(1, ["(q"])).unwrap_err();
+        assert!(
+            error.to_string().contains("no regular expression"),
+            "{error}"
+        );
+    }
+}
