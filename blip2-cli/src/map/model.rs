@@ -144,7 +144,10 @@ impl Work<'_> {
     }
 
     /// Of a model that answers and describes.
-    fn both<P: Answers + Describes + Captions + Questions>(&mut self, member: &P) -> Result<(), Failure> {
+    fn both<P: Answers + Describes + Captions + Questions>(
+        &mut self,
+        member: &P,
+    ) -> Result<(), Failure> {
         let verbs = &self.model.verbs;
         let scores_captions = verbs.score.is_some() && verbs.question.is_none();
         let looks = verbs.rank.is_some() || verbs.score.is_some();
