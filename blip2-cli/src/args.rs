@@ -843,7 +843,10 @@ impl GenerationArgs {
         let known = [
             ("max-new-tokens", self.max_new_tokens.to_string()),
             ("beams", self.beams.to_string()),
-            ("num-return-sequences", self.num_return_sequences.to_string()),
+            (
+                "num-return-sequences",
+                self.num_return_sequences.to_string(),
+            ),
             ("early-stopping", early),
             ("length-penalty", self.length_penalty.to_string()),
             ("repetition-penalty", self.repetition_penalty.to_string()),
@@ -854,7 +857,9 @@ impl GenerationArgs {
             ("top-p", self.top_p.to_string()),
             ("seed", self.seed.to_string()),
         ];
-        let fewest = self.min_new_tokens.map(|fewest| ("min-new-tokens", fewest.to_string()));
+        let fewest = self
+            .min_new_tokens
+            .map(|fewest| ("min-new-tokens", fewest.to_string()));
         let stops = self.stop.iter().map(|stop| ("stop", stop.clone()));
         known.into_iter().chain(fewest).chain(stops).collect()
     }

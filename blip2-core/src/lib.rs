@@ -161,8 +161,8 @@ pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
     Answer, AnswerBatch, AnswerPiece, AnswerRequest, AnswerStream, Answers, CompareOptions,
-    Compares, Comparison, Describes, Grammar, Options, RankOptions, Ranked, Seen, Timings, Token, Typed,
-    TypedAnswer,
+    Compares, Comparison, Describes, Grammar, Options, RankOptions, Ranked, Seen, Timings, Token,
+    Typed, TypedAnswer,
 };
 
 #[doc(hidden)]

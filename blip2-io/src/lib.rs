@@ -119,11 +119,6 @@ pub use fault::{Cause, ErrorKind};
 pub use image;
 #[cfg(feature = "preprocessing")]
 pub use regular::open_regular;
-#[cfg(any(feature = "checkpoint", feature = "tables"))]
-pub use {
-    lock::FileLock,
-    new_file::{NewFile, write_file},
-};
 #[cfg(feature = "checkpoint")]
 pub use {
     adapter::{Adapter, AdapterBias, AdapterConfig, TargetModules},
@@ -136,6 +131,11 @@ pub use {
     folder::CheckpointFolder,
     report::LoadReport,
     tokenizer::{PaddingSide, TokenBatch, Tokenizer},
+};
+#[cfg(any(feature = "checkpoint", feature = "tables"))]
+pub use {
+    lock::FileLock,
+    new_file::{NewFile, write_file},
 };
 
 #[doc = include_str!("../README.md")]

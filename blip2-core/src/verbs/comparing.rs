@@ -131,7 +131,9 @@ pub(crate) fn compare_each<'a, M: Compares, P: Into<Picture<'a>>, T: AsRef<str>>
     };
     let pairs = pairs.into_iter();
     let pairs = pairs.map(|(picture, text)| Ok((picture.into(), text)));
-    each(pairs.collect(), |_, pairs: &[(Picture<'a>, T)]| compare(pairs))
+    each(pairs.collect(), |_, pairs: &[(Picture<'a>, T)]| {
+        compare(pairs)
+    })
 }
 
 pub(crate) fn similarity_batch<'a, M: Compares, P: Into<Picture<'a>>, T: AsRef<str>>(
