@@ -295,3 +295,70 @@ fn frames_of_animations_are_compared_and_found_by_their_numbers() {
     let several = run(&[&search[..], &["--frame", "all"]].concat());
     fails(&several, 2, &["give a frame's number"]);
 }
+
+#[test]
+fn vectors_alone_are_searched_as_an_index_is_by_similarity() {
+    let folder = photos(5);
+    let run = |arguments: &[&str]| stdout(&blip2(folder.path(), arguments));
+    run(&["index", "add", "my.idx", "photos", "--model", MODEL]);
+    run(&["index", "export", "my.idx", "-o", "exported.npy"]);
+    run(&["embed", "photos", "-o", "embedded.npy", "--model", MODEL]);
+    let of = |file: &str, rerank: &[&str]| -> Vec<(String, f64)> {
+        let search = [
+            "index", "search", file, "a dog", "--json", "--limit", "4", "--model", MODEL,
+        ];
+        let hits = lines(&run(&[&search[..], rerank].concat()));
+        let hit = |hit: &Value| {
+            let name = hit["image"].as_str().unwrap().to_string();
+            (name, hit["similarity"].as_f64().unwrap())
+        };
+        hits.iter().map(hit).collect()
+    };
+    let due = of("my.idx", &["--rerank", "0"]);
+    for file in ["exported.npy", "embedded.npy"] {
+        let found = of(file, &[]);
+        assert_eq!(found.len(), due.len());
+        for ((name, score), (due, due_score)) in found.iter().zip(&due) {
+            assert_eq!(name, due, "{file}");
+            assert!(
+                (score - due_score).abs() < 1e-5,
+                "{file}: {name} {score} {due_score}"
+            );
+        }
+    }
+    std::fs::write(folder.path().join("cut.npy"), b"\x93NUMPY\x01\x00").unwrap();
+    let search = ["index", "search", "cut.npy", "a dog", "--model", MODEL];
+    fails(&blip2(folder.path(), &search), 1, &["cut.npy", "cut short"]);
+}
+
+#[cfg(feature = "tables")]
+#[test]
+fn a_mapped_table_of_vectors_is_searched() {
+    let folder = photos(5);
+    let run = |arguments: &[&str]| stdout(&blip2(folder.path(), arguments));
+    run(&["embed", "photos", "-o", "all.npy", "--model", MODEL]);
+    run(&[
+        "map",
+        "photos",
+        "--embed",
+        "-o",
+        "all.parquet",
+        "--model",
+        MODEL,
+    ]);
+    let rows = |file: &str| -> Vec<Value> {
+        let search = [
+            "index",
+            "search",
+            file,
+            "a plate of food",
+            "--json",
+            "--model",
+            MODEL,
+        ];
+        let hits = lines(&run(&search));
+        hits.iter().map(|hit| hit["row"].clone()).collect()
+    };
+    assert_eq!(rows("all.parquet"), rows("all.npy"));
+    assert_eq!(rows("all.npy").len(), 5);
+}

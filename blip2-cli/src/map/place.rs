@@ -185,11 +185,16 @@ impl Place {
         }
     }
 
-    /// Takes away the parts of a file.
+    /// Takes away the parts of a file, all at once: of a few that were left others would be computed
+    /// again.
     pub(super) fn remove_folder(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.folder()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let name = self.output.file_name().unwrap_or_default();
+        let old = format!(".{}.parts.partial", name.to_string_lossy());
+        let old = parent(&self.output).join(old);
+        match fs::rename(self.folder(), &old) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => fs::remove_dir_all(old),
         }
     }
 
@@ -208,6 +213,7 @@ impl Place {
 
     /// Takes away all that a run before made.
     fn clear(&self) -> io::Result<()> {
+        self.sweep()?;
         if self.is_file {
             self.remove_folder()?;
             remove(&self.output)?;
@@ -255,8 +261,12 @@ fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
 fn remove_partial(folder: &Path, begin: &str) -> io::Result<()> {
     for entry in entries(folder)? {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(begin) && name.ends_with(".partial") {
-            fs::remove_file(entry.path())?;
+        if !(name.starts_with(begin) && name.ends_with(".partial")) {
+            continue;
+        }
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false => fs::remove_file(entry.path())?,
         }
     }
     Ok(())
