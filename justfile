@@ -57,6 +57,10 @@ features:
 outside:
     .ci/outside
 
+# several processes that train as one, over Open MPI
+mpi:
+    .ci/mpi
+
 # the server's page in a headless Chromium
 browser:
     .ci/browser

@@ -15,7 +15,7 @@ use std::{error::Error, fs, path::PathBuf};
 #[path = "support/easy_vqa_data.rs"]
 mod easy_vqa_data;
 
-use blip2_core::Blip2Pipeline;
+use blip2_core::{Answer, Blip2Pipeline};
 use clap::Parser;
 use easy_vqa_data::TestSplit;
 use serde_json::Value;
@@ -33,6 +33,9 @@ struct Arguments {
     /// Questions answered together.
     #[arg(long, default_value_t = 64)]
     batch: usize,
+    /// Answer every question once more by speculative decoding, and compare the tokens.
+    #[arg(long)]
+    speculative: bool,
 }
 
 /// Below this gap between the two likeliest tokens the reference's choice is a coin toss.
@@ -49,6 +52,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         100.0 * right as f64 / all as f64
     );
 
+    if arguments.speculative {
+        let ahead = Blip2Pipeline::builder(&arguments.model).speculative(true);
+        compare(&answers, &split.ask(&ahead.load()?, 1)?)?;
+    }
     let Some(path) = arguments.predictions else {
         return Ok(());
     };
@@ -76,5 +83,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(())
     } else {
         Err("the answers differ from the reference's".into())
+    }
+}
+
+/// Compares answers with those of speculative decoding, token for token.
+fn compare(plain: &[Answer], ahead: &[Answer]) -> Result<(), Box<dyn Error>> {
+    let both = plain.iter().zip(ahead);
+    let equal = both.filter(|(a, b)| a.tokens == b.tokens).count();
+    let sum = |of: fn(&Answer) -> Option<usize>| ahead.iter().filter_map(of).sum::<usize>();
+    let drafted = sum(|answer| answer.timings.drafted);
+    let accepted = sum(|answer| answer.timings.accepted);
+    println!(
+        "{equal} of {} answers are the same by speculative decoding, for which {accepted} of {drafted} \
+         tokens written ahead held",
+        plain.len()
+    );
+    match equal == plain.len() && equal == ahead.len() {
+        true => Ok(()),
+        false => Err("speculative answers differ from plain ones".into()),
     }
 }

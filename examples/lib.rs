@@ -15,3 +15,8 @@ struct Server;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/explain.md")]
 struct Explain;
+
+/// Runs the examples of the page about answers.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/answers.md")]
+struct Answers;

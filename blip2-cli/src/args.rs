@@ -10,6 +10,8 @@ use blip2_core::{
 use blip2_io::hub::ModelId;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "tables")]
+use crate::map::MapArgs;
 use crate::{
     Failure, bench::BenchArgs, candidates::Candidates, embed::VectorFile, examples, records::Output,
 };
@@ -44,6 +46,11 @@ pub(crate) enum Command {
     /// Write the feature vectors of pictures or texts.
     #[command(after_help = examples::EMBED)]
     Embed(EmbedArgs),
+    /// Caption, answer, embed or match a whole table of pictures: Parquet, JSON lines, CSV or a folder in,
+    /// a table out, which goes on where it was stopped.
+    #[cfg(feature = "tables")]
+    #[command(after_help = examples::MAP)]
+    Map(Box<MapArgs>),
     /// Compare texts with a picture (image-text matching); needs a retrieval checkpoint.
     #[command(after_help = examples::MATCH)]
     Match(MatchArgs),
@@ -430,6 +437,9 @@ pub(crate) enum IndexCommand {
     /// List the pictures of an index.
     #[command(after_help = examples::INDEX)]
     List(IndexListArgs),
+    /// Write the embeddings of an index as a NumPy file, for a vector database.
+    #[command(after_help = examples::INDEX)]
+    Export(IndexExportArgs),
     /// Find the pictures that a text describes best, or that are most similar to a picture.
     #[command(after_help = examples::INDEX)]
     Search(IndexSearchArgs),
@@ -465,8 +475,19 @@ pub(crate) struct IndexListArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct IndexSearchArgs {
+pub(crate) struct IndexExportArgs {
     /// The index file.
+    pub(crate) index: PathBuf,
+    /// The NumPy file to write, [pictures, queries, width]; the pictures' names stand beside it in
+    /// NAME.names.json.
+    #[arg(short, long, value_name = "FILE.npy")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IndexSearchArgs {
+    /// The index file; or a file of vectors of `blip2 embed` or `blip2 map --embed` (.npy, .parquet),
+    /// which is searched by similarity alone.
     pub(crate) index: PathBuf,
     /// What the pictures should show.
     #[arg(required_unless_present = "image", conflicts_with = "image")]
@@ -664,6 +685,10 @@ pub(crate) struct ModelArgs {
     /// adapter's folder as --model finds the model that it was trained on.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) adapter: Option<PathBuf>,
+    /// Write ahead with the same language model in int4 and check several tokens at once: the same answers,
+    /// sooner where a model is held in f32, f16 or bf16, for the memory of the int4 one.
+    #[arg(long)]
+    pub(crate) speculative: bool,
     /// The height and width that pictures are resized to, in pixels, if it is another than the
     /// model was trained at; position embeddings are interpolated.
     #[arg(long, value_name = "PIXELS")]
@@ -821,8 +846,39 @@ impl GenerationArgs {
         self.sample
     }
 
+    /// What was given, or stands in for it, by the options' names.
+    pub(crate) fn settings(&self) -> Vec<(&'static str, String)> {
+        let early = format!("{:?}", self.early_stopping).to_lowercase();
+        let known = [
+            ("max-new-tokens", self.max_new_tokens.to_string()),
+            ("beams", self.beams.to_string()),
+            ("num-return-sequences", self.num_return_sequences.to_string()),
+            ("early-stopping", early),
+            ("length-penalty", self.length_penalty.to_string()),
+            ("repetition-penalty", self.repetition_penalty.to_string()),
+            ("no-repeat-ngram", self.no_repeat_ngram.to_string()),
+            ("sample", self.sample.to_string()),
+            ("temperature", self.temperature.to_string()),
+            ("top-k", self.top_k.to_string()),
+            ("top-p", self.top_p.to_string()),
+            ("seed", self.seed.to_string()),
+        ];
+        let fewest = self.min_new_tokens.map(|fewest| ("min-new-tokens", fewest.to_string()));
+        let stops = self.stop.iter().map(|stop| ("stop", stop.clone()));
+        known.into_iter().chain(fewest).chain(stops).collect()
+    }
+
     /// The options of a call.
     pub(crate) fn options(&self, template: Option<Template>) -> Result<Options, Failure> {
+        let mut options = Options::default().with_generation(self.config()?);
+        if let Some(template) = template {
+            options = options.with_template(template);
+        }
+        Ok(options)
+    }
+
+    /// How texts are written.
+    pub(crate) fn config(&self) -> Result<GenerationConfig, Failure> {
         let generation = GenerationConfig::default()
             .with_max_new_tokens(self.max_new_tokens)
             .with_min_new_tokens(self.min_new_tokens)
@@ -844,10 +900,6 @@ impl GenerationArgs {
             .with_stop_strings(self.stop.clone());
         // Refused before a model is loaded for minutes.
         generation.validate().map_err(Failure::refused)?;
-        let mut options = Options::default().with_generation(generation);
-        if let Some(template) = template {
-            options = options.with_template(template);
-        }
-        Ok(options)
+        Ok(generation)
     }
 }

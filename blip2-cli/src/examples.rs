@@ -43,6 +43,15 @@ Examples:
   blip2 embed --text \"a dog on the beach\" --model models/blip2-itm-vit-g
   blip2 embed photos/ --features vision --model models/blip2-opt-2.7b -o photos.safetensors";
 
+#[cfg(feature = "tables")]
+pub(crate) const MAP: &str = "\
+Examples:
+  blip2 map photos/ --caption -o captions.parquet --model models/blip2-opt-2.7b
+  blip2 map photos.parquet --answer \"how many dogs are there?\" -o answers/    # again: goes on
+  blip2 map questions.csv --answer question --rank \"yes, no\" -o answers.jsonl
+  blip2 map photos.parquet --caption --score text --embed -o filtered/ --without image
+  blip2 map photos.jsonl --match caption --embed -o matched.parquet --model models/blip2-itm-vit-g";
+
 pub(crate) const COMPLETIONS: &str = "\
 Examples:
   blip2 completions bash > ~/.local/share/bash-completion/completions/blip2
@@ -64,6 +73,8 @@ Examples:
   blip2 index add photos.idx photos/ --model models/blip2-itm-vit-g
   blip2 index search photos.idx \"a dog on the beach\" --model models/blip2-itm-vit-g
   blip2 index search photos.idx --image photo.jpg --sheet found.png --model models/blip2-itm-vit-g
+  blip2 index search photos.npy \"a dog on the beach\" --model models/blip2-itm-vit-g
+  blip2 index export photos.idx -o photos.npy
   blip2 index list photos.idx
   blip2 index remove photos.idx photos/beach.jpg";
 

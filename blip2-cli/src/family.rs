@@ -3,7 +3,7 @@
 use blip2_core::{
     Answer, AnswerFlow, Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner,
     BlipRetrieval, CompareOptions, Describes, ErrorKind, MatchScore, ModelKind, Options,
-    RankOptions, Ranked, Seen, TypedAnswer,
+    RankOptions, Ranked, Seen, TextEmbedding, TypedAnswer,
 };
 use image::RgbImage;
 
@@ -290,6 +290,15 @@ impl Matcher {
             }
             _ => Ok(Self::Blip2(Box::new(model::open_retrieval(args)?))),
         }
+    }
+
+    /// A text in the space that it shares with pictures.
+    pub(crate) fn embed_text(&self, text: &str) -> Result<TextEmbedding, Failure> {
+        match self {
+            Self::Blip2(blip2) => blip2.embed_text(text),
+            Self::Blip1(blip) => blip.embed_text(text),
+        }
+        .map_err(Failure::work)
     }
 
     /// How well each text describes the picture, and how similar they are.

@@ -19,13 +19,15 @@ pub(crate) fn all(command: &mut Command) -> Result<(), Failure> {
         #[cfg(feature = "serve")]
         Command::Serve(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         Command::Embed(args) => adapted(&mut args.model.model, &mut args.model.adapter),
+        #[cfg(feature = "tables")]
+        Command::Map(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         Command::Match(args) => with_adapter(&mut args.model.model, &mut args.model.adapter),
         Command::Index(args) => match &mut args.command {
             IndexCommand::Add(args) => with_adapter(&mut args.model.model, &mut args.model.adapter),
             IndexCommand::Search(args) => {
                 with_adapter(&mut args.model.model, &mut args.model.adapter)
             }
-            IndexCommand::Remove(_) | IndexCommand::List(_) => Ok(()),
+            IndexCommand::Remove(_) | IndexCommand::List(_) | IndexCommand::Export(_) => Ok(()),
         },
         Command::Eval(args) => adapted(&mut args.model, &mut args.adapter),
         Command::Inspect(args) => replace(&mut args.folder),

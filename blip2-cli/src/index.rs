@@ -7,14 +7,16 @@ use blip2_core::{
     figure::hits_sheet,
     photo_index::{Hit, IndexError, SearchOptions},
 };
-use blip2_io::FileLock;
+use blip2_io::{FileLock, vectors::Vectors, write_file};
 use serde_json::json;
 
 use crate::{
     Failure,
     args::{
-        IndexAddArgs, IndexArgs, IndexCommand, IndexListArgs, IndexRemoveArgs, IndexSearchArgs,
+        IndexAddArgs, IndexArgs, IndexCommand, IndexExportArgs, IndexListArgs, IndexRemoveArgs,
+        IndexSearchArgs,
     },
+    family::Matcher,
     model,
     pictures::{expand, name_of, open_one},
     sheet,
@@ -25,6 +27,7 @@ pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
         IndexCommand::Add(args) => add(args),
         IndexCommand::Remove(args) => remove(args),
         IndexCommand::List(args) => list(args),
+        IndexCommand::Export(args) => export(args),
         IndexCommand::Search(args) => search(args),
     }
 }
@@ -125,7 +128,64 @@ fn list(args: &IndexListArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes an index's embeddings, and their names beside them.
+fn export(args: &IndexExportArgs) -> Result<(), Failure> {
+    let index = open(&args.index)?;
+    let names: Vec<&str> = index.names().collect();
+    let beside = args.output.with_extension("names.json");
+    write_file(&beside, json!(names).to_string())
+        .map_err(|error| Failure::Work(format!("{}: {error}", beside.display())))?;
+    index.save_npy(&args.output).map_err(Failure::work)
+}
+
+/// Whether a file holds vectors alone, as `blip2 embed` and `blip2 map --embed` write them.
+fn is_vectors(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let known = ["npy", "parquet", "pq"];
+    ending.is_some_and(|ending| known.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+}
+
+/// Searches vectors alone: by similarity, without matching.
+fn search_vectors(args: &IndexSearchArgs) -> Result<(), Failure> {
+    let Some(text) = &args.text else {
+        return Err(Failure::usage(
+            "--image searches an index; files of vectors are searched by a text",
+        ));
+    };
+    if args.sheet.is_some() {
+        return Err(Failure::usage(
+            "--sheet draws the pictures of an index; files of vectors name none",
+        ));
+    }
+    let vectors = Vectors::open(&args.index).map_err(Failure::work)?;
+    let names = names_beside(&args.index);
+    let query = Matcher::open(&args.model)?.embed_text(text)?;
+    let found = vectors.nearest(query.vector(), args.limit);
+    for (rank, found) in (1..).zip(found.map_err(Failure::work)?) {
+        let name = names.as_ref().and_then(|names| names.get(found.row));
+        let name = name.map_or_else(|| format!("row {}", found.row), Clone::clone);
+        let (row, score) = (found.row, found.score);
+        match args.json {
+            true => say!(
+                "{}",
+                json!({ "rank": rank, "row": row, "image": name, "score": score, "similarity": score })
+            ),
+            false => say!("{rank:3}  {score:+8.4}  {name}"),
+        }
+    }
+    Ok(())
+}
+
+/// The names that `blip2 embed` wrote beside its vectors.
+fn names_beside(path: &Path) -> Option<Vec<String>> {
+    let file = blip2_io::open_regular(path.with_extension("names.json")).ok()?;
+    serde_json::from_reader(std::io::BufReader::new(file)).ok()
+}
+
 fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
+    if is_vectors(&args.index) {
+        return search_vectors(args);
+    }
     let index = open(&args.index)?;
     let note = |note: &str| note!("{note}");
     let query = args.image.as_ref().map(|path| open_one(path, note));

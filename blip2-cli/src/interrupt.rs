@@ -29,10 +29,11 @@ pub(crate) fn watched(told: &'static str, give_back: fn()) -> Result<CancelToken
 #[cfg(unix)]
 fn on_interrupt(mut act: impl FnMut() + Send + 'static) -> Result<(), Failure> {
     use signal_hook::{
-        consts::{SIGHUP, SIGINT, SIGTERM},
+        consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
         iterator::Signals,
     };
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::work)?;
+    // The last is what `mpirun` hands on to its processes, and queues send before a job's time is over.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map_err(Failure::work)?;
     std::thread::spawn(move || signals.forever().for_each(|_| act()));
     Ok(())
 }

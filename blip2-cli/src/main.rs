@@ -26,6 +26,8 @@ mod find;
 mod index;
 mod inspect;
 mod interrupt;
+#[cfg(feature = "tables")]
+mod map;
 mod match_texts;
 mod merge;
 mod model;
@@ -107,6 +109,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Caption(args) => caption::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Embed(args) => embed::run(&args),
+        #[cfg(feature = "tables")]
+        Command::Map(args) => map::run(&args),
         Command::Match(args) => match_texts::run(&args),
         Command::Index(args) => index::run(&args),
         Command::Inspect(args) => inspect::run(&args),

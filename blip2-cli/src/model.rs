@@ -38,7 +38,7 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
 
 /// A builder of a model that sees pictures as the options say.
 fn seeing<M: Member>(builder: Builder<M>, args: &ModelArgs) -> Builder<M> {
-    let builder = read_by(builder, &args.loading);
+    let builder = read_by(builder, &args.loading).speculative(args.speculative);
     match args.image_size {
         Some(side) => builder.image_size(side),
         None => builder,

@@ -6,12 +6,24 @@
 use std::{
     fmt,
     io::{self, ErrorKind, Write},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use crate::Failure;
 
+/// Whether nothing is written any more.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Writes nothing from now on: of several processes that do the same work one speaks for all.
+pub(crate) fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
 /// Writes to standard output.
 pub(crate) fn write(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    if SILENT.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     let text = escaped(text.to_string());
     io::stdout()
         .lock()
@@ -49,6 +61,9 @@ fn failed(error: io::Error) -> Failure {
 
 /// Writes a note to standard error; where nobody can be told, nobody is.
 pub(crate) fn note(text: fmt::Arguments<'_>) {
+    if SILENT.load(Ordering::Relaxed) {
+        return;
+    }
     let _ = io::stderr()
         .lock()
         .write_all(escaped(text.to_string()).as_bytes());

@@ -168,8 +168,8 @@ pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
     Answer, AnswerBatch, AnswerFlow, AnswerPiece, AnswerRequest, AnswerStream, Answers,
-    CompareOptions, Compares, Describes, Flowing, Grammar, Options, RankOptions, Ranked, Seen,
-    Timings, Token, TopToken, Typed, TypedAnswer,
+    CompareOptions, Compares, Comparison, Describes, Flowing, Grammar, Options, RankOptions,
+    Ranked, Seen, Timings, Token, TopToken, Typed, TypedAnswer,
 };
 
 #[doc(hidden)]

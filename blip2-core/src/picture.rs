@@ -1,10 +1,11 @@
 //! What may be asked about: any image of the `image` crate, or a video.
 
-use blip2_io::video::Video;
+use blip2_io::{preprocessing::PixelValues, video::Video};
 use image::{DynamicImage, RgbImage};
 
 /// A borrowed picture: an [`image::DynamicImage`] of any colour type, or an [`image::RgbImage`]; or,
-/// for models that look at videos, a [`Video`] of as many frames as the model looks at.
+/// for models that look at videos, a [`Video`] of as many frames as the model looks at. Or
+/// [`PixelValues`], where a picture was prepared before.
 ///
 /// Every method that takes a picture takes `impl Into<Picture>`, so `&image` is enough.
 ///
@@ -27,6 +28,10 @@ pub enum Picture<'a> {
     Rgb(&'a RgbImage),
     /// The frames of a video.
     Video(&'a Video),
+    /// A picture, or the frames of a video, that was prepared before by the model's own
+    /// [`processor`](crate::Blip2Pipeline::processor): perhaps by another thread, while the model was
+    /// busy with others.
+    Prepared(&'a PixelValues),
 }
 
 impl Picture<'_> {
@@ -40,6 +45,10 @@ impl Picture<'_> {
                 frames
                     .max_by_key(|(w, h)| u64::from(*w) * u64::from(*h))
                     .unwrap_or((0, 0))
+            }
+            Self::Prepared(pixels) => {
+                let [_, _, height, width] = pixels.shape();
+                return height * width;
             }
         };
         width as usize * height as usize
@@ -55,6 +64,12 @@ impl<'a> From<&'a DynamicImage> for Picture<'a> {
 impl<'a> From<&'a RgbImage> for Picture<'a> {
     fn from(image: &'a RgbImage) -> Self {
         Self::Rgb(image)
+    }
+}
+
+impl<'a> From<&'a PixelValues> for Picture<'a> {
+    fn from(pixels: &'a PixelValues) -> Self {
+        Self::Prepared(pixels)
     }
 }
 

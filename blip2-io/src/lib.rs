@@ -15,6 +15,8 @@
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
 //! | `dataset` | pictures with questions or captions, and their batches | `dataset` |
 //! | [`hub`] | models that Python has downloaded, and downloads | `checkpoint`, `hub` |
+//! | [`vectors`] | feature vectors in NumPy files and tables, and the search among them | `checkpoint` |
+//! | `tables` | tables of pictures, in and out: Parquet, JSON lines, CSV | `tables` |
 //! | `lavis` | LAVIS's checkpoints, which it writes as folders | `lavis` |
 //!
 //! ```
@@ -38,6 +40,7 @@
 //! | `flex` (default) | the CPU backend and the kernels that compute on it, for a program whose only crate this is |
 //! | `preprocessing` (part of the others) | pictures and videos |
 //! | `dataset` | data sets |
+//! | `tables` | tables, and Parquet |
 //! | `lavis` | LAVIS's `.pth` files |
 //! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //!
@@ -85,11 +88,11 @@ mod folder;
 pub mod hub;
 #[cfg(feature = "lavis")]
 pub mod lavis;
-#[cfg(feature = "checkpoint")]
+#[cfg(any(feature = "checkpoint", feature = "tables"))]
 mod lock;
 #[cfg(feature = "checkpoint")]
 mod names;
-#[cfg(feature = "checkpoint")]
+#[cfg(any(feature = "checkpoint", feature = "tables"))]
 mod new_file;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
@@ -99,10 +102,14 @@ mod regular;
 pub mod remote;
 #[cfg(feature = "checkpoint")]
 mod report;
+#[cfg(feature = "tables")]
+pub mod tables;
 #[cfg(feature = "checkpoint")]
 mod tokenizer;
 #[cfg(feature = "checkpoint")]
 mod torch;
+#[cfg(feature = "checkpoint")]
+pub mod vectors;
 #[cfg(feature = "preprocessing")]
 pub mod video;
 
@@ -112,6 +119,11 @@ pub use fault::{Cause, ErrorKind};
 pub use image;
 #[cfg(feature = "preprocessing")]
 pub use regular::open_regular;
+#[cfg(any(feature = "checkpoint", feature = "tables"))]
+pub use {
+    lock::FileLock,
+    new_file::{NewFile, write_file},
+};
 #[cfg(feature = "checkpoint")]
 pub use {
     adapter::{Adapter, AdapterBias, AdapterConfig, TargetModules},
@@ -122,8 +134,6 @@ pub use {
     error::IoError,
     files::map_file,
     folder::CheckpointFolder,
-    lock::FileLock,
-    new_file::{NewFile, write_file},
     report::LoadReport,
     tokenizer::{PaddingSide, TokenBatch, Tokenizer},
 };

@@ -10,7 +10,9 @@ use std::{
 };
 
 use blip2_io::{
-    dataset::{Augmentation, Dataset, DatasetError, Loader, OnBroken, PictureFile, Split},
+    dataset::{
+        Augmentation, Dataset, DatasetError, LoadedBatch, Loader, OnBroken, PictureFile, Split,
+    },
     preprocessing::{ImageProcessor, ImageProcessorConfig, Size},
 };
 use image::{Rgb, RgbImage};
@@ -293,6 +295,40 @@ fn batches_do_not_depend_on_the_workers() {
     assert_eq!(seen, (0..22).collect::<Vec<_>>());
     // Leaving early ends the workers.
     let _ = loader.epoch(0).next().unwrap().unwrap();
+}
+
+/// The parts of a batch, one after another, are the batch, whatever is left out of it.
+#[test]
+fn shares_are_the_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = many(folder.path(), 5);
+    fs::write(folder.path().join("3.png"), "no picture").unwrap();
+    let loader = Loader::new(data, processor())
+        .by_picture(2)
+        .batch(3)
+        .shuffled(1)
+        .augmented(Augmentation::paper())
+        .on_broken(OnBroken::Skip);
+    let all = |loader: &Loader| loader.epoch(0).map(Result::unwrap).collect::<Vec<_>>();
+    let whole = all(&loader);
+    for of in [1, 2, 3, 4] {
+        let parts: Vec<_> = (0..of)
+            .map(|part| all(&loader.clone().share(part, of)))
+            .collect();
+        for (number, whole) in whole.iter().enumerate() {
+            let own = || parts.iter().map(|part| &part[number]);
+            let pixels: Vec<f32> = own()
+                .flat_map(|own| own.pixel_values.data().to_vec())
+                .collect();
+            assert_eq!(pixels, whole.pixel_values.data());
+            let numbers = |batch: &LoadedBatch| -> Vec<usize> {
+                batch.examples.iter().map(|shown| shown.number).collect()
+            };
+            assert_eq!(own().flat_map(numbers).collect::<Vec<_>>(), numbers(whole));
+            let broken: usize = own().map(|own| own.broken.len()).sum();
+            assert_eq!(broken, whole.broken.len());
+        }
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@
 //! | [`bert`] | BERT's layer |
 //! | [`Keep`] | what a forward keeps of its layers |
 //! | [`Precision`] | the format that matrices are held in |
+//! | [`nearest`] | an exact search among vectors |
 //! | [`Isa`] | the instruction set that the kernels use |
 //!
 //! ```
@@ -61,7 +62,11 @@ mod setters;
 mod weights;
 
 pub use block::bert;
-pub use kernel::{activation::Activation, isa::Isa};
+pub use kernel::{
+    activation::Activation,
+    isa::Isa,
+    nearest::{Nearest, nearest},
+};
 pub use layer::{
     attention::{MASKED, causal_bias, merge_heads, padding_bias, split_heads},
     cache::KvCache,
@@ -105,6 +110,13 @@ pub mod recompute {
     #[cfg(feature = "autodiff")]
     pub use crate::autodiff::recompute::Recompute;
     pub use crate::seam::checkpointed as layer;
+}
+
+/// Which rows of a larger batch are computed here, for dropout: it drops the same of a row whether one
+/// process sees the batch or several share it.
+#[cfg(feature = "autodiff")]
+pub mod share {
+    pub use crate::autodiff::share::{Rows, during, over_pictures, over_positions};
 }
 
 /// Numbers between −1 and 1 for tests.

@@ -179,7 +179,22 @@ impl Step {
     }
 }
 
-/// Logits on the host, from `[rows, 1, vocab]`.
+/// Tokens of the only row, `[1, new]`.
+pub(crate) fn extension(
+    tokens: &[u32],
+    rows: usize,
+    vocab: usize,
+    device: &Device,
+) -> Result<Tensor<2, Int>, LmError> {
+    if rows != 1 {
+        return Err(LmError::Order(
+            "several tokens at a time are for a single row",
+        ));
+    }
+    ids_tensor(&[tokens.to_vec()], vocab, device)
+}
+
+/// Logits on the host, from `[rows, new, vocab]`: a row for each new position.
 pub(crate) fn logits(tensor: Tensor<3>) -> Result<Logits, LmError> {
     let [_, _, vocab] = tensor.dims();
     let data = tensor

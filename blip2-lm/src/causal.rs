@@ -1,10 +1,12 @@
 //! A running decode of any decoder-only model.
 
-use blip2_kernels::KvCache;
+use blip2_kernels::{KvCache, MASKED, causal_bias};
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::{
-    batch::{Step, decoder_bias, joined_bias, logits, of_last_keys, padding_bias, rows_tensor},
+    batch::{
+        Step, decoder_bias, extension, joined_bias, logits, of_last_keys, padding_bias, rows_tensor,
+    },
     error::LmError,
     generate::Logits,
     session::Decode,
@@ -53,6 +55,28 @@ pub(crate) fn check_context(mask: &[Vec<bool>], context: Option<usize>) -> Resul
         Some((row, tokens)) => Err(LmError::ContextTooLong {
             row,
             tokens,
+            context,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses rows of so many positions whose context has no room for `new` more.
+fn check_room<'a>(
+    context: Option<usize>,
+    counts: impl Iterator<Item = &'a usize>,
+    new: usize,
+) -> Result<(), LmError> {
+    let Some(context) = context else {
+        return Ok(());
+    };
+    match counts
+        .enumerate()
+        .find(|&(_, &count)| count + new > context)
+    {
+        Some((row, count)) => Err(LmError::ContextTooLong {
+            row,
+            tokens: count + new,
             context,
         }),
         None => Ok(()),
@@ -150,22 +174,6 @@ impl CausalState {
         }
     }
 
-    /// Refuses rows whose context is full.
-    fn check_room(&self, context: Option<usize>, parents: &[usize]) -> Result<(), LmError> {
-        let Some(context) = context else {
-            return Ok(());
-        };
-        let counts = parents.iter().filter_map(|&parent| self.counts.get(parent));
-        match counts.enumerate().find(|&(_, &count)| count >= context) {
-            Some((row, count)) => Err(LmError::ContextTooLong {
-                row,
-                tokens: count + 1,
-                context,
-            }),
-            None => Ok(()),
-        }
-    }
-
     /// How many positions the caches hold, of the longest row.
     fn keys(&self) -> usize {
         self.caches.first().map_or(0, KvCache::len)
@@ -209,7 +217,8 @@ impl CausalState {
         }
         let (rows, vocab) = (self.counts.len(), model.vocab_size());
         let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &self.device)?;
-        self.check_room(model.context(), parents)?;
+        let counts = parents.iter().filter_map(|&parent| self.counts.get(parent));
+        check_room(model.context(), counts, 1)?;
         // First everything that belongs to rows follows them to their new places: caches, what hides
         // their padding, and how far each has come.
         if let Some(rows) = gather {
@@ -223,20 +232,63 @@ impl CausalState {
                 .map(|bias| of_last_keys(bias.select(0, rows), keys));
             self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();
         }
-        // The new position is seen by all rows. The future needs no mask here: there is none.
+        self.feed(model, ids)
+    }
+
+    /// See [`RewindSession::extend`](crate::RewindSession::extend).
+    pub(crate) fn extend(
+        &mut self,
+        model: &impl CausalLm,
+        tokens: &[u32],
+    ) -> Result<Logits, LmError> {
+        if self.prompts.is_some() {
+            return Err(LmError::Order("the prompt has not run yet"));
+        }
+        check_room(model.context(), self.counts.iter(), tokens.len())?;
+        let ids = extension(tokens, self.counts.len(), model.vocab_size(), &self.device)?;
+        self.feed(model, ids)
+    }
+
+    /// See [`RewindSession::rewind`](crate::RewindSession::rewind).
+    pub(crate) fn rewind(&mut self, count: usize) {
+        let keys = self.keys();
+        for cache in &mut self.caches {
+            cache.drop_last(count);
+        }
+        let dropped = keys - self.keys();
+        for count in &mut self.counts {
+            *count -= dropped;
+        }
         self.padding = self.padding.take().map(|bias| {
-            let seen = Tensor::zeros([parents.len(), 1, 1, 1], &self.device);
+            let columns = bias.dims()[3] - dropped;
+            bias.narrow(3, 0, columns)
+        });
+    }
+
+    /// Runs new tokens of each row, `[rows, new]`; the logits after each of them.
+    fn feed(&mut self, model: &impl CausalLm, ids: Tensor<2, Int>) -> Result<Logits, LmError> {
+        let [rows, new] = ids.dims();
+        // New positions are seen by all rows.
+        self.padding = self.padding.take().map(|bias| {
+            let seen = Tensor::zeros([rows, 1, 1, new], &self.device);
             Tensor::cat(vec![bias, seen], 3)
         });
-        let positions = self.counts.iter().map(|&count| vec![Some(count)]).collect();
+        // A single one needs no mask of the future: there is none.
+        let future = (new > 1).then(|| causal_bias(new, self.keys() + new, &self.device));
+        let bias = match (future, self.padding.clone()) {
+            (Some(future), Some(padding)) => Some((future + padding).clamp_min(MASKED)),
+            (future, padding) => future.or(padding),
+        };
+        let counts = self.counts.iter();
+        let positions = counts.map(|&count| (count..count + new).map(Some).collect());
         let hidden = model.advance(
             model.embed_checked(ids),
-            &positions,
-            self.padding.clone(),
+            &positions.collect(),
+            bias,
             &mut self.caches,
         );
         for count in &mut self.counts {
-            *count += 1;
+            *count += new;
         }
         logits(model.head(hidden))
     }
@@ -287,6 +339,14 @@ impl<M: CausalLm> Decode for M {
         tokens: &[u32],
     ) -> Result<Logits, LmError> {
         state.step(self, parents, tokens)
+    }
+
+    fn extend(&self, state: &mut CausalState, tokens: &[u32]) -> Result<Logits, LmError> {
+        state.extend(self, tokens)
+    }
+
+    fn rewind(&self, state: &mut CausalState, count: usize) {
+        state.rewind(count);
     }
 
     fn join(&self, state: &mut CausalState, other: CausalState) -> Result<(), LmError> {

@@ -201,6 +201,21 @@ impl Decode for LanguageModel {
         }
     }
 
+    fn extend(&self, state: &mut State, tokens: &[u32]) -> Result<Logits, LmError> {
+        match (self, state) {
+            (Self::Decoder(model), State::Causal(state)) => state.extend(model, tokens),
+            (Self::T5(model), State::T5(state)) => model.extend(state, tokens),
+            _ => Err(OTHER),
+        }
+    }
+
+    fn rewind(&self, state: &mut State, count: usize) {
+        match state {
+            State::Causal(state) => state.rewind(count),
+            State::T5(state) => state.rewind(count),
+        }
+    }
+
     fn join(&self, state: &mut State, other: State) -> Result<(), LmError> {
         match (state, other) {
             (State::Causal(state), State::Causal(other)) => state.join(other),

@@ -94,7 +94,7 @@ pub use decoder::{DecoderLm, DecoderOutput};
 pub use error::LmError;
 pub use generate::{
     DecodeSession, FinishReason, GenerateError, Generated, GenerationConfig, Generator,
-    JoinSession, Logits,
+    JoinSession, Logits, RewindSession,
 };
 pub use language_model::LanguageModel;
 pub use session::Session;

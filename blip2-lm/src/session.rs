@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref, ptr};
 
 use crate::{
     error::LmError,
-    generate::{DecodeSession, JoinSession, Logits},
+    generate::{DecodeSession, JoinSession, Logits, RewindSession},
 };
 
 /// What a [`Session`] needs of a model. The model holds the weights and the state everything that a
@@ -29,6 +29,12 @@ pub(crate) trait Decode {
         parents: &[usize],
         tokens: &[u32],
     ) -> Result<Logits, LmError>;
+
+    /// See [`RewindSession::extend`].
+    fn extend(&self, state: &mut Self::State, tokens: &[u32]) -> Result<Logits, LmError>;
+
+    /// See [`RewindSession::rewind`].
+    fn rewind(&self, state: &mut Self::State, count: usize);
 
     /// See [`JoinSession::join`].
     fn join(&self, state: &mut Self::State, other: Self::State) -> Result<(), LmError>;
@@ -154,6 +160,22 @@ where
     }
 }
 
+#[allow(private_bounds)]
+impl<H> RewindSession for Session<H>
+where
+    H: Deref,
+    H::Target: Decode,
+{
+    fn extend(&mut self, tokens: &[u32]) -> Result<Logits, LmError> {
+        self.model.extend(&mut self.state, tokens)
+    }
+
+    fn rewind(&mut self, count: usize) {
+        self.model.rewind(&mut self.state, count);
+    }
+}
+
+#[allow(private_bounds)]
 impl<H> fmt::Debug for Session<H>
 where
     H: Deref,

@@ -10,9 +10,10 @@ use blip2_lm::LmError;
 use crate::{
     drawn::{NO_ANSWER, drawn},
     error::TrainError,
-    evaluate::evaluations,
+    evaluate::{Asking, evaluations},
+    group::{Alone, Group, together},
     objective::Batch,
-    run::{At, Losses, Objective, Scores},
+    run::{At, Losses, Objective, Scores, Shared},
     scoring::Scoring,
     trained::device_of,
     writes::Writes,
@@ -202,19 +203,22 @@ impl Answering {
         }
     }
 
-    fn rows(&self, batch: &LoadedBatch, seed: u64) -> Result<LabeledRows, TrainError> {
-        let examples = batch.examples.iter().enumerate().map(|(place, loaded)| {
-            let example = &loaded.example;
-            Ok((example.question.as_deref(), drawn(example, place, seed)?))
+    fn rows(&self, examples: &[&Example], seed: u64) -> Result<LabeledRows, TrainError> {
+        let examples = examples.iter().enumerate().map(|(place, example)| {
+            let answer = drawn(example, place, seed)?;
+            Ok((example.question.as_deref(), answer))
         });
         let examples: Vec<_> = examples.collect::<Result<_, TrainError>>()?;
         Ok(self.rows.mixed(&examples)?)
     }
-}
 
-impl<M: Writes> Objective<M> for Answering {
-    fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
-        let rows = self.rows(batch, at.seed)?;
+    /// The loss of a batch's `rows`.
+    fn loss<M: Writes>(
+        &self,
+        model: &M,
+        batch: &LoadedBatch,
+        rows: LabeledRows,
+    ) -> Result<Losses, TrainError> {
         // The loss is the mean over tokens: a batch weighs by theirs, so that several make the step of
         // one as large.
         let tokens = rows
@@ -231,6 +235,31 @@ impl<M: Writes> Objective<M> for Answering {
             weight: Some(tokens as f64),
             ..total.into()
         })
+    }
+}
+
+impl<M: Writes> Objective<M> for Answering {
+    fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
+        let examples = batch.examples.iter().map(|loaded| &loaded.example);
+        let examples: Vec<&Example> = examples.collect();
+        let rows = self.rows(&examples, at.seed)?;
+        self.loss(model, batch, rows)
+    }
+
+    /// The answers that are drawn, and how long rows are padded, follow from the whole batch: the own rows
+    /// are the very ones that they are where one process sees it.
+    fn losses_together(
+        &mut self,
+        model: &M,
+        shared: &Shared<'_>,
+        at: At,
+    ) -> Result<Option<Losses>, TrainError> {
+        let own: Vec<usize> = shared.own().collect();
+        if own.is_empty() {
+            return Ok(None);
+        }
+        let rows = self.rows(shared.examples(), at.seed)?.select(&own)?;
+        self.loss(model, shared.batch(), rows).map(Some)
     }
 
     fn fault(&self, example: &Example) -> Option<String> {
@@ -253,11 +282,20 @@ impl<M: Writes> Objective<M> for Answering {
     }
 
     fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
+        self.score_together(model, cancel, &Alone)
+    }
+
+    fn score_together(
+        &mut self,
+        model: &M,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<Option<Scores>, TrainError> {
         let Some(validation) = &self.validation else {
             return Ok(None);
         };
-        let model = model.clone();
-        let blip2 = model.pipeline(&self.folder, self.template.as_ref())?;
+        let pipeline = model.clone().pipeline(&self.folder, self.template.as_ref());
+        let blip2 = together(group, pipeline.map_err(TrainError::from))?;
         let Validation {
             data,
             scoring,
@@ -269,7 +307,14 @@ impl<M: Writes> Objective<M> for Answering {
             .with_generation(generation.clone())
             .with_cancel(cancel.clone());
         let scores: Vec<Scoring> = [*scoring].into_iter().chain(others.clone()).collect();
-        let found = evaluations(&blip2, data, &scores, &options, cancel, *batch, &mut |_| {})?;
+        let asking = Asking {
+            data,
+            options: &options,
+            cancel,
+            batch: *batch,
+            group,
+        };
+        let found = evaluations(&blip2, &scores, asking, &mut |_| {})?;
         let mut found = found.into_iter().map(|found| found.score);
         let value = found.next();
         let others = others.iter().map(|score| score.name().to_string());

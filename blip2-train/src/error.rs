@@ -98,6 +98,20 @@ pub enum TrainError {
     /// Whoever began the training cancelled it.
     #[error("the training was cancelled")]
     Cancelled,
+    /// Another process of the same training failed.
+    #[error("process {rank} of the training failed: {reason}")]
+    Elsewhere {
+        /// The process's number.
+        rank: usize,
+        /// Why.
+        reason: String,
+    },
+    /// The processes of a training do not go together, or one is gone.
+    #[error("the processes of the training do not go on together: {reason}")]
+    Group {
+        /// Why.
+        reason: String,
+    },
     /// A folder that another process writes in.
     #[error("{}: {} is training in this folder; let it end, or give another folder", .path.display(),
         .process.map_or("another process".to_string(), |number| format!("process {number}")))]

@@ -8,6 +8,7 @@ use blip2_io::{
 
 use crate::{
     error::TrainError,
+    group::{Alone, Group, agreed},
     scoring::{Evaluation, Scoring},
     writes::Responds,
 };
@@ -28,18 +29,32 @@ pub fn evaluate_all(
     mut done: impl FnMut(usize),
 ) -> Result<Vec<Evaluation>, TrainError> {
     let options = Options::default().with_generation(generation.clone());
-    let cancel = CancelToken::new();
-    evaluations(model, data, scores, &options, &cancel, batch, &mut done)
+    let asking = Asking {
+        data,
+        options: &options,
+        cancel: &CancelToken::new(),
+        batch,
+        group: &Alone,
+    };
+    evaluations(model, scores, asking, &mut done)
+}
+
+/// What is asked, and by whom.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a> {
+    pub(crate) data: &'a Dataset,
+    pub(crate) options: &'a Options,
+    pub(crate) cancel: &'a CancelToken,
+    pub(crate) batch: usize,
+    /// Each process asks its share, and all have all answers.
+    pub(crate) group: &'a dyn Group,
 }
 
 /// The same, until someone cancels.
 pub(crate) fn evaluations(
     model: &impl Responds,
-    data: &Dataset,
     scores: &[Scoring],
-    options: &Options,
-    cancel: &CancelToken,
-    batch: usize,
+    asking: Asking<'_>,
     done: &mut impl FnMut(usize),
 ) -> Result<Vec<Evaluation>, TrainError> {
     let (mut written, mut chosen) = (None, None);
@@ -52,7 +67,7 @@ pub(crate) fn evaluations(
         let own = match answers {
             Some(own) => own,
             None => {
-                let mut told = |count| match cancel.is_cancelled() {
+                let mut told = |count| match asking.cancel.is_cancelled() {
                     true => Err(TrainError::Cancelled),
                     false => {
                         done(count);
@@ -60,15 +75,36 @@ pub(crate) fn evaluations(
                     }
                 };
                 let given = match score.chooses() {
-                    true => choose(model, data, &mut told)?,
-                    false => self::answers(model, data, options, batch, &mut told)?,
+                    true => choose(model, asking, &mut told),
+                    false => self::answers(model, asking, &mut told),
                 };
-                answers.insert(given)
+                answers.insert(joined(asking, given)?)
             }
         };
-        found.push(score.of(data, own.clone())?);
+        found.push(score.of(asking.data, own.clone())?);
     }
     Ok(found)
+}
+
+/// Answers by the numbers of their examples.
+type Answers = Vec<(usize, String)>;
+
+/// The answers of all processes, one for each example.
+fn joined(asking: Asking<'_>, own: Result<Answers, TrainError>) -> Result<Vec<String>, TrainError> {
+    let mut answers = vec![String::new(); asking.data.len()];
+    for (number, answer) in agreed(asking.group, own)?.into_iter().flatten() {
+        if let Some(place) = answers.get_mut(number) {
+            *place = answer;
+        }
+    }
+    Ok(answers)
+}
+
+impl Asking<'_> {
+    /// Whether the part number `part` is this process's.
+    fn is_own(&self, part: usize) -> bool {
+        part % self.group.size() == self.group.rank()
+    }
 }
 
 /// The likeliest of each example's choices, one example after another. `done` hears how many were
@@ -82,26 +118,40 @@ pub fn choose_all(
     data: &Dataset,
     mut done: impl FnMut(usize),
 ) -> Result<Vec<String>, TrainError> {
-    choose(model, data, &mut |count| {
+    let (options, cancel) = (Options::default(), CancelToken::new());
+    let asking = Asking {
+        data,
+        options: &options,
+        cancel: &cancel,
+        batch: 1,
+        group: &Alone,
+    };
+    let chosen = choose(model, asking, &mut |count| {
         done(count);
         Ok(())
-    })
+    });
+    joined(asking, chosen)
 }
 
 /// The same, until `done` fails: between two examples, each of which takes a moment.
 fn choose(
     model: &impl Responds,
-    data: &Dataset,
+    asking: Asking<'_>,
     done: &mut impl FnMut(usize) -> Result<(), TrainError>,
-) -> Result<Vec<String>, TrainError> {
+) -> Result<Answers, TrainError> {
+    let data = asking.data;
     let options = RankOptions::default();
     let mut chosen = Vec::new();
-    for example in data.examples() {
+    for (number, example) in data.examples().iter().enumerate() {
+        if !asking.is_own(number) {
+            continue;
+        }
         let question = asked(example)?;
         let picture = data.pictures()[example.picture].open(&DecodeOptions::default())?;
         let ranked = model.choose(&picture, question, &example.choices, &options)?;
         let first = ranked.into_iter().next();
-        chosen.push(first.map(|ranked| ranked.text).unwrap_or_default());
+        let text = first.map(|ranked| ranked.text);
+        chosen.push((number, text.unwrap_or_default()));
         done(chosen.len())?;
     }
     Ok(chosen)
@@ -126,27 +176,37 @@ pub fn answer_all(
     mut done: impl FnMut(usize),
 ) -> Result<Vec<String>, TrainError> {
     let options = Options::default().with_generation(generation.clone());
-    answers(blip2, data, &options, batch, |answered| {
+    let asking = Asking {
+        data,
+        options: &options,
+        cancel: &CancelToken::new(),
+        batch,
+        group: &Alone,
+    };
+    let given = answers(blip2, asking, |answered| {
         done(answered);
         Ok(())
-    })
+    });
+    joined(asking, given)
 }
 
 /// The same, until `done` fails.
-pub(crate) fn answers(
+fn answers(
     blip2: &impl Responds,
-    data: &Dataset,
-    options: &Options,
-    batch: usize,
+    asking: Asking<'_>,
     mut done: impl FnMut(usize) -> Result<(), TrainError>,
-) -> Result<Vec<String>, TrainError> {
-    let mut answers = vec![String::new(); data.len()];
+) -> Result<Answers, TrainError> {
+    let data = asking.data;
+    let mut answers = Vec::new();
     let numbers: Vec<usize> = (0..data.len()).collect();
     let asks = |number: &usize| data.examples()[*number].question.is_some();
     let (asked, described): (Vec<usize>, Vec<usize>) = numbers.into_iter().partition(asks);
     let mut answered = 0;
     for (numbers, asks) in [(asked, true), (described, false)] {
-        for part in numbers.chunks(batch.max(1)) {
+        for (number, part) in numbers.chunks(asking.batch.max(1)).enumerate() {
+            if !asking.is_own(number) {
+                continue;
+            }
             let pictures = part.iter().map(|&number| {
                 let file = &data.pictures()[data.examples()[number].picture];
                 file.open(&DecodeOptions::default())
@@ -157,12 +217,12 @@ pub(crate) fn answers(
                     let question = data.examples()[number].question.as_deref();
                     (picture, question.unwrap_or_default())
                 });
-                blip2.respond(&pairs.collect::<Vec<_>>(), options)?
+                blip2.respond(&pairs.collect::<Vec<_>>(), asking.options)?
             } else {
-                blip2.describe(&pictures.iter().collect::<Vec<_>>(), options)?
+                blip2.describe(&pictures.iter().collect::<Vec<_>>(), asking.options)?
             };
             for (&number, answer) in part.iter().zip(found) {
-                answers[number] = answer.text;
+                answers.push((number, answer.text));
             }
             answered += part.len();
             done(answered)?;

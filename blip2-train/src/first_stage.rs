@@ -12,9 +12,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::{
     drawn::drawn,
     error::TrainError,
-    objective::{Pairs, first_stage_losses},
+    group::{Alone, Group, together},
+    objective::{FirstStageLosses, Pairs, first_stage_losses, first_stage_losses_together},
     recall::{MAX_TOKENS, Recall, RecallScores, check, fault},
-    run::{At, Losses, Objective, Scores},
+    run::{At, Losses, Objective, Scores, Shared},
     trained::{device_of, without_gradients},
 };
 
@@ -78,18 +79,24 @@ impl FirstStage {
         Ok(self)
     }
 
-    /// Pictures and captions, pair by pair.
-    fn pairs(&self, batch: &LoadedBatch, device: &Device, seed: u64) -> Result<Pairs, TrainError> {
-        let captions = batch.examples.iter().enumerate();
-        let captions = captions.map(|(place, loaded)| drawn(&loaded.example, place, seed));
+    /// Pictures and captions, pair by pair: the captions of all `examples`, and the pictures of those in
+    /// `batch`.
+    fn pairs(
+        &self,
+        batch: &LoadedBatch,
+        examples: &[&Example],
+        device: &Device,
+        seed: u64,
+    ) -> Result<Pairs, TrainError> {
+        let captions = examples.iter().enumerate();
+        let captions = captions.map(|(place, example)| drawn(example, place, seed));
         let captions: Vec<&str> = captions.collect::<Result<_, _>>()?;
         let texts = self.texts.rows_cut(&captions, MAX_TOKENS)?;
         let mut subjects = Subjects::default();
-        let shown: Vec<usize> = batch
-            .examples
+        let shown: Vec<usize> = examples
             .iter()
             .zip(texts.ids())
-            .map(|(loaded, ids)| subjects.of(loaded.example.picture, ids))
+            .map(|(example, ids)| subjects.of(example.picture, ids))
             .collect();
         let places: Vec<i64> = batch.rows().iter().map(|&row| row as i64).collect();
         let count = places.len();
@@ -97,7 +104,10 @@ impl FirstStage {
         let places = Tensor::<1, Int>::from_data(places, device);
         let pixels = batch.pixel_values.clone().tensor(device);
         Ok(Pairs {
-            pixel_values: pixels.select(0, places),
+            pixel_values: match count {
+                0 => pixels,
+                _ => pixels.select(0, places),
+            },
             writes: self.writes,
             subjects: shown.iter().map(|&one| subjects.root(one)).collect(),
             texts,
@@ -112,17 +122,26 @@ impl Objective<Blip2ForPretraining> for FirstStage {
         batch: &LoadedBatch,
         at: At,
     ) -> Result<Losses, TrainError> {
-        let pairs = self.pairs(batch, &device_of(model), at.seed)?;
-        let losses = first_stage_losses(model, &pairs, at.seed)?;
-        Ok(Losses {
-            total: losses.sum(),
-            parts: vec![
-                ("itc", losses.contrast),
-                ("itm", losses.matching),
-                ("itg", losses.generation),
-            ],
-            weight: None,
-        })
+        let examples = batch.examples.iter().map(|loaded| &loaded.example);
+        let examples: Vec<&Example> = examples.collect();
+        let pairs = self.pairs(batch, &examples, &device_of(model), at.seed)?;
+        Ok(first_stage_losses(model, &pairs, at.seed)?.into())
+    }
+
+    fn losses_together(
+        &mut self,
+        model: &Blip2ForPretraining,
+        shared: &Shared<'_>,
+        at: At,
+    ) -> Result<Option<Losses>, TrainError> {
+        let (batch, group) = (shared.batch(), shared.group());
+        if group.size() == 1 {
+            return self.losses(model, batch, at).map(Some);
+        }
+        let pairs = self.pairs(batch, shared.examples(), &device_of(model), at.seed);
+        let pairs = together(group, pairs)?;
+        let losses = first_stage_losses_together(model, &pairs, shared.own(), at.seed, group)?;
+        Ok(losses.map(Losses::from))
     }
 
     fn fault(&self, example: &Example) -> Option<String> {
@@ -143,6 +162,15 @@ impl Objective<Blip2ForPretraining> for FirstStage {
         model: &Blip2ForPretraining,
         cancel: &CancelToken,
     ) -> Result<Option<Scores>, TrainError> {
+        self.score_together(model, cancel, &Alone)
+    }
+
+    fn score_together(
+        &mut self,
+        model: &Blip2ForPretraining,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<Option<Scores>, TrainError> {
         let Some((data, recall)) = &self.validation else {
             return Ok(None);
         };
@@ -153,6 +181,7 @@ impl Objective<Blip2ForPretraining> for FirstStage {
             &self.processor,
             data,
             cancel,
+            group,
         );
         let found = found?;
         let value = found.first().map(RecallScores::mean);
@@ -167,6 +196,20 @@ impl Objective<Blip2ForPretraining> for FirstStage {
             value,
             others: others.collect(),
         }))
+    }
+}
+
+impl From<FirstStageLosses> for Losses {
+    fn from(losses: FirstStageLosses) -> Self {
+        Self {
+            total: losses.sum(),
+            parts: vec![
+                ("itc", losses.contrast),
+                ("itm", losses.matching),
+                ("itg", losses.generation),
+            ],
+            weight: None,
+        }
     }
 }
 

@@ -29,6 +29,7 @@ impl TrainError {
             Self::NotFinite { .. } => ErrorKind::Generation,
             Self::Score { source, .. } => source.kind(),
             Self::Cancelled => ErrorKind::Cancelled,
+            Self::Elsewhere { .. } | Self::Group { .. } => ErrorKind::Device,
             Self::State { .. } | Self::File { .. } | Self::InUse { .. } | Self::Overlap { .. } => {
                 ErrorKind::File
             }

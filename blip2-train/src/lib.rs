@@ -40,6 +40,7 @@ mod files;
 mod first_stage;
 mod fresh;
 mod gradients;
+mod group;
 mod kind;
 mod lora;
 mod names;
@@ -65,13 +66,16 @@ pub use files::{FolderLock, check_apart, check_keeps, write_file};
 pub use first_stage::FirstStage;
 pub use fresh::FreshWeights;
 pub use gradients::Gradients;
+#[cfg(feature = "mpi")]
+pub use group::Mpi;
+pub use group::{Alone, Group, agreed};
 pub use lora::{Adapter, Lora, LoraConfig};
 pub use names::{NamePattern, Named, Names, Selection};
 pub use optimizer::{AdamW, Decay};
 pub use recall::{Recall, RecallScores};
 pub use run::{
-    At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Scores,
-    Unfinished, Watch, train,
+    At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Scores, Shared,
+    Unfinished, Watch, train, train_together,
 };
 pub use schedule::{Constant, Exponential, Schedule, WarmupCosine};
 pub use scoring::{Evaluation, Kind, Scoring};

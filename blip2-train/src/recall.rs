@@ -12,7 +12,12 @@ use blip2_io::{
 };
 use burn::tensor::Tensor;
 
-use crate::{error::TrainError, scores::recall_at, trained::device_of};
+use crate::{
+    error::TrainError,
+    group::{Alone, Group, rows_of_all},
+    scores::recall_at,
+    trained::device_of,
+};
 
 /// The tokens of a text that is trained on (`max_txt_len` of LAVIS).
 pub(crate) const MAX_TOKENS: usize = 32;
@@ -96,7 +101,8 @@ impl Recall {
         data: &Dataset,
     ) -> Result<Vec<RecallScores>, TrainError> {
         check(data, texts)?;
-        self.of_checked(model, texts, processor, data, &CancelToken::new())
+        let cancel = CancelToken::new();
+        self.of_checked(model, texts, processor, data, &cancel, &Alone)
     }
 
     /// The same of examples that were checked before.
@@ -107,8 +113,13 @@ impl Recall {
         processor: &ImageProcessor,
         data: &Dataset,
         cancel: &CancelToken,
+        group: &dyn Group,
     ) -> Result<Vec<RecallScores>, TrainError> {
-        let (images, pictures) = self.images(model, processor, data, cancel)?;
+        let device = device_of(model);
+        let own = self.images(model, processor, data, cancel, group);
+        let own = own.map(|(images, numbers)| (numbers, images.map(|images| images.tensor())));
+        let (pictures, images) = rows_of_all(group, own, &device)?;
+        let images = images.map(ProjectedImages::of_unit);
         let place: BTreeMap<usize, usize> = pictures.into_iter().zip(0..).collect();
         let (mut captions, mut picture_of) = (Vec::new(), Vec::new());
         let mut texts_of = vec![Vec::new(); place.len()];
@@ -122,7 +133,10 @@ impl Recall {
                 picture_of.push(vec![own]);
             }
         }
-        let texts = self.texts(model, texts, &captions)?;
+        let own = self.texts(model, texts, &captions, group);
+        let own = own.map(|(texts, numbers)| (numbers, texts.map(|texts| texts.tensor())));
+        let (_, texts) = rows_of_all(group, own, &device)?;
+        let texts = texts.map(ProjectedTexts::of_unit);
         let ks = [self.k].into_iter().chain(self.others.iter().copied());
         let (Some(images), Some(texts)) = (images, texts) else {
             let nothing = ks.map(|k| RecallScores {
@@ -151,15 +165,17 @@ impl Recall {
         Ok(scores.collect())
     }
 
-    /// All pictures that can be decoded, and their numbers in the data set.
+    /// This process's share of the pictures that can be decoded, and their numbers in the data set.
     fn images(
         &self,
         model: &Blip2ForImageTextRetrieval,
         processor: &ImageProcessor,
         data: &Dataset,
         cancel: &CancelToken,
+        group: &dyn Group,
     ) -> Result<(Option<ProjectedImages>, Vec<usize>), TrainError> {
         let loader = Loader::new(data.clone(), processor.clone());
+        let loader = loader.share(group.rank(), group.size());
         let loader = loader.batch(self.batch).by_picture(usize::MAX);
         let device = device_of(model);
         let (mut images, mut pictures) = (Vec::new(), Vec::new());
@@ -171,6 +187,9 @@ impl Recall {
                 Err(DatasetError::Broken { .. }) => continue,
                 batch => batch?,
             };
+            if batch.pictures.is_empty() {
+                continue;
+            }
             let encoded = model.encode_images(batch.pixel_values.tensor(&device))?;
             images.push(model.project_images(&encoded)?);
             pictures.extend(batch.pictures);
@@ -178,18 +197,25 @@ impl Recall {
         Ok((ProjectedImages::cat(images), pictures))
     }
 
+    /// This process's share of the texts, and their numbers.
     fn texts(
         &self,
         model: &Blip2ForImageTextRetrieval,
         texts: &TextRows,
         captions: &[&str],
-    ) -> Result<Option<ProjectedTexts>, TrainError> {
-        let mut projected = Vec::new();
-        for part in captions.chunks(self.batch.max(1)) {
-            let rows = texts.rows_cut(part, MAX_TOKENS)?;
+        group: &dyn Group,
+    ) -> Result<(Option<ProjectedTexts>, Vec<usize>), TrainError> {
+        let (mut projected, mut numbers) = (Vec::new(), Vec::new());
+        let batch = self.batch.max(1);
+        for (part, captions) in captions.chunks(batch).enumerate() {
+            if part % group.size() != group.rank() {
+                continue;
+            }
+            let rows = texts.rows_cut(captions, MAX_TOKENS)?;
             projected.push(model.project_texts(&model.encode_texts(&rows)?));
+            numbers.extend((0..captions.len()).map(|place| part * batch + place));
         }
-        Ok(ProjectedTexts::cat(projected))
+        Ok((ProjectedTexts::cat(projected), numbers))
     }
 
     /// The part of queries that find one of what is `right` for them, for each number of candidates; `similarities` gives the rows of

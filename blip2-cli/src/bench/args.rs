@@ -43,6 +43,9 @@ pub(crate) struct BenchArgs {
     /// The number of beams of beam search; 1 for greedy search.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     pub(super) beams: usize,
+    /// Decode speculatively: see `blip2 answer --help`.
+    #[arg(long)]
+    pub(super) speculative: bool,
     /// Caption a stream of N pictures too, whose captions end between a quarter of --new-tokens and all of
     /// them, with --batch places: a caption that ends gives its place to the next picture.
     #[arg(long, value_name = "N", value_parser = count)]

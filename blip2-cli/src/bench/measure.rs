@@ -78,6 +78,7 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
             of_streaming_peak: peaks.map(|peaks| gb_per_second / peaks.streaming_gb_per_second),
             bytes_per_token: account.map(|account| account.bytes),
             launches_per_token: account.map(|account| account.launches),
+            accepted: runs.accepted(),
             runs: times.runs,
         }
     });
@@ -197,6 +198,15 @@ impl Runs {
             }
         }
         Ok(runs)
+    }
+
+    /// The share of the tokens written ahead that held.
+    fn accepted(&self) -> Option<f64> {
+        let sum = |of: fn(&Timings) -> Option<usize>| {
+            self.stages.iter().filter_map(of).sum::<usize>() as f64
+        };
+        let drafted = sum(|timings| timings.drafted);
+        (drafted > 0.0).then(|| sum(|timings| timings.accepted) / drafted)
     }
 
     fn stage(&self, time: impl Fn(&Timings) -> Option<Duration>) -> Times {

@@ -82,7 +82,8 @@ fn builder(args: &BenchArgs) -> Result<(String, Blip2PipelineBuilder), Failure> 
         .memory
         .limit(builder)
         .device(model::device(&args.device)?)
-        .precision(args.device.precision.plan(Precision::AsStored));
+        .precision(args.device.precision.plan(Precision::AsStored))
+        .speculative(args.speculative);
     Ok(match args.image_size {
         Some(side) => (name, builder.image_size(side)),
         None => (name, builder),

@@ -150,6 +150,9 @@ pub(super) struct Decode {
     /// What the kernels of a GPU read and write in a step, by the shapes of their operands.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bytes_per_token: Option<f64>,
+    /// The share of the tokens written ahead that held, with speculative decoding.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) accepted: Option<f64>,
     /// The launches of a step on a GPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) launches_per_token: Option<f64>,
@@ -208,6 +211,14 @@ impl fmt::Display for Report {
                 "streaming"
             };
             share(f, decode.of_streaming_peak, of)?;
+            if let Some(accepted) = decode.accepted {
+                let percent = 100.0 * accepted;
+                writeln!(
+                    f,
+                    "  {:12} {percent:>10.1} % of the tokens written ahead held",
+                    "draft"
+                )?;
+            }
             if let (Some(bytes), Some(launches)) =
                 (decode.bytes_per_token, decode.launches_per_token)
             {

@@ -15,12 +15,13 @@ use crate::{
 };
 
 /// A model that encodes pictures, and texts where it is one of retrieval.
-pub(super) struct Embedder {
+pub(crate) struct Embedder {
     member: Member,
     vision: VisionOptions,
 }
 
-enum Member {
+/// A member of the family that sees pictures.
+pub(crate) enum Member {
     Blip2(Box<Blip2Pipeline>),
     Retrieval(Box<Blip2Retrieval>),
     Captioner(Box<BlipCaptioner>),
@@ -29,19 +30,20 @@ enum Member {
 }
 
 /// Numbers of several pictures or texts, one after another.
-pub(super) struct Values {
+pub(crate) struct Values {
     /// The shape of those of each.
-    pub(super) shape: Vec<usize>,
-    pub(super) values: Vec<f32>,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
 }
 
 impl Embedder {
-    pub(super) fn open(args: &ModelArgs) -> Result<Self, Failure> {
+    /// Opens the model of a command.
+    pub(crate) fn open(args: &ModelArgs, command: &str) -> Result<Self, Failure> {
         if shown::frames(args) > 1 {
-            return Err(Failure::usage(
-                "a model of videos looks at several frames together: `blip2 embed` encodes single \
+            return Err(Failure::usage(format!(
+                "a model of videos looks at several frames together: `blip2 {command}` takes single \
                  pictures",
-            ));
+            )));
         }
         let kind = model::kind(args.model.as_deref());
         let alone = [
@@ -80,7 +82,7 @@ impl Embedder {
     }
 
     /// The feature that is asked for, or the one that is usual of the model.
-    pub(super) fn feature(&self, asked: Option<Feature>) -> Result<Feature, Failure> {
+    pub(crate) fn feature(&self, asked: Option<Feature>) -> Result<Feature, Failure> {
         let known: &[Feature] = match &self.member {
             Member::Blip2(blip2) if blip2.model().reads_instructions() => {
                 &[Feature::Pooled, Feature::Vision]
@@ -118,8 +120,13 @@ impl Embedder {
         }
     }
 
+    /// The model.
+    pub(crate) fn member(&self) -> &Member {
+        &self.member
+    }
+
     /// What prepares pictures.
-    pub(super) fn processor(&self) -> &ImageProcessor {
+    pub(crate) fn processor(&self) -> &ImageProcessor {
         match &self.member {
             Member::Blip2(model) => model.processor(),
             Member::Retrieval(model) => model.processor(),
@@ -150,7 +157,7 @@ impl Embedder {
     }
 
     /// Features of pictures that were prepared.
-    pub(super) fn of_pictures(
+    pub(crate) fn of_pictures(
         &self,
         pixels: Vec<PixelValues>,
         feature: Feature,
@@ -202,7 +209,7 @@ impl Embedder {
     }
 
     /// Texts in the space that they share with pictures.
-    pub(super) fn of_texts(&self, texts: &[String]) -> Result<Values, Failure> {
+    pub(crate) fn of_texts(&self, texts: &[String]) -> Result<Values, Failure> {
         let options = CompareOptions::default();
         let embeddings = match &self.member {
             Member::Retrieval(blip2) => blip2.embed_text_batch(texts, &options),

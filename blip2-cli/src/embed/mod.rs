@@ -1,6 +1,6 @@
 //! `blip2 embed IMAGE…`: feature vectors of pictures and texts.
 
-mod features;
+pub(crate) mod features;
 mod vectors;
 
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
     }
     let paths = expand(&args.images, args.recursive)?;
     args.output.check_no_input(&paths)?;
-    let embedder = Embedder::open(&args.model)?;
+    let embedder = Embedder::open(&args.model, "embed")?;
     let feature = embedder.feature(args.features)?;
     let mut vectors = Vectors::begin(&args.output, "image")?;
     let bar = model::bar(paths.len());
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
 fn of_texts(args: &EmbedArgs, texts: &[String]) -> Result<(), Failure> {
     let inputs: Vec<PathBuf> = args.texts.iter().cloned().collect();
     args.output.check_no_input(&inputs)?;
-    let embedder = Embedder::open(&args.model)?;
+    let embedder = Embedder::open(&args.model, "embed")?;
     let mut vectors = Vectors::begin(&args.output, "text")?;
     let bar = model::bar(texts.len());
     for batch in texts.chunks(usize::from(args.batch)) {

@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use blip2_io::{NewFile, write_file};
+use blip2_io::{NewFile, vectors::npy_head, write_file};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -180,23 +180,6 @@ fn nested(shape: &[usize], values: &[f32]) -> Value {
     }
 }
 
-/// What stands before the numbers of a NumPy file: version 1.0 of
-/// <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>, padded so that they begin
-/// at a multiple of 64 bytes.
-fn npy_head(shape: &[usize]) -> Vec<u8> {
-    const BEFORE: usize = 10;
-    let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();
-    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sizes}), }}");
-    let padding = (BEFORE + text.len() + 1).next_multiple_of(64) - BEFORE - text.len() - 1;
-    text.push_str(&" ".repeat(padding));
-    text.push('\n');
-    let mut head = b"\x93NUMPY\x01\x00".to_vec();
-    // A few dimensions are far from 65,536 letters.
-    head.extend((text.len() as u16).to_le_bytes());
-    head.extend(text.into_bytes());
-    head
-}
-
 /// What stands before the numbers of a safetensors file with the one tensor `features`, padded so that
 /// they begin at a multiple of 8 bytes.
 fn safetensors_head(shape: &[usize], names: &[String]) -> Vec<u8> {
@@ -219,26 +202,6 @@ fn named(path: &Path, error: impl Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_head_is_what_numpy_reads() {
-        for shape in [&[3][..], &[0, 2], &[10, 257, 1408], &[123_456, 32, 256]] {
-            let head = npy_head(shape);
-            assert_eq!(
-                (head.len() % 64, &head[..8]),
-                (0, &b"\x93NUMPY\x01\x00"[..])
-            );
-            let length = u16::from_le_bytes([head[8], head[9]]);
-            assert_eq!(usize::from(length) + 10, head.len());
-            let text = String::from_utf8_lossy(&head[10..]).into_owned();
-            assert!(text.starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': ("));
-            assert!(
-                text.ends_with('\n') && text.trim_end().ends_with("), }"),
-                "{text}"
-            );
-        }
-        assert!(npy_head(&[3]).windows(5).any(|part| part == b"(3, )"));
-    }
 
     #[test]
     fn a_head_is_what_safetensors_reads() {

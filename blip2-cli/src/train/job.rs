@@ -8,8 +8,8 @@ use blip2_io::{
     preprocessing::ImageProcessor,
 };
 use blip2_train::{
-    AdamW, At, Ended, Losses, Objective, Outcome, Recipe, Scores, TensorBoard, TrainError, Trained,
-    Unfinished, Watch, train,
+    AdamW, At, Ended, Group, Losses, Objective, Outcome, Recipe, Scores, Shared, TensorBoard,
+    TrainError, Trained, Unfinished, Watch, train_together,
 };
 use burn::module::Module;
 
@@ -21,6 +21,7 @@ use super::{
     lines::Lines,
     place::Place,
     show,
+    together::Together,
 };
 use crate::{Failure, args::TrainArgs, model::spinner};
 
@@ -36,6 +37,7 @@ pub(super) struct Job<'j> {
     pub(super) held_out: Option<Dataset>,
     pub(super) on_broken: OnBroken,
     pub(super) cancel: CancelToken,
+    pub(super) together: &'j Together,
 }
 
 impl Job<'_> {
@@ -47,19 +49,26 @@ impl Job<'_> {
     ) -> Result<(), Failure> {
         let loader = self.loader()?;
         let (recipe, optimizer) = self.recipe(&loader)?;
-        let account = self.account()?;
+        let account = self.is_first().then(|| self.account()).transpose()?;
         let trained = loaded(load)?;
         show::plan(self.config, self.folder, &trained, &self.data, recipe.steps)?;
-        self.place.check_room(self.needed(&trained)?)?;
+        show::processes(self.together.size(), self.together.threads());
+        if self.is_first() {
+            self.place.check_room(self.needed(&trained)?)?;
+        }
         let objective = Sifted(objective);
         if self.args.dry_run {
-            return tried(trained, optimizer, &loader, recipe, objective);
+            return self.tried(trained, optimizer, &loader, recipe, objective);
         }
         let before = std::fs::read(self.place.account()).ok();
-        account.save(&self.place.account())?;
+        if let Some(account) = account {
+            account.save(&self.place.account())?;
+        }
         let trained = self.trained(trained, optimizer, &loader, &recipe, objective);
         match trained {
             Ok(outcome) => self.finished(&outcome, recipe.steps),
+            // The first process writes what there is, and says what failed.
+            Err(Unfinished { error, .. }) if !self.is_first() => Err(failure(error)),
             Err(Unfinished {
                 error,
                 outcome: Some(outcome),
@@ -72,6 +81,10 @@ impl Job<'_> {
                 Err(failure(error))
             }
         }
+    }
+
+    fn is_first(&self) -> bool {
+        self.together.is_first()
     }
 
     /// The steps of the training; numbers that make no sense together are refused.
@@ -160,7 +173,8 @@ impl Job<'_> {
         mut objective: impl Objective<M>,
     ) -> Result<Outcome<M>, Unfinished<M>> {
         let mut watch = (self.watch(recipe.steps), self.board()?);
-        let outcome = train(
+        let outcome = train_together(
+            self.together.training(),
             trained,
             optimizer,
             loader,
@@ -182,12 +196,15 @@ impl Job<'_> {
     /// The curves for TensorBoard, if they are wanted.
     fn board(&self) -> Result<Option<TensorBoard>, TrainError> {
         let folder = self.place.board();
-        let wanted = self.config.tensorboard;
+        let wanted = self.config.tensorboard && self.is_first();
         wanted.then(|| TensorBoard::create(folder)).transpose()
     }
 
     /// How the training is shown.
     fn watch(&self, steps: usize) -> Box<dyn Watch> {
+        if !self.is_first() {
+            return Box::new(());
+        }
         #[cfg(feature = "dashboard")]
         if self.args.dashboard
             && let Ok(dashboard) = super::dashboard::Dashboard::new(steps)
@@ -202,8 +219,10 @@ impl Job<'_> {
 
     /// Writes what a training made that ended well, or was interrupted.
     fn finished<M: Module>(&self, outcome: &Outcome<M>, steps: usize) -> Result<(), Failure> {
-        self.write(outcome, steps)?;
-        show::outcome(outcome);
+        if self.is_first() {
+            self.write(outcome, steps)?;
+            show::outcome(outcome);
+        }
         match outcome.ended {
             Ended::Cancelled => Err(Failure::Interrupted(self.where_to_go_on(outcome))),
             _ => Ok(()),
@@ -283,6 +302,35 @@ impl Job<'_> {
         blip2_train::write_file(&model.join("blip2.json"), &text).map_err(Failure::work)
     }
 
+    /// Makes a single step that is kept nowhere, and shows what it took.
+    fn tried<M: Module>(
+        &self,
+        trained: Trained<M>,
+        optimizer: AdamW,
+        loader: &Loader,
+        recipe: Recipe,
+        mut objective: impl Objective<M>,
+    ) -> Result<(), Failure> {
+        let spinner = spinner("trying a step");
+        let recipe = recipe.with_steps(1).without_states();
+        // Without its score, which might take longer than many steps.
+        let mut losses =
+            |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
+        let group = self.together.training();
+        let outcome = train_together(
+            group,
+            trained,
+            optimizer,
+            loader,
+            &recipe,
+            &mut losses,
+            &mut (),
+        );
+        spinner.finish_and_clear();
+        show::tried(&outcome.map_err(|unfinished| failure(unfinished.error))?);
+        Ok(())
+    }
+
     fn processor(&self) -> Result<ImageProcessor, Failure> {
         let processor = self.folder.image_processor().map_err(Failure::work)?;
         ImageProcessor::new(processor).map_err(Failure::work)
@@ -295,9 +343,7 @@ impl Job<'_> {
             .shuffled(recipe.seed)
             .augmented(recipe.augmentation)
             .on_broken(self.on_broken);
-        if let Some(workers) = recipe.workers {
-            loader = loader.workers(workers);
-        }
+        loader = loader.workers(recipe.workers.unwrap_or(self.together.threads()));
         if let Some(examples) = recipe.questions_per_picture {
             loader = loader.by_picture(examples);
         }
@@ -320,31 +366,31 @@ impl<M, O: Objective<M>> Objective<M> for Sifted<O> {
         self.0.losses(model, batch, at)
     }
 
+    fn losses_together(
+        &mut self,
+        model: &M,
+        shared: &Shared<'_>,
+        at: At,
+    ) -> Result<Option<Losses>, TrainError> {
+        self.0.losses_together(model, shared, at)
+    }
+
     fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
         self.0.score(model, cancel)
+    }
+
+    fn score_together(
+        &mut self,
+        model: &M,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<Option<Scores>, TrainError> {
+        self.0.score_together(model, cancel, group)
     }
 
     fn measure(&self) -> Option<String> {
         self.0.measure()
     }
-}
-
-/// Makes a single step that is kept nowhere, and shows what it took.
-fn tried<M: Module>(
-    trained: Trained<M>,
-    optimizer: AdamW,
-    loader: &Loader,
-    recipe: Recipe,
-    mut objective: impl Objective<M>,
-) -> Result<(), Failure> {
-    let spinner = spinner("trying a step");
-    let recipe = recipe.with_steps(1).without_states();
-    // Without its score, which might take longer than many steps.
-    let mut losses = |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
-    let outcome = train(trained, optimizer, loader, &recipe, &mut losses, &mut ());
-    spinner.finish_and_clear();
-    show::tried(&outcome.map_err(|unfinished| failure(unfinished.error))?);
-    Ok(())
 }
 
 /// The model, while a spinner turns.

@@ -13,6 +13,7 @@ mod pace;
 mod place;
 mod show;
 mod sift;
+mod together;
 
 use std::path::Path;
 
@@ -24,6 +25,7 @@ use config::{Config, EXAMPLE, ObjectiveName};
 use job::Job;
 use place::Place;
 use sift::Sieve;
+use together::Together;
 
 pub(crate) use eval::run as eval;
 
@@ -38,6 +40,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
         out::write(format_args!("{EXAMPLE}"))?;
         return Ok(());
     };
+    let together = Together::begin()?;
+    let done = train(args, path, &together);
+    together.end(done)
+}
+
+fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failure> {
     let config = Config::read(path)?;
     let base = path.parent().unwrap_or(Path::new(""));
     let (out, on_what) = config.trained_on()?;
@@ -46,16 +54,20 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
     objectives::check(&config, &folder)?;
     let place = Place::new(base.join(out));
     place.check_apart(&config, path, base, folder.path())?;
-    place.check_writable()?;
+    check_batch(&config, together)?;
+    let is_first = together.is_first();
+    if is_first {
+        place.check_writable()?;
+    }
     let training = training(&config, base, &folder)?;
-    let lock = (!args.dry_run).then(|| FolderLock::take(place.out()));
+    let lock = (is_first && !args.dry_run).then(|| FolderLock::take(place.out()));
     let _lock = lock.transpose().map_err(failure)?;
     let cancel = interrupt::watched(
         "ending after this step, with a state to go on from",
         give_back,
     )?;
-    let file = place.out().exists().then(|| place.checked());
-    let sieve = Sieve::of(&config, &folder, file, cancel.clone());
+    let file = (is_first && place.out().exists()).then(|| place.checked());
+    let sieve = Sieve::of(&config, &folder, file, together, cancel.clone());
     let data = on_what.read(base).map_err(Failure::work)?;
     let on_broken = on_what.on_broken();
     let job = |data, held_out| Job {
@@ -67,6 +79,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
         held_out,
         on_broken,
         cancel,
+        together,
     };
     match config.train.objective {
         ObjectiveName::Answers => {
@@ -88,6 +101,18 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
             let seed = config.recipe.seed;
             job(data, None).run(|| training.load_first_stage(seed), objective)
         }
+    }
+}
+
+/// Refuses processes that would never have anything to do.
+fn check_batch(config: &Config, together: &Together) -> Result<(), Failure> {
+    let (batch, processes) = (config.recipe.batch, together.size());
+    match batch < processes {
+        false => Ok(()),
+        true => Err(Failure::Work(format!(
+            "[recipe] batch = {batch} is shared by {processes} processes, some of which would have nothing \
+             to do: start fewer, or give a larger batch"
+        ))),
     }
 }
 

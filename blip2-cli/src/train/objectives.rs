@@ -17,7 +17,7 @@ pub(super) fn answers(
     config: &Config,
     base: &Path,
     folder: &CheckpointFolder,
-    sieve: &Sieve,
+    sieve: &Sieve<'_>,
 ) -> Result<Answering, Failure> {
     let template = config.train.template.as_deref().map(str::parse).transpose();
     let template = template.map_err(Failure::work)?;
@@ -72,7 +72,7 @@ pub(super) fn first_stage(
     config: &Config,
     base: &Path,
     folder: &CheckpointFolder,
-    sieve: &Sieve,
+    sieve: &Sieve<'_>,
 ) -> Result<FirstStage, Failure> {
     let wanted = &config.train;
     for (key, is_there) in [

@@ -86,6 +86,13 @@ pub(super) fn plan<M: Module>(
     Ok(())
 }
 
+/// How many processes train together, if there is more than one.
+pub(super) fn processes(size: usize, threads: usize) {
+    if size > 1 {
+        note!("processes {size}, this one with {threads} threads");
+    }
+}
+
 /// What a step took that was tried.
 pub(super) fn tried<M>(outcome: &Outcome<M>) {
     if let Some(record) = outcome.metrics.records.last() {

@@ -14,15 +14,18 @@ use blip2_io::dataset::{Dataset, Example, OnBroken};
 use blip2_train::TrainError;
 use serde::{Deserialize, Serialize};
 
-use super::{config::Config, failure};
+use super::{config::Config, failure, together::Together};
 use crate::{Failure, model::bar};
 
 /// Looks at examples, and remembers what it found: a large data set takes long.
-pub(super) struct Sieve {
+///
+/// Of several processes the first looks, for all of them.
+pub(super) struct Sieve<'t> {
     /// Where it is remembered; nowhere in a run that writes nothing.
     file: Option<PathBuf>,
     /// What judges texts: the files that say how they are read, the template, and this program.
     judge: String,
+    together: &'t Together,
     cancel: CancelToken,
 }
 
@@ -51,12 +54,13 @@ struct Found {
     faults: BTreeMap<usize, String>,
 }
 
-impl Sieve {
+impl<'t> Sieve<'t> {
     /// Looks at examples for a model in `folder`; what is found is remembered in `file`.
     pub(super) fn of(
         config: &Config,
         folder: &CheckpointFolder,
         file: Option<PathBuf>,
+        together: &'t Together,
         cancel: CancelToken,
     ) -> Self {
         let stamps = READERS.map(|name| stamp(&folder.path().join(name)));
@@ -65,6 +69,7 @@ impl Sieve {
         Self {
             file,
             judge,
+            together,
             cancel,
         }
     }
@@ -78,22 +83,36 @@ impl Sieve {
         on_broken: OnBroken,
         fault: impl Fn(&Example) -> Option<String> + Sync,
     ) -> Result<Dataset, Failure> {
+        let faults = self
+            .together
+            .of_first(|| self.faults(purpose, &data, fault))?;
+        let sifted = data.without(&faults, on_broken);
+        let sifted = sifted.map_err(Failure::work)?;
+        tell(&sifted);
+        Ok(sifted)
+    }
+
+    /// What is wrong with examples, by their numbers: as it is remembered, or else is found now.
+    fn faults(
+        &self,
+        purpose: &str,
+        data: &Dataset,
+        fault: impl Fn(&Example) -> Option<String> + Sync,
+    ) -> Result<BTreeMap<usize, String>, Failure> {
         let stamp = format!("{} {}", data.stamp(), self.judge);
         let mut memory = self.remembered();
         let known = memory.remove(purpose).filter(|found| found.stamp == stamp);
         let found = match known {
             Some(found) => found,
             None => Found {
-                faults: self.looked_at(&data, fault)?,
+                faults: self.looked_at(data, fault)?,
                 stamp,
             },
         };
-        let sifted = data.without(&found.faults, on_broken);
+        let faults = found.faults.clone();
         memory.insert(purpose.to_string(), found);
         self.remember(&memory);
-        let sifted = sifted.map_err(Failure::work)?;
-        tell(&sifted);
-        Ok(sifted)
+        Ok(faults)
     }
 
     fn looked_at(
@@ -103,9 +122,10 @@ impl Sieve {
     ) -> Result<BTreeMap<usize, String>, Failure> {
         let bar = bar(data.len());
         let workers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let cancel = &self.cancel;
         let faults = data.faults(workers, fault, |done| {
             bar.set_position(done as u64);
-            !self.cancel.is_cancelled()
+            !cancel.is_cancelled()
         });
         bar.finish_and_clear();
         faults.ok_or_else(|| failure(TrainError::Cancelled))

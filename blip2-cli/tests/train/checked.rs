@@ -240,3 +240,22 @@ fn accumulated_batches_are_one() {
     );
     assert_eq!(first("rest", "batch = 2\naccumulate = 3").len(), 2);
 }
+
+/// Without MPI each of several processes would train by itself, into one folder.
+#[test]
+#[cfg(not(feature = "mpi"))]
+fn one_of_several_processes_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let path = config(folder.path(), "several", RECIPE);
+    let mut command = super::helpers::blip2();
+    command.args(["train", text(&path)]);
+    let output = command.env("OMPI_COMM_WORLD_SIZE", "2").output().unwrap();
+    assert!(!output.status.success());
+    let told = errors(&output);
+    assert!(
+        told.contains("one of 2 processes") && told.contains("--features mpi"),
+        "{told}"
+    );
+    assert!(!folder.path().join("several").exists());
+}

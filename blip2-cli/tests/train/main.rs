@@ -7,6 +7,8 @@ mod checked;
 mod helpers;
 mod layouts;
 mod lost;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod scored;
 
 use std::{

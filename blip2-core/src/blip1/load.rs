@@ -21,6 +21,7 @@ use crate::{
 const WRITING: Takes = Takes {
     template: false,
     memory_limit: false,
+    speculative: false,
     ..Takes::ALL
 };
 

@@ -90,5 +90,9 @@ fn size(picture: Picture<'_>) -> (u32, u32) {
             let first = video.frames().first();
             first.map_or((0, 0), |frame| frame.dimensions())
         }
+        Picture::Prepared(pixels) => {
+            let [_, _, height, width] = pixels.shape().map(|size| size as u32);
+            (width, height)
+        }
     }
 }

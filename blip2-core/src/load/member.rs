@@ -1,13 +1,16 @@
 //! What loading needs to know of each member of the family, and what a loaded model has.
 
-use std::{fmt, sync::OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use blip2_io::{
     Adapter, CheckpointFolder, LoadReport,
     config::{Blip2Config, BlipConfig, ModelKind},
 };
 use blip2_kernels::{RandomWeights, Weights};
-use blip2_lm::generate::GenerationConfig;
+use blip2_lm::{LanguageModel, generate::GenerationConfig};
 use burn::{module::Module, tensor::Device};
 
 use super::{
@@ -99,6 +102,14 @@ pub trait Load: Handle {
         precision: PrecisionPlan,
     ) -> Result<Self::Model, Blip2Error>;
 
+    /// Builds the narrow language model that writes ahead, of a member that takes one.
+    fn build_draft(
+        _config: &Self::Config,
+        _weights: &Weights<'_>,
+    ) -> Result<Option<LanguageModel>, Blip2Error> {
+        Ok(None)
+    }
+
     fn read_texts(
         folder: &CheckpointFolder,
         config: &Self::Config,
@@ -143,6 +154,8 @@ pub trait Load: Handle {
 /// Everything that a handle shares with its clones.
 pub struct Loaded<P: Load> {
     pub(crate) model: P::Model,
+    /// What writes ahead of the language model, if that was asked for.
+    pub(crate) draft: Option<Arc<LanguageModel>>,
     pub(crate) config: P::Config,
     pub(crate) texts: P::Texts,
     pub(crate) pictures: P::Pictures,

@@ -120,6 +120,8 @@ impl Pictures {
     fn prepare(&self, picture: &Picture<'_>) -> Result<Vec<PixelValues>, Blip2Error> {
         let found = match picture {
             Picture::Video(video) => Some(video.len()),
+            // One is a picture's, more are a video's.
+            Picture::Prepared(pixels) => Some(pixels.shape()[0]).filter(|frames| *frames != 1),
             _ => None,
         };
         // A video of one frame is no picture: the caller meant another model.
@@ -136,6 +138,7 @@ impl Pictures {
                 .iter()
                 .map(process)
                 .collect::<Result<_, _>>()?,
+            Picture::Prepared(pixels) => vec![(*pixels).clone()],
         })
     }
 }

@@ -23,6 +23,7 @@ pub struct Settings {
     pub(crate) resizing: Option<Resizing>,
     pub(crate) copied: bool,
     pub(crate) adapter: Option<PathBuf>,
+    pub(crate) speculative: bool,
     pub(crate) cancel: CancelToken,
     pub(crate) listener: Option<Listener>,
 }
@@ -35,6 +36,7 @@ pub struct Takes {
     pub(crate) pictures: bool,
     pub(crate) image_size: bool,
     pub(crate) memory_limit: bool,
+    pub(crate) speculative: bool,
     pub(crate) vision_precision: bool,
     pub(crate) text_precision: bool,
 }
@@ -46,6 +48,7 @@ impl Takes {
         pictures: true,
         image_size: true,
         memory_limit: true,
+        speculative: true,
         vision_precision: true,
         text_precision: true,
     };
@@ -93,6 +96,16 @@ impl Settings {
                 self.memory_limit.is_some() && !takes.memory_limit,
                 "its memory is not predicted",
             ),
+            (
+                "speculative",
+                self.speculative && !takes.speculative,
+                "it has no language model of a size that a draft would pay for",
+            ),
+            (
+                "speculative",
+                self.speculative && self.precision.language_model == Precision::Int4,
+                "its language model is held in int4 itself, as the draft would be",
+            ),
             ("precision", !self.precision_fits(takes), PARTS_IN_F32),
         ];
         match set.into_iter().find(|(_, refused, _)| *refused) {
@@ -138,6 +151,7 @@ impl fmt::Debug for Settings {
             .field("resizing", &self.resizing)
             .field("copied", &self.copied)
             .field("adapter", &self.adapter)
+            .field("speculative", &self.speculative)
             .finish_non_exhaustive()
     }
 }

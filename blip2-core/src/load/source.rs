@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use blip2_io::{Adapter, CheckpointFolder, CheckpointWeights, LoadReport};
 use blip2_kernels::{TensorRequest, WeightObserver, WeightSource, Weights};
+use blip2_lm::LanguageModel;
 use burn::tensor::Device;
 
 use super::{
@@ -78,12 +79,12 @@ impl<C> Opened<C> {
     pub(super) fn load<P: Load<Config = C>>(
         &self,
         settings: &Settings,
-    ) -> Result<(P::Model, LoadReport), Blip2Error> {
+    ) -> Result<(P::Model, Option<LanguageModel>, LoadReport), Blip2Error> {
         match &self.origin {
             Origin::Checkpoint(checkpoint) => {
                 let source = CheckpointWeights::new(checkpoint);
                 let adapted = self.adapted(&source)?;
-                let model = self.build::<P>(&source, adapted.as_ref(), settings)?;
+                let (model, draft) = self.build::<P>(&source, adapted.as_ref(), settings)?;
                 let mut report = source.finish(P::IGNORABLE.unwrap_or_default())?;
                 if let Some(adapted) = &adapted {
                     report = finished::<P>(adapted, report)?;
@@ -92,15 +93,16 @@ impl<C> Opened<C> {
                     // Of the whole model's folder most is not for a part of it.
                     report.unused.clear();
                 }
-                Ok((whole(model)?, report))
+                Ok((whole(model)?, draft.map(whole).transpose()?, report))
             }
             Origin::Random { weights, .. } => {
                 let adapted = self.adapted(weights)?;
-                let model = self.build::<P>(weights, adapted.as_ref(), settings)?;
+                let (model, draft) = self.build::<P>(weights, adapted.as_ref(), settings)?;
                 if let Some(adapted) = &adapted {
                     finished::<P>(adapted, LoadReport::default())?;
                 }
-                Ok((whole(model)?, LoadReport::default()))
+                let draft = draft.map(whole).transpose()?;
+                Ok((whole(model)?, draft, LoadReport::default()))
             }
         }
     }
@@ -121,13 +123,18 @@ impl<C> Opened<C> {
         source: &dyn WeightSource,
         adapted: Option<&Adapted<'_>>,
         settings: &Settings,
-    ) -> Result<P::Model, Blip2Error> {
+    ) -> Result<(P::Model, Option<LanguageModel>), Blip2Error> {
         let source = adapted.map_or(source, |adapted| adapted as &dyn WeightSource);
         let observer = adapted.map_or(&() as &dyn WeightObserver, |adapted| adapted);
         let build = |source: &dyn WeightSource, observer: &dyn WeightObserver| {
             let weights = Weights::new(source, &self.device);
             let weights = weights.observed_by(observer);
-            P::build_model(&self.config, &weights, settings.precision)
+            let model = P::build_model(&self.config, &weights, settings.precision)?;
+            let draft = match settings.speculative {
+                true => P::build_draft(&self.config, &weights)?,
+                false => None,
+            };
+            Ok((model, draft))
         };
         let mut watched = Watched::new(source, &settings.cancel);
         watched.finish()?;
@@ -135,9 +142,9 @@ impl<C> Opened<C> {
             let count = |source: &dyn WeightSource| build(source, &());
             watched = watched.telling(listener, self.tensors(source, count)?);
         }
-        let model = build(&watched, observer)?;
+        let built = build(&watched, observer)?;
         watched.finish()?;
-        Ok(model)
+        Ok(built)
     }
 
     /// The tensors that a model asks for, with the bytes that they take in their files.

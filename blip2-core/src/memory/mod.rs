@@ -26,7 +26,7 @@ use blip2_kernels::setters;
 
 pub use crate::fit::{Fit, NotEnoughMemory};
 pub(crate) use limit::MemoryLimit;
-pub(crate) use plan::belongs;
+pub(crate) use plan::{DRAFT, belongs};
 pub use plan::{MemoryPlan, MemoryPrediction};
 
 /// What a model is asked to do, as far as its memory goes.

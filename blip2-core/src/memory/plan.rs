@@ -22,6 +22,9 @@ use crate::{
     precision::PrecisionPlan,
 };
 
+/// What a language model that writes ahead is held in.
+pub(crate) const DRAFT: Precision = Precision::Int4;
+
 /// The program itself, its threads and its tokenizer.
 pub(super) const PROCESS: u64 = 12 << 20;
 /// What the image encoder cannot use, at most, of memory that preparing pictures gave back: what
@@ -50,6 +53,8 @@ pub struct MemoryPlan {
     precision: PrecisionPlan,
     /// What an adapter takes beside them.
     adapter: u64,
+    /// Whether the language model is held a second time, to write ahead.
+    draft: bool,
 }
 
 impl MemoryPlan {
@@ -88,6 +93,7 @@ impl MemoryPlan {
             device: device.clone(),
             precision,
             adapter: 0,
+            draft: false,
         })
     }
 
@@ -98,6 +104,21 @@ impl MemoryPlan {
             adapter: bytes,
             ..self
         }
+    }
+
+    /// The same model with, or without, a draft of its language model.
+    #[must_use]
+    pub(crate) fn with_draft(self, draft: bool) -> Self {
+        Self { draft, ..self }
+    }
+
+    /// The bytes of the draft's tensors.
+    fn draft(&self) -> u64 {
+        let tensors = self.tensors.iter().filter(|_| self.draft);
+        tensors
+            .filter(|tensor| belongs(tensor, "language_model"))
+            .map(|tensor| tensor.bytes(DRAFT, &self.device))
+            .sum()
     }
 
     /// The same model in another precision.
@@ -179,15 +200,17 @@ impl MemoryPlan {
             .batch
             .saturating_mul(self.config.model_type.num_frames());
         let text = activations::text(&self.config, work, self.products("language_model"));
+        // The draft has caches of its own.
+        let drafted = if self.draft { text.caches } else { 0 };
         MemoryPrediction {
             process: PROCESS,
-            weights: self.weights(None) + self.adapter,
+            weights: self.weights(None) + self.adapter + self.draft(),
             preprocess: activations::preprocess(frames, work.picture_pixels, size),
             vision: activations::vision(vision, frames, size, self.products("vision_model")),
             qformer: activations::qformer(&self.config, frames, size, self.products("qformer")),
-            prefill: text.prefill,
-            decode: text.decode,
-            caches: text.caches,
+            prefill: text.prefill + drafted,
+            decode: text.decode + drafted,
+            caches: text.caches + drafted,
             explained: explained(&self.config, work, size, self.widest()),
         }
     }

@@ -97,6 +97,11 @@ impl ProjectedImages {
         Self(unit(projected))
     }
 
+    /// Vectors that have length 1 already, `[batch, queries, dim]`.
+    pub fn of_unit(vectors: Tensor<3>) -> Self {
+        Self(vectors)
+    }
+
     /// The vectors, `[batch, queries, dim]`.
     pub fn tensor(&self) -> Tensor<3> {
         self.0.clone()
@@ -140,6 +145,11 @@ impl ProjectedTexts {
     /// Scales projected texts, `[batch, dim]`, to length 1.
     pub(super) fn new(projected: Tensor<2>) -> Self {
         Self(unit(projected))
+    }
+
+    /// Vectors that have length 1 already, `[batch, dim]`.
+    pub fn of_unit(vectors: Tensor<2>) -> Self {
+        Self(vectors)
     }
 
     /// The vectors, `[batch, dim]`.

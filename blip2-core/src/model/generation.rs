@@ -425,6 +425,23 @@ impl Blip2ForConditionalGeneration {
             .language_model
             .start(embeds, &mask, start, max_new_tokens)?)
     }
+
+    /// The same with another language model behind the same features, such as this one held narrower, which
+    /// [writes ahead](blip2_lm::generate::Speculative) of this one's.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with<'m>(
+        &self,
+        language_model: &'m LanguageModel,
+        features: &ImageFeatures,
+        rows: &PromptRows,
+        max_new_tokens: usize,
+    ) -> Result<Session<&'m LanguageModel>, Blip2Error> {
+        let (embeds, mask) = self.inputs_embeds(features, rows)?;
+        Ok(language_model.start(embeds, &mask, self.decoder_start, max_new_tokens)?)
+    }
 }
 
 /// Whether a model of this configuration has no output head of its own, as far as it says. What a

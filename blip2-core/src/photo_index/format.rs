@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use blip2_io::NewFile;
+use blip2_io::{NewFile, vectors::npy_head};
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -110,6 +110,21 @@ fn write_to(path: &Path, content: &Content) -> io::Result<()> {
     }
     for entry in &content.entries {
         file.write_all(&entry.encoding)?;
+    }
+    file.into_inner()?.finish()
+}
+
+/// Writes embeddings as a NumPy file, whole or not at all.
+pub(super) fn write_npy<'e>(
+    path: &Path,
+    shape: Shape,
+    embeddings: impl ExactSizeIterator<Item = &'e [u8]>,
+) -> io::Result<()> {
+    let [queries, dim] = shape.embedding;
+    let mut file = BufWriter::new(NewFile::create(path)?);
+    file.write_all(&npy_head(&[embeddings.len(), queries, dim]))?;
+    for embedding in embeddings {
+        file.write_all(embedding)?;
     }
     file.into_inner()?.finish()
 }

@@ -133,6 +133,36 @@ impl PhotoIndex {
         format::write(path.as_ref(), &content)
     }
 
+    /// Writes the pictures' embeddings as a NumPy file, `[pictures, queries, dim]` in `f32`, in the order
+    /// of [`names`](Self::names): for a vector database, or
+    /// [`Vectors`](blip2_io::vectors::Vectors), which searches it.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("photos.npy");
+    /// # let mut index = blip2_core::PhotoIndex::new(&blip2);
+    /// index.add(&blip2, "red", &blip2.open("../examples/images/red-triangle.png")?)?;
+    /// index.save_npy(&path)?; // "photos.npy"
+    ///
+    /// let vectors = blip2_io::vectors::Vectors::open(&path)?;
+    /// let text = blip2.embed_text("a red triangle")?;
+    /// assert_eq!(vectors.nearest(text.vector(), 1)?[0].row, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Write`].
+    pub fn save_npy(&self, path: impl AsRef<Path>) -> Result<(), IndexError> {
+        let path = path.as_ref();
+        let embeddings = self.entries.iter().map(|entry| entry.embedding.as_ref());
+        format::write_npy(path, self.shape, embeddings).map_err(|source| IndexError::Write {
+            path: path.to_path_buf(),
+            source,
+        })
+    }
+
     /// Checks that this model made the index.
     ///
     /// # Errors

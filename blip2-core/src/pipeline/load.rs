@@ -7,7 +7,7 @@ use blip2_io::{
     config::{Blip2Config, ModelKind},
 };
 use blip2_kernels::{RandomWeights, Weights};
-use blip2_lm::generate::GenerationConfig;
+use blip2_lm::{LanguageModel, generate::GenerationConfig};
 
 use super::Blip2Pipeline;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     error::Blip2Error,
     family,
     load::{IGNORABLE_OF_ANSWERING, Load, Opened, Pictures, Settings, Takes},
-    memory::{MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
+    memory::{DRAFT, MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
     model::{Blip2ForConditionalGeneration, has_tied_head},
     precision::PrecisionPlan,
     preset,
@@ -40,6 +40,14 @@ impl Load for Blip2Pipeline {
         precision: PrecisionPlan,
     ) -> Result<Self::Model, Blip2Error> {
         Self::Model::build(config, weights, precision)
+    }
+
+    fn build_draft(
+        config: &Blip2Config,
+        weights: &Weights<'_>,
+    ) -> Result<Option<LanguageModel>, Blip2Error> {
+        let weights = weights.with_precision(DRAFT).at("language_model");
+        Ok(Some(LanguageModel::load(&config.text_config, &weights)?))
     }
 
     fn read_texts(
@@ -86,7 +94,8 @@ impl Load for Blip2Pipeline {
         let (config, device) = (&opened.config, &opened.device);
         let checkpoint = opened.origin.checkpoint();
         let plan = MemoryPlan::on(config, checkpoint, settings.precision, device)?
-            .with_adapter(opened.adapter.as_ref().map_or(0, Adapter::size));
+            .with_adapter(opened.adapter.as_ref().map_or(0, Adapter::size))
+            .with_draft(settings.speculative);
         let memory = match settings.memory_limit {
             None if is_host(device) => MemoryLimit::of_machine(plan),
             limit => MemoryLimit::new(plan, limit),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use blip2_io::Tokenizer;
 use blip2_lm::generate::{
-    CancelToken, GenerationConfig, Generator, TokenDecoder, score_continuations,
+    CancelToken, GenerationConfig, Generator, Speculative, TokenDecoder, score_continuations,
 };
 
 use super::{Blip2Pipeline, looked::Looked};
@@ -181,10 +181,21 @@ impl Blip2Pipeline {
     fn start(&self, features: &ImageFeatures, prepared: Prepared) -> Result<Started, Blip2Error> {
         let start = Instant::now();
         let model = &self.inner.model;
-        let session = model.start(features, &prepared.rows, prepared.new_tokens)?;
+        let (rows, new_tokens) = (&prepared.rows, prepared.new_tokens);
+        let session = model.start(features, rows, new_tokens)?;
         let held = Part::new(&self.inner, |loaded| loaded.model.language_model());
+        let session = session.held_by(held)?;
+        let session = match self.inner.draft.as_ref().filter(|_| writes_one(&prepared)) {
+            Some(draft) => {
+                let ahead = model.start_with(draft, features, rows, new_tokens)?;
+                let session = Speculative::new(session, ahead.held_by(Arc::clone(draft))?);
+                let drafts = session.drafts();
+                Timed::new(session, start.elapsed()).counting(drafts)
+            }
+            None => Timed::new(session, start.elapsed()),
+        };
         Ok(Started {
-            session: Timed::new(session.held_by(held)?, start.elapsed()),
+            session,
             histories: prepared.histories,
             generator: prepared.generator,
         })
@@ -210,6 +221,16 @@ impl Blip2Pipeline {
         let mut started = self.start(features, prepared)?;
         Ok(score_continuations(&mut started.session, tokens)?)
     }
+}
+
+/// Whether a single sequence grows.
+fn writes_one(prepared: &Prepared) -> bool {
+    let config = prepared.generator.config();
+    [
+        prepared.rows.len(),
+        config.num_beams,
+        config.num_return_sequences,
+    ] == [1; 3]
 }
 
 impl Answers for Blip2Pipeline {

@@ -23,6 +23,7 @@ const PICTURES_ALONE: Takes = Takes {
     pictures: true,
     image_size: false,
     memory_limit: false,
+    speculative: false,
     vision_precision: true,
     text_precision: false,
 };

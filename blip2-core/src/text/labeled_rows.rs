@@ -1,6 +1,7 @@
 //! Rows to be read, with what is to be written.
 
 use super::rows::PromptRows;
+use crate::error::Blip2Error;
 
 /// Rows to be read, and what is to be written.
 ///
@@ -27,6 +28,23 @@ pub struct LabeledRows {
     /// The tokens to be written: of a decoder-only model in the places of `rows`, else in rows of
     /// their own. What does not count is −100.
     pub labels: Vec<Vec<i64>>,
+}
+
+impl LabeledRows {
+    /// The rows at these places, in this order, as long as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`PromptRows::select`].
+    pub fn select(&self, places: &[usize]) -> Result<Self, Blip2Error> {
+        let instructions = self.instructions.as_ref();
+        let labels = places.iter().filter_map(|&place| self.labels.get(place));
+        Ok(Self {
+            rows: self.rows.select(places)?,
+            instructions: instructions.map(|rows| rows.select(places)).transpose()?,
+            labels: labels.cloned().collect(),
+        })
+    }
 }
 
 /// The label of what does not count.

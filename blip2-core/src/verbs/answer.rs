@@ -140,6 +140,12 @@ pub struct Timings {
     pub prefill: Option<Duration>,
     /// All later steps.
     pub decode: Option<Duration>,
+    /// How many tokens were written ahead, with [`speculative`](crate::Builder::speculative) decoding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafted: Option<usize>,
+    /// How many of those the answer went on from, which it never does from its last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<usize>,
 }
 
 impl Timings {

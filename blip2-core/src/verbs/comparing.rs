@@ -75,6 +75,65 @@ pub(crate) fn match_each<'a, M: Compares, P: Into<Picture<'a>>, T: AsRef<str>>(
     })
 }
 
+/// A picture and a text, compared in both ways.
+///
+/// ```
+/// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+/// # let image = blip2.open("../examples/images/red-triangle.png")?;
+/// use blip2_core::CompareOptions;
+///
+/// let pairs = [(&image, "a red triangle"), (&image, "")];
+/// let compared = blip2.compare_each(pairs, &CompareOptions::default());
+/// let first = compared[0].as_ref().expect("there is a text");
+/// println!("{:.2} {:.2}", first.matched.probability, first.similarity);
+/// assert!(compared[1].is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Comparison {
+    /// How well they match, by the head that reads both together.
+    pub matched: MatchScore,
+    /// The cosine, between −1 and 1.
+    pub similarity: f32,
+    /// The picture in the space that it shares with texts.
+    pub embedding: ImageEmbedding,
+}
+
+/// Compares pairs in both ways; the image encoder runs once for a picture.
+pub(crate) fn compare_each<'a, M: Compares, P: Into<Picture<'a>>, T: AsRef<str>>(
+    member: &M,
+    pairs: impl IntoIterator<Item = (P, T)>,
+    options: &CompareOptions,
+) -> Vec<Result<Comparison, Blip2Error>> {
+    let options = options.shared();
+    let compare = |pairs: &[(Picture<'a>, T)]| -> Result<Vec<Comparison>, Blip2Error> {
+        let cancel = options.begun()?;
+        let (pictures, texts): (Vec<_>, Vec<_>) =
+            pairs.iter().map(|(picture, text)| (*picture, text)).unzip();
+        let rows = member.rows(&texts)?;
+        let seen = member.see(&pictures, &cancel)?;
+        go_on(&cancel)?;
+        let embeddings = member.project(seen.clone())?;
+        let matched = member.match_rows(seen, &rows)?;
+        go_on(&cancel)?;
+        let texts = member.embed_rows(&rows)?;
+        let compared = embeddings.into_iter().zip(matched).zip(&texts);
+        compared
+            .map(|((embedding, matched), text)| {
+                Ok(Comparison {
+                    similarity: embedding.similarity(text)?,
+                    matched,
+                    embedding,
+                })
+            })
+            .collect()
+    };
+    let pairs = pairs.into_iter();
+    let pairs = pairs.map(|(picture, text)| Ok((picture.into(), text)));
+    each(pairs.collect(), |_, pairs: &[(Picture<'a>, T)]| compare(pairs))
+}
+
 pub(crate) fn similarity_batch<'a, M: Compares, P: Into<Picture<'a>>, T: AsRef<str>>(
     member: &M,
     pairs: impl IntoIterator<Item = (P, T)>,
@@ -293,6 +352,17 @@ macro_rules! comparing {
                 options: &crate::verbs::CompareOptions,
             ) -> Vec<Result<crate::embedding::MatchScore, crate::error::Blip2Error>> {
                 crate::verbs::comparing::match_each(self, pairs, options)
+            }
+
+            /// Compares pairs in both ways, with a result for each: what
+            /// [`match_each`](Self::match_each) and [`similarity`](Self::similarity) give, and the
+            /// picture's embedding, while the image encoder runs once.
+            pub fn compare_each<'a, P: Into<crate::picture::Picture<'a>>, T: AsRef<str>>(
+                &self,
+                pairs: impl IntoIterator<Item = (P, T)>,
+                options: &crate::verbs::CompareOptions,
+            ) -> Vec<Result<crate::verbs::Comparison, crate::error::Blip2Error>> {
+                crate::verbs::comparing::compare_each(self, pairs, options)
             }
 
             /// How well one text describes pictures that were encoded before.

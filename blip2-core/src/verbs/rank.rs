@@ -134,6 +134,16 @@ impl RankOptions {
         ranked
     }
 
+    /// The template that questions are put into, if it is not the model's.
+    pub(super) fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
+    }
+
+    /// What stops a call that begins now.
+    pub(super) fn begun(&self) -> CancelToken {
+        self.stop.begun()
+    }
+
     /// The token after a candidate, where its end counts.
     pub(crate) fn end(&self, ends: &[u32]) -> Option<u32> {
         ends.first().copied().filter(|_| !self.open_ended)

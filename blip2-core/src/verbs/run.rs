@@ -127,8 +127,7 @@ pub(crate) fn decode(
         generator,
     } = started;
     let generated = generator.generate(&mut session, &histories)?;
-    timings.prefill = Some(session.prefill);
-    timings.decode = Some(session.decode);
+    session.note(&mut timings);
     let stop_strings = &generator.config().stop_strings;
     let finish = |generated: Generated| answer(&generated, tokenizer, stop_strings, timings);
     let best = |candidates: Vec<Generated>| {

@@ -7,10 +7,11 @@ use std::{
 
 use blip2_lm::{
     LmError,
-    generate::{CancelToken, DecodeSession, FinishReason, Generator, JoinSession, Logits},
+    generate::{CancelToken, DecodeSession, Drafts, FinishReason, Generator, JoinSession, Logits},
 };
 use burn::tensor::Device;
 
+use super::Timings;
 use crate::error::Blip2Error;
 
 /// Refuses to go on with a call that was stopped.
@@ -69,6 +70,7 @@ impl<S: JoinSession<Error = LmError> + Send + 'static> AnySession for S {
 /// what it runs in can be kept and sent.
 pub(crate) struct Timed {
     session: Box<dyn AnySession>,
+    drafts: Option<Drafts>,
     pub(super) prefill: Duration,
     pub(super) decode: Duration,
 }
@@ -81,9 +83,28 @@ impl Timed {
     ) -> Self {
         Self {
             session: Box::new(session),
+            drafts: None,
             prefill: before,
             decode: Duration::ZERO,
         }
+    }
+}
+
+impl Timed {
+    /// With what is counted of a session that is written ahead of.
+    pub(crate) fn counting(self, drafts: Drafts) -> Self {
+        Self {
+            drafts: Some(drafts),
+            ..self
+        }
+    }
+
+    /// Adds what it took to a call's timings.
+    pub(super) fn note(&self, timings: &mut Timings) {
+        timings.prefill = Some(self.prefill);
+        timings.decode = Some(self.decode);
+        timings.drafted = self.drafts.as_ref().map(Drafts::drafted);
+        timings.accepted = self.drafts.as_ref().map(Drafts::accepted);
     }
 }
 

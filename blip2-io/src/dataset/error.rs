@@ -23,6 +23,17 @@ pub struct BrokenRecord {
     pub reason: String,
 }
 
+impl BrokenRecord {
+    /// A record of a file that cannot be used.
+    pub fn new(file: PathBuf, place: String, reason: String) -> Self {
+        Self {
+            file,
+            place,
+            reason,
+        }
+    }
+}
+
 impl fmt::Display for BrokenRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

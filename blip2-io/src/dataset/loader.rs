@@ -54,6 +54,22 @@ struct Inner {
     seed: Option<u64>,
     buffer: Option<usize>,
     per_picture: Option<usize>,
+    share: Share,
+}
+
+/// Which part of each batch is made, of how many.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    part: usize,
+    of: usize,
+}
+
+impl Share {
+    /// A batch's own part: of all parts the first are the smaller ones.
+    fn own<T>(self, batch: &[T]) -> &[T] {
+        let bound = |part: usize| batch.len() * part / self.of;
+        &batch[bound(self.part)..bound(self.part + 1)]
+    }
 }
 
 /// Some examples with their questions and answers, and their pictures as the model sees them.
@@ -119,6 +135,7 @@ impl Loader {
             seed: None,
             buffer: None,
             per_picture: None,
+            share: Share { part: 0, of: 1 },
         };
         Self {
             inner: Arc::new(inner),
@@ -180,6 +197,16 @@ impl Loader {
     /// Whether pictures that cannot be decoded are left out.
     pub fn leaves_out_broken(&self) -> bool {
         self.inner.on_broken == OnBroken::Skip
+    }
+
+    /// Makes of each batch the part number `part` of `of` alone, as one of several processes that see it
+    /// together: parts are as even as they can be, and one after another they are the batch. A part may
+    /// be empty, and so it is where none of its pictures can be decoded and these are left out.
+    #[must_use]
+    pub fn share(self, part: usize, of: usize) -> Self {
+        let of = of.max(1);
+        let part = part.min(of - 1);
+        self.with(|inner| inner.share = Share { part, of })
     }
 
     /// How pictures are decoded.
@@ -309,11 +336,17 @@ impl Inner {
                 row,
             }));
         }
-        if !broken.is_empty() && (self.on_broken == OnBroken::Fail || pixels.is_empty()) {
+        // Other parts of the batch may have pictures.
+        let is_lost = pixels.is_empty() && self.share.of == 1;
+        if !broken.is_empty() && (self.on_broken == OnBroken::Fail || is_lost) {
             return Err(DatasetError::Broken { records: broken });
         }
+        let pixel_values = match pixels.is_empty() {
+            true => PixelValues::none(),
+            false => PixelValues::stack(pixels)?,
+        };
         Ok(LoadedBatch {
-            pixel_values: PixelValues::stack(pixels)?,
+            pixel_values,
             pictures,
             examples: shown,
             broken,
@@ -383,7 +416,10 @@ impl Shared {
             state.next += 1;
             drop(state);
             // A decoder that panics must not leave whoever waits for the batch waiting.
-            let made = std::panic::AssertUnwindSafe(|| self.inner.load(self.epoch, units));
+            let made = std::panic::AssertUnwindSafe(|| {
+                let own = self.inner.share.own(units);
+                self.inner.load(self.epoch, own)
+            });
             let batch = std::panic::catch_unwind(made).unwrap_or(Err(DatasetError::Worker));
             self.lock().ready.insert(number, batch);
             self.changed.notify_all();

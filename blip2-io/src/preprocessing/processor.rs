@@ -416,6 +416,13 @@ impl PixelValues {
         Ok(all)
     }
 
+    /// No picture at all.
+    #[cfg(feature = "dataset")]
+    pub(crate) fn none() -> Self {
+        let (data, shape) = (Vec::new(), [0, 3, 0, 0]);
+        Self { data, shape }
+    }
+
     /// The values, row-major.
     pub fn data(&self) -> &[f32] {
         &self.data

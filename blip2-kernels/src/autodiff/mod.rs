@@ -14,6 +14,7 @@ mod norm;
 pub(crate) mod optimizer;
 pub(crate) mod pool;
 pub(crate) mod recompute;
+pub(crate) mod share;
 
 use std::{fmt::Debug, marker::PhantomData};
 

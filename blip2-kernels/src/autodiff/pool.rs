@@ -1,13 +1,16 @@
 //! A step of training on the pool's own threads.
 
+use super::{recompute, share};
+
 /// Runs something on one of the current `rayon` pool's threads: what it shares out then wakes the
 /// others alone, and the caller need not be woken in the end of each.
 ///
 /// What is bound to the calling thread, as is what [`Recompute`](crate::recompute::Recompute)
 /// remembers, stays there.
 pub fn in_pool<R: Send>(run: impl FnOnce() -> R + Send) -> R {
-    if rayon::current_num_threads() == 1 || super::recompute::is_on() {
+    if rayon::current_num_threads() == 1 || recompute::is_on() {
         return run();
     }
-    rayon::scope(|_| run())
+    let share = share::remembered();
+    rayon::scope(|_| share::within(share, run))
 }

@@ -7,7 +7,10 @@ use burn::{
     tensor::{Device, Gradients, Tensor},
 };
 
-use super::is_tracked;
+use super::{
+    is_tracked,
+    share::{self, Share},
+};
 
 thread_local! {
     static TAPE: RefCell<Option<Tape>> = const { RefCell::new(None) };
@@ -36,6 +39,8 @@ struct Segment {
     again: Box<dyn Fn(Tensor<3>) -> Tensor<3>>,
     /// What random numbers follow from in it.
     seed: u64,
+    /// Whose they are.
+    share: Option<Share>,
 }
 
 /// Gradient checkpointing (Chen et al., 2016): the layers whose insides were not kept while something
@@ -104,7 +109,8 @@ impl Recompute {
             };
             let input = plain(segment.input.clone()).autodiff().require_grad();
             input.device().seed(segment.seed);
-            let output = (segment.again)(input.clone());
+            let again = || (segment.again)(input.clone());
+            let output = share::within(segment.share, again);
             let part = (output * Tensor::from_inner(gradient)).sum().backward();
             let gradient = input.grad(&part);
             found.push(part);
@@ -158,6 +164,7 @@ pub(crate) fn checkpointed<L: Module + 'static>(
         output: output.clone(),
         again: Box::new(move |input| run(&layer, input)),
         seed,
+        share: share::remembered(),
     };
     TAPE.with_borrow_mut(|tape| {
         if let Some(tape) = tape {

@@ -102,6 +102,10 @@ impl DeviceCache {
         self.dims()[1]
     }
 
+    pub(crate) fn drop_last(&mut self, count: usize) {
+        self.len = self.len.saturating_sub(count);
+    }
+
     /// Keys and values as they lie, with room behind those that count.
     pub(crate) fn buffers(&self) -> &[CubeTensor; 2] {
         &self.buffers

@@ -94,6 +94,15 @@ impl SharedCache {
         true
     }
 
+    /// Drops the last `count` positions, of those behind the prompts'.
+    pub(crate) fn drop_last(&mut self, count: usize) {
+        // No sequence names a position that is written again.
+        self.later.len = self.later.len.saturating_sub(count);
+        for sequence in &mut self.sequences {
+            sequence.later.truncate(self.later.len);
+        }
+    }
+
     pub(crate) fn select(&mut self, rows: &[usize]) {
         // Two sequences may now name the same row of a past position. That is safe, because a step
         // writes each sequence's new position into the row of its own number, and never again.

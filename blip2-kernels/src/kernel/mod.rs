@@ -16,6 +16,7 @@ pub(crate) mod cache;
 pub(crate) mod flex;
 pub(crate) mod isa;
 pub(crate) mod math;
+pub(crate) mod nearest;
 pub(crate) mod norm;
 pub(crate) mod panels;
 pub(crate) mod product;

@@ -150,6 +150,26 @@ impl KvCache {
         self.parts = kept.collect();
     }
 
+    /// Drops the last `count` positions of every sequence, as if they had not been appended: tokens that were
+    /// tried and are not kept. The first positions that were appended, the prompt's, stay.
+    ///
+    /// ```
+    /// use blip2_kernels::KvCache;
+    /// use burn::tensor::{Device, Tensor};
+    ///
+    /// let positions = |new| Tensor::<4>::ones([1, 2, new, 8], &Device::flex());
+    /// let mut cache = KvCache::new(1, 10);
+    /// cache.append(positions(3), positions(3)); // a prompt
+    /// cache.append(positions(4), positions(4)); // four tokens in one pass …
+    /// cache.drop_last(3); // … of which one holds
+    /// assert_eq!(cache.len(), 4);
+    /// ```
+    pub fn drop_last(&mut self, count: usize) {
+        for part in &mut self.parts {
+            part.storage.drop_last(count);
+        }
+    }
+
     /// The first row of each part, and the number of all rows.
     fn starts(&self) -> Vec<usize> {
         let mut starts = vec![0];
@@ -321,6 +341,30 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn positions_that_were_dropped_are_written_again() {
+        let all = random([2, 3, 9, 4]);
+        let part = |start, new| all.clone().narrow(2, start, new);
+        let mut shared = KvCache::new(2, 4);
+        let mut direct = direct(part(0, 2), part(0, 2) * 2.0, 4);
+        shared.append(part(0, 2), part(0, 2) * 2.0);
+        for cache in [&mut shared, &mut direct] {
+            cache.append(part(5, 4), part(5, 4));
+            cache.drop_last(3);
+            assert_eq!(cache.len(), 3);
+            cache.select(&[1, 0]);
+            cache.append(part(7, 1), part(7, 1));
+            cache.drop_last(2);
+            cache.select(&[1, 0]);
+            cache.append(part(2, 6), part(2, 6) * 2.0);
+            let (keys, values) = cache.parts[0].storage.tensors(&all.device()).unwrap();
+            keys.into_data().assert_eq(&part(0, 8).into_data(), true);
+            values
+                .into_data()
+                .assert_eq(&(part(0, 8) * 2.0).into_data(), true);
         }
     }
 

@@ -60,7 +60,11 @@ impl LowRank {
             return input;
         }
         let kept = 1.0 - self.dropout;
-        let mask = Tensor::random(input.dims(), Distribution::Bernoulli(kept), &input.device());
+        let [rows, width] = input.dims();
+        let device = input.device();
+        let mask = seam::drawn(rows, width, |shape| {
+            Tensor::random(shape, Distribution::Bernoulli(kept), &device)
+        });
         input * mask / kept
     }
 }

@@ -125,6 +125,18 @@ impl Storage {
         Some((keys.to_device(device), values.to_device(device)))
     }
 
+    /// Drops the last `count` positions of every sequence.
+    pub(crate) fn drop_last(&mut self, count: usize) {
+        match self {
+            Self::Empty { .. } => {}
+            #[cfg(feature = "flex")]
+            Self::Shared(cache) => cache.drop_last(count),
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => cache.drop_last(count),
+            Self::Tensors(cache) => cache.drop_last(count),
+        }
+    }
+
     /// Keeps the sequences `rows`, in that order.
     pub(crate) fn select(&mut self, rows: &[usize]) {
         match self {

@@ -244,6 +244,18 @@ pub(crate) fn trains<const D: usize>(parameter: &Tensor<D>) -> bool {
     parameter.is_autodiff()
 }
 
+/// Random numbers for a tensor's rows, as they are drawn for the whole batch that these are a part of.
+pub(crate) fn drawn(
+    rows: usize,
+    width: usize,
+    draw: impl FnOnce([usize; 2]) -> Tensor<2>,
+) -> Tensor<2> {
+    #[cfg(feature = "autodiff")]
+    return autodiff::share::drawn(rows, width, draw);
+    #[cfg(not(feature = "autodiff"))]
+    draw([rows, width])
+}
+
 /// Whether the tensor's gradient will be wanted.
 fn is_tracked<const D: usize>(tensor: &Tensor<D>) -> bool {
     #[cfg(feature = "autodiff")]

@@ -198,6 +198,15 @@ impl Decode for BlipTextLmHeadModel {
         state.text.step(&reading, parents, tokens)
     }
 
+    fn extend(&self, state: &mut BlipTextState, tokens: &[u32]) -> Result<Logits, LmError> {
+        let reading = self.reading(&state.source);
+        state.text.extend(&reading, tokens)
+    }
+
+    fn rewind(&self, state: &mut BlipTextState, count: usize) {
+        state.text.rewind(count);
+    }
+
     /// What the texts are about lies in their caches since the prompts ran.
     fn join(&self, state: &mut BlipTextState, other: BlipTextState) -> Result<(), LmError> {
         state.text.join(other.text)

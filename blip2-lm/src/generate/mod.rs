@@ -13,6 +13,7 @@
 //! * [`Stream`] yields text while it grows, never half a character.
 //! * [`Batch`] runs rows together that have nothing to do with one another, each by its own arguments;
 //!   new ones may [join](Batch::join) those that run.
+//! * [`Speculative`] is a session of which a smaller model writes ahead what it then checks in one pass.
 //! * [`TokenConstraint`] decides which tokens may come; [`TokenDecoder`] makes text of tokens, for
 //!   streams and stop strings; [`CancelToken`] stops a run from another thread.
 //! * [`score_continuations`] tells how likely given texts are, instead of writing one.
@@ -88,6 +89,7 @@ mod rules;
 mod run;
 mod score;
 mod session;
+mod speculative;
 mod stop;
 mod stream;
 mod text;
@@ -104,7 +106,8 @@ pub use error::{BoxError, GenerateError};
 pub use generator::Generator;
 pub use output::{FinishReason, Generated, StreamToken};
 pub use score::score_continuations;
-pub use session::{DecodeSession, JoinSession, Logits};
+pub use session::{DecodeSession, JoinSession, Logits, RewindSession};
+pub use speculative::{Drafts, Speculative};
 pub use stop::cut_at_stop_string;
 pub use stream::{Stream, StreamPiece};
 pub use text::TokenDecoder;

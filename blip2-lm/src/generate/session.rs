@@ -35,6 +35,14 @@ impl Logits {
         Ok(Self { data, vocab })
     }
 
+    /// A row of its own.
+    pub(super) fn one(row: &[f32]) -> Self {
+        Self {
+            data: row.to_vec(),
+            vocab: row.len(),
+        }
+    }
+
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.data.len() / self.vocab
@@ -156,6 +164,39 @@ pub trait JoinSession: DecodeSession + Sized {
     ///
     /// For a prompt that has not run, and for another model.
     fn join(&mut self, other: Self) -> Result<(), Self::Error>;
+}
+
+/// A running decode of one row that runs several tokens in one pass, and takes back those that do not hold:
+/// what [`Speculative`](super::Speculative) decoding stands on.
+///
+/// ```
+/// # use blip2_lm::burn::tensor::Device;
+/// # use blip2_lm::{DecoderLm, OptConfig, RandomWeights, Weights};
+/// use blip2_lm::{DecodeSession, RewindSession};
+///
+/// # let config = OptConfig::default().with_vocab_size(100).with_hidden_size(32)
+/// #     .with_word_embed_proj_dim(32).with_num_hidden_layers(1).with_num_attention_heads(4)
+/// #     .with_ffn_dim(64);
+/// # let (source, device) = (RandomWeights::new(0, 0.1), Device::flex());
+/// # let model = DecoderLm::load(&config, &Weights::new(&source, &device))?;
+/// let mut session = model.start(model.embed(&[vec![2, 17, 42]])?, &[vec![true; 3]], 5)?;
+/// session.prefill()?;
+/// let tried = session.extend(&[7, 8, 9])?; // after 7, after 8, after 9
+/// assert_eq!(tried.rows(), 3);
+/// session.rewind(2); // 7 alone holds
+/// assert_eq!(session.step(&[0], &[8])?.row(0), tried.row(1));
+/// # Ok::<(), blip2_lm::LmError>(())
+/// ```
+pub trait RewindSession: DecodeSession {
+    /// Runs tokens that follow one another after the only row, and returns the logits after each of them.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model reports; where there is another number of rows than one.
+    fn extend(&mut self, tokens: &[u32]) -> Result<Logits, Self::Error>;
+
+    /// Takes back the last `count` tokens that were run, none of them of the prompt.
+    fn rewind(&mut self, count: usize);
 }
 
 impl<S: DecodeSession + ?Sized> DecodeSession for &mut S {

@@ -5,7 +5,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::{model::T5ForConditionalGeneration, state::T5State};
 use crate::{
-    batch::{Step, ids_tensor, logits, of_last_keys},
+    batch::{Step, extension, ids_tensor, logits, of_last_keys},
     error::LmError,
     generate::Logits,
     session::Decode,
@@ -74,6 +74,18 @@ impl Decode for T5ForConditionalGeneration {
             state.running = parents.len();
         }
         self.feed(state, ids)
+    }
+
+    fn extend(&self, state: &mut T5State, tokens: &[u32]) -> Result<Logits, LmError> {
+        if state.prompts.is_some() {
+            return Err(LmError::Order("the prompt has not run yet"));
+        }
+        let ids = extension(tokens, state.running, self.vocab_size(), &state.device)?;
+        self.feed(state, ids)
+    }
+
+    fn rewind(&self, state: &mut T5State, count: usize) {
+        state.rewind(count);
     }
 
     fn join(&self, state: &mut T5State, other: T5State) -> Result<(), LmError> {

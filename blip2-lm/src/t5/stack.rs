@@ -127,6 +127,13 @@ impl LayerState {
         }
     }
 
+    /// Drops the last `count` tokens.
+    pub(super) fn rewind(&mut self, count: usize) {
+        if let Some(past) = &mut self.past {
+            past.drop_last(count);
+        }
+    }
+
     /// Takes the sequences of another state of the same layer behind its own.
     pub(super) fn join(&mut self, other: Self) {
         self.source.join(other.source);

@@ -27,6 +27,13 @@ impl T5State {
         self.prompt_rows
     }
 
+    /// See [`RewindSession::rewind`](crate::RewindSession::rewind).
+    pub(crate) fn rewind(&mut self, count: usize) {
+        for layer in &mut self.states {
+            layer.rewind(count);
+        }
+    }
+
     /// How many positions the longest row's source has.
     pub(super) fn source_len(&self) -> usize {
         self.states.first().map_or(0, LayerState::source_len)

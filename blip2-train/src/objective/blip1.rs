@@ -4,7 +4,7 @@ use blip2_core::{
     Blip2Error,
     model::{BlipForConditionalGeneration, BlipForQuestionAnswering, PromptRows},
 };
-use blip2_kernels::in_pool;
+use blip2_kernels::{in_pool, share};
 use blip2_lm::blip_text::BlipTextLmHeadModel;
 use blip2_vision::{VisionModel, VisionOptions};
 use burn::tensor::{Int, Tensor, TensorData};
@@ -76,7 +76,8 @@ pub fn blip1_caption_loss(
 fn seen(tower: &VisionModel, batch: &Batch) -> Result<Tensor<3>, TrainError> {
     let pixels = batch.pixel_values.clone();
     let count = pixels.dims()[0];
-    let encoded = tower.forward(pixels, &VisionOptions::default());
+    let options = VisionOptions::default();
+    let encoded = share::over_pictures(|| tower.forward(pixels, &options));
     let encoded = encoded.map_err(Blip2Error::from)?;
     if let Some(picture) = batch.pictures.iter().find(|&&picture| picture >= count) {
         let reason = format!("a row is about picture {picture} of {count}");

@@ -125,24 +125,35 @@ pub fn matching(
     negatives: &HardNegatives,
 ) -> Result<Tensor<1>, TrainError> {
     let count = texts.len();
-    let (mut pictures, mut rows): (Vec<usize>, Vec<usize>) =
-        ((0..count).collect(), (0..count).collect());
-    for (text, image) in negatives.images.iter().enumerate() {
-        pictures.extend(image);
-        rows.extend(image.map(|_| text));
-    }
-    for (image, text) in negatives.texts.iter().enumerate() {
-        pictures.extend(text.map(|_| image));
-        rows.extend(text);
-    }
+    let (pictures, rows): (Vec<usize>, Vec<usize>) = judged(count, negatives).into_iter().unzip();
     let retrieval = model.retrieval();
     let fused = retrieval.fuse_with(images, &pictures, &texts.select(&rows)?)?;
     matching_loss(retrieval.match_logits(fused), count)
 }
 
+/// The pairs that are judged, each a picture and a text: first those that match.
+pub(super) fn judged(count: usize, negatives: &HardNegatives) -> Vec<(usize, usize)> {
+    let images = negatives.images.iter().enumerate();
+    let images = images.filter_map(|(text, image)| Some(((*image)?, text)));
+    let texts = negatives.texts.iter().enumerate();
+    let texts = texts.filter_map(|(image, text)| Some((image, (*text)?)));
+    let matching = (0..count).map(|place| (place, place));
+    matching.chain(images).chain(texts).collect()
+}
+
+/// How many tokens of texts are written: all but the one that each begins with.
+pub(super) fn written_tokens(texts: &PromptRows) -> usize {
+    let rows = texts.mask().iter();
+    let counted = rows.map(|row| row.iter().skip(1).filter(|counts| **counts).count());
+    counted.sum()
+}
+
 /// The loss of texts that were written, each position against the next token; padding does not
 /// count.
-fn generation_loss(logits: Tensor<3>, texts: &PromptRows) -> Result<Tensor<1>, TrainError> {
+pub(super) fn generation_loss(
+    logits: Tensor<3>,
+    texts: &PromptRows,
+) -> Result<Tensor<1>, TrainError> {
     let rows = texts.ids().iter().zip(texts.mask());
     let labels: Vec<Vec<i64>> = rows
         .map(|(ids, mask)| {
@@ -159,7 +170,7 @@ fn generation_loss(logits: Tensor<3>, texts: &PromptRows) -> Result<Tensor<1>, T
     )
 }
 
-fn beginning_with(token: u32, texts: &PromptRows) -> Result<PromptRows, TrainError> {
+pub(super) fn beginning_with(token: u32, texts: &PromptRows) -> Result<PromptRows, TrainError> {
     let mut ids = texts.ids().to_vec();
     for row in &mut ids {
         if let Some(first) = row.first_mut() {

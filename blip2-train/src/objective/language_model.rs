@@ -4,7 +4,7 @@ use blip2_core::{
     LabeledRows,
     model::{Blip2ForConditionalGeneration, ImageFeatures, PromptRows},
 };
-use blip2_kernels::in_pool;
+use blip2_kernels::{in_pool, share};
 use blip2_lm::{Keep, LanguageModel};
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -82,7 +82,7 @@ fn loss(
     batch: &Batch,
     smoothing: f64,
 ) -> Result<Tensor<1>, TrainError> {
-    let image_embeds = model.encode_image(batch.pixel_values.clone())?;
+    let image_embeds = share::over_pictures(|| model.encode_image(batch.pixel_values.clone()))?;
     let features = features(model, image_embeds, batch)?;
     let (embeds, mask) = model.inputs_embeds(&features, &batch.rows)?;
     match model.language_model() {
@@ -115,7 +115,8 @@ fn features(
         return Err(TrainError::Batch { reason });
     }
     let Some(instructions) = &batch.instructions else {
-        return Ok(model.query(image_embeds)?.select(&batch.pictures));
+        let features = share::over_pictures(|| model.query(image_embeds))?;
+        return Ok(features.select(&batch.pictures));
     };
     let own = |&picture: &usize| (picture * frames..(picture + 1) * frames).map(|n| n as i64);
     let places: Vec<i64> = batch.pictures.iter().flat_map(own).collect();
@@ -156,9 +157,11 @@ fn next_token_loss(
         let reason = "every label is ignored".into();
         return Err(TrainError::Batch { reason });
     }
+    let places: Vec<usize> = before.iter().map(|&place| place as usize).collect();
     let before = Tensor::<1, Int>::from_data(TensorData::new(before, [count]), &hidden.device());
     let hidden = hidden.reshape([rows * seq, width]).select(0, before);
-    let logits = logits(hidden.reshape([1, count, width]));
+    let hidden = hidden.reshape([1, count, width]);
+    let logits = share::over_positions(&places, seq, || logits(hidden));
     cross_entropy(logits, &[labels], smoothing)
 }
 

@@ -25,6 +25,7 @@ mod blip1;
 mod contrastive;
 mod cross_entropy;
 mod first_stage;
+mod first_stage_together;
 mod language_model;
 mod matching;
 
@@ -35,5 +36,6 @@ pub use first_stage::{
     ContrastAndGeneration, FirstStageLosses, Pairs, SMOOTHING, contrast_and_generation,
     first_stage_losses, matching,
 };
+pub(crate) use first_stage_together::first_stage_losses_together;
 pub use language_model::{Batch, language_model_loss};
 pub use matching::{HardNegatives, matching_loss};

@@ -46,6 +46,11 @@ impl Average {
         }
     }
 
+    /// Whether it has seen nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The averages, in the shapes of a checkpoint.
     pub fn values<M: Module>(&self, trained: &Trained<M>) -> BTreeMap<String, TensorData> {
         let mut values = trained.values();

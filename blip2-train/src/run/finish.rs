@@ -6,7 +6,7 @@ use super::{
     outcome::{Ended, Outcome, Unfinished},
     steps::Run,
 };
-use crate::{error::TrainError, state::take_back};
+use crate::{error::TrainError, group::agreed, state::take_back};
 
 impl<M: Module> Run<'_, M> {
     /// What there is of the training after its loop ended, or failed.
@@ -44,18 +44,31 @@ impl<M: Module> Run<'_, M> {
     /// Saves the steps that no state knows.
     fn save_rest(&mut self) -> Result<(), TrainError> {
         let step = self.optimizer.steps();
-        let is_saved = self.saved.as_ref().is_some_and(|(saved, _)| *saved == step);
-        match step == 0 || is_saved {
+        match step == 0 || self.is_saved(step)? {
             true => self.save_metrics(),
             false => self.save(),
         }
     }
 
+    /// Whether process 0 has saved a state of this number of steps.
+    fn is_saved(&self, step: usize) -> Result<bool, TrainError> {
+        let own = self.saved.as_ref().is_some_and(|(saved, _)| *saved == step);
+        let all = agreed(self.group, Ok(own))?;
+        Ok(all.first().copied().unwrap_or(own))
+    }
+
     /// Sets a state of spoilt parameters aside: the one before may go on, with another learning rate.
     fn take_back(&mut self) -> Result<(), TrainError> {
-        if let Some(folder) = &self.recipe.states {
-            self.saved = take_back(folder, self.optimizer.steps())?;
-        }
+        let taken = match &self.recipe.states {
+            Some(folder) if self.group.rank() == 0 => take_back(folder, self.optimizer.steps()),
+            _ => Ok(None),
+        };
+        let (saved, taken) = match taken {
+            Ok(saved) => (saved, Ok(())),
+            Err(error) => (self.saved.take(), Err(error)),
+        };
+        self.saved = saved;
+        agreed(self.group, taken)?;
         self.save_metrics()
     }
 

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use blip2_io::dataset::LoadedBatch;
-use blip2_kernels::recompute::Recompute;
+use blip2_kernels::{recompute::Recompute, share};
 use burn::module::Module;
 
-use super::objective::{At, Losses, Objective};
-use crate::{error::TrainError, gradients::Gradients, trained::Trained};
+use super::{
+    objective::{At, Losses, Objective},
+    shared::{Shared, Sums},
+};
+use crate::{
+    error::TrainError,
+    gradients::Gradients,
+    group::{Group, summed},
+    trained::Trained,
+};
 
-/// The losses and gradients of a step's batches that were seen, each times its batch's weight, but for
+/// The losses and gradients of this process's parts of a step's batches that were seen, each times its batch's weight, but for
 /// those of the first: most steps have no other.
 #[derive(Default)]
 pub(super) struct Gathered {
@@ -34,32 +41,38 @@ impl Gathered {
         self.batches
     }
 
-    /// Adds a batch: the forward pass and the backward pass.
+    /// Adds the own part of a batch: the forward pass and the backward pass.
     pub(super) fn add<M: Module>(
         &mut self,
         trained: &Trained<M>,
-        batch: &LoadedBatch,
+        shared: &Shared<'_>,
         at: At,
         objective: &mut impl Objective<M>,
         gradient_checkpointing: bool,
     ) -> Result<(), TrainError> {
         let (model, device) = (trained.model(), trained.device());
+        let forward = || objective.losses_together(model, shared, at);
+        let forward = || share::during(shared.rows(), shared.picture_rows(), forward);
+        self.batches += 1;
         let (losses, checkpoints) = if gradient_checkpointing {
-            let forward = || objective.losses(model, batch, at);
             let (losses, checkpoints) = Recompute::during(device, at.seed, forward);
             (losses?, Some(checkpoints))
         } else {
             // Dropout draws from the device.
             device.seed(at.seed);
-            (objective.losses(model, batch, at)?, None)
+            (forward()?, None)
         };
-        let Losses {
+        let Some(Losses {
             total,
             parts,
             weight,
-        } = losses;
-        let weight = weight.unwrap_or(batch.examples.len() as f64);
-        self.examples += batch.examples.len();
+        }) = losses
+        else {
+            return Ok(());
+        };
+        let examples = shared.batch().examples.len();
+        let weight = weight.unwrap_or(examples as f64);
+        self.examples += examples;
         self.loss += weight * f64::from(total.clone().into_scalar::<f32>());
         for (name, part) in parts {
             *self.parts.entry(name).or_default() += weight * f64::from(part.into_scalar::<f32>());
@@ -79,7 +92,6 @@ impl Gathered {
     fn accumulate(&mut self, gradients: Gradients, weight: f64) {
         let before = self.weight;
         self.weight += weight;
-        self.batches += 1;
         self.gradients = Some(match self.gradients.take() {
             Some(mean) if self.weight > 0.0 => {
                 let (old, new) = (before / self.weight, weight / self.weight);
@@ -90,19 +102,36 @@ impl Gathered {
         });
     }
 
-    pub(super) fn means(self) -> Means {
-        let part = match self.weight > 0.0 {
-            true => self.weight.recip(),
+    /// The means over all processes.
+    pub(super) fn means<M: Module>(
+        self,
+        trained: &Trained<M>,
+        group: &dyn Group,
+    ) -> Result<Means, TrainError> {
+        let parts = self.parts.into_iter();
+        let parts = parts.map(|(name, sum)| (name.to_string(), sum));
+        let mut gradients = self.gradients.unwrap_or_default();
+        let names = gradients.names().map(str::to_string).collect();
+        let own = Sums::new(self.loss, self.weight, parts.collect());
+        let own = own.of(self.examples, names);
+        let all = Sums::over(group, Ok(own))?;
+        let part = match all.weight() > 0.0 {
+            true => all.weight().recip(),
             false => 0.0,
         };
-        let parts = self.parts.into_iter();
-        Means {
-            gradients: self.gradients.unwrap_or_default(),
-            loss: self.loss * part,
-            examples: self.examples,
-            parts: parts
-                .map(|(name, sum)| (name.to_string(), sum * part))
-                .collect(),
+        if group.size() > 1 {
+            let counts = trained.counts(&all.names);
+            let device = trained.device();
+            gradients = summed(group, gradients, self.weight * part, &counts, device)?;
         }
+        Ok(Means {
+            gradients,
+            loss: all.loss() * part,
+            examples: all.examples,
+            parts: all
+                .parts()
+                .map(|(name, sum)| (name.clone(), sum * part))
+                .collect(),
+        })
     }
 }

@@ -1,10 +1,13 @@
 //! The loss on examples that are not trained on.
 
 use blip2_core::CancelToken;
-use blip2_io::dataset::{DatasetError, Loader};
+use blip2_io::dataset::Loader;
 
-use super::objective::{At, Objective};
-use crate::error::TrainError;
+use super::{
+    objective::{At, Objective},
+    shared::{Parts, Sums},
+};
+use crate::{error::TrainError, group::Group};
 
 /// The mean loss, batches weighing as they do in a step; `None` if there is nothing to have one of.
 ///
@@ -15,25 +18,31 @@ pub(super) fn mean_loss<M>(
     loader: &Loader,
     objective: &mut impl Objective<M>,
     cancel: &CancelToken,
+    group: &dyn Group,
 ) -> Result<Option<f64>, TrainError> {
     let (mut sum, mut weights) = (0.0, 0.0);
     for (number, batch) in loader.epoch(0).enumerate() {
-        if cancel.is_cancelled() {
-            return Err(TrainError::Cancelled);
-        }
-        let batch = match batch {
-            Err(DatasetError::Broken { .. }) if loader.leaves_out_broken() => continue,
-            batch => batch?,
+        let parts = Parts::exchanged(batch, loader, cancel, group)?;
+        let examples = parts.examples(loader.dataset())?;
+        let Some(shared) = parts.shared(&examples, group) else {
+            continue;
         };
         let at = At {
             step: 0,
             epoch: 0,
             seed: number as u64,
         };
-        let losses = objective.losses(model, &batch, at)?;
-        let weight = losses.weight.unwrap_or(batch.examples.len() as f64);
-        sum += weight * f64::from(losses.total.into_scalar::<f32>());
-        weights += weight;
+        let own = objective.losses_together(model, &shared, at).map(|losses| {
+            losses.map_or_else(Sums::default, |losses| {
+                let count = shared.batch().examples.len() as f64;
+                let weight = losses.weight.unwrap_or(count);
+                let loss = f64::from(losses.total.into_scalar::<f32>());
+                Sums::new(weight * loss, weight, Default::default())
+            })
+        });
+        let all = Sums::over(group, own)?;
+        sum += all.loss();
+        weights += all.weight();
     }
     Ok((weights > 0.0).then(|| sum / weights))
 }

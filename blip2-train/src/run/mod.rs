@@ -12,20 +12,29 @@ mod recipe;
 mod record;
 mod resume;
 mod score;
+mod shared;
 mod steps;
 mod watch;
 
 use blip2_io::dataset::{BrokenRecord, Dataset, DatasetError, Loader};
 use burn::module::Module;
+use xxhash_rust::xxh3::Xxh3;
 
 pub use average::Average;
 pub use objective::{At, Losses, Objective, Scores};
 pub use outcome::{Ended, Outcome, Unfinished};
 pub use recipe::Recipe;
 pub use record::{Metrics, Record, Score};
+pub use shared::Shared;
 pub use watch::Watch;
 
-use crate::{error::TrainError, files::FolderLock, optimizer::AdamW, trained::Trained};
+use crate::{
+    error::TrainError,
+    files::FolderLock,
+    group::{Alone, Group, agreed},
+    optimizer::AdamW,
+    trained::Trained,
+};
 
 /// Trains until the recipe is through, or the score no longer rises.
 ///
@@ -92,14 +101,139 @@ pub fn train<M: Module>(
     objective: &mut impl Objective<M>,
     watch: &mut impl Watch,
 ) -> Result<Outcome<M>, Unfinished<M>> {
-    recipe.validate()?;
-    optimizer.check(&trained)?;
-    check_examples(loader.dataset(), objective)?;
-    let _lock = recipe.states.as_deref().map(FolderLock::take).transpose()?;
-    let mut run = steps::Run::new(trained, optimizer, recipe);
+    train_together(&Alone, trained, optimizer, loader, recipe, objective, watch)
+}
+
+/// Trains as one of several processes (data parallelism): each reads its share of every batch, their
+/// gradients are summed before they are clipped, and all make the same step.
+///
+/// Every process is given the same model, data and settings; `loader` makes whole batches, of which it
+/// takes its share. A training of several processes makes the steps of one, but for the order in which
+/// numbers are summed; the same states are gone on from by any number of them. Process 0 alone reads and
+/// writes states. Where one fails, or is [cancelled](Recipe::with_cancel), all end after the same step.
+///
+/// ```no_run
+/// # use blip2_io::dataset::Loader;
+/// # use blip2_train::{Losses, Objective, Trained};
+/// # use burn::module::Module;
+/// use blip2_train::{AdamW, Group, Recipe, Schedule, train_together};
+///
+/// # fn run<M: Module>(
+/// #     group: &dyn Group,
+/// #     trained: Trained<M>,
+/// #     loader: &Loader,
+/// #     objective: &mut impl Objective<M>,
+/// # ) -> Result<(), blip2_train::TrainError> {
+/// // `group` is `Mpi::begin()`, with the feature `mpi`.
+/// let recipe = Recipe::new(1000, Schedule::constant(1e-4)).with_states("runs/mine/states");
+/// let optimizer = AdamW::default();
+/// let outcome =
+///     train_together(group, trained, optimizer, loader, &recipe, objective, &mut ())?;
+/// if group.rank() == 0 {
+///     outcome.trained.save("runs/mine/model")?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`train`], [`TrainError::Elsewhere`] for what another process failed of, and [`TrainError::Group`]
+/// if the processes do not go together, or one is gone.
+pub fn train_together<M: Module>(
+    group: &dyn Group,
+    trained: Trained<M>,
+    optimizer: AdamW,
+    loader: &Loader,
+    recipe: &Recipe,
+    objective: &mut impl Objective<M>,
+    watch: &mut impl Watch,
+) -> Result<Outcome<M>, Unfinished<M>> {
+    let checked = checked(group, &trained, &optimizer, loader, recipe, objective);
+    let (lock, stamp) = match checked {
+        Ok((lock, stamp)) => (lock, Ok(stamp)),
+        Err(error) => (None, Err(error)),
+    };
+    alike(&agreed(group, stamp)?)?;
+    let share = |loader: &Loader| loader.clone().share(group.rank(), group.size());
+    let recipe = recipe
+        .clone()
+        .with_held_out(recipe.held_out.as_ref().map(share));
+    let mut run = steps::Run::new(trained, optimizer, &recipe, group);
     run.resume(objective.measure(), watch)?;
-    let ended = run.steps(loader, objective, watch);
-    run.finish(ended)
+    let ended = run.steps(&share(loader), objective, watch);
+    let finished = run.finish(ended);
+    drop(lock);
+    finished
+}
+
+/// The lock on the states' folder, and what must be the same of all processes, after all that can be
+/// refused before the first step.
+fn checked<M: Module>(
+    group: &dyn Group,
+    trained: &Trained<M>,
+    optimizer: &AdamW,
+    loader: &Loader,
+    recipe: &Recipe,
+    objective: &impl Objective<M>,
+) -> Result<(Option<FolderLock>, String), TrainError> {
+    recipe.validate()?;
+    optimizer.check(trained)?;
+    check_examples(loader.dataset(), objective)?;
+    let states = recipe.states.as_deref().filter(|_| group.rank() == 0);
+    let lock = states.map(FolderLock::take).transpose()?;
+    // Of pictures the sizes are asked for, which takes its time where there are many.
+    let stamp = match group.size() {
+        1 => String::new(),
+        _ => stamp(trained, loader, recipe),
+    };
+    Ok((lock, stamp))
+}
+
+/// What processes must have in common to train together.
+fn stamp<M: Module>(trained: &Trained<M>, loader: &Loader, recipe: &Recipe) -> String {
+    let names = trained
+        .parameters()
+        .map(|named| (&named.name, &named.shape));
+    let parameters = Xxh3::default();
+    let parameters = names.fold(parameters, |mut hasher, named| {
+        hasher.update(format!("{named:?}").as_bytes());
+        hasher
+    });
+    format!(
+        "data {} in {} batches, trained {:016x}, steps {} of {:?}, accumulate {}, clip {:?}, ema {:?}, \
+         evaluate {} {} {:?}, save {}, seed {}",
+        loader.dataset().fingerprint(),
+        loader.batches(),
+        parameters.digest(),
+        recipe.steps,
+        recipe.schedule,
+        recipe.accumulate,
+        recipe.clip,
+        recipe.ema,
+        recipe.baseline,
+        recipe.evaluate_every,
+        recipe.patience,
+        recipe.save_every,
+        recipe.seed,
+    )
+}
+
+/// Refuses processes that were given different things.
+fn alike(stamps: &[String]) -> Result<(), TrainError> {
+    let first = stamps.first();
+    let other = stamps.iter().position(|stamp| Some(stamp) != first);
+    match other {
+        None => Ok(()),
+        Some(rank) => Err(TrainError::Group {
+            reason: format!(
+                "process {rank} has other data, parameters or settings than process 0 ({} there, {} \
+                 here); give all of them the same files",
+                stamps[rank],
+                first.map_or("", String::as_str)
+            ),
+        }),
+    }
 }
 
 /// Refuses examples that no loss can be had of, all of them at once.

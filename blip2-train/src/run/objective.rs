@@ -6,7 +6,8 @@ use blip2_core::CancelToken;
 use blip2_io::dataset::{Example, LoadedBatch};
 use burn::tensor::Tensor;
 
-use crate::error::TrainError;
+use super::shared::Shared;
+use crate::{error::TrainError, group::Group};
 
 /// What is trained for: a loss, and perhaps a score.
 ///
@@ -39,6 +40,31 @@ pub trait Objective<M> {
     /// Whatever goes wrong with the model or the batch.
     fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError>;
 
+    /// The losses of this process's part of a batch that several see together; `None` where it has none.
+    /// The means over all parts, each with its [weight](Losses::weight), are the losses of the whole
+    /// batch.
+    ///
+    /// By default those of the own part by itself, which is right for losses that are means over
+    /// examples, or over what [`Losses::weight`] counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`losses`](Self::losses). Where it asks something of the [group](Shared::group), it must make
+    /// the same calls in every process, one without examples and one that fails included (see
+    /// [`agreed`](crate::agreed)).
+    fn losses_together(
+        &mut self,
+        model: &M,
+        shared: &Shared<'_>,
+        at: At,
+    ) -> Result<Option<Losses>, TrainError> {
+        let batch = shared.batch();
+        match batch.examples.is_empty() {
+            true => Ok(None),
+            false => self.losses(model, batch, at).map(Some),
+        }
+    }
+
     /// Why no loss can be had of an example; `None` if one can. Asked of all before the first step, so
     /// that a training does not end in its midst.
     fn fault(&self, example: &Example) -> Option<String> {
@@ -54,6 +80,22 @@ pub trait Objective<M> {
     fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
         let _ = (model, cancel);
         Ok(None)
+    }
+
+    /// [How good](Self::score) the model is, where several processes can find it out together. Of what
+    /// they find, that of process 0 counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`score`](Self::score) and [`losses_together`](Self::losses_together).
+    fn score_together(
+        &mut self,
+        model: &M,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<Option<Scores>, TrainError> {
+        let _ = group;
+        self.score(model, cancel)
     }
 
     /// What [scores](Self::score) are of, in words: a training that goes on compares its scores with

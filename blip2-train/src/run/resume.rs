@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 
 use super::{notes::Notes, record::Metrics, steps::Run, watch::Watch};
-use crate::{error::TrainError, state::Progress};
+use crate::{
+    error::TrainError,
+    group::{agreed, sent, told},
+    state::{Progress, moments_of, with_moments},
+};
 
 /// The set of tensors of the exponential moving average.
 const AVERAGE: &str = "average";
@@ -14,11 +18,51 @@ const BEST: &str = "best";
 
 impl<M: Module> Run<'_, M> {
     /// Goes on from the last whole state, if there is one. `measure` is what scores are of now.
+    ///
+    /// Process 0 reads it, and sends all that it began with to the others, be there a state or none.
     pub(super) fn resume(
         &mut self,
         measure: Option<String>,
         watch: &mut impl Watch,
     ) -> Result<(), TrainError> {
+        let read = match self.group.rank() {
+            0 => self.read(measure, watch),
+            _ => Ok(()),
+        };
+        agreed(self.group, read)?;
+        if self.group.size() > 1 {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    /// Has every process begin with what process 0 has.
+    fn send(&mut self) -> Result<(), TrainError> {
+        let group = self.group;
+        let steps = told(group, &self.optimizer.steps())?;
+        self.notes = told(group, &self.notes)?;
+        let values = sent(group, self.trained.values())?;
+        let moments = sent(group, moments_of(&self.optimizer))?;
+        let average = self.average.as_ref();
+        let average = average.filter(|own| !own.is_empty());
+        let average = average.map(|own| own.values(&self.trained));
+        let average = sent(group, average.unwrap_or_default())?;
+        let best = sent(group, self.best.clone().unwrap_or_default())?;
+        if group.rank() == 0 {
+            return Ok(());
+        }
+        let path = Path::new("process 0");
+        self.trained.restore(&values, path)?;
+        self.optimizer.states = with_moments(moments, steps, &self.trained, path)?;
+        self.optimizer.steps = steps;
+        if let (Some(own), false) = (&mut self.average, average.is_empty()) {
+            own.restore(average, steps);
+        }
+        self.best = Some(best).filter(|best| !best.is_empty());
+        Ok(())
+    }
+
+    fn read(&mut self, measure: Option<String>, watch: &mut impl Watch) -> Result<(), TrainError> {
         self.notes.measure.clone_from(&measure);
         let Some(folder) = &self.recipe.states else {
             return Ok(());
@@ -74,6 +118,14 @@ impl<M: Module> Run<'_, M> {
 
     /// Saves a state, if states are saved.
     pub(super) fn save(&mut self) -> Result<(), TrainError> {
+        let saved = match self.group.rank() {
+            0 => self.write(),
+            _ => Ok(()),
+        };
+        agreed(self.group, saved).map(|_| ())
+    }
+
+    fn write(&mut self) -> Result<(), TrainError> {
         let Some(folder) = &self.recipe.states else {
             return Ok(());
         };
@@ -96,9 +148,10 @@ impl<M: Module> Run<'_, M> {
 
     /// Saves what was seen, where states are saved.
     pub(super) fn save_metrics(&self) -> Result<(), TrainError> {
-        match &self.recipe.states {
-            Some(folder) => self.metrics.save(folder),
-            None => Ok(()),
-        }
+        let saved = match &self.recipe.states {
+            Some(folder) if self.group.rank() == 0 => self.metrics.save(folder),
+            _ => Ok(()),
+        };
+        agreed(self.group, saved).map(|_| ())
     }
 }

@@ -11,7 +11,10 @@ use super::{
     steps::{Run, is_due},
     watch::Watch,
 };
-use crate::error::TrainError;
+use crate::{
+    error::TrainError,
+    group::{Group, agreed},
+};
 
 impl<M: Module> Run<'_, M> {
     /// Makes the evaluation that is due where the training stands and was not made: the one before the
@@ -62,10 +65,12 @@ impl<M: Module> Run<'_, M> {
         let values = self.values();
         let model = self.trained.with_values(&values)?.into_model();
         watch.scoring(step);
-        let found = objective.score(&model, &self.recipe.cancel);
-        let found = found.map_err(|error| error.of_score(step, lr))?;
+        let found = objective.score_together(&model, &self.recipe.cancel, self.group);
+        let found = found.map_err(|error| error.of_score(step, lr));
+        let found = scores_of_first(self.group, found)?;
         let held_out = self.recipe.held_out.as_ref().filter(|_| found.is_some());
-        let loss = held_out.map(|loader| mean_loss(&model, loader, objective, &self.recipe.cancel));
+        let (cancel, group) = (&self.recipe.cancel, self.group);
+        let loss = held_out.map(|loader| mean_loss(&model, loader, objective, cancel, group));
         let loss = loss.transpose().map_err(|error| error.of_score(step, lr))?;
         self.notes.scored = Some(step);
         let Some(Scores { value, others }) = found else {
@@ -106,4 +111,28 @@ impl<M: Module> Run<'_, M> {
             self.notes.waiting += 1;
         }
     }
+}
+
+/// The scores that process 0 found, for all of them.
+fn scores_of_first(
+    group: &dyn Group,
+    own: Result<Option<Scores>, TrainError>,
+) -> Result<Option<Scores>, TrainError> {
+    // As bits: JSON has no number for what is none.
+    let told = own.map(|own| {
+        own.map(|Scores { value, others }| {
+            let others = others.into_iter();
+            let others = others.map(|(name, value)| (name, value.to_bits()));
+            (value.to_bits(), others.collect::<BTreeMap<_, _>>())
+        })
+    });
+    let first = agreed(group, told)?.into_iter().next().flatten();
+    Ok(first.map(|(value, others)| {
+        let others = others.into_iter();
+        let others = others.map(|(name, value)| (name, f64::from_bits(value)));
+        Scores {
+            value: f64::from_bits(value),
+            others: others.collect(),
+        }
+    }))
 }

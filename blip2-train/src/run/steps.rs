@@ -17,9 +17,15 @@ use super::{
     outcome::Ended,
     recipe::Recipe,
     record::{Metrics, Record},
+    shared::{Parts, Shared},
     watch::Watch,
 };
-use crate::{error::TrainError, optimizer::AdamW, trained::Trained};
+use crate::{
+    error::TrainError,
+    group::{Group, agreed},
+    optimizer::AdamW,
+    trained::Trained,
+};
 
 /// A training that is going on.
 pub(super) struct Run<'r, M> {
@@ -27,6 +33,7 @@ pub(super) struct Run<'r, M> {
     pub(super) optimizer: AdamW,
     pub(super) average: Option<Average>,
     pub(super) recipe: &'r Recipe,
+    pub(super) group: &'r dyn Group,
     /// Where the last whole step ended: a state may be saved at any time.
     pub(super) notes: Notes,
     /// The values of the best model up to now.
@@ -39,12 +46,18 @@ pub(super) struct Run<'r, M> {
 }
 
 impl<'r, M: Module> Run<'r, M> {
-    pub(super) fn new(trained: Trained<M>, optimizer: AdamW, recipe: &'r Recipe) -> Self {
+    pub(super) fn new(
+        trained: Trained<M>,
+        optimizer: AdamW,
+        recipe: &'r Recipe,
+        group: &'r dyn Group,
+    ) -> Self {
         Self {
             average: recipe.ema.map(Average::new),
             trained,
             optimizer,
             recipe,
+            group,
             notes: Notes::default(),
             best: None,
             metrics: Metrics::default(),
@@ -71,12 +84,11 @@ impl<'r, M: Module> Run<'r, M> {
             let mut gathered = Gathered::default();
             let mut batches = loader.epoch_from(self.notes.epoch, first);
             while let Some(batch) = batches.next() {
-                if self.recipe.cancel.is_cancelled() {
-                    return Err(TrainError::Cancelled);
-                }
+                let parts = self.exchanged(batch, loader, watch)?;
                 seen += 1;
-                if let Some(batch) = self.whole(batch, loader, watch)? {
-                    self.gather(&mut gathered, &batch, objective)?;
+                let examples = parts.examples(loader.dataset())?;
+                if let Some(shared) = parts.shared(&examples, self.group) {
+                    self.gather(&mut gathered, &shared, objective)?;
                 }
                 // What is left at an epoch's end is a step too, as in `transformers`.
                 let is_last = batches.len() == 0;
@@ -85,7 +97,8 @@ impl<'r, M: Module> Run<'r, M> {
                     continue;
                 }
                 let elapsed = self.spent + started.elapsed();
-                let record = self.step(std::mem::take(&mut gathered).means(), elapsed)?;
+                let means = std::mem::take(&mut gathered).means(&self.trained, self.group)?;
+                let record = self.step(means, elapsed)?;
                 self.notes.batch = seen;
                 watch.stepped(&record);
                 self.metrics.records.push(record);
@@ -102,31 +115,25 @@ impl<'r, M: Module> Run<'r, M> {
         Ok(Ended::Complete)
     }
 
-    /// A batch, unless nothing is left of it where what is broken is to be left out.
-    fn whole(
+    /// A batch's parts, after what was left out is told.
+    fn exchanged(
         &self,
         batch: Result<LoadedBatch, DatasetError>,
         loader: &Loader,
         watch: &mut impl Watch,
-    ) -> Result<Option<LoadedBatch>, TrainError> {
-        let (batch, broken) = match batch {
-            Ok(batch) => {
-                let broken = batch.broken.clone();
-                (Some(batch), broken)
-            }
-            Err(DatasetError::Broken { records }) if loader.leaves_out_broken() => (None, records),
-            Err(error) => return Err(error.into()),
-        };
+    ) -> Result<Parts, TrainError> {
+        let parts = Parts::exchanged(batch, loader, &self.recipe.cancel, self.group)?;
         if self.notes.epoch == 0 {
-            broken.iter().for_each(|record| watch.left_out(record));
+            let broken = parts.broken.iter();
+            broken.for_each(|record| watch.left_out(record));
         }
-        Ok(batch)
+        Ok(parts)
     }
 
     fn gather(
         &self,
         gathered: &mut Gathered,
-        batch: &LoadedBatch,
+        shared: &Shared<'_>,
         objective: &mut impl Objective<M>,
     ) -> Result<(), TrainError> {
         let step = self.optimizer.steps();
@@ -136,8 +143,9 @@ impl<'r, M: Module> Run<'r, M> {
             seed: mixed(self.recipe.seed, step as u64, gathered.batches() as u64),
         };
         let checkpointing = self.recipe.gradient_checkpointing;
-        let added = gathered.add(&self.trained, batch, at, objective, checkpointing);
-        added.map_err(|error| error.at(step, self.recipe.schedule.at(step)))
+        let added = gathered.add(&self.trained, shared, at, objective, checkpointing);
+        let added = added.map_err(|error| error.at(step, self.recipe.schedule.at(step)));
+        agreed(self.group, added).map(|_| ())
     }
 
     fn step(&mut self, means: Means, elapsed: Duration) -> Result<Record, TrainError> {

@@ -14,4 +14,5 @@ mod read;
 mod resume;
 
 pub(crate) use folder::take_back;
+pub(crate) use moments::{of_tensors as with_moments, to_tensors as moments_of};
 pub use progress::Progress;

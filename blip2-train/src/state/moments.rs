@@ -12,7 +12,7 @@ use crate::{error::TrainError, names::Named, optimizer::AdamW, trained::Trained}
 
 /// The optimizer's numbers by name: of each parameter the first moment (`|m`), the second (`|v`), and
 /// how many steps it was in (`|t`).
-pub(super) fn to_tensors(optimizer: &AdamW) -> BTreeMap<String, TensorData> {
+pub(crate) fn to_tensors(optimizer: &AdamW) -> BTreeMap<String, TensorData> {
     let mut found = BTreeMap::new();
     for (name, state) in &optimizer.states {
         let AdaptiveMomentumState {
@@ -34,7 +34,7 @@ pub(super) fn to_tensors(optimizer: &AdamW) -> BTreeMap<String, TensorData> {
 
 /// The state of each parameter's optimizer, of what [`to_tensors`] gave after `steps` steps. `path` is
 /// what an error names.
-pub(super) fn of_tensors<M: Module>(
+pub(crate) fn of_tensors<M: Module>(
     mut moments: BTreeMap<String, TensorData>,
     steps: usize,
     trained: &Trained<M>,

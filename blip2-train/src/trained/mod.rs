@@ -253,6 +253,17 @@ impl<M: Module> Trained<M> {
         Ok(())
     }
 
+    /// How many numbers each of these trained parameters has.
+    pub(crate) fn counts(&self, names: &[String]) -> BTreeMap<String, usize> {
+        let wanted: BTreeSet<&String> = names.iter().collect();
+        let named = self
+            .parameters()
+            .filter(|named| wanted.contains(&named.name));
+        named
+            .map(|named| (named.name.clone(), named.shape.iter().product()))
+            .collect()
+    }
+
     /// The adapters' configuration, if there are any.
     pub(crate) fn lora(&self) -> Option<&LoraConfig> {
         self.lora.as_ref()

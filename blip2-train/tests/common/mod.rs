@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // not every test needs all
 
+pub(crate) mod threads;
 pub(crate) mod tiny;
 
 use std::{fs, path::PathBuf};

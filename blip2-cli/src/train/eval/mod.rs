@@ -18,6 +18,7 @@ use super::{
     config::{Config, ScoreName, ValidationConfig},
     objectives::{check_score, generation, recall, scorings, validation_data},
     sift::Sieve,
+    together::Together,
 };
 use crate::{
     Failure,
@@ -150,7 +151,8 @@ fn sifted(
     data: Dataset,
 ) -> Result<Dataset, Failure> {
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
-    let sieve = Sieve::of(config, &folder, None, CancelToken::new());
+    let alone = Together::alone();
+    let sieve = Sieve::of(config, &folder, None, &alone, CancelToken::new());
     // What is no model of questions is told when it is loaded.
     let asks = Answering::new(&folder).ok();
     let asks = match (asks, &config.train.template) {

@@ -3,7 +3,7 @@
 mod overlay;
 mod scale;
 
-use blip2_io::preprocessing::{Transparency, to_rgb};
+use blip2_io::preprocessing::{PixelValues, Transparency, to_rgb};
 use image::{Rgb, RgbImage, imageops};
 
 use super::{ExplainedToken, Explanation};
@@ -149,7 +149,30 @@ fn frames(picture: Picture<'_>, side: u32) -> Vec<RgbImage> {
         Picture::Dynamic(image) => vec![fitted(&to_rgb(image, Transparency::default()))],
         Picture::Rgb(image) => vec![fitted(image)],
         Picture::Video(video) => video.frames().iter().map(fitted).collect(),
+        Picture::Prepared(pixels) => of_values(pixels).iter().map(fitted).collect(),
     }
+}
+
+/// What the model sees as pictures again: by which mean and deviation they were made is not known, so
+/// the darkest value is black and the lightest white.
+fn of_values(pixels: &PixelValues) -> Vec<RgbImage> {
+    let [_, channels, height, width] = pixels.shape();
+    let size = height * width;
+    let frames = pixels.data().chunks_exact((channels * size).max(1));
+    let ends = |values: &[f32]| {
+        let begin = (f32::INFINITY, f32::NEG_INFINITY);
+        let widened = |(low, high): (f32, f32), value: &f32| (low.min(*value), high.max(*value));
+        values.iter().fold(begin, widened)
+    };
+    let frames = frames.map(|values| {
+        let (low, high) = ends(values);
+        let level = |value: &f32| (255.0 * (value - low) / (high - low).max(f32::EPSILON)) as u8;
+        RgbImage::from_fn(width as u32, height as u32, |x, y| {
+            let at = y as usize * width + x as usize;
+            image::Rgb([0, 1, 2].map(|channel| values.get(channel * size + at).map_or(0, level)))
+        })
+    });
+    frames.collect()
 }
 
 fn largest(frames: &[RgbImage]) -> (u32, u32) {

@@ -199,7 +199,8 @@ impl Rows {
             members,
             sequences,
         } = self;
-        let [prefill, decode] = [batch.session().prefill, batch.session().decode];
+        let mut session = Timings::default();
+        batch.session().note(&mut session);
         members.retain(|member| {
             let mut numbers = member.sequences.clone();
             if !numbers.all(|number| batch.finish_reason(number).is_some()) {
@@ -214,7 +215,7 @@ impl Rows {
                 })
                 .collect();
             if let Some(asked) = growing.get(&member.request) {
-                let timings = member.clock.read(prefill, decode);
+                let timings = member.clock.read(&session);
                 let answer = answer_of(asked, &generated, timings);
                 brought.ended.push((member.request, answer));
             }
@@ -261,10 +262,15 @@ impl Rows {
 
 impl Clock {
     /// The request's timings, of its session's.
-    fn read(&self, prefill: Duration, decode: Duration) -> Timings {
-        let mut timings = self.timings;
-        timings.prefill = Some(self.prefill.unwrap_or(prefill));
-        timings.decode = Some(decode.saturating_sub(self.since));
-        timings
+    fn read(&self, session: &Timings) -> Timings {
+        let decode = session.decode.unwrap_or_default();
+        Timings {
+            prefill: self.prefill.or(session.prefill),
+            decode: Some(decode.saturating_sub(self.since)),
+            // Of a session in which several run there is no saying whose they were.
+            drafted: session.drafted.filter(|_| self.prefill.is_none()),
+            accepted: session.accepted.filter(|_| self.prefill.is_none()),
+            ..self.timings
+        }
     }
 }

@@ -212,7 +212,8 @@ impl<P: Writer> AnswerBatch<P> {
     /// while !batch.is_finished() {
     ///     batch.step()?;
     /// }
-    /// assert_eq!(batch.into_answers().pop().map(|answer| Ok(answer?.text)).transpose()?, Some("red".into()));
+    /// let answers = batch.into_answers().into_iter().collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(answers[1].text, "red");
     /// # Ok::<(), blip2_core::Blip2Error>(())
     /// ```
     ///

@@ -51,6 +51,10 @@ impl TensorCache {
         )
     }
 
+    pub(crate) fn drop_last(&mut self, count: usize) {
+        self.len = self.len.saturating_sub(count);
+    }
+
     pub(crate) fn select(&mut self, rows: &[usize]) {
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let rows = Tensor::<1, Int>::from_data(rows.as_slice(), &self.keys.device());

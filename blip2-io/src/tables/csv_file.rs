@@ -1,0 +1,240 @@
+//! Tables of text between commas or tabs.
+
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arrow_array::{RecordBatch, builder::StringBuilder};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use csv::{ByteRecord, Reader, ReaderBuilder};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    error::TableError,
+    lines::{LONGEST, Mark, Marks, open_at},
+    rows::{Read, Rows},
+};
+
+/// A CSV file that was looked through.
+#[derive(Debug)]
+pub(super) struct CsvFile {
+    path: PathBuf,
+    delimiter: u8,
+    names: Vec<String>,
+    schema: SchemaRef,
+    marks: Marks,
+    rows: u64,
+    fingerprint: u64,
+}
+
+impl CsvFile {
+    /// Looks through a file, whose first line names its columns.
+    pub(super) fn open(path: &Path, delimiter: u8) -> Result<Self, TableError> {
+        let mut rows = Reading::open(path, delimiter, Mark { byte: 0, line: 1 })?;
+        let Some((names, _)) = rows.next()? else {
+            return Err(TableError::format(path, "the file is empty"));
+        };
+        let names = names_of(path, &names)?;
+        rows.width = Some(names.len());
+        let (mut marks, mut count, mut hasher) = (Marks::default(), 0, Xxh3::new());
+        names.iter().for_each(|name| hasher.update(name.as_bytes()));
+        while let Some((row, mark)) = rows.next()? {
+            for cell in &row {
+                hasher.update(&(cell.len() as u64).to_le_bytes());
+                hasher.update(cell);
+            }
+            marks.add(count, mark);
+            count += 1;
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            delimiter,
+            schema: schema(names.iter()),
+            names,
+            marks,
+            rows: count,
+            fingerprint: hasher.digest(),
+        })
+    }
+}
+
+impl Rows for CsvFile {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn count(&self) -> u64 {
+        self.rows
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    fn read(&self, range: Range<u64>, size: usize, columns: &[usize]) -> Result<Read, TableError> {
+        let Some((mark, skipped)) = self.marks.before(range.start) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let mut rows = Reading::open(&self.path, self.delimiter, mark)?;
+        rows.width = Some(self.names.len());
+        for _ in 0..skipped {
+            rows.next()?;
+        }
+        let schema = schema(columns.iter().filter_map(|place| self.names.get(*place)));
+        let columns = columns.to_vec();
+        let mut left = range.end.min(self.rows).saturating_sub(range.start);
+        Ok(Box::new(std::iter::from_fn(move || {
+            let count = left.min(size.max(1) as u64);
+            left -= count;
+            (count > 0).then(|| rows.batch(count, &columns, &schema))
+        })))
+    }
+}
+
+/// Rows on their way to arrays.
+struct Reading {
+    path: PathBuf,
+    reader: Reader<Limited>,
+    /// Where the reader began.
+    begin: Mark,
+    left: Arc<AtomicU64>,
+    /// The cells of each row, once that is known.
+    width: Option<usize>,
+}
+
+impl Reading {
+    fn open(path: &Path, delimiter: u8, at: Mark) -> Result<Self, TableError> {
+        let (file, byte) = open_at(path, at.byte).map_err(TableError::read(path))?;
+        let left = Arc::new(AtomicU64::new(LONGEST));
+        let limited = Limited {
+            file,
+            left: Arc::clone(&left),
+        };
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .from_reader(limited);
+        Ok(Self {
+            path: path.to_path_buf(),
+            reader,
+            begin: Mark { byte, ..at },
+            left,
+            width: None,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<(ByteRecord, Mark)>, TableError> {
+        self.left.store(LONGEST, Ordering::Relaxed);
+        let mut row = ByteRecord::new();
+        let read = self.reader.read_byte_record(&mut row);
+        let is_there = read.map_err(|error| TableError::format(&self.path, error))?;
+        if !is_there {
+            return Ok(None);
+        }
+        let (byte, line) = row.position().map_or((0, 1), |at| (at.byte(), at.line()));
+        let mark = Mark {
+            byte: self.begin.byte + byte,
+            line: self.begin.line + line - 1,
+        };
+        match self.width {
+            Some(width) if width != row.len() => Err(TableError::row(
+                &self.path,
+                mark.line,
+                format!(
+                    "it has {} cells, and the first line names {width} columns; a cell with a \
+                     delimiter in it stands between double quotes",
+                    row.len()
+                ),
+            )),
+            _ => Ok(Some((row, mark))),
+        }
+    }
+
+    fn batch(
+        &mut self,
+        rows: u64,
+        columns: &[usize],
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch, TableError> {
+        let mut builders: Vec<_> = columns.iter().map(|_| StringBuilder::new()).collect();
+        for _ in 0..rows {
+            let Some((row, mark)) = self.next()? else {
+                let reason = "the file became shorter while it was read";
+                return Err(TableError::format(&self.path, reason));
+            };
+            for (place, builder) in columns.iter().zip(&mut builders) {
+                let cell = row.get(*place).unwrap_or_default();
+                builder.append_option(text(&self.path, mark.line, cell)?);
+            }
+        }
+        let arrays = builders
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as _);
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows as usize));
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(schema), arrays.collect(), &options);
+        batch.map_err(|error| TableError::format(&self.path, error))
+    }
+}
+
+/// A cell's text, if it is not empty.
+fn text<'c>(path: &Path, line: u64, cell: &'c [u8]) -> Result<Option<&'c str>, TableError> {
+    match std::str::from_utf8(cell) {
+        Ok(text) => Ok((!text.is_empty()).then_some(text)),
+        Err(_) => Err(TableError::row(
+            path,
+            line,
+            "a cell is not UTF-8; save the file as UTF-8",
+        )),
+    }
+}
+
+fn names_of(path: &Path, row: &ByteRecord) -> Result<Vec<String>, TableError> {
+    let mut names = Vec::new();
+    for cell in row {
+        let name = text(path, 1, cell)?.unwrap_or_default().trim().to_string();
+        if name.is_empty() || names.contains(&name) {
+            let reason = match name.is_empty() {
+                true => "it names the columns, and one has no name".to_string(),
+                false => format!("it names the column `{name}` twice"),
+            };
+            return Err(TableError::row(path, 1, reason));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn schema<'n>(names: impl Iterator<Item = &'n String>) -> SchemaRef {
+    let fields = names.map(|name| Field::new(name, DataType::Utf8, true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// A file of which only so many bytes are read for one row: a quote that is never closed would make one
+/// of the rest of the file.
+struct Limited {
+    file: io::BufReader<std::fs::File>,
+    left: Arc<AtomicU64>,
+}
+
+impl io::Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        let left = self.left.load(Ordering::Relaxed);
+        match left.checked_sub(read as u64) {
+            Some(rest) => self.left.store(rest, Ordering::Relaxed),
+            None => {
+                let reason = format!("a row has more than {LONGEST} bytes: is a quote not closed?");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            }
+        }
+        Ok(read)
+    }
+}

@@ -1,0 +1,180 @@
+//! Files with a JSON object a line.
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema, SchemaRef};
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::{
+    error::TableError,
+    json_kinds::Kind,
+    lines::{Lines, Mark, Marks},
+    rows::{Read, Rows},
+};
+
+/// The most keys of a file: a key that is a row's own would make a column of each row.
+const MOST_KEYS: usize = 4096;
+
+/// A file of JSON lines that was looked through.
+#[derive(Debug)]
+pub(super) struct JsonLines {
+    path: PathBuf,
+    columns: Vec<(String, Kind)>,
+    schema: SchemaRef,
+    marks: Arc<Marks>,
+    rows: u64,
+    fingerprint: u64,
+}
+
+impl JsonLines {
+    /// Looks through a file: what its keys hold is known when all lines are.
+    pub(super) fn open(path: &Path) -> Result<Self, TableError> {
+        let failed = TableError::read(path);
+        let begin = Mark { byte: 0, line: 1 };
+        let mut lines = Lines::open(path, begin).map_err(&failed)?;
+        let mut columns: Vec<(String, Kind)> = Vec::new();
+        let (mut marks, mut rows, mut hasher) = (Marks::default(), 0, Xxh3::new());
+        let mut text = Vec::new();
+        while let Some(mark) = lines.next(&mut text).map_err(&failed)? {
+            hasher.update(&text);
+            marks.add(rows, mark);
+            rows += 1;
+            for (place, (name, value)) in object(path, mark.line, &text)?.into_iter().enumerate() {
+                // Most lines have their keys in one order.
+                let is_there = columns.get(place).is_some_and(|(known, _)| *known == name);
+                let known = match is_there {
+                    true => columns.get_mut(place),
+                    false => columns.iter_mut().find(|(known, _)| *known == name),
+                };
+                match known {
+                    Some((_, kind)) => *kind = kind.with(&value),
+                    None => columns.push((name, Kind::Unknown.with(&value))),
+                }
+            }
+            if columns.len() > MOST_KEYS {
+                let reason = format!("the file has more than {MOST_KEYS} different keys");
+                return Err(TableError::row(path, mark.line, reason));
+            }
+        }
+        let fields: Vec<_> = columns
+            .iter()
+            .map(|(name, kind)| kind.field(name))
+            .collect();
+        Ok(Self {
+            path: path.to_path_buf(),
+            columns,
+            schema: Arc::new(Schema::new(fields)),
+            marks: Arc::new(marks),
+            rows,
+            fingerprint: hasher.digest(),
+        })
+    }
+}
+
+impl Rows for JsonLines {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn count(&self) -> u64 {
+        self.rows
+    }
+
+    fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    fn read(&self, range: Range<u64>, size: usize, columns: &[usize]) -> Result<Read, TableError> {
+        let Some((mark, skipped)) = self.marks.before(range.start) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let chosen = columns.iter().filter_map(|place| self.columns.get(*place));
+        let fields: Vec<_> = chosen
+            .clone()
+            .map(|(name, kind)| kind.field(name))
+            .collect();
+        let mut reading = Reading {
+            lines: Lines::open(&self.path, mark).map_err(TableError::read(&self.path))?,
+            path: self.path.clone(),
+            columns: chosen.cloned().collect(),
+            schema: Arc::new(Schema::new(fields)),
+            left: range.end.min(self.rows).saturating_sub(range.start),
+        };
+        reading.skip(skipped)?;
+        Ok(Box::new(std::iter::from_fn(move || {
+            reading.batch(size).transpose()
+        })))
+    }
+}
+
+/// Lines on their way to arrays.
+struct Reading {
+    lines: Lines,
+    path: PathBuf,
+    columns: Vec<(String, Kind)>,
+    schema: SchemaRef,
+    left: u64,
+}
+
+impl Reading {
+    fn skip(&mut self, rows: u64) -> Result<(), TableError> {
+        let mut text = Vec::new();
+        for _ in 0..rows {
+            self.line(&mut text)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, text: &mut Vec<u8>) -> Result<Mark, TableError> {
+        let line = self
+            .lines
+            .next(text)
+            .map_err(TableError::read(&self.path))?;
+        line.ok_or_else(|| {
+            TableError::format(&self.path, "the file became shorter while it was read")
+        })
+    }
+
+    fn batch(&mut self, size: usize) -> Result<Option<RecordBatch>, TableError> {
+        let rows = self.left.min(size.max(1) as u64);
+        if rows == 0 {
+            return Ok(None);
+        }
+        let mut values = vec![Vec::new(); self.columns.len()];
+        let mut text = Vec::new();
+        for _ in 0..rows {
+            let mark = self.line(&mut text)?;
+            let mut object = object(&self.path, mark.line, &text)?;
+            for ((name, _), values) in self.columns.iter().zip(&mut values) {
+                values.push(object.get_mut(name).map(Value::take));
+            }
+        }
+        self.left -= rows;
+        let arrays = self.columns.iter().zip(&values);
+        let arrays = arrays.map(|((_, kind), values)| kind.array(values));
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows as usize));
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays.collect(), &options);
+        batch
+            .map(Some)
+            .map_err(|error| TableError::format(&self.path, error))
+    }
+}
+
+fn object(path: &Path, line: u64, text: &[u8]) -> Result<Map<String, Value>, TableError> {
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(TableError::row(
+            path,
+            line,
+            "there is no JSON object in it ({\"image\": …})",
+        )),
+        Err(error) => Err(TableError::row(path, line, error.to_string())),
+    }
+}
