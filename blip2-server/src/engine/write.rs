@@ -39,6 +39,8 @@ impl<P: Writer> Asked<P> {
 struct Client {
     reply: UnboundedSender<Written>,
     span: Span,
+    /// Whether its text is searched for by beams.
+    searches: bool,
 }
 
 impl Client {
@@ -61,13 +63,18 @@ impl Client {
 impl Writing {
     /// Adds a text; what cannot be written is told at once.
     pub(super) fn add(&mut self, write: Write, span: Span, sight: &Sight) {
+        let searches = write.searches();
         let Write {
             ask,
             options,
             reply,
             ..
         } = write;
-        let client = Client { reply, span };
+        let client = Client {
+            reply,
+            span,
+            searches,
+        };
         match sight {
             Sight::Blip2(seen) => {
                 let request = match &ask {
@@ -146,9 +153,9 @@ impl Together<'_> {
                 return;
             };
             if growing.step(self.metrics) {
-                // Before anything may join, what waits has to run.
                 let free = match waiting.is_empty() {
-                    true => self.size.saturating_sub(growing.clients.len()),
+                    true => growing.free(self.size),
+                    // Before anything may join, what waits has to run.
                     false => 0,
                 };
                 waiting.extend(more(free));
@@ -243,6 +250,14 @@ impl<P: Writer> Growing<P> {
         }
         self.give();
         !self.batch.is_finished()
+    }
+
+    /// How many places are free. A beam search is one long step, for which nobody else should wait.
+    fn free(&self, size: usize) -> usize {
+        match self.clients.values().any(|client| client.searches) {
+            true => 0,
+            false => size.saturating_sub(self.clients.len()),
+        }
     }
 
     /// Hands out what has ended.
