@@ -337,7 +337,7 @@ fn parquet_is_read_as_it_was_written_and_json_lines_hold_what_they_can() {
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    assert_eq!(read, [batch.clone()]);
+    assert_eq!(read, std::slice::from_ref(&batch));
     let vectors = read[0].column_by_name("vector").unwrap();
     assert!(vectors.as_any().is::<FixedSizeListArray>());
 
