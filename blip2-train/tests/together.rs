@@ -358,9 +358,7 @@ fn processes_with_different_settings_are_refused() {
     let _lock = FolderLock::take(&states).unwrap();
     let in_use = as_each(2, |member| {
         let recipe = constant(4).with_states(&states);
-        as_one(member, &loader, &recipe)
-            .unwrap_err()
-            .error
+        as_one(member, &loader, &recipe).unwrap_err().error
     });
     assert!(matches!(in_use[0], TrainError::InUse { .. }));
     assert!(matches!(in_use[1], TrainError::Elsewhere { rank: 0, .. }));
