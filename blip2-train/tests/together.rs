@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::fs;
 
 use blip2_core::CancelToken;
 use blip2_io::dataset::{BrokenRecord, LoadedBatch, Loader, OnBroken};
@@ -68,7 +68,7 @@ fn any_number_of_processes_makes_the_steps_of_one() {
     }
 }
 
-/// Pictures that cannot be decoded, one of which is all that a process has of a batch.
+/// What is left out, and from where it goes on.
 #[derive(Default)]
 struct Told(Vec<String>, Vec<usize>);
 
@@ -82,6 +82,7 @@ impl Watch for Told {
     }
 }
 
+/// Pictures that cannot be decoded, one of which is all that a process has of a batch.
 #[test]
 fn pictures_that_are_left_out_are_left_out_by_all() {
     let folder = tempfile::tempdir().unwrap();
@@ -157,7 +158,7 @@ impl Objective<Tiny> for Faulty {
 fn with_fault(
     member: &Member,
     fault: Fault,
-    folder: &Path,
+    loader: &Loader,
     recipe: &Recipe,
 ) -> Result<Outcome<Tiny>, Unfinished<Tiny>> {
     let mut objective = Faulty {
@@ -165,13 +166,12 @@ fn with_fault(
         at: 3,
         fault,
     };
-    let loader = loader(folder, 4);
     let optimizer = AdamW::default();
     train_together(
         member,
         tiny(),
         optimizer,
-        &loader,
+        loader,
         recipe,
         &mut objective,
         &mut (),
@@ -181,7 +181,7 @@ fn with_fault(
 #[test]
 fn all_end_where_one_fails() {
     let folder = tempfile::tempdir().unwrap();
-    loader(folder.path(), 4);
+    let loader = loader(folder.path(), 4);
     for (name, fault) in [
         ("nan", Fault::Nan),
         ("refused", Fault::Refused),
@@ -194,7 +194,7 @@ fn all_end_where_one_fails() {
             .with_baseline(false)
             .with_evaluate_every(4);
         let found = as_each(2, |member| {
-            with_fault(member, fault, folder.path(), &recipe).unwrap_err()
+            with_fault(member, fault, &loader, &recipe).unwrap_err()
         });
         for (rank, unfinished) in found.iter().enumerate() {
             match (fault, &unfinished.error) {
@@ -220,7 +220,6 @@ fn all_end_where_one_fails() {
         drop(FolderLock::take(&states).unwrap());
         let more = as_each(3, |member| {
             let mut told = Told::default();
-            let loader = loader(folder.path(), 4);
             let optimizer = AdamW::default();
             let run = train_together(
                 member,
@@ -332,9 +331,10 @@ fn a_process_that_is_gone_ends_the_others_with_the_last_state_whole() {
 #[test]
 fn process_0s_score_counts_for_all() {
     let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), 4);
     let recipe = constant(30).with_evaluate_every(2).with_patience(2);
     let ended = as_each(2, |member| {
-        let outcome = with_fault(member, Fault::Rising, folder.path(), &recipe).unwrap();
+        let outcome = with_fault(member, Fault::Rising, &loader, &recipe).unwrap();
         (outcome.ended, outcome.steps, outcome.best.unwrap().value)
     });
     assert_eq!(ended, [(Ended::Early, 6, 1.0); 2]);
@@ -343,8 +343,9 @@ fn process_0s_score_counts_for_all() {
 #[test]
 fn processes_with_different_settings_are_refused() {
     let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), 4);
     let refused = as_each(2, |member| {
-        let loader = loader(folder.path(), 4 - member.rank());
+        let loader = loader.clone().batch(4 - member.rank());
         as_one(member, &loader, &constant(4)).unwrap_err().error
     });
     for error in refused {
@@ -357,9 +358,7 @@ fn processes_with_different_settings_are_refused() {
     let _lock = FolderLock::take(&states).unwrap();
     let in_use = as_each(2, |member| {
         let recipe = constant(4).with_states(&states);
-        as_one(member, &loader(folder.path(), 4), &recipe)
-            .unwrap_err()
-            .error
+        as_one(member, &loader, &recipe).unwrap_err().error
     });
     assert!(matches!(in_use[0], TrainError::InUse { .. }));
     assert!(matches!(in_use[1], TrainError::Elsewhere { rank: 0, .. }));
