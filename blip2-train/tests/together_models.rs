@@ -108,7 +108,7 @@ fn as_one(name: &str, of: impl Fn(&dyn Group) -> Metrics + Sync) {
                 );
                 let losses = a.loss.zip(b.loss);
                 assert!(
-                    losses.is_none_or(|(a, b)| (a - b).abs() < 1e-5),
+                    losses.is_none_or(|(a, b)| (a - b).abs() < 1e-5 * a.abs().max(1.0)),
                     "{name}: {losses:?}"
                 );
             }

@@ -60,6 +60,8 @@ mod loader;
 mod order;
 #[cfg(feature = "tables")]
 mod parquet;
+#[cfg(feature = "tables")]
+mod parquet_rows;
 mod picture;
 mod quote;
 mod read;

@@ -16,7 +16,7 @@ type Room = Arc<Mutex<Option<ArrayRef>>>;
 /// Pictures of the row groups that were read last: rows that are used near one another lie near one
 /// another, and what holds them is unpacked once for all.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(in crate::dataset) struct Held {
     /// The one that was used last stands last.
     groups: Mutex<Vec<(Key, u64, Room)>>,
 }

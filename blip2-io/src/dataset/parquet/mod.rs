@@ -1,6 +1,5 @@
-//! Tables in Parquet, as the hub has data sets.
+//! Tables in Parquet, as the hub has data sets: their files, and the pictures in them.
 
-mod files;
 mod guard;
 mod held;
 mod schema;
@@ -13,24 +12,13 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
-use arrow_schema::DataType;
-use serde_json::Value;
-
-use self::{
-    files::tables,
+use self::table::PictureFault;
+pub(super) use self::{
     schema::{Form, TextColumn},
-    table::{PictureFault, Table},
+    table::Table,
     value::value,
 };
-use super::{
-    Columns, Dataset, DatasetError, OnBroken, PictureFile,
-    below::common,
-    collect::Collector,
-    fields::Fields,
-    quote::{quoted, shortened},
-    record::Record,
-};
+use super::{DatasetError, quote::shortened};
 
 /// A picture in a row of a Parquet file.
 #[derive(Debug, Clone)]
@@ -44,6 +32,26 @@ pub struct TablePicture {
 }
 
 impl TablePicture {
+    /// The picture of row `row` of a row group, before which there are `before` rows.
+    pub(super) fn new(table: &Arc<Table>, group: usize, row: usize, before: usize) -> Self {
+        Self {
+            table: Arc::clone(table),
+            group,
+            row,
+            before,
+        }
+    }
+
+    /// Its table.
+    pub(super) fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The number of its row in the table.
+    pub(super) fn number(&self) -> usize {
+        self.before + self.row
+    }
+
     /// The file.
     pub fn file(&self) -> &Path {
         self.table.path()
@@ -51,7 +59,7 @@ impl TablePicture {
 
     /// What errors call it: its file, row and column.
     pub(super) fn path(&self) -> PathBuf {
-        let row = self.before + self.row;
+        let row = self.number();
         let column = shortened(&self.table.read.picture.name, 60);
         self.file().join(format!("row {row}")).join(column)
     }
@@ -69,187 +77,4 @@ impl TablePicture {
             PictureFault::Value(reason) => DatasetError::format(&self.path(), reason),
         })
     }
-}
-
-impl Dataset {
-    /// Reads tables in Parquet, as the hub has data sets: a row is a record, as for
-    /// [`json_records`](Self::json_records), with the picture's bytes in the column `image`, plain or as
-    /// `{bytes, path}`, or with the name of its file, which is below `pictures`. A list of one picture is
-    /// it. Names of columns may lead into objects (`answers.text`).
-    ///
-    /// `paths` are files, or folders with files `.parquet` in them and below, of which those of `split`
-    /// are read, as the hub names them (`train-00000-of-00002.parquet`).
-    ///
-    /// What is said about pictures is read here, row group by row group. Pictures are read when they are
-    /// needed, a row group's at once, and no more of them are held than 512 MiB. An order that suits that
-    /// is [`Loader::shuffle_buffer`](super::Loader::shuffle_buffer).
-    ///
-    /// ```no_run
-    /// use blip2_io::dataset::{Columns, Dataset, OnBroken};
-    ///
-    /// let columns = Columns::default().with_answer(Some("multiple_choice_answer".into()));
-    /// let folder = ["VQAv2".into()];
-    /// let data = Dataset::parquet(&folder, Some("train"), None, &columns, OnBroken::Fail)?;
-    /// println!("{} questions about {} pictures", data.len(), data.pictures().len());
-    /// # Ok::<(), blip2_io::dataset::DatasetError>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`DatasetError`] for a file that cannot be read or lacks a column, for a folder of several splits
-    /// where none is named, and as `on_broken` says for rows that do not fit.
-    pub fn parquet(
-        paths: &[PathBuf],
-        split: Option<&str>,
-        pictures: Option<&Path>,
-        columns: &Columns,
-        on_broken: OnBroken,
-    ) -> Result<Self, DatasetError> {
-        let files = tables(paths, split)?;
-        let own = match files.as_slice() {
-            [one] => one.clone(),
-            all => common(all),
-        };
-        let mut rows = Rows {
-            collector: Collector::new(own),
-            columns,
-            pictures,
-            several: files.len() > 1,
-        };
-        let held = Arc::default();
-        for (number, file) in files.iter().enumerate() {
-            rows.add_table(Arc::new(Table::open(file, number, columns, &held)?))?;
-        }
-        rows.collector.finish(on_broken)
-    }
-}
-
-/// Rows in the reading.
-struct Rows<'c> {
-    collector: Collector,
-    columns: &'c Columns,
-    pictures: Option<&'c Path>,
-    /// Whether places must tell the file.
-    several: bool,
-}
-
-impl Rows<'_> {
-    fn add_table(&mut self, table: Arc<Table>) -> Result<(), DatasetError> {
-        let names = table.read.names.iter();
-        let empty: Fields = names.map(|name| (name.clone(), Value::Null)).collect();
-        table.texts(|group, first, before, batch| {
-            let texts = &table.read.texts;
-            let found: Vec<(&TextColumn, ArrayRef)> = texts
-                .iter()
-                .filter_map(|own| Some((own, column(batch, &own.way)?)))
-                .collect();
-            let picture = batch.column_by_name(&table.read.picture.name);
-            for row in 0..batch.num_rows() {
-                let mut fields = empty.clone();
-                for (own, array) in &found {
-                    fields.insert(own.name.clone(), value(array, row));
-                }
-                let at = TablePicture {
-                    table: Arc::clone(&table),
-                    group,
-                    row: first + row,
-                    before,
-                };
-                let named = picture.map(|array| value(array, row));
-                self.add(at, fields, named);
-            }
-        })
-    }
-
-    /// Adds a row; `named` is what is known of its picture but for its bytes.
-    fn add(&mut self, at: TablePicture, mut fields: Fields, named: Option<Value>) {
-        let place = format!("row {}", at.before + at.row);
-        let file = at.file().to_path_buf();
-        match self.read(&at, &mut fields, named) {
-            Err(reason) => self.collector.broken_in(file, place, reason),
-            Ok((record, is_file)) => {
-                let place = match self.several {
-                    true => {
-                        let name = file.file_name().unwrap_or_default().to_string_lossy();
-                        format!("{name}, {place}")
-                    }
-                    false => place,
-                };
-                match is_file {
-                    true => {
-                        let folder = self.pictures.unwrap_or(Path::new(""));
-                        self.collector.add_record(place, record, folder);
-                    }
-                    false => {
-                        let id = place.clone();
-                        let picture = PictureFile::Row(at);
-                        self.collector.add_with_picture(place, id, record, picture);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The record of a row, and whether its picture is a file of its own.
-    fn read(
-        &self,
-        at: &TablePicture,
-        fields: &mut Fields,
-        named: Option<Value>,
-    ) -> Result<(Record, bool), String> {
-        let own = &at.table.read.picture;
-        let is_file = own.form == Form::Name || at.table.lacks_bytes(at.group);
-        let named = match named {
-            Some(Value::Array(mut all)) if all.len() == 1 => all.pop(),
-            Some(Value::Array(all)) => {
-                return Err(format!(
-                    "its {} is a list of {}, and an example is of one",
-                    quoted(&own.name),
-                    all.len()
-                ));
-            }
-            other => other,
-        };
-        if named.as_ref().is_some_and(Value::is_null) {
-            return Err(format!(
-                "its {} is empty: it has no picture",
-                quoted(&own.name)
-            ));
-        }
-        let columns = self
-            .columns
-            .clone()
-            .with_image(is_file.then(|| own.name.clone()));
-        match is_file {
-            true if self.pictures.is_none() => {
-                return Err(format!(
-                    "its {} is the name of a file, and not the picture's bytes: say by `pictures` where \
-                     such files are",
-                    quoted(&own.name)
-                ));
-            }
-            true => {
-                let named = named.unwrap_or(Value::Null);
-                fields.insert(own.name.clone(), named);
-            }
-            // The picture is the row's own, whatever stands under its usual names.
-            false => super::record::IMAGE.iter().for_each(|key| {
-                fields.remove(*key);
-            }),
-        }
-        Ok((Record::of(fields, &columns)?, is_file))
-    }
-}
-
-/// A column, or one in an object.
-fn column(batch: &RecordBatch, way: &[String]) -> Option<ArrayRef> {
-    let (first, rest) = way.split_first()?;
-    let mut found = Arc::clone(batch.column_by_name(first)?);
-    for name in rest {
-        let DataType::Struct(_) = found.data_type() else {
-            return None;
-        };
-        found = Arc::clone(found.as_struct().column_by_name(name)?);
-    }
-    Some(found)
 }

@@ -11,7 +11,7 @@ const SHOWN: usize = 12;
 
 /// How a table holds its pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::dataset) enum Form {
     /// Their bytes, as the hub's tables do, in the leaf of this number.
     Bytes(usize),
     /// Their files' names.
@@ -20,29 +20,29 @@ pub(super) enum Form {
 
 /// The column of pictures.
 #[derive(Debug, Clone)]
-pub(super) struct PictureColumn {
-    pub(super) name: String,
-    pub(super) form: Form,
+pub(in crate::dataset) struct PictureColumn {
+    pub(in crate::dataset) name: String,
+    pub(in crate::dataset) form: Form,
     /// The leaf that has the pictures' names, beside their bytes.
     path: Option<usize>,
 }
 
 /// A column of what is said about pictures.
 #[derive(Debug, Clone)]
-pub(super) struct TextColumn {
+pub(in crate::dataset) struct TextColumn {
     /// As a record knows it: a column's name, or names with dots between them.
-    pub(super) name: String,
+    pub(in crate::dataset) name: String,
     /// The way to it, from a column inwards.
-    pub(super) way: Vec<String>,
+    pub(in crate::dataset) way: Vec<String>,
 }
 
 /// What is read of a table.
 #[derive(Debug, Clone)]
-pub(super) struct Read {
-    pub(super) picture: PictureColumn,
-    pub(super) texts: Vec<TextColumn>,
+pub(in crate::dataset) struct Read {
+    pub(in crate::dataset) picture: PictureColumn,
+    pub(in crate::dataset) texts: Vec<TextColumn>,
     /// All names, for whoever misses one.
-    pub(super) names: Vec<String>,
+    pub(in crate::dataset) names: Vec<String>,
     text_leaves: Vec<usize>,
 }
 

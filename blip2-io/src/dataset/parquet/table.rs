@@ -38,12 +38,12 @@ const MAX_TEXTS: i64 = 2 << 30;
 const ROWS: usize = 1024;
 
 /// A Parquet file whose columns are known.
-pub(super) struct Table {
+pub(in crate::dataset) struct Table {
     path: PathBuf,
     /// Its number among the data set's files.
     number: usize,
     metadata: ArrowReaderMetadata,
-    pub(super) read: Read,
+    pub(in crate::dataset) read: Read,
     held: Arc<Held>,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Debug for Table {
 
 impl Table {
     /// Opens a file, of which the description of itself is read.
-    pub(super) fn open(
+    pub(in crate::dataset) fn open(
         path: &Path,
         number: usize,
         columns: &Columns,
@@ -97,7 +97,7 @@ impl Table {
 
     /// Hands out the texts of each row group, some rows at a time, with the group's number, the rows
     /// before these in it, and the rows before it in the file.
-    pub(super) fn texts(
+    pub(in crate::dataset) fn texts(
         &self,
         mut each: impl FnMut(usize, usize, usize, &RecordBatch),
     ) -> Result<(), DatasetError> {
@@ -130,7 +130,7 @@ impl Table {
     }
 
     /// Whether the pictures' bytes of a row group are all missing, as where names alone are written.
-    pub(super) fn lacks_bytes(&self, group: usize) -> bool {
+    pub(in crate::dataset) fn lacks_bytes(&self, group: usize) -> bool {
         let Form::Bytes(leaf) = self.read.picture.form else {
             return false;
         };

@@ -34,7 +34,7 @@ fn is_read_at(kind: &DataType, deepest: usize) -> bool {
 }
 
 /// The value of a row; null where there is none, and for what no record has a use for.
-pub(super) fn value(array: &dyn Array, row: usize) -> Value {
+pub(in crate::dataset) fn value(array: &dyn Array, row: usize) -> Value {
     if row >= array.len() || array.is_null(row) {
         return Value::Null;
     }
