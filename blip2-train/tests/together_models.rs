@@ -89,8 +89,11 @@ fn as_one(name: &str, of: impl Fn(&dyn Group) -> Metrics + Sync) {
             for (a, b) in one.records.iter().zip(&metrics.records) {
                 let near = (a.loss - b.loss).abs() < 1e-5 * a.loss.abs().max(1.0);
                 assert!(near, "{name}, {size} processes: {a:?} {b:?}");
+                // Of the same parameters the same gradient. AdamW then steps by the learning rate wherever a
+                // gradient is nothing but rounding, which later norms show more than losses do.
                 let norms = (a.grad_norm / b.grad_norm - 1.0).abs();
-                assert!(norms < 1e-4, "{name}, {size} processes: {a:?} {b:?}");
+                let allowed = if a.step == 1 { 1e-5 } else { 1e-3 };
+                assert!(norms < allowed, "{name}, {size} processes: {a:?} {b:?}");
                 for (part, value) in &a.parts {
                     let other = b.parts[part];
                     assert!(
