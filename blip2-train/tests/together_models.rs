@@ -65,7 +65,9 @@ fn run<M: Module>(
     trained: Trained<M>,
     mut objective: impl Objective<M>,
 ) -> Metrics {
-    let optimizer = AdamW::default();
+    // With a smaller epsilon a parameter whose gradient is nothing but rounding takes a whole step, this way
+    // or that: later losses would show the rounding and not the processes.
+    let optimizer = AdamW::default().with_eps(1e-3);
     train_together(
         group,
         trained,
@@ -89,11 +91,8 @@ fn as_one(name: &str, of: impl Fn(&dyn Group) -> Metrics + Sync) {
             for (a, b) in one.records.iter().zip(&metrics.records) {
                 let near = (a.loss - b.loss).abs() < 1e-5 * a.loss.abs().max(1.0);
                 assert!(near, "{name}, {size} processes: {a:?} {b:?}");
-                // Of the same parameters the same gradient. AdamW then steps by the learning rate wherever a
-                // gradient is nothing but rounding, which later norms show more than losses do.
                 let norms = (a.grad_norm / b.grad_norm - 1.0).abs();
-                let allowed = if a.step == 1 { 1e-5 } else { 1e-3 };
-                assert!(norms < allowed, "{name}, {size} processes: {a:?} {b:?}");
+                assert!(norms < 1e-4, "{name}, {size} processes: {a:?} {b:?}");
                 for (part, value) in &a.parts {
                     let other = b.parts[part];
                     assert!(
