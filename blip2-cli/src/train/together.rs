@@ -86,18 +86,25 @@ impl Together {
     /// Ends together with the others: where this process failed before the training began, they wait
     /// for what it has to say.
     pub(super) fn end(self, done: Result<(), Failure>) -> Result<(), Failure> {
+        let is_first = self.is_first();
         let error = match &done {
-            Err(_) if self.told.get() => return done,
             Ok(()) | Err(Failure::Closed) => return done,
-            Err(Failure::Interrupted(_)) => TrainError::Cancelled,
-            Err(Failure::Work(reason) | Failure::Usage(reason)) => TrainError::Elsewhere {
+            Err(_) if self.told.get() => None,
+            Err(Failure::Interrupted(_)) => Some(TrainError::Cancelled),
+            Err(Failure::Work(reason) | Failure::Usage(reason)) => Some(TrainError::Elsewhere {
                 rank: self.group.rank(),
                 reason: reason.clone(),
-            },
+            }),
         };
-        // That it is heard is all that is wanted.
-        let _ = agreed::<String>(&*self.group, Err(error));
-        done
+        if let Some(error) = error {
+            // That it is heard is all that is wanted.
+            let _ = agreed::<String>(&*self.group, Err(error));
+        }
+        // MPI ends all processes when one ends in failure: the first alone does, once it has said why.
+        match is_first {
+            true => done,
+            false => Ok(()),
+        }
     }
 }
 
