@@ -754,8 +754,8 @@ impl PrecisionArgs {
     }
 
     /// The plan, where what is left out is `default`.
-    pub(crate) fn plan(&self, default: Precision) -> PrecisionPlan {
-        let both = PrecisionPlan::from(self.precision.unwrap_or(default));
+    pub(crate) fn plan(&self, default: impl Into<PrecisionPlan>) -> PrecisionPlan {
+        let both = self.precision.map_or_else(|| default.into(), Into::into);
         both.with_vision(self.vision_precision.unwrap_or(both.vision))
             .with_language_model(self.lm_precision.unwrap_or(both.language_model))
     }
