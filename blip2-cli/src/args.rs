@@ -640,6 +640,10 @@ pub(crate) struct VerifyArgs {
     pub(crate) folder: PathBuf,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+    /// Check every recorded text without beams once more with the same language model in int4 writing
+    /// ahead (`--speculative` of `blip2 answer`): its tokens must be the same.
+    #[arg(long)]
+    pub(crate) speculative: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -9,6 +9,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     // The goldens are of f32; a precision that rounds is asked for by name.
     let precision = args.device.precision.plan(options.precision());
     let options = options.with_precision(precision);
+    let options = options.with_speculative(args.speculative);
     let reports = verify(&args.folder, &options).map_err(Failure::work)?;
     if args.json {
         say!(

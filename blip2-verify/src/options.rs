@@ -22,6 +22,7 @@ pub struct VerifyOptions {
     pub(crate) tolerance: f64,
     pub(crate) scores: f64,
     pub(crate) precision: PrecisionPlan,
+    pub(crate) speculative: bool,
 }
 
 impl VerifyOptions {
@@ -32,6 +33,7 @@ impl VerifyOptions {
             tolerance: 1e-4,
             scores: 1e-3,
             precision: Precision::F32.into(),
+            speculative: false,
         }
     }
 
@@ -75,6 +77,16 @@ impl VerifyOptions {
     #[must_use]
     pub fn with_precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
         self.precision = precision.into();
+        self
+    }
+
+    /// Checks every recorded text without beams once more with the same language model in `int4`
+    /// writing ahead ([`Speculative`](blip2_lm::generate::Speculative)): its tokens must be the same. Takes
+    /// the memory of that model too. Checkpoints of other members, which have no such draft, are checked as
+    /// without it.
+    #[must_use]
+    pub fn with_speculative(mut self, speculative: bool) -> Self {
+        self.speculative = speculative;
         self
     }
 
