@@ -145,6 +145,16 @@ fn of_folder(error: &IoError) -> Option<String> {
              `blip2 download {id}` downloads it",
             cache.display()
         ),
+        IoError::NoRevision {
+            id,
+            cache,
+            revisions,
+        } => format!(
+            "{id}: the Hugging Face cache {} has no such revision of it, but {}; take one of these after \
+             the @, or `blip2 download {id}` downloads it",
+            cache.display(),
+            revisions.join(", ")
+        ),
         IoError::LavisNeeds {
             path,
             reason,

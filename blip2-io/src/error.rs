@@ -34,6 +34,22 @@ pub enum IoError {
         /// The cache.
         cache: PathBuf,
     },
+    /// The hub's cache has the model, and another revision of it.
+    #[error(
+        "{id}: the Hugging Face cache {} has no such revision of it, but {}; take one of these after the @, \
+         or download it with `hf download`, with the program's `blip2 download {id}`, or with the feature \
+         `hub` and `hub::Download`",
+        .cache.display(),
+        .revisions.join(", ")
+    )]
+    NoRevision {
+        /// The id, with the revision.
+        id: String,
+        /// The cache.
+        cache: PathBuf,
+        /// The revisions that are there.
+        revisions: Vec<String>,
+    },
     /// A model that could not be downloaded.
     #[cfg(feature = "hub")]
     #[error("{id}: {reason}")]
@@ -345,6 +361,7 @@ impl IoError {
         match self {
             Self::NoFolder(_)
             | Self::NotCached { .. }
+            | Self::NoRevision { .. }
             | Self::MissingFile { .. }
             | Self::MissingShard { .. }
             | Self::GitLfs { .. } => ErrorKind::NotFound,
