@@ -452,8 +452,12 @@ pub(crate) struct IndexAddArgs {
     /// The index file.
     pub(crate) index: PathBuf,
     /// Pictures, folders of pictures, or glob patterns.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "from")]
     pub(crate) images: Vec<PathBuf>,
+    /// A file of vectors that the same model made before, of `blip2 embed`, `blip2 map --embed` or `blip2 index
+    /// export` (.npy, .parquet); may be given several times. These pictures are found by similarity alone.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Vec<PathBuf>,
     /// The batch size: how many pictures are encoded together.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
