@@ -1,6 +1,6 @@
 //! `blip2 index add|remove|list|search`: pictures found by a text or by a picture.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blip2_core::{
     PhotoIndex,
@@ -16,7 +16,7 @@ use image::RgbImage;
 use serde_json::json;
 
 use crate::{
-    Failure,
+    Failure, apart,
     args::{
         FrameChoice, IndexAddArgs, IndexArgs, IndexCommand, IndexExportArgs, IndexListArgs,
         IndexRemoveArgs, IndexSearchArgs, PictureArgs,
@@ -162,6 +162,9 @@ fn export(args: &IndexExportArgs) -> Result<(), Failure> {
     let index = open(&args.index)?;
     let names: Vec<&str> = index.names().collect();
     let beside = names_file(&args.output);
+    for output in [&args.output, &beside] {
+        apart::check("--output", output, [args.index.as_path()])?;
+    }
     write_file(&beside, json!(names).to_string())
         .map_err(|error| Failure::Work(format!("{}: {error}", beside.display())))?;
     index.save_npy(&args.output).map_err(Failure::work)
@@ -208,6 +211,11 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     if is_vectors(&args.index) {
         return search_vectors(args);
     }
+    if let Some(sheet) = &args.sheet {
+        let read = [&args.index, &args.model.model];
+        let read = read.into_iter().chain(&args.image);
+        apart::check("--sheet", sheet, read.map(PathBuf::as_path))?;
+    }
     let index = open(&args.index)?;
     let note = |note: &str| note!("{note}");
     let query = args
@@ -230,6 +238,9 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
         say!("{}", line(n + 1, hit, args.json));
     }
     if let Some(path) = &args.sheet {
+        // What was found is read for the sheet.
+        let found = hits.iter().map(|hit| Path::new(&hit.name));
+        apart::check("--sheet", path, found)?;
         let sheet = hits_sheet(&hits, |name| open_by_name(name, args.picture));
         sheet::save(&sheet, path)?;
     }

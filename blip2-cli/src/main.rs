@@ -9,6 +9,7 @@
 mod out;
 
 mod answer;
+mod apart;
 mod args;
 mod asked;
 mod bench;

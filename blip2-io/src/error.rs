@@ -62,6 +62,17 @@ pub enum IoError {
         /// What is at fault.
         kind: ErrorKind,
     },
+    /// A file that would take the place of what is read.
+    #[error(
+        "{}: would be written over {}, which is read; give another name",
+        .output.display(), .input.display()
+    )]
+    OntoInput {
+        /// The file.
+        output: PathBuf,
+        /// What is read.
+        input: PathBuf,
+    },
     /// A file that a checkpoint folder must hold is missing.
     #[error("{}: {file} is missing; {remedy}", .folder.display())]
     MissingFile {
@@ -368,7 +379,7 @@ impl IoError {
             #[cfg(feature = "hub")]
             Self::Hub { kind, .. } => *kind,
             Self::Read { source, .. } => ErrorKind::of_read(source),
-            Self::Write { .. } => ErrorKind::Unwritable,
+            Self::Write { .. } | Self::OntoInput { .. } => ErrorKind::Unwritable,
             Self::Json { .. }
             | Self::NotPacked { .. }
             | Self::Safetensors { .. }

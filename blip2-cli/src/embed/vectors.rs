@@ -17,7 +17,7 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::features::Values;
-use crate::Failure;
+use crate::{Failure, apart};
 
 /// What --output names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,22 +48,17 @@ impl FromStr for VectorFile {
 
 impl VectorFile {
     /// Refuses to write over what is read.
-    pub(super) fn check_no_input(&self, inputs: &[PathBuf]) -> Result<(), Failure> {
+    pub(super) fn check_no_input<'p>(
+        &self,
+        inputs: impl IntoIterator<Item = &'p Path> + Clone,
+    ) -> Result<(), Failure> {
         let outputs = match self {
             Self::Standard => Vec::new(),
             Self::JsonLines(path) | Self::Safetensors(path) => vec![path.clone()],
             Self::Npy(path) => vec![path.clone(), names_file(path)],
         };
         for output in outputs {
-            let there = fs::canonicalize(&output).ok();
-            let is_there =
-                |input: &PathBuf| there.is_some() && fs::canonicalize(input).ok() == there;
-            if inputs.iter().any(is_there) {
-                return Err(Failure::Usage(format!(
-                    "{}: is read, and --output would write over it; give it another name",
-                    output.display()
-                )));
-            }
+            apart::check("--output", &output, inputs.clone())?;
         }
         Ok(())
     }
