@@ -633,6 +633,9 @@ pub(crate) struct MergeArgs {
 pub(crate) struct InspectArgs {
     /// The checkpoint folder.
     pub(crate) folder: PathBuf,
+    /// Read all weights too, and tell a tensor that holds NaN or infinity. Takes as long as the disk needs.
+    #[arg(long)]
+    pub(crate) numbers: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

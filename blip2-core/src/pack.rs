@@ -81,5 +81,7 @@ fn pack_member<P: Load>(
         let (path, report) = (folder.path().to_path_buf(), Box::new(report));
         return Err(IoError::Weights { path, report }.into());
     }
+    // What is no number would be found at the first answer, when the folder may be gone.
+    checkpoint.verify_finite()?;
     Ok(folder.pack(&plan.tensors(), &device, path)?)
 }

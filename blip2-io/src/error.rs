@@ -9,6 +9,7 @@ use std::{
 use crate::{
     config::{ConfigError, ModelKind},
     fault::{Cause, ErrorKind},
+    plain,
     preprocessing::ImageError,
     report::LoadReport,
 };
@@ -297,7 +298,7 @@ pub enum IoError {
         /// The name in it.
         shard: String,
     },
-    /// A tensor that the index puts into a shard that does not hold it.
+    /// A tensor that the index puts into a shard, and that no shard holds.
     #[error(
         "{}: tensor `{tensor}` should be in {shard}, which does not hold it; the shards and the \
          index belong to different checkpoints", .path.display()
@@ -425,11 +426,14 @@ impl IoError {
 
     pub(crate) fn json(path: &Path, key: String, source: serde_json::Error) -> Self {
         // `serde_path_to_error` writes the root as a dot.
-        let key = if key == "." { String::new() } else { key };
+        let key = match key.as_str() {
+            "." | "?" => String::new(),
+            _ => key,
+        };
         Self::Json {
             path: path.to_path_buf(),
             key,
-            source: Cause::new(source),
+            source: Cause::new(plain::json(&source)),
         }
     }
 

@@ -96,6 +96,8 @@ mod lock;
 mod names;
 #[cfg(any(feature = "checkpoint", feature = "tables"))]
 mod new_file;
+#[cfg(feature = "checkpoint")]
+mod plain;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
 #[cfg(feature = "preprocessing")]

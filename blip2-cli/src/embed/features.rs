@@ -243,6 +243,13 @@ impl Values {
                 "the features cannot be read from the device: {error:?}"
             ))
         })?;
-        Ok(Self { shape, values })
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(Self { shape, values }),
+            false => Err(Failure::Work(
+                "the model gave NaN or infinity as features: a weight is no number (`blip2 inspect --numbers` \
+                 names it), or the precision is too narrow"
+                    .into(),
+            )),
+        }
     }
 }

@@ -147,6 +147,15 @@ impl WeightSource for Adapted<'_> {
     fn contains(&self, name: &str) -> bool {
         self.whole.contains_key(name) || self.source.contains(name)
     }
+
+    /// An adapter that has numbers for one of two that are one in its base parts them.
+    fn differ(&self, name: &str, other: &str) -> bool {
+        let own = |name: &str| {
+            let layer = name.strip_suffix(".weight").unwrap_or(name);
+            self.whole.contains_key(name) || self.layers.contains_key(layer)
+        };
+        own(name) || own(other) || self.source.differ(name, other)
+    }
 }
 
 impl WeightObserver for Adapted<'_> {

@@ -103,6 +103,11 @@ impl<'a> Weights<'a> {
         self.source.contains(&self.name(name))
     }
 
+    /// Whether the source has tensors of both names below the cursor, with other numbers in each.
+    pub fn differ(&self, name: &str, other: &str) -> bool {
+        self.source.differ(&self.name(name), &self.name(other))
+    }
+
     /// A parameter of shape `shape`.
     ///
     /// Where the source has none, the parameter is left uninitialised, which costs no memory; the
