@@ -776,7 +776,7 @@ impl PrecisionArgs {
 pub(crate) struct MemoryArgs {
     /// The most memory that may be used; without it, what the machine has available. A model or a
     /// call that needs more is refused beforehand.
-    #[arg(long, value_name = "GB")]
+    #[arg(long, value_name = "GB", value_parser = gigabytes)]
     pub(crate) memory_limit: Option<f64>,
 }
 
@@ -923,5 +923,14 @@ impl GenerationArgs {
         // Refused before a model is loaded for minutes.
         generation.validate().map_err(Failure::refused)?;
         Ok(generation)
+    }
+}
+
+/// An amount of memory.
+fn gigabytes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(amount) if amount.is_finite() && amount >= 0.0 => Ok(amount),
+        Ok(_) => Err("give a number of gigabytes, 0 or more".into()),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -161,4 +161,21 @@ fn a_caption_stands_beside_a_picture_of_any_name() {
     let texts = [&b"a.txt"[..], b"caf\xe9.txt"].map(|file| fs::read(name(file)).unwrap());
     assert_eq!(texts[0], texts[1]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4);
+
+    // A table has no such name: that row has an error, and the others go on.
+    #[cfg(feature = "tables")]
+    {
+        let output = blip2(folder.path(), &["map", ".", "--caption", "-o", "t.jsonl"]);
+        assert!(output.status.success(), "{}", said(&output));
+        let rows = fs::read_to_string(folder.path().join("t.jsonl")).unwrap();
+        let has_error = |row: &str| !row.contains("\"error\":null");
+        assert_eq!(
+            (
+                rows.lines().count(),
+                rows.lines().filter(|row| has_error(row)).count()
+            ),
+            (2, 1),
+            "{rows}"
+        );
+    }
 }
