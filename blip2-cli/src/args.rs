@@ -13,7 +13,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "tables")]
 use crate::map::MapArgs;
 use crate::{
-    Failure, bench::BenchArgs, candidates::Candidates, embed::VectorFile, examples, records::Output,
+    Failure, adapters::AdapterArgs, bench::BenchArgs, candidates::Candidates, embed::VectorFile, examples, records::Output,
 };
 
 /// Ask questions about pictures with BLIP-2.
@@ -528,9 +528,8 @@ pub(crate) struct RetrievalArgs {
     /// `blip2 match` also of BLIP-1. Or its id on the Hugging Face hub.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
     pub(crate) model: PathBuf,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     #[command(flatten)]
     pub(crate) loading: LoadingArgs,
     #[command(flatten)]
@@ -584,9 +583,8 @@ pub(crate) struct EvalArgs {
     /// A Hugging Face checkpoint folder, in place of the model that the file names.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) model: Option<PathBuf>,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Write the answers into this file, beside the right ones and their scores: as a table, the worst
     /// first, if it ends in .csv, else as JSON lines; and tell what is most often wrong.
     #[arg(long, value_name = "FILE")]
@@ -687,10 +685,8 @@ pub(crate) struct ModelArgs {
     /// such as Salesforce/blip2-opt-2.7b; without it, the built-in demonstration model.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_MODEL")]
     pub(crate) model: Option<PathBuf>,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder. An
-    /// adapter's folder as --model finds the model that it was trained on.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Write ahead with the same language model in int4 and check several tokens at once: the same answers,
     /// sooner where a model is held in f32, f16 or bf16, for the memory of the int4 one.
     #[arg(long)]

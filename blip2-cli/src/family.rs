@@ -284,7 +284,6 @@ impl Matcher {
         match model::kind(Some(&args.model)) {
             Some(ModelKind::BlipRetrieval) => {
                 let builder = BlipRetrieval::builder(&args.model);
-                let builder = model::adapted(builder, args.adapter.as_deref());
                 let opened = model::open_blip1(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
             }

@@ -502,3 +502,84 @@ fn a_state_goes_on_as_if_nothing_had_happened() {
     names.sort();
     assert_eq!(names, ["step-000000005", "step-000000006"]);
 }
+
+/// Adapters with lengths of their own for rows, trained for some steps; over two kinds of base, and beside a
+/// part that is trained whole.
+fn trained_with_lengths(name: &str) -> Trained<Model> {
+    let lora = LoraConfig::new(4, ["q_proj", "v_proj"])
+        .with_alpha(8.0)
+        .with_dora(true);
+    let training = training("blip2_opt").lora(lora, 3).unwrap();
+    let training = match name {
+        "opt_dora_and_projection" => training.part("language_projection"),
+        _ => training,
+    };
+    let mut trained = training.load().unwrap();
+    steps(
+        &mut trained,
+        &mut AdamW::default(),
+        &batch("blip2_opt"),
+        20,
+    );
+    trained
+}
+
+const WITH_LENGTHS: [&str; 2] = ["opt_dora", "opt_dora_and_projection"];
+
+#[test]
+#[ignore = "writes the adapters that `open_with_peft.py` opens"]
+fn writes_what_peft_opens() {
+    if std::env::var_os("BLIP2_WRITE_ADAPTERS").is_none() {
+        return;
+    }
+    for name in WITH_LENGTHS {
+        let folder = goldens("trained").join(name);
+        trained_with_lengths(name).save_lora(&folder).unwrap();
+        let config = folder.join("adapter_config.json");
+        let text = fs::read_to_string(&config).unwrap();
+        let mut text: Value = serde_json::from_str(&text).unwrap();
+        text["base_model_name_or_path"] = json!("blip2_opt");
+        fs::write(&config, format!("{text:#}\n")).unwrap();
+        let _ = fs::remove_file(folder.join("README.md"));
+    }
+}
+
+/// PEFT 0.21 opened what was trained here and gave these logits; what is written now has the same form.
+#[test]
+fn peft_opens_adapters_with_lengths_that_were_trained_here() {
+    let batch = batch("blip2_opt");
+    for name in WITH_LENGTHS {
+        let folder = goldens("trained").join(name);
+        let (_, shape, golden) = tensors(&folder.join("golden.safetensors")).remove(0);
+        let [rows, last, vocab] = shape[..] else {
+            panic!("{shape:?}")
+        };
+        let near = |found: &[f32]| {
+            let each = found.len() / rows;
+            let ends = found.chunks(each).flat_map(|row| &row[each - last * vocab..]);
+            let ends: Vec<f32> = ends.copied().collect();
+            let (most, largest) = largest_difference(&ends, &golden);
+            assert!(most < 1e-4 * largest, "{name}: {most} of {largest}");
+        };
+        let lora = Lora::load(&folder).unwrap();
+        let again = training("blip2_opt").adapters(lora).load().unwrap();
+        near(&logits(again.model(), &batch));
+        let merged = Blip2Pipeline::builder(models().join("blip2_opt")).adapter(&folder);
+        near(&logits(merged.load().unwrap().model(), &batch));
+
+        let written = tempfile::tempdir().unwrap();
+        trained_with_lengths(name).save_lora(written.path()).unwrap();
+        let shapes = |folder: &Path| -> Vec<(String, Vec<usize>)> {
+            let all = tensors(&folder.join("adapter_model.safetensors")).into_iter();
+            all.map(|(name, shape, _)| (name, shape)).collect()
+        };
+        assert_eq!(shapes(written.path()), shapes(&folder), "{name}");
+        let config = |folder: &Path| -> Value {
+            let text = fs::read(folder.join("adapter_config.json")).unwrap();
+            let mut config: Value = serde_json::from_slice(&text).unwrap();
+            config["base_model_name_or_path"] = Value::Null;
+            config
+        };
+        assert_eq!(config(written.path()), config(&folder), "{name}");
+    }
+}

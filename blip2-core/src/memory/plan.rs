@@ -3,7 +3,7 @@
 use std::fmt;
 
 use blip2_io::{
-    Checkpoint,
+    Adapter, Checkpoint,
     checkpoint::{PlannedTensor, WeightPlan},
     config::Blip2Config,
 };
@@ -51,8 +51,10 @@ pub struct MemoryPlan {
     tensors: Vec<PlannedTensor>,
     device: Device,
     precision: PrecisionPlan,
-    /// What an adapter takes beside them.
-    adapter: u64,
+    /// What adapters take beside them.
+    adapters: u64,
+    /// The tensors of which an adapter holds another version: the matrices that DoRA is merged into.
+    merged: Vec<PlannedTensor>,
     /// Whether the language model is held a second time, to write ahead.
     draft: bool,
 }
@@ -92,18 +94,31 @@ impl MemoryPlan {
             tensors: plan.tensors(),
             device: device.clone(),
             precision,
-            adapter: 0,
+            adapters: 0,
+            merged: Vec::new(),
             draft: false,
         })
     }
 
-    /// The same model with an adapter of this many bytes.
+    /// The same model with adapters, which all stand beside it at the same time.
     #[must_use]
-    pub(crate) fn with_adapter(self, bytes: u64) -> Self {
-        Self {
-            adapter: bytes,
-            ..self
+    pub(crate) fn with_adapters<'a>(mut self, adapters: impl Iterator<Item = &'a Adapter>) -> Self {
+        for adapter in adapters {
+            self.adapters += adapter.size();
+            if adapter.config().use_dora {
+                let merged = self.tensors.iter().filter(|tensor| adapts(adapter, tensor));
+                let merged: Vec<_> = merged.cloned().map(unpacked).collect();
+                self.merged.extend(merged);
+            }
         }
+        self
+    }
+
+    /// What adapters take beside the model's own tensors.
+    fn adapted(&self) -> u64 {
+        let merged = self.merged.iter();
+        let merged = merged.map(|tensor| tensor.bytes(self.held(tensor), &self.device));
+        self.adapters + merged.sum::<u64>()
     }
 
     /// The same model with, or without, a draft of its language model.
@@ -204,7 +219,7 @@ impl MemoryPlan {
         let drafted = if self.draft { text.caches } else { 0 };
         MemoryPrediction {
             process: PROCESS,
-            weights: self.weights(None) + self.adapter + self.draft(),
+            weights: self.weights(None) + self.adapted() + self.draft(),
             preprocess: activations::preprocess(frames, work.picture_pixels, size),
             vision: activations::vision(vision, frames, size, self.products("vision_model")),
             qformer: activations::qformer(&self.config, frames, size, self.products("qformer")),
@@ -232,6 +247,21 @@ impl fmt::Debug for MemoryPlan {
             .field("device", &self.device)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether an adapter changes a layer's matrix.
+fn adapts(adapter: &Adapter, tensor: &PlannedTensor) -> bool {
+    let Some(layer) = tensor.name.strip_suffix(".weight") else {
+        return false;
+    };
+    let mut layers = adapter.layers();
+    layers.any(|own| Adapter::name_in(own, |name| name == layer).is_some())
+}
+
+/// A tensor that was merged with something, and so is in no file's format any more.
+fn unpacked(mut tensor: PlannedTensor) -> PlannedTensor {
+    tensor.packed = None;
+    tensor
 }
 
 /// Whether a tensor belongs to a part; the query tokens belong to the Q-Former.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use blip2_io::{
-    Adapter, CheckpointFolder,
+    CheckpointFolder,
     config::{Blip2Config, ModelKind},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -14,7 +14,7 @@ use crate::{
     device::is_host,
     error::Blip2Error,
     family,
-    load::{IGNORABLE_OF_ANSWERING, Load, Opened, Pictures, Settings, Takes},
+    load::{IGNORABLE_OF_ANSWERING, Load, NamedAdapter, Opened, Pictures, Settings, Takes},
     memory::{DRAFT, MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
     model::{Blip2ForConditionalGeneration, has_tied_head},
     precision::PrecisionPlan,
@@ -94,7 +94,7 @@ impl Load for Blip2Pipeline {
         let (config, device) = (&opened.config, &opened.device);
         let checkpoint = opened.origin.checkpoint();
         let plan = MemoryPlan::on(config, checkpoint, settings.precision, device)?
-            .with_adapter(opened.adapter.as_ref().map_or(0, Adapter::size))
+            .with_adapters(opened.adapters.iter().map(NamedAdapter::adapter))
             .with_draft(settings.speculative);
         let memory = match settings.memory_limit {
             None if is_host(device) => MemoryLimit::of_machine(plan),
