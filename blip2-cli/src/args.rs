@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use blip2_core::{
-    Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
+    Builder, GenerationConfig, Member, Options, Precision, PrecisionPlan, Template,
     generate::EarlyStopping, lavis::Architecture, preprocessing::Resizing,
 };
 #[cfg(feature = "hub")]
@@ -13,7 +13,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "tables")]
 use crate::map::MapArgs;
 use crate::{
-    Failure, adapters::AdapterArgs, bench::BenchArgs, candidates::Candidates, embed::VectorFile, examples, records::Output,
+    Failure, adapters::AdapterArgs, bench::BenchArgs, candidates::Candidates, embed::VectorFile,
+    examples, records::Output,
 };
 
 /// Ask questions about pictures with BLIP-2.
@@ -767,7 +768,7 @@ pub(crate) struct MemoryArgs {
 
 impl MemoryArgs {
     /// Limits what a model and its calls may take.
-    pub(crate) fn limit(&self, builder: Blip2PipelineBuilder) -> Blip2PipelineBuilder {
+    pub(crate) fn limit<M: Member>(&self, builder: Builder<M>) -> Builder<M> {
         match self.memory_limit {
             // A number beyond the integers means no limit, one below zero nothing at all.
             Some(gigabytes) => builder.memory_limit((gigabytes * 1e9) as u64),

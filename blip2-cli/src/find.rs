@@ -24,7 +24,9 @@ pub(crate) fn all(command: &mut Command) -> Result<(), Failure> {
         Command::Map(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         Command::Match(args) => with_adapters(&mut args.model.model, &mut args.model.adapter),
         Command::Index(args) => match &mut args.command {
-            IndexCommand::Add(args) => with_adapters(&mut args.model.model, &mut args.model.adapter),
+            IndexCommand::Add(args) => {
+                with_adapters(&mut args.model.model, &mut args.model.adapter)
+            }
             IndexCommand::Search(args) => {
                 with_adapters(&mut args.model.model, &mut args.model.adapter)
             }

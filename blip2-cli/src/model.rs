@@ -63,7 +63,8 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 
 /// A BLIP-1 model that writes.
 pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> Result<T, Failure> {
-    load_blip1(args.adapter.on(seeing(builder, args))?, &args.device)
+    let builder = args.memory.limit(seeing(builder, args));
+    load_blip1(args.adapter.on(builder)?, &args.device)
 }
 
 /// A BLIP-1 model that compares.

@@ -104,7 +104,11 @@ fn it_is_the_mean_over_pairs_and_falls_where_what_is_learnt_is_the_same() {
     // The last of its batches has a single pair, which has no negatives.
     let held_out = recipe(loader(&other, 3));
     let metrics = trained(&loader(&data, 6), &held_out, &mut first_stage().unwrap());
-    let losses: Vec<f64> = metrics.scores.iter().map(|score| score.loss.unwrap()).collect();
+    let losses: Vec<f64> = metrics
+        .scores
+        .iter()
+        .map(|score| score.loss.unwrap())
+        .collect();
     assert_eq!(losses.len(), 2);
     assert!(losses.iter().all(|loss| loss.is_finite()));
 
@@ -112,13 +116,20 @@ fn it_is_the_mean_over_pairs_and_falls_where_what_is_learnt_is_the_same() {
     trained(&loader(&data, 6), &held_out, &mut told);
     // Those before the first step.
     let before = &told.1[..3];
-    assert_eq!(before.iter().map(|(count, _)| *count).collect::<Vec<_>>(), [3.0, 3.0, 1.0]);
+    assert_eq!(
+        before.iter().map(|(count, _)| *count).collect::<Vec<_>>(),
+        [3.0, 3.0, 1.0]
+    );
     let sum: f64 = before.iter().map(|(count, loss)| count * loss).sum();
     assert!((losses[0] - sum / 7.0).abs() < 1e-6, "{losses:?} {sum}");
 
     // Of what it is trained on, it falls.
     let same = recipe(loader(&data, 6));
     let metrics = trained(&loader(&data, 6), &same, &mut first_stage().unwrap());
-    let losses: Vec<f64> = metrics.scores.iter().map(|score| score.loss.unwrap()).collect();
+    let losses: Vec<f64> = metrics
+        .scores
+        .iter()
+        .map(|score| score.loss.unwrap())
+        .collect();
     assert!(losses[1] < losses[0], "{losses:?}");
 }

@@ -32,7 +32,8 @@ use crate::{
 /// | `decode_options`, `resizing` | all that read pictures |
 /// | `generation` | [`Blip2Pipeline`](crate::Blip2Pipeline), [`BlipAnswerer`](crate::BlipAnswerer), [`BlipCaptioner`](crate::BlipCaptioner) |
 /// | `image_size` | the same, and [`BlipRetrieval`](crate::BlipRetrieval) |
-/// | `template`, `memory_limit`, `speculative` | [`Blip2Pipeline`](crate::Blip2Pipeline) |
+/// | `memory_limit` | [`Blip2Pipeline`](crate::Blip2Pipeline) and all of BLIP-1 |
+/// | `template`, `speculative` | [`Blip2Pipeline`](crate::Blip2Pipeline) |
 ///
 /// ```no_run
 /// use blip2_core::{Blip2Pipeline, Device, Precision};

@@ -145,7 +145,10 @@ impl<C> Opened<C> {
         let bytes = |_: &TensorRequest<'_>| 0;
         let asked = Asked::new(source.get(), &bytes);
         let adapted = Adapted::new(adapter, &asked)?;
-        self.build::<P>(&Weights::new(&adapted, &self.device).observed_by(&adapted), settings)?;
+        self.build::<P>(
+            &Weights::new(&adapted, &self.device).observed_by(&adapted),
+            settings,
+        )?;
         finished::<P>(&adapted)
     }
 
@@ -159,8 +162,7 @@ impl<C> Opened<C> {
         let source = self.source();
         let adapted = adapter.map(|adapter| Adapted::new(adapter, source.get()));
         let adapted = adapted.transpose()?;
-        let (model, draft) =
-            self.watched::<P>(source.get(), adapted.as_ref(), shared, settings)?;
+        let (model, draft) = self.watched::<P>(source.get(), adapted.as_ref(), shared, settings)?;
         let report = source.finish(P::IGNORABLE.unwrap_or_default())?;
         if let Some(adapted) = &adapted {
             finished::<P>(adapted)?;

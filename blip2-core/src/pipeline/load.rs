@@ -11,7 +11,6 @@ use blip2_lm::{LanguageModel, generate::GenerationConfig};
 
 use super::Blip2Pipeline;
 use crate::{
-    device::is_host,
     error::Blip2Error,
     family,
     load::{IGNORABLE_OF_ANSWERING, Load, NamedAdapter, Opened, Pictures, Settings, Takes},
@@ -96,10 +95,7 @@ impl Load for Blip2Pipeline {
         let plan = MemoryPlan::on(config, checkpoint, settings.precision, device)?
             .with_adapters(opened.adapters.iter().map(NamedAdapter::adapter))
             .with_draft(settings.speculative);
-        let memory = match settings.memory_limit {
-            None if is_host(device) => MemoryLimit::of_machine(plan),
-            limit => MemoryLimit::new(plan, limit),
-        };
+        let memory = MemoryLimit::of_settings(plan, settings.memory_limit, device);
         let work = Workload {
             image_size: Some(pictures.size()),
             ..Workload::default()

@@ -89,7 +89,9 @@ impl Sharing<'_> {
 impl fmt::Debug for SharedWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let held = self.held.borrow().len();
-        f.debug_struct("SharedWeights").field("held", &held).finish()
+        f.debug_struct("SharedWeights")
+            .field("held", &held)
+            .finish()
     }
 }
 
@@ -133,11 +135,18 @@ mod tests {
             let layer = |name| weights.linear(name, 8, 8, Bias::With);
             let head = weights.head("a", 8, 8, Bias::Without);
             let narrow = weights.with_precision(Precision::Int4);
-            vec![layer("a"), layer("b"), head, narrow.linear("a", 8, 8, Bias::With)]
+            vec![
+                layer("a"),
+                layer("b"),
+                head,
+                narrow.linear("a", 8, 8, Bias::With),
+            ]
         };
         let one = model(&plain.sharing(&shared, &|_| false));
         // Of one name, a head and a matrix of fewer bits are others.
-        let asked = ["a.weight", "a.bias", "b.weight", "b.bias", "a.weight", "a.weight", "a.bias"];
+        let asked = [
+            "a.weight", "a.bias", "b.weight", "b.bias", "a.weight", "a.weight", "a.bias",
+        ];
         assert_eq!(*first.1.borrow(), asked);
         let two = model(&other.sharing(&shared, &own));
         assert_eq!(*second.1.borrow(), ["b.weight"]);
