@@ -150,7 +150,10 @@ impl AdapterArgs {
     }
 
     fn names(&self) -> String {
-        let names = self.adapter.iter().filter_map(|adapter| adapter.name.as_deref());
+        let names = self
+            .adapter
+            .iter()
+            .filter_map(|adapter| adapter.name.as_deref());
         let names: Vec<_> = names.collect();
         match names.as_slice() {
             [] => "none with a name".into(),

@@ -379,13 +379,16 @@ fn names_of_adapters_are_each_one_of_their_own_and_a_wrong_one_is_told_what_ther
     let base = || Blip2Pipeline::builder(fixture("blip2_opt"));
     let list = fixture("peft/opt_list");
     let blip2 = base().named_adapter("cats", &list).load().unwrap();
-    let error = blip2.with_adapter("dogs").unwrap_err();
-    assert!(matches!(error, Blip2Error::UnknownAdapter { .. }));
-    assert_says::<()>(Err(error), &["`dogs`", "there are: cats"]);
+    let unknown = blip2.with_adapter("dogs");
+    assert!(matches!(unknown, Err(Blip2Error::UnknownAdapter { .. })));
+    assert_says(unknown, &["`dogs`", "there are: cats"]);
     let plain = base().load().unwrap();
     assert_says(plain.with_adapter("dogs"), &["`dogs`", "none was loaded"]);
     let twice = base().named_adapter("cats", &list);
-    assert_says(twice.named_adapter("cats", &list).load(), &["`cats`", "two"]);
+    assert_says(
+        twice.named_adapter("cats", &list).load(),
+        &["`cats`", "two"],
+    );
     assert_says(base().named_adapter(" ", &list).load(), &["empty"]);
     // One that does not go with the model is told before the model is read.
     let of_t5 = base().named_adapter("t5", fixture("peft/t5_all"));

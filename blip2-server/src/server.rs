@@ -16,7 +16,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{app::App, engine::Engine, metrics::Metrics, model::{Model, Served}, routes, settings::Settings};
+use crate::{
+    app::App,
+    engine::Engine,
+    metrics::Metrics,
+    model::{Model, Served},
+    routes,
+    settings::Settings,
+};
 
 /// How long the head of a request may take to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(15);

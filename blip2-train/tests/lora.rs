@@ -1,5 +1,5 @@
 //! Adapters: those of PEFT here, ours there, over a base of 8 bits, merged; and states to go on from.
-//! `make_peft.py` beside the fixtures made PEFT's.
+//! `make_peft.py` beside the fixtures made PEFT's, `open_with_peft.py` what PEFT makes of ours.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -503,52 +503,31 @@ fn a_state_goes_on_as_if_nothing_had_happened() {
     assert_eq!(names, ["step-000000005", "step-000000006"]);
 }
 
-/// Adapters with lengths of their own for rows, trained for some steps; over two kinds of base, and beside a
-/// part that is trained whole.
-fn trained_with_lengths(name: &str) -> Trained<Model> {
+/// New adapters with lengths of their own for rows, as `open_with_peft.py` has them trained: alone, or with ranks
+/// by patterns and beside a module that is trained whole.
+fn new_lengths(beside_others: bool) -> Trained<Model> {
     let lora = LoraConfig::new(4, ["q_proj", "v_proj"])
         .with_alpha(8.0)
         .with_dora(true);
-    let training = training("blip2_opt").lora(lora, 3).unwrap();
-    let training = match name {
-        "opt_dora_and_projection" => training.part("language_projection"),
-        _ => training,
+    let lora = match beside_others {
+        true => lora
+            .with_rslora(true)
+            .with_rank_pattern([("v_proj".into(), 2)]),
+        false => lora,
     };
-    let mut trained = training.load().unwrap();
-    steps(
-        &mut trained,
-        &mut AdamW::default(),
-        &batch("blip2_opt"),
-        20,
-    );
-    trained
-}
-
-const WITH_LENGTHS: [&str; 2] = ["opt_dora", "opt_dora_and_projection"];
-
-#[test]
-#[ignore = "writes the adapters that `open_with_peft.py` opens"]
-fn writes_what_peft_opens() {
-    if std::env::var_os("BLIP2_WRITE_ADAPTERS").is_none() {
-        return;
-    }
-    for name in WITH_LENGTHS {
-        let folder = goldens("trained").join(name);
-        trained_with_lengths(name).save_lora(&folder).unwrap();
-        let config = folder.join("adapter_config.json");
-        let text = fs::read_to_string(&config).unwrap();
-        let mut text: Value = serde_json::from_str(&text).unwrap();
-        text["base_model_name_or_path"] = json!("blip2_opt");
-        fs::write(&config, format!("{text:#}\n")).unwrap();
-        let _ = fs::remove_file(folder.join("README.md"));
-    }
+    let training = training("blip2_opt").lora(lora, 3).unwrap();
+    let training = match beside_others {
+        true => training.part("language_projection"),
+        false => training,
+    };
+    training.load().unwrap()
 }
 
 /// PEFT 0.21 opened what was trained here and gave these logits; what is written now has the same form.
 #[test]
 fn peft_opens_adapters_with_lengths_that_were_trained_here() {
     let batch = batch("blip2_opt");
-    for name in WITH_LENGTHS {
+    for (name, beside_others) in [("opt_dora", false), ("opt_dora_and_projection", true)] {
         let folder = goldens("trained").join(name);
         let (_, shape, golden) = tensors(&folder.join("golden.safetensors")).remove(0);
         let [rows, last, vocab] = shape[..] else {
@@ -556,7 +535,9 @@ fn peft_opens_adapters_with_lengths_that_were_trained_here() {
         };
         let near = |found: &[f32]| {
             let each = found.len() / rows;
-            let ends = found.chunks(each).flat_map(|row| &row[each - last * vocab..]);
+            let ends = found
+                .chunks(each)
+                .flat_map(|row| &row[each - last * vocab..]);
             let ends: Vec<f32> = ends.copied().collect();
             let (most, largest) = largest_difference(&ends, &golden);
             assert!(most < 1e-4 * largest, "{name}: {most} of {largest}");
@@ -568,7 +549,9 @@ fn peft_opens_adapters_with_lengths_that_were_trained_here() {
         near(&logits(merged.load().unwrap().model(), &batch));
 
         let written = tempfile::tempdir().unwrap();
-        trained_with_lengths(name).save_lora(written.path()).unwrap();
+        let mut trained = new_lengths(beside_others);
+        steps(&mut trained, &mut AdamW::default(), &batch, 1);
+        trained.save_lora(written.path()).unwrap();
         let shapes = |folder: &Path| -> Vec<(String, Vec<usize>)> {
             let all = tensors(&folder.join("adapter_model.safetensors")).into_iter();
             all.map(|(name, shape, _)| (name, shape)).collect()

@@ -119,7 +119,10 @@ impl<T: Waits> Queue<T> {
                 state = wait_for(&self.changed, state);
                 continue;
             };
-            let running = state.running.iter().filter(|running| running.model == model);
+            let running = state
+                .running
+                .iter()
+                .filter(|running| running.model == model);
             let newest = running.map(|running| running.since.elapsed()).min();
             let left = newest.map_or(Duration::ZERO, |since| ALONE.saturating_sub(since));
             if !left.is_zero() && !state.closed {

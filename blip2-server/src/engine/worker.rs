@@ -33,7 +33,9 @@ fn run(number: usize, shared: &Shared, batch: Vec<Job>) {
         return;
     };
     let Some(model) = shared.model(place) else {
-        return batch.into_iter().for_each(|job| job.fail(ApiError::internal()));
+        return batch
+            .into_iter()
+            .for_each(|job| job.fail(ApiError::internal()));
     };
     let mut round = Round {
         shared,

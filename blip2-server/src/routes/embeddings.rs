@@ -134,7 +134,15 @@ pub(crate) async fn embeddings(
     check_texts(inputs.texts.iter().map(|(_, text)| text.as_str()), &limits)?;
     let tokens = tokens(chosen.model(), &inputs);
     let client = Client::new(&app, read.begun);
-    let mut data = embed(&app, inputs, client, chosen.place, read.held, query.encoding_format).await?;
+    let mut data = embed(
+        &app,
+        inputs,
+        client,
+        chosen.place,
+        read.held,
+        query.encoding_format,
+    )
+    .await?;
     data.sort_by_key(|embedding| embedding.index);
     Ok(Json(EmbeddingsReply {
         object: "list",

@@ -96,7 +96,10 @@ async fn by_url(
 /// Refuses several pictures for a model that looks at one.
 fn check_count(app: &App, count: usize, param: &str) -> Result<(), ApiError> {
     // All models are one, with other adapters.
-    let frames = app.models().first().map_or(1, |served| served.model.frames());
+    let frames = app
+        .models()
+        .first()
+        .map_or(1, |served| served.model.frames());
     match frames {
         1 if count > 1 => Err(ApiError::invalid(
             "there are several pictures, and this model looks at one at a time",

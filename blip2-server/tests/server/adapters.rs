@@ -74,7 +74,7 @@ fn each_adapter_is_a_model_that_requests_name() {
             "candidates": candidates});
         let ranked = served.post("/rank", &body).ok();
         let picture = own.decode(&picture("red-triangle")).unwrap();
-        let due = own.rank(&picture, QUESTION, ["red", "blue"]).unwrap();
+        let due = own.rank(&picture, QUESTION, &["red", "blue"]).unwrap();
         let score = ranked["ranked"][0]["score"].as_f64().unwrap() as f32;
         assert_eq!(score, due[0].score, "{id}");
     }
