@@ -17,6 +17,7 @@ use blip2_core::{
     GenerationConfig, Member, Options, Precision, memory::Workload, open_image, pack,
 };
 use blip2_io::{Adapter, ErrorKind};
+use blip2_kernels::PackedFormat;
 use blip2_testing::{assert_says, copy, fixture, json};
 use image::RgbImage;
 use serde_json::Value;
@@ -370,7 +371,9 @@ fn memory_is_predicted_for_all_adapters_together() {
     // What DoRA is merged into stands beside the model's own.
     let dora = Adapter::open(fixture("peft/opt_dora")).unwrap();
     let shapes = dora.layers().map(|layer| dora.shape(layer).unwrap());
-    let merged: usize = shapes.map(|[outputs, inputs]| 4 * outputs * inputs).sum();
+    let merged: usize = shapes
+        .map(|[outputs, inputs]| PackedFormat::F32.bytes(outputs, inputs))
+        .sum();
     assert_eq!(weights(&["opt_dora"]), plain + dora.size() + merged as u64);
 }
 

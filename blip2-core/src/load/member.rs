@@ -171,7 +171,7 @@ pub struct Loaded<P: Load> {
     pub(crate) adapter: Option<Arc<Adapter>>,
     pub(crate) report: LoadReport,
     pub(crate) fingerprint: Arc<OnceLock<String>>,
-    pub(crate) versions: Arc<Versions<P>>,
+    pub(crate) versions: Arc<Versions<P::Model>>,
 }
 
 impl<P: Load> Loaded<P> {

@@ -15,6 +15,7 @@ mod pictures;
 mod progress;
 mod settings;
 mod source;
+mod switch;
 mod versions;
 mod watched;
 

@@ -117,7 +117,7 @@ impl<C> Opened<C> {
     pub(super) fn load<P: Load<Config = C>>(
         &self,
         settings: &Settings,
-    ) -> Result<(Versions<P>, LoadReport), Blip2Error> {
+    ) -> Result<(Versions<P::Model>, LoadReport), Blip2Error> {
         let shared = SharedWeights::new();
         for named in &self.adapters {
             self.check::<P>(&named.adapter, settings)?;
@@ -158,7 +158,7 @@ impl<C> Opened<C> {
         adapter: Option<&Adapter>,
         shared: &SharedWeights,
         settings: &Settings,
-    ) -> Result<(Version<P>, LoadReport), Blip2Error> {
+    ) -> Result<(Version<P::Model>, LoadReport), Blip2Error> {
         let source = self.source();
         let adapted = adapter.map(|adapter| Adapted::new(adapter, source.get()));
         let adapted = adapted.transpose()?;
