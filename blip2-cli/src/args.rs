@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use blip2_core::{
-    Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
+    Builder, GenerationConfig, Member, Options, Precision, PrecisionPlan, Template,
     generate::EarlyStopping, lavis::Architecture, preprocessing::Resizing,
 };
 #[cfg(feature = "hub")]
@@ -13,7 +13,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "tables")]
 use crate::map::MapArgs;
 use crate::{
-    Failure, bench::BenchArgs, candidates::Candidates, embed::VectorFile, examples, records::Output,
+    Failure, adapters::AdapterArgs, bench::BenchArgs, candidates::Candidates, embed::VectorFile,
+    examples, records::Output,
 };
 
 /// Ask questions about pictures with BLIP-2.
@@ -532,9 +533,8 @@ pub(crate) struct RetrievalArgs {
     /// `blip2 match` also of BLIP-1. Or its id on the Hugging Face hub.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
     pub(crate) model: PathBuf,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     #[command(flatten)]
     pub(crate) loading: LoadingArgs,
     #[command(flatten)]
@@ -588,9 +588,8 @@ pub(crate) struct EvalArgs {
     /// A Hugging Face checkpoint folder, in place of the model that the file names.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) model: Option<PathBuf>,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Write the answers into this file, beside the right ones and their scores: as a table, the worst
     /// first, if it ends in .csv, else as JSON lines; and tell what is most often wrong.
     #[arg(long, value_name = "FILE")]
@@ -698,10 +697,8 @@ pub(crate) struct ModelArgs {
     /// such as Salesforce/blip2-opt-2.7b; without it, the built-in demonstration model.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_MODEL")]
     pub(crate) model: Option<PathBuf>,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder. An
-    /// adapter's folder as --model finds the model that it was trained on.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Write ahead with the same language model in int4 and check several tokens at once: the same answers,
     /// sooner where a model is held in f32, f16 or bf16, for the memory of the int4 one.
     #[arg(long)]
@@ -782,7 +779,7 @@ pub(crate) struct MemoryArgs {
 
 impl MemoryArgs {
     /// Limits what a model and its calls may take.
-    pub(crate) fn limit(&self, builder: Blip2PipelineBuilder) -> Blip2PipelineBuilder {
+    pub(crate) fn limit<M: Member>(&self, builder: Builder<M>) -> Builder<M> {
         match self.memory_limit {
             // A number beyond the integers means no limit, one below zero nothing at all.
             Some(gigabytes) => builder.memory_limit((gigabytes * 1e9) as u64),

@@ -125,15 +125,6 @@ impl Member {
         let (Some(folder), Some(kind)) = (&args.model, kind) else {
             return Ok(Self::Blip2(Box::new(model::open(args)?)));
         };
-        let alone = !matches!(
-            kind,
-            ModelKind::Blip2 | ModelKind::InstructBlip | ModelKind::InstructBlipVideo
-        );
-        if alone && args.memory.memory_limit.is_some() {
-            return Err(Failure::usage(
-                "--memory-limit is for models with a large language model; leave it out",
-            ));
-        }
         Ok(match kind {
             ModelKind::BlipCaption => {
                 let builder = BlipCaptioner::builder(folder);

@@ -8,6 +8,7 @@
 #[macro_use]
 mod out;
 
+mod adapters;
 mod answer;
 mod apart;
 mod args;

@@ -46,17 +46,6 @@ impl Embedder {
             )));
         }
         let kind = model::kind(args.model.as_deref());
-        let alone = [
-            ModelKind::BlipCaption,
-            ModelKind::BlipAnswer,
-            ModelKind::BlipRetrieval,
-            ModelKind::Blip2Retrieval,
-        ];
-        if args.memory.memory_limit.is_some() && kind.is_some_and(|kind| alone.contains(&kind)) {
-            return Err(Failure::usage(
-                "--memory-limit is for models with a large language model; leave it out",
-            ));
-        }
         let member = match (&args.model, kind) {
             (Some(folder), Some(ModelKind::BlipCaption)) => {
                 let builder = BlipCaptioner::builder(folder);
