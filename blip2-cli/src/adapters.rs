@@ -70,6 +70,11 @@ impl AdapterArgs {
         }
     }
 
+    /// All folders.
+    pub(crate) fn read(&self) -> impl Iterator<Item = &PathBuf> + Clone {
+        self.adapter.iter().map(|adapter| &adapter.folder)
+    }
+
     /// All folders, to be found.
     pub(crate) fn folders(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.adapter.iter_mut().map(|adapter| &mut adapter.folder)

@@ -715,6 +715,13 @@ pub(crate) struct ModelArgs {
     pub(crate) memory: MemoryArgs,
 }
 
+impl ModelArgs {
+    /// The folders and files that are read of it.
+    pub(crate) fn read(&self) -> impl Iterator<Item = &PathBuf> + Clone {
+        self.model.iter().chain(self.adapter.read())
+    }
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LoadingArgs {
     /// Copy the weights into memory in place of mapping their files: for shared storage, where

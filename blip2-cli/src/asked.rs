@@ -151,6 +151,6 @@ pub(crate) fn inputs<'a>(
     let files = args.table.iter().chain(&args.questions);
     let files = files.filter(|file| fs::metadata(file).is_ok());
     let pictures = asked.iter().map(|asked| &asked.picture);
-    let read = files.chain(pictures).chain(&args.model.model);
+    let read = files.chain(pictures).chain(args.model.read());
     read.map(PathBuf::as_path)
 }

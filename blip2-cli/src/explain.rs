@@ -92,7 +92,7 @@ fn check_output(args: &ExplainArgs) -> Result<(), Failure> {
             output.display()
         )));
     }
-    let read = [&args.image].into_iter().chain(&args.model.model);
+    let read = [&args.image].into_iter().chain(args.model.read());
     apart::check("--output", output, read.map(PathBuf::as_path))
 }
 

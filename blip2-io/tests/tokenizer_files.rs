@@ -33,7 +33,7 @@ fn no_tokenizer() {
 #[test]
 fn a_corrupt_tokenizer() {
     let cases = [
-        ("", "EOF"),
+        ("", "the file is empty"),
         ("[]", "no JSON object"),
         ("{}", "it has no model"),
         (

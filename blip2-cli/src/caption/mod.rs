@@ -42,7 +42,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
     if args.output.to == Output::Beside {
         check_apart(&paths)?;
     }
-    let inputs = paths.iter().chain(&args.prompts).chain(&args.model.model);
+    let inputs = paths.iter().chain(&args.prompts).chain(args.model.read());
     let inputs = inputs.map(PathBuf::as_path);
     let sink = Sink::open(&args.output.to, schema(args), args.output.retry, inputs)?;
     let captioner = Captioner::open(&args.model)?;

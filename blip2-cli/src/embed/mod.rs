@@ -26,7 +26,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
         return of_texts(args, &texts);
     }
     let paths = expand(&args.images, args.recursive)?;
-    let inputs = paths.iter().chain(&args.model.model);
+    let inputs = paths.iter().chain(args.model.read());
     args.output.check_no_input(inputs.map(PathBuf::as_path))?;
     let embedder = Embedder::open(&args.model, "embed")?;
     let feature = embedder.feature(args.features)?;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
 }
 
 fn of_texts(args: &EmbedArgs, texts: &[String]) -> Result<(), Failure> {
-    let inputs = args.texts.iter().chain(&args.model.model);
+    let inputs = args.texts.iter().chain(args.model.read());
     args.output.check_no_input(inputs.map(PathBuf::as_path))?;
     let embedder = Embedder::open(&args.model, "embed")?;
     let mut vectors = Vectors::begin(&args.output, "text")?;

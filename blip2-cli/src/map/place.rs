@@ -64,8 +64,8 @@ impl Place {
         let output = args.output.clone();
         check_apart(&output, table)?;
         if is_file {
-            let model = args.model.model.as_deref();
-            apart::check("--output", &output, model)?;
+            let read = args.model.read().map(PathBuf::as_path);
+            apart::check("--output", &output, read)?;
         }
         let at = |error: io::Error| named(&output, error);
         if !is_file {

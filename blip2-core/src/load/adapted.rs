@@ -44,13 +44,17 @@ impl<'s> Adapted<'s> {
         };
         let mut layers = BTreeMap::new();
         for own in adapter.layers() {
-            let is_there = |layer: &str| source.contains(&format!("{layer}.weight"));
+            let is_there = |layer: &str| {
+                let weight = format!("{layer}.weight");
+                source.contains(&weight) || table_of(source, &weight).is_some()
+            };
             let base = Adapter::name_in(own, is_there).ok_or_else(|| homeless(own))?;
             layers.insert(base, Name::new(own));
         }
         let mut whole = BTreeMap::new();
         for own in adapter.replaced() {
-            let base = Adapter::name_in(own, |name| source.contains(name));
+            let is_there = |name: &str| source.contains(name) || table_of(source, name).is_some();
+            let base = Adapter::name_in(own, is_there);
             whole.insert(base.ok_or_else(|| homeless(own))?, Name::new(own));
         }
         Ok(Self {
@@ -122,9 +126,33 @@ impl<'s> Adapted<'s> {
     /// The matrix that DoRA makes of the base's.
     fn dora(&self, name: &Name<'_>, request: &TensorRequest<'_>) -> Option<TensorData> {
         name.asked.set(true);
-        let base = self.source.tensor(request)?;
+        let base = self.base(request)?;
         self.noted(self.adapter.merged(name.own, base, request.device))
     }
+
+    /// The base's tensor; of a head that the base does not have, its table of tokens.
+    fn base(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+        match table_of(self.source, request.name) {
+            Some(table) if !self.source.contains(request.name) => {
+                let name = table.as_str();
+                self.source.tensor(&TensorRequest { name, ..*request })
+            }
+            _ => self.source.tensor(request),
+        }
+    }
+}
+
+/// The table of tokens that is the head, too, where a head of this name would stand by itself: an adapter may
+/// be one of the head alone.
+fn table_of(source: &dyn WeightSource, head: &str) -> Option<String> {
+    const TABLES: [&str; 3] = [
+        "model.decoder.embed_tokens.weight",
+        "model.embed_tokens.weight",
+        "shared.weight",
+    ];
+    let model = head.strip_suffix("lm_head.weight")?;
+    let mut tables = TABLES.iter().map(|table| format!("{model}{table}"));
+    tables.find(|table| source.contains(table))
 }
 
 impl WeightSource for Adapted<'_> {
@@ -134,7 +162,7 @@ impl WeightSource for Adapted<'_> {
         }
         match self.scaled(request) {
             Some(name) => self.dora(name, request),
-            None => self.source.tensor(request),
+            None => self.base(request),
         }
     }
 
@@ -150,7 +178,9 @@ impl WeightSource for Adapted<'_> {
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.whole.contains_key(name) || self.source.contains(name)
+        let layer = name.strip_suffix(".weight");
+        let is_layer = layer.is_some_and(|layer| self.layers.contains_key(layer));
+        is_layer || self.whole.contains_key(name) || self.source.contains(name)
     }
 
     /// An adapter that has numbers for one of two that are one in its base parts them.
