@@ -543,8 +543,12 @@ fn peft_opens_adapters_with_lengths_that_were_trained_here() {
             assert!(most < 1e-4 * largest, "{name}: {most} of {largest}");
         };
         let lora = Lora::load(&folder).unwrap();
-        let again = training("blip2_opt").adapters(lora).load().unwrap();
-        near(&logits(again.model(), &batch));
+        let again = training("blip2_opt").adapters(lora);
+        let again = match beside_others {
+            true => again.part("language_projection"),
+            false => again,
+        };
+        near(&logits(again.load().unwrap().model(), &batch));
         let merged = Blip2Pipeline::builder(models().join("blip2_opt")).adapter(&folder);
         near(&logits(merged.load().unwrap().model(), &batch));
 

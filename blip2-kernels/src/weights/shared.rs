@@ -13,12 +13,12 @@ use super::{precision::Precision, request::TensorRequest, role::Role};
 ///
 /// let (source, device, shared) = (RandomWeights::new(0, 0.02), Device::flex(), SharedWeights::new());
 /// let fc = Weights::new(&source, &device).sharing(&shared, &|_| false).linear("fc", 8, 8, Bias::With);
-/// // Another source has a bias of its own, and is never asked for the matrix.
+/// // Another source has a matrix of its own, and is never asked for the bias.
 /// let other = RandomWeights::new(1, 0.02);
-/// let own_bias = |name: &str| name == "fc.bias";
-/// let weights = Weights::new(&other, &device).sharing(&shared, &own_bias);
+/// let own_matrix = |name: &str| name == "fc.weight";
+/// let weights = Weights::new(&other, &device).sharing(&shared, &own_matrix);
 /// let adapted = weights.linear("fc", 8, 8, Bias::With);
-/// let x = Tensor::<2>::zeros([1, 8], &device);
+/// let x = Tensor::<2>::ones([1, 8], &device);
 /// assert_ne!(fc.forward(x.clone()).into_data(), adapted.forward(x).into_data());
 /// ```
 #[derive(Default)]
@@ -145,7 +145,7 @@ mod tests {
         let one = model(&plain.sharing(&shared, &|_| false));
         // Of one name, a head and a matrix of fewer bits are others.
         let asked = [
-            "a.weight", "a.bias", "b.weight", "b.bias", "a.weight", "a.weight", "a.bias",
+            "a.weight", "a.weight", "a.bias", "b.weight", "b.bias", "a.weight", "a.bias",
         ];
         assert_eq!(*first.1.borrow(), asked);
         let two = model(&other.sharing(&shared, &own));
