@@ -13,7 +13,7 @@ use datafusion::{
 
 use crate::{
     cells::{Cell, column},
-    engine::{Engine, is_of_row},
+    engine::Engine,
     error::{Fault, RowError},
     functions::OnError,
     pictures::prepare,
@@ -175,7 +175,7 @@ impl Call {
         for (row, result) in rows.into_iter().zip(results) {
             match result {
                 Ok(cell) => cells.push((row, cell)),
-                Err(error) => self.failed(row, error.into())?,
+                Err(fault) => self.failed(row, fault)?,
             }
         }
         Ok(cells)
@@ -183,10 +183,7 @@ impl Call {
 
     /// What becomes of a row that failed: the query ends with it, or it is NULL.
     fn failed(&self, row: usize, fault: Fault) -> Result<()> {
-        let of_row = match &fault {
-            Fault::Source(_) => true,
-            Fault::Model(error) => is_of_row(error),
-        };
+        let of_row = fault.is_of_row();
         let error = RowError {
             function: self.verb.name(),
             place: self.place(row),

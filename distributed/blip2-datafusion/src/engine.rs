@@ -1,6 +1,5 @@
 //! What all functions of one model share.
 
-use blip2_core::{Blip2Error, ErrorKind};
 use tokio::sync::Semaphore;
 
 use crate::{ask::Ask, functions::OnError, model::Model, pictures::Sources};
@@ -16,12 +15,4 @@ pub(crate) struct Engine {
     pub(crate) on_error: OnError,
     /// How many batches may be in the model at a time: each takes its memory, and all threads.
     pub(crate) calls: Semaphore,
-}
-
-/// Whether an error is one row's own, and others may go well.
-pub(crate) fn is_of_row(error: &Blip2Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Input | ErrorKind::Limit | ErrorKind::Generation
-    )
 }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use blip2_core::{Blip2Error, ModelKind};
+use blip2_core::{Blip2Error, ErrorKind, ModelKind};
 use datafusion::error::DataFusionError;
 
 /// What is wrong before any row was seen: with the model, or with what was asked of it.
@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     Source(String),
     /// The picture, the text, or the model.
     Model(Blip2Error),
+    /// The machine.
+    Machine(String),
 }
 
 impl RowError {
@@ -71,7 +73,7 @@ impl fmt::Display for RowError {
 impl Error for RowError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.fault {
-            Fault::Source(_) => None,
+            Fault::Source(_) | Fault::Machine(_) => None,
             Fault::Model(error) => error.source(),
         }
     }
@@ -80,7 +82,7 @@ impl Error for RowError {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Source(reason) => f.write_str(reason),
+            Self::Source(reason) | Self::Machine(reason) => f.write_str(reason),
             Self::Model(error) => error.fmt(f),
         }
     }
@@ -89,6 +91,20 @@ impl fmt::Display for Fault {
 impl From<RowError> for DataFusionError {
     fn from(error: RowError) -> Self {
         Self::External(Box::new(error))
+    }
+}
+
+impl Fault {
+    /// Whether the fault is one row's own, and others may go well.
+    pub(crate) fn is_of_row(&self) -> bool {
+        match self {
+            Self::Source(_) => true,
+            Self::Machine(_) => false,
+            Self::Model(error) => matches!(
+                error.kind(),
+                ErrorKind::Input | ErrorKind::Limit | ErrorKind::Generation
+            ),
+        }
     }
 }
 

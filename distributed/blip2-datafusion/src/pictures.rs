@@ -13,7 +13,7 @@ use blip2_io::tables::{PictureCell, PictureColumn};
 use datafusion::{
     arrow::array::ArrayRef,
     execution::object_store::ObjectStoreRegistry,
-    object_store::{ObjectStore, ObjectStoreExt, path::Path as StorePath},
+    object_store::{ObjectStoreExt, path::Path as StorePath},
 };
 use futures::{StreamExt, stream};
 use url::Url;

@@ -7,10 +7,10 @@ use blip2_core::{
 };
 use blip2_vision::{VisionModel, VisionOptions};
 
-use crate::{ask::Ask, cells::Cell, model::Model, verb::Verb};
+use crate::{ask::Ask, cells::Cell, error::Fault, model::Model, verb::Verb};
 
 /// A result for each row.
-type Each = Vec<Result<Cell, Blip2Error>>;
+type Each = Vec<Result<Cell, Fault>>;
 
 impl Model {
     /// Computes a batch: of pictures, and of a text for each where the function takes one.
@@ -40,8 +40,8 @@ impl Model {
     ) -> Each {
         let options = ask.options(cancel);
         match self {
-            Self::Blip2(blip2) => written(blip2.caption_each(pictures, &options)),
-            Self::Captioner(blip) => written(blip.caption_each(pictures, &options)),
+            Self::Blip2(blip2) => cells(blip2.caption_each(pictures, &options), text),
+            Self::Captioner(blip) => cells(blip.caption_each(pictures, &options), text),
             _ => none(pictures),
         }
     }
@@ -54,8 +54,8 @@ impl Model {
     ) -> Each {
         let options = ask.options(cancel);
         match self {
-            Self::Blip2(blip2) => written(blip2.answer_each(pairs, &options)),
-            Self::Answerer(blip) => written(blip.answer_each(pairs, &options)),
+            Self::Blip2(blip2) => cells(blip2.answer_each(pairs, &options), text),
+            Self::Answerer(blip) => cells(blip.answer_each(pairs, &options), text),
             _ => none(pairs),
         }
     }
@@ -71,9 +71,7 @@ impl Model {
             Self::BlipRetrieval(blip) => blip.match_each(pairs, &options),
             _ => return none(pairs),
         };
-        let scores = scores.into_iter();
-        let cells = scores.map(|score| score.map(|score| Cell::Number(score.probability)));
-        cells.collect()
+        cells(scores, |score| Cell::Number(score.probability))
     }
 
     fn embeddings(&self, pictures: &[PixelValues], cancel: &CancelToken) -> Each {
@@ -92,10 +90,7 @@ impl Model {
                 return pooled(model.model().vision_model(), model.device(), pictures);
             }
         };
-        let embeddings = embeddings.into_iter();
-        embeddings
-            .map(|embedding| embedding.map(|embedding| Cell::Vector(embedding.values().to_vec())))
-            .collect()
+        cells(embeddings, |one| Cell::Vector(one.values().to_vec()))
     }
 
     fn text_embeddings(&self, texts: &[String], cancel: &CancelToken) -> Each {
@@ -105,29 +100,25 @@ impl Model {
             Self::BlipRetrieval(blip) => blip.embed_text_each(texts, &options),
             _ => return none(texts.iter()),
         };
-        let embeddings = embeddings.into_iter();
-        embeddings
-            .map(|embedding| embedding.map(|embedding| Cell::Vector(embedding.vector().to_vec())))
-            .collect()
+        cells(embeddings, |one| Cell::Vector(one.vector().to_vec()))
     }
 }
 
-fn written(answers: Vec<Result<Answer, Blip2Error>>) -> Each {
-    let answers = answers.into_iter();
-    answers
-        .map(|answer| answer.map(|answer| Cell::Text(answer.text)))
+/// Cells of what the model made.
+fn cells<T>(made: Vec<Result<T, Blip2Error>>, cell: impl Fn(T) -> Cell) -> Each {
+    let made = made.into_iter();
+    made.map(|one| one.map(&cell).map_err(Fault::from))
         .collect()
+}
+
+fn text(answer: Answer) -> Cell {
+    Cell::Text(answer.text)
 }
 
 /// Of a model that has no such verb, of which no such function is made.
 fn none<T>(rows: impl Iterator<Item = T>) -> Each {
-    rows.map(|_| Err(missing())).collect()
-}
-
-fn missing() -> Blip2Error {
-    Blip2Error::Rows {
-        reason: "the model cannot do this".into(),
-    }
+    rows.map(|_| Err(Fault::Machine("the model cannot do this".into())))
+        .collect()
 }
 
 /// The image encoder's pooled output.
@@ -149,18 +140,21 @@ fn pooled_together(
     vision: &VisionModel,
     device: &Device,
     pictures: &[PixelValues],
-) -> Result<Vec<Cell>, Blip2Error> {
-    let pixels = PixelValues::stack(pictures.iter().cloned())?.tensor(device);
-    let encoded = vision.forward(pixels, &VisionOptions::default())?;
+) -> Result<Vec<Cell>, Fault> {
+    let pixels = PixelValues::stack(pictures.iter().cloned()).map_err(Blip2Error::from)?;
+    let encoded = vision.forward(pixels.tensor(device), &VisionOptions::default());
+    let encoded = encoded.map_err(Blip2Error::from)?;
     numbers(vision.pool(encoded.last_hidden_state))
 }
 
 /// The rows of a tensor `[batch, width]`.
-fn numbers(tensor: Tensor<2>) -> Result<Vec<Cell>, Blip2Error> {
+fn numbers(tensor: Tensor<2>) -> Result<Vec<Cell>, Fault> {
     let [_, width] = tensor.dims();
     let values = tensor.into_data().convert::<f32>().try_into_vec::<f32>();
-    let values = values.map_err(|error| Blip2Error::Rows {
-        reason: format!("the embeddings cannot be read from the device: {error:?}"),
+    let values = values.map_err(|error| {
+        Fault::Machine(format!(
+            "the embeddings cannot be read from the device: {error:?}"
+        ))
     })?;
     let rows = values.chunks(width.max(1));
     Ok(rows.map(|row| Cell::Vector(row.to_vec())).collect())

@@ -120,7 +120,7 @@ async fn texts_are_files_of_a_folder_or_of_a_registered_store() {
     ];
     for column in columns {
         let ctx = session(&functions, vec![("path", column)]);
-        let url = "memory://photos".try_into().unwrap();
+        let url = url::Url::parse("memory://photos").unwrap();
         let store: Arc<dyn ObjectStore> = Arc::new(store.fork());
         ctx.register_object_store(&url, store);
         let sql = format!("SELECT blip2_answer(path, '{COLOR}') FROM photos");

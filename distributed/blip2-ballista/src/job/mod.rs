@@ -80,8 +80,9 @@ impl Job {
             found: splits.len() - missing.len(),
             ..Summary::default()
         };
-        let computing = missing.into_iter().map(|split| async {
-            let done = self.compute(session, &place, split).await;
+        let place = &place;
+        let computing = missing.into_iter().map(|split| async move {
+            let done = self.compute(session, place, split).await;
             done.map(|(rows, attempts)| (split, rows, attempts))
                 .map_err(|source| ClusterError::Split {
                     split: split.path.display().to_string(),

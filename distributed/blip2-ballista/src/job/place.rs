@@ -90,12 +90,9 @@ impl Place {
     fn names(&self) -> Result<Vec<String>, ClusterError> {
         let failed = || ClusterError::file(&self.folder);
         let files = fs::read_dir(&self.folder).map_err(failed())?;
-        let names = files.map(|file| {
-            Ok(file
-                .map_err(failed())?
-                .file_name()
-                .to_string_lossy()
-                .into_owned())
+        let names = files.map(|file| -> Result<String, ClusterError> {
+            let file = file.map_err(failed())?;
+            Ok(file.file_name().to_string_lossy().into_owned())
         });
         names.collect()
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use blip2_io::tables::{TableFormat, TableWriter};
 use datafusion::{
-    arrow::datatypes::Schema, error::DataFusionError, physical_plan::execute_stream,
+    arrow::array::RecordBatch, error::DataFusionError, physical_plan::execute_stream,
     prelude::ParquetReadOptions,
 };
 use futures::TryStreamExt;
@@ -53,14 +53,16 @@ pub fn splits(input: &Path) -> Result<Vec<Split>, ClusterError> {
             input.display()
         )));
     }
-    let splits = paths.into_iter().map(|path| {
-        let name = path.file_name().unwrap_or_default();
-        let name = name.to_string_lossy().into_owned();
-        let bytes = std::fs::metadata(&path)
-            .map_err(ClusterError::file(&path))?
-            .len();
-        Ok(Split { path, name, bytes })
-    });
+    let splits = paths
+        .into_iter()
+        .map(|path| -> Result<Split, ClusterError> {
+            let name = path.file_name().unwrap_or_default();
+            let name = name.to_string_lossy().into_owned();
+            let bytes = std::fs::metadata(&path)
+                .map_err(ClusterError::file(&path))?
+                .len();
+            Ok(Split { path, name, bytes })
+        });
     splits.collect()
 }
 
@@ -79,16 +81,16 @@ impl Split {
         ctx.register_parquet(&job.table, path.as_ref(), ParquetReadOptions::default())
             .await?;
         let query = ctx.sql(&job.sql).await?;
-        let schema: Schema = query.schema().as_arrow().clone();
+        let schema = query.schema().inner().clone();
         let plan = query.create_physical_plan().await?;
         let mut rows = execute_stream(plan, ctx.task_ctx())?;
         let mut writer = TableWriter::create(output, TableFormat::Parquet, &schema)?;
         let mut count = 0;
         while let Some(batch) = rows.try_next().await? {
             // What travels may be nullable where the plan said that it is not, or the other way round.
-            let batch = batch
-                .with_schema(schema.clone().into())
-                .map_err(DataFusionError::from)?;
+            let columns = batch.columns().to_vec();
+            let batch =
+                RecordBatch::try_new(schema.clone(), columns).map_err(DataFusionError::from)?;
             count += batch.num_rows() as u64;
             writer.write(&batch)?;
         }

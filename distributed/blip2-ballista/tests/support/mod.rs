@@ -23,18 +23,18 @@ use datafusion::arrow::{
     datatypes::{DataType, Field, Int64Type, Schema},
 };
 
-pub const DEMO: &str = "../../blip2-cli/demo";
-pub const COLOR: &str = "what color is the shape?";
-pub const SQL: &str = "SELECT id, blip2_answer(image, 'what color is the shape?') AS color, \
+pub(crate) const DEMO: &str = "../../blip2-cli/demo";
+pub(crate) const COLOR: &str = "what color is the shape?";
+pub(crate) const SQL: &str = "SELECT id, blip2_answer(image, 'what color is the shape?') AS color, \
                        blip2_caption(image) AS caption FROM photos";
 /// How long anything may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A row of the result.
-pub type Row = (i64, String, String);
+pub(crate) type Row = (i64, String, String);
 
 /// The example pictures' files.
-pub fn pictures() -> Vec<Vec<u8>> {
+pub(crate) fn pictures() -> Vec<Vec<u8>> {
     let files = std::fs::read_dir("../../examples/images").unwrap();
     let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "png"));
@@ -46,7 +46,7 @@ pub fn pictures() -> Vec<Vec<u8>> {
 }
 
 /// Writes a table of so many files of so many rows.
-pub fn table(folder: &Path, files: usize, rows: usize) {
+pub(crate) fn table(folder: &Path, files: usize, rows: usize) {
     std::fs::create_dir_all(folder).unwrap();
     let pictures = pictures();
     let fields = vec![
@@ -73,7 +73,7 @@ pub fn table(folder: &Path, files: usize, rows: usize) {
 }
 
 /// What the pipeline alone says of a table of so many rows.
-pub fn alone(rows: usize) -> Vec<Row> {
+pub(crate) fn alone(rows: usize) -> Vec<Row> {
     let blip2 = Blip2Pipeline::from_pretrained(DEMO).unwrap();
     let pictures = pictures();
     let decoded = pictures
@@ -95,7 +95,7 @@ pub fn alone(rows: usize) -> Vec<Row> {
 }
 
 /// The rows of batches, in the order of their ids.
-pub fn rows_of(batches: &[RecordBatch]) -> Vec<Row> {
+pub(crate) fn rows_of(batches: &[RecordBatch]) -> Vec<Row> {
     let mut rows = Vec::new();
     for batch in batches {
         let ids = batch.column(0).as_primitive::<Int64Type>();
@@ -116,7 +116,7 @@ pub fn rows_of(batches: &[RecordBatch]) -> Vec<Row> {
 }
 
 /// The rows of the files of a result.
-pub fn rows_in(folder: &Path) -> Vec<Row> {
+pub(crate) fn rows_in(folder: &Path) -> Vec<Row> {
     let table = blip2_io::tables::Table::open(folder).unwrap();
     let batches = table.batches(0..table.rows(), 64).unwrap();
     let batches: Vec<_> = batches.collect::<Result<_, _>>().unwrap();
@@ -124,7 +124,7 @@ pub fn rows_in(folder: &Path) -> Vec<Row> {
 }
 
 /// The files of a result that are whole.
-pub fn whole(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn whole(folder: &Path) -> Vec<PathBuf> {
     let Ok(files) = std::fs::read_dir(folder) else {
         return Vec::new();
     };
@@ -137,7 +137,7 @@ pub fn whole(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
@@ -145,19 +145,19 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// A process that ends with the test.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    pub fn start(program: &str, log: PathBuf, args: &[&str]) -> Self {
+    pub(crate) fn start(program: &str, log: PathBuf, args: &[&str]) -> Self {
         let said = File::create(&log).unwrap();
         let child = Command::new(program)
             .args(["--model", DEMO])
@@ -170,12 +170,12 @@ impl Process {
         Self { child, log }
     }
 
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// How many rows an executor has computed, by its log.
-    pub fn computed(&self) -> usize {
+    pub(crate) fn computed(&self) -> usize {
         let said = self.said();
         let lines = said
             .lines()
@@ -186,17 +186,17 @@ impl Process {
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits for the end; whether it was a good one.
-    pub fn end(&mut self) -> bool {
+    pub(crate) fn end(&mut self) -> bool {
         let begun = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -208,7 +208,7 @@ impl Process {
     }
 
     /// The numbers of the last line of `blip2-sql`: files, found, computed, rows, attempts made again.
-    pub fn counts(&self) -> [usize; 5] {
+    pub(crate) fn counts(&self) -> [usize; 5] {
         let said = self.said();
         let line = said.lines().last().unwrap_or_default();
         let numbers = line
@@ -228,15 +228,15 @@ impl Drop for Process {
 }
 
 /// A scheduler, and executors of one thread and one place.
-pub struct Cluster {
-    pub port: u16,
-    pub scheduler: Process,
-    pub executors: Vec<Process>,
+pub(crate) struct Cluster {
+    pub(crate) port: u16,
+    pub(crate) scheduler: Process,
+    pub(crate) executors: Vec<Process>,
     logs: tempfile::TempDir,
 }
 
 impl Cluster {
-    pub fn start(executors: usize) -> Self {
+    pub(crate) fn start(executors: usize) -> Self {
         let logs = tempfile::tempdir().unwrap();
         let port = free_port();
         let number = port.to_string();
@@ -267,12 +267,12 @@ impl Cluster {
         cluster
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("df://localhost:{}", self.port)
     }
 
     /// Starts another executor.
-    pub fn add(&mut self) {
+    pub(crate) fn add(&mut self) {
         let (scheduler, port) = (self.port.to_string(), free_port());
         let number = port.to_string();
         let log = self
@@ -305,7 +305,7 @@ impl Cluster {
     }
 
     /// Who computes what, for those who read a failure.
-    pub fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let executors = self.executors.iter().map(Process::said);
         let all: Vec<_> = std::iter::once(self.scheduler.said())
             .chain(executors)
@@ -315,7 +315,7 @@ impl Cluster {
 }
 
 /// Starts `blip2-sql` over a table.
-pub fn sql(log: PathBuf, input: &Path, output: &Path, more: &[&str]) -> Process {
+pub(crate) fn sql(log: PathBuf, input: &Path, output: &Path, more: &[&str]) -> Process {
     let table = format!("photos={}", input.display());
     let output = output.display().to_string();
     let args = [&[SQL, "--table", &table, "--output", &output], more].concat();

@@ -20,19 +20,19 @@ use datafusion::{
     prelude::SessionContext,
 };
 
-pub const DEMO: &str = "../../blip2-cli/demo";
-pub const PICTURES: &str = "../../examples/images";
+pub(crate) const DEMO: &str = "../../blip2-cli/demo";
+pub(crate) const PICTURES: &str = "../../examples/images";
 
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     PathBuf::from("../../fixtures").join(name)
 }
 
-pub fn demo() -> Blip2Pipeline {
+pub(crate) fn demo() -> Blip2Pipeline {
     Blip2Pipeline::from_pretrained(DEMO).unwrap()
 }
 
 /// The example pictures' names, in order.
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let files = std::fs::read_dir(PICTURES).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| name.ends_with(".png")).collect();
@@ -41,15 +41,15 @@ pub fn names() -> Vec<String> {
     names
 }
 
-pub fn bytes(name: &str) -> Vec<u8> {
+pub(crate) fn bytes(name: &str) -> Vec<u8> {
     std::fs::read(PathBuf::from(PICTURES).join(name)).unwrap()
 }
 
-pub fn files() -> Vec<Vec<u8>> {
+pub(crate) fn files() -> Vec<Vec<u8>> {
     names().iter().map(|name| bytes(name)).collect()
 }
 
-pub fn images() -> Vec<RgbImage> {
+pub(crate) fn images() -> Vec<RgbImage> {
     let files = files();
     let decoded = files
         .iter()
@@ -58,14 +58,14 @@ pub fn images() -> Vec<RgbImage> {
 }
 
 /// A session with a table `photos` of these columns.
-pub fn session(functions: &Functions, columns: Vec<(&str, ArrayRef)>) -> SessionContext {
+pub(crate) fn session(functions: &Functions, columns: Vec<(&str, ArrayRef)>) -> SessionContext {
     let ctx = SessionContext::new();
     functions.register(&ctx).unwrap();
     table(&ctx, "photos", columns);
     ctx
 }
 
-pub fn table(ctx: &SessionContext, name: &str, columns: Vec<(&str, ArrayRef)>) {
+pub(crate) fn table(ctx: &SessionContext, name: &str, columns: Vec<(&str, ArrayRef)>) {
     let fields = columns.iter();
     let fields = fields.map(|(name, array)| Field::new(*name, array.data_type().clone(), true));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -75,7 +75,7 @@ pub fn table(ctx: &SessionContext, name: &str, columns: Vec<(&str, ArrayRef)>) {
     ctx.register_table(name, Arc::new(table)).unwrap();
 }
 
-pub async fn run(ctx: &SessionContext, sql: &str) -> Result<RecordBatch> {
+pub(crate) async fn run(ctx: &SessionContext, sql: &str) -> Result<RecordBatch> {
     let batches = ctx.sql(sql).await?.collect().await?;
     let schema = batches
         .first()
@@ -86,14 +86,14 @@ pub async fn run(ctx: &SessionContext, sql: &str) -> Result<RecordBatch> {
 }
 
 /// The texts of the first column.
-pub async fn texts(ctx: &SessionContext, sql: &str) -> Vec<Option<String>> {
+pub(crate) async fn texts(ctx: &SessionContext, sql: &str) -> Vec<Option<String>> {
     let rows = run(ctx, sql).await.unwrap();
     let column = rows.column(0).as_string::<i32>();
     column.iter().map(|text| text.map(str::to_owned)).collect()
 }
 
 /// The numbers of the first column.
-pub async fn numbers(ctx: &SessionContext, sql: &str) -> Vec<Option<f32>> {
+pub(crate) async fn numbers(ctx: &SessionContext, sql: &str) -> Vec<Option<f32>> {
     let rows = run(ctx, sql).await.unwrap();
     let column = rows
         .column(0)
@@ -102,7 +102,7 @@ pub async fn numbers(ctx: &SessionContext, sql: &str) -> Vec<Option<f32>> {
 }
 
 /// What is said of a query that fails.
-pub async fn refusal(ctx: &SessionContext, sql: &str) -> String {
+pub(crate) async fn refusal(ctx: &SessionContext, sql: &str) -> String {
     match run(ctx, sql).await {
         Ok(rows) => panic!("{sql} gave {rows:?}"),
         Err(error) => error.to_string(),
