@@ -1,5 +1,7 @@
 //! A scheduler and executors as processes, of which some are killed.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
 mod support;
 
 use std::time::Duration;

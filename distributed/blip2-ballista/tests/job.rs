@@ -1,5 +1,7 @@
 //! `blip2-sql` on one machine: results, kills, refusals.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
 mod support;
 
 use std::{path::Path, thread, time::Duration};

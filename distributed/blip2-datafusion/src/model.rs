@@ -76,7 +76,7 @@ impl Loading {
     }
 
     fn load<M: Member>(&self, builder: Builder<M>) -> Result<M, Blip2Error> {
-        let builder = builder.precision(self.precision.clone());
+        let builder = builder.precision(self.precision);
         match &self.device {
             Some(device) => builder.device(device.clone()).load(),
             None => builder.load(),

@@ -1,5 +1,7 @@
 //! Embeddings, matches and similarities in SQL against the pipelines alone.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Captions and answers in SQL against the pipeline alone.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
+
 mod support;
 
 use std::sync::Arc;

@@ -52,7 +52,7 @@ impl Place {
             folder: folder.to_path_buf(),
             _lock: lock,
         };
-        place.clean(|name| is_half(name))?;
+        place.clean(is_half)?;
         Ok(place)
     }
 

@@ -2,6 +2,7 @@
 //! processes on this machine.
 
 #![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 use std::{
     fs::File,

@@ -1,6 +1,7 @@
 //! What the tests share: the demonstration model, example pictures, and a session.
 
 #![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
 use std::{path::PathBuf, sync::Arc};
 
