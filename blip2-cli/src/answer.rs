@@ -335,13 +335,12 @@ impl Work<'_> {
                 records.push(line(&asked.picture, frame, question, &reply));
             }
         }
-        self.sink.write(&records, bar)
+        self.sink.write(&asked.picture, &records, bar)
     }
 
     fn is_done(&mut self, picture: &Path, question: &str, frame: Option<usize>) -> bool {
         let frame = frame.map_or(String::new(), |frame| frame.to_string());
-        self.sink
-            .take_done(&[&picture.to_string_lossy(), question, &frame])
+        self.sink.take_done(picture, &[question, &frame])
     }
 }
 

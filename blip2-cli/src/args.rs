@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use blip2_core::{
-    Blip2PipelineBuilder, GenerationConfig, Options, Precision, PrecisionPlan, Template,
+    Builder, GenerationConfig, Member, Options, Precision, PrecisionPlan, Template,
     generate::EarlyStopping, lavis::Architecture, preprocessing::Resizing,
 };
 #[cfg(feature = "hub")]
@@ -13,7 +13,8 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "tables")]
 use crate::map::MapArgs;
 use crate::{
-    Failure, bench::BenchArgs, candidates::Candidates, embed::VectorFile, examples, records::Output,
+    Failure, adapters::AdapterArgs, bench::BenchArgs, candidates::Candidates, embed::VectorFile,
+    examples, records::Output,
 };
 
 /// Ask questions about pictures with BLIP-2.
@@ -452,8 +453,12 @@ pub(crate) struct IndexAddArgs {
     /// The index file.
     pub(crate) index: PathBuf,
     /// Pictures, folders of pictures, or glob patterns.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "from")]
     pub(crate) images: Vec<PathBuf>,
+    /// A file of vectors that the same model made before, of `blip2 embed`, `blip2 map --embed` or `blip2 index
+    /// export` (.npy, .parquet); may be given several times. These pictures are found by similarity alone.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Vec<PathBuf>,
     /// The batch size: how many pictures are encoded together.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
@@ -528,9 +533,8 @@ pub(crate) struct RetrievalArgs {
     /// `blip2 match` also of BLIP-1. Or its id on the Hugging Face hub.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_RETRIEVAL_MODEL")]
     pub(crate) model: PathBuf,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     #[command(flatten)]
     pub(crate) loading: LoadingArgs,
     #[command(flatten)]
@@ -584,9 +588,8 @@ pub(crate) struct EvalArgs {
     /// A Hugging Face checkpoint folder, in place of the model that the file names.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) model: Option<PathBuf>,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Write the answers into this file, beside the right ones and their scores: as a table, the worst
     /// first, if it ends in .csv, else as JSON lines; and tell what is most often wrong.
     #[arg(long, value_name = "FILE")]
@@ -629,6 +632,9 @@ pub(crate) struct MergeArgs {
 pub(crate) struct InspectArgs {
     /// The checkpoint folder.
     pub(crate) folder: PathBuf,
+    /// Read all weights too, and tell a tensor that holds NaN or infinity. Takes as long as the disk needs.
+    #[arg(long)]
+    pub(crate) numbers: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -640,6 +646,10 @@ pub(crate) struct VerifyArgs {
     pub(crate) folder: PathBuf,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
+    /// Check every recorded text without beams once more with the same language model in int4 writing
+    /// ahead (`--speculative` of `blip2 answer`): its tokens must be the same.
+    #[arg(long)]
+    pub(crate) speculative: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -687,10 +697,8 @@ pub(crate) struct ModelArgs {
     /// such as Salesforce/blip2-opt-2.7b; without it, the built-in demonstration model.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_MODEL")]
     pub(crate) model: Option<PathBuf>,
-    /// Put the adapter (LoRA) on the model that PEFT or `blip2 train` saved in this folder. An
-    /// adapter's folder as --model finds the model that it was trained on.
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) adapter: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Write ahead with the same language model in int4 and check several tokens at once: the same answers,
     /// sooner where a model is held in f32, f16 or bf16, for the memory of the int4 one.
     #[arg(long)]
@@ -754,8 +762,8 @@ impl PrecisionArgs {
     }
 
     /// The plan, where what is left out is `default`.
-    pub(crate) fn plan(&self, default: Precision) -> PrecisionPlan {
-        let both = PrecisionPlan::from(self.precision.unwrap_or(default));
+    pub(crate) fn plan(&self, default: impl Into<PrecisionPlan>) -> PrecisionPlan {
+        let both = self.precision.map_or_else(|| default.into(), Into::into);
         both.with_vision(self.vision_precision.unwrap_or(both.vision))
             .with_language_model(self.lm_precision.unwrap_or(both.language_model))
     }
@@ -765,13 +773,13 @@ impl PrecisionArgs {
 pub(crate) struct MemoryArgs {
     /// The most memory that may be used; without it, what the machine has available. A model or a
     /// call that needs more is refused beforehand.
-    #[arg(long, value_name = "GB")]
+    #[arg(long, value_name = "GB", value_parser = gigabytes)]
     pub(crate) memory_limit: Option<f64>,
 }
 
 impl MemoryArgs {
     /// Limits what a model and its calls may take.
-    pub(crate) fn limit(&self, builder: Blip2PipelineBuilder) -> Blip2PipelineBuilder {
+    pub(crate) fn limit<M: Member>(&self, builder: Builder<M>) -> Builder<M> {
         match self.memory_limit {
             // A number beyond the integers means no limit, one below zero nothing at all.
             Some(gigabytes) => builder.memory_limit((gigabytes * 1e9) as u64),
@@ -912,5 +920,14 @@ impl GenerationArgs {
         // Refused before a model is loaded for minutes.
         generation.validate().map_err(Failure::refused)?;
         Ok(generation)
+    }
+}
+
+/// An amount of memory.
+fn gigabytes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(amount) if amount.is_finite() && amount >= 0.0 => Ok(amount),
+        Ok(_) => Err("give a number of gigabytes, 0 or more".into()),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -151,5 +151,6 @@ pub(crate) fn inputs<'a>(
     let files = args.table.iter().chain(&args.questions);
     let files = files.filter(|file| fs::metadata(file).is_ok());
     let pictures = asked.iter().map(|asked| &asked.picture);
-    files.chain(pictures).map(PathBuf::as_path)
+    let read = files.chain(pictures).chain(&args.model.model);
+    read.map(PathBuf::as_path)
 }

@@ -1,6 +1,6 @@
 //! `blip2 explain IMAGE "QUESTION" -o FILE`: where in a picture a model looked.
 
-use std::{fs, path::Path};
+use std::path::PathBuf;
 
 use blip2_core::{
     Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval,
@@ -9,7 +9,7 @@ use blip2_core::{
 };
 
 use crate::{
-    Failure,
+    Failure, apart,
     args::{ExplainArgs, FrameChoice, MethodChoice, ModelArgs},
     model, sheet,
     shown::{self, Shown},
@@ -92,20 +92,8 @@ fn check_output(args: &ExplainArgs) -> Result<(), Failure> {
             output.display()
         )));
     }
-    match is_same(output, &args.image) {
-        true => Err(Failure::Usage(format!(
-            "--output {}: that is the picture itself; give another name",
-            output.display()
-        ))),
-        false => Ok(()),
-    }
-}
-
-fn is_same(a: &Path, b: &Path) -> bool {
-    match (fs::canonicalize(a), fs::canonicalize(b)) {
-        (Ok(a), Ok(b)) => a == b,
-        _ => false,
-    }
+    let read = [&args.image].into_iter().chain(&args.model.model);
+    apart::check("--output", output, read.map(PathBuf::as_path))
 }
 
 fn image(args: &ExplainArgs) -> Result<Shown, Failure> {
@@ -137,15 +125,6 @@ impl Member {
         let (Some(folder), Some(kind)) = (&args.model, kind) else {
             return Ok(Self::Blip2(Box::new(model::open(args)?)));
         };
-        let alone = !matches!(
-            kind,
-            ModelKind::Blip2 | ModelKind::InstructBlip | ModelKind::InstructBlipVideo
-        );
-        if alone && args.memory.memory_limit.is_some() {
-            return Err(Failure::usage(
-                "--memory-limit is for models with a large language model; leave it out",
-            ));
-        }
         Ok(match kind {
             ModelKind::BlipCaption => {
                 let builder = BlipCaptioner::builder(folder);

@@ -15,16 +15,6 @@ use crate::{
     words::words,
 };
 
-/// Refuses arguments that BLIP-1 has no use for.
-fn check_blip1(args: &ModelArgs) -> Result<(), Failure> {
-    match args.memory.memory_limit {
-        Some(_) => Err(Failure::usage(
-            "--memory-limit is not for BLIP-1, whose memory is not predicted",
-        )),
-        None => Ok(()),
-    }
-}
-
 /// The result of one picture, or why no other will have one either.
 pub(crate) fn of_one<T>(result: Result<T, Blip2Error>) -> Result<Result<T, String>, Failure> {
     match result {
@@ -85,7 +75,6 @@ impl Answerer {
     pub(crate) fn open(args: &ModelArgs) -> Result<Self, Failure> {
         match (&args.model, model::kind(args.model.as_deref())) {
             (Some(folder), Some(ModelKind::BlipAnswer)) => {
-                check_blip1(args)?;
                 let builder = BlipAnswerer::builder(folder);
                 let opened = model::open_writer(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
@@ -230,7 +219,6 @@ impl Captioner {
     pub(crate) fn open(args: &ModelArgs) -> Result<Self, Failure> {
         match (&args.model, model::kind(args.model.as_deref())) {
             (Some(folder), Some(ModelKind::BlipCaption)) => {
-                check_blip1(args)?;
                 let builder = BlipCaptioner::builder(folder);
                 let opened = model::open_writer(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
@@ -284,7 +272,6 @@ impl Matcher {
         match model::kind(Some(&args.model)) {
             Some(ModelKind::BlipRetrieval) => {
                 let builder = BlipRetrieval::builder(&args.model);
-                let builder = model::adapted(builder, args.adapter.as_deref());
                 let opened = model::open_blip1(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
             }

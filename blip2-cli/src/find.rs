@@ -6,6 +6,7 @@ use blip2_io::{Adapter, hub::ModelId};
 
 use crate::{
     Failure,
+    adapters::AdapterArgs,
     args::{Command, IndexCommand},
 };
 
@@ -21,11 +22,13 @@ pub(crate) fn all(command: &mut Command) -> Result<(), Failure> {
         Command::Embed(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         #[cfg(feature = "tables")]
         Command::Map(args) => adapted(&mut args.model.model, &mut args.model.adapter),
-        Command::Match(args) => with_adapter(&mut args.model.model, &mut args.model.adapter),
+        Command::Match(args) => with_adapters(&mut args.model.model, &mut args.model.adapter),
         Command::Index(args) => match &mut args.command {
-            IndexCommand::Add(args) => with_adapter(&mut args.model.model, &mut args.model.adapter),
+            IndexCommand::Add(args) => {
+                with_adapters(&mut args.model.model, &mut args.model.adapter)
+            }
             IndexCommand::Search(args) => {
-                with_adapter(&mut args.model.model, &mut args.model.adapter)
+                with_adapters(&mut args.model.model, &mut args.model.adapter)
             }
             IndexCommand::Remove(_) | IndexCommand::List(_) | IndexCommand::Export(_) => Ok(()),
         },
@@ -37,11 +40,25 @@ pub(crate) fn all(command: &mut Command) -> Result<(), Failure> {
     }
 }
 
-fn adapted(model: &mut Option<PathBuf>, adapter: &mut Option<PathBuf>) -> Result<(), Failure> {
+fn adapted(model: &mut Option<PathBuf>, adapters: &mut AdapterArgs) -> Result<(), Failure> {
     match model {
-        Some(model) => with_adapter(model, adapter),
-        None => adapter.as_mut().map_or(Ok(()), replace),
+        Some(model) => with_adapters(model, adapters),
+        None => adapters.folders().try_for_each(replace),
     }
+}
+
+/// A model, and its adapters; an adapter in the model's place finds the model itself.
+fn with_adapters(model: &mut PathBuf, adapters: &mut AdapterArgs) -> Result<(), Failure> {
+    if !adapters.is_empty() {
+        replace(model)?;
+        return adapters.folders().try_for_each(replace);
+    }
+    let mut alone = None;
+    with_adapter(model, &mut alone)?;
+    if let Some(folder) = alone {
+        *adapters = AdapterArgs::of(folder);
+    }
+    Ok(())
 }
 
 /// A model, and its adapter; an adapter in the model's place finds the model itself.

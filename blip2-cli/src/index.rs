@@ -1,18 +1,22 @@
 //! `blip2 index add|remove|list|search`: pictures found by a text or by a picture.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blip2_core::{
     PhotoIndex,
     figure::hits_sheet,
     photo_index::{Hit, IndexError, SearchOptions},
 };
-use blip2_io::{FileLock, vectors::Vectors, write_file};
+use blip2_io::{
+    FileLock,
+    vectors::{Vectors, names_file},
+    write_file,
+};
 use image::RgbImage;
 use serde_json::json;
 
 use crate::{
-    Failure,
+    Failure, apart,
     args::{
         FrameChoice, IndexAddArgs, IndexArgs, IndexCommand, IndexExportArgs, IndexListArgs,
         IndexRemoveArgs, IndexSearchArgs, PictureArgs,
@@ -82,6 +86,15 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
+    for path in &args.from {
+        let vectors = Vectors::open(path).map_err(Failure::work)?;
+        index
+            .add_vectors(&blip2, &vectors)
+            .map_err(|error| match error {
+                IndexError::Vectors { .. } => Failure::work(error),
+                error => named(path, error),
+            })?;
+    }
     index.save(&args.index).map_err(Failure::work)?;
     note!(
         "{}: {} added, {skipped} there already, {} together",
@@ -148,7 +161,10 @@ fn list(args: &IndexListArgs) -> Result<(), Failure> {
 fn export(args: &IndexExportArgs) -> Result<(), Failure> {
     let index = open(&args.index)?;
     let names: Vec<&str> = index.names().collect();
-    let beside = args.output.with_extension("names.json");
+    let beside = names_file(&args.output);
+    for output in [&args.output, &beside] {
+        apart::check("--output", output, [args.index.as_path()])?;
+    }
     write_file(&beside, json!(names).to_string())
         .map_err(|error| Failure::Work(format!("{}: {error}", beside.display())))?;
     index.save_npy(&args.output).map_err(Failure::work)
@@ -174,11 +190,10 @@ fn search_vectors(args: &IndexSearchArgs) -> Result<(), Failure> {
         ));
     }
     let vectors = Vectors::open(&args.index).map_err(Failure::work)?;
-    let names = names_beside(&args.index);
     let query = Matcher::open(&args.model)?.embed_text(text)?;
     let found = vectors.nearest(query.vector(), args.limit);
     for (rank, found) in (1..).zip(found.map_err(Failure::work)?) {
-        let name = names.as_ref().and_then(|names| names.get(found.row));
+        let name = vectors.names().get(found.row);
         let name = name.map_or_else(|| format!("row {}", found.row), Clone::clone);
         let (row, score) = (found.row, found.score);
         match args.json {
@@ -192,15 +207,14 @@ fn search_vectors(args: &IndexSearchArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The names that `blip2 embed` wrote beside its vectors.
-fn names_beside(path: &Path) -> Option<Vec<String>> {
-    let file = blip2_io::open_regular(path.with_extension("names.json")).ok()?;
-    serde_json::from_reader(std::io::BufReader::new(file)).ok()
-}
-
 fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
     if is_vectors(&args.index) {
         return search_vectors(args);
+    }
+    if let Some(sheet) = &args.sheet {
+        let read = [&args.index, &args.model.model];
+        let read = read.into_iter().chain(&args.image);
+        apart::check("--sheet", sheet, read.map(PathBuf::as_path))?;
     }
     let index = open(&args.index)?;
     let note = |note: &str| note!("{note}");
@@ -224,6 +238,9 @@ fn search(args: &IndexSearchArgs) -> Result<(), Failure> {
         say!("{}", line(n + 1, hit, args.json));
     }
     if let Some(path) = &args.sheet {
+        // What was found is read for the sheet.
+        let found = hits.iter().map(|hit| Path::new(&hit.name));
+        apart::check("--sheet", path, found)?;
         let sheet = hits_sheet(&hits, |name| open_by_name(name, args.picture));
         sheet::save(&sheet, path)?;
     }
@@ -268,7 +285,9 @@ fn open(path: &Path) -> Result<PhotoIndex, Failure> {
 /// An error that does not know the file it is about.
 fn named(path: &Path, error: IndexError) -> Failure {
     match error {
-        IndexError::ForeignWeights { .. } => Failure::Work(format!("{}: {error}", path.display())),
+        IndexError::ForeignWeights { .. } | IndexError::Duplicate { .. } => {
+            Failure::Work(format!("{}: {error}", path.display()))
+        }
         error => Failure::work(error),
     }
 }

@@ -3,15 +3,27 @@
 use std::collections::BTreeMap;
 
 use blip2_core::{
+    CheckpointFolder,
     inspect::{Inspection, inspect},
     memory::Workload,
 };
 use serde_json::json;
 
-use crate::{Failure, args::InspectArgs, words::commands};
+use crate::{
+    Failure,
+    args::InspectArgs,
+    words::{commands, words},
+};
 
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
-    let found = inspect(&args.folder).map_err(Failure::work)?;
+    let mut found = inspect(&args.folder).map_err(Failure::work)?;
+    if args.numbers {
+        let checked = CheckpointFolder::open(&args.folder)
+            .and_then(|folder| folder.checkpoint()?.verify_finite());
+        found
+            .obstacles
+            .extend(checked.err().map(|error| words(&error)));
+    }
     if args.json {
         say!(
             "{}",
@@ -27,7 +39,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let reason = match found.report.is_complete() {
-        true => "the folder lacks what is said to be in the way",
+        true => "what is said to be in the way must be mended first",
         false => "the checkpoint does not fit its configuration",
     };
     Err(Failure::Work(reason.into()))

@@ -8,7 +8,9 @@
 #[macro_use]
 mod out;
 
+mod adapters;
 mod answer;
+mod apart;
 mod args;
 mod asked;
 mod bench;

@@ -29,9 +29,8 @@ pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
         .limit(told(builder, &spinner))
         .device(device(&args.device)?)
         .precision(args.device.precision.plan(Precision::AsStored));
-    let pipeline = adapted(seeing(pipeline, args), args.adapter.as_deref())
-        .load()
-        .map_err(Failure::work);
+    let pipeline = args.adapter.on(seeing(pipeline, args))?.load();
+    let pipeline = pipeline.map_err(Failure::work);
     spinner.finish_and_clear();
     pipeline
 }
@@ -55,14 +54,6 @@ fn read_by<M: Member>(builder: Builder<M>, args: &LoadingArgs) -> Builder<M> {
     }
 }
 
-/// A builder of a model with the adapter of `--adapter`, if one was given.
-pub(crate) fn adapted<M: Member>(builder: Builder<M>, adapter: Option<&Path>) -> Builder<M> {
-    match adapter {
-        Some(adapter) => builder.adapter(adapter),
-        None => builder,
-    }
-}
-
 /// Which member of the family `--model` holds, where that can be told without loading it. What is
 /// wrong with the folder is left to loading to tell.
 pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
@@ -72,8 +63,8 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 
 /// A BLIP-1 model that writes.
 pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> Result<T, Failure> {
-    let builder = adapted(seeing(builder, args), args.adapter.as_deref());
-    load_blip1(builder, &args.device)
+    let builder = args.memory.limit(seeing(builder, args));
+    load_blip1(args.adapter.on(builder)?, &args.device)
 }
 
 /// A BLIP-1 model that compares.
@@ -81,7 +72,8 @@ pub(crate) fn open_blip1<T: Member>(
     builder: Builder<T>,
     args: &RetrievalArgs,
 ) -> Result<T, Failure> {
-    load_blip1(read_by(builder, &args.loading), &args.device)
+    let builder = args.adapter.on(read_by(builder, &args.loading))?;
+    load_blip1(builder, &args.device)
 }
 
 fn load_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> Result<T, Failure> {
@@ -100,10 +92,7 @@ fn load_blip1<T: Member>(builder: Builder<T>, args: &DeviceArgs) -> Result<T, Fa
 pub(crate) fn open_retrieval(args: &RetrievalArgs) -> Result<Blip2Retrieval, Failure> {
     let device = device(&args.device)?;
     let spinner = spinner("loading the model");
-    let builder = adapted(
-        Blip2Retrieval::builder(&args.model),
-        args.adapter.as_deref(),
-    );
+    let builder = args.adapter.on(Blip2Retrieval::builder(&args.model))?;
     let pipeline = told(read_by(builder, &args.loading), &spinner)
         .device(device)
         .precision(args.device.precision.plan(Precision::AsStored))

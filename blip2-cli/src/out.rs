@@ -31,9 +31,13 @@ pub(crate) fn write(text: fmt::Arguments<'_>) -> Result<(), Failure> {
         .map_err(failed)
 }
 
-/// A text without control characters, but for those that lay it out.
+/// A text without control characters, but for those that lay it out, and without those that turn the
+/// direction of what follows or take no place.
 fn escaped(text: String) -> String {
-    let orders = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    let orders = |char: char| {
+        char.is_control() && !matches!(char, '\n' | '\t')
+            || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
     if !text.contains(orders) {
         return text;
     }
@@ -93,6 +97,7 @@ mod tests {
         assert_eq!(escaped(plain.into()), plain);
         let shown = escaped("a\u{1b}[2Kb\r\u{7f}\u{9b}c".into());
         assert_eq!(shown, "a\\u{1b}[2Kb\\r\\u{7f}\\u{9b}c");
+        assert_eq!(escaped("gpj\u{202e}x".into()), "gpj\\u{202e}x");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use blip2_core::{Precision, pack};
 
-use crate::{Failure, args::PackArgs, model::spinner};
+use crate::{Failure, apart, args::PackArgs, model::spinner};
 
 pub(crate) fn run(args: &PackArgs) -> Result<(), Failure> {
+    apart::check("--output", &args.output, [args.folder.as_path()])?;
     let spinner = spinner("packing");
     let precision = args.precision.plan(Precision::AsStored);
     let written = pack(&args.folder, precision, &args.output).map_err(Failure::work);

@@ -134,7 +134,8 @@ fn keys(file: &Path) -> Result<Vec<String>, Failure> {
 }
 
 /// The model of `--model`, whatever member of the family it is, or the demonstration model.
-fn open(args: ModelArgs) -> Result<Model, Failure> {
+fn open(mut args: ModelArgs) -> Result<Model, Failure> {
+    args.adapter.choose_later();
     let kind = model::kind(args.model.as_deref());
     Ok(match (args.model.clone(), kind) {
         (Some(folder), Some(ModelKind::BlipAnswer)) => {
@@ -149,7 +150,6 @@ fn open(args: ModelArgs) -> Result<Model, Failure> {
         (Some(folder), Some(ModelKind::BlipRetrieval)) => {
             let builder = BlipRetrieval::builder(&folder);
             let args = retrieval(folder, args)?;
-            let builder = model::adapted(builder, args.adapter.as_deref());
             model::open_blip1(builder, &args)?.into()
         }
         _ => model::open(&args)?.into(),

@@ -1,15 +1,15 @@
 //! `blip2 verify FOLDER`: the parity certificate.
 
-use blip2_core::Precision;
 use blip2_verify::{VerifyOptions, verify};
 
 use crate::{Failure, args::VerifyArgs};
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
-    // The goldens are of f32; a narrower precision is asked for by name.
-    let options = VerifyOptions::on(&args.device.device)
-        .map_err(Failure::refused)?
-        .with_precision(args.device.precision.plan(Precision::F32));
+    let options = VerifyOptions::on(&args.device.device).map_err(Failure::refused)?;
+    // The goldens are of f32; a precision that rounds is asked for by name.
+    let precision = args.device.precision.plan(options.precision());
+    let options = options.with_precision(precision);
+    let options = options.with_speculative(args.speculative);
     let reports = verify(&args.folder, &options).map_err(Failure::work)?;
     if args.json {
         say!(

@@ -57,6 +57,9 @@ fn translated(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref() {
         return of_generation(error);
     }
+    if let Some(error) = error.downcast_ref() {
+        return of_vision(error);
+    }
     of_wrapped(error)
 }
 
@@ -85,6 +88,21 @@ fn of_wrapped(error: &(dyn Error + 'static)) -> Option<String> {
     }
 }
 
+fn of_vision(error: &VisionError) -> Option<String> {
+    match error {
+        VisionError::ImageSize {
+            height,
+            width,
+            expected,
+        } => Some(format!(
+            "the folder prepares pictures of {height}×{width} pixels (height × width), and the model \
+             was trained at {expected}×{expected}: give --image-size {height} to interpolate its \
+             positions, or --image-size {expected}"
+        )),
+        _ => None,
+    }
+}
+
 fn of_blip2(error: &Blip2Error) -> Option<String> {
     Some(match error {
         Blip2Error::Io(error) => return of_folder(error),
@@ -92,15 +110,7 @@ fn of_blip2(error: &Blip2Error) -> Option<String> {
         Blip2Error::Video(error) => return of_video(error),
         Blip2Error::Generate(error) => return of_generation(error),
         Blip2Error::Memory(error) => of_memory(error),
-        Blip2Error::Vision(VisionError::ImageSize {
-            height,
-            width,
-            expected,
-        }) => format!(
-            "the folder prepares pictures of {height}×{width} pixels (height × width), and the model \
-             was trained at {expected}×{expected}: give --image-size {height} to interpolate its \
-             positions, or --image-size {expected}"
-        ),
+        Blip2Error::Vision(error) => return of_vision(error),
         Blip2Error::Item { index, source } => {
             format!("item {index} of the batch: {}", of_blip2(source)?)
         }
@@ -144,6 +154,16 @@ fn of_folder(error: &IoError) -> Option<String> {
             "{id}: there is no such folder, and no model of that id in the Hugging Face cache {}; \
              `blip2 download {id}` downloads it",
             cache.display()
+        ),
+        IoError::NoRevision {
+            id,
+            cache,
+            revisions,
+        } => format!(
+            "{id}: the Hugging Face cache {} has no such revision of it, but {}; take one of these after \
+             the @, or `blip2 download {id}` downloads it",
+            cache.display(),
+            revisions.join(", ")
         ),
         IoError::LavisNeeds {
             path,

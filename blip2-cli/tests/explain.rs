@@ -204,7 +204,7 @@ fn what_makes_no_sense_is_refused_before_a_model_is_loaded() {
     let (caption, itr) = (model("blip1_caption"), model("blip2_itr"));
     let question = "what is it?";
     for (arguments, word) in [
-        (vec![copy, question, "-o", copy], "the picture itself"),
+        (vec![copy, question, "-o", copy], "would write over"),
         (vec![copy, question, "-o", "map.jpg"], ".png"),
         (vec![copy, question], "--output"),
         (vec![copy, "--json"], "--caption"),

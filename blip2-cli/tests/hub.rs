@@ -108,7 +108,10 @@ fn a_model_that_python_downloaded_is_opened_by_its_id_without_the_network() {
             "blip2 download owner/other",
         ],
     );
-    fails(&answer("owner/small@v2"), &["owner/small@v2"]);
+    fails(
+        &answer("owner/small@v2"),
+        &["owner/small@v2", "no such revision", "but main;"],
+    );
 
     let listed = works(&blip2(cache.path(), &offline, &["models"]));
     assert!(

@@ -282,8 +282,8 @@ fn arguments_are_called_by_their_options() {
     );
     let blip1 = model("blip1_vqa");
     answer(
-        &["--model", &blip1, "--memory-limit", "1"],
-        &["--memory-limit"],
+        &["--model", &blip1, "--memory-limit", "0.001"],
+        &["raise --memory-limit"],
     );
     answer(&["--model", &blip1, "--template", "{}"], &["--template"]);
 }

@@ -326,6 +326,45 @@ fn vectors_alone_are_searched_as_an_index_is_by_similarity() {
             );
         }
     }
+    // An index of vectors alone, and one that has pictures as well.
+    let add = ["index", "add", "vectors.idx", "--from", "embedded.npy"];
+    run(&[&add[..], &["--model", MODEL]].concat());
+    assert_eq!(
+        of("vectors.idx", &[]),
+        of("vectors.idx", &["--rerank", "0"])
+    );
+    let names = |found: Vec<(String, f64)>| found.into_iter().map(|(name, _)| name);
+    assert!(names(of("vectors.idx", &[])).eq(names(due)));
+    let again = blip2(folder.path(), &[&add[..], &["--model", MODEL]].concat());
+    fails(&again, 1, &["embedded.npy", "already"]);
+    let narrow = [
+        "index",
+        "add",
+        "my.idx",
+        "--from",
+        "pooled.npy",
+        "--model",
+        MODEL,
+    ];
+    run(&[
+        "embed",
+        "photos",
+        "--features",
+        "pooled",
+        "-o",
+        "pooled.npy",
+        "--model",
+        MODEL,
+    ]);
+    fails(
+        &blip2(folder.path(), &narrow),
+        1,
+        &["pooled.npy", "projected features"],
+    );
+    std::fs::write(folder.path().join("embedded.names.json"), "[\"one\"]").unwrap();
+    let search = ["index", "search", "embedded.npy", "a dog", "--model", MODEL];
+    let names = ["embedded.names.json", "1 names for the 5 rows"];
+    fails(&blip2(folder.path(), &search), 1, &names);
     std::fs::write(folder.path().join("cut.npy"), b"\x93NUMPY\x01\x00").unwrap();
     let search = ["index", "search", "cut.npy", "a dog", "--model", MODEL];
     fails(&blip2(folder.path(), &search), 1, &["cut.npy", "cut short"]);

@@ -269,6 +269,24 @@ pub enum Blip2Error {
         /// Why it does not take it.
         reason: String,
     },
+    /// A name of no adapter that was loaded.
+    #[error("there is no adapter `{name}`; {}", names(.known))]
+    #[non_exhaustive]
+    UnknownAdapter {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// A name that no adapter can have.
+    #[error("the name `{name}` of an adapter cannot be used: {reason}; give each one of its own")]
+    #[non_exhaustive]
+    AdapterName {
+        /// The name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A precision that the device cannot compute with.
     #[error("the device cannot compute with {precision} weights; use f32")]
     #[non_exhaustive]
@@ -378,6 +396,14 @@ fn ended(reason: FinishReason) -> &'static str {
         FinishReason::Deadline => "its deadline passed; give it more time",
         FinishReason::ContextFull => "the model's context is full; shorten the prompt",
         _ => "its tokens were used up",
+    }
+}
+
+/// The names of adapters.
+fn names(names: &[String]) -> String {
+    match names {
+        [] => "none was loaded".into(),
+        names => format!("there are: {}", names.join(", ")),
     }
 }
 

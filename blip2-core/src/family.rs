@@ -11,6 +11,13 @@ pub(crate) const ANSWERING: [ModelKind; 3] = [
     ModelKind::InstructBlipVideo,
 ];
 
+/// What a BLIP-1 may be.
+pub(crate) const BLIP1: [ModelKind; 3] = [
+    ModelKind::BlipAnswer,
+    ModelKind::BlipCaption,
+    ModelKind::BlipRetrieval,
+];
+
 /// Refuses folders of other kinds than these, whose weights would otherwise be missing one by one.
 /// The first is what is named as wanted.
 pub(crate) fn expect(folder: &CheckpointFolder, wanted: &[ModelKind]) -> Result<(), Blip2Error> {

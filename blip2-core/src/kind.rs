@@ -77,7 +77,8 @@ impl Blip2Error {
             | Self::ForeignImage { .. }
             | Self::DamagedImage { .. }
             | Self::Embedding { .. }
-            | Self::Incomparable { .. } => ErrorKind::Input,
+            | Self::Incomparable { .. }
+            | Self::UnknownAdapter { .. } => ErrorKind::Input,
             Self::PromptTooLong { .. } => ErrorKind::Limit,
             Self::Io(error) => error.into(),
             Self::WrongModel { .. }
@@ -87,6 +88,7 @@ impl Blip2Error {
             | Self::NoEndToken => ErrorKind::Checkpoint,
             Self::Config(_)
             | Self::Setting { .. }
+            | Self::AdapterName { .. }
             | Self::Template { .. }
             | Self::Precision { .. }
             | Self::PictureSize { .. } => ErrorKind::Configuration,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use blip2_io::{CheckpointFolder, IoError, checkpoint::WeightPlan, config::ModelKind};
+use blip2_io::{CheckpointFolder, IoError, check_apart, checkpoint::WeightPlan, config::ModelKind};
 use blip2_kernels::Weights;
 
 use crate::{
@@ -37,7 +37,8 @@ use crate::{
 /// # Errors
 ///
 /// [`Blip2Error`] where the folder holds no member of the family or only a part of one, its weights do not
-/// fit its configuration (all faults are listed), or the file cannot be written.
+/// fit its configuration (all faults are listed), or the file cannot be written or would be written over
+/// what is read.
 ///
 /// [`Member`]: crate::Member
 pub fn pack(
@@ -47,6 +48,7 @@ pub fn pack(
 ) -> Result<u64, Blip2Error> {
     let (folder, precision) = (CheckpointFolder::open(folder)?, precision.into());
     let path = path.as_ref();
+    check_apart(path, folder.path())?;
     match folder.kind()? {
         ModelKind::Blip2Retrieval => pack_member::<Blip2Retrieval>(&folder, precision, path),
         ModelKind::Blip2Vision => pack_member::<ImageEmbedder>(&folder, precision, path),
@@ -79,5 +81,7 @@ fn pack_member<P: Load>(
         let (path, report) = (folder.path().to_path_buf(), Box::new(report));
         return Err(IoError::Weights { path, report }.into());
     }
+    // What is no number would be found at the first answer, when the folder may be gone.
+    checkpoint.verify_finite()?;
     Ok(folder.pack(&plan.tensors(), &device, path)?)
 }

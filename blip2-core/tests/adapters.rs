@@ -3,13 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use blip2_core::{
-    Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval, Builder,
-    GenerationConfig, Member, Options, Precision, open_image,
+    Blip2Error, Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, BlipRetrieval, Builder,
+    GenerationConfig, Member, Options, Precision, memory::Workload, open_image, pack,
 };
 use blip2_io::{Adapter, ErrorKind};
+use blip2_kernels::PackedFormat;
 use blip2_testing::{assert_says, copy, fixture, json};
 use image::RgbImage;
 use serde_json::Value;
@@ -260,6 +268,140 @@ fn what_does_not_go_with_the_model_is_refused_by_name() {
     assert_says(load("blip2_opt", &absent), &["absent"]);
     let error = Adapter::open(&absent).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// What a model says of a picture, to the bit.
+fn said(blip2: &Blip2Pipeline) -> Vec<(u32, u32)> {
+    let golden = golden("opt_list");
+    let text = golden["text"].as_str().unwrap();
+    let answer = blip2.prompt_with(&image(&golden), text, &options());
+    let tokens = answer.unwrap().tokens.into_iter();
+    tokens
+        .map(|token| (token.id, token.log_prob.to_bits()))
+        .collect()
+}
+
+#[test]
+fn each_of_several_adapters_says_what_it_says_alone() {
+    const NAMES: [&str; 4] = ["opt_list", "opt_patterns", "opt_saved", "opt_dora"];
+    let base = || Blip2Pipeline::builder(fixture("blip2_opt"));
+    for precision in [
+        Precision::F32,
+        Precision::Bf16,
+        Precision::Int8,
+        Precision::Int4,
+    ] {
+        let mut builder = base();
+        for name in NAMES {
+            builder = builder.named_adapter(name, fixture("peft").join(name));
+        }
+        let blip2 = builder.precision(precision).load().unwrap();
+        assert_eq!(blip2.adapters().collect::<Vec<_>>(), NAMES);
+        let plain = said(&base().precision(precision).load().unwrap());
+        assert_eq!(said(&blip2), plain);
+        for name in NAMES {
+            let alone = base().adapter(fixture("peft").join(name));
+            let alone = alone.precision(precision).load().unwrap();
+            let own = blip2.with_adapter(name).unwrap();
+            assert_eq!(own.active_adapter(), Some(name));
+            assert_eq!(said(&own), said(&alone), "{name} {precision}");
+            assert_eq!(own.fingerprint(), alone.fingerprint(), "{name} {precision}");
+            assert_ne!(said(&own), plain, "{name} {precision}");
+            // The one that is given alone can be put off, too.
+            assert_eq!(alone.active_adapter(), Some("default"));
+            for base in [alone.without_adapter(), own.without_adapter()] {
+                assert_eq!(base.active_adapter(), None);
+                assert_eq!(said(&base), plain, "{name} {precision}");
+            }
+        }
+    }
+}
+
+#[test]
+fn adapters_over_a_packed_file_and_a_draft_are_chosen_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("int8.safetensors");
+    pack(fixture("blip2_opt"), Precision::Int8, &file).unwrap();
+    for speculative in [false, true] {
+        let builder = Blip2Pipeline::builder(&file).speculative(speculative);
+        let both = builder
+            .clone()
+            .named_adapter("list", fixture("peft/opt_list"))
+            .named_adapter("dora", fixture("peft/opt_dora"));
+        let both = both.load().unwrap();
+        for name in ["list", "dora"] {
+            let alone = builder
+                .clone()
+                .adapter(fixture(&format!("peft/opt_{name}")));
+            let own = both.with_adapter(name).unwrap();
+            assert_eq!(said(&own), said(&alone.load().unwrap()), "{name}");
+        }
+        assert_eq!(said(&both), said(&builder.load().unwrap()));
+    }
+}
+
+#[test]
+fn members_that_compare_choose_among_adapters() {
+    let golden = golden("itr");
+    let (picture, text) = (image(&golden), golden["text"].as_str().unwrap());
+    let base = fixture(golden["base"].as_str().unwrap());
+    let builder = Blip2Retrieval::builder(base).named_adapter("mine", fixture("peft/itr"));
+    let blip2 = builder.load().unwrap();
+    let probability = |blip2: &Blip2Retrieval| blip2.match_probability(&picture, text).unwrap();
+    let mine = blip2.with_adapter("mine").unwrap();
+    assert_near("plain", probability(&blip2), &golden["plain"]["match"]);
+    assert_near("mine", probability(&mine), &golden["adapted"]["match"]);
+    assert_ne!(blip2.fingerprint(), mine.fingerprint());
+}
+
+#[test]
+fn memory_is_predicted_for_all_adapters_together() {
+    let weights = |names: &[&str]| {
+        let mut builder = Blip2Pipeline::builder(fixture("blip2_opt")).precision(Precision::F32);
+        for name in names {
+            builder = builder.named_adapter(*name, fixture("peft").join(name));
+        }
+        let blip2 = builder.load().unwrap();
+        blip2.memory().predict(&Workload::default()).weights
+    };
+    let size = |name: &str| Adapter::open(fixture("peft").join(name)).unwrap().size();
+    let plain = weights(&[]);
+    let (list, saved) = (size("opt_list"), size("opt_saved"));
+    assert_eq!(weights(&["opt_list", "opt_saved"]), plain + list + saved);
+    // What DoRA is merged into stands beside the model's own.
+    let dora = Adapter::open(fixture("peft/opt_dora")).unwrap();
+    let shapes = dora.layers().map(|layer| dora.shape(layer).unwrap());
+    let merged: usize = shapes
+        .map(|[outputs, inputs]| PackedFormat::F32.bytes(outputs, inputs))
+        .sum();
+    assert_eq!(weights(&["opt_dora"]), plain + dora.size() + merged as u64);
+}
+
+#[test]
+fn names_of_adapters_are_each_one_of_their_own_and_a_wrong_one_is_told_what_there_is() {
+    let base = || Blip2Pipeline::builder(fixture("blip2_opt"));
+    let list = fixture("peft/opt_list");
+    let blip2 = base().named_adapter("cats", &list).load().unwrap();
+    let unknown = blip2.with_adapter("dogs");
+    assert!(matches!(unknown, Err(Blip2Error::UnknownAdapter { .. })));
+    assert_says(unknown, &["`dogs`", "there are: cats"]);
+    let plain = base().load().unwrap();
+    assert_says(plain.with_adapter("dogs"), &["`dogs`", "none was loaded"]);
+    let twice = base().named_adapter("cats", &list);
+    assert_says(
+        twice.named_adapter("cats", &list).load(),
+        &["`cats`", "two"],
+    );
+    assert_says(base().named_adapter(" ", &list).load(), &["empty"]);
+    // One that does not go with the model is told before the model is read.
+    let of_t5 = base().named_adapter("t5", fixture("peft/t5_all"));
+    let read = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&read);
+    let of_t5 = of_t5.progress(move |_| {
+        seen.fetch_add(1, Ordering::Relaxed);
+    });
+    assert_says(of_t5.load(), &["t5_all", "matches nothing"]);
+    assert_eq!(read.load(Ordering::Relaxed), 0);
 }
 
 fn copy_all(from: &Path, to: &Path) {

@@ -1,6 +1,6 @@
 //! Folders as people have them answer as the fixture that they were made of, or say what they are.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,9 @@ use blip2_core::{
     pack,
     preprocessing::{ImageProcessor, Resizing},
 };
+use blip2_lm::LanguageModel;
 use blip2_testing::{TorchFile, copy, fixture, picture};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -232,4 +234,66 @@ fn what_is_missing_beside_the_weights_is_said() {
     }
     let found = inspect(fixture("blip2_opt")).unwrap();
     assert_eq!(found.transformers_version.as_deref(), Some("5.23.0"));
+}
+
+/// A head that stands beside the table of tokens is a copy of it, or one that was trained apart.
+#[test]
+fn a_head_of_its_own_is_used_whatever_the_configuration_calls_tied() {
+    let whole_llama = whole("instructblip_llama");
+    let due = answer(whole_llama.path());
+    edit(whole_llama.path(), "config.json", |config| {
+        config["text_config"]["tie_word_embeddings"] = true.into();
+    });
+    assert_eq!(answer(whole_llama.path()), due);
+    let packed = whole_llama.path().join("packed.safetensors");
+    pack(whole_llama.path(), blip2_core::Precision::AsStored, &packed).unwrap();
+    assert_eq!(answer(&packed), due);
+
+    // A copy is no head of its own, and costs no memory.
+    let opt = whole("blip2_opt");
+    let due = answer(opt.path());
+    let file = fs::read(opt.path().join("model.safetensors")).unwrap();
+    let table = "language_model.model.decoder.embed_tokens.weight";
+    for change in [0u8, 1] {
+        let tensors = SafeTensors::deserialize(&file).unwrap();
+        let mut copied = tensors.tensor(table).unwrap().data().to_vec();
+        // The least significant byte of one number.
+        copied[0] ^= change;
+        let shape = tensors.tensor(table).unwrap().shape().to_vec();
+        let head = TensorView::new(Dtype::F32, shape, &copied).unwrap();
+        let mut all = tensors.tensors();
+        all.push(("language_model.lm_head.weight".into(), head));
+        let path = opt.path().join("model.safetensors");
+        safetensors::serialize_to_file(all, None, &path).unwrap();
+        assert_eq!(answer(opt.path()), due);
+        let blip2 = Blip2Pipeline::from_pretrained(opt.path()).unwrap();
+        let LanguageModel::Decoder(model) = blip2.model().language_model() else {
+            panic!("OPT is a decoder");
+        };
+        assert_eq!(model.has_own_head(), change == 1);
+    }
+}
+
+/// What wrappers of PyTorch put before every name is taken away; what another did is told in a line.
+#[test]
+fn names_behind_a_wrapper() {
+    let base = whole("blip2_opt");
+    let due = answer(base.path());
+    let file = fs::read(base.path().join("model.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let put = |prefix: &str| {
+        let named = tensors.tensors().into_iter();
+        let named = named.map(|(name, view)| (format!("{prefix}{name}"), view));
+        let path = base.path().join("model.safetensors");
+        safetensors::serialize_to_file(named, None, &path).unwrap();
+    };
+    for prefix in ["module.", "_orig_mod.", "module._orig_mod."] {
+        put(prefix);
+        assert_eq!(answer(base.path()), due, "{prefix}");
+    }
+    put("wrapped.");
+    let error = Blip2Pipeline::from_pretrained(base.path()).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("begin with `wrapped.`"), "{said}");
+    assert!(said.lines().count() < 30, "{said}");
 }

@@ -217,9 +217,6 @@ fn settings_that_a_member_does_not_take_are_refused_by_name() {
 
     let blip1 = || BlipAnswerer::builder(fixture("blip1_vqa"));
     refused(blip1().template(template()), "template");
-    refused(blip1().memory_limit(1 << 40), "memory_limit");
-    let captions = BlipCaptioner::builder(fixture("blip1_caption"));
-    refused(captions.memory_limit(1), "memory_limit");
     let itr = BlipRetrieval::builder(fixture("blip1_itr"));
     refused(itr.generation(GenerationConfig::default()), "generation");
 }

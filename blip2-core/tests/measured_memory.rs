@@ -4,20 +4,32 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use blip2_core::{
-    Blip2Pipeline, GenerationConfig, Options, Precision, Preset, TextConfig,
-    memory::{Workload, machine},
+    Blip2Pipeline, BlipAnswerer, CheckpointFolder, Device, GenerationConfig, ModelKind, Options,
+    Precision, Preset, TextConfig,
+    memory::{MemoryPlan, Workload, machine},
+    model::BlipForQuestionAnswering,
 };
+use blip2_kernels::{RandomWeights, Weights};
+use blip2_testing::copy;
+use serde_json::{Value, json};
 
 const CASE: &str = "BLIP2_MEMORY_CASE";
 
-/// A preset with two layers of each stack, of which the output head alone is half a gigabyte.
+/// Two layers of each stack of a published model, of which an output head alone may be half a gigabyte.
 struct Case {
-    preset: Preset,
+    of: Of,
     precision: Precision,
     work: Workload,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Preset(Preset),
+    /// BLIP-1 that answers.
+    Blip1,
 }
 
 fn cases() -> Vec<Case> {
@@ -28,15 +40,18 @@ fn cases() -> Vec<Case> {
             .with_new_tokens(new_tokens)
             .with_beams(beams)
     };
-    let (opt, t5) = (Preset::Blip2Opt2_7b, Preset::Blip2FlanT5Xl);
+    let opt = Of::Preset(Preset::Blip2Opt2_7b);
+    let t5 = Of::Preset(Preset::Blip2FlanT5Xl);
     [
         (opt, Precision::Bf16, work(1, 40, 4, 1)),
         (opt, Precision::F32, work(8, 40, 2, 1)),
         (opt, Precision::Int8, work(8, 40, 12, 5)),
         (t5, Precision::Bf16, work(2, 600, 3, 1)),
+        (Of::Blip1, Precision::F32, work(8, 40, 4, 1)),
+        (Of::Blip1, Precision::Int8, work(16, 40, 8, 4)),
     ]
-    .map(|(preset, precision, work)| Case {
-        preset,
+    .map(|(of, precision, work)| Case {
+        of,
         precision,
         work,
     })
@@ -61,8 +76,8 @@ fn peaks_are_within_a_tenth_of_their_predictions() {
         let off = predicted / measured - 1.0;
         assert!(
             off.abs() < 0.1,
-            "{} {} {:?}: {measured} bytes, {predicted} predicted",
-            case.preset,
+            "{:?} {} {:?}: {measured} bytes, {predicted} predicted",
+            case.of,
             case.precision,
             case.work
         );
@@ -74,10 +89,19 @@ fn peaks_are_within_a_tenth_of_their_predictions() {
 fn a_case() {
     let Ok(n) = std::env::var(CASE) else { return };
     let Case {
-        preset,
+        of,
         precision,
         work,
     } = cases().swap_remove(n.parse().unwrap());
+    let predicted = match of {
+        Of::Preset(preset) => run(preset, precision, work),
+        Of::Blip1 => run_blip1(precision, work),
+    };
+    println!("\nbytes {} {predicted}", machine::peak_resident().unwrap());
+}
+
+/// Runs a preset; returns what was predicted.
+fn run(preset: Preset, precision: Precision, work: Workload) -> u64 {
     let mut config = preset.config();
     config.vision_config.num_hidden_layers = 2;
     config.qformer_config.num_hidden_layers = 2;
@@ -90,19 +114,70 @@ fn a_case() {
         .precision(precision)
         .load()
         .unwrap();
-    let options = Options::default().with_generation(
-        GenerationConfig::default()
-            .with_min_new_tokens(work.new_tokens)
-            .with_max_new_tokens(work.new_tokens)
-            .with_num_beams(work.beams),
-    );
+    let options = options(work);
     let image = image::RgbImage::new(640, 480);
     let prompt = vec![50; work.prompt_tokens];
     let pairs = (0..work.batch).map(|_| (&image, prompt.clone()));
     blip2.prompt_ids_batch(pairs, &options).unwrap();
-    println!(
-        "\nbytes {} {}",
-        machine::peak_resident().unwrap(),
-        blip2.memory().predict(&work).peak()
-    );
+    blip2.memory().predict(&work).peak()
+}
+
+fn options(work: Workload) -> Options {
+    let generation = GenerationConfig::default()
+        .with_min_new_tokens(work.new_tokens)
+        .with_max_new_tokens(work.new_tokens)
+        .with_num_beams(work.beams);
+    Options::default().with_generation(generation)
+}
+
+/// Runs a BLIP-1 of the published widths, on the tokenizer of a small one.
+fn run_blip1(precision: Precision, work: Workload) -> u64 {
+    let folder = copy("blip1_vqa");
+    let edit = |file: &str, edit: &dyn Fn(&mut Value)| {
+        let path = folder.path().join(file);
+        let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        edit(&mut json);
+        fs::write(path, json.to_string()).unwrap();
+    };
+    edit("config.json", &|config| {
+        for part in ["text_config", "vision_config"] {
+            let wide = [
+                ("hidden_size", 768),
+                ("encoder_hidden_size", 768),
+                ("intermediate_size", 3072),
+                ("num_hidden_layers", 2),
+                ("num_attention_heads", 12),
+                ("vocab_size", 30524),
+                ("max_position_embeddings", 512),
+                ("image_size", 384),
+            ];
+            for (key, value) in wide {
+                if !config[part][key].is_null() {
+                    config[part][key] = value.into();
+                }
+            }
+        }
+    });
+    edit("preprocessor_config.json", &|config| {
+        config["size"] = json!({"height": 384, "width": 384});
+    });
+    let folder = CheckpointFolder::open(folder.path()).unwrap();
+    let config = folder.blip_config().unwrap();
+    let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+    let weights = Weights::new(&source, &device);
+    let model = BlipForQuestionAnswering::load(&config, &weights, precision).unwrap();
+    let blip = BlipAnswerer::builder_from(folder)
+        .precision(precision)
+        .model(model);
+    let blip = blip.load().unwrap();
+    // A word is at least a token, and the question is framed by two.
+    let question = (1..)
+        .map(|words| "it ".repeat(words))
+        .find(|text| blip.tokenizer().encode(text).unwrap().len() >= work.prompt_tokens);
+    let question = question.unwrap();
+    let image = image::RgbImage::new(640, 480);
+    let pairs = (0..work.batch).map(|_| (&image, &question));
+    blip.answer_batch(pairs, &options(work)).unwrap();
+    let plan = MemoryPlan::of_blip1(&config, ModelKind::BlipAnswer, precision).unwrap();
+    plan.predict(&work).peak()
 }

@@ -3,12 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use blip2_core::{
     Blip2Error, Blip2Retrieval, CompareOptions, PhotoIndex,
     photo_index::{Hit, IndexError, SearchOptions},
 };
+use blip2_io::vectors::{Vectors, names_file};
 use blip2_testing::{copy, fixture, picture};
 
 const TEXT: &str = "two dogs in the park";
@@ -288,14 +289,14 @@ fn files_that_are_no_index_or_of_another_version_are_refused() {
     let blip2 = retrieval();
     index(&blip2, 0..1).save(&path).unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let error = opening(&path, &bytes).unwrap_err();
     assert!(
         matches!(
             error,
             IndexError::Version {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         ),
@@ -344,4 +345,47 @@ fn nonsense_with_a_right_hash_is_refused() {
         assert!(error.contains(part), "{place}: {error}");
     }
     assert!(opening(&path, &whole).is_ok());
+}
+
+/// Pictures of which there is the embedding alone are ranked behind those that are matched, and come back
+/// from a file as they were put into it.
+#[test]
+fn vectors_alone_stand_beside_pictures() {
+    let blip2 = retrieval();
+    let folder = tempfile::tempdir().unwrap();
+    let npy = folder.path().join("computed.npy");
+    index(&blip2, 3..8).save_npy(&npy).unwrap();
+    let names: Vec<String> = (3..8).map(name).collect();
+    fs::write(names_file(&npy), serde_json::to_string(&names).unwrap()).unwrap();
+    let vectors = Vectors::open(&npy).unwrap();
+
+    let mut mixed = index(&blip2, 0..3);
+    mixed.add_vectors(&blip2, &vectors).unwrap();
+    let path = folder.path().join("photos.idx");
+    mixed.save(&path).unwrap();
+    let opened = PhotoIndex::open(&path).unwrap();
+    let options = SearchOptions::default();
+    let hits = opened.search(&blip2, TEXT, &options).unwrap();
+    assert_eq!(hits, mixed.search(&blip2, TEXT, &options).unwrap());
+
+    let matched = |hit: &&Hit| hit.probability.is_some();
+    let matched: Vec<&Hit> = hits.iter().take_while(matched).collect();
+    let alone = index(&blip2, 0..3).search(&blip2, TEXT, &options).unwrap();
+    assert!(matched.into_iter().eq(&alone));
+    let by_similarity = index(&blip2, 3..8)
+        .search(&blip2, TEXT, &SearchOptions::default().with_rerank(0))
+        .unwrap();
+    assert_eq!(hits[3..], by_similarity);
+
+    // Each of them again, or nothing of them.
+    let twice = mixed.add_vectors(&blip2, &vectors).unwrap_err();
+    assert!(matches!(twice, IndexError::Duplicate { .. }), "{twice}");
+    assert_eq!(mixed.len(), 8);
+    // A byte more or less, anywhere, is found.
+    let bytes = fs::read(&path).unwrap();
+    for spoilt in [&bytes[..bytes.len() - 1], &[&bytes[..], &[0]].concat()[..]] {
+        fs::write(&path, spoilt).unwrap();
+        let error = PhotoIndex::open(&path).unwrap_err();
+        assert!(matches!(error, IndexError::Length { .. }), "{error}");
+    }
 }

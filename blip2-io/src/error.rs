@@ -9,6 +9,7 @@ use std::{
 use crate::{
     config::{ConfigError, ModelKind},
     fault::{Cause, ErrorKind},
+    plain,
     preprocessing::ImageError,
     report::LoadReport,
 };
@@ -34,6 +35,22 @@ pub enum IoError {
         /// The cache.
         cache: PathBuf,
     },
+    /// The hub's cache has the model, and another revision of it.
+    #[error(
+        "{id}: the Hugging Face cache {} has no such revision of it, but {}; take one of these after the @, \
+         or download it with `hf download`, with the program's `blip2 download {id}`, or with the feature \
+         `hub` and `hub::Download`",
+        .cache.display(),
+        .revisions.join(", ")
+    )]
+    NoRevision {
+        /// The id, with the revision.
+        id: String,
+        /// The cache.
+        cache: PathBuf,
+        /// The revisions that are there.
+        revisions: Vec<String>,
+    },
     /// A model that could not be downloaded.
     #[cfg(feature = "hub")]
     #[error("{id}: {reason}")]
@@ -45,6 +62,17 @@ pub enum IoError {
         reason: String,
         /// What is at fault.
         kind: ErrorKind,
+    },
+    /// A file that would take the place of what is read.
+    #[error(
+        "{}: would be written over {}, which is read; give another name",
+        .output.display(), .input.display()
+    )]
+    OntoInput {
+        /// The file.
+        output: PathBuf,
+        /// What is read.
+        input: PathBuf,
     },
     /// A file that a checkpoint folder must hold is missing.
     #[error("{}: {file} is missing; {remedy}", .folder.display())]
@@ -270,7 +298,7 @@ pub enum IoError {
         /// The name in it.
         shard: String,
     },
-    /// A tensor that the index puts into a shard that does not hold it.
+    /// A tensor that the index puts into a shard, and that no shard holds.
     #[error(
         "{}: tensor `{tensor}` should be in {shard}, which does not hold it; the shards and the \
          index belong to different checkpoints", .path.display()
@@ -345,13 +373,14 @@ impl IoError {
         match self {
             Self::NoFolder(_)
             | Self::NotCached { .. }
+            | Self::NoRevision { .. }
             | Self::MissingFile { .. }
             | Self::MissingShard { .. }
             | Self::GitLfs { .. } => ErrorKind::NotFound,
             #[cfg(feature = "hub")]
             Self::Hub { kind, .. } => *kind,
             Self::Read { source, .. } => ErrorKind::of_read(source),
-            Self::Write { .. } => ErrorKind::Unwritable,
+            Self::Write { .. } | Self::OntoInput { .. } => ErrorKind::Unwritable,
             Self::Json { .. }
             | Self::NotPacked { .. }
             | Self::Safetensors { .. }
@@ -397,11 +426,14 @@ impl IoError {
 
     pub(crate) fn json(path: &Path, key: String, source: serde_json::Error) -> Self {
         // `serde_path_to_error` writes the root as a dot.
-        let key = if key == "." { String::new() } else { key };
+        let key = match key.as_str() {
+            "." | "?" => String::new(),
+            _ => key,
+        };
         Self::Json {
             path: path.to_path_buf(),
             key,
-            source: Cause::new(source),
+            source: Cause::new(plain::json(&source)),
         }
     }
 

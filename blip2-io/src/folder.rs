@@ -34,9 +34,17 @@ pub(crate) fn found(path: &Path) -> Result<PathBuf, IoError> {
     let absent = || IoError::NoFolder(path.to_path_buf());
     let id = ModelId::of_path(path).ok_or_else(absent)?;
     let cache = HubCache::of_environment();
-    cache.find(&id).ok_or_else(|| IoError::NotCached {
-        id: id.to_string(),
-        cache: cache.path().to_path_buf(),
+    cache.find(&id).ok_or_else(|| {
+        let revisions = cache.revisions(&id);
+        let (id, cache) = (id.to_string(), cache.path().to_path_buf());
+        match revisions.is_empty() {
+            true => IoError::NotCached { id, cache },
+            false => IoError::NoRevision {
+                id,
+                cache,
+                revisions,
+            },
+        }
     })
 }
 
@@ -107,7 +115,7 @@ impl CheckpointFolder {
     ///
     /// # Errors
     ///
-    /// [`IoError::NoFolder`] or [`IoError::NotCached`]; of a file, that it is no safetensors file, or no packed one.
+    /// [`IoError::NoFolder`], [`IoError::NotCached`] or [`IoError::NoRevision`]; of a file, that it is no safetensors file, or no packed one.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, IoError> {
         Self::open_by(path.as_ref(), Reading::Mapped)
     }

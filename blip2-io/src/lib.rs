@@ -69,6 +69,8 @@ mod setters;
 #[cfg(feature = "checkpoint")]
 mod adapter;
 #[cfg(feature = "checkpoint")]
+mod apart;
+#[cfg(feature = "checkpoint")]
 mod cached;
 #[cfg(feature = "checkpoint")]
 pub mod checkpoint;
@@ -94,6 +96,8 @@ mod lock;
 mod names;
 #[cfg(any(feature = "checkpoint", feature = "tables"))]
 mod new_file;
+#[cfg(feature = "checkpoint")]
+mod plain;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
 #[cfg(feature = "preprocessing")]
@@ -122,6 +126,7 @@ pub use regular::open_regular;
 #[cfg(feature = "checkpoint")]
 pub use {
     adapter::{Adapter, AdapterBias, AdapterConfig, LayerPattern, TargetModules},
+    apart::check_apart,
     blip2_kernels::{self as kernels, Bias, Weights},
     burn,
     cached::{CachedModel, cached_models},

@@ -34,7 +34,13 @@ pub struct LoadReport {
     pub misshapen: Vec<Misshapen>,
     /// What the checkpoint holds and no part of the model asked for.
     pub unused: Vec<String>,
+    /// What stands before every name that the model asks for in the checkpoint's names, if something does:
+    /// a wrapper was saved, and not the model in it.
+    pub prefix: Option<String>,
 }
+
+/// How many lines of a kind are shown; the fields have all.
+const SHOWN: usize = 10;
 
 impl LoadReport {
     /// Whether the model is complete: nothing is missing or misshapen.
@@ -55,31 +61,47 @@ impl fmt::Display for LoadReport {
                 self.misshapen.len(),
             )?,
         }
+        if let Some(prefix) = &self.prefix {
+            write!(
+                f,
+                "\n  the names in the file begin with `{prefix}`: a wrapper was saved, and not the model in it; \
+                 save that, or rename the tensors"
+            )?;
+        }
         for Missing {
             name,
             shape,
             suggestion,
-        } in &self.missing
+        } in self.missing.iter().take(SHOWN)
         {
             write!(f, "\n  missing: {name} {shape:?}")?;
             if let Some(suggestion) = suggestion {
                 write!(f, " (the file has {suggestion})")?;
             }
         }
+        and_more(f, "missing", self.missing.len())?;
         for Misshapen {
             name,
             expected,
             found,
-        } in &self.misshapen
+        } in self.misshapen.iter().take(SHOWN)
         {
             write!(
                 f,
                 "\n  misshapen: {name} should be {expected:?}, the file has {found}"
             )?;
         }
-        for name in &self.unused {
+        and_more(f, "misshapen", self.misshapen.len())?;
+        for name in self.unused.iter().take(SHOWN) {
             write!(f, "\n  unused: {name}")?;
         }
-        Ok(())
+        and_more(f, "unused", self.unused.len())
+    }
+}
+
+fn and_more(f: &mut fmt::Formatter<'_>, what: &str, count: usize) -> fmt::Result {
+    match count.saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => write!(f, "\n  and {more} more {what}"),
     }
 }

@@ -256,11 +256,14 @@ fn an_index_that_is_none() {
     let text = br#"{ "weight_map": { "a": 1 } }"#.to_vec();
     assert_says(
         open(&[(INDEX, text)]),
-        &[INDEX, "weight_map.a: invalid type: integer `1`"],
+        &[
+            INDEX,
+            "weight_map.a: the number `1` stands where a text is due",
+        ],
     );
     assert_says(
         open(&[(INDEX, b"{}".to_vec())]),
-        &[INDEX, "missing field `weight_map`"],
+        &[INDEX, "`weight_map` is missing"],
     );
 }
 
@@ -273,4 +276,58 @@ fn links_are_followed() {
     let snapshot = folder::<&str>(&[]);
     std::os::unix::fs::symlink(blobs.path().join("blob"), snapshot.path().join(FILE)).unwrap();
     assert_eq!(Checkpoint::open(snapshot.path()).unwrap().len(), 2);
+}
+
+/// An index that was kept when the model was saved again, and one that puts a tensor into the wrong shard.
+#[test]
+fn an_index_that_knows_too_much_or_another_place() {
+    let one = safetensors(&[f32s("a", &[2], &[1.0, 2.0])]);
+    let two = safetensors(&[f32s("b", &[1], &[3.0])]);
+    let index = |map: &str| format!("{{\"weight_map\": {{{map}}}}}").into_bytes();
+    let open = |map: &str| {
+        let index = index(map);
+        let files = [
+            ("model-00001-of-00002.safetensors", &one),
+            ("model-00002-of-00002.safetensors", &two),
+            ("model.safetensors.index.json", &index),
+        ];
+        let folder = folder(&files);
+        Checkpoint::open(folder.path())
+            .map(|checkpoint| checkpoint.names().map(String::from).collect::<Vec<_>>())
+    };
+    let [first, second] = [
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    ];
+    let both = ["a".to_string(), "b".to_string()];
+    let left_over = format!(r#""a": "{first}", "b": "{second}", "lm_head.weight": "{second}""#);
+    assert_eq!(open(&left_over).unwrap(), both);
+    let elsewhere = format!(r#""a": "{second}", "b": "{first}""#);
+    assert_eq!(open(&elsewhere).unwrap(), both);
+    let promised = format!(r#""a": "{first}", "b": "{second}", "c": "{second}""#);
+    assert_says(open(&promised), &["`c`", second, "different checkpoints"]);
+}
+
+/// A stray shard gives way to a whole file of the other format, and alone is told.
+#[test]
+fn a_set_that_is_not_whole_gives_way() {
+    let shard = safetensors(&[f32s("a", &[1], &[1.0])]);
+    let torch = blip2_testing::TorchFile::of_safetensors(&shard, |_| true).zip();
+    let stray = ("model-00001-of-00003.safetensors", &shard);
+    let whole = folder(&[stray, ("pytorch_model.bin", &torch)]);
+    assert_eq!(Checkpoint::open(whole.path()).unwrap().len(), 1);
+    let alone = folder(&[stray]);
+    assert_says(Checkpoint::open(alone.path()), &["model-00002-of-00003"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("model.safetensors");
+    std::os::unix::fs::symlink(folder.path().join("blob"), link).unwrap();
+    assert_says(
+        Checkpoint::open(folder.path()),
+        &["a link to a file that is gone"],
+    );
 }

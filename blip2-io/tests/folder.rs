@@ -71,7 +71,10 @@ fn a_value_of_the_wrong_type() {
     let at = format!("at line {line} column");
     assert_says(
         folder.config(),
-        &["config.json: vision_config.patch_size: invalid type", &at],
+        &[
+            "config.json: vision_config.patch_size: a list stands where a whole number is due",
+            &at,
+        ],
     );
 }
 
@@ -81,7 +84,7 @@ fn a_value_of_the_wrong_type_in_the_language_model() {
     let (_keep, folder) = open(&[("config.json", &text)]);
     assert_says(
         folder.config(),
-        &["config.json: text_config: ffn_dim: invalid type: string \"80\""],
+        &["config.json: text_config: ffn_dim: the text \"80\" stands where a whole number is due"],
     );
 }
 
@@ -91,7 +94,7 @@ fn an_unknown_activation() {
     let (_keep, folder) = open(&[("config.json", &text)]);
     assert_says(
         folder.config(),
-        &["activation_function: unknown variant `mish`", "`relu`"],
+        &["activation_function: `mish` is unknown", "`relu`"],
     );
 }
 
@@ -330,7 +333,7 @@ fn preprocessing_of_the_wrong_type() {
     let (_keep, folder) = open(&[("processor_config.json", text)]);
     assert_says(
         folder.image_processor(),
-        &["processor_config.json: image_processor.do_resize: invalid type"],
+        &["image_processor.do_resize: the text \"yes\" stands where true or false is due"],
     );
 }
 

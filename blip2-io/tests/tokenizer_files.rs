@@ -67,7 +67,7 @@ fn an_unknown_padding_side() {
     assert_says(
         with("tokenizer_config.json", json!({ "padding_side": "top" })),
         &[
-            "tokenizer_config.json: padding_side: unknown variant `top`",
+            "tokenizer_config.json: padding_side: `top` is unknown",
             "`left`",
         ],
     );

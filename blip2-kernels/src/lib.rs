@@ -94,6 +94,7 @@ pub use weights::{
     random::RandomWeights,
     request::TensorRequest,
     role::Role,
+    shared::SharedWeights,
     source::{WeightSource, packed_matrix},
 };
 #[cfg(feature = "autodiff")]

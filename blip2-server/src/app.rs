@@ -12,7 +12,12 @@ use blip2_core::CancelToken;
 use tokio::sync::Semaphore;
 
 use crate::{
-    engine::Engine, error::ApiError, keys::Keys, metrics::Metrics, model::Model, settings::Settings,
+    engine::Engine,
+    error::ApiError,
+    keys::Keys,
+    metrics::Metrics,
+    model::{Model, Served},
+    settings::Settings,
 };
 
 /// A handle of what all requests share.
@@ -60,8 +65,18 @@ impl App {
         &self.0.engine
     }
 
-    pub(crate) fn model(&self) -> &Model {
-        self.0.engine.model()
+    /// The models that answer, the one that does where none is named first.
+    pub(crate) fn models(&self) -> &[Served] {
+        self.0.engine.models()
+    }
+
+    /// The model that a request names; none, or the empty name, means the first.
+    pub(crate) fn chosen(&self, name: Option<&str>) -> Result<Chosen<'_>, ApiError> {
+        let name = name.filter(|name| !name.is_empty());
+        let mut all = self.models().iter().enumerate();
+        let found = all.find(|(_, served)| name.is_none_or(|name| served.id == name));
+        let (place, served) = found.ok_or_else(|| ApiError::no_model(name.unwrap_or_default()))?;
+        Ok(Chosen { place, served })
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -100,6 +115,20 @@ impl App {
     /// Says that it will stop, so that whoever spreads requests sends no more.
     pub(crate) fn stop(&self) {
         self.0.ready.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The model that a request asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Chosen<'a> {
+    /// Its place among all.
+    pub(crate) place: usize,
+    pub(crate) served: &'a Served,
+}
+
+impl<'a> Chosen<'a> {
+    pub(crate) fn model(self) -> &'a Model {
+        &self.served.model
     }
 }
 

@@ -89,6 +89,32 @@ impl Model {
     }
 }
 
+/// A model and the name by which it is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) id: String,
+    pub(crate) model: Model,
+    /// The name of the model that it is with another adapter.
+    pub(crate) parent: Option<String>,
+}
+
+impl Served {
+    /// A model, and itself with each of its adapters as `id:adapter`.
+    pub(crate) fn all(id: &str, model: &Model) -> Vec<Self> {
+        let plain = Self {
+            id: id.to_string(),
+            model: model.clone(),
+            parent: None,
+        };
+        let adapted = model.adapted().into_iter().map(|(name, model)| Self {
+            id: format!("{id}:{name}"),
+            model,
+            parent: Some(id.to_string()),
+        });
+        [plain].into_iter().chain(adapted).collect()
+    }
+}
+
 /// Makes a [`Model`] of each kind of loaded model.
 macro_rules! from {
     ($($kind:ident: $member:ty),+ $(,)?) => {
@@ -99,6 +125,21 @@ macro_rules! from {
                 }
             }
         )+
+
+        impl Model {
+            /// It with each adapter but its own, and that one's name.
+            fn adapted(&self) -> Vec<(String, Self)> {
+                match self {
+                    $(Self::$kind(model) => {
+                        let own = model.active_adapter();
+                        let others = model.adapters().filter(|name| Some(*name) != own);
+                        // Each is there, since it was named.
+                        let with = |name: &str| Some((name.to_string(), model.with_adapter(name).ok()?.into()));
+                        others.filter_map(with).collect()
+                    })+
+                }
+            }
+        }
     };
 }
 

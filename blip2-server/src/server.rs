@@ -16,7 +16,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{app::App, engine::Engine, metrics::Metrics, model::Model, routes, settings::Settings};
+use crate::{
+    app::App,
+    engine::Engine,
+    metrics::Metrics,
+    model::{Model, Served},
+    routes,
+    settings::Settings,
+};
 
 /// How long the head of a request may take to arrive.
 const HEAD_TIME: Duration = Duration::from_secs(15);
@@ -58,7 +65,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server of a model. Its threads run until it and every [`router`](Self::router) of it is dropped.
+    /// A server of a model. Each adapter that it holds by a name is a model of its own to those who ask,
+    /// `id:name`; all share the model's weights. Its threads run until it and every [`router`](Self::router) of it is dropped.
     ///
     /// # Errors
     ///
@@ -67,7 +75,8 @@ impl Server {
         let model = model.into();
         let metrics = Arc::new(Metrics::new());
         let (batching, limits) = (settings.batching, settings.limits);
-        let engine = Engine::start(model, batching, &limits, Arc::clone(&metrics));
+        let models = Served::all(&settings.model_id, &model);
+        let engine = Engine::start(models, batching, &limits, Arc::clone(&metrics));
         let engine = engine.map_err(ServerError::Thread)?;
         let app = App::new(engine, settings, metrics);
         Ok(Self { app })
@@ -173,7 +182,7 @@ pub enum ServerError {
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
-            .field("model", self.app.model())
+            .field("models", &self.app.models())
             .field("settings", self.app.settings())
             .finish()
     }

@@ -79,6 +79,11 @@ impl FirstStage {
         Ok(self)
     }
 
+    /// What is evaluated, if there is something.
+    pub fn validation(&self) -> Option<&Dataset> {
+        self.validation.as_ref().map(|(data, _)| data)
+    }
+
     /// Pictures and captions, pair by pair: the captions of all `examples`, and the pictures of those in
     /// `batch`.
     fn pairs(

@@ -301,4 +301,8 @@ impl WeightSource for WithHead<'_> {
     fn contains(&self, name: &str) -> bool {
         self.source(name).contains(name)
     }
+
+    fn differ(&self, name: &str, other: &str) -> bool {
+        self.checkpoint.differ(name, other)
+    }
 }

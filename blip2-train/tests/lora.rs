@@ -1,5 +1,5 @@
 //! Adapters: those of PEFT here, ours there, over a base of 8 bits, merged; and states to go on from.
-//! `make_peft.py` beside the fixtures made PEFT's.
+//! `make_peft.py` beside the fixtures made PEFT's, `open_with_peft.py` what PEFT makes of ours.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -501,4 +501,68 @@ fn a_state_goes_on_as_if_nothing_had_happened() {
         .collect();
     names.sort();
     assert_eq!(names, ["step-000000005", "step-000000006"]);
+}
+
+/// New adapters with lengths of their own for rows, as `open_with_peft.py` has them trained: alone, or with ranks
+/// by patterns and beside a module that is trained whole.
+fn new_lengths(beside_others: bool) -> Trained<Model> {
+    let lora = LoraConfig::new(4, ["q_proj", "v_proj"])
+        .with_alpha(8.0)
+        .with_dora(true);
+    let lora = match beside_others {
+        true => lora
+            .with_rslora(true)
+            .with_rank_pattern([("v_proj".into(), 2)]),
+        false => lora,
+    };
+    let training = training("blip2_opt").lora(lora, 3).unwrap();
+    let training = match beside_others {
+        true => training.part("language_projection"),
+        false => training,
+    };
+    training.load().unwrap()
+}
+
+/// PEFT 0.21 opened what was trained here and gave these logits; what is written now has the same form.
+#[test]
+fn peft_opens_adapters_with_lengths_that_were_trained_here() {
+    let batch = batch("blip2_opt");
+    for (name, beside_others) in [("opt_dora", false), ("opt_dora_and_projection", true)] {
+        let folder = goldens("trained").join(name);
+        let (_, shape, golden) = tensors(&folder.join("golden.safetensors")).remove(0);
+        let [rows, last, vocab] = shape[..] else {
+            panic!("{shape:?}")
+        };
+        let near = |found: &[f32]| {
+            let each = found.len() / rows;
+            let ends = found
+                .chunks(each)
+                .flat_map(|row| &row[each - last * vocab..]);
+            let ends: Vec<f32> = ends.copied().collect();
+            let (most, largest) = largest_difference(&ends, &golden);
+            assert!(most < 1e-4 * largest, "{name}: {most} of {largest}");
+        };
+        let lora = Lora::load(&folder).unwrap();
+        let again = training("blip2_opt").adapters(lora).load().unwrap();
+        near(&logits(again.model(), &batch));
+        let merged = Blip2Pipeline::builder(models().join("blip2_opt")).adapter(&folder);
+        near(&logits(merged.load().unwrap().model(), &batch));
+
+        let written = tempfile::tempdir().unwrap();
+        let mut trained = new_lengths(beside_others);
+        steps(&mut trained, &mut AdamW::default(), &batch, 1);
+        trained.save_lora(written.path()).unwrap();
+        let shapes = |folder: &Path| -> Vec<(String, Vec<usize>)> {
+            let all = tensors(&folder.join("adapter_model.safetensors")).into_iter();
+            all.map(|(name, shape, _)| (name, shape)).collect()
+        };
+        assert_eq!(shapes(written.path()), shapes(&folder), "{name}");
+        let config = |folder: &Path| -> Value {
+            let text = fs::read(folder.join("adapter_config.json")).unwrap();
+            let mut config: Value = serde_json::from_slice(&text).unwrap();
+            config["base_model_name_or_path"] = Value::Null;
+            config
+        };
+        assert_eq!(config(written.path()), config(&folder), "{name}");
+    }
 }

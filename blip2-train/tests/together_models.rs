@@ -218,7 +218,9 @@ fn the_first_stage() {
                 false => training,
             };
             let trained = training.load_first_stage(0).unwrap();
-            run(group, &loader, &recipe(), trained, objective)
+            let held_out = Loader::new(data.clone(), processor.clone()).batch(4);
+            let recipe = recipe().with_held_out(held_out);
+            run(group, &loader, &recipe, trained, objective)
         });
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn verify(
         .and_then(Value::as_f64);
     let mut verifier = Verifier {
         pipeline: &pipeline,
+        draft: None,
         golden,
         report,
         tolerance: options.base().at_least(error.unwrap_or(0.0)),

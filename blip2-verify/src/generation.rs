@@ -1,10 +1,10 @@
 //! Generation cases: token ids, scores and texts.
 
 use blip2_core::{
-    Blip2Error,
+    Blip2Error, Blip2Pipeline,
     model::{ImageFeatures, PromptRows},
 };
-use blip2_lm::generate::{DecodeSession, Generated, GenerationConfig, Generator};
+use blip2_lm::generate::{DecodeSession, Generated, GenerationConfig, Generator, Speculative};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -98,7 +98,15 @@ fn cases(
             continue;
         }
         let outcome = replay(verifier, &case, features, rows);
-        verifier.report.push(key, outcome);
+        verifier.report.push(key.as_str(), outcome);
+        if let Some(draft) = verifier.draft
+            && case.writes_one()
+        {
+            let found = generate_ahead(verifier, draft, &case, features, rows);
+            let outcome = judge(verifier, &case, rows, found);
+            let key = format!("{key}.speculative");
+            verifier.report.push(key, outcome);
+        }
     }
     Ok(())
 }
@@ -110,7 +118,21 @@ fn replay(
     features: &ImageFeatures,
     rows: &PromptRows,
 ) -> Outcome {
-    match generate(verifier, case, features, rows) {
+    judge(
+        verifier,
+        case,
+        rows,
+        generate(verifier, case, features, rows),
+    )
+}
+
+fn judge(
+    verifier: &Verifier<'_>,
+    case: &Case,
+    rows: &PromptRows,
+    found: Result<Vec<Generated>, VerifyError>,
+) -> Outcome {
+    match found {
         Ok(results) => Outcome::Exact {
             difference: differ(verifier, case, rows, &results),
         },
@@ -124,6 +146,44 @@ fn generate(
     features: &ImageFeatures,
     rows: &PromptRows,
 ) -> Result<Vec<Generated>, VerifyError> {
+    let histories = histories(verifier, rows);
+    let (generator, new_tokens) = generator(verifier, case, &histories)?;
+    let mut session = verifier.model().start(features, rows, new_tokens)?;
+    let results = generator
+        .generate(&mut session, &histories)
+        .map_err(Blip2Error::from)?;
+    Ok(results.into_iter().flatten().collect())
+}
+
+/// The same with a draft that writes ahead: row by row, since it does so for one row alone.
+fn generate_ahead(
+    verifier: &Verifier<'_>,
+    draft: &Blip2Pipeline,
+    case: &Case,
+    features: &ImageFeatures,
+    rows: &PromptRows,
+) -> Result<Vec<Generated>, VerifyError> {
+    let histories = histories(verifier, rows);
+    let (generator, new_tokens) = generator(verifier, case, &histories)?;
+    let mut results = Vec::new();
+    for (row, history) in histories.into_iter().enumerate() {
+        let features = features.select(&[row]);
+        let rows = rows.select(&[row])?;
+        let target = verifier.model().start(&features, &rows, new_tokens)?;
+        let ahead = draft.model().start(&features, &rows, new_tokens)?;
+        let mut session = Speculative::new(target, ahead);
+        let found = generator.generate(&mut session, &[history]);
+        results.extend(found.map_err(Blip2Error::from)?.into_iter().flatten());
+    }
+    Ok(results)
+}
+
+/// What decodes a case, and how many tokens it may write after these.
+fn generator(
+    verifier: &Verifier<'_>,
+    case: &Case,
+    histories: &[Vec<u32>],
+) -> Result<(Generator<'static>, usize), VerifyError> {
     let mut config: GenerationConfig =
         serde_json::from_value(Value::Object(case.kwargs.clone()))
             .map_err(|error| VerifyError::golden(format!("kwargs: {error}")))?;
@@ -131,18 +191,14 @@ fn generate(
         let text = &verifier.pipeline.config().text_config;
         config.eos_token_id = text.eos_token_ids().to_vec();
     }
-    let histories = histories(verifier, rows);
     let length = histories.first().map_or(0, Vec::len);
     let new_tokens = config.new_tokens_after(length).map_err(Blip2Error::from)?;
     if new_tokens > MOST_TOKENS {
         let reason = format!("{new_tokens} new tokens are more than the {MOST_TOKENS} of a golden");
         return Err(VerifyError::golden(reason));
     }
-    let mut session = verifier.model().start(features, rows, new_tokens)?;
-    let results = Generator::new(config)
-        .and_then(|generator| generator.generate(&mut session, &histories))
-        .map_err(Blip2Error::from)?;
-    Ok(results.into_iter().flatten().collect())
+    let generator = Generator::new(config).map_err(Blip2Error::from)?;
+    Ok((generator, new_tokens))
 }
 
 /// What the reference's lengths and penalties count: the padded prompt, or the start token.
@@ -171,6 +227,12 @@ fn differ(
 }
 
 impl Case {
+    /// Whether each prompt gets one text, without beams: a draft writes ahead for these.
+    fn writes_one(&self) -> bool {
+        let is_one = |key| self.kwargs.get(key).is_none_or(|count| count == 1);
+        is_one("num_beams") && is_one("num_return_sequences")
+    }
+
     /// How results, with the tokens before them, differ from what was recorded.
     pub(crate) fn differs(
         &self,

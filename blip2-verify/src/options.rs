@@ -22,6 +22,7 @@ pub struct VerifyOptions {
     pub(crate) tolerance: f64,
     pub(crate) scores: f64,
     pub(crate) precision: PrecisionPlan,
+    pub(crate) speculative: bool,
 }
 
 impl VerifyOptions {
@@ -32,6 +33,7 @@ impl VerifyOptions {
             tolerance: 1e-4,
             scores: 1e-3,
             precision: Precision::F32.into(),
+            speculative: false,
         }
     }
 
@@ -39,13 +41,16 @@ impl VerifyOptions {
     /// and 1e-3 on GPUs, whose sums run in another order; and for beam scores 1e-3 on `flex`, the
     /// default device, and 1e-2 on all others.
     ///
+    /// On `flex` floats are held as they are stored, since its kernels multiply narrow ones with
+    /// activations in `f32`: the numbers are those of `f32`, in half the memory.
+    ///
     /// # Errors
     ///
     /// As [`device_by_name`].
     pub fn on(device: &str) -> Result<Self, Blip2Error> {
         let options = Self::new(device_by_name(device)?);
         Ok(match device {
-            "flex" => options,
+            "flex" => options.with_precision(Precision::AsStored),
             "ndarray" => options.with_scores(1e-2),
             _ => options.with_tolerance(1e-3).with_scores(1e-2),
         })
@@ -73,6 +78,21 @@ impl VerifyOptions {
     pub fn with_precision(mut self, precision: impl Into<PrecisionPlan>) -> Self {
         self.precision = precision.into();
         self
+    }
+
+    /// Checks every recorded text without beams once more with the same language model in `int4`
+    /// writing ahead ([`Speculative`](blip2_lm::generate::Speculative)): its tokens must be the same. Takes
+    /// the memory of that model too. Checkpoints of other members, which have no such draft, are checked as
+    /// without it.
+    #[must_use]
+    pub fn with_speculative(mut self, speculative: bool) -> Self {
+        self.speculative = speculative;
+        self
+    }
+
+    /// How the model's matrices are held.
+    pub fn precision(&self) -> PrecisionPlan {
+        self.precision
     }
 
     pub(crate) fn rounds(&self) -> bool {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use blip2_core::{
-    Blip2Error, Blip2Pipeline, TextConfig,
+    Blip2Error, Blip2Pipeline, Precision, PrecisionPlan, TextConfig,
     model::{Blip2ForConditionalGeneration, ImageFeatures},
 };
 use blip2_io::CheckpointFolder;
@@ -46,10 +46,15 @@ pub(crate) fn verify(
     options: &VerifyOptions,
     report: &mut Report,
 ) -> Result<(), VerifyError> {
-    let pipeline = Blip2Pipeline::builder(folder)
-        .device(options.device.clone())
-        .precision(options.precision)
-        .load()?;
+    let load = |precision: PrecisionPlan| {
+        let builder = Blip2Pipeline::builder(folder).device(options.device.clone());
+        builder.precision(precision).load()
+    };
+    let pipeline = load(options.precision)?;
+    let draft = match options.speculative {
+        true => Some(load(Precision::Int4.into())?),
+        false => None,
+    };
     for key in RECORDS {
         golden.json(key);
     }
@@ -64,6 +69,7 @@ pub(crate) fn verify(
         .unwrap_or(0.0);
     let mut verifier = Verifier {
         pipeline: &pipeline,
+        draft: draft.as_ref(),
         golden,
         report,
         tolerance: options.base().at_least(error),

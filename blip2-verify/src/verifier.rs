@@ -16,6 +16,8 @@ use crate::{
 /// A verification under way.
 pub(crate) struct Verifier<'v> {
     pub(crate) pipeline: &'v Blip2Pipeline,
+    /// The same model in four bits, if it is to write ahead of the other.
+    pub(crate) draft: Option<&'v Blip2Pipeline>,
     pub(crate) golden: &'v Golden,
     pub(crate) report: &'v mut Report,
     pub(crate) tolerance: Tolerance,

@@ -8,7 +8,7 @@ use std::fs;
 
 use blip2_core::device_names;
 use blip2_testing::fixture;
-use blip2_verify::{Outcome, VerifyOptions, verify};
+use blip2_verify::{Check, Outcome, VerifyOptions, verify};
 
 /// Verifies a fixture on the CPU backends and, with the feature, on wgpu.
 fn passes_everywhere(name: &str, at_least: usize) {
@@ -65,6 +65,28 @@ fn retrieval_with_and_without_placeholders() {
         let options = VerifyOptions::on("flex").unwrap();
         let report = verify(fixture(name), &options).unwrap().remove(0);
         assert_eq!(report.unchecked, [], "{report}");
+    }
+}
+
+/// Every recorded text that is written without beams, with a draft ahead.
+#[test]
+fn texts_are_the_same_with_a_draft_ahead() {
+    let options = VerifyOptions::on("flex").unwrap().with_speculative(true);
+    for name in [
+        "blip2_opt",
+        "blip2_t5",
+        "blip2_t5_tied",
+        "blip2_t5_relu_tied",
+        "instructblip_llama",
+        "instructblip_t5",
+        "instructblipvideo_llama",
+        "instructblipvideo_t5",
+    ] {
+        let report = verify(fixture(name), &options).unwrap().remove(0);
+        assert!(report.passed(), "{report}");
+        let ahead = |check: &&Check| check.stage.ends_with(".speculative");
+        let count = report.checks.iter().filter(ahead).count();
+        assert!(count >= 2, "{name}: {count} checks with a draft ahead");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The first steps of trainings against goldens made by `transformers` and PyTorch's AdamW, on every
-//! device of the build: losses, gradients, norms and parameters, of BLIP-2 and BLIP-1.
-//! `train_ref.py` and `train_ref_blip1.py` beside the fixtures made them.
+//! device of the build: losses, gradients, norms and parameters, of BLIP-2, InstructBLIP on videos and BLIP-1.
+//! `train_ref.py`, `train_ref_video.py` and `train_ref_blip1.py` beside the fixtures made them.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -64,6 +64,16 @@ fn blip2_with_opt_and_adapters_and_the_bridge() {
 #[test]
 fn blip2_with_t5_and_adapters_and_the_bridge() {
     follows("blip2_t5__lora_qk_plus_qformer");
+}
+
+#[test]
+fn instructblip_of_videos_with_t5_and_the_bridge() {
+    follows("instructblipvideo_t5__qformer_proj");
+}
+
+#[test]
+fn instructblip_of_videos_with_llama_and_adapters() {
+    follows("instructblipvideo_llama__lora_qk");
 }
 
 /// A certificate that could not fail would say nothing.

@@ -42,7 +42,8 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
     if args.output.to == Output::Beside {
         check_apart(&paths)?;
     }
-    let inputs = paths.iter().chain(&args.prompts).map(PathBuf::as_path);
+    let inputs = paths.iter().chain(&args.prompts).chain(&args.model.model);
+    let inputs = inputs.map(PathBuf::as_path);
     let sink = Sink::open(&args.output.to, schema(args), args.output.retry, inputs)?;
     let captioner = Captioner::open(&args.model)?;
     let stop = interrupt::watched("ending after those that are being captioned", || {})?;
@@ -84,12 +85,6 @@ fn check_apart(paths: &[PathBuf]) -> Result<(), Failure> {
         if let Some(url) = url(path) {
             return Err(Failure::Usage(format!(
                 "{url}: no text can stand beside a URL; give --output a .jsonl or .csv file"
-            )));
-        }
-        if path.to_str().is_none() {
-            return Err(Failure::Work(format!(
-                "{}: the name is no UTF-8, and its caption's would not be the same; rename the file",
-                path.display()
             )));
         }
         if let Some(other) = texts.insert(beside(path), path)
@@ -143,19 +138,20 @@ fn caption_all(
         failed += usize::from(result.is_err());
         records.push(record(&one.path, one.frame, &result));
         if one.is_last {
-            locked(&shared.sink).write(&records, &bar)?;
+            locked(&shared.sink).write(&one.path, &records, &bar)?;
             records.clear();
             bar.inc(1);
         }
         Ok(())
     });
+    // A bar that is finished stands at its end.
+    let (done, paths) = (bar.position(), bar.length().unwrap_or(0));
     bar.finish_and_clear();
     captioned?;
-    let (sink, paths) = (locked(&shared.sink), bar.length().unwrap_or(0));
+    let sink = locked(&shared.sink);
     if stop.is_cancelled() {
         return Err(Failure::Interrupted(format!(
-            "interrupted: {} of {paths} pictures are done; {}",
-            bar.position(),
+            "interrupted: {done} of {paths} pictures are done; {}",
             sink.way_on()
         )));
     }

@@ -113,8 +113,7 @@ impl Reading {
 
     fn is_done(&self, path: &Path, frame: Option<usize>) -> bool {
         let frame = frame.map_or(String::new(), |frame| frame.to_string());
-        let known_by = [&*path.to_string_lossy(), &frame];
-        locked(&self.shared.sink).take_done(&known_by)
+        locked(&self.shared.sink).take_done(path, &[&frame])
     }
 }
 

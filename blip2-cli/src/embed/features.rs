@@ -46,17 +46,6 @@ impl Embedder {
             )));
         }
         let kind = model::kind(args.model.as_deref());
-        let alone = [
-            ModelKind::BlipCaption,
-            ModelKind::BlipAnswer,
-            ModelKind::BlipRetrieval,
-            ModelKind::Blip2Retrieval,
-        ];
-        if args.memory.memory_limit.is_some() && kind.is_some_and(|kind| alone.contains(&kind)) {
-            return Err(Failure::usage(
-                "--memory-limit is for models with a large language model; leave it out",
-            ));
-        }
         let member = match (&args.model, kind) {
             (Some(folder), Some(ModelKind::BlipCaption)) => {
                 let builder = BlipCaptioner::builder(folder);
@@ -243,6 +232,13 @@ impl Values {
                 "the features cannot be read from the device: {error:?}"
             ))
         })?;
-        Ok(Self { shape, values })
+        match values.iter().all(|value| value.is_finite()) {
+            true => Ok(Self { shape, values }),
+            false => Err(Failure::Work(
+                "the model gave NaN or infinity as features: a weight is no number (`blip2 inspect --numbers` \
+                 names it), or the precision is too narrow"
+                    .into(),
+            )),
+        }
     }
 }

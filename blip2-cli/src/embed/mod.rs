@@ -26,7 +26,8 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
         return of_texts(args, &texts);
     }
     let paths = expand(&args.images, args.recursive)?;
-    args.output.check_no_input(&paths)?;
+    let inputs = paths.iter().chain(&args.model.model);
+    args.output.check_no_input(inputs.map(PathBuf::as_path))?;
     let embedder = Embedder::open(&args.model, "embed")?;
     let feature = embedder.feature(args.features)?;
     let mut vectors = Vectors::begin(&args.output, "image")?;
@@ -66,8 +67,8 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
 }
 
 fn of_texts(args: &EmbedArgs, texts: &[String]) -> Result<(), Failure> {
-    let inputs: Vec<PathBuf> = args.texts.iter().cloned().collect();
-    args.output.check_no_input(&inputs)?;
+    let inputs = args.texts.iter().chain(&args.model.model);
+    args.output.check_no_input(inputs.map(PathBuf::as_path))?;
     let embedder = Embedder::open(&args.model, "embed")?;
     let mut vectors = Vectors::begin(&args.output, "text")?;
     let bar = model::bar(texts.len());

@@ -8,12 +8,16 @@ use std::{
     str::FromStr,
 };
 
-use blip2_io::{NewFile, vectors::npy_head, write_file};
+use blip2_io::{
+    NewFile,
+    vectors::{names_file, npy_head},
+    write_file,
+};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::features::Values;
-use crate::Failure;
+use crate::{Failure, apart};
 
 /// What --output names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,28 +47,18 @@ impl FromStr for VectorFile {
 }
 
 impl VectorFile {
-    /// Where the names of a NumPy file's rows are.
-    fn names(path: &Path) -> PathBuf {
-        path.with_extension("names.json")
-    }
-
     /// Refuses to write over what is read.
-    pub(super) fn check_no_input(&self, inputs: &[PathBuf]) -> Result<(), Failure> {
+    pub(super) fn check_no_input<'p>(
+        &self,
+        inputs: impl IntoIterator<Item = &'p Path> + Clone,
+    ) -> Result<(), Failure> {
         let outputs = match self {
             Self::Standard => Vec::new(),
             Self::JsonLines(path) | Self::Safetensors(path) => vec![path.clone()],
-            Self::Npy(path) => vec![path.clone(), Self::names(path)],
+            Self::Npy(path) => vec![path.clone(), names_file(path)],
         };
         for output in outputs {
-            let there = fs::canonicalize(&output).ok();
-            let is_there =
-                |input: &PathBuf| there.is_some() && fs::canonicalize(input).ok() == there;
-            if inputs.iter().any(is_there) {
-                return Err(Failure::Usage(format!(
-                    "{}: is read, and --output would write over it; give it another name",
-                    output.display()
-                )));
-            }
+            apart::check("--output", &output, inputs.clone())?;
         }
         Ok(())
     }
@@ -161,7 +155,7 @@ impl<'o> Vectors<'o> {
         file.write_all(&head).map_err(at)?;
         io::copy(&mut spool, &mut file).map_err(at)?;
         if let VectorFile::Npy(path) = self.output {
-            let names = VectorFile::names(path);
+            let names = names_file(path);
             write_file(&names, json!(self.names).to_string())
                 .map_err(|error| named(&names, error))?;
         }

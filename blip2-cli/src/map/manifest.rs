@@ -159,7 +159,7 @@ fn settings(args: &MapArgs, format: &str) -> Map<String, Value> {
 fn of_model(args: &ModelArgs) -> Vec<(&'static str, Option<String>)> {
     let mut settings = vec![
         ("--model", args.model.as_deref().map(identity)),
-        ("--adapter", args.adapter.as_deref().map(files)),
+        ("--adapter", args.adapter.used().ok().flatten().map(files)),
         ("--image-size", args.image_size.map(|side| side.to_string())),
         ("--resizing", Some(args.loading.resizing.to_string())),
         ("--device", Some(args.device.device.clone())),

@@ -77,7 +77,7 @@ fn open(args: &MapArgs) -> Result<(Table, PathBuf), Failure> {
     let is_table = input.is_file() || Table::is_folder(input);
     if !is_table {
         let pictures = expand(std::slice::from_ref(input), args.recursive)?;
-        let table = Table::of_pictures(input, &pictures).map_err(Failure::work)?;
+        let table = Table::of_pictures(input, &pictures);
         return Ok((table, args.pictures.clone().unwrap_or_default()));
     }
     let table = Table::open(input).map_err(Failure::work)?;

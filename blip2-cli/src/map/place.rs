@@ -12,7 +12,7 @@ use blip2_io::{
 };
 
 use super::{args::MapArgs, manifest::Manifest};
-use crate::Failure;
+use crate::{Failure, apart};
 
 /// The output of a run, which no other has at the same time.
 pub(super) struct Place {
@@ -63,6 +63,10 @@ impl Place {
         let (format, is_file) = format(args)?;
         let output = args.output.clone();
         check_apart(&output, table)?;
+        if is_file {
+            let model = args.model.model.as_deref();
+            apart::check("--output", &output, model)?;
+        }
         let at = |error: io::Error| named(&output, error);
         if !is_file {
             fs::create_dir_all(&output).map_err(at)?;

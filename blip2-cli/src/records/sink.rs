@@ -1,7 +1,6 @@
 //! Where records go.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -9,8 +8,8 @@ use std::{
 use blip2_io::write_file;
 use indicatif::ProgressBar;
 
-use super::{Record, cell, grown::Grown, key};
-use crate::Failure;
+use super::{Record, cell, grown::Grown};
+use crate::{Failure, apart};
 
 /// What --output names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,18 +76,21 @@ impl Sink {
             Output::JsonLines(path) => (path, false),
             Output::Csv(path) => (path, true),
         };
-        check_no_input(path, inputs)?;
+        apart::check("--output", path, inputs)?;
         let grown = Grown::open(path, is_table, schema, retry)?;
         Ok(Self::File(Box::new(grown)))
     }
 
-    /// Whether there is a result of this already; each that is there answers for one that is asked for.
-    pub(crate) fn take_done(&mut self, known_by: &[&str]) -> bool {
-        match (self, known_by) {
-            (Self::Standard, _) => false,
-            (Self::File(grown), _) => grown.take_done(known_by),
-            (Self::Beside { .. }, [picture, ..]) => beside(Path::new(picture)).exists(),
-            (Self::Beside { .. }, []) => false,
+    /// Whether there is a result of this picture already, known by these values of its record too; each that
+    /// is there answers for one that is asked for.
+    pub(crate) fn take_done(&mut self, picture: &Path, known_by: &[&str]) -> bool {
+        match self {
+            Self::Standard => false,
+            Self::File(grown) => {
+                let picture = picture.to_string_lossy();
+                grown.take_done(&[&[&*picture], known_by].concat())
+            }
+            Self::Beside { .. } => beside(picture).exists(),
         }
     }
 
@@ -100,8 +102,13 @@ impl Sink {
         }
     }
 
-    /// Writes the records of a batch at once.
-    pub(crate) fn write(&mut self, records: &[Record], bar: &ProgressBar) -> Result<(), Failure> {
+    /// Writes the records of a picture at once.
+    pub(crate) fn write(
+        &mut self,
+        picture: &Path,
+        records: &[Record],
+        bar: &ProgressBar,
+    ) -> Result<(), Failure> {
         match self {
             Self::Standard => bar.suspend(|| {
                 for record in records {
@@ -110,7 +117,7 @@ impl Sink {
                 Ok(())
             }),
             Self::File(grown) => grown.append(records),
-            Self::Beside { result } => write_beside(records, result, bar),
+            Self::Beside { result } => write_beside(picture, records, result, bar),
         }
     }
 
@@ -128,53 +135,33 @@ pub(crate) fn beside(picture: &Path) -> PathBuf {
     picture.with_extension("txt")
 }
 
-/// A file for each picture, with a line for each of its texts. What failed is told.
-fn write_beside(records: &[Record], result: &str, bar: &ProgressBar) -> Result<(), Failure> {
-    let of_picture = |a: &Record, b: &Record| key(a, &["image"]) == key(b, &["image"]);
-    for records in records.chunk_by(of_picture) {
-        let mut lines = String::new();
-        for record in records {
-            let error = cell(record, "error");
-            if !error.is_empty() {
-                bar.suspend(|| note!("{error}"));
-            }
-            let further = (2..).map(|n| format!("{result}_{n}"));
-            let further =
-                further.map_while(|column| record.get(&column).map(|_| cell(record, &column)));
-            let best = record.contains_key(result).then(|| cell(record, result));
-            for text in best.into_iter().chain(further) {
-                lines.push_str(&text.replace(['\r', '\n'], " "));
-                lines.push('\n');
-            }
-        }
-        let Some(picture) = records.first().map(|record| cell(record, "image")) else {
-            continue;
-        };
-        if !lines.is_empty() {
-            let path = beside(Path::new(&picture));
-            let failed = |error| Failure::Work(format!("{}: {error}", path.display()));
-            write_file(&path, lines).map_err(failed)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_no_input<'p>(
-    path: &Path,
-    inputs: impl IntoIterator<Item = &'p Path>,
+/// A file beside a picture, with a line for each of its texts. What failed is told.
+fn write_beside(
+    picture: &Path,
+    records: &[Record],
+    result: &str,
+    bar: &ProgressBar,
 ) -> Result<(), Failure> {
-    let Ok(output) = fs::canonicalize(path) else {
-        return Ok(());
-    };
-    for input in inputs {
-        if fs::canonicalize(input).is_ok_and(|input| input == output) {
-            return Err(Failure::Usage(format!(
-                "{}: is read, and --output would write over it; give it another name",
-                path.display()
-            )));
+    let mut lines = String::new();
+    for record in records {
+        let error = cell(record, "error");
+        if !error.is_empty() {
+            bar.suspend(|| note!("{error}"));
+        }
+        let further = (2..).map(|n| format!("{result}_{n}"));
+        let further =
+            further.map_while(|column| record.get(&column).map(|_| cell(record, &column)));
+        let best = record.contains_key(result).then(|| cell(record, result));
+        for text in best.into_iter().chain(further) {
+            lines.push_str(&text.replace(['\r', '\n'], " "));
+            lines.push('\n');
         }
     }
-    Ok(())
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let path = beside(picture);
+    write_file(&path, lines).map_err(|error| Failure::Work(format!("{}: {error}", path.display())))
 }
 
 #[cfg(test)]

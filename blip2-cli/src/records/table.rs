@@ -65,6 +65,9 @@ pub(crate) fn read_table(path: &Path) -> Result<Vec<Row>, Failure> {
         Err("is no table: give a file whose name ends in .csv or .jsonl".into())
     };
     let found = found.map_err(|error| named(&error))?;
+    if found.is_empty() {
+        return Err(named(&"holds no rows"));
+    }
     let placed = found.into_iter().map(|(line, fields)| Row {
         fields,
         place: format!("{}: line {line}", path.display()),
@@ -102,7 +105,7 @@ fn lines(file: impl BufRead) -> Result<Found, String> {
         match serde_json::from_str(&text) {
             Ok(Value::Object(fields)) => found.push((line, fields)),
             Ok(_) => return Err(format!("line {line}: no JSON object")),
-            Err(error) => return Err(format!("line {line}: {error}")),
+            Err(error) => return Err(format!("line {line}: this is no JSON: {error}")),
         }
     }
     Ok(found)

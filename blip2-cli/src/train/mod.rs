@@ -100,7 +100,8 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
             let fault = |example: &_| objective.fault(example);
             let data = sieve.sifted("training", data, on_broken, fault)?;
             let seed = config.recipe.seed;
-            job(data, None).run(|| training.load_first_stage(seed), objective)
+            let held_out = objectives::held_out_pairs(&config, &objective);
+            job(data, held_out).run(|| training.load_first_stage(seed), objective)
         }
     }
 }

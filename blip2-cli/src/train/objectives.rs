@@ -70,6 +70,14 @@ pub(super) fn held_out(config: &Config, objective: &Answering) -> Option<Dataset
     (!own.is_empty()).then_some(own)
 }
 
+/// What the first stage's loss is had of beside the score, if it is wanted: whatever can be compared can be
+/// trained on.
+pub(super) fn held_out_pairs(config: &Config, objective: &FirstStage) -> Option<Dataset> {
+    config.validation.as_ref().filter(|own| own.loss)?;
+    let data = objective.validation().cloned();
+    data.filter(|data| !data.is_empty())
+}
+
 /// The three losses of the first stage.
 pub(super) fn first_stage(
     config: &Config,

@@ -178,6 +178,13 @@ fn the_first_stage_is_trained_and_evaluated() {
         );
     }
 
+    let scores = fs::read_to_string(folder.path().join("seeing/scores.jsonl")).unwrap();
+    for score in scores.lines() {
+        let score: Value = serde_json::from_str(score).unwrap();
+        assert!(score["loss"].as_f64().is_some(), "{score}");
+    }
+    assert!(errors(&output).contains("validation loss "));
+
     let trained = folder.path().join("seeing/model");
     let eval = [
         "eval",

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::Blip2Error,
     load::{Loaded, Part, member},
+    memory::{MemoryPrediction, Workload},
     model::BlipForQuestionAnswering,
     picture::Picture,
     text::{DigitToken, PromptRows, Template},
@@ -66,7 +67,9 @@ impl Writer for BlipAnswerer {
             let generator =
                 of_group(options, &places).generator(self.generation(options), decoder)?;
             // An answer begins with its start token alone.
-            groups.push(Group::new(prompts, places, 1, generator)?);
+            let group = Group::new(prompts, places, 1, generator)?;
+            group.check(&self.inner, group.asked())?;
+            groups.push(group);
         }
         let cancel = options.cancel().clone();
         Ok(Grouped { groups, cancel })
@@ -77,13 +80,8 @@ impl Writer for BlipAnswerer {
         pictures: &[Picture<'_>],
         cancel: &CancelToken,
     ) -> Result<(Sight, Timings), Blip2Error> {
-        let Loaded {
-            model,
-            pictures: reading,
-            device,
-            ..
-        } = self.inner.as_ref();
-        Sight::of(model.vision_model(), reading, device, pictures, cancel)
+        let vision = self.inner.model.vision_model();
+        Sight::of(&self.inner, vision, pictures, cancel)
     }
 
     fn repeat(&self, looked: &Sight, count: usize) -> Sight {
@@ -192,6 +190,16 @@ impl BlipAnswerer {
         let longest = tokens.iter().flatten().map(Vec::len).max().unwrap_or(1);
         let count = tokens.first().map_or(0, Vec::len);
         let each = (TOGETHER / tokens.len().max(1)).max(1);
+        // Continuations take what as many beams would.
+        let work = Workload::default()
+            .with_batch(tokens.len())
+            .with_prompt_tokens(question_embeds.dims()[1])
+            .with_new_tokens(longest)
+            .with_beams(each.min(count))
+            .with_image_size(self.inner.pictures.size());
+        self.inner
+            .memory
+            .check(&work, MemoryPrediction::text_peak)?;
         let mut scored = vec![Vec::with_capacity(count); tokens.len()];
         for start in (0..count).step_by(each) {
             go_on(cancel)?;

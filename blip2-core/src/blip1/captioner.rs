@@ -63,7 +63,10 @@ impl Writer for BlipCaptioner {
             // All rows of a group have one length.
             let first = places.first().and_then(|&place| prompts.get(place));
             let length = first.map_or(0, Vec::len);
-            groups.push(Group::new(prompts, places, length, generator)?);
+            let group = Group::new(prompts, places, length, generator)?;
+            // The first token is the model's own.
+            group.check(&self.inner, length.saturating_sub(1))?;
+            groups.push(group);
         }
         let cancel = options.cancel().clone();
         Ok(Grouped { groups, cancel })
@@ -74,13 +77,8 @@ impl Writer for BlipCaptioner {
         pictures: &[Picture<'_>],
         cancel: &CancelToken,
     ) -> Result<(Sight, Timings), Blip2Error> {
-        let Loaded {
-            model,
-            pictures: reading,
-            device,
-            ..
-        } = self.inner.as_ref();
-        Sight::of(model.vision_model(), reading, device, pictures, cancel)
+        let vision = self.inner.model.vision_model();
+        Sight::of(&self.inner, vision, pictures, cancel)
     }
 
     fn repeat(&self, looked: &Sight, count: usize) -> Sight {

@@ -11,6 +11,8 @@ use blip2_lm::{
 
 use crate::{
     error::Blip2Error,
+    load::{Load, Loaded, Pictures},
+    memory::{MemoryLimit, MemoryPrediction, Workload},
     verbs::{Answer, Options, or_stopped},
 };
 
@@ -68,6 +70,28 @@ impl Group {
             places,
             generator,
         })
+    }
+}
+
+impl Group {
+    /// The tokens of each prompt.
+    pub(super) fn asked(&self) -> usize {
+        self.ids.first().map_or(0, Vec::len)
+    }
+
+    /// Refuses texts of `tokens` tokens each that would take more memory than the model may.
+    pub(super) fn check<P>(&self, loaded: &Loaded<P>, tokens: usize) -> Result<(), Blip2Error>
+    where
+        P: Load<Pictures = Pictures, Memory = MemoryLimit>,
+    {
+        let config = self.generator.config();
+        let work = Workload::default()
+            .with_batch(self.ids.len())
+            .with_prompt_tokens(tokens)
+            .with_new_tokens(self.new_tokens)
+            .with_beams(config.num_beams.max(config.num_return_sequences))
+            .with_image_size(loaded.pictures.size());
+        loaded.memory.check(&work, MemoryPrediction::text_peak)
     }
 }
 

@@ -12,7 +12,8 @@ use blip2_lm::generate::GenerationConfig;
 use super::{BlipAnswerer, BlipCaptioner, BlipRetrieval};
 use crate::{
     error::Blip2Error,
-    load::{IGNORABLE, Load, Opened, Pictures, Settings, Takes},
+    load::{IGNORABLE, Load, NamedAdapter, Opened, Pictures, Settings, Takes},
+    memory::{MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
     model::{BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering},
     precision::PrecisionPlan,
     text::BlipTexts,
@@ -20,7 +21,6 @@ use crate::{
 
 const WRITING: Takes = Takes {
     template: false,
-    memory_limit: false,
     speculative: false,
     ..Takes::ALL
 };
@@ -37,7 +37,7 @@ macro_rules! load {
             type Model = $model;
             type Texts = Arc<BlipTexts>;
             type Pictures = Pictures;
-            type Memory = ();
+            type Memory = MemoryLimit;
 
             const NAME: &'static str = stringify!($member);
             const KINDS: &'static [ModelKind] = &[$kind];
@@ -81,15 +81,52 @@ macro_rules! load {
             }
 
             fn memory(
-                _: &Opened<BlipConfig>,
-                _: &Settings,
-                _: &Pictures,
-                _: bool,
-            ) -> Result<(), Blip2Error> {
-                Ok(())
+                opened: &Opened<BlipConfig>,
+                settings: &Settings,
+                pictures: &Pictures,
+                given: bool,
+            ) -> Result<MemoryLimit, Blip2Error> {
+                limit(opened, $kind, settings, pictures, given)
+            }
+        }
+
+        impl $member {
+            /// What the model takes in memory, and what a call takes beside it.
+            pub fn memory(&self) -> &MemoryPlan {
+                self.inner.memory.plan()
+            }
+
+            /// Refuses work that would take more memory than the model may, as each call does by itself: for
+            /// a program that lays out large inputs before it calls.
+            ///
+            /// # Errors
+            ///
+            /// [`Blip2Error::Memory`], saying what would fit.
+            pub fn check_memory(&self, work: &Workload) -> Result<(), Blip2Error> {
+                self.inner.memory.check(work, MemoryPrediction::peak)
             }
         }
     };
+}
+
+/// What a model may take; refuses one that would not fit unless that is `given` already.
+fn limit(
+    opened: &Opened<BlipConfig>,
+    kind: ModelKind,
+    settings: &Settings,
+    pictures: &Pictures,
+    given: bool,
+) -> Result<MemoryLimit, Blip2Error> {
+    let (config, device) = (&opened.config, &opened.device);
+    let checkpoint = opened.origin.checkpoint();
+    let plan = MemoryPlan::of_blip1_on(config, kind, checkpoint, settings.precision, device)?
+        .with_adapters(opened.adapters.iter().map(NamedAdapter::adapter));
+    let memory = MemoryLimit::of_settings(plan, settings.memory_limit, device);
+    let work = Workload::default().with_image_size(pictures.size());
+    if !given {
+        memory.check(&work, MemoryPrediction::peak)?;
+    }
+    Ok(memory)
 }
 
 load!(

@@ -11,6 +11,7 @@ use crate::{
     embedding::{ImageEmbedding, MatchScore, TextEmbedding, numbers},
     error::Blip2Error,
     load::{Loaded, member},
+    memory::{MemoryPrediction, Workload},
     model::BlipForImageTextRetrieval,
     picture::Picture,
     text::PromptRows,
@@ -51,14 +52,8 @@ impl Compares for BlipRetrieval {
     }
 
     fn see(&self, pictures: &[Picture<'_>], cancel: &CancelToken) -> Result<Tensor<3>, Blip2Error> {
-        let Loaded {
-            model,
-            pictures: reading,
-            device,
-            ..
-        } = self.inner.as_ref();
-        let vision = model.vision_model();
-        let (sight, _) = Sight::of(vision, reading, device, pictures, cancel)?;
+        let vision = self.inner.model.vision_model();
+        let (sight, _) = Sight::of(&self.inner, vision, pictures, cancel)?;
         Ok(sight.0)
     }
 
@@ -85,6 +80,13 @@ impl Compares for BlipRetrieval {
     ) -> Result<Vec<MatchScore>, Blip2Error> {
         let _span = tracing::info_span!("stage", name = "match").entered();
         let model = &self.inner.model;
+        let work = Workload::default()
+            .with_batch(rows.len())
+            .with_prompt_tokens(rows.ids().first().map_or(0, Vec::len))
+            .with_image_size(self.inner.pictures.size());
+        self.inner
+            .memory
+            .check(&work, MemoryPrediction::text_peak)?;
         let encoder = model.text_encoder();
         let read = encoder.encode(rows.ids(), rows.mask(), Some(&seen))?;
         let logits = numbers(model.match_logits(read), "a match")?;

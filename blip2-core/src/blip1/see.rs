@@ -4,11 +4,12 @@ use std::fmt;
 
 use blip2_lm::generate::CancelToken;
 use blip2_vision::VisionModel;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 
 use crate::{
     error::Blip2Error,
-    load::Pictures,
+    load::{Load, Loaded, Pictures},
+    memory::{MemoryLimit, MemoryPrediction, Workload},
     picture::Picture,
     verbs::{Timings, stage},
 };
@@ -19,13 +20,22 @@ pub struct Sight(pub(super) Tensor<3>);
 
 impl Sight {
     /// Encodes pictures.
-    pub(super) fn of(
+    pub(super) fn of<P>(
+        loaded: &Loaded<P>,
         vision_model: &VisionModel,
-        reading: &Pictures,
-        device: &Device,
         pictures: &[Picture<'_>],
         cancel: &CancelToken,
-    ) -> Result<(Self, Timings), Blip2Error> {
+    ) -> Result<(Self, Timings), Blip2Error>
+    where
+        P: Load<Pictures = Pictures, Memory = MemoryLimit>,
+    {
+        let (reading, device) = (&loaded.pictures, &loaded.device);
+        let pixels = pictures.iter().map(Picture::pixels).max();
+        let work = Workload::default()
+            .with_batch(pictures.len())
+            .with_picture_pixels(pixels.unwrap_or(0))
+            .with_image_size(reading.size());
+        loaded.memory.check(&work, MemoryPrediction::image_peak)?;
         let mut timings = Timings::default();
         let pixel_values = stage(
             device,

@@ -7,6 +7,8 @@ use burn::tensor::Tensor;
 
 use super::{
     explaining::{explaining_answers, explaining_captions, explaining_comparisons},
+    method::Method,
+    occlude::at_once,
     scene::Prepared,
     traces::{Comparison, TracesComparison, TracesText},
     trail::{Scores, Stage, Trail},
@@ -15,6 +17,7 @@ use crate::{
     blip1::{BlipAnswerer, BlipCaptioner, BlipRetrieval},
     error::Blip2Error,
     load::{Handle, Pictures},
+    memory::{MemoryPrediction, Workload},
     picture::Picture,
     text::PromptRows,
     verbs::Answers,
@@ -31,6 +34,34 @@ macro_rules! prepare_picture {
             let loaded = self.loaded();
             let vision = loaded.config.vision_config.tower();
             Prepared::of(picture, &loaded.pictures, &vision, &loaded.device)
+        }
+    };
+}
+
+/// How those that write refuse what would take too much.
+macro_rules! check_memory {
+    () => {
+        fn check_memory(
+            &self,
+            picture: &Picture<'_>,
+            prompt: &Vec<u32>,
+            tokens: usize,
+            method: Method,
+        ) -> Result<(), Blip2Error> {
+            let loaded = self.loaded();
+            let work = Workload::default()
+                .with_prompt_tokens(prompt.len().saturating_add(tokens))
+                .with_new_tokens(tokens)
+                .with_image_size(loaded.pictures.size())
+                .with_picture_pixels(picture.pixels());
+            match method {
+                Method::Relevance => loaded.memory.check(&work, MemoryPrediction::explained_peak),
+                Method::Occlusion => {
+                    let work = work.with_batch(at_once(1));
+                    loaded.memory.check(&work, MemoryPrediction::peak)
+                }
+                _ => loaded.memory.check(&work, MemoryPrediction::peak),
+            }
         }
     };
 }
@@ -77,6 +108,7 @@ fn written(
 
 impl TracesText for BlipAnswerer {
     prepare_picture!();
+    check_memory!();
 
     fn given(&self, prompt: &Vec<u32>, text: &str) -> Result<Vec<u32>, Blip2Error> {
         self.continuation(prompt, text)
@@ -110,6 +142,7 @@ impl TracesText for BlipAnswerer {
 
 impl TracesText for BlipCaptioner {
     prepare_picture!();
+    check_memory!();
 
     fn given(&self, _: &Vec<u32>, text: &str) -> Result<Vec<u32>, Blip2Error> {
         self.loaded().texts.continuation(text)

@@ -108,18 +108,7 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     let device = default_device()?;
     let plan = WeightPlan::new(&checkpoint);
     let language_model = build(&folder, kind, &Weights::new(&plan, &device))?;
-    let peak = match kind {
-        kind if ANSWERING.contains(&kind) => {
-            let (config, precision) = (folder.config()?, PrecisionPlan::default());
-            Some(MemoryPlan::on(
-                &config,
-                Some(&checkpoint),
-                precision,
-                &device,
-            )?)
-        }
-        _ => None,
-    };
+    let peak = MemoryPlan::of_folder(&folder, &checkpoint, &device)?;
     let (parts, ignorable) = account(kind);
     let tensors = plan.tensors();
     Ok(Inspection {
@@ -284,7 +273,7 @@ impl Inspection {
     }
 
     /// For each precision the bytes that a process takes at its peak which runs `work`; empty for
-    /// models without a language model, whose peak is not predicted.
+    /// BLIP-2's models without a language model, whose peak is not predicted.
     pub fn peak_memory(&self, work: &Workload) -> Vec<(Precision, u64)> {
         self.peak.as_ref().map_or_else(Vec::new, |plan| {
             in_every_precision(|precision| plan.with_precision(precision).predict(work).peak())
@@ -330,7 +319,14 @@ impl fmt::Display for Inspection {
             let label = format!("in memory, {precision}");
             write!(f, "  {label:20} {:>16} bytes", grouped(bytes))?;
             match peaks.next() {
-                Some((_, peak)) => writeln!(f, "; {} at the peak of a caption", grouped(peak))?,
+                Some((_, peak)) => {
+                    let of = match self.kind {
+                        ModelKind::BlipAnswer => "an answer",
+                        ModelKind::BlipRetrieval => "a match",
+                        _ => "a caption",
+                    };
+                    writeln!(f, "; {} at the peak of {of}", grouped(peak))?;
+                }
                 None => writeln!(f)?,
             }
         }

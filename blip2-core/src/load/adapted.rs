@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
 };
 
-use blip2_io::{Adapter, IoError, LoadReport};
+use blip2_io::{Adapter, IoError};
 use blip2_kernels::{LowRankData, PackedMatrix, TensorRequest, WeightObserver, WeightSource};
 use burn::tensor::TensorData;
 
@@ -79,10 +79,15 @@ impl<'s> Adapted<'s> {
         }
     }
 
-    /// A report of the base without what the adapter took the place of.
-    pub(super) fn without_replaced(&self, mut report: LoadReport) -> LoadReport {
-        report.unused.retain(|name| !self.whole.contains_key(name));
-        report
+    /// Whether the base's tensor of this name is another one with the adapter; all others are the base's
+    /// own, beside which something may stand.
+    pub(super) fn changes(&self, name: &str) -> bool {
+        let scaled = || {
+            let layer = name.strip_suffix(".weight");
+            let dora = self.adapter.config().use_dora;
+            dora && layer.is_some_and(|layer| self.layers.contains_key(layer))
+        };
+        self.whole.contains_key(name) || scaled()
     }
 
     /// Notes what went wrong, for `finish`: a source and an observer cannot fail.
@@ -146,6 +151,15 @@ impl WeightSource for Adapted<'_> {
 
     fn contains(&self, name: &str) -> bool {
         self.whole.contains_key(name) || self.source.contains(name)
+    }
+
+    /// An adapter that has numbers for one of two that are one in its base parts them.
+    fn differ(&self, name: &str, other: &str) -> bool {
+        let own = |name: &str| {
+            let layer = name.strip_suffix(".weight").unwrap_or(name);
+            self.whole.contains_key(name) || self.layers.contains_key(layer)
+        };
+        own(name) || own(other) || self.source.differ(name, other)
     }
 }
 

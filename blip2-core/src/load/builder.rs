@@ -1,10 +1,6 @@
 //! Settings of a model, and loading it.
 
-use std::{
-    fmt,
-    path::Path,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use blip2_io::{
     CheckpointFolder, LoadReport,
@@ -13,7 +9,12 @@ use blip2_io::{
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
 
-use super::{Load, LoadProgress, Loaded, Member, Settings, progress::Listener, source::Source};
+use super::{
+    Load, LoadProgress, Loaded, Member, Settings,
+    progress::Listener,
+    source::Source,
+    versions::{Version, Versions},
+};
 use crate::{
     device::default_device, error::Blip2Error, precision::PrecisionPlan, text::Template,
     whole::whole,
@@ -26,12 +27,13 @@ use crate::{
 ///
 /// | setting | taken by |
 /// |---|---|
-/// | `device`, `model`, `adapter`, `copy_weights`, `progress`, `cancel` | all |
+/// | `device`, `model`, `adapter`, `named_adapter`, `copy_weights`, `progress`, `cancel` | all |
 /// | `precision` | all; parts that a member lacks or always holds in `f32` must not be named |
 /// | `decode_options`, `resizing` | all that read pictures |
 /// | `generation` | [`Blip2Pipeline`](crate::Blip2Pipeline), [`BlipAnswerer`](crate::BlipAnswerer), [`BlipCaptioner`](crate::BlipCaptioner) |
 /// | `image_size` | the same, and [`BlipRetrieval`](crate::BlipRetrieval) |
-/// | `template`, `memory_limit`, `speculative` | [`Blip2Pipeline`](crate::Blip2Pipeline) |
+/// | `memory_limit` | [`Blip2Pipeline`](crate::Blip2Pipeline) and all of BLIP-1 |
+/// | `template`, `speculative` | [`Blip2Pipeline`](crate::Blip2Pipeline) |
 ///
 /// ```no_run
 /// use blip2_core::{Blip2Pipeline, Device, Precision};
@@ -174,6 +176,30 @@ impl<P: Member> Builder<P> {
         self
     }
 
+    /// Holds the adapter in this folder by a name, beside the model and others: any number of them share the
+    /// model's own weights, and [`with_adapter`](crate::Blip2Pipeline::with_adapter) chooses one at the cost
+    /// of a handle. Until then the model runs with none, or with the one whose name is `default`, as that of
+    /// [`adapter`](Self::adapter) is.
+    ///
+    /// ```
+    /// use blip2_core::Blip2Pipeline;
+    ///
+    /// let blip2 = Blip2Pipeline::builder("../fixtures/blip2_opt") // "models/blip2-opt-2.7b"
+    ///     .named_adapter("cats", "../fixtures/peft/opt_list") // "adapters/cats"
+    ///     .named_adapter("signs", "../fixtures/peft/opt_patterns")
+    ///     .load()?;
+    /// let (cats, signs) = (blip2.with_adapter("cats")?, blip2.with_adapter("signs")?);
+    /// assert_eq!(cats.active_adapter(), Some("cats"));
+    /// assert_eq!(signs.adapters().collect::<Vec<_>>(), ["cats", "signs"]);
+    /// assert_eq!(signs.without_adapter().active_adapter(), None);
+    /// # Ok::<(), blip2_core::Blip2Error>(())
+    /// ```
+    pub fn named_adapter(mut self, name: impl Into<String>, folder: impl AsRef<Path>) -> Self {
+        let folder = folder.as_ref().to_path_buf();
+        self.settings.named_adapters.push((name.into(), folder));
+        self
+    }
+
     /// Decodes speculatively: the same language model in `int4` writes a few tokens ahead, which the model
     /// itself checks in one pass ([`Speculative`](crate::generate::Speculative)). Answers are those of the
     /// model alone; where a step is bound by reading weights, in `f32`, `f16` and `bf16`, they come sooner,
@@ -249,7 +275,8 @@ impl<P: Member> Builder<P> {
         }
         let member = P::KINDS.first().map_or(P::NAME.into(), ToString::to_string);
         settings.check(P::TAKES, &member)?;
-        if model.is_some() && settings.adapter.is_some() {
+        let adapted = settings.adapter.is_some() || !settings.named_adapters.is_empty();
+        if model.is_some() && adapted {
             return Err(Blip2Error::Setting {
                 setting: "adapter",
                 member,
@@ -276,27 +303,39 @@ impl<P: Member> Builder<P> {
         let pictures = P::read_pictures(&opened.folder, &opened.config, &settings)?;
         P::complete(&opened.folder, &opened.config, &mut generation)?;
         let memory = P::memory(&opened, &settings, &pictures, model.is_some())?;
-        let (model, draft, report) = match model {
-            Some(model) => (whole(*model)?, None, LoadReport::default()),
+        let (versions, report) = match model {
+            Some(model) => {
+                let plain = Version::plain(whole(*model)?, None);
+                (Versions::of(plain), LoadReport::default())
+            }
             None => opened.load::<P>(&settings)?,
         };
         if !report.unused.is_empty() {
             tracing::warn!(unused = ?report.unused, "the checkpoint holds tensors that the model does not read");
         }
+        let Version {
+            name,
+            model,
+            draft,
+            adapter,
+            fingerprint,
+        } = versions.first().clone();
         Ok(P::of(Loaded {
             model,
-            draft: draft.map(Arc::new),
+            draft,
             config: opened.config,
-            texts,
-            pictures,
+            texts: Arc::new(texts),
+            pictures: Arc::new(pictures),
             generation,
             device: opened.device,
             precision: settings.precision,
-            memory,
-            origin: opened.origin,
-            adapter: opened.adapter,
+            memory: Arc::new(memory),
+            origin: Arc::new(opened.origin),
+            name,
+            adapter,
             report,
-            fingerprint: OnceLock::new(),
+            fingerprint,
+            versions: Arc::new(versions),
         }))
     }
 }

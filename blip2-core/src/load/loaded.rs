@@ -54,6 +54,38 @@ macro_rules! member {
                 self.inner.precision
             }
 
+            /// The names of the adapters that it can run with, in the order in which they were given; that
+            /// of [`Builder::adapter`](crate::Builder::adapter) is `default`.
+            pub fn adapters(&self) -> impl Iterator<Item = &str> {
+                self.inner.adapters()
+            }
+
+            /// The name of the adapter that it runs with.
+            pub fn active_adapter(&self) -> Option<&str> {
+                self.inner.active_adapter()
+            }
+
+            /// The same model with the adapter of this name
+            /// ([`Builder::named_adapter`](crate::Builder::named_adapter)). Nothing is loaded or copied:
+            /// all share the model's own weights, and each goes on as it is, in as many threads as
+            /// there are.
+            ///
+            /// # Errors
+            ///
+            /// [`Blip2Error::UnknownAdapter`](crate::Blip2Error::UnknownAdapter) with the names that there
+            /// are.
+            pub fn with_adapter(&self, name: &str) -> Result<Self, crate::error::Blip2Error> {
+                let inner = std::sync::Arc::new(self.inner.with_adapter(name)?);
+                Ok(Self { inner })
+            }
+
+            /// The same model with none of its adapters.
+            #[must_use]
+            pub fn without_adapter(&self) -> Self {
+                let inner = std::sync::Arc::new(self.inner.without_adapter());
+                Self { inner }
+            }
+
             /// What loading found beside the weights that it wanted.
             pub fn load_report(&self) -> &blip2_io::LoadReport {
                 &self.inner.report

@@ -16,6 +16,7 @@ use burn::{module::Module, tensor::Device};
 use super::{
     opened::{Opened, Origin},
     settings::{Settings, Takes},
+    versions::Versions,
 };
 use crate::{error::Blip2Error, precision::PrecisionPlan};
 
@@ -157,17 +158,20 @@ pub struct Loaded<P: Load> {
     /// What writes ahead of the language model, if that was asked for.
     pub(crate) draft: Option<Arc<LanguageModel>>,
     pub(crate) config: P::Config,
-    pub(crate) texts: P::Texts,
-    pub(crate) pictures: P::Pictures,
+    pub(crate) texts: Arc<P::Texts>,
+    pub(crate) pictures: Arc<P::Pictures>,
     /// The arguments of calls that have none of their own.
     pub(crate) generation: GenerationConfig,
     pub(crate) device: Device,
     pub(crate) precision: PrecisionPlan,
-    pub(crate) memory: P::Memory,
-    pub(crate) origin: Origin,
-    pub(crate) adapter: Option<Adapter>,
+    pub(crate) memory: Arc<P::Memory>,
+    pub(crate) origin: Arc<Origin>,
+    /// The name of the adapter, if there is one.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) adapter: Option<Arc<Adapter>>,
     pub(crate) report: LoadReport,
-    pub(crate) fingerprint: OnceLock<String>,
+    pub(crate) fingerprint: Arc<OnceLock<String>>,
+    pub(crate) versions: Arc<Versions<P::Model>>,
 }
 
 impl<P: Load> Loaded<P> {

@@ -15,6 +15,8 @@ mod pictures;
 mod progress;
 mod settings;
 mod source;
+mod switch;
+mod versions;
 mod watched;
 
 pub use builder::Builder;
@@ -26,6 +28,7 @@ pub(crate) use part::Part;
 pub(crate) use pictures::Pictures;
 pub use progress::LoadProgress;
 pub(crate) use settings::{Settings, Takes};
+pub(crate) use versions::NamedAdapter;
 
 /// Tensors that checkpoints of a BLIP-2 with a language model hold without the model reading them:
 /// duplicates of tied weights, and buffers of old versions.

@@ -2,16 +2,18 @@
 
 use std::fmt;
 
-use blip2_io::{Adapter, Checkpoint, CheckpointFolder};
+use blip2_io::{Checkpoint, CheckpointFolder};
 use blip2_kernels::{RandomWeights, TensorRequest};
 use burn::tensor::{DType, Device};
+
+use super::versions::NamedAdapter;
 
 /// A source that was opened, the weights not yet read.
 pub struct Opened<C> {
     pub(crate) folder: CheckpointFolder,
     pub(crate) config: C,
     pub(crate) origin: Origin,
-    pub(crate) adapter: Option<Adapter>,
+    pub(crate) adapters: Vec<NamedAdapter>,
     pub(crate) device: Device,
 }
 

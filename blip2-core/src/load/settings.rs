@@ -22,7 +22,10 @@ pub struct Settings {
     pub(crate) image_size: Option<u32>,
     pub(crate) resizing: Option<Resizing>,
     pub(crate) copied: bool,
+    /// The adapter that the model runs with once it is loaded.
     pub(crate) adapter: Option<PathBuf>,
+    /// Those that it can run with, by their names.
+    pub(crate) named_adapters: Vec<(String, PathBuf)>,
     pub(crate) speculative: bool,
     pub(crate) cancel: CancelToken,
     pub(crate) listener: Option<Listener>,
@@ -151,6 +154,7 @@ impl fmt::Debug for Settings {
             .field("resizing", &self.resizing)
             .field("copied", &self.copied)
             .field("adapter", &self.adapter)
+            .field("named_adapters", &self.named_adapters)
             .field("speculative", &self.speculative)
             .finish_non_exhaustive()
     }

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use blip2_io::{Adapter, CheckpointFolder, CheckpointWeights, LoadReport};
-use blip2_kernels::{TensorRequest, WeightObserver, WeightSource, Weights};
+use blip2_io::{Adapter, CheckpointFolder, CheckpointWeights, IoError, LoadReport};
+use blip2_kernels::{
+    RandomWeights, SharedWeights, TensorRequest, WeightObserver, WeightSource, Weights,
+};
 use blip2_lm::LanguageModel;
 use burn::tensor::Device;
 
@@ -12,6 +14,7 @@ use super::{
     member::{FolderConfig, Load},
     opened::{Opened, Origin},
     settings::Settings,
+    versions::{NamedAdapter, UNNAMED, Version, Versions},
     watched::{Asked, Watched},
 };
 use crate::{error::Blip2Error, family, whole::whole};
@@ -25,14 +28,13 @@ pub(super) enum Source<C> {
 }
 
 impl<C: FolderConfig> Source<C> {
-    /// Opens it, with the adapter of a folder, or with the one that its own folder is.
+    /// Opens it, with its adapters, or with the one that its own folder is.
     pub(super) fn open<P: Load<Config = C>>(
         self,
         device: Device,
         settings: &Settings,
     ) -> Result<Opened<C>, Blip2Error> {
-        let adapter = settings.adapter.clone().map(arrived).transpose()?;
-        let mut adapter = adapter.map(Adapter::open).transpose()?;
+        let mut adapters = adapters(settings)?;
         let open = |path| match settings.copied {
             true => CheckpointFolder::open_copied(path),
             false => CheckpointFolder::open(path),
@@ -40,10 +42,12 @@ impl<C: FolderConfig> Source<C> {
         let folder = match self {
             Self::Path(path) => {
                 let path = arrived(path)?;
-                match adapter.is_none() && Adapter::is_alone(&path) {
+                match settings.adapter.is_none() && Adapter::is_alone(&path) {
                     true => {
-                        let alone = adapter.insert(Adapter::open(path)?);
-                        open(alone.base()?)?
+                        let alone = Adapter::open(path)?;
+                        let base = open(alone.base()?)?;
+                        adapters.insert(0, NamedAdapter::new(UNNAMED, alone));
+                        base
                     }
                     false => open(path)?,
                 }
@@ -51,112 +55,197 @@ impl<C: FolderConfig> Source<C> {
             Self::Folder(folder) => folder,
             Self::Random(config, seed) => {
                 let (folder, weights) = P::random(&config, seed)?;
+                check_names(&adapters)?;
                 return Ok(Opened {
                     folder,
                     config: *config,
                     origin: Origin::Random { seed, weights },
-                    adapter,
+                    adapters,
                     device,
                 });
             }
         };
+        check_names(&adapters)?;
         family::expect(&folder, P::KINDS)?;
         Ok(Opened {
             config: C::read(&folder)?,
             origin: Origin::Checkpoint(folder.checkpoint()?),
-            adapter,
+            adapters,
             folder,
             device,
         })
     }
 }
 
+/// The adapters of the settings.
+fn adapters(settings: &Settings) -> Result<Vec<NamedAdapter>, Blip2Error> {
+    let unnamed = settings.adapter.iter().map(|folder| (UNNAMED, folder));
+    let named = settings.named_adapters.iter();
+    let all = unnamed.chain(named.map(|(name, folder)| (name.as_str(), folder)));
+    let open = |(name, folder): (&str, &PathBuf)| {
+        let adapter = Adapter::open(arrived(folder.clone())?)?;
+        Ok(NamedAdapter::new(name, adapter))
+    };
+    all.map(open).collect()
+}
+
+/// Refuses names that could not be told apart.
+fn check_names(adapters: &[NamedAdapter]) -> Result<(), Blip2Error> {
+    for (place, NamedAdapter { name, .. }) in adapters.iter().enumerate() {
+        let before = adapters.iter().take(place);
+        let reason = if name.trim().is_empty() {
+            "it is empty"
+        } else if before.into_iter().any(|other| other.name == *name) {
+            "two adapters have it"
+        } else {
+            continue;
+        };
+        return Err(Blip2Error::AdapterName {
+            name: name.to_string(),
+            reason,
+        });
+    }
+    Ok(())
+}
+
 impl<C> Opened<C> {
-    /// Reads the weights and builds the model, and says what there was beside what it wanted.
+    /// Reads the weights and builds the model, and itself with each adapter, and says what there was
+    /// beside what it wanted.
     ///
     /// Never a model with holes: a load that was cancelled, and one that missed a tensor, is an
     /// error.
     pub(super) fn load<P: Load<Config = C>>(
         &self,
         settings: &Settings,
-    ) -> Result<(P::Model, Option<LanguageModel>, LoadReport), Blip2Error> {
-        match &self.origin {
-            Origin::Checkpoint(checkpoint) => {
-                let source = CheckpointWeights::new(checkpoint);
-                let adapted = self.adapted(&source)?;
-                let (model, draft) = self.build::<P>(&source, adapted.as_ref(), settings)?;
-                let mut report = source.finish(P::IGNORABLE.unwrap_or_default())?;
-                if let Some(adapted) = &adapted {
-                    report = finished::<P>(adapted, report)?;
-                }
-                if P::IGNORABLE.is_none() {
-                    // Of the whole model's folder most is not for a part of it.
-                    report.unused.clear();
-                }
-                Ok((whole(model)?, draft.map(whole).transpose()?, report))
-            }
-            Origin::Random { weights, .. } => {
-                let adapted = self.adapted(weights)?;
-                let (model, draft) = self.build::<P>(weights, adapted.as_ref(), settings)?;
-                if let Some(adapted) = &adapted {
-                    finished::<P>(adapted, LoadReport::default())?;
-                }
-                let draft = draft.map(whole).transpose()?;
-                Ok((whole(model)?, draft, LoadReport::default()))
-            }
+    ) -> Result<(Versions<P::Model>, LoadReport), Blip2Error> {
+        let shared = SharedWeights::new();
+        for named in &self.adapters {
+            self.check::<P>(&named.adapter, settings)?;
         }
+        let (plain, mut report) = self.version::<P>(None, &shared, settings)?;
+        if P::IGNORABLE.is_none() {
+            // Of the whole model's folder most is not for a part of it.
+            report.unused.clear();
+        }
+        let mut versions = Versions::of(plain);
+        for named in &self.adapters {
+            let (version, _) = self.version::<P>(Some(&named.adapter), &shared, settings)?;
+            versions.push(version.adapted(named));
+        }
+        Ok((versions, report))
     }
 
-    /// The adapter on the weights, if there is one.
-    fn adapted<'s>(
-        &'s self,
-        source: &'s dyn WeightSource,
-    ) -> Result<Option<Adapted<'s>>, Blip2Error> {
-        let adapter = self.adapter.as_ref();
-        adapter
-            .map(|adapter| Adapted::new(adapter, source))
-            .transpose()
+    /// Refuses an adapter that does not go with the model, before the model is read for minutes.
+    fn check<P: Load<Config = C>>(
+        &self,
+        adapter: &Adapter,
+        settings: &Settings,
+    ) -> Result<(), Blip2Error> {
+        let source = self.source();
+        let bytes = |_: &TensorRequest<'_>| 0;
+        let asked = Asked::new(source.get(), &bytes);
+        let adapted = Adapted::new(adapter, &asked)?;
+        self.build::<P>(
+            &Weights::new(&adapted, &self.device).observed_by(&adapted),
+            settings,
+        )?;
+        finished::<P>(&adapted)
     }
 
-    fn build<P: Load<Config = C>>(
+    /// The model with an adapter, or with none; what a version before it holds is not read again.
+    fn version<P: Load<Config = C>>(
+        &self,
+        adapter: Option<&Adapter>,
+        shared: &SharedWeights,
+        settings: &Settings,
+    ) -> Result<(Version<P::Model>, LoadReport), Blip2Error> {
+        let source = self.source();
+        let adapted = adapter.map(|adapter| Adapted::new(adapter, source.get()));
+        let adapted = adapted.transpose()?;
+        let (model, draft) = self.watched::<P>(source.get(), adapted.as_ref(), shared, settings)?;
+        let report = source.finish(P::IGNORABLE.unwrap_or_default())?;
+        if let Some(adapted) = &adapted {
+            finished::<P>(adapted)?;
+        }
+        let draft = draft.map(whole).transpose()?;
+        Ok((Version::plain(whole(model)?, draft), report))
+    }
+
+    /// Builds a version; that without an adapter, which reads the most, tells how far it has come.
+    fn watched<P: Load<Config = C>>(
         &self,
         source: &dyn WeightSource,
         adapted: Option<&Adapted<'_>>,
+        shared: &SharedWeights,
         settings: &Settings,
     ) -> Result<(P::Model, Option<LanguageModel>), Blip2Error> {
-        let source = adapted.map_or(source, |adapted| adapted as &dyn WeightSource);
+        let own = |name: &str| adapted.is_some_and(|adapted| adapted.changes(name));
         let observer = adapted.map_or(&() as &dyn WeightObserver, |adapted| adapted);
-        let build = |source: &dyn WeightSource, observer: &dyn WeightObserver| {
-            let weights = Weights::new(source, &self.device);
-            let weights = weights.observed_by(observer);
-            let model = P::build_model(&self.config, &weights, settings.precision)?;
-            let draft = match settings.speculative {
-                true => P::build_draft(&self.config, &weights)?,
-                false => None,
-            };
-            Ok((model, draft))
-        };
+        let source = adapted.map_or(source, |adapted| adapted as &dyn WeightSource);
         let mut watched = Watched::new(source, &settings.cancel);
         watched.finish()?;
-        if let Some(listener) = &settings.listener {
-            let count = |source: &dyn WeightSource| build(source, &());
-            watched = watched.telling(listener, self.tensors(source, count)?);
+        if let (Some(listener), None) = (&settings.listener, adapted) {
+            watched = watched.telling(listener, self.tensors::<P>(source, settings)?);
         }
-        let built = build(&watched, observer)?;
+        let weights = Weights::new(&watched, &self.device).observed_by(observer);
+        let built = self.build::<P>(&weights.sharing(shared, &own), settings)?;
         watched.finish()?;
         Ok(built)
     }
 
+    fn build<P: Load<Config = C>>(
+        &self,
+        weights: &Weights<'_>,
+        settings: &Settings,
+    ) -> Result<(P::Model, Option<LanguageModel>), Blip2Error> {
+        let model = P::build_model(&self.config, weights, settings.precision)?;
+        let draft = match settings.speculative {
+            true => P::build_draft(&self.config, weights)?,
+            false => None,
+        };
+        Ok((model, draft))
+    }
+
     /// The tensors that a model asks for, with the bytes that they take in their files.
-    fn tensors<M>(
+    fn tensors<P: Load<Config = C>>(
         &self,
         source: &dyn WeightSource,
-        build: impl Fn(&dyn WeightSource) -> Result<M, Blip2Error>,
+        settings: &Settings,
     ) -> Result<BTreeMap<String, u64>, Blip2Error> {
         let bytes = |request: &TensorRequest<'_>| self.origin.bytes(request);
         let asked = Asked::new(source, &bytes);
-        build(&asked)?;
+        self.build::<P>(&Weights::new(&asked, &self.device), settings)?;
         Ok(asked.into_tensors())
+    }
+
+    fn source(&self) -> Numbers<'_> {
+        match &self.origin {
+            Origin::Checkpoint(checkpoint) => Numbers::Stored(CheckpointWeights::new(checkpoint)),
+            Origin::Random { weights, .. } => Numbers::Random(weights),
+        }
+    }
+}
+
+/// What answers with the numbers of one version.
+enum Numbers<'o> {
+    Stored(CheckpointWeights<'o>),
+    Random(&'o RandomWeights),
+}
+
+impl Numbers<'_> {
+    fn get(&self) -> &dyn WeightSource {
+        match self {
+            Self::Stored(weights) => weights,
+            Self::Random(weights) => *weights,
+        }
+    }
+
+    /// Whether there was all that was asked for, and what there was beside it.
+    fn finish(&self, ignorable: &[&str]) -> Result<LoadReport, IoError> {
+        match self {
+            Self::Stored(weights) => weights.finish(ignorable),
+            Self::Random(_) => Ok(LoadReport::default()),
+        }
     }
 }
 
@@ -181,11 +270,9 @@ fn arrived(path: PathBuf) -> Result<PathBuf, Blip2Error> {
     Ok(path)
 }
 
-/// Refuses an adapter that the model did not take whole; else the base's report without what the
-/// adapter took the place of.
-fn finished<P: Load>(adapted: &Adapted<'_>, report: LoadReport) -> Result<LoadReport, Blip2Error> {
-    adapted.finish(P::IGNORABLE.is_some(), P::IGNORABLE.unwrap_or_default())?;
-    Ok(adapted.without_replaced(report))
+/// Refuses an adapter that the model did not take whole.
+fn finished<P: Load>(adapted: &Adapted<'_>) -> Result<(), Blip2Error> {
+    adapted.finish(P::IGNORABLE.is_some(), P::IGNORABLE.unwrap_or_default())
 }
 
 impl<C> fmt::Debug for Source<C> {

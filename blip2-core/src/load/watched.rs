@@ -121,6 +121,10 @@ impl WeightSource for Watched<'_> {
     fn contains(&self, name: &str) -> bool {
         self.source.contains(name)
     }
+
+    fn differ(&self, name: &str, other: &str) -> bool {
+        self.source.differ(name, other)
+    }
 }
 
 /// Writes down what a model asks for, and gives it nothing.
@@ -158,5 +162,9 @@ impl WeightSource for Asked<'_> {
 
     fn contains(&self, name: &str) -> bool {
         self.source.contains(name)
+    }
+
+    fn differ(&self, name: &str, other: &str) -> bool {
+        self.source.differ(name, other)
     }
 }

@@ -21,7 +21,7 @@ const TOO_MUCH: u64 = 1 << 56;
 const ROWS_AT_ONCE: usize = 1024;
 
 /// The bytes of a tensor of `f32`.
-fn floats(dims: &[usize]) -> u64 {
+pub(super) fn floats(dims: &[usize]) -> u64 {
     dims.iter()
         .fold(4, |bytes: u64, &n| bytes.saturating_mul(n as u64))
         .min(TOO_MUCH)
@@ -33,18 +33,18 @@ fn doubles(dims: &[usize]) -> u64 {
 }
 
 /// The bytes of the keys and values of this number of layers.
-fn caches(keys: u64, layers: usize) -> u64 {
+pub(super) fn caches(keys: u64, layers: usize) -> u64 {
     keys.saturating_mul(2 * layers as u64).min(TOO_MUCH)
 }
 
 /// The keys of a layer, in bytes.
-struct Keys {
+pub(super) struct Keys {
     /// While prompts are read.
-    prefill: u64,
+    pub(super) prefill: u64,
     /// At the last step.
-    decode: u64,
+    pub(super) decode: u64,
     /// What exists twice while rows change places.
-    moved: u64,
+    pub(super) moved: u64,
 }
 
 /// How products are computed.
@@ -63,7 +63,7 @@ pub(super) struct Products {
 
 impl Products {
     /// Attention's scores, which exist twice while they are scaled or normalised.
-    fn scores(self, batch: usize, heads: usize, queries: usize, keys: usize) -> u64 {
+    pub(super) fn scores(self, batch: usize, heads: usize, queries: usize, keys: usize) -> u64 {
         if self.packed {
             0
         } else {
@@ -87,7 +87,12 @@ impl Products {
 
     /// The keys of a layer, `width` floats for each position: of `batch` prompts of `prompt`
     /// positions, which `rows` rows continue by `later`.
-    fn keys(self, [batch, rows]: [usize; 2], [prompt, later]: [usize; 2], width: usize) -> Keys {
+    pub(super) fn keys(
+        self,
+        [batch, rows]: [usize; 2],
+        [prompt, later]: [usize; 2],
+        width: usize,
+    ) -> Keys {
         let whole = |rows| floats(&[rows, prompt.saturating_add(later), width]);
         if self.packed {
             // Rows share their prompt, and none is moved; room for later positions comes with them.
@@ -107,7 +112,7 @@ impl Products {
     }
 
     /// An MLP over `rows` rows, `inner` wide inside, with the residual stream.
-    fn mlp(self, rows: usize, hidden: usize, inner: usize) -> u64 {
+    pub(super) fn mlp(self, rows: usize, hidden: usize, inner: usize) -> u64 {
         if self.packed {
             // Input and result of both products of a block of rows, each input as the kernels have it.
             let block = rows.min(ROWS_AT_ONCE);
@@ -217,7 +222,7 @@ pub(super) fn text(config: &Blip2Config, work: &Workload, products: Products) ->
 }
 
 /// The logits of a step: on the device, on the host, and processed.
-fn logits(rows: usize, vocab: usize) -> u64 {
+pub(super) fn logits(rows: usize, vocab: usize) -> u64 {
     3 * floats(&[rows, vocab])
 }
 

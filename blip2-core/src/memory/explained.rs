@@ -5,21 +5,22 @@ use blip2_io::config::{Blip2Config, TextConfig};
 use super::Workload;
 
 /// A stack of layers, each of which attends to `keys` positions, its own or others.
-struct Stack {
-    layers: usize,
-    rows: usize,
-    keys: usize,
-    heads: usize,
-    hidden: usize,
+#[derive(Clone, Copy)]
+pub(super) struct Stack {
+    pub(super) layers: usize,
+    pub(super) rows: usize,
+    pub(super) keys: usize,
+    pub(super) heads: usize,
+    pub(super) hidden: usize,
     /// The width inside the MLP, all of its branches together.
-    inner: usize,
+    pub(super) inner: usize,
 }
 
 impl Stack {
     /// The bytes of a pass. Of a layer: the inputs of both norms and of all four products, queries,
     /// keys and values as they come and as they are multiplied, an MLP before and after its activation;
     /// and of a map the exponentials, the softmax, what is multiplied, its gradient, and one on its way.
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         let states = self.rows.saturating_mul(11 * self.hidden + 2 * self.inner);
         let maps = (5 * self.heads)
             .saturating_mul(self.rows)

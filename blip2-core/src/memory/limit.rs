@@ -1,9 +1,11 @@
 //! Refusing what would not fit.
 
 use blip2_kernels::Precision;
+use burn::tensor::Device;
 
 use super::{MemoryPlan, MemoryPrediction, Workload, machine, plan::PROCESS};
 use crate::{
+    device::is_host,
     error::Blip2Error,
     fit::{Fit, NotEnoughMemory},
 };
@@ -17,12 +19,20 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    pub(crate) fn new(plan: MemoryPlan, allowed: Option<u64>) -> Self {
+    fn new(plan: MemoryPlan, allowed: Option<u64>) -> Self {
         Self { plan, allowed }
     }
 
+    /// The limit of a model that is being loaded on `device`: that of the settings, or the machine's.
+    pub(crate) fn of_settings(plan: MemoryPlan, limit: Option<u64>, device: &Device) -> Self {
+        match limit {
+            None if is_host(device) => Self::of_machine(plan),
+            limit => Self::new(plan, limit),
+        }
+    }
+
     /// What the machine has left; the program itself is in memory already.
-    pub(crate) fn of_machine(plan: MemoryPlan) -> Self {
+    fn of_machine(plan: MemoryPlan) -> Self {
         let allowed = machine::available().map(|left| left.saturating_add(PROCESS));
         Self::new(plan, allowed)
     }

@@ -17,10 +17,12 @@
 //! ```
 
 mod activations;
+mod blip1;
 mod explained;
 mod limit;
 pub mod machine;
 mod plan;
+mod planned;
 
 use blip2_kernels::setters;
 

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use blip2_io::{
-    Checkpoint,
+    Adapter, Checkpoint, CheckpointFolder,
     checkpoint::{PlannedTensor, WeightPlan},
-    config::Blip2Config,
+    config::{Blip2Config, BlipConfig, ModelKind},
 };
 use blip2_kernels::{Precision, Role, Weights, packs, rows_at_once};
 use burn::tensor::Device;
@@ -13,12 +13,13 @@ use burn::tensor::Device;
 use super::{
     Workload,
     activations::{self, Products},
-    explained::explained,
+    planned::{Planned, Stages},
 };
 use crate::{
     device::default_device,
     error::Blip2Error,
-    model::{Blip2ForConditionalGeneration, has_tied_head},
+    family::{ANSWERING, BLIP1},
+    model::has_tied_head,
     precision::PrecisionPlan,
 };
 
@@ -47,12 +48,14 @@ const KEPT_FROM_IMAGE: u64 = 32 << 20;
 /// ```
 #[derive(Clone)]
 pub struct MemoryPlan {
-    config: Blip2Config,
+    model: Planned,
     tensors: Vec<PlannedTensor>,
     device: Device,
     precision: PrecisionPlan,
-    /// What an adapter takes beside them.
-    adapter: u64,
+    /// What adapters take beside them.
+    adapters: u64,
+    /// The tensors of which an adapter holds another version: the matrices that DoRA is merged into.
+    merged: Vec<PlannedTensor>,
     /// Whether the language model is held a second time, to write ahead.
     draft: bool,
 }
@@ -85,25 +88,111 @@ impl MemoryPlan {
             }
             None => WeightPlan::without_checkpoint(),
         };
-        let stored = Precision::AsStored.into();
-        Blip2ForConditionalGeneration::build(config, &Weights::new(&plan, device), stored)?;
+        let model = Planned::Blip2(Box::new(config.clone()));
+        Self::of(model, &plan, precision, device)
+    }
+
+    /// The plan of a BLIP-1 of this kind and configuration on the default CPU device: one that
+    /// [answers](ModelKind::BlipAnswer), [describes](ModelKind::BlipCaption) or
+    /// [compares](ModelKind::BlipRetrieval). With [`Precision::AsStored`], of a file that stores `f32`.
+    ///
+    /// ```
+    /// use blip2_core::{ModelKind, Precision, config::BlipConfig, memory::{MemoryPlan, Workload}};
+    ///
+    /// let config = BlipConfig::default(); // ViT-B/16 at 384 pixels
+    /// let plan = MemoryPlan::of_blip1(&config, ModelKind::BlipAnswer, Precision::F32)?;
+    /// let one = plan.predict(&Workload::default()).peak();
+    /// let many = plan.predict(&Workload::default().with_batch(16)).peak();
+    /// assert!(one > 1_400_000_000 && many > one);
+    /// # Ok::<(), blip2_core::Blip2Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Setting`] for a kind that is no BLIP-1, and for a configuration that makes no sense.
+    pub fn of_blip1(
+        config: &BlipConfig,
+        kind: ModelKind,
+        precision: impl Into<PrecisionPlan>,
+    ) -> Result<Self, Blip2Error> {
+        if !BLIP1.contains(&kind) {
+            return Err(Blip2Error::Setting {
+                setting: "kind",
+                member: "MemoryPlan::of_blip1".into(),
+                reason: format!("{kind} is no BLIP-1"),
+            });
+        }
+        Self::of_blip1_on(config, kind, None, precision.into(), &default_device()?)
+    }
+
+    /// The plan of what `checkpoint` holds of a BLIP-1, or of the configuration alone.
+    pub(crate) fn of_blip1_on(
+        config: &BlipConfig,
+        kind: ModelKind,
+        checkpoint: Option<&Checkpoint>,
+        precision: PrecisionPlan,
+        device: &Device,
+    ) -> Result<Self, Blip2Error> {
+        let plan = checkpoint.map_or_else(WeightPlan::without_checkpoint, WeightPlan::new);
+        let model = Planned::Blip1(Box::new(config.clone()), kind);
+        Self::of(model, &plan, precision, device)
+    }
+
+    /// The plan of the folder of a member whose memory is predicted.
+    pub(crate) fn of_folder(
+        folder: &CheckpointFolder,
+        checkpoint: &Checkpoint,
+        device: &Device,
+    ) -> Result<Option<Self>, Blip2Error> {
+        let (kind, stored) = (folder.kind()?, PrecisionPlan::default());
+        let checkpoint = Some(checkpoint);
+        if ANSWERING.contains(&kind) {
+            return Self::on(&folder.config()?, checkpoint, stored, device).map(Some);
+        }
+        if BLIP1.contains(&kind) {
+            let config = folder.blip_config()?;
+            return Self::of_blip1_on(&config, kind, checkpoint, stored, device).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn of(
+        model: Planned,
+        plan: &WeightPlan<'_>,
+        precision: PrecisionPlan,
+        device: &Device,
+    ) -> Result<Self, Blip2Error> {
+        model.build(&Weights::new(plan, device))?;
         Ok(Self {
-            config: config.clone(),
+            model,
             tensors: plan.tensors(),
             device: device.clone(),
             precision,
-            adapter: 0,
+            adapters: 0,
+            merged: Vec::new(),
             draft: false,
         })
     }
 
-    /// The same model with an adapter of this many bytes.
+    /// The same model with adapters, which all stand beside it at the same time.
     #[must_use]
-    pub(crate) fn with_adapter(self, bytes: u64) -> Self {
-        Self {
-            adapter: bytes,
-            ..self
+    pub(crate) fn with_adapters<'a>(mut self, adapters: impl Iterator<Item = &'a Adapter>) -> Self {
+        for adapter in adapters {
+            self.adapters += adapter.size();
+            if adapter.config().use_dora {
+                let merged = self.tensors.iter().filter(|tensor| adapts(adapter, tensor));
+                let merged: Vec<_> = merged.cloned().map(unpacked).collect();
+                self.merged.extend(merged);
+            }
         }
+        self
+    }
+
+    /// What adapters take beside the model's own tensors.
+    fn adapted(&self) -> u64 {
+        let merged = self.merged.iter();
+        let merged = merged.map(|tensor| tensor.bytes(self.held(tensor), &self.device));
+        self.adapters + merged.sum::<u64>()
     }
 
     /// The same model with, or without, a draft of its language model.
@@ -157,15 +246,15 @@ impl MemoryPlan {
     fn held(&self, tensor: &PlannedTensor) -> Precision {
         if belongs(tensor, "vision_model") {
             self.precision.vision
-        } else if belongs(tensor, "language_model") {
+        } else if self.model.texts().iter().any(|part| belongs(tensor, part)) {
             self.precision.language_model
         } else {
             Precision::F32
         }
     }
 
-    /// How a part's products are computed.
-    fn products(&self, part: &str) -> Products {
+    /// How the products of some parts are computed.
+    fn products(&self, parts: &[&str]) -> Products {
         let packed = packs(&self.device);
         // Without kernels a narrow matrix is widened to `f32` for its product and dropped after it:
         // one at a time, so that the largest counts.
@@ -177,7 +266,7 @@ impl MemoryPlan {
         let widened = self
             .tensors
             .iter()
-            .filter(|tensor| belongs(tensor, part))
+            .filter(|tensor| parts.iter().any(|part| belongs(tensor, part)))
             .filter(narrow)
             .map(|tensor| 4 * tensor.parameters())
             .max();
@@ -192,26 +281,25 @@ impl MemoryPlan {
     /// What a process that runs `work` takes at its peak: within a tenth, but for models of a few
     /// megabytes, where the allocator's habits show.
     pub fn predict(&self, work: &Workload) -> MemoryPrediction {
-        let side = self.config.vision_config.image_size;
-        let size = work.image_size.unwrap_or([side, side]);
-        let vision = &self.config.vision_config;
-        // Of a video each frame is a picture.
-        let frames = work
-            .batch
-            .saturating_mul(self.config.model_type.num_frames());
-        let text = activations::text(&self.config, work, self.products("language_model"));
+        let size = work.image_size.unwrap_or(self.model.size());
+        let frames = work.batch.saturating_mul(self.model.frames());
+        let Stages {
+            vision,
+            qformer,
+            text,
+        } = self.model.stages(work, size, |parts| self.products(parts));
         // The draft has caches of its own.
         let drafted = if self.draft { text.caches } else { 0 };
         MemoryPrediction {
             process: PROCESS,
-            weights: self.weights(None) + self.adapter + self.draft(),
+            weights: self.weights(None) + self.adapted() + self.draft(),
             preprocess: activations::preprocess(frames, work.picture_pixels, size),
-            vision: activations::vision(vision, frames, size, self.products("vision_model")),
-            qformer: activations::qformer(&self.config, frames, size, self.products("qformer")),
+            vision,
+            qformer,
             prefill: text.prefill + drafted,
             decode: text.decode + drafted,
             caches: text.caches + drafted,
-            explained: explained(&self.config, work, size, self.widest()),
+            explained: self.model.explained(work, size, self.widest()),
         }
     }
 
@@ -232,6 +320,21 @@ impl fmt::Debug for MemoryPlan {
             .field("device", &self.device)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether an adapter changes a layer's matrix.
+fn adapts(adapter: &Adapter, tensor: &PlannedTensor) -> bool {
+    let Some(layer) = tensor.name.strip_suffix(".weight") else {
+        return false;
+    };
+    let mut layers = adapter.layers();
+    layers.any(|own| Adapter::name_in(own, |name| name == layer).is_some())
+}
+
+/// A tensor that was merged with something, and so is in no file's format any more.
+fn unpacked(mut tensor: PlannedTensor) -> PlannedTensor {
+    tensor.packed = None;
+    tensor
 }
 
 /// Whether a tensor belongs to a part; the query tokens belong to the Q-Former.

@@ -13,8 +13,15 @@ use crate::embedding::EncodedPhoto;
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) embedding: Bytes,
-    pub(super) encoding: Bytes,
-    /// XXH3 of the encoding.
+    /// None of a picture that was added as a vector alone.
+    pub(super) encoding: Option<Encoding>,
+}
+
+/// The encoded picture, without which it cannot be matched.
+#[derive(Debug, Clone)]
+pub(super) struct Encoding {
+    pub(super) bytes: Bytes,
+    /// XXH3 of them.
     pub(super) hash: u64,
 }
 
@@ -23,16 +30,27 @@ impl Entry {
         let encoding = bytes(&photo.patches);
         Self {
             name,
-            hash: xxh3_64(&encoding),
             embedding: bytes(photo.embedding.values()),
-            encoding,
+            encoding: Some(Encoding {
+                hash: xxh3_64(&encoding),
+                bytes: encoding,
+            }),
+        }
+    }
+
+    /// A picture of which there is the embedding alone.
+    pub(super) fn of_vectors(name: String, vectors: &[f32]) -> Self {
+        Self {
+            name,
+            embedding: bytes(vectors),
+            encoding: None,
         }
     }
 
     /// The encoded picture, if it is still what was written.
-    pub(super) fn patches(&self) -> Result<Vec<f32>, IndexError> {
-        if xxh3_64(&self.encoding) == self.hash {
-            return Ok(floats(&self.encoding));
+    pub(super) fn patches(&self, encoding: &Encoding) -> Result<Vec<f32>, IndexError> {
+        if xxh3_64(&encoding.bytes) == encoding.hash {
+            return Ok(floats(&encoding.bytes));
         }
         Err(IndexError::Damaged {
             path: Path::new(&self.name).to_path_buf(),

@@ -64,6 +64,14 @@ pub enum IndexError {
         /// What is wrong.
         detail: String,
     },
+    /// Vectors that cannot be a model's embeddings.
+    #[error("{}: {reason}", .path.display())]
+    Vectors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them, and the way out.
+        reason: String,
+    },
     /// The index was made by another model.
     #[error(
         "the index was made by a model with other weights, precision or preprocessing ({found}) \
@@ -103,6 +111,7 @@ impl IndexError {
             | Self::NotAnIndex { .. }
             | Self::Version { .. }
             | Self::Length { .. }
+            | Self::Vectors { .. }
             | Self::Damaged { .. } => ErrorKind::File,
         }
     }

@@ -5,16 +5,18 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `BLIP2IDX` |
-//! | 4 | the version of the format, 1 |
+//! | 4 | the version of the format, 1 or 2 |
 //! | 4 | the number of pictures, `n` |
 //! | 4 + 4 | the vectors of an embedded picture, and the numbers in each |
 //! | 4 + 4 | the vectors of an encoded picture, and the numbers in each |
 //! | 8 | the length of the table in bytes |
 //! | 16 | the fingerprint of the model, in hexadecimal digits |
 //! | 8 | the XXH3 hash of all bytes before it, the table and the embeddings |
-//! | table | `n` times: 4 bytes length of the name, 8 bytes XXH3 hash of the encoded picture, the name in UTF-8 |
+//! | table | `n` times: 4 bytes length of the name, 8 bytes XXH3 hash of the encoded picture, in version 2 a byte that is 1 if there is an encoded picture, else 0, the name in UTF-8 |
 //! | embeddings | `n` times the embedded picture, `f32` |
-//! | encodings | `n` times the encoded picture, `f32` |
+//! | encodings | the encoded picture, `f32`, of each that has one |
+//!
+//! Version 2 is written where a picture has no encoding, so that other indices can be read by older versions.
 //!
 //! The first hash is checked when the file is opened, for which the embeddings are read once; an
 //! encoded picture's own is checked when it is used, so that the large part of the file stays where
@@ -30,9 +32,15 @@ use blip2_io::{NewFile, vectors::npy_head};
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{entry::Entry, error::IndexError};
+use super::{
+    entry::{Encoding, Entry},
+    error::IndexError,
+};
 
-pub(super) const VERSION: u32 = 1;
+/// The newest version of the format, in which a picture may have no encoding.
+pub(super) const VERSION: u32 = 2;
+/// The one in which every picture has.
+const ALL_ENCODED: u32 = 1;
 const MAGIC: &[u8; 8] = b"BLIP2IDX";
 /// The bytes before the table, and those of them that the hash covers.
 const HEADER: usize = 64;
@@ -77,10 +85,16 @@ pub(super) fn write(path: &Path, content: &Content) -> Result<(), IndexError> {
 }
 
 fn write_to(path: &Path, content: &Content) -> io::Result<()> {
+    let all_encoded = content.entries.iter().all(|entry| entry.encoding.is_some());
+    let version = if all_encoded { ALL_ENCODED } else { VERSION };
     let mut table = Vec::new();
     for entry in &content.entries {
+        let hash = entry.encoding.as_ref().map(|encoding| encoding.hash);
         table.extend(number(entry.name.len())?);
-        table.extend(entry.hash.to_le_bytes());
+        table.extend(hash.unwrap_or_default().to_le_bytes());
+        if !all_encoded {
+            table.push(u8::from(hash.is_some()));
+        }
         table.extend(entry.name.as_bytes());
     }
     let Shape {
@@ -88,7 +102,7 @@ fn write_to(path: &Path, content: &Content) -> io::Result<()> {
         encoding: [patches, width],
     } = content.shape;
     let mut header = MAGIC.to_vec();
-    header.extend(VERSION.to_le_bytes());
+    header.extend(version.to_le_bytes());
     for size in [content.entries.len(), queries, dim, patches, width] {
         header.extend(number(size)?);
     }
@@ -108,8 +122,12 @@ fn write_to(path: &Path, content: &Content) -> io::Result<()> {
     for entry in &content.entries {
         file.write_all(&entry.embedding)?;
     }
-    for entry in &content.entries {
-        file.write_all(&entry.encoding)?;
+    for encoding in content
+        .entries
+        .iter()
+        .filter_map(|entry| entry.encoding.as_ref())
+    {
+        file.write_all(&encoding.bytes)?;
     }
     file.into_inner()?.finish()
 }
@@ -151,7 +169,7 @@ impl Reader<'_> {
             return Err(IndexError::NotAnIndex { path: self.path() });
         }
         let version = self.u32(8)?;
-        if version != VERSION {
+        if ![ALL_ENCODED, VERSION].contains(&version) {
             return Err(IndexError::Version {
                 path: self.path(),
                 found: version,
@@ -166,10 +184,13 @@ impl Reader<'_> {
             self.u32(28)?,
         ];
         let table = self.u64(32)?;
-        let expected = length(count, [queries, dim], [patches, width], table)
+        let all_encoded = version == ALL_ENCODED;
+        let least = length(count, [queries, dim], [patches, width], table, all_encoded)
             .ok_or_else(|| self.damaged("its header states impossible sizes"))?;
-        if expected != self.file.len() as u64 {
-            return Err(self.wrong_length(expected));
+        // Of the other version the table tells how many encodings follow.
+        let found = self.file.len() as u64;
+        if found < least || all_encoded && found > least {
+            return Err(self.wrong_length(least));
         }
         // Everything lies within the file, so every size below fits.
         let shape = Shape {
@@ -189,38 +210,63 @@ impl Reader<'_> {
             .to_string();
         let mut entries = Vec::with_capacity(count as usize);
         let mut names = BTreeSet::new();
-        let mut line = HEADER;
+        let (mut line, mut next) = (HEADER, encodings);
         for n in 0..count as usize {
-            let name_length = self.u32(line)? as usize;
-            let end = line.checked_add(LINE + name_length);
-            if end.is_none_or(|end| end > embeddings) {
-                return Err(self.damaged("its table is shorter than its names"));
-            }
-            let name = std::str::from_utf8(self.bytes(line + LINE, name_length)?)
-                .map_err(|_| self.damaged("a name in it is no text"))?;
-            if !names.insert(name.to_string()) {
+            let (name, hash, end) = self.line(line, embeddings, all_encoded)?;
+            if !names.insert(name.clone()) {
                 return Err(self.damaged("a name is in it twice"));
             }
-            let part = |start: usize, size: usize| {
-                let start = start + n * size;
-                self.file.slice(start..start + size)
+            let start = embeddings + n * shape.embedding_bytes();
+            let encoding = match hash {
+                None => None,
+                Some(hash) => {
+                    let bytes = self.slice(next, shape.encoding_bytes())?;
+                    next += shape.encoding_bytes();
+                    Some(Encoding { bytes, hash })
+                }
             };
             entries.push(Entry {
-                name: name.to_string(),
-                hash: self.u64(line + 4)?,
-                embedding: part(embeddings, shape.embedding_bytes()),
-                encoding: part(encodings, shape.encoding_bytes()),
+                name,
+                embedding: self.slice(start, shape.embedding_bytes())?,
+                encoding,
             });
-            line += LINE + name_length;
+            line = end;
         }
         if line != embeddings {
             return Err(self.damaged("its table is longer than its names"));
+        }
+        if next != self.file.len() {
+            return Err(self.wrong_length(next as u64));
         }
         Ok(Content {
             fingerprint,
             shape,
             entries,
         })
+    }
+
+    /// A line of the table: a name, the hash of its encoding, if it has one, and where the line ends.
+    fn line(
+        &self,
+        line: usize,
+        table_end: usize,
+        all_encoded: bool,
+    ) -> Result<(String, Option<u64>, usize), IndexError> {
+        let head = if all_encoded { LINE } else { LINE + 1 };
+        let name_length = self.u32(line)? as usize;
+        let end = line.checked_add(head + name_length);
+        let end = end.filter(|end| *end <= table_end);
+        let end = end.ok_or_else(|| self.damaged("its table is shorter than its names"))?;
+        let encoded = all_encoded || self.bytes(line + LINE, 1)? == [1];
+        let name = std::str::from_utf8(self.bytes(line + head, name_length)?)
+            .map_err(|_| self.damaged("a name in it is no text"))?;
+        let hash = encoded.then(|| self.u64(line + 4)).transpose()?;
+        Ok((name.to_string(), hash, end))
+    }
+
+    fn slice(&self, start: usize, length: usize) -> Result<Bytes, IndexError> {
+        self.bytes(start, length)?;
+        Ok(self.file.slice(start..start + length))
     }
 
     fn bytes(&self, start: usize, length: usize) -> Result<&[u8], IndexError> {
@@ -261,13 +307,20 @@ impl Reader<'_> {
     }
 }
 
-/// The length of a file with these sizes, if there can be one.
-fn length(count: u32, embedding: [u32; 2], encoding: [u32; 2], table: u64) -> Option<u64> {
+/// The length of a file with these sizes, if there can be one: with all encodings, or without any.
+fn length(
+    count: u32,
+    embedding: [u32; 2],
+    encoding: [u32; 2],
+    table: u64,
+    all_encoded: bool,
+) -> Option<u64> {
     let bytes = |[vectors, width]: [u32; 2]| {
         let numbers = u64::from(vectors).checked_mul(u64::from(width))?;
         (numbers > 0).then_some(numbers)?.checked_mul(4)
     };
-    let each = bytes(embedding)?.checked_add(bytes(encoding)?)?;
+    let encoding = bytes(encoding)?.checked_mul(u64::from(all_encoded))?;
+    let each = bytes(embedding)?.checked_add(encoding)?;
     let pictures = u64::from(count).checked_mul(each)?;
     let all = pictures.checked_add(table)?.checked_add(HEADER as u64)?;
     usize::try_from(all).ok()?;

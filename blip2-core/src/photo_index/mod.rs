@@ -31,14 +31,18 @@
 //! A picture takes its embedding (32 × 256 numbers in the published model, 33 kB) and its encoding
 //! (257 × 1408, 1.4 MB), without which it could not be matched again. A file is mapped into memory:
 //! a search reads all embeddings and the encodings of the few that it matches.
+//!
+//! Embeddings that were computed elsewhere ([`add_vectors`](PhotoIndex::add_vectors)) come without
+//! encodings: such pictures are ranked by similarity alone, behind those that are matched.
 
 mod entry;
 mod error;
 mod format;
 mod search;
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path};
 
+use blip2_io::vectors::Vectors;
 use entry::Entry;
 pub use error::IndexError;
 use format::{Content, Shape};
@@ -135,7 +139,7 @@ impl PhotoIndex {
 
     /// Writes the pictures' embeddings as a NumPy file, `[pictures, queries, dim]` in `f32`, in the order
     /// of [`names`](Self::names): for a vector database, or
-    /// [`Vectors`](blip2_io::vectors::Vectors), which searches it.
+    /// [`Vectors`], which searches it.
     ///
     /// ```
     /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
@@ -222,6 +226,76 @@ impl PhotoIndex {
         Ok(())
     }
 
+    /// Adds pictures whose embeddings were computed before, by `blip2 embed`, `blip2 map --embed` or
+    /// [`save_npy`](Self::save_npy), perhaps on other machines: they are found by similarity, and never
+    /// [matched](crate::Blip2Retrieval::match_encoded), for which a picture's encoding is needed. Each has the
+    /// [name](Vectors::names) that the file tells, or else `FILE:ROW`, counted from 0. None is added if one of
+    /// them is refused. That this model made them is for the caller to know.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("photos.npy");
+    /// # let mut computed = blip2_core::PhotoIndex::new(&blip2);
+    /// # computed.add(&blip2, "red", &blip2.open("../examples/images/red-triangle.png")?)?;
+    /// # computed.save_npy(&path)?;
+    /// use blip2_core::{PhotoIndex, photo_index::SearchOptions};
+    /// use blip2_io::vectors::Vectors;
+    ///
+    /// let mut index = PhotoIndex::new(&blip2);
+    /// index.add_vectors(&blip2, &Vectors::open(&path)?)?; // "photos.npy"
+    /// let hits = index.search(&blip2, "a red triangle", &SearchOptions::default())?;
+    /// assert_eq!((hits.len(), hits[0].probability), (1, None)); // not matched
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Vectors`] for vectors of another shape than the model's, or that are not of length 1;
+    /// [`IndexError::Duplicate`], [`IndexError::Name`], [`IndexError::ForeignWeights`].
+    pub fn add_vectors(
+        &mut self,
+        blip2: &Blip2Retrieval,
+        vectors: &Vectors,
+    ) -> Result<(), IndexError> {
+        self.check(blip2)?;
+        let [queries, dim] = self.shape.embedding;
+        if vectors.shape() != [queries, dim] {
+            let [found, width] = vectors.shape();
+            return Err(IndexError::Vectors {
+                path: vectors.path().to_path_buf(),
+                reason: format!(
+                    "a picture has {found} vectors of {width} numbers, where this model makes {queries} of \
+                     {dim}; take the projected features of the same model"
+                ),
+            });
+        }
+        let mut names: BTreeSet<String> = self.names().map(str::to_string).collect();
+        let mut entries = Vec::with_capacity(vectors.len());
+        for row in 0..vectors.len() {
+            let name = match vectors.names().get(row) {
+                Some(name) => name.clone(),
+                None => format!("{}:{row}", vectors.path().display()),
+            };
+            let name = checked(name)?;
+            if !names.insert(name.clone()) {
+                return Err(IndexError::Duplicate { name });
+            }
+            let numbers = vectors.picture(row).unwrap_or_default();
+            if !numbers.chunks_exact(dim.max(1)).all(is_unit) {
+                return Err(IndexError::Vectors {
+                    path: vectors.path().to_path_buf(),
+                    reason: format!(
+                        "a vector of row {row} is not of length 1; take the projected features"
+                    ),
+                });
+            }
+            entries.push(Entry::of_vectors(name, &numbers));
+        }
+        self.entries.extend(entries);
+        Ok(())
+    }
+
     /// Removes the picture of this name; whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
         let before = self.len();
@@ -262,6 +336,12 @@ impl fmt::Debug for PhotoIndex {
             .field("fingerprint", &self.fingerprint)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a vector is as long as a scalar product that is to be a cosine needs it.
+fn is_unit(vector: &[f32]) -> bool {
+    let square: f32 = vector.iter().map(|x| x * x).sum();
+    (square - 1.0).abs() < 1e-2
 }
 
 /// A name that can be one.

@@ -107,11 +107,16 @@ impl PhotoIndex {
         self.check(blip2)?;
         let compare = CompareOptions::until(options.stop.begun());
         let query = blip2.embed_text_with(text, &compare)?;
-        let mut ranked = self.recall(|image| image.similarity(&query))?;
-        let rest = ranked.split_off(options.rerank.min(ranked.len()));
-        let mut encodings = Vec::new();
-        for (entry, _) in &ranked {
-            encodings.push(entry.patches()?);
+        let recalled = self.recall(|image| image.similarity(&query))?;
+        let (mut ranked, mut rest, mut encodings) = (Vec::new(), Vec::new(), Vec::new());
+        for (entry, similarity) in recalled {
+            match &entry.encoding {
+                Some(encoding) if ranked.len() < options.rerank => {
+                    encodings.push(entry.patches(encoding)?);
+                    ranked.push((entry, similarity));
+                }
+                _ => rest.push((entry, similarity)),
+            }
         }
         let matches = blip2.match_patches(encodings.iter().map(Vec::as_slice), text, &compare)?;
         let mut hits: Vec<Hit> = ranked

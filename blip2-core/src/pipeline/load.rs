@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use blip2_io::{
-    Adapter, CheckpointFolder,
+    CheckpointFolder,
     config::{Blip2Config, ModelKind},
 };
 use blip2_kernels::{RandomWeights, Weights};
@@ -11,10 +11,9 @@ use blip2_lm::{LanguageModel, generate::GenerationConfig};
 
 use super::Blip2Pipeline;
 use crate::{
-    device::is_host,
     error::Blip2Error,
     family,
-    load::{IGNORABLE_OF_ANSWERING, Load, Opened, Pictures, Settings, Takes},
+    load::{IGNORABLE_OF_ANSWERING, Load, NamedAdapter, Opened, Pictures, Settings, Takes},
     memory::{DRAFT, MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
     model::{Blip2ForConditionalGeneration, has_tied_head},
     precision::PrecisionPlan,
@@ -94,12 +93,9 @@ impl Load for Blip2Pipeline {
         let (config, device) = (&opened.config, &opened.device);
         let checkpoint = opened.origin.checkpoint();
         let plan = MemoryPlan::on(config, checkpoint, settings.precision, device)?
-            .with_adapter(opened.adapter.as_ref().map_or(0, Adapter::size))
+            .with_adapters(opened.adapters.iter().map(NamedAdapter::adapter))
             .with_draft(settings.speculative);
-        let memory = match settings.memory_limit {
-            None if is_host(device) => MemoryLimit::of_machine(plan),
-            limit => MemoryLimit::new(plan, limit),
-        };
+        let memory = MemoryLimit::of_settings(plan, settings.memory_limit, device);
         let work = Workload {
             image_size: Some(pictures.size()),
             ..Workload::default()

@@ -73,17 +73,39 @@ impl Account {
             .map(str::to_string)
             .collect();
         let missing = self.missing.borrow();
-        let missing = missing.iter().map(|(name, shape)| Missing {
+        let prefix = prefix(missing.keys(), checkpoint);
+        let guessed = missing.iter().enumerate();
+        let missing = guessed.map(|(place, (name, shape))| Missing {
             name: name.clone(),
             shape: shape.clone(),
-            suggestion: suggest(name, shape, &unused, checkpoint),
+            suggestion: (place < SUGGESTED && prefix.is_none())
+                .then(|| suggest(name, shape, &unused, checkpoint))
+                .flatten(),
         });
         LoadReport {
             missing: missing.collect(),
             misshapen: self.misshapen.borrow().values().cloned().collect(),
             unused,
+            prefix,
         }
     }
+}
+
+/// For how many missing tensors names are looked for that are like theirs: a file may have very many.
+const SUGGESTED: usize = 32;
+
+/// What stands before the name of every missing tensor in the names of the checkpoint.
+fn prefix<'m>(
+    mut missing: impl Iterator<Item = &'m String>,
+    checkpoint: &Checkpoint,
+) -> Option<String> {
+    let first = missing.next()?;
+    let prefix = checkpoint
+        .names()
+        .filter_map(|name| name.strip_suffix(first.as_str()))
+        .find(|prefix| prefix.ends_with('.'))?;
+    let holds = |name: &String| checkpoint.shape(&format!("{prefix}{name}")).is_some();
+    missing.all(holds).then(|| prefix.to_string())
 }
 
 /// The unused name most like the missing one: of the same shape, and with the most

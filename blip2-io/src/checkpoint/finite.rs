@@ -19,7 +19,10 @@ impl Checkpoint {
                 continue;
             }
             let read = |error| IoError::read(self.file_of(name).unwrap_or(&self.folder), error);
-            if !all_finite(&self.bytes(entry).map_err(read)?, entry.dtype) {
+            let is_finite = all_finite(&self.bytes(entry).map_err(read)?, entry.dtype);
+            // Nobody reads them again soon.
+            self.release(name);
+            if !is_finite {
                 let (path, tensor) = (self.folder.clone(), name.clone());
                 return Err(IoError::NotFinite { path, tensor });
             }

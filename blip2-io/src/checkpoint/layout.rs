@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    SINGLE,
+    SAFETENSORS, SINGLE,
     index::{self, WeightMap},
 };
 use crate::{error::IoError, files::Files};
@@ -25,6 +25,8 @@ const FORMATS: [(&str, &str); 2] = [("model", ".safetensors"), ("pytorch_model",
 impl Layout {
     /// The layout of a folder's weights. Safetensors go before PyTorch's own files.
     pub(super) fn of(files: &Files) -> Result<Self, IoError> {
+        // Of a set that is not whole, if there is nothing else.
+        let mut incomplete = None;
         for (stem, end) in FORMATS {
             let single = format!("{stem}{end}");
             if files.has(&single) {
@@ -35,11 +37,16 @@ impl Layout {
                 let map = index::parse(&files.path(&index), &text)?;
                 return Ok(Self::Indexed(index, map));
             }
-            if let Some(shards) = shards(files, stem, end)? {
-                return Ok(Self::Shards(shards));
+            match shards(files, stem, end) {
+                Ok(Some(shards)) => return Ok(Self::Shards(shards)),
+                Ok(None) => {}
+                Err(error) => incomplete = incomplete.or(Some(error)),
             }
         }
-        Err(missing(files)?)
+        Err(match incomplete {
+            Some(error) => error,
+            None => missing(files)?,
+        })
     }
 }
 
@@ -76,12 +83,19 @@ fn shards(files: &Files, stem: &str, end: &str) -> Result<Option<Vec<String>>, I
 fn missing(files: &Files) -> Result<IoError, IoError> {
     let names = files.names()?;
     let any = |end: &str| names.iter().any(|name| name.ends_with(end));
-    let remedy = if any(".gguf") {
+    let remedy = if names.iter().any(|name| name == SINGLE) {
+        match files.path(SINGLE).is_dir() {
+            true => "a folder is called so, where the file should be",
+            false => {
+                "it is a link to a file that is gone, as where a cache was cleaned up; download the model again"
+            }
+        }
+    } else if any(".gguf") {
         "only a GGUF file is there, of llama.cpp; download the model's safetensors in its place"
     } else if any("tf_model.h5") || any("flax_model.msgpack") || any(".onnx") {
         "only weights for TensorFlow, Flax or ONNX are there; download the model's safetensors, or \
          its pytorch_model.bin, in their place"
-    } else if any(SINGLE) || any(".bin") || any(".pth") || any(".pt") {
+    } else if any(SAFETENSORS) || any(".bin") || any(".pth") || any(".pt") {
         "weights of another name are there; rename them to model.safetensors or pytorch_model.bin if \
          they are this model's (a .pth file of LAVIS is to be converted)"
     } else {

@@ -14,7 +14,7 @@ mod safetensors;
 mod source;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     ops::Range,
     path::{Path, PathBuf},
@@ -38,6 +38,8 @@ use layout::Layout;
 
 /// The one-file name.
 pub(crate) const SINGLE: &str = "model.safetensors";
+/// What PyTorch's `DistributedDataParallel` and `torch.compile` put before the names of a model.
+const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 /// How files of the format end.
 const SAFETENSORS: &str = ".safetensors";
 
@@ -143,7 +145,18 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(checkpoint)
+        Ok(checkpoint.without_wrappers())
+    }
+
+    /// The same tensors without what training wrappers put before all of their names.
+    fn without_wrappers(mut self) -> Self {
+        while let Some(wrapper) = WRAPPERS
+            .iter()
+            .find(|wrapper| !self.is_empty() && self.names().all(|name| name.starts_with(*wrapper)))
+        {
+            self = self.with_alias(wrapper, "");
+        }
+        self
     }
 
     /// The tensors of one file of a folder.
@@ -156,7 +169,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Adds the shards that an index names, each of their tensors where the index says it is.
+    /// Adds the shards that an index names.
     fn add_indexed(&mut self, files: &Files, name: &str, index: &WeightMap) -> Result<(), IoError> {
         for shard in index::shards(index) {
             if !files.has(shard) {
@@ -166,11 +179,16 @@ impl Checkpoint {
                     remedy: "the index names it; download all shards",
                 });
             }
+            // A tensor that stands in several is read where the index says.
+            let held: BTreeSet<String> = self.tensors.keys().cloned().collect();
             self.add(files, shard, |tensor| {
-                index.get(tensor).is_none_or(|home| home == shard)
+                let is_home = index.get(tensor).is_none_or(|home| home == shard);
+                is_home || !held.contains(tensor)
             })?;
         }
-        index::check(&files.path(name), index, |tensor| self.file_of(tensor))
+        index::check(&files.path(name), index, |tensor| {
+            self.tensors.contains_key(tensor)
+        })
     }
 
     /// Adds a shard that no index speaks of, whose tensors no other may hold.

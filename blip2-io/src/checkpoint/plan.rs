@@ -147,4 +147,9 @@ impl WeightSource for WeightPlan<'_> {
                 .checkpoint
                 .is_none_or(|checkpoint| checkpoint.shape(name).is_some())
     }
+
+    fn differ(&self, name: &str, other: &str) -> bool {
+        self.checkpoint
+            .is_some_and(|checkpoint| checkpoint.differ(name, other))
+    }
 }

@@ -112,6 +112,10 @@ impl WeightSource for CheckpointWeights<'_> {
     fn contains(&self, name: &str) -> bool {
         self.checkpoint.tensors.contains_key(name)
     }
+
+    fn differ(&self, name: &str, other: &str) -> bool {
+        self.checkpoint.differ(name, other)
+    }
 }
 
 impl Checkpoint {
@@ -119,6 +123,23 @@ impl Checkpoint {
     /// matrix in `f32`.
     pub fn tensor(&self, name: &str) -> Option<TensorData> {
         self.data(self.tensors.get(name)?).ok()
+    }
+
+    /// Whether there are tensors of both names, with other numbers in each: both are read, unless one is a
+    /// view of the other.
+    pub fn differ(&self, name: &str, other: &str) -> bool {
+        let [Some(a), Some(b)] = [name, other].map(|name| self.tensors.get(name)) else {
+            return false;
+        };
+        let alike = (a.dtype, &a.shape, a.packed) == (b.dtype, &b.shape, b.packed);
+        let is_same = alike
+            && match (self.bytes(a), self.bytes(b)) {
+                (Ok(a), Ok(b)) => a.as_ptr() == b.as_ptr() || a == b,
+                _ => false,
+            };
+        self.release(name);
+        self.release(other);
+        !is_same
     }
 
     /// A matrix that is stored packed.

@@ -60,6 +60,19 @@ impl HubCache {
         self.find(id).filter(|folder| has_weights(folder))
     }
 
+    /// The revisions of a model that the cache has: names of branches and tags, and commits that have none.
+    pub fn revisions(&self, id: &ModelId) -> Vec<String> {
+        let model = self.model(id);
+        let folder = |revision: &String| self.find(&id.at(revision).ok()?);
+        let mut revisions = names_in(&model.join("refs"));
+        let named: Vec<PathBuf> = revisions.iter().filter_map(folder).collect();
+        let mut commits = names_in(&model.join("snapshots"));
+        commits.retain(|commit| folder(commit).is_some_and(|folder| !named.contains(&folder)));
+        revisions.retain(|revision| folder(revision).is_some());
+        revisions.extend(commits);
+        revisions
+    }
+
     /// The commit that a revision was when it was downloaded, or that it is itself.
     fn commit(&self, id: &ModelId) -> Option<String> {
         let path = self.model(id).join("refs").join(id.revision());
@@ -73,6 +86,16 @@ impl HubCache {
     pub(crate) fn model(&self, id: &ModelId) -> PathBuf {
         self.path.join(id.folder())
     }
+}
+
+/// The names in a folder, sorted; none where there is no such folder.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
 }
 
 /// Whether a folder holds weights in one of their forms, with all shards that an index names.

@@ -87,6 +87,19 @@ impl<'b> PictureColumn<'b> {
         }
     }
 
+    /// A row's path, if it has one: of a picture that is given by its bytes, its name.
+    pub fn path(&self, row: usize) -> Option<&'b str> {
+        let path = match &self.0 {
+            Form::Bytes(_) => None,
+            Form::Paths(paths) => paths.get(row),
+            Form::Both { array, paths, .. } => {
+                let paths = paths.as_ref().filter(|_| array.is_valid_at(row));
+                paths.and_then(|paths| paths.get(row))
+            }
+        };
+        path.filter(|path| !path.is_empty())
+    }
+
     /// Whether columns of this type are pictures.
     pub fn is_one(data_type: &DataType) -> bool {
         match data_type {

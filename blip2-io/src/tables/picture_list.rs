@@ -24,23 +24,22 @@ pub(super) struct PictureList {
 }
 
 impl PictureList {
-    pub(super) fn new(paths: &[PathBuf]) -> Result<Self, TableError> {
+    /// A name that is no UTF-8 is shown as far as it can be: a table keeps texts, and whoever opens what is
+    /// shown finds nothing there, so that the row has an error and the others go on.
+    pub(super) fn new(paths: &[PathBuf]) -> Self {
         let mut texts = Vec::with_capacity(paths.len());
         let mut hasher = Xxh3::new();
         for path in paths {
-            let Some(text) = path.to_str() else {
-                let reason = "the name is no UTF-8, which no table can keep; rename the file";
-                return Err(TableError::format(path, reason));
-            };
             let size = fs::metadata(path).map_or(0, |found| found.len());
+            let text = path.to_string_lossy();
             hasher.update(text.as_bytes());
             hasher.update(&size.to_le_bytes());
-            texts.push(text.to_string());
+            texts.push(text.into_owned());
         }
-        Ok(Self {
+        Self {
             paths: texts.into(),
             fingerprint: hasher.digest(),
-        })
+        }
     }
 
     fn schema_of(columns: &[usize]) -> SchemaRef {

@@ -58,16 +58,13 @@ impl Table {
         Ok(Self { path, rows })
     }
 
-    /// Pictures by their paths as a table with the one column `image`; `path` is what errors call it.
-    ///
-    /// # Errors
-    ///
-    /// For a name that is no UTF-8.
-    pub fn of_pictures(path: impl AsRef<Path>, pictures: &[PathBuf]) -> Result<Self, TableError> {
-        Ok(Self {
+    /// Pictures by their paths as a table with the one column `image`; `path` is what errors call it. A name
+    /// that is no UTF-8 is shown as far as it can be, which names no file.
+    pub fn of_pictures(path: impl AsRef<Path>, pictures: &[PathBuf]) -> Self {
+        Self {
             path: path.as_ref().to_path_buf(),
-            rows: Box::new(PictureList::new(pictures)?),
-        })
+            rows: Box::new(PictureList::new(pictures)),
+        }
     }
 
     /// Whether this is a folder with Parquet files in it.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use tokenizers::ModelWrapper;
 
 use super::{
-    Special, Tokenizer, guard,
+    Special, Tokenizer, guard, overrides,
     padding::PaddingSide,
     published::{Class, PUBLISHED, Published},
     settings::Settings,
@@ -25,7 +25,7 @@ pub(crate) fn load(files: &Files) -> Result<Tokenizer, IoError> {
     let config: Config = files.json(CONFIG)?.unwrap_or_default();
     let mut settings = Settings::read(files, config.rest)?;
     let (mut inner, class) = match files.read(TOKENIZER)? {
-        Some(bytes) => (parse(files, &bytes)?, None),
+        Some(bytes) => (parse(files, &bytes, &settings.keys)?, None),
         None => {
             let published = Published::read(files, &settings.keys)?;
             let published = published.ok_or_else(|| missing(files))?;
@@ -38,6 +38,9 @@ pub(crate) fn load(files: &Files) -> Result<Tokenizer, IoError> {
         let around = class.surround(&inner, &settings.keys, |role| settings.role(role));
         let around = around.map_err(|error| IoError::tokenizer(files.path(CONFIG), error))?;
         inner.with_post_processor(Some(around));
+    }
+    if settings.keys.get("split_special_tokens") == Some(&Value::Bool(true)) {
+        inner.set_encode_special_tokens(true);
     }
     let side = class.or_else(|| Class::named(&settings.keys));
     let side = side.map(Class::padding_side);
@@ -65,9 +68,14 @@ pub(crate) fn load(files: &Files) -> Result<Tokenizer, IoError> {
 }
 
 /// A `tokenizer.json`, after everything in it that the library takes on trust has been looked at.
-fn parse(files: &Files, bytes: &[u8]) -> Result<tokenizers::Tokenizer, IoError> {
+fn parse(
+    files: &Files,
+    bytes: &[u8],
+    keys: &Map<String, Value>,
+) -> Result<tokenizers::Tokenizer, IoError> {
     let path = files.path(TOKENIZER);
     let mut json: Value = parse_json(&path, bytes)?;
+    overrides::apply(&mut json, keys);
     guard::tokenizer(&mut json).map_err(|error| IoError::tokenizer(path.clone(), error))?;
     tokenizers::Tokenizer::deserialize(json).map_err(|error| {
         let detail = format!("not a tokenizer of `tokenizers`: {error}");

@@ -4,6 +4,7 @@ mod batch;
 mod clean_up;
 mod guard;
 mod load;
+mod overrides;
 mod padding;
 mod published;
 mod settings;

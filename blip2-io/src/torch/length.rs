@@ -39,7 +39,9 @@ pub(super) fn check(path: &Path, start: &[u8]) -> io::Result<()> {
         return left.count(file, PICKLES_OF_A_STREAM);
     }
     let Ok(mut archive) = ZipArchive::new(file) else {
-        return Ok(());
+        return Err(refusal(
+            "the archive's end is missing: the file is cut short; download it again",
+        ));
     };
     // Entries may lie over one another in the file: a thousand of them need no more room than one.
     for index in 0..archive.len() {

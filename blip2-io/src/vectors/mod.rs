@@ -19,6 +19,7 @@
 //! ```
 
 mod error;
+mod names;
 mod npy;
 #[cfg(feature = "tables")]
 mod table;
@@ -32,6 +33,7 @@ use blip2_kernels::{Nearest, nearest};
 use bytes::Bytes;
 
 pub use error::VectorError;
+pub use names::names_file;
 pub use npy::npy_head;
 
 use crate::files::map_file;
@@ -46,11 +48,15 @@ pub struct Vectors {
     pictures: usize,
     group: usize,
     width: usize,
+    names: Vec<String>,
 }
 
 impl Vectors {
     /// Opens a NumPy file of `float32`, `[pictures, width]` or `[pictures, queries, width]`, or (feature
     /// `tables`) a Parquet file with one column of vectors, or one that is called `embedding`.
+    ///
+    /// The pictures' [names](Self::names) are those of `NAME.names.json` beside a NumPy file, as `blip2
+    /// embed` writes them, or the paths in the table.
     ///
     /// # Errors
     ///
@@ -66,7 +72,9 @@ impl Vectors {
         }
         let file = map_file(path)?;
         let (shape, begin) = npy::read_head(path, &file)?;
-        Self::new(path, file.slice(begin..), &shape)
+        let vectors = Self::new(path, file.slice(begin..), &shape)?;
+        let names = names::beside(path, vectors.pictures)?;
+        Ok(Self { names, ..vectors })
     }
 
     /// Vectors of a shape.
@@ -91,6 +99,7 @@ impl Vectors {
             pictures,
             group,
             width,
+            names: Vec::new(),
         })
     }
 
@@ -107,6 +116,11 @@ impl Vectors {
     /// Whether there is no picture.
     pub fn is_empty(&self) -> bool {
         self.pictures == 0
+    }
+
+    /// The names of the pictures, in order; none where nothing tells them.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// How many vectors each picture has, and how many numbers each vector.

@@ -6,7 +6,7 @@ use arrow_array::{Array, cast::AsArray, types::Float32Type};
 use arrow_schema::{DataType, Field};
 
 use super::{Vectors, error::VectorError};
-use crate::tables::Table;
+use crate::tables::{PictureColumn, Table};
 
 /// What a column of vectors is called, where there are several.
 const USUAL: &str = "embedding";
@@ -19,12 +19,17 @@ pub(super) fn read(path: &Path) -> Result<Vectors, VectorError> {
     let (name, shape) = column(&table)?;
     let size = shape.iter().product::<usize>();
     let rows = usize::try_from(table.rows()).unwrap_or(usize::MAX);
-    let mut values = Vec::new();
-    for batch in table.batches_of(&[&name], 0..table.rows(), ROWS)? {
+    let pictures = PictureColumn::usual(&table.schema());
+    let columns: Vec<&str> = [name.as_str()].into_iter().chain(pictures).collect();
+    let (mut values, mut names) = (Vec::new(), Vec::new());
+    for batch in table.batches_of(&columns, 0..table.rows(), ROWS)? {
         let batch = batch?;
-        let Some(column) = batch.columns().first() else {
+        let Some(column) = batch.column_by_name(&name) else {
             break;
         };
+        if let Some(pictures) = pictures.and_then(|pictures| batch.column_by_name(pictures)) {
+            names.extend(paths(pictures.as_ref()));
+        }
         append(column.as_ref(), size, &mut values).ok_or_else(|| {
             let reason = format!("has rows without a vector of {size} numbers");
             VectorError::Table(table.column(&name, reason))
@@ -32,7 +37,19 @@ pub(super) fn read(path: &Path) -> Result<Vectors, VectorError> {
     }
     let mut whole = vec![rows];
     whole.extend(shape);
-    Vectors::new(path, values.into(), &whole)
+    // All have a name, or none.
+    names.truncate(if names.len() == rows { rows } else { 0 });
+    let vectors = Vectors::new(path, values.into(), &whole)?;
+    Ok(Vectors { names, ..vectors })
+}
+
+/// The paths of pictures, of those that have one.
+fn paths(array: &dyn Array) -> Vec<String> {
+    let Some(pictures) = PictureColumn::of(array) else {
+        return Vec::new();
+    };
+    let paths = (0..array.len()).filter_map(|row| pictures.path(row));
+    paths.map(str::to_string).collect()
 }
 
 /// The name of the column of vectors, and their shape.

@@ -1,5 +1,7 @@
 //! The cursor that a model asks.
 
+use std::any::Any;
+
 use burn::{
     module::{Param, ParamId},
     tensor::{DType, Device, Shape, Tensor, TensorData},
@@ -11,6 +13,7 @@ use super::{
     precision::Precision,
     request::TensorRequest,
     role::Role,
+    shared::{SharedWeights, Sharing},
     source::{Place, WeightSource, device_matrix, packed_matrix},
 };
 use crate::{
@@ -40,6 +43,7 @@ use crate::{
 pub struct Weights<'a> {
     source: &'a dyn WeightSource,
     observer: &'a dyn WeightObserver,
+    sharing: Option<Sharing<'a>>,
     prefix: String,
     device: &'a Device,
     precision: Precision,
@@ -51,6 +55,7 @@ impl<'a> Weights<'a> {
         Self {
             source,
             observer: &(),
+            sharing: None,
             prefix: String::new(),
             device,
             precision: Precision::default(),
@@ -63,6 +68,29 @@ impl<'a> Weights<'a> {
         Self {
             observer,
             ..self.clone()
+        }
+    }
+
+    /// The cursor of a model that shares its tensors with others of the same source, but for those of which
+    /// `own` says that they are its own, by their full names. What is shared is read once, by the first
+    /// that asks; a tensor that an observer trains must be a model's own.
+    #[must_use]
+    pub fn sharing(&self, shared: &'a SharedWeights, own: &'a dyn Fn(&str) -> bool) -> Self {
+        Self {
+            sharing: Some(Sharing { shared, own }),
+            ..self.clone()
+        }
+    }
+
+    /// What a request becomes: as another model has it already, or made now.
+    fn part<T: Any + Clone>(
+        &self,
+        request: &TensorRequest<'_>,
+        make: impl FnOnce() -> Option<T>,
+    ) -> Option<T> {
+        match &self.sharing {
+            Some(sharing) => sharing.part(request, make),
+            None => make(),
         }
     }
 
@@ -103,6 +131,11 @@ impl<'a> Weights<'a> {
         self.source.contains(&self.name(name))
     }
 
+    /// Whether the source has tensors of both names below the cursor, with other numbers in each.
+    pub fn differ(&self, name: &str, other: &str) -> bool {
+        self.source.differ(&self.name(name), &self.name(other))
+    }
+
     /// A parameter of shape `shape`.
     ///
     /// Where the source has none, the parameter is left uninitialised, which costs no memory; the
@@ -137,18 +170,17 @@ impl<'a> Weights<'a> {
             device: self.device,
             packs: false,
         };
-        match self.source.tensor(&request) {
-            Some(data) => {
-                let dtype = data.dtype();
-                let (bytes, _, _) = data.into_parts();
-                let data = TensorData::from_bytes(bytes, held, dtype);
-                let tensor = Tensor::from_data(data, (self.device, dtype));
-                let id = ParamId::new();
-                self.observer.made(&request, id);
-                Param::initialized(id, tensor)
-            }
-            None => self.uninitialized(held),
-        }
+        let made = self.part(&request, || {
+            let data = self.source.tensor(&request)?;
+            let dtype = data.dtype();
+            let (bytes, _, _) = data.into_parts();
+            let data = TensorData::from_bytes(bytes, held, dtype);
+            let tensor = Tensor::from_data(data, (self.device, dtype));
+            let id = ParamId::new();
+            self.observer.made(&request, id);
+            Some(Param::initialized(id, tensor))
+        });
+        made.unwrap_or_else(|| self.uninitialized(held))
     }
 
     fn uninitialized<const D: usize>(&self, shape: [usize; D]) -> Param<Tensor<D>> {
@@ -179,14 +211,14 @@ impl<'a> Weights<'a> {
         }
         let name = self.name(name);
         let request = self.request(&name, &shape, role);
-        let matrix = match place {
+        let matrix = self.part(&request, || match place {
             Place::Device => device_matrix(self.source, &request),
             Place::Host => packed_matrix(self.source, &request).map(Matrix::Packed),
             Place::Tensor => packed_matrix(self.source, &request).map(|packed| {
                 let weight = Matrix::Packed(packed).to_tensor(self.device);
                 Matrix::Dense(Param::from_tensor(weight))
             }),
-        };
+        });
         matrix.unwrap_or_else(|| Matrix::Dense(self.uninitialized(shape)))
     }
 
@@ -294,7 +326,8 @@ impl<'a> Weights<'a> {
         }
         // A device may have no brain floats but those that its kernels unpack.
         let (name, shape) = (at.name("weight"), [rows, dim]);
-        let table = device_matrix(self.source, &at.request(&name, &shape, Role::Embedding));
+        let request = at.request(&name, &shape, Role::Embedding);
+        let table = at.part(&request, || device_matrix(self.source, &request));
         let table = table.unwrap_or_else(|| Matrix::Dense(self.uninitialized(shape)));
         Embedding::new(table, self.device)
     }

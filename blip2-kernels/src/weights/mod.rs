@@ -14,4 +14,5 @@ pub(crate) mod precision;
 pub(crate) mod random;
 pub(crate) mod request;
 pub(crate) mod role;
+pub(crate) mod shared;
 pub(crate) mod source;

@@ -76,6 +76,13 @@ pub trait WeightSource {
     /// Whether a tensor of this name exists. Lets a model follow a checkpoint that stores an
     /// optional part (an untied head, a fused bias) without that counting as a fault.
     fn contains(&self, name: &str) -> bool;
+
+    /// Whether there are tensors of both names, whose numbers are not the same: a head that the configuration
+    /// calls tied to the table of tokens, and that was trained apart from it. No answer is no.
+    fn differ(&self, name: &str, other: &str) -> bool {
+        let _ = (name, other);
+        false
+    }
 }
 
 /// The matrix of a request, packed in the format of its precision: as the source holds it, or of

@@ -46,12 +46,15 @@ pub struct BlipTextLmHeadModel {
     dense: Linear,
     layer_norm: LayerNorm,
     bias: Param<Tensor<1>>,
+    /// The head, where it is not the table of words.
+    decoder: Option<Linear>,
     #[module(skip)]
     activation: Activation,
 }
 
 impl BlipTextLmHeadModel {
-    /// Builds the model from `bert` and `cls` below the cursor. The head is the table of words.
+    /// Builds the model from `bert` and `cls` below the cursor. The head is the table of words, unless the
+    /// checkpoint has one with other numbers; so is its bias the transform's.
     ///
     /// # Errors
     ///
@@ -60,11 +63,22 @@ impl BlipTextLmHeadModel {
         let hidden = config.hidden_size;
         let head = weights.at("cls").at("predictions");
         let transform = head.at("transform");
+        let (table, own) = (
+            "bert.embeddings.word_embeddings.weight",
+            "cls.predictions.decoder.weight",
+        );
+        let tied = !weights.differ(own, table);
+        let bias = match head.differ("decoder.bias", "bias") {
+            true => "decoder.bias",
+            false => "bias",
+        };
         Ok(Self {
-            bert: BlipTextModel::load_with(config, &weights.at("bert"), true)?,
+            bert: BlipTextModel::load_with(config, &weights.at("bert"), tied)?,
+            decoder: (!tied)
+                .then(|| head.head("decoder", hidden, config.vocab_size, Bias::Without)),
             dense: transform.linear("dense", hidden, hidden, Bias::With),
             layer_norm: transform.layer_norm("LayerNorm", hidden, config.layer_norm_eps),
-            bias: head.param("bias", [config.vocab_size], Role::Dense),
+            bias: head.param(bias, [config.vocab_size], Role::Dense),
             activation: config.hidden_act,
         })
     }
@@ -161,7 +175,11 @@ impl BlipTextLmHeadModel {
     fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         let transformed = self.dense.forward_activated(hidden, self.activation);
         let transformed = self.layer_norm.forward(transformed);
-        self.bert.logits(transformed) + self.bias.val().unsqueeze()
+        let logits = match &self.decoder {
+            Some(decoder) => decoder.forward(transformed),
+            None => self.bert.logits(transformed),
+        };
+        logits + self.bias.val().unsqueeze()
     }
 }
 

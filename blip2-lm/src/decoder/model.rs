@@ -89,9 +89,10 @@ impl DecoderLm {
             }
         };
         let projected = embed != hidden;
+        let tied = is_tied(description, weights);
         let norm = |name| Norm::load(description.norm, name, hidden, &model);
         Self {
-            embed_tokens: token_embeddings(description, weights, &model),
+            embed_tokens: token_embeddings(description, weights, &model, tied),
             learned_positions,
             rotary,
             project_in: projected.then(|| model.linear("project_in", embed, hidden, Bias::Without)),
@@ -103,7 +104,7 @@ impl DecoderLm {
             final_norm: description
                 .final_norm
                 .then(|| norm(description.names.final_norm)),
-            lm_head: (!description.tied_head)
+            lm_head: (!tied)
                 .then(|| weights.head("lm_head", embed, description.vocab_size, Bias::Without)),
             context: description.context,
             embedding_scale: description.scales.embedding,
@@ -115,6 +116,11 @@ impl DecoderLm {
     /// The size of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.embed_tokens.rows()
+    }
+
+    /// Whether the head is a matrix of its own, and not the table of token embeddings.
+    pub fn has_own_head(&self) -> bool {
+        self.lm_head.is_some()
     }
 
     /// The width of a token's embedding, which is what [`forward`](Self::forward) and
@@ -375,16 +381,24 @@ impl DecoderLm {
     }
 }
 
+/// Whether the table of token embeddings is the head, too: where the configuration says so, unless the
+/// checkpoint holds both and they are not the same, when the reference takes each for what it is.
+fn is_tied(description: &Description, weights: &Weights<'_>) -> bool {
+    let table = format!("{}.embed_tokens.weight", description.names.model);
+    description.tied_head && !weights.differ("lm_head.weight", &table)
+}
+
 /// The table of token embeddings, which is asked for as a head where it is one: `int4` holds heads in
 /// 8 bits.
 fn token_embeddings(
     description: &Description,
     weights: &Weights<'_>,
     model: &Weights<'_>,
+    tied: bool,
 ) -> Embedding {
     let (vocab, width) = (description.vocab_size, description.embedding_dim);
     let padding = description.pad_token_id;
-    if !description.tied_head {
+    if !tied {
         return model
             .embedding("embed_tokens", vocab, width)
             .with_padding(padding);

@@ -62,7 +62,8 @@ pub enum GenerateError {
     /// The model's logits are no distribution: one is NaN or +∞, or all are −∞.
     #[error(
         "the model's logits for row {row} at generated token {step} hold {value}{}: \
-         the weights or the precision are at fault (T5 overflows in f16)",
+         a weight is no number (`blip2 inspect --numbers` names it), or the precision is too narrow (T5 \
+         overflows in f16)",
         if *.value == f32::NEG_INFINITY { " only" } else { "" }
     )]
     BadLogits {

@@ -1,16 +1,14 @@
 //! Encoded pictures that are kept for further questions.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, hash::Hash};
 
-use crate::picture::Digest;
-
-/// Values by the digest of the picture that they were made of, the least recently used of which go first
+/// Values by what they were made of, a model and the digest of a picture, the least recently used of which go first
 /// when all together would take more bytes than the limit.
-pub(super) struct Cache<T> {
+pub(super) struct Cache<K, T> {
     limit: usize,
     bytes: usize,
     clock: u64,
-    kept: HashMap<Digest, Kept<T>>,
+    kept: HashMap<K, Kept<T>>,
 }
 
 struct Kept<T> {
@@ -19,7 +17,7 @@ struct Kept<T> {
     used: u64,
 }
 
-impl<T: Clone> Cache<T> {
+impl<K: Copy + Eq + Hash, T: Clone> Cache<K, T> {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -29,23 +27,23 @@ impl<T: Clone> Cache<T> {
         }
     }
 
-    pub(super) fn get(&mut self, digest: &Digest) -> Option<T> {
+    pub(super) fn get(&mut self, key: &K) -> Option<T> {
         self.clock += 1;
-        let kept = self.kept.get_mut(digest)?;
+        let kept = self.kept.get_mut(key)?;
         kept.used = self.clock;
         Some(kept.value.clone())
     }
 
     /// Keeps a value, unless it alone is too large.
-    pub(super) fn insert(&mut self, digest: Digest, value: T, bytes: usize) {
-        self.remove(&digest);
+    pub(super) fn insert(&mut self, key: K, value: T, bytes: usize) {
+        self.remove(&key);
         if bytes > self.limit {
             return;
         }
         while self.bytes + bytes > self.limit {
             // Few pictures are kept, and encoding one takes far longer than looking through them.
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used);
-            let Some(oldest) = oldest.map(|(digest, _)| *digest) else {
+            let Some(oldest) = oldest.map(|(key, _)| *key) else {
                 return;
             };
             self.remove(&oldest);
@@ -53,11 +51,11 @@ impl<T: Clone> Cache<T> {
         self.clock += 1;
         self.bytes += bytes;
         let used = self.clock;
-        self.kept.insert(digest, Kept { value, bytes, used });
+        self.kept.insert(key, Kept { value, bytes, used });
     }
 
-    fn remove(&mut self, digest: &Digest) {
-        if let Some(kept) = self.kept.remove(digest) {
+    fn remove(&mut self, key: &K) {
+        if let Some(kept) = self.kept.remove(key) {
             self.bytes -= kept.bytes;
         }
     }
@@ -71,6 +69,7 @@ impl<T: Clone> Cache<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::Digest;
 
     fn digest(of: u8) -> Digest {
         Digest::of(&[[of]])

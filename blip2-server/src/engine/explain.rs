@@ -34,20 +34,20 @@ pub(super) fn work(shared: &Arc<Shared>) {
 fn run(shared: &Shared, job: Job) {
     let span = job.span.clone();
     let _entered = span.enter();
-    match job.work {
+    match (job.work, shared.model(job.model)) {
         // A client that has left reads nothing.
-        Work::Explain(asked) => {
-            let explained = explain(shared, &asked);
+        (Work::Explain(asked), Some(model)) => {
+            let explained = explain(shared, model, &asked);
             let _ = asked.reply.send(explained);
         }
-        _ => job.fail(ApiError::internal()),
+        (work, _) => Job { work, ..job }.fail(ApiError::internal()),
     }
 }
 
-fn explain(shared: &Shared, asked: &Explain) -> Result<Explained, ApiError> {
-    let frames = shared.model.frames();
+fn explain(shared: &Shared, model: &Model, asked: &Explain) -> Result<Explained, ApiError> {
+    let frames = model.frames();
     let shown = Shown::decode(&asked.picture, frames, &shared.decode)?;
-    let why = find(&shared.model, asked, &shown)?;
+    let why = find(model, asked, &shown)?;
     let drawn = asked.drawing.map(|drawing| match drawing {
         Drawing::HeatMap => why.heat_map(&shown),
         Drawing::Strip => why.strip(&shown),

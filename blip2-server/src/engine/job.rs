@@ -15,6 +15,8 @@ use crate::{error::ApiError, picture::Upload};
 /// A request that waits for its turn.
 pub(crate) struct Job {
     pub(crate) work: Work,
+    /// Whom it asks, by its place among the models that are served.
+    pub(crate) model: usize,
     /// Cancelled when its client leaves; with the request's deadline.
     pub(crate) cancel: CancelToken,
     /// The room that its body takes, if it has one of its own; given back with the body.
@@ -26,6 +28,10 @@ pub(crate) struct Job {
 impl Waits for Job {
     fn cancel(&self) -> &CancelToken {
         &self.cancel
+    }
+
+    fn model(&self) -> usize {
+        self.model
     }
 
     fn joins(&self) -> bool {

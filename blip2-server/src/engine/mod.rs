@@ -22,7 +22,8 @@ use blip2_core::preprocessing::{DecodeOptions, ImageLimits};
 use crate::{
     error::ApiError,
     metrics::Metrics,
-    model::Model,
+    model::{Model, Served},
+    picture::Digest,
     settings::{Batching, Limits},
 };
 use cache::Cache;
@@ -40,18 +41,23 @@ pub(crate) struct Engine {
 
 /// What an engine's threads share.
 struct Shared {
-    model: Model,
+    models: Vec<Served>,
     queue: Queue<Job>,
     /// What takes so long that nothing else should wait for it.
     slow: Queue<Job>,
-    cache: Mutex<Cache<Sight>>,
+    cache: Mutex<Cache<(usize, Digest), Sight>>,
     batching: Batching,
     decode: DecodeOptions,
     metrics: Arc<Metrics>,
 }
 
 impl Shared {
-    fn cache(&self) -> MutexGuard<'_, Cache<Sight>> {
+    /// A model by its place.
+    fn model(&self, place: usize) -> Option<&Model> {
+        self.models.get(place).map(|served| &served.model)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache<(usize, Digest), Sight>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -67,7 +73,7 @@ impl Shared {
 impl Engine {
     /// Starts the threads of an engine.
     pub(crate) fn start(
-        model: Model,
+        models: Vec<Served>,
         batching: Batching,
         limits: &Limits,
         metrics: Arc<Metrics>,
@@ -76,7 +82,7 @@ impl Engine {
             .with_max_pixels(limits.pixels)
             .with_max_file_bytes(limits.body_bytes as u64);
         let shared = Arc::new(Shared {
-            model,
+            models,
             queue: Queue::new(batching.queue.max(1)),
             slow: Queue::new(batching.queue.max(1)),
             cache: Mutex::new(Cache::new(batching.cache_bytes)),
@@ -134,9 +140,9 @@ impl Engine {
         (time * batches as u32).clamp(Duration::from_secs(1), Duration::from_secs(60))
     }
 
-    /// The model.
-    pub(crate) fn model(&self) -> &Model {
-        &self.shared.model
+    /// The models, the one that answers where none is named first.
+    pub(crate) fn models(&self) -> &[Served] {
+        &self.shared.models
     }
 
     /// Ends what waits, and takes nothing more.

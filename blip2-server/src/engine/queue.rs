@@ -12,6 +12,8 @@ use blip2_core::CancelToken;
 pub(super) trait Waits {
     /// What tells that nobody waits for it any more.
     fn cancel(&self) -> &CancelToken;
+    /// Whom it asks: what asks others never runs with it.
+    fn model(&self) -> usize;
     /// Whether it may join a batch that runs.
     fn joins(&self) -> bool;
 }
@@ -36,6 +38,8 @@ struct State<T> {
 /// A batch that runs.
 struct Running {
     worker: usize,
+    /// Whom it asks.
+    model: usize,
     /// When it began, or others joined it.
     since: Instant,
     /// Whether it has room for others, which it takes in before its next step.
@@ -96,9 +100,10 @@ impl<T: Waits> Queue<T> {
         self.changed.notify_all();
     }
 
-    /// The next batch for a worker, which has done its last one, of at most `size`; `None` once the queue is closed and empty. The first waits at
-    /// most `wait` for company, and only while there is reason to expect some: others are on their way, or
-    /// came with the last batch and are likely to come again.
+    /// The next batch for a worker, which has done its last one, of at most `size` that ask the same model;
+    /// `None` once the queue is closed and empty. The first waits at most `wait` for company, and only while
+    /// there is reason to expect some: others are on their way, or came with the last batch and are likely to
+    /// come again.
     pub(super) fn pop(&self, worker: usize, size: usize, wait: Duration) -> Option<Vec<T>> {
         let mut state = self.lock();
         state.running.retain(|running| running.worker != worker);
@@ -110,13 +115,14 @@ impl<T: Waits> Queue<T> {
                 }
                 state = wait_for(&self.changed, state);
             }
-            // What may join a batch that has room is left to that: weights are read once for all of it.
-            let open = state.running.iter().any(|running| running.open);
-            if open && !state.closed && state.waiting.iter().all(T::joins) {
+            let Some(model) = state.next() else {
                 state = wait_for(&self.changed, state);
                 continue;
-            }
-            let running = state.running.iter();
+            };
+            let running = state
+                .running
+                .iter()
+                .filter(|running| running.model == model);
             let newest = running.map(|running| running.since.elapsed()).min();
             let left = newest.map_or(Duration::ZERO, |since| ALONE.saturating_sub(since));
             if !left.is_zero() && !state.closed {
@@ -125,22 +131,23 @@ impl<T: Waits> Queue<T> {
                 continue;
             }
             let end = Instant::now() + wait;
-            while state.waiting.len() < size && !state.closed {
-                let expected = state.coming > 0 || state.waiting.len() < state.last;
+            while state.asking(model) < size && !state.closed {
+                let waiting = state.asking(model);
+                let expected = state.coming > 0 || waiting < state.last;
                 let left = end.saturating_duration_since(Instant::now());
-                if !expected || left.is_zero() || state.waiting.is_empty() {
+                if !expected || left.is_zero() || waiting == 0 {
                     break;
                 }
                 let waited = self.changed.wait_timeout(state, left);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
             }
-            let count = state.waiting.len().min(size);
-            let batch: Vec<T> = state.waiting.drain(..count).collect();
+            let batch = state.take(model, size);
             // Another worker may have taken all of them.
             if !batch.is_empty() {
                 state.last = batch.len();
                 state.running.push(Running {
                     worker,
+                    model,
                     since: Instant::now(),
                     open: false,
                 });
@@ -150,7 +157,7 @@ impl<T: Waits> Queue<T> {
     }
 
     /// What joins a worker's batch that has this number of free places: what waits before anything that may not
-    /// join, so that such a one does not wait for ever.
+    /// join, or asks another model, so that such a one does not wait for ever.
     pub(super) fn join(&self, worker: usize, free: usize) -> Vec<T> {
         let mut state = self.lock();
         let State {
@@ -164,7 +171,9 @@ impl<T: Waits> Queue<T> {
         own.open = free > 0;
         let mut joining = Vec::new();
         if own.since.elapsed() >= ALONE {
-            let first = waiting.iter().take_while(|item| item.joins()).count();
+            let model = own.model;
+            let may = |item: &&T| item.joins() && item.model() == model;
+            let first = waiting.iter().take_while(may).count();
             joining.extend(waiting.drain(..first.min(free)));
         }
         if !joining.is_empty() {
@@ -199,6 +208,37 @@ impl<T: Waits> Queue<T> {
     }
 }
 
+impl<T: Waits> State<T> {
+    /// The model that the next batch asks. What may join a batch that has room is left to that: weights are
+    /// read once for all of it.
+    fn next(&self) -> Option<usize> {
+        let is_left = |item: &&T| {
+            let has_room = |running: &Running| running.open && running.model == item.model();
+            item.joins() && !self.closed && self.running.iter().any(has_room)
+        };
+        let mut waiting = self.waiting.iter();
+        waiting.find(|item| !is_left(item)).map(T::model)
+    }
+
+    /// How many wait for a model.
+    fn asking(&self, model: usize) -> usize {
+        let waiting = self.waiting.iter();
+        waiting.filter(|item| item.model() == model).count()
+    }
+
+    /// Takes the first `size` that ask a model.
+    fn take(&mut self, model: usize, size: usize) -> Vec<T> {
+        let mut taken = Vec::new();
+        for item in std::mem::take(&mut self.waiting) {
+            match item.model() == model && taken.len() < size {
+                true => taken.push(item),
+                false => self.waiting.push_back(item),
+            }
+        }
+        taken
+    }
+}
+
 fn wait_for<'a, T>(changed: &Condvar, state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
     changed.wait(state).unwrap_or_else(PoisonError::into_inner)
 }
@@ -214,6 +254,11 @@ mod tests {
     impl Waits for Item {
         fn cancel(&self) -> &CancelToken {
             &self.1
+        }
+
+        /// Those from a hundred on ask another.
+        fn model(&self) -> usize {
+            usize::from(self.0 >= 100)
         }
 
         /// Odd ones may not.
@@ -338,6 +383,30 @@ mod tests {
         queue.push(item(4)).unwrap();
         assert!(queue.join(0, 0).is_empty());
         assert_eq!(taken.join().unwrap(), [4]);
+    }
+
+    #[test]
+    fn what_asks_another_model_runs_apart_and_is_not_held_up() {
+        let queue = Queue::new(9);
+        for n in [0, 100, 2, 102] {
+            queue.push(item(n)).unwrap();
+        }
+        assert_eq!(numbers(queue.pop(0, 9, Duration::ZERO)), [0, 2]);
+        // It does not wait for the batch of the other.
+        let begun = Instant::now();
+        assert_eq!(numbers(queue.pop(1, 9, Duration::ZERO)), [100, 102]);
+        assert!(begun.elapsed() < ALONE);
+        for n in [104, 4, 106] {
+            queue.push(item(n)).unwrap();
+        }
+        thread::sleep(ALONE);
+        // Each has room for its own alone, in the order of the queue.
+        assert!(queue.join(0, 3).is_empty());
+        assert_eq!(numbers(Some(queue.join(1, 3))), [104]);
+        assert_eq!(numbers(Some(queue.join(0, 3))), [4]);
+        // A third worker takes what has no batch to join.
+        queue.push(item(101)).unwrap();
+        assert_eq!(numbers(queue.pop(2, 9, Duration::ZERO)), [106, 101]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     shown::{Shown, of_picture},
     write::Writing,
 };
-use crate::{error::ApiError, picture::Digest};
+use crate::{error::ApiError, model::Model, picture::Digest};
 
 /// Runs batch after batch, as one of some workers, until the queue is closed.
 pub(super) fn work(number: usize, shared: &Arc<Shared>) {
@@ -29,8 +29,18 @@ pub(super) fn work(number: usize, shared: &Arc<Shared>) {
 }
 
 fn run(number: usize, shared: &Shared, batch: Vec<Job>) {
+    let Some(place) = batch.first().map(|job| job.model) else {
+        return;
+    };
+    let Some(model) = shared.model(place) else {
+        return batch
+            .into_iter()
+            .for_each(|job| job.fail(ApiError::internal()));
+    };
     let mut round = Round {
         shared,
+        place,
+        model,
         seen: HashMap::new(),
         writing: Writing::default(),
     };
@@ -51,6 +61,9 @@ fn run(number: usize, shared: &Shared, batch: Vec<Job>) {
 /// One batch on its way.
 struct Round<'a> {
     shared: &'a Shared,
+    /// Whom all of it asks, and its place among the models.
+    model: &'a Model,
+    place: usize,
     /// Its pictures, or what is wrong with them.
     seen: HashMap<Digest, Result<Sight, ApiError>>,
     writing: Writing,
@@ -84,9 +97,13 @@ impl Round<'_> {
                 None => return job.fail(ApiError::internal()),
             },
         };
-        let model = &self.shared.model;
+        let model = self.model;
         let Job {
-            work, cancel, room, ..
+            work,
+            model: place,
+            cancel,
+            room,
+            ..
         } = job;
         // A client that has left reads nothing.
         match (work, sight) {
@@ -108,6 +125,7 @@ impl Round<'_> {
             }
             (work, _) => Job {
                 work,
+                model: place,
                 cancel,
                 room,
                 span: span.clone(),
@@ -128,7 +146,7 @@ impl Round<'_> {
             if let Some(waits) = new.iter_mut().find(|new| new.digest == digest) {
                 waits.jobs.push(job);
             } else if !self.seen.contains_key(&digest) {
-                match self.shared.cache().get(&digest) {
+                match self.shared.cache().get(&(self.place, digest)) {
                     Some(sight) => {
                         self.seen.insert(digest, Ok(sight));
                     }
@@ -142,7 +160,7 @@ impl Round<'_> {
             }
             self.shared.metrics.cache(true);
         }
-        let frames = self.shared.model.frames().max(1);
+        let frames = self.model.frames().max(1);
         for part in new.chunks((TOGETHER / frames).max(1)) {
             self.encode(part);
         }
@@ -150,7 +168,7 @@ impl Round<'_> {
 
     /// Encodes pictures together, those that are pictures.
     fn encode(&mut self, new: &[New<'_>]) {
-        let frames = self.shared.model.frames();
+        let frames = self.model.frames();
         let mut decoded: Vec<(&New<'_>, Shown)> = Vec::new();
         for new in new {
             let Some(job) = new.jobs.first() else {
@@ -167,7 +185,7 @@ impl Round<'_> {
             }
         }
         let images: Vec<&Shown> = decoded.iter().map(|(_, shown)| shown).collect();
-        let model = &self.shared.model;
+        let model = self.model;
         if images.len() > 1
             && let Ok(seen) = Sight::of_batch(model, &images, &CancelToken::new())
         {
@@ -188,7 +206,7 @@ impl Round<'_> {
         let sight = sight.map_err(of_picture);
         if let Ok(sight) = &sight {
             let mut cache = self.shared.cache();
-            cache.insert(new.digest, sight.clone(), sight.bytes());
+            cache.insert((self.place, new.digest), sight.clone(), sight.bytes());
             self.shared.metrics.cache_bytes(cache.bytes());
         }
         self.seen.insert(new.digest, sight);

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    chat::check_model,
     generation::{at_most, check_texts},
+    native::able,
     picture::by_urls,
     running::part,
 };
@@ -18,6 +18,7 @@ use crate::{
     error::{ApiError, ErrorReply},
     http::payload::{Held, Payload},
     json::Json,
+    model::Model,
 };
 
 /// Pictures and texts to be embedded.
@@ -113,12 +114,12 @@ pub(crate) async fn embeddings(
     State(app): State<App>,
     payload: Payload,
 ) -> Result<Json<EmbeddingsReply>, ApiError> {
-    if !app.model().compares() {
+    if !able(&app, Model::compares) {
         return Err(ApiError::unable("this model embeds nothing"));
     }
     let read = payload.json::<EmbeddingsQuery>().await?;
     let query = read.said;
-    check_model(&app, query.model.as_deref())?;
+    let chosen = app.chosen(query.model.as_deref())?;
     if query.dimensions.is_some() {
         let text = "dimensions is not supported; leave it out";
         return Err(ApiError::unable(text).with_param("dimensions"));
@@ -131,14 +132,22 @@ pub(crate) async fn embeddings(
     }
     at_most("input", inputs.pictures.len(), PICTURES)?;
     check_texts(inputs.texts.iter().map(|(_, text)| text.as_str()), &limits)?;
-    let tokens = tokens(&app, &inputs);
+    let tokens = tokens(chosen.model(), &inputs);
     let client = Client::new(&app, read.begun);
-    let mut data = embed(&app, inputs, client, read.held, query.encoding_format).await?;
+    let mut data = embed(
+        &app,
+        inputs,
+        client,
+        chosen.place,
+        read.held,
+        query.encoding_format,
+    )
+    .await?;
     data.sort_by_key(|embedding| embedding.index);
     Ok(Json(EmbeddingsReply {
         object: "list",
         data,
-        model: app.settings().model_id.clone(),
+        model: chosen.served.id.clone(),
         usage: EmbeddingUsage {
             prompt_tokens: tokens,
             total_tokens: tokens,
@@ -185,6 +194,7 @@ async fn embed(
     app: &App,
     inputs: Inputs,
     client: Client,
+    model: usize,
     held: Held,
     format: Format,
 ) -> Result<Vec<EmbeddingReply>, ApiError> {
@@ -196,14 +206,14 @@ async fn embed(
     let (places, texts): (Vec<usize>, Vec<String>) = inputs.texts.into_iter().unzip();
     if !texts.is_empty() {
         let work = |reply| Work::EmbedText(EmbedText { texts, reply });
-        let embedded = part(app, &client, None, coming.take(), work).await?;
+        let embedded = part(app, &client, model, None, coming.take(), work).await?;
         let embedded = places.into_iter().zip(embedded);
         data.extend(embedded.map(|(place, text)| of_text(place, &text, format)));
     }
     for (place, url) in inputs.pictures {
         let picture = by_urls(app, vec![url], "input").await?;
         let work = |reply| Work::EmbedImage(EmbedImage { picture, reply });
-        let image = part(app, &client, None, coming.take(), work).await?;
+        let image = part(app, &client, model, None, coming.take(), work).await?;
         data.push(of_image(place, &image, format));
     }
     Ok(data)
@@ -236,8 +246,8 @@ fn reply(index: usize, values: &[f32], vectors: usize, format: Format) -> Embedd
     }
 }
 
-fn tokens(app: &App, inputs: &Inputs) -> usize {
-    let tokenizer = app.model().tokenizer();
+fn tokens(model: &Model, inputs: &Inputs) -> usize {
+    let tokenizer = model.tokenizer();
     let count = |text: &str| tokenizer.encode(text).map_or(0, |ids| ids.len());
     inputs.texts.iter().map(|(_, text)| count(text)).sum()
 }

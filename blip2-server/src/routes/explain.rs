@@ -28,6 +28,8 @@ use crate::{
 /// What is to be explained by a picture: one of `question`, `prompt`, `caption`, `match` and `similarity`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct ExplainQuery {
+    /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
+    model: Option<String>,
     /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
     /// for each frame.
     #[schema(example = "data:image/png;base64,…")]
@@ -142,6 +144,7 @@ pub(crate) async fn explain(
 ) -> Result<Response, ApiError> {
     let read = payload.json_or_form::<ExplainQuery>(&["stop"]).await?;
     let mut query = read.said;
+    let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
     let image = query.image.take();
     let drawing = query.picture.map(|drawn| match drawn {
@@ -151,7 +154,7 @@ pub(crate) async fn explain(
     let wants_png = accepts_png(&headers);
     let client = Client::new(&app, read.begun);
     let drawing = drawing.or(wants_png.then_some(Drawing::HeatMap));
-    let (about, options) = query.asked(app.model(), &limits, &client, drawing)?;
+    let (about, options) = query.asked(chosen.model(), &limits, &client, drawing)?;
     let picture = picture(&app, image, read.files).await?;
     let work = |reply| {
         Work::Explain(Box::new(Explain {
@@ -162,7 +165,7 @@ pub(crate) async fn explain(
             reply,
         }))
     };
-    let Explained { why, png } = result(&app, &client, read.held, work).await?;
+    let Explained { why, png } = result(&app, &client, chosen.place, read.held, work).await?;
     Ok(match png {
         Some(png) if wants_png => {
             let media = HeaderValue::from_static("image/png");

@@ -12,9 +12,10 @@ use crate::{
     app::App,
     error::{ApiError, ErrorReply},
     json::Json,
+    model::Served,
 };
 
-/// The models that answer: one.
+/// The models that answer: one, and itself with each of its adapters.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelsReply {
     object: &'static str,
@@ -28,6 +29,9 @@ pub(crate) struct ModelReply {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
+    /// The model that this one is with an adapter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
     /// What it can do: `answer`, `rank`, `caption`, `match`, `embed`, `explain`.
     abilities: Vec<&'static str>,
     /// How many frames of a video it looks at together; 1 of a model of pictures.
@@ -40,20 +44,20 @@ pub(crate) struct StateReply {
     status: &'static str,
 }
 
-/// Lists the model.
+/// Lists the models.
 #[utoipa::path(
     get,
     path = "/v1/models",
     tag = "openai",
     responses(
-        (status = 200, description = "The model", body = ModelsReply),
+        (status = 200, description = "The models", body = ModelsReply),
         (status = 401, description = "A key is needed", body = ErrorReply),
     )
 )]
 pub(crate) async fn models(State(app): State<App>) -> Json<ModelsReply> {
     Json(ModelsReply {
         object: "list",
-        data: vec![of(&app)],
+        data: app.models().iter().map(|served| of(&app, served)).collect(),
     })
 }
 
@@ -73,20 +77,19 @@ pub(crate) async fn model(
     State(app): State<App>,
     Path(name): Path<String>,
 ) -> Result<Json<ModelReply>, ApiError> {
-    match name == app.settings().model_id {
-        true => Ok(Json(of(&app))),
-        false => Err(ApiError::no_model(&name)),
-    }
+    let chosen = app.chosen(Some(&name))?;
+    Ok(Json(of(&app, chosen.served)))
 }
 
-fn of(app: &App) -> ModelReply {
+fn of(app: &App, Served { id, model, parent }: &Served) -> ModelReply {
     ModelReply {
-        id: app.settings().model_id.clone(),
+        id: id.clone(),
         object: "model",
         created: app.started(),
         owned_by: "blip2",
-        abilities: app.model().abilities(),
-        frames: app.model().frames(),
+        parent: parent.clone(),
+        abilities: model.abilities(),
+        frames: model.frames(),
     }
 }
 

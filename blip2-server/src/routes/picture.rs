@@ -95,7 +95,12 @@ async fn by_url(
 
 /// Refuses several pictures for a model that looks at one.
 fn check_count(app: &App, count: usize, param: &str) -> Result<(), ApiError> {
-    match app.model().frames() {
+    // All models are one, with other adapters.
+    let frames = app
+        .models()
+        .first()
+        .map_or(1, |served| served.model.frames());
+    match frames {
         1 if count > 1 => Err(ApiError::invalid(
             "there are several pictures, and this model looks at one at a time",
         )

@@ -25,6 +25,7 @@ impl Running {
     pub(crate) fn start(
         app: &App,
         client: Client,
+        model: usize,
         picture: Upload,
         ask: Ask,
         options: blip2_core::Options,
@@ -40,6 +41,7 @@ impl Running {
         let (room, coming) = held.into_parts();
         app.engine().submit(Job {
             work: Work::Write(Box::new(write)),
+            model,
             cancel: client.cancel.clone(),
             room: Some(room),
             span: Span::current(),
@@ -96,17 +98,19 @@ fn in_time(answer: Answer) -> Result<Answer, ApiError> {
 pub(crate) async fn result<T>(
     app: &App,
     client: &Client,
+    model: usize,
     held: Held,
     work: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Work,
 ) -> Result<T, ApiError> {
     let (room, coming) = held.into_parts();
-    part(app, client, Some(room), Some(coming), work).await
+    part(app, client, model, Some(room), Some(coming), work).await
 }
 
 /// As [`result`], of a part of what a request asks, which may keep its body's room until the last of them.
 pub(crate) async fn part<T>(
     app: &App,
     client: &Client,
+    model: usize,
     room: Option<OwnedSemaphorePermit>,
     coming: Option<Coming>,
     work: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Work,
@@ -114,6 +118,7 @@ pub(crate) async fn part<T>(
     let (reply, result) = oneshot::channel();
     app.engine().submit(Job {
         work: work(reply),
+        model,
         cancel: client.cancel.clone(),
         room,
         span: Span::current(),

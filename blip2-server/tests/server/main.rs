@@ -1,6 +1,7 @@
 //! Servers on loopback, asked as clients ask them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod adapters;
 mod batching;
 mod client;
 mod explain;

@@ -29,6 +29,24 @@ pub(crate) trait Changes {
     fn more(&self) -> Vec<(&str, &[usize])>;
 }
 
+/// Whether a tensor is a copy of a table that changes: it would be left with the old numbers, and be read as a
+/// head of its own.
+fn is_stale(name: &str, base: &Checkpoint, changes: &dyn Changes) -> bool {
+    const TABLES: [&str; 2] = [
+        "model.decoder.embed_tokens.weight",
+        "model.embed_tokens.weight",
+    ];
+    let Some(prefix) = name.strip_suffix("lm_head.weight") else {
+        return false;
+    };
+    let mut tables = TABLES.iter().map(|table| format!("{prefix}{table}"));
+    changes.of(name) == Change::None
+        && tables.any(|table| {
+            let is_there = base.shape(&table).is_some();
+            is_there && changes.of(&table) != Change::None && !base.differ(name, &table)
+        })
+}
+
 /// All tensors that are written: those of the checkpoint, and what it did not have.
 pub(super) fn tensors<'s>(
     base: &'s Checkpoint,
@@ -49,6 +67,9 @@ pub(super) fn tensors<'s>(
         let Some(shape) = base.shape(name) else {
             continue;
         };
+        if is_stale(name, base, changes) {
+            continue;
+        }
         let dtype = match changes.of(name) {
             Change::Trained => Dtype::F32,
             Change::None | Change::Merged => stored(base.dtype(name)),

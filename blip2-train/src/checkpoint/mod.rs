@@ -5,7 +5,7 @@ mod files;
 mod merged;
 mod trained;
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, fs, io, path::Path};
 
 use blip2_core::{Checkpoint, CheckpointFolder};
 use blip2_io::Adapter;
@@ -65,9 +65,35 @@ pub fn merge(
     }
     check_apart(folder, source)?;
     check_apart(folder, adapter.path())?;
+    check_free(source, folder)?;
     let checkpoint = base.checkpoint()?;
     let adapted = Adapted::new(adapter, &checkpoint)?;
     save_changed(source, &checkpoint, &adapted, folder)
+}
+
+/// Refuses a folder that holds another model, which would be lost or mixed with this one. What a merge that
+/// was stopped has left is no other model.
+fn check_free(source: &Path, folder: &Path) -> Result<(), TrainError> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let is_weights = |name: OsString| {
+        let name = name.to_string_lossy().into_owned();
+        [".safetensors", ".bin", ".index.json"]
+            .iter()
+            .any(|end| name.ends_with(end))
+    };
+    let config = |folder: &Path| fs::read(folder.join(CONFIG)).ok();
+    let other = config(folder).is_some_and(|found| Some(found) != config(source));
+    match other || names.into_iter().any(is_weights) {
+        true => {
+            let reason = "holds a model already; give another folder, or remove this one";
+            let exists = io::Error::new(io::ErrorKind::AlreadyExists, reason);
+            Err(TrainError::file(folder, exists))
+        }
+        false => Ok(()),
+    }
 }
 
 fn save_changed(

@@ -106,6 +106,10 @@ impl WeightSource for Replaced<'_> {
         self.source.release(request);
     }
 
+    fn differ(&self, name: &str, other: &str) -> bool {
+        self.source.differ(name, other)
+    }
+
     fn contains(&self, name: &str) -> bool {
         self.source.contains(name)
     }

@@ -24,7 +24,7 @@ use crate::{
     Failure,
     args::EvalArgs,
     find,
-    model::{adapted, device, kind},
+    model::{device, kind},
 };
 
 pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
@@ -102,7 +102,9 @@ impl Asked<'_> {
     /// The answers of a model of any kind.
     fn of<M: Member + Responds>(&self, builder: Builder<M>) -> Result<Said, Failure> {
         let args = self.args;
-        let mut builder = adapted(builder, args.adapter.as_deref())
+        let mut builder = args
+            .adapter
+            .on(builder)?
             .device(device(&args.device)?)
             .precision(args.device.precision.plan(Precision::AsStored));
         if let Some(template) = &self.config.train.template {
@@ -185,7 +187,9 @@ fn recalled(
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
     let plan = args.device.precision.plan(Precision::AsStored);
     let builder = Blip2Retrieval::builder_from(folder.clone());
-    let blip2 = adapted(builder, args.adapter.as_deref())
+    let blip2 = args
+        .adapter
+        .on(builder)?
         .device(device(&args.device)?)
         .precision(plan)
         .load()

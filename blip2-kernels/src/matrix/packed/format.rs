@@ -76,6 +76,16 @@ impl PackedFormat {
         }
     }
 
+    /// The bytes of a weight in a panel; 0 where several share a byte.
+    pub(super) fn width(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 | Self::Bf16Exact => 2,
+            Self::Int8 => 1,
+            Self::Int4 => 0,
+        }
+    }
+
     /// The number of steps that `inputs` take.
     pub(crate) fn steps(self, inputs: usize) -> usize {
         inputs.div_ceil(self.kind().step())

@@ -3,8 +3,10 @@
 mod format;
 mod memory;
 mod pack;
+mod panel;
 mod quantize;
 mod unpack;
+mod widen;
 
 use std::{fmt, sync::Arc};
 

@@ -1,13 +1,12 @@
 //! From rows of floats to panels.
 
+use std::ops::Range;
+
 use burn::tensor::{DType, Element, TensorData};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use super::{
-    PackedFormat, PackedMatrix, memory,
-    quantize::{self, GROUP},
-};
+use super::{PackedFormat, PackedMatrix, memory, panel, widen};
 use crate::kernel::isa::{Isa, tile_kind::PANEL};
 
 impl PackedMatrix {
@@ -21,22 +20,22 @@ impl PackedMatrix {
         fn pack<E: Element>(
             (format, outputs, inputs): (PackedFormat, usize, usize),
             data: &TensorData,
-            widen: impl Fn(E) -> f32 + Sync,
+            widen: impl Fn(Isa, &[E], &mut [f32]) + Sync,
         ) -> Option<PackedMatrix> {
             let values = data.as_slice::<E>().ok()?;
+            let isa = Isa::active();
             (values.len() == outputs * inputs).then(|| {
                 PackedMatrix::pack(format, outputs, inputs, |output, row| {
-                    for (wide, &w) in row.iter_mut().zip(&values[output * inputs..]) {
-                        *wide = widen(w);
-                    }
+                    widen(isa, &values[output * inputs..][..inputs], row);
                 })
             })
         }
         let shape = (format, outputs, inputs);
         match data.dtype() {
-            DType::F32 => pack::<f32>(shape, data, |w| w),
-            DType::F16 => pack::<f16>(shape, data, f16::to_f32),
-            DType::BF16 => pack::<bf16>(shape, data, bf16::to_f32),
+            stored if format.holds(stored, inputs) => Self::rearranged(shape, data.as_bytes()),
+            DType::F32 => pack::<f32>(shape, data, |_, from, to| to.copy_from_slice(from)),
+            DType::F16 => pack::<f16>(shape, data, widen::f16),
+            DType::BF16 => pack::<bf16>(shape, data, widen::bf16),
             _ => None,
         }
     }
@@ -50,30 +49,56 @@ impl PackedMatrix {
         inputs: usize,
         read: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
-        let panel_bytes = format.kind().panel_bytes(inputs);
+        let isa = Isa::active();
         let padded = format.steps(inputs) * format.kind().step();
+        Self::by_panels(
+            (format, outputs, inputs),
+            || panel::Rows::new(format, padded),
+            |rows, outputs, bytes| {
+                rows.pack(isa, bytes, outputs.len(), |index, row| {
+                    read(outputs.start + index, &mut row[..inputs]);
+                });
+            },
+        )
+    }
+
+    /// Packs numbers whose bits a panel holds as they are: they only change places. `None` where
+    /// there are not as many as the shape says.
+    fn rearranged(
+        (format, outputs, inputs): (PackedFormat, usize, usize),
+        stored: &[u8],
+    ) -> Option<Self> {
+        let width = inputs * format.width();
+        (stored.len() == outputs * width).then(|| {
+            Self::by_panels(
+                (format, outputs, inputs),
+                || (),
+                |(), outputs, bytes| {
+                    let rows = &stored[outputs.start * width..outputs.end * width];
+                    panel::interleave(format, rows, width, bytes);
+                },
+            )
+        })
+    }
+
+    /// A matrix whose panels `fill` writes, each by one of several threads with what its thread
+    /// keeps: the outputs of a panel, and its bytes, which are zero.
+    fn by_panels<S>(
+        (format, outputs, inputs): (PackedFormat, usize, usize),
+        kept: impl Fn() -> S + Sync + Send,
+        fill: impl Fn(&mut S, Range<usize>, &mut [u8]) + Sync + Send,
+    ) -> Self {
+        let panel_bytes = format.kind().panel_bytes(inputs);
         let bytes = memory::filled(format.bytes(outputs, inputs), |bytes| {
             // Sums and scales of nothing are zero.
             if inputs == 0 {
                 return;
             }
-            bytes
-                .par_chunks_exact_mut(panel_bytes)
-                .enumerate()
-                .for_each_init(
-                    || vec![0.0; PANEL * padded],
-                    |rows, (panel, bytes)| {
-                        let first = panel * PANEL;
-                        for (index, row) in rows.chunks_exact_mut(padded).enumerate() {
-                            if first + index < outputs {
-                                read(first + index, &mut row[..inputs]);
-                            } else {
-                                row.fill(0.0);
-                            }
-                        }
-                        pack_panel(format, rows, bytes);
-                    },
-                );
+            let panels = bytes.par_chunks_exact_mut(panel_bytes).enumerate();
+            panels.for_each_init(kept, |kept, (panel, bytes)| {
+                let first = panel * PANEL;
+                fill(kept, first..outputs.min(first + PANEL), bytes);
+            });
         });
         Self {
             outputs,
@@ -85,75 +110,59 @@ impl PackedMatrix {
     }
 }
 
-/// Packs 32 rows whose inputs are padded to whole steps.
-fn pack_panel(format: PackedFormat, rows: &[f32], bytes: &mut [u8]) {
-    let inputs = rows.len() / PANEL;
-    match format {
-        PackedFormat::F32 => interleave::<4>(rows, bytes, f32::to_le_bytes),
-        PackedFormat::F16 => interleave::<2>(rows, bytes, |w| f16::from_f32(w).to_le_bytes()),
-        PackedFormat::Bf16 | PackedFormat::Bf16Exact => {
-            for (step, bytes) in bytes.chunks_exact_mut(4 * PANEL).enumerate() {
-                for (output, pair) in bytes.chunks_exact_mut(4).enumerate() {
-                    let at = output * inputs + 2 * step;
-                    pair[..2].copy_from_slice(&bf16::from_f32(rows[at]).to_le_bytes());
-                    pair[2..].copy_from_slice(&bf16::from_f32(rows[at + 1]).to_le_bytes());
+impl PackedFormat {
+    /// Whether a panel has the very bits that numbers of `stored` have in memory, in another order.
+    fn holds(self, stored: DType, inputs: usize) -> bool {
+        let same = matches!(
+            (self, stored),
+            (Self::F32, DType::F32)
+                | (Self::F16, DType::F16)
+                | (Self::Bf16 | Self::Bf16Exact, DType::BF16)
+        );
+        // Panels are little-endian, and padded to whole steps.
+        same && cfg!(target_endian = "little") && inputs.is_multiple_of(self.kind().step())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers that every format of floats holds.
+    fn data(outputs: usize, inputs: usize) -> TensorData {
+        let values: Vec<f32> = (0..outputs * inputs)
+            .map(|i| ((i * 37 + i / 11) % 251) as f32 / 128.0 - 0.9375)
+            .collect();
+        TensorData::new(values, [outputs, inputs])
+    }
+
+    #[test]
+    fn what_is_stored_is_packed_as_it_is_when_read_by_rows() {
+        for (outputs, inputs) in [(1, 2), (31, 8), (32, 64), (77, 96), (5, 33), (0, 4), (4, 0)] {
+            let wide = data(outputs, inputs);
+            let values = wide.as_slice::<f32>().expect("floats");
+            for format in PackedFormat::ALL {
+                let by_rows = PackedMatrix::pack(format, outputs, inputs, |output, row| {
+                    row.copy_from_slice(&values[output * inputs..][..inputs]);
+                });
+                for stored in [DType::F32, DType::F16, DType::BF16] {
+                    let data = wide.clone().convert_dtype(stored);
+                    let packed = PackedMatrix::from_data(format, outputs, inputs, &data);
+                    let packed = packed.expect("floats of the shape");
+                    let same = packed.bytes() == by_rows.bytes();
+                    assert!(same, "{outputs} × {inputs} {stored:?} as {format}");
                 }
             }
         }
-        PackedFormat::Int8 => int8(rows, inputs, bytes),
-        PackedFormat::Int4 => int4(rows, inputs, bytes),
     }
-}
 
-fn interleave<const N: usize>(rows: &[f32], bytes: &mut [u8], narrow: impl Fn(f32) -> [u8; N]) {
-    let inputs = rows.len() / PANEL;
-    for (input, bytes) in bytes.chunks_exact_mut(N * PANEL).enumerate() {
-        for (output, bytes) in bytes.as_chunks_mut::<N>().0.iter_mut().enumerate() {
-            *bytes = narrow(rows[output * inputs + input]);
+    #[test]
+    fn other_shapes_and_other_numbers_are_none() {
+        let wide = data(4, 6);
+        for format in PackedFormat::ALL {
+            assert!(PackedMatrix::from_data(format, 4, 5, &wide).is_none());
+            let integers = wide.clone().convert_dtype(DType::I32);
+            assert!(PackedMatrix::from_data(format, 4, 6, &integers).is_none());
         }
-    }
-}
-
-fn int8(rows: &[f32], inputs: usize, bytes: &mut [u8]) {
-    let (steps, behind) = bytes.split_at_mut(inputs * PANEL);
-    let (scales, sums) = behind.split_at_mut(4 * PANEL);
-    let mut integers = vec![0i8; inputs];
-    for (output, row) in rows.chunks_exact(inputs.max(1)).enumerate() {
-        let scale = quantize::row_to_int8(Isa::active(), row, &mut integers);
-        let sum: i32 = integers.iter().map(|&w| i32::from(w)).sum();
-        scales[4 * output..][..4].copy_from_slice(&scale.to_le_bytes());
-        sums[4 * output..][..4].copy_from_slice(&sum.to_le_bytes());
-        for (step, four) in integers.chunks_exact(4).enumerate() {
-            let place = &mut steps[(step * PANEL + output) * 4..][..4];
-            for (byte, &w) in place.iter_mut().zip(four) {
-                *byte = w as u8;
-            }
-        }
-    }
-}
-
-fn int4(rows: &[f32], inputs: usize, bytes: &mut [u8]) {
-    const STEP: usize = 18 * PANEL;
-    let (steps, sums) = bytes.split_at_mut(inputs / GROUP * STEP);
-    for (output, row) in rows.chunks_exact(inputs.max(1)).enumerate() {
-        let mut sum = 0.0;
-        for (group, step) in row
-            .as_chunks::<GROUP>()
-            .0
-            .iter()
-            .zip(steps.chunks_exact_mut(STEP))
-        {
-            let (scale, nibbles) = quantize::group_to_int4(group);
-            let total: i32 = nibbles.iter().map(|&w| i32::from(w) - 8).sum();
-            sum += scale.to_f32() * total as f32;
-            step[16 * PANEL + 2 * output..][..2].copy_from_slice(&scale.to_le_bytes());
-            for (quarter, nibbles) in nibbles.chunks_exact(8).enumerate() {
-                let place = &mut step[(quarter * PANEL + output) * 4..][..4];
-                for (i, byte) in place.iter_mut().enumerate() {
-                    *byte = nibbles[i] | nibbles[i + 4] << 4;
-                }
-            }
-        }
-        sums[4 * output..][..4].copy_from_slice(&f32::to_le_bytes(sum));
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     error::{ApiError, ErrorReply},
     http::{payload::Payload, request_id},
     json::Json,
+    model::Model,
 };
 use conversation::Conversation;
 use reply::Head;
@@ -48,12 +49,12 @@ pub(crate) async fn completions(
 ) -> Result<Response, ApiError> {
     let read = payload.json::<ChatQuery>().await?;
     let mut query = read.said;
-    check_model(&app, query.model.as_deref())?;
+    let chosen = app.chosen(query.model.as_deref())?;
     check_unsupported(&query)?;
     let limits = app.settings().limits;
     let conversation = Conversation::read(std::mem::take(&mut query.messages))?;
     check_texts(conversation.texts(), &limits)?;
-    let (ask, prompt) = conversation.ask(app.model())?;
+    let (ask, prompt) = conversation.ask(chosen.model())?;
     let client = Client::new(&app, read.begun);
     let options = generation(&query)?.options(&limits, &client)?;
     if conversation.pictures.is_empty() {
@@ -64,29 +65,19 @@ pub(crate) async fn completions(
     let head = Head {
         id: request_id::new("chatcmpl-"),
         created: now(),
-        model: app.settings().model_id.clone(),
-        prompt_tokens: tokens(&app, &prompt),
+        model: chosen.served.id.clone(),
+        prompt_tokens: tokens(chosen.model(), &prompt),
         logprobs: query.logprobs == Some(true),
         include_usage: query
             .stream_options
             .is_some_and(|options| options.include_usage),
     };
-    let running = Running::start(&app, client, picture, ask, options, read.held)?;
+    let running = Running::start(&app, client, chosen.place, picture, ask, options, read.held)?;
     if query.stream == Some(true) {
         return Ok(reply::stream(head, running));
     }
     let answer = running.answer().await?;
     Ok(Json(reply::whole(head, &answer)).into_response())
-}
-
-/// Refuses another model's name; none, or the empty one, means the one that is there.
-pub(crate) fn check_model(app: &App, model: Option<&str>) -> Result<(), ApiError> {
-    match model {
-        Some(name) if !name.is_empty() && name != app.settings().model_id => {
-            Err(ApiError::no_model(name))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Refuses what would change the answer and is not done, rather than pass over it.
@@ -141,8 +132,7 @@ fn generation(query: &ChatQuery) -> Result<Generation, ApiError> {
 }
 
 /// How many tokens a prompt has, those of the picture included.
-fn tokens(app: &App, prompt: &str) -> usize {
-    let model = app.model();
+fn tokens(model: &Model, prompt: &str) -> usize {
     let ids = model.tokenizer().encode(prompt);
     // What cannot be encoded is refused when it is asked.
     model.picture_tokens() + ids.map_or(0, |ids| ids.len())

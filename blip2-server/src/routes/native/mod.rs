@@ -20,6 +20,7 @@ use crate::{
     error::{ApiError, ErrorReply},
     http::payload::Payload,
     json::Json,
+    model::Model,
 };
 use types::{
     AnswerQuery, AnswerReply, CaptionQuery, MatchQuery, MatchReply, MatchedReply, RankQuery,
@@ -42,18 +43,19 @@ use types::{
     )
 )]
 pub(crate) async fn answer(State(app): State<App>, payload: Payload) -> Result<Response, ApiError> {
-    if !app.model().answers() {
+    if !able(&app, Model::answers) {
         return Err(ApiError::unable("this model answers no questions"));
     }
     let read = payload.json_or_form::<AnswerQuery>(&["stop"]).await?;
     let query = read.said;
+    let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
     check_texts([query.question.as_str()], &limits)?;
     let client = Client::new(&app, read.begun);
     let options = query.generation.options(&limits, &client)?;
     let picture = picture(&app, query.image, read.files).await?;
     let ask = Ask::Question(query.question);
-    let running = Running::start(&app, client, picture, ask, options, read.held)?;
+    let running = Running::start(&app, client, chosen.place, picture, ask, options, read.held)?;
     reply(running, query.stream).await
 }
 
@@ -76,19 +78,25 @@ pub(crate) async fn caption(
     State(app): State<App>,
     payload: Payload,
 ) -> Result<Response, ApiError> {
-    if !app.model().describes() {
+    if !able(&app, Model::describes) {
         return Err(ApiError::unable("this model describes no pictures"));
     }
     let read = payload.json_or_form::<CaptionQuery>(&["stop"]).await?;
     let query = read.said;
+    let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
     check_texts(query.prompt.as_deref(), &limits)?;
     let client = Client::new(&app, read.begun);
     let options = query.generation.options(&limits, &client)?;
     let picture = picture(&app, query.image, read.files).await?;
     let ask = query.prompt.map_or(Ask::Caption, Ask::Prompt);
-    let running = Running::start(&app, client, picture, ask, options, read.held)?;
+    let running = Running::start(&app, client, chosen.place, picture, ask, options, read.held)?;
     reply(running, query.stream).await
+}
+
+/// Whether the models can do it: all are one, with other adapters.
+pub(super) fn able(app: &App, can: impl Fn(&Model) -> bool) -> bool {
+    app.models().iter().all(|served| can(&served.model))
 }
 
 async fn reply(running: Running, stream: bool) -> Result<Response, ApiError> {
@@ -118,11 +126,12 @@ pub(crate) async fn rank(
     State(app): State<App>,
     payload: Payload,
 ) -> Result<Json<RankReply>, ApiError> {
-    if !app.model().answers() {
+    if !able(&app, Model::answers) {
         return Err(ApiError::unable("this model ranks no answers"));
     }
     let read = payload.json_or_form::<RankQuery>(&["candidates"]).await?;
     let query = read.said;
+    let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
     at_most("candidates", query.candidates.len(), limits.candidates)?;
     let texts = query.candidates.iter().chain([&query.question]);
@@ -139,7 +148,7 @@ pub(crate) async fn rank(
             reply,
         })
     };
-    let ranked = result(&app, &client, read.held, work).await?;
+    let ranked = result(&app, &client, chosen.place, read.held, work).await?;
     let ranked = ranked.into_iter().map(RankedReply::from).collect();
     Ok(Json(RankReply { ranked }))
 }
@@ -163,13 +172,14 @@ pub(crate) async fn compare(
     State(app): State<App>,
     payload: Payload,
 ) -> Result<Json<MatchReply>, ApiError> {
-    if !app.model().compares() {
+    if !able(&app, Model::compares) {
         return Err(ApiError::unable(
             "this model compares no pictures with texts",
         ));
     }
     let read = payload.json_or_form::<MatchQuery>(&["texts"]).await?;
     let query = read.said;
+    let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
     at_most("texts", query.texts.len(), limits.candidates)?;
     check_texts(query.texts.iter().map(String::as_str), &limits)?;
@@ -186,7 +196,7 @@ pub(crate) async fn compare(
             reply,
         })
     };
-    let compared = result(&app, &client, read.held, work).await?;
+    let compared = result(&app, &client, chosen.place, read.held, work).await?;
     let matches = query.texts.into_iter().zip(compared);
     let matches = matches.map(|(text, Compared { score, similarity })| MatchedReply {
         text,

@@ -9,6 +9,8 @@ use crate::routes::{generation::Generation, picture::Image};
 /// A question about a picture.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct AnswerQuery {
+    /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
+    pub(super) model: Option<String>,
     /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
     /// for each frame.
     #[schema(example = "data:image/png;base64,…")]
@@ -26,6 +28,8 @@ pub(crate) struct AnswerQuery {
 /// A picture to be described.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct CaptionQuery {
+    /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
+    pub(super) model: Option<String>,
     /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
     /// for each frame.
     pub(super) image: Option<Image>,
@@ -41,6 +45,8 @@ pub(crate) struct CaptionQuery {
 /// Candidate answers to a question about a picture.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct RankQuery {
+    /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
+    pub(super) model: Option<String>,
     /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
     /// for each frame.
     pub(super) image: Option<Image>,
@@ -56,6 +62,8 @@ pub(crate) struct RankQuery {
 /// Texts to be compared with a picture.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct MatchQuery {
+    /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
+    pub(super) model: Option<String>,
     /// The picture as a data: URL, or a file of that name in a form; for a model of videos an animated one, or one
     /// for each frame.
     pub(super) image: Option<Image>,

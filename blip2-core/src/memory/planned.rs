@@ -1,0 +1,115 @@
+//! Whose memory is planned, and what its stages take.
+
+use blip2_io::config::{Blip2Config, BlipConfig, ModelKind};
+use blip2_kernels::Weights;
+
+use super::{
+    Workload,
+    activations::{self, Products, Text},
+    blip1, explained,
+};
+use crate::{
+    error::Blip2Error,
+    model::{
+        Blip2ForConditionalGeneration, BlipForConditionalGeneration, BlipForImageTextRetrieval,
+        BlipForQuestionAnswering,
+    },
+    precision::PrecisionPlan,
+};
+
+/// A model by its configuration.
+#[derive(Clone)]
+pub(super) enum Planned {
+    Blip2(Box<Blip2Config>),
+    /// A BLIP-1, and which of its kinds.
+    Blip1(Box<BlipConfig>, ModelKind),
+}
+
+/// What the stages take, in bytes.
+pub(super) struct Stages {
+    pub(super) vision: u64,
+    pub(super) qformer: u64,
+    pub(super) text: Text,
+}
+
+impl Planned {
+    /// Builds the model of what `weights` give.
+    pub(super) fn build(&self, weights: &Weights<'_>) -> Result<(), Blip2Error> {
+        let stored = PrecisionPlan::default();
+        match self {
+            Self::Blip2(config) => {
+                Blip2ForConditionalGeneration::build(config, weights, stored)?;
+            }
+            Self::Blip1(config, ModelKind::BlipAnswer) => {
+                BlipForQuestionAnswering::build(config, weights, stored)?;
+            }
+            Self::Blip1(config, ModelKind::BlipCaption) => {
+                BlipForConditionalGeneration::build(config, weights, stored)?;
+            }
+            Self::Blip1(config, _) => {
+                BlipForImageTextRetrieval::build(config, weights, stored)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The height and width that it was trained at.
+    pub(super) fn size(&self) -> [usize; 2] {
+        let side = match self {
+            Self::Blip2(config) => config.vision_config.image_size,
+            Self::Blip1(config, _) => config.vision_config.image_size,
+        };
+        [side, side]
+    }
+
+    /// How many frames it looks at together; 1 of pictures.
+    pub(super) fn frames(&self) -> usize {
+        match self {
+            Self::Blip2(config) => config.model_type.num_frames(),
+            Self::Blip1(..) => 1,
+        }
+    }
+
+    /// What is held in the precision of the language model, by what its tensors' names begin with.
+    pub(super) fn texts(&self) -> &'static [&'static str] {
+        match self {
+            Self::Blip2(_) => &["language_model"],
+            Self::Blip1(..) => &["text_encoder", "text_decoder"],
+        }
+    }
+
+    /// What the stages take while they run `work` on pictures of this size.
+    pub(super) fn stages(
+        &self,
+        work: &Workload,
+        size: [usize; 2],
+        products: impl Fn(&[&str]) -> Products,
+    ) -> Stages {
+        // Of a video each frame is a picture.
+        let frames = work.batch.saturating_mul(self.frames());
+        let [of_vision, of_texts] = [products(&["vision_model"]), products(self.texts())];
+        match self {
+            Self::Blip2(config) => Stages {
+                vision: activations::vision(&config.vision_config, frames, size, of_vision),
+                qformer: activations::qformer(config, frames, size, products(&["qformer"])),
+                text: activations::text(config, work, of_texts),
+            },
+            Self::Blip1(config, kind) => {
+                let tower = config.vision_config.tower();
+                Stages {
+                    vision: activations::vision(&tower, frames, size, of_vision),
+                    qformer: 0,
+                    text: blip1::text(config, *kind, work, size, of_texts),
+                }
+            }
+        }
+    }
+
+    /// What an explanation by gradients keeps: `largest` is the widest matrix, unpacked.
+    pub(super) fn explained(&self, work: &Workload, size: [usize; 2], largest: u64) -> u64 {
+        match self {
+            Self::Blip2(config) => explained::explained(config, work, size, largest),
+            Self::Blip1(config, kind) => blip1::explained(config, *kind, work, size, largest),
+        }
+    }
+}
