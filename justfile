@@ -53,6 +53,10 @@ alone:
 features:
     .ci/alone --all
 
+# functions of SQL, and a cluster of processes: the workspace `distributed`
+distributed:
+    .ci/distributed
+
 # programs outside the workspace, as after `cargo add`
 outside:
     .ci/outside
