@@ -160,7 +160,8 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn new(work: Work<'a>, rows: Range<usize>, shared: bool) -> Self {
         let inputs = work.matrix.inputs();
-        let blocking = Blocking::new(work.matrix.kind(), rows.len(), inputs);
+        let kind = work.matrix.kind().by(work.isa);
+        let blocking = Blocking::new(kind, rows.len(), inputs);
         let x = &work.x[rows.start * inputs..rows.end * inputs];
         Self {
             work,
