@@ -77,7 +77,8 @@ unsafe fn add<const ROWS: usize, const VECTORS: usize>(
 
 #[target_feature(enable = "avx2,fma")]
 unsafe fn f32_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
-    // SAFETY: by the caller's word; so for all kernels of this file.
+    // SAFETY: by the caller's word; so for all kernels of this file. Behind the last step pointers only
+    // wrap, and are not read.
     unsafe {
         let (mut x, mut w) = (part.x.cast(), part.w.cast::<f32>().add(part.output));
         let mut sums = start::<ROWS, VECTORS>(&part);
@@ -88,8 +89,8 @@ unsafe fn f32_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
                 *wide = _mm256_loadu_ps(w.add(8 * vector));
             }
             add(&mut sums, x, wide);
-            x = x.add(part.stride);
-            w = w.add(PANEL);
+            x = x.wrapping_add(part.stride);
+            w = w.wrapping_add(PANEL);
         }
         store(sums, &part);
     }
@@ -108,8 +109,8 @@ unsafe fn f16_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
                 *wide = _mm256_cvtph_ps(_mm_loadu_si128(w.add(8 * vector).cast()));
             }
             add(&mut sums, x, wide);
-            x = x.add(part.stride);
-            w = w.add(PANEL);
+            x = x.wrapping_add(part.stride);
+            w = w.wrapping_add(PANEL);
         }
         store(sums, &part);
     }
@@ -140,8 +141,8 @@ unsafe fn bf16_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
                 *odd = _mm256_castsi256_ps(_mm256_and_si256(pairs, upper));
             }
             add(&mut sums, x.add(part.stride), odd);
-            x = x.add(2 * part.stride);
-            w = w.add(PANEL);
+            x = x.wrapping_add(2 * part.stride);
+            w = w.wrapping_add(PANEL);
         }
         store(sums, &part);
     }

@@ -67,7 +67,8 @@ pub(super) unsafe fn store_integers<const ROWS: usize, const VECTORS: usize>(
 #[target_feature(enable = "avx2")]
 unsafe fn int8_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
     let ones = _mm256_set1_epi16(1);
-    // SAFETY: by the caller's word; so for all kernels of this file.
+    // SAFETY: by the caller's word; so for all kernels of this file. Behind the last step pointers only
+    // wrap, and are not read.
     unsafe {
         let (mut x, mut w) = (part.x.cast::<i32>(), part.w.cast::<u32>().add(part.output));
         let mut sums = start_integers::<ROWS, VECTORS>(&part);
@@ -82,8 +83,8 @@ unsafe fn int8_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
                     *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
                 }
             }
-            x = x.add(2 * part.stride);
-            w = w.add(PANEL);
+            x = x.wrapping_add(2 * part.stride);
+            w = w.wrapping_add(PANEL);
         }
         store_integers(sums, &part);
     }
@@ -153,8 +154,8 @@ unsafe fn int4_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
                     sums[vector] = _mm256_fmadd_ps(dot, scales, sums[vector]);
                 }
             }
-            x = x.add(9 * part.stride);
-            w = w.add(18 * PANEL);
+            x = x.wrapping_add(9 * part.stride);
+            w = w.wrapping_add(18 * PANEL);
         }
         floats::store(sums, &part);
     }

@@ -26,7 +26,7 @@ kernels!(
 /// As of a [`Kernel`](super::Kernel).
 #[target_feature(enable = "avx2,avxvnni")]
 unsafe fn int8_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
-    // SAFETY: by the caller's word.
+    // SAFETY: by the caller's word. Behind the last step pointers only wrap, and are not read.
     unsafe {
         let (mut x, mut w) = (part.x.cast::<i32>(), part.w.cast::<u32>().add(part.output));
         let mut sums = start_integers::<ROWS, VECTORS>(&part);
@@ -42,8 +42,8 @@ unsafe fn int8_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
                     *sum = _mm256_dpbusd_avx_epi32(*sum, x, fours);
                 }
             }
-            x = x.add(part.stride);
-            w = w.add(PANEL);
+            x = x.wrapping_add(part.stride);
+            w = w.wrapping_add(PANEL);
         }
         store_integers(sums, &part);
     }
@@ -56,7 +56,7 @@ unsafe fn int8_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
 /// As of a [`Kernel`](super::Kernel).
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 unsafe fn int4_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
-    // SAFETY: by the caller's word.
+    // SAFETY: by the caller's word. Behind the last step pointers only wrap, and are not read.
     unsafe {
         let (mut x, mut w) = (part.x.cast::<i32>(), part.w);
         let lines = if VECTORS == PANEL / WIDTH { 9 } else { 0 };
@@ -82,8 +82,8 @@ unsafe fn int4_tile<const ROWS: usize, const VECTORS: usize>(part: Part) {
                     sums[vector] = _mm256_fmadd_ps(dot, scales, sums[vector]);
                 }
             }
-            x = x.add(9 * part.stride);
-            w = w.add(18 * PANEL);
+            x = x.wrapping_add(9 * part.stride);
+            w = w.wrapping_add(18 * PANEL);
         }
         floats::store(sums, &part);
     }
