@@ -109,10 +109,12 @@ fn run(work: Work<'_>, rows: usize) {
         });
     }
     let ready = Ready::new(work, 0..rows, true);
-    // A few shares for each thread, so that one which is held up does not hold up all.
+    // Many shares for each thread, so that one which is held up does not hold up all. With many rows a share
+    // has panels enough that its input, which each of them reads, stays in the cache.
+    let shares = if rows <= TILE_ROWS { 16 } else { 4 };
     let share = match threads {
         1 => panels,
-        _ => panels.div_ceil(4 * threads),
+        _ => panels.div_ceil(shares * threads),
     };
     threads::each(0..panels.div_ceil(share), |n| {
         ready.panels(n * share..((n + 1) * share).min(panels));
