@@ -66,7 +66,7 @@ pub(super) fn tile(
             }
             TileKind::Bf16Dot | TileKind::Int8 | TileKind::Int8Signed | TileKind::Int4 => {
                 return false;
-            },
+            }
         }
     }
     true

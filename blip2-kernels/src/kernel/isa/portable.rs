@@ -61,7 +61,9 @@ fn int4(rows: usize, input: &[u32], group: &[u8], sums: &mut [f32]) {
         let mut dots = [input[8 * rows + row] as i32; PANEL];
         for (pair, nibbles) in nibbles.chunks_exact(4 * PANEL).enumerate() {
             let low = input[2 * pair * rows + row].to_le_bytes().map(i32::from);
-            let high = input[(2 * pair + 1) * rows + row].to_le_bytes().map(i32::from);
+            let high = input[(2 * pair + 1) * rows + row]
+                .to_le_bytes()
+                .map(i32::from);
             for (dot, w) in dots.iter_mut().zip(nibbles.chunks_exact(4)) {
                 *dot += dot4(low, |i| (w[i] & 15) as i8) + dot4(high, |i| (w[i] >> 4) as i8);
             }

@@ -75,10 +75,9 @@ impl TileKind {
     /// the bit; the input is what they can read fastest.
     pub(crate) fn by(self, isa: Isa) -> Self {
         match (self, isa) {
-            (
-                Self::Bf16Dot,
-                Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni,
-            ) => Self::Bf16Rounded,
+            (Self::Bf16Dot, Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni) => {
+                Self::Bf16Rounded
+            }
             (Self::Int8, Isa::Avx2 | Isa::Avx512) => Self::Int8Signed,
             _ => self,
         }
