@@ -196,6 +196,21 @@ pub(crate) fn prefetch(place: *const f32) {
     let _ = place;
 }
 
+/// Has some bytes brought into the second level of the cache, where there is an instruction for that.
+#[allow(unsafe_code)]
+pub(crate) fn bring_near(bytes: &[u8]) {
+    const LINE: usize = 64;
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(LINE) {
+        // SAFETY: as in `prefetch`.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        }
+    }
+    let _ = (bytes, LINE);
+}
+
 /// Has the lines of the cache that will soon be read brought near, further ahead than the processor looks
 /// itself: a row alone is then multiplied as fast as memory can be read.
 #[inline(always)]
