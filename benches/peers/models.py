@@ -46,19 +46,27 @@ def vit(dtype, layers):
     return filled(lambda: Blip2VisionModel(config), dtype)
 
 
-def opt(dtype):
-    return filled(lambda: OPTForCausalLM(OPTConfig(**OPT)), dtype)
+def shorter(text, layers):
+    """The sizes of a language model with as many layers as asked for, or with its own."""
+    names = ("num_hidden_layers", "num_layers", "num_decoder_layers")
+    return text | {name: layers for name in names if layers and name in text}
 
 
-def t5(dtype):
-    return filled(lambda: T5ForConditionalGeneration(T5Config(**T5)), dtype)
+def opt(dtype, layers=None):
+    return filled(lambda: OPTForCausalLM(OPTConfig(**shorter(OPT, layers))), dtype)
 
 
-def blip2(dtype, device="cpu"):
+def t5(dtype, layers=None):
+    return filled(lambda: T5ForConditionalGeneration(T5Config(**shorter(T5, layers))), dtype)
+
+
+def blip2(dtype, device="cpu", layers=None):
     config = Blip2Config(
         vision_config=dict(
-            hidden_size=1408, intermediate_size=6144, num_hidden_layers=VIT_LAYERS,
+            hidden_size=1408, intermediate_size=6144, num_hidden_layers=layers or VIT_LAYERS,
             num_attention_heads=16, image_size=224, patch_size=14, qkv_bias=True),
-        qformer_config=dict(encoder_hidden_size=1408, cross_attention_frequency=2),
-        text_config=dict(model_type="opt", **OPT), num_query_tokens=32, image_token_index=50265)
+        qformer_config=dict(
+            encoder_hidden_size=1408, cross_attention_frequency=2, num_hidden_layers=layers or 12),
+        text_config=dict(model_type="opt", **shorter(OPT, layers)), num_query_tokens=32,
+        image_token_index=50265)
     return filled(lambda: Blip2ForConditionalGeneration(config), dtype, device)

@@ -2,6 +2,8 @@
 
     python run.py --ours ../../target/release/blip2 --threads 1 2 [--rounds 3] [--only vit-bf16 …]
 
+Rows whose name begins with `avx2-` hold both sides to AVX2, which is what most people's processors have.
+
 Each side runs as a process of its own, in turns, so that both meet the same machine: a round runs
 ours in one precision, then the peers that it is compared with, then ours in the next precision. A
 ratio is the median of the rounds' ratios. Install `requirements.txt` first. Nothing is downloaded:
@@ -10,6 +12,7 @@ all models have published sizes and random weights.
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -17,6 +20,16 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 OPT, T5 = "blip2-opt-2.7b", "blip2-flan-t5-xl"
+
+# What holds each side to instructions that it could do without. PyTorch's `int8` is FBGEMM's, which heeds
+# none of the others' variables; OpenVINO and ONNX Runtime heed none at all, so that no row here has them.
+HELD = {
+    "avx2": {
+        "BLIP2_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2", "FBGEMM_ENABLE_INSTRUCTIONS": "AVX2",
+        "CT2_FORCE_CPU_ISA": "AVX2",
+    },
+}
 
 # name: preset and precisions of a run of ours
 OURS = {
@@ -47,6 +60,12 @@ ROWS = {
     "opt-int4": ("OPT-2.7B decode, int4", "opt-int4", DECODE, ["opt-int8"], 1.5),
     "caption-int4": ("caption of 20 tokens, int4", "opt-int4", CAPTION,
                      [("transformers-bf16", "caption")], 4.0),
+    "avx2-vit-f32": ("ViT-g, one image, f32", "opt-f32-vision", VISION, [("torch-f32", "vit")], 1.0),
+    "avx2-vit-bf16": ("ViT-g, one image, bf16", "opt-bf16", VISION, [("torch-bf16", "vit")], 1.0),
+    "avx2-vit-int8": ("ViT-g, one image, int8", "opt-int8", VISION, [("torch-int8", "vit")], 1.0),
+    "avx2-opt-bf16": ("OPT-2.7B decode, bf16", "opt-bf16", DECODE, [("torch-bf16", "opt-decode")], 1.0),
+    "avx2-opt-int8": ("OPT-2.7B decode, int8", "opt-int8", DECODE,
+                      [("torch-int8", "opt-decode"), ("ctranslate2-int8", "opt-decode")], 1.15),
     "t5-encoder-bf16": ("Flan-T5-XL encoder, bf16", "t5-bf16", ENCODER,
                         [("torch-bf16", "t5-encoder")], 1.3),
     "t5-bf16": ("Flan-T5-XL decode, bf16", "t5-bf16", DECODE, [("torch-bf16", "t5-decode")], 1.3),
@@ -62,21 +81,23 @@ class Round:
     def __init__(self, options, threads):
         self.options, self.threads, self.kept = options, threads, {}
 
-    def ours(self, run):
+    def ours(self, run, held):
         preset, *precisions = OURS[run]
-        return self.once(run, [
-            self.options.ours, "bench", "--preset", preset, *precisions, "--threads",
+        stacks = ["--layers", str(self.options.stacks)] if self.options.stacks else []
+        return self.once((run, held), [
+            self.options.ours, "bench", "--preset", preset, *precisions, *stacks, "--threads",
             str(self.threads), "--repeat", str(self.options.repeat), "--no-peaks", "--json"])
 
-    def theirs(self, peer, work):
-        found = self.once((peer, work), [
-            sys.executable, HERE / "worker.py", peer, work, "--threads", str(self.threads),
+    def theirs(self, peer, work, held):
+        stacks = ["--stacks", str(self.options.stacks)] if self.options.stacks else []
+        found = self.once((peer, work, held), [
+            sys.executable, HERE / "worker.py", peer, work, *stacks, "--threads", str(self.threads),
             "--repeat", str(self.options.repeat), "--layers", str(self.options.layers)])
         return statistics.median(found["seconds"])
 
     def once(self, key, command):
         if key not in self.kept:
-            self.kept[key] = last_json(command)
+            self.kept[key] = last_json(command, HELD.get(key[-1], {}))
             if "error" in self.kept[key]:
                 print(f"{key}, {self.threads} threads: {self.kept[key]['error']}", file=sys.stderr)
         if "error" in self.kept[key]:
@@ -86,19 +107,20 @@ class Round:
     def seconds(self, name):
         """Yields peer, its seconds and ours for each peer of a row."""
         _, run, (stage, field), peers, _ = ROWS[name]
+        held = name.split("-")[0]
         for peer in peers:
             try:
-                own = self.ours(run)["stages"][stage][field]
+                own = self.ours(run, held)["stages"][stage][field]
                 if isinstance(peer, str):
-                    yield f"ours, {peer}", self.ours(peer)["stages"][stage][field], own
+                    yield f"ours, {peer}", self.ours(peer, held)["stages"][stage][field], own
                 else:
-                    yield peer[0], self.theirs(*peer), own
+                    yield peer[0], self.theirs(*peer, held), own
             except RuntimeError:
                 continue
 
 
-def last_json(command):
-    done = subprocess.run(command, capture_output=True, text=True)
+def last_json(command, held):
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | held)
     if done.returncode != 0:
         return {"error": done.stderr[-1000:] or f"stopped with {done.returncode}"}
     start = done.stdout.rindex("\n{", 0) + 1 if "\n{" in done.stdout else done.stdout.index("{")
@@ -111,7 +133,7 @@ def summary(name, threads, rounds):
     entries = []
     for peer, pairs in rounds.items():
         entries.append({
-            "row": name, "what": what, "threads": threads, "peer": peer, "target": target,
+            "row": name, "what": what, "held": name.split("-")[0] in HELD, "threads": threads, "peer": peer, "target": target,
             "peer_seconds": statistics.median(other for other, _ in pairs),
             "our_seconds": statistics.median(own for _, own in pairs),
             "ratio": statistics.median(other / own for other, own in pairs), "pairs": pairs,
@@ -140,6 +162,9 @@ def main():
     parser.add_argument("--repeat", type=int, default=3, help="measurements in a run")
     parser.add_argument("--layers", type=int, default=39,
                         help="layers of the peers' image encoder, whose time is scaled to 39")
+    parser.add_argument("--stacks", type=int,
+                        help="layers of every stack on both sides, for a machine that cannot hold the "
+                             "models; nothing is scaled then")
     parser.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--output", help="a file for the figures as JSON")
     options = parser.parse_args()

@@ -15,6 +15,7 @@ parser.add_argument("work")
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--repeat", type=int, default=3)
 parser.add_argument("--layers", type=int, default=39, help="of the image encoder; scaled to 39")
+parser.add_argument("--stacks", type=int, help="layers of every stack, with no scaling")
 arguments = parser.parse_args()
 # Before any library reads it.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(arguments.threads)
@@ -49,9 +50,9 @@ def pixels(dtype=torch.float32):
     return torch.rand(1, 3, 224, 224).to(dtype)
 
 
-def exported(folder):
+def exported(folder, layers):
     """The image encoder as an ONNX file."""
-    model = models.vit(torch.float32, arguments.layers)
+    model = models.vit(torch.float32, layers)
     model.config._attn_implementation = "eager"
 
     class Encoder(torch.nn.Module):
@@ -70,13 +71,16 @@ def exported(folder):
 
 
 def vit(peer, precision):
-    scale = models.VIT_LAYERS / arguments.layers
+    layers = arguments.stacks or arguments.layers
+    scale = 1.0 if arguments.stacks else models.VIT_LAYERS / layers
     if peer == "torch":
         dtype = DTYPES[precision]
-        model, image = models.vit(dtype, arguments.layers), pixels(dtype)
+        model, image = models.vit(dtype, layers), pixels(dtype)
+        if precision == "int8":
+            model = dynamic_int8(model)
         return timed(lambda: model(image), scale)
     with tempfile.TemporaryDirectory() as folder:
-        path, image = exported(folder), pixels().numpy()
+        path, image = exported(folder, layers), pixels().numpy()
         if peer == "openvino":
             import openvino
 
@@ -114,7 +118,7 @@ def per_token(step):
 
 def opt_decode(peer, precision):
     if peer == "torch":
-        model = models.opt(DTYPES[precision])
+        model = models.opt(DTYPES[precision], arguments.stacks)
         if precision == "int8":
             model = dynamic_int8(model)
         ids = torch.randint(5, 1000, (1, PROMPT + IMAGE))
@@ -142,11 +146,11 @@ def converted(kind):
     from ctranslate2.specs import transformer_spec
     import numpy
 
-    folder = os.path.join(tempfile.gettempdir(), f"peers-ct2-{kind}")
+    folder = os.path.join(tempfile.gettempdir(), f"peers-ct2-{kind}-{arguments.stacks or 'whole'}")
     if os.path.exists(os.path.join(folder, "model.bin")):
         return folder
     loader = ctranslate2.converters.transformers._MODEL_LOADERS["OPTConfig"]
-    model = models.opt(torch.float32)
+    model = models.opt(torch.float32, arguments.stacks)
     spec = loader.get_model_spec(model)
     spec.register_vocabulary([f"t{n}" for n in range(models.OPT["vocab_size"])])
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "t2", "t2", "t3"
@@ -158,7 +162,7 @@ def converted(kind):
 
 
 def t5(peer, precision, part):
-    model = models.t5(DTYPES[precision])
+    model = models.t5(DTYPES[precision], arguments.stacks)
     if precision == "int8":
         model = dynamic_int8(model)
     embeds = torch.rand(1, PROMPT + IMAGE, 2048).to(DTYPES[precision])
@@ -174,7 +178,7 @@ def t5(peer, precision, part):
 
 
 def caption(precision):
-    model = models.blip2(DTYPES[precision])
+    model = models.blip2(DTYPES[precision], layers=arguments.stacks)
     image = pixels(DTYPES[precision])
     ids = torch.randint(5, 1000, (1, PROMPT))
     ids = torch.cat([torch.full((1, IMAGE), 50265), ids], 1)

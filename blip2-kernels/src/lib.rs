@@ -33,7 +33,7 @@
 //! # Kernels
 //!
 //! On the plain `flex` backend (feature `flex`), matrices are held packed and multiplied by this
-//! crate's kernels: AMX, AVX-512 with VNNI and BF16, AVX2, or portable Rust, chosen at run time and
+//! crate's kernels: AMX, AVX-512 with VNNI and BF16, AVX2 with AVX-VNNI, or portable Rust, chosen at run time and
 //! narrowed by the environment variable `BLIP2_ISA` (see [`Isa`]). They run on the threads of the current `rayon`
 //! pool. Where gradients are recorded on `flex` (feature `autodiff`), linear layers, layer norm and
 //! attention are an operation each, whose gradients have kernels, too. On GPUs (feature `gpu`) matrices
@@ -84,7 +84,7 @@ pub use matrix::{
 };
 pub use seam::{
     attention::{Attended, DotProductAttention, Rounding},
-    packs, rows_at_once,
+    packs, rows_at_once, step_in_pool,
 };
 pub use weights::{
     bias::Bias,

@@ -184,6 +184,11 @@ impl CausalState {
         self.prompt_rows
     }
 
+    /// Where its tensors are.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// See [`DecodeSession::prefill`](crate::DecodeSession::prefill).
     pub(crate) fn prefill(&mut self, model: &impl CausalLm) -> Result<Logits, LmError> {
         let (embeds, mask) = self

@@ -1,8 +1,11 @@
 //! The language model, whichever it is.
 
 use blip2_io::config::TextConfig;
-use blip2_kernels::{Keep, Weights};
-use burn::{module::Module, tensor::Tensor};
+use blip2_kernels::{Keep, Weights, step_in_pool};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 
 use crate::{
     causal::CausalState,
@@ -163,6 +166,15 @@ pub(crate) enum State {
     T5(T5State),
 }
 
+impl State {
+    fn device(&self) -> Device {
+        match self {
+            Self::Causal(state) => state.device().clone(),
+            Self::T5(state) => state.device.clone(),
+        }
+    }
+}
+
 /// A session begins with the state of its model, and no other model is ever put under it.
 const OTHER: LmError = LmError::Order("the state is of another kind of model");
 
@@ -194,11 +206,11 @@ impl Decode for LanguageModel {
         parents: &[usize],
         tokens: &[u32],
     ) -> Result<Logits, LmError> {
-        match (self, state) {
+        step_in_pool(&state.device(), || match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.step(model, parents, tokens),
             (Self::T5(model), State::T5(state)) => model.step(state, parents, tokens),
             _ => Err(OTHER),
-        }
+        })
     }
 
     fn extend(&self, state: &mut State, tokens: &[u32]) -> Result<Logits, LmError> {

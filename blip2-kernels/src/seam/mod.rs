@@ -74,6 +74,25 @@ pub fn packs(device: &Device) -> bool {
     }
 }
 
+/// Runs a step of decoding: where `device` computes on the current `rayon` pool's threads, on one of these.
+///
+/// What a step shares out, a hundred products or more that each take less than a millisecond, then wakes the
+/// other threads alone; a caller outside the pool would be put to sleep and woken for each.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+///
+/// let device = Device::flex();
+/// let sum = blip2_kernels::step_in_pool(&device, || Tensor::<1>::ones([3], &device).sum());
+/// assert_eq!(sum.into_scalar::<f32>(), 3.0);
+/// ```
+pub fn step_in_pool<R: Send>(device: &Device, run: impl FnOnce() -> R + Send) -> R {
+    match packs(device) && rayon::current_num_threads() > 1 {
+        true => rayon::scope(|_| run()),
+        false => run(),
+    }
+}
+
 /// Whether matrices on `device` are held packed in its own memory, for its kernels.
 pub(crate) fn packs_on_device(device: &Device) -> bool {
     #[cfg(feature = "gpu")]

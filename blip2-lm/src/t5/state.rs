@@ -18,7 +18,7 @@ pub(crate) struct T5State {
     pub(super) running: usize,
     pub(super) states: Vec<LayerState>,
     pub(super) source_padding: Option<Tensor<4>>,
-    pub(super) device: Device,
+    pub(crate) device: Device,
 }
 
 impl T5State {

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 #[cfg(feature = "autodiff")]
 use super::view::{Parts, Place};
 use super::{
-    Isa,
+    Isa, look_ahead,
     tile_kind::{PANEL, Sums, TileKind},
 };
 
@@ -47,7 +47,7 @@ pub(super) fn tile(
                 for_rows!(rows, f32_tile(x, w, steps, y), 1 2 3 4 5 6 7 8 9 10 11 12)
             }
             TileKind::F16 => for_rows!(rows, f16_tile(x, w, steps, y), 1 2 3 4 5 6 7 8 9 10 11 12),
-            TileKind::Bf16 => {
+            TileKind::Bf16 | TileKind::Bf16Rounded => {
                 for_rows!(rows, bf16_tile(x, w, steps, y), 1 2 3 4 5 6 7 8 9 10 11 12)
             }
             TileKind::Bf16Dot if isa >= Isa::Avx512Bf16 => {
@@ -64,7 +64,9 @@ pub(super) fn tile(
                     for_rows!(part, int4_tile(x, rows, w, steps, y), 1 2 3 4 5 6);
                 }
             }
-            TileKind::Bf16Dot | TileKind::Int8 | TileKind::Int4 => return false,
+            TileKind::Bf16Dot | TileKind::Int8 | TileKind::Int8Signed | TileKind::Int4 => {
+                return false;
+            }
         }
     }
     true
@@ -175,6 +177,7 @@ unsafe fn f32_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: usize,
     // SAFETY: see `tile`; so for all kernels of this file.
     unsafe {
         for step in 0..steps {
+            look_ahead(w.add(step * PANEL).cast(), 2);
             let left = _mm512_loadu_ps(w.add(step * PANEL));
             let right = _mm512_loadu_ps(w.add(step * PANEL + 16));
             for (row, sums) in sums.iter_mut().enumerate() {
@@ -194,6 +197,7 @@ unsafe fn f16_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: usize,
     // SAFETY: as above.
     unsafe {
         for step in 0..steps {
+            look_ahead(w.add(2 * step).cast(), 1);
             let left = _mm512_cvtph_ps(_mm256_loadu_si256(w.add(2 * step)));
             let right = _mm512_cvtph_ps(_mm256_loadu_si256(w.add(2 * step + 1)));
             for (row, sums) in sums.iter_mut().enumerate() {
@@ -215,6 +219,7 @@ unsafe fn bf16_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: usize
     // SAFETY: as above.
     unsafe {
         for step in 0..steps {
+            look_ahead(w.add(2 * step).cast(), 2);
             let left = _mm512_loadu_si512(w.add(2 * step));
             let right = _mm512_loadu_si512(w.add(2 * step + 1));
             for odd in 0..2 {
@@ -246,6 +251,7 @@ unsafe fn bf16_dot_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: u
     unsafe {
         let pairs = |words: __m512i| std::mem::transmute::<__m512i, __m512bh>(words);
         for step in 0..steps {
+            look_ahead(w.add(2 * step).cast(), 2);
             let left = pairs(_mm512_loadu_si512(w.add(2 * step)));
             let right = pairs(_mm512_loadu_si512(w.add(2 * step + 1)));
             for (row, sums) in sums.iter_mut().enumerate() {
@@ -268,6 +274,7 @@ unsafe fn int8_tile<const ROWS: usize>(x: *const u32, w: *const u8, steps: usize
     // SAFETY: as above.
     unsafe {
         for step in 0..steps {
+            look_ahead(w.add(2 * step).cast(), 2);
             let left = _mm512_loadu_si512(w.add(2 * step));
             let right = _mm512_loadu_si512(w.add(2 * step + 1));
             for (row, sums) in sums.iter_mut().enumerate() {
@@ -300,6 +307,7 @@ unsafe fn int4_tile<const ROWS: usize>(
         for step in 0..steps {
             let x = x.add(step * 9 * stride);
             let w = w.add(step * 18 * PANEL);
+            look_ahead(w, 9);
             // Nibbles are held 8 above their value; the input's last word is −8 times its sum, which
             // takes that back before the group's scale is applied.
             let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];

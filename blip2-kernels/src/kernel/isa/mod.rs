@@ -22,7 +22,7 @@ pub(crate) mod view;
 use std::{fmt, sync::OnceLock};
 
 /// A set of vector instructions, each containing those before it but for
-/// [`AmxEmulated`](Self::AmxEmulated).
+/// [`AmxEmulated`](Self::AmxEmulated) and [`AvxVnni`](Self::AvxVnni).
 ///
 /// ```
 /// use blip2_kernels::Isa;
@@ -40,7 +40,9 @@ pub enum Isa {
     AmxEmulated,
     /// x86 AVX2 with FMA and F16C.
     Avx2,
-    /// x86 AVX-512 F, BW, DQ and VL.
+    /// AVX2 with AVX-VNNI: products of 8-bit integers.
+    AvxVnni,
+    /// x86 AVX-512 F, BW, DQ and VL, with AVX2 and without AVX-VNNI.
     Avx512,
     /// AVX-512 with VNNI: products of 8-bit integers.
     Avx512Vnni,
@@ -56,10 +58,11 @@ impl Isa {
     /// [name](Isa::name). A name that is unknown, or of a set that the machine lacks, is ignored.
     pub const VARIABLE: &str = "BLIP2_ISA";
 
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Portable,
         Self::AmxEmulated,
         Self::Avx2,
+        Self::AvxVnni,
         Self::Avx512,
         Self::Avx512Vnni,
         Self::Avx512Bf16,
@@ -85,12 +88,14 @@ impl Isa {
         })
     }
 
-    /// The name: `portable`, `amx-emulated`, `avx2`, `avx512`, `avx512vnni`, `avx512bf16` or `amx`.
+    /// The name: `portable`, `amx-emulated`, `avx2`, `avxvnni`, `avx512`, `avx512vnni`, `avx512bf16` or
+    /// `amx`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
             Self::AmxEmulated => "amx-emulated",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
@@ -107,6 +112,7 @@ impl Isa {
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
             }
+            Self::AvxVnni => Self::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
             Self::Avx512 => {
                 Self::Avx2.is_available()
                     && is_x86_feature_detected!("avx512f")
@@ -188,6 +194,33 @@ pub(crate) fn prefetch(place: *const f32) {
         _mm_prefetch::<_MM_HINT_T0>(place.cast());
     }
     let _ = place;
+}
+
+/// Has some bytes brought into the second level of the cache, where there is an instruction for that.
+#[allow(unsafe_code)]
+pub(crate) fn bring_near(bytes: &[u8]) {
+    const LINE: usize = 64;
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(LINE) {
+        // SAFETY: as in `prefetch`.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        }
+    }
+    let _ = (bytes, LINE);
+}
+
+/// Has the lines of the cache that will soon be read brought near, further ahead than the processor looks
+/// itself: a row alone is then multiplied as fast as memory can be read.
+#[inline(always)]
+pub(crate) fn look_ahead(w: *const u8, lines: usize) {
+    /// In bytes.
+    const DISTANCE: usize = 1 << 11;
+    const LINE: usize = 64;
+    for line in 0..lines {
+        prefetch(w.wrapping_add(DISTANCE + LINE * line).cast());
+    }
 }
 
 /// How many accumulators a sum is spread over, so that it can be vectorised.

@@ -20,7 +20,7 @@ pub(crate) fn saturate(isa: Isa, kind: TileKind) -> f64 {
     {
         return Amx::saturate(product);
     }
-    by_tiles(isa, kind)
+    by_tiles(isa, kind.by(isa))
 }
 
 fn by_tiles(isa: Isa, kind: TileKind) -> f64 {

@@ -20,7 +20,7 @@ pub(super) fn tile(kind: TileKind, rows: usize, input: &[u32], panel: &[u8], sum
                 &floats(panel, |half| f16::from_le_bytes(half).to_f32()),
                 sums,
             ),
-            TileKind::Bf16 => {
+            TileKind::Bf16 | TileKind::Bf16Rounded => {
                 let (even, odd) = pairs(panel);
                 let (first, second) = input.split_at(rows);
                 fma(first, &even, sums);
@@ -35,15 +35,20 @@ pub(super) fn tile(kind: TileKind, rows: usize, input: &[u32], panel: &[u8], sum
                     }
                 }
             }
-            TileKind::Int8 => {
-                for (x, sums) in input.iter().zip(sums.chunks_exact_mut(PANEL)) {
-                    for (sum, w) in sums.iter_mut().zip(panel.chunks_exact(4)) {
-                        let dot = dot4(x.to_le_bytes(), |i| w[i] as i8);
-                        *sum = f32::from_bits((sum.to_bits() as i32 + dot) as u32);
-                    }
-                }
-            }
+            TileKind::Int8 => int8(input, panel, sums, i32::from),
+            TileKind::Int8Signed => int8(&input[rows..], panel, sums, |x| i32::from(x as i8)),
             TileKind::Int4 => int4(rows, input, panel, sums),
+        }
+    }
+}
+
+/// Fours of integers, of which those of the input are widened so.
+fn int8(input: &[u32], panel: &[u8], sums: &mut [f32], wide: impl Fn(u8) -> i32) {
+    for (x, sums) in input.iter().zip(sums.chunks_exact_mut(PANEL)) {
+        let x = x.to_le_bytes().map(&wide);
+        for (sum, w) in sums.iter_mut().zip(panel.chunks_exact(4)) {
+            let dot = dot4(x, |i| w[i] as i8);
+            *sum = f32::from_bits((sum.to_bits() as i32 + dot) as u32);
         }
     }
 }
@@ -55,8 +60,10 @@ fn int4(rows: usize, input: &[u32], group: &[u8], sums: &mut [f32]) {
     for (row, sums) in sums.chunks_exact_mut(PANEL).enumerate() {
         let mut dots = [input[8 * rows + row] as i32; PANEL];
         for (pair, nibbles) in nibbles.chunks_exact(4 * PANEL).enumerate() {
-            let low = input[2 * pair * rows + row].to_le_bytes();
-            let high = input[(2 * pair + 1) * rows + row].to_le_bytes();
+            let low = input[2 * pair * rows + row].to_le_bytes().map(i32::from);
+            let high = input[(2 * pair + 1) * rows + row]
+                .to_le_bytes()
+                .map(i32::from);
             for (dot, w) in dots.iter_mut().zip(nibbles.chunks_exact(4)) {
                 *dot += dot4(low, |i| (w[i] & 15) as i8) + dot4(high, |i| (w[i] >> 4) as i8);
             }
@@ -67,8 +74,8 @@ fn int4(rows: usize, input: &[u32], group: &[u8], sums: &mut [f32]) {
     }
 }
 
-fn dot4(x: [u8; 4], w: impl Fn(usize) -> i8) -> i32 {
-    (0..4).map(|i| i32::from(x[i]) * i32::from(w(i))).sum()
+fn dot4(x: [i32; 4], w: impl Fn(usize) -> i8) -> i32 {
+    (0..4).map(|i| x[i] * i32::from(w(i))).sum()
 }
 
 fn fma(input: &[u32], panel: &[f32; PANEL], sums: &mut [f32]) {

@@ -59,6 +59,12 @@ pub(crate) unsafe fn multiply(
                 unsafe { super::avx512::strided(&parts, c, add) };
                 continue;
             }
+            #[cfg(target_arch = "x86_64")]
+            if isa >= Isa::Avx2 {
+                // SAFETY: as above.
+                unsafe { super::avx2::strided::strided(&parts, c, add) };
+                continue;
+            }
             let sums = parts.packed(isa);
             // SAFETY: as above.
             unsafe { store(&sums, [count, width], c, add) };

@@ -8,11 +8,15 @@
 //! | [`F32Wide`](TileKind::F32Wide) | 1 | an `f32` | 32 × `f32` |
 //! | [`F16`](TileKind::F16) | 1 | an `f32` | 32 × `f16` |
 //! | [`Bf16`](TileKind::Bf16) | 2 | two `f32`, a row of words each | 32 × 2 × `bf16` |
+//! | [`Bf16Rounded`](TileKind::Bf16Rounded) | 2 | two `f32` that have 16 bits, a row of words each | 32 × 2 × `bf16` |
 //! | [`Bf16Dot`](TileKind::Bf16Dot) | 2 | two `bf16` | 32 × 2 × `bf16` |
 //! | [`Int8`](TileKind::Int8) | 4 | four `u8` | 32 × 4 × `i8` |
+//! | [`Int8Signed`](TileKind::Int8Signed) | 4 | four `u8`, the amounts of four `i8`; these, a row of words each | 32 × 4 × `i8` |
 //! | [`Int4`](TileKind::Int4) | 32 | eight words of four `u8`, then a sum | see [`packed`](crate::matrix::packed) |
 
 use std::ops::{Deref, DerefMut};
+
+use super::Isa;
 
 /// Outputs in a panel.
 pub(crate) const PANEL: usize = 32;
@@ -56,18 +60,40 @@ pub(crate) enum TileKind {
     F32Wide,
     F16,
     Bf16,
+    /// As `Bf16Dot`, for instructions that multiply `f32` alone.
+    Bf16Rounded,
     Bf16Dot,
     Int8,
+    /// As `Int8`, for instructions whose pairs of products have 16 bits: the input is 128 below its value,
+    /// and weights are at least −127.
+    Int8Signed,
     Int4,
 }
 
 impl TileKind {
+    /// How these instructions multiply what is held so. The panels are the same, and so are the results to
+    /// the bit; the input is what they can read fastest.
+    pub(crate) fn by(self, isa: Isa) -> Self {
+        match (self, isa) {
+            (Self::Bf16Dot, Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni) => {
+                Self::Bf16Rounded
+            }
+            (Self::Int8, Isa::Avx2 | Isa::Avx512) => Self::Int8Signed,
+            _ => self,
+        }
+    }
+
+    /// Whether activations are rounded to 8 bits.
+    pub(crate) fn is_integer(self) -> bool {
+        matches!(self, Self::Int8 | Self::Int8Signed | Self::Int4)
+    }
+
     /// How many inputs a step takes.
     pub(crate) fn step(self) -> usize {
         match self {
             Self::F32 | Self::F32Wide | Self::F16 => 1,
-            Self::Bf16 | Self::Bf16Dot => 2,
-            Self::Int8 => 4,
+            Self::Bf16 | Self::Bf16Rounded | Self::Bf16Dot => 2,
+            Self::Int8 | Self::Int8Signed => 4,
             Self::Int4 => 32,
         }
     }
@@ -76,7 +102,7 @@ impl TileKind {
     pub(crate) fn words(self) -> usize {
         match self {
             Self::F32 | Self::F32Wide | Self::F16 | Self::Bf16Dot | Self::Int8 => 1,
-            Self::Bf16 => 2,
+            Self::Bf16 | Self::Bf16Rounded | Self::Int8Signed => 2,
             Self::Int4 => 9,
         }
     }
@@ -84,9 +110,9 @@ impl TileKind {
     /// How many bytes of a panel a step takes.
     pub(crate) fn bytes(self) -> usize {
         match self {
-            Self::F32 | Self::F32Wide | Self::Bf16 | Self::Bf16Dot | Self::Int8 => 4 * PANEL,
             Self::F16 => 2 * PANEL,
             Self::Int4 => 18 * PANEL,
+            _ => 4 * PANEL,
         }
     }
 
@@ -98,9 +124,9 @@ impl TileKind {
     /// How many bytes a panel takes: its steps, and the scales and sums that stand behind them.
     pub(crate) fn panel_bytes(self, inputs: usize) -> usize {
         let behind = match self {
-            Self::F32 | Self::F32Wide | Self::F16 | Self::Bf16 | Self::Bf16Dot => 0,
-            Self::Int8 => 8 * PANEL,
+            Self::Int8 | Self::Int8Signed => 8 * PANEL,
             Self::Int4 => 4 * PANEL,
+            _ => 0,
         };
         self.steps_bytes(inputs) + behind
     }

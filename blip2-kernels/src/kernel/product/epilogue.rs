@@ -147,7 +147,7 @@ impl Scales {
         let (mut scales, mut totals) = (Aligned([0.0; PANEL]), Aligned([0; PANEL]));
         let words = behind.as_chunks::<4>().0;
         let totals_at = match kind {
-            TileKind::Int8 => {
+            TileKind::Int8 | TileKind::Int8Signed => {
                 for (scale, word) in scales.iter_mut().zip(words) {
                     *scale = f32::from_le_bytes(*word);
                 }
@@ -165,7 +165,7 @@ impl Scales {
     #[inline(always)]
     fn widen(&self, kind: TileKind, sums: &mut [f32; PANEL], range: Range) {
         match kind {
-            TileKind::Int8 => {
+            TileKind::Int8 | TileKind::Int8Signed => {
                 let scales = self.scales.iter().zip(self.totals.iter());
                 for (sum, (scale, &total)) in sums.iter_mut().zip(scales) {
                     let shift = (range.zero as u32).wrapping_mul(total);

@@ -29,9 +29,11 @@ impl Blocking {
     pub(super) fn new(kind: TileKind, rows: usize, inputs: usize) -> Self {
         let steps = inputs.div_ceil(kind.step());
         let longest = match kind {
-            TileKind::F32 | TileKind::F16 | TileKind::Bf16Dot => 768,
+            TileKind::F32 | TileKind::F16 | TileKind::Bf16Dot | TileKind::Bf16Rounded => 768,
             TileKind::Bf16 => 384,
-            TileKind::F32Wide | TileKind::Int8 | TileKind::Int4 => steps.max(1),
+            TileKind::F32Wide | TileKind::Int8 | TileKind::Int8Signed | TileKind::Int4 => {
+                steps.max(1)
+            }
         };
         let blocks = steps.div_ceil(longest).max(1);
         Self {
@@ -114,7 +116,7 @@ impl Input {
             let (first, rows) = blocking.tile_rows(tile);
             &x[first * inputs..(first + rows) * inputs]
         };
-        if matches!(blocking.kind, TileKind::Int8 | TileKind::Int4) {
+        if blocking.kind.is_integer() {
             // One block, so that the tiles are all stretches there are.
             let mut rest = ranges.as_mut_slice();
             let mut tiles = Vec::with_capacity(blocking.tiles);
@@ -165,10 +167,11 @@ fn floats(isa: Isa, kind: TileKind, x: &[f32], inputs: usize, first: usize, word
         let start = ((first + part * STEPS) * step).min(inputs);
         let end = (start + STEPS * step).min(inputs);
         for (row, x) in x.chunks_exact(inputs.max(1)).enumerate() {
-            if kind == TileKind::Bf16Dot {
-                interleave_pairs(isa, &x[start..end], row, rows, words);
-            } else {
-                interleave(isa, &x[start..end], row, rows, words);
+            let x = &x[start..end];
+            match kind {
+                TileKind::Bf16Dot => interleave_pairs(isa, x, row, rows, words),
+                TileKind::Bf16Rounded => interleave_rounded(isa, x, row, rows, words),
+                _ => interleave(isa, x, row, rows, words),
             }
         }
     }
@@ -178,6 +181,15 @@ vectorized! {
     pub(crate) fn interleave(x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
         for (words, x) in words.chunks_exact_mut(rows).zip(x) {
             words[row] = x.to_bits();
+        }
+    }
+}
+
+vectorized! {
+    /// Brain floats as wide as they were.
+    fn interleave_rounded(x: &[f32], row: usize, rows: usize, words: &mut [u32]) {
+        for (words, x) in words.chunks_exact_mut(rows).zip(x) {
+            words[row] = math::bf16_bits(*x) << 16;
         }
     }
 }
@@ -236,10 +248,13 @@ fn integers(
     for (row, range) in ranges.iter_mut().enumerate() {
         let x = &x[row * inputs..(row + 1) * inputs];
         *range = quantize(isa, x, &mut bytes);
-        if blocking.kind == TileKind::Int8 {
-            interleave_bytes(isa, &bytes, row, rows, words);
-        } else {
-            interleave_groups(isa, &bytes, row, rows, words);
+        match blocking.kind {
+            TileKind::Int4 => interleave_groups(isa, &bytes, row, rows, words),
+            TileKind::Int8Signed => {
+                range.zero -= 128;
+                interleave_signed(isa, &bytes, row, rows, words);
+            }
+            _ => interleave_bytes(isa, &bytes, row, rows, words),
         }
     }
 }
@@ -248,6 +263,17 @@ vectorized! {
     fn interleave_bytes(bytes: &[u8], row: usize, rows: usize, words: &mut [u32]) {
         for (words, four) in words.chunks_exact_mut(rows).zip(bytes.as_chunks::<4>().0) {
             words[row] = u32::from_le_bytes(*four);
+        }
+    }
+}
+
+vectorized! {
+    /// Numbers 128 below their value: of each four the amounts, then the numbers themselves.
+    fn interleave_signed(bytes: &[u8], row: usize, rows: usize, words: &mut [u32]) {
+        for (words, four) in words.chunks_exact_mut(2 * rows).zip(bytes.as_chunks::<4>().0) {
+            let signed = four.map(|x| x.wrapping_sub(128) as i8);
+            words[row] = u32::from_le_bytes(signed.map(i8::unsigned_abs));
+            words[rows + row] = u32::from_le_bytes(signed.map(|x| x as u8));
         }
     }
 }

@@ -30,7 +30,7 @@ use self::{
 };
 use super::{
     isa::{
-        Isa, tile,
+        Isa, bring_near, tile,
         tile_kind::{NO_SUMS, PANEL, Sums, TILE_ROWS},
         unit::Product,
     },
@@ -109,10 +109,12 @@ fn run(work: Work<'_>, rows: usize) {
         });
     }
     let ready = Ready::new(work, 0..rows, true);
-    // A few shares for each thread, so that one which is held up does not hold up all.
+    // Many shares for each thread, so that one which is held up does not hold up all. With many rows a share
+    // has panels enough that its input, which each of them reads, stays in the cache.
+    let shares = if rows <= TILE_ROWS { 16 } else { 4 };
     let share = match threads {
         1 => panels,
-        _ => panels.div_ceil(4 * threads),
+        _ => panels.div_ceil(shares * threads),
     };
     threads::each(0..panels.div_ceil(share), |n| {
         ready.panels(n * share..((n + 1) * share).min(panels));
@@ -160,7 +162,8 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn new(work: Work<'a>, rows: Range<usize>, shared: bool) -> Self {
         let inputs = work.matrix.inputs();
-        let blocking = Blocking::new(work.matrix.kind(), rows.len(), inputs);
+        let kind = work.matrix.kind().by(work.isa);
+        let blocking = Blocking::new(kind, rows.len(), inputs);
         let x = &work.x[rows.start * inputs..rows.end * inputs];
         Self {
             work,
@@ -183,22 +186,36 @@ impl<'a> Job<'a> {
             return;
         }
         // An encoder's product: blocks of inputs outermost, so that the interleaved input of a block
-        // stays in the second level of the cache while all panels pass it, and a panel's block stays
-        // in the first while all tiles of rows pass it.
+        // stays in the second level of the cache while all panels pass it, and so does a panel's block
+        // while all tiles of rows pass it. Each tile has its share of the next panel brought there, which
+        // would else be waited for.
+        let tiles = self.blocking.tiles;
         for block in 0..self.blocking.blocks() {
             for panel in panels.clone() {
-                for tile in 0..self.blocking.tiles {
+                let next = match panel + 1 < panels.end {
+                    true => self.steps(panel + 1, block),
+                    false => &[],
+                };
+                let mut shares = next.chunks(next.len().div_ceil(tiles).max(1));
+                for tile in 0..tiles {
+                    bring_near(shares.next().unwrap_or_default());
                     self.tile(panel, block, tile, &mut sums);
                 }
             }
         }
     }
 
+    /// A panel's part of a block.
+    fn steps(&self, panel: usize, block: usize) -> &[u8] {
+        let kind = self.blocking.kind;
+        let (first, count) = self.blocking.block_steps(block);
+        let (steps, _) = self.work.matrix.panel(panel);
+        &steps[first * kind.bytes()..(first + count) * kind.bytes()]
+    }
+
     fn tile(&self, panel: usize, block: usize, tile: usize, sums: &mut Sums) {
         let kind = self.blocking.kind;
-        let (steps, _) = self.work.matrix.panel(panel);
-        let (first, count) = self.blocking.block_steps(block);
-        let steps = &steps[first * kind.bytes()..(first + count) * kind.bytes()];
+        let steps = self.steps(panel, block);
         let (own, rows) = self.blocking.tile_rows(tile);
         let input = self.input.tile(&self.blocking, block, tile);
         let part = Part {
