@@ -45,6 +45,8 @@ def main():
     client = NotebookClient(
         fresh,
         timeout=LONGEST,
+        # A busy machine takes its time to start the kernel, too.
+        startup_timeout=600,
         kernel_name="blip2-evcxr",
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
         record_timing=False,
