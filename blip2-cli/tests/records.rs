@@ -383,6 +383,10 @@ fn nothing_else_is_written_over() {
     }
     let table = place.text("t.csv");
     fs::write(&table, "image,prompt\n").unwrap();
+    let told = run(&["caption", "--prompts", &table]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(stderr(&told).contains("holds no rows"), "{}", stderr(&told));
+    fs::write(&table, "image,prompt\nphotos/00.png,a\n").unwrap();
     let told = run(&["caption", &photos, "--prompts", &table, "-o", &table]);
     assert_eq!(told.status.code(), Some(2), "{}", stderr(&told));
     fs::copy(place.path("photos/00.png"), place.path("photos/00.bmp")).unwrap();

@@ -83,7 +83,6 @@ fn pipelines_say_with_an_adapter_what_peft_says() {
         // Of a head that is the base's table of tokens.
         "opt_head",
         "opt_head_saved",
-        "t5_head_saved",
         "t5_all",
         "instruct_llama",
     ] {
