@@ -213,6 +213,7 @@ pub(crate) fn bring_near(bytes: &[u8]) {
 
 /// Has the lines of the cache that will soon be read brought near, further ahead than the processor looks
 /// itself: a row alone is then multiplied as fast as memory can be read.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn look_ahead(w: *const u8, lines: usize) {
     /// In bytes.
