@@ -9,12 +9,17 @@ use crate::Failure;
 
 /// Writes a sheet as a PNG.
 pub(crate) fn save(sheet: &RgbImage, path: &Path) -> Result<(), Failure> {
+    write_file(path, png(sheet, path)?).map_err(|error| failed(path, &error))
+}
+
+/// A sheet as the PNG of this name.
+pub(crate) fn png(sheet: &RgbImage, path: &Path) -> Result<Vec<u8>, Failure> {
     let mut png = Vec::new();
     let drawn = sheet.write_to(&mut Cursor::new(&mut png), ImageFormat::Png);
-    let failed = |error: &dyn std::fmt::Display| {
-        let text = format!("{}: {error}", path.display());
-        Failure::Work(text)
-    };
-    drawn.map_err(|error| failed(&error))?;
-    write_file(path, png).map_err(|error| failed(&error))
+    drawn.map_err(|error| failed(path, &error))?;
+    Ok(png)
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::Work(format!("{}: {error}", path.display()))
 }

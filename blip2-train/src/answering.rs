@@ -8,7 +8,7 @@ use blip2_io::dataset::{Dataset, Example, LoadedBatch};
 use blip2_lm::LmError;
 
 use crate::{
-    drawn::{NO_ANSWER, drawn},
+    drawn::{NO_ANSWER, NO_RIGHT_ANSWER, drawn, is_silent, said},
     error::TrainError,
     evaluate::{Asking, evaluations},
     group::{Alone, Group, together},
@@ -156,20 +156,31 @@ impl Answering {
 
     /// Why an example cannot be trained on; `None` if it can.
     pub fn training_fault(&self, example: &Example) -> Option<String> {
-        if example.answers.is_empty() {
+        if is_silent(example) {
             return Some(NO_ANSWER.into());
         }
         let question = example.question.as_deref();
-        let mut answers = example.answers.iter();
+        let mut answers = said(example);
         answers.find_map(|answer| self.text_fault(question, answer))
     }
 
     /// Why an example cannot be evaluated; `None` if it can.
     pub fn evaluation_fault(&self, example: &Example) -> Option<String> {
-        match example.answers.is_empty() {
-            true => Some("has no right answer to compare with".into()),
+        match is_silent(example) {
+            true => Some(NO_RIGHT_ANSWER.into()),
             false => self.question_fault(example),
         }
+    }
+
+    /// Why a model cannot [choose](Scoring::chooses) one of an example's choices; `None` if it can, or
+    /// there are none.
+    pub fn choice_fault(&self, example: &Example) -> Option<String> {
+        let question = example.question.as_deref();
+        example.choices.iter().find_map(|choice| {
+            let fault = self.text_fault(question, choice)?;
+            let fault = fault.replace("its answer", &format!("its choice {choice:?}"));
+            Some(fault)
+        })
     }
 
     /// Why an example's question cannot be asked; `None` if it can.
@@ -269,8 +280,12 @@ impl<M: Writes> Objective<M> for Answering {
             ..
         } = &validation.generation;
         let tokens = max_new_tokens.unwrap_or_default();
+        let template = self.template.as_ref();
+        let asked = template.map_or(String::new(), |own| {
+            format!(", asked in {:?}", own.to_string())
+        });
         Some(format!(
-            "{} on data {}, of {tokens} tokens by {num_beams} beams",
+            "{} on data {}, of {tokens} tokens by {num_beams} beams{asked}",
             validation.scoring,
             validation.data.fingerprint()
         ))

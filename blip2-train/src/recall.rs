@@ -13,6 +13,7 @@ use blip2_io::{
 use burn::tensor::Tensor;
 
 use crate::{
+    drawn::said,
     error::TrainError,
     group::{Alone, Group, rows_of_all},
     scores::recall_at,
@@ -127,9 +128,9 @@ impl Recall {
             let Some(&own) = place.get(&example.picture) else {
                 continue;
             };
-            for caption in &example.answers {
+            for caption in said(example) {
                 texts_of[own].push(captions.len());
-                captions.push(caption.as_str());
+                captions.push(caption);
                 picture_of.push(vec![own]);
             }
         }
@@ -260,9 +261,10 @@ pub(crate) fn fault(example: &Example, texts: &TextRows) -> Option<String> {
     if example.question.is_some() {
         return Some("is a question: the first stage is trained on captions".into());
     }
-    if example.answers.is_empty() {
+    let captions: Vec<&str> = said(example).collect();
+    if captions.is_empty() {
         return Some("has no caption to train on".into());
     }
-    let unread = texts.rows_cut(&example.answers, MAX_TOKENS).err()?;
+    let unread = texts.rows_cut(&captions, MAX_TOKENS).err()?;
     Some(format!("has a caption that cannot be read: {unread}"))
 }

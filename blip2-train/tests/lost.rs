@@ -14,7 +14,7 @@ use blip2_core::CancelToken;
 use blip2_io::dataset::{LoadedBatch, Loader};
 use blip2_train::{
     AdamW, At, Ended, FolderLock, Lora, LoraConfig, Losses, Objective, Outcome, Recipe, Record,
-    Score, Scores, TrainError, TrainPlan, Trained, Unfinished, Watch, train,
+    Schedule, Score, Scores, TrainError, TrainPlan, Trained, Unfinished, Watch, train,
 };
 use burn::tensor::{Tensor, TensorData};
 use common::tiny::{Tiny, constant, furthest, loader, loss, tiny, tiny_of, weights};
@@ -190,6 +190,36 @@ fn numbers_that_are_none_leave_the_best_model_and_the_metrics() {
     // The parameters that gave them are no state to go on from.
     assert_eq!(outcome.state.unwrap(), place.state(3));
     assert!(!place.state(4).exists());
+}
+
+/// What spoils the parameters in the last step is told by no loss: they are looked at themselves.
+#[test]
+fn a_last_step_that_spoils_the_model_is_told_and_no_state_is_kept_of_it() {
+    let place = Place::new();
+    place
+        .run(&place.recipe(2), &mut loss, &mut Ear::default())
+        .unwrap();
+    for ema in [None, Some(0.5)] {
+        let spoiling = Schedule::constant(1e300);
+        let recipe = Recipe::new(3, spoiling)
+            .with_states(place.states.path())
+            .with_ema(ema);
+        let spoilt = place.run(&recipe, &mut loss, &mut Ear::default());
+        let spoilt = spoilt.unwrap_err();
+        let text = spoilt.error.to_string();
+        assert!(text.contains("a number of `layer."), "{text}");
+        assert!(
+            text.contains("at step 3, at a learning rate of 1e300"),
+            "{text}"
+        );
+        let outcome = spoilt.outcome.unwrap();
+        assert_eq!((outcome.steps, outcome.ended), (3, Ended::Failed));
+        assert_eq!(outcome.state.unwrap(), place.state(2));
+        assert!(!place.state(3).exists());
+    }
+    // The state before goes on along its curve.
+    let outcome = place.run(&place.recipe(4), &mut loss, &mut Ear::default());
+    assert_eq!(weights(&outcome.unwrap().trained), place.whole(4));
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(super) struct Card {
     examples: usize,
     /// The file, with what it leaves out.
     config: String,
+    /// What questions are put into.
+    template: Option<String>,
     results: String,
 }
 
@@ -41,6 +43,7 @@ impl Card {
             kind,
             examples,
             config: toml::to_string(config).map_err(Failure::work)?,
+            template: config.train.template.clone(),
             results: results(
                 &outcome.metrics,
                 outcome.before.as_ref(),
@@ -84,13 +87,20 @@ impl Card {
             Of::Adapter => format!("blip2 {command} --model BASE --adapter THIS_FOLDER"),
             Of::Model => format!("blip2 {command} --model THIS_FOLDER"),
         };
+        let asked = match &self.template {
+            Some(template) => format!(
+                "Questions are asked as `{template}`, which `blip2.json` in this folder says to \
+                 blip2; other programs must be told.\n\n"
+            ),
+            None => String::new(),
+        };
         let quoted = serde_json::Value::from(base.as_str());
         format!(
             "---\nbase_model: {quoted}\nbase_model_relation: {relation}\nlibrary_name: {library}\n\
              pipeline_tag: {task}\ntags:\n{tags}- blip2\n---\n\n\
              # {what} {base}\n\n\
              Trained with blip2 {version} on {examples} examples.\n\n\
-             ```sh\n{command}\n```\n\n\
+             ```sh\n{command}\n```\n\n{asked}\
              ## Results\n\n{results}\n\
              ## Recipe\n\n```toml\n{config}```\n"
         )

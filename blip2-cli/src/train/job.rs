@@ -231,11 +231,17 @@ impl Job<'_> {
 
     /// Writes what a training made before it failed, and says where it goes on.
     fn failed<M: Module>(&self, error: TrainError, outcome: &Outcome<M>, steps: usize) -> Failure {
+        let is_spoilt = matches!(error, TrainError::NotFinite { .. });
         let Failure::Work(text) = failure(error) else {
             return Failure::Interrupted(self.where_to_go_on(outcome));
         };
         // Whatever ended the training may hinder this too.
-        let unwritten = match self.write(outcome, steps) {
+        let written = match is_spoilt && outcome.best.is_none() {
+            // The last model is the one whose numbers are none.
+            true => self.write_metrics(outcome),
+            false => self.write(outcome, steps),
+        };
+        let unwritten = match written {
             Ok(()) => String::new(),
             Err(Failure::Work(other)) => format!("\nwhat was trained is not written: {other}"),
             Err(_) => String::new(),
@@ -255,10 +261,14 @@ impl Job<'_> {
         }
     }
 
+    fn write_metrics<M>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
+        let metrics = outcome.metrics.save(self.place.out());
+        metrics.map_err(Failure::work)
+    }
+
     /// Writes the curve, and the model if it is the best of some, or the last after `steps` steps.
     fn write<M: Module>(&self, outcome: &Outcome<M>, steps: usize) -> Result<(), Failure> {
-        let metrics = outcome.metrics.save(self.place.out());
-        metrics.map_err(Failure::work)?;
+        self.write_metrics(outcome)?;
         let is_last = outcome.steps >= steps || outcome.ended == Ended::Early;
         if outcome.best.is_none() && !is_last {
             return Ok(());
@@ -268,6 +278,7 @@ impl Job<'_> {
         if self.config.lora.is_some() {
             let adapter = self.place.adapter();
             outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
+            self.write_template(&adapter)?;
             card.write(Of::Adapter, &adapter)?;
             wrote(&adapter);
             let beyond: Vec<&str> = outcome.trained.beyond_peft().collect();
@@ -290,16 +301,16 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Puts the template that the model was trained with beside it: another would ask it what it does
-    /// not know.
-    fn write_template(&self, model: &Path) -> Result<(), Failure> {
+    /// Puts the template that the model, or its adapter, was trained with beside it: another would ask
+    /// it what it does not know.
+    fn write_template(&self, folder: &Path) -> Result<(), Failure> {
         let Some(template) = &self.config.train.template else {
             return Ok(());
         };
         let prompts = self.folder.prompts().map_err(Failure::work)?;
         let prompts = prompts.with_answer_template(Some(template.clone()));
         let text = serde_json::to_vec_pretty(&prompts).map_err(Failure::work)?;
-        blip2_train::write_file(&model.join("blip2.json"), &text).map_err(Failure::work)
+        blip2_train::write_file(&folder.join("blip2.json"), &text).map_err(Failure::work)
     }
 
     /// Makes a single step that is kept nowhere, and shows what it took.

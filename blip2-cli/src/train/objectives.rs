@@ -36,9 +36,11 @@ pub(super) fn answers(
         return Ok(objective);
     };
     let scores = scorings(own)?;
+    let chooses = scores.iter().any(|score| score.chooses());
     let data = seen_by(folder, validation_data(own, base)?)?;
     let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
-        objective.evaluation_fault(example)
+        let fault = objective.evaluation_fault(example);
+        fault.or_else(|| chooses.then(|| objective.choice_fault(example)).flatten())
     })?;
     for score in &scores {
         check_score(*score, &data)?;

@@ -44,6 +44,9 @@ const READERS: [&str; 11] = [
     "qformer_tokenizer/tokenizer.json",
 ];
 
+/// By which rules examples are judged: others find other faults.
+const RULES: &str = concat!(env!("CARGO_PKG_VERSION"), " without blank answers");
+
 /// What is wrong with the examples of data sets, by what the sets are for.
 type Memory = BTreeMap<String, Found>;
 
@@ -65,7 +68,11 @@ impl<'t> Sieve<'t> {
     ) -> Self {
         let stamps = READERS.map(|name| stamp(&folder.path().join(name)));
         let template = config.train.template.as_deref().unwrap_or_default();
-        let judge = [env!("CARGO_PKG_VERSION"), template, &stamps.join(" ")].join(" ");
+        let scores = config.validation.as_ref();
+        let scores = scores.map_or(String::new(), |own| {
+            format!("{:?} {:?}", own.score, own.scores)
+        });
+        let judge = [RULES, template, &scores, &stamps.join(" ")].join(" ");
         Self {
             file,
             judge,

@@ -239,6 +239,35 @@ fn numbers_that_are_none_leave_what_was_scored() {
     }
 }
 
+/// Without a score there is no best model, and what the last step spoilt is not written in its place.
+#[test]
+fn a_model_whose_last_step_spoilt_it_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let recipe = |steps: usize, lr: &str| {
+        let more = format!(
+            "[train]\nparts = [\"language_projection\"]\n[recipe]\nsteps = {steps}\nbatch = 4\n\
+             lr = {lr}\nschedule = \"constant\"\nclip = 0.0\n"
+        );
+        let path = config(folder.path(), "run", &more);
+        let file = fs::read_to_string(&path).unwrap();
+        let (before, after) = file.split_once("[validation]").unwrap();
+        let (_, after) = after.split_once("[train]").unwrap();
+        fs::write(&path, format!("{before}[train]{after}")).unwrap();
+        path
+    };
+    let output = run(&["train", text(&recipe(1, "1e-3"))]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let weights = folder.path().join("run/model/model.safetensors");
+    let good = fs::read(&weights).unwrap();
+    let output = run(&["train", text(&recipe(2, "1e300"))]);
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("a number of `language_projection."), "{said}");
+    assert!(said.contains("goes on from"), "{said}");
+    assert!(fs::read(&weights).unwrap() == good, "{said}");
+}
+
 /// What a model was trained with goes with it, and adapters go on as what they are.
 #[test]
 fn the_template_and_the_adapters_are_kept() {
@@ -258,6 +287,38 @@ fn the_template_and_the_adapters_are_kept() {
     assert!(
         prompts.contains("\"answer_template\": \"Q: {} A:\""),
         "{prompts}"
+    );
+
+    // Beside the adapter too, and in what it is merged into.
+    let out = folder.path().join("first");
+    let base = model();
+    let adapter = out.join("adapter");
+    let merged = folder.path().join("merged");
+    let arguments = [
+        "merge",
+        text(&base),
+        "--adapter",
+        text(&adapter),
+        "-o",
+        text(&merged),
+    ];
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", errors(&output));
+    for folder in [&adapter, &merged] {
+        let own = fs::read_to_string(folder.join("blip2.json")).unwrap();
+        assert_eq!(own, prompts);
+    }
+    let card = fs::read_to_string(adapter.join("README.md")).unwrap();
+    assert!(card.contains("asked as `Q: {} A:`"), "{card}");
+    // Scores in another template are of another kind.
+    let other = table(4, own, "")
+        .replace("Q: {} A:", "{}")
+        .replace("steps = 2", "steps = 3");
+    let output = run(&["train", text(&config(folder.path(), "first", &other))]);
+    assert!(
+        errors(&output).contains("cannot be compared"),
+        "{}",
+        errors(&output)
     );
 
     let start = "start = \"first/adapter\"";

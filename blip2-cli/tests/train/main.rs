@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod blank;
 mod blip1;
 mod checked;
 mod helpers;
@@ -9,6 +10,7 @@ mod layouts;
 mod lost;
 #[cfg(feature = "mpi")]
 mod mpi;
+mod outputs;
 mod scored;
 mod videos;
 

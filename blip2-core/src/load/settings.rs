@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf};
 
-use blip2_io::preprocessing::{DecodeOptions, Resizing};
+use blip2_io::{
+    Adapter, CheckpointFolder,
+    preprocessing::{DecodeOptions, Resizing},
+};
 use blip2_kernels::Precision;
 use blip2_lm::generate::{CancelToken, GenerationConfig};
 use burn::tensor::Device;
@@ -64,6 +67,21 @@ impl Settings {
             precision,
             ..Self::default()
         }
+    }
+
+    /// The template that an adapter was trained with, from the `blip2.json` beside it, where none was
+    /// asked for: in another one it would be asked what it does not know.
+    pub(super) fn in_template_of(
+        mut self,
+        adapter: Option<&Adapter>,
+        takes: Takes,
+    ) -> Result<Self, Blip2Error> {
+        if let (Some(adapter), None, true) = (adapter, &self.template, takes.template) {
+            let prompts = CheckpointFolder::open(adapter.path())?.prompts()?;
+            let template = prompts.answer_template.as_deref().map(str::parse);
+            self.template = template.transpose()?;
+        }
+        Ok(self)
     }
 
     /// Refuses by name what a member does not take.
@@ -157,5 +175,44 @@ impl fmt::Debug for Settings {
             .field("named_adapters", &self.named_adapters)
             .field("speculative", &self.speculative)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What an adapter was trained with is what it is asked in, unless someone asks otherwise.
+    #[test]
+    fn an_adapter_brings_its_template() {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = blip2_testing::fixture("peft/opt_list");
+        for name in ["adapter_config.json", "adapter_model.safetensors"] {
+            fs::copy(fixture.join(name), folder.path().join(name)).unwrap();
+        }
+        let adapter = Adapter::open(folder.path()).unwrap();
+        let of = |settings: Settings, takes: Takes| {
+            let settings = settings.in_template_of(Some(&adapter), takes)?;
+            Ok::<_, Blip2Error>(settings.template.map(|template| template.to_string()))
+        };
+        assert_eq!(of(Settings::default(), Takes::ALL).unwrap(), None);
+        let prompts = folder.path().join("blip2.json");
+        fs::write(&prompts, r#"{ "answer_template": "Q: {} A:" }"#).unwrap();
+        let found = of(Settings::default(), Takes::ALL).unwrap();
+        assert_eq!(found.as_deref(), Some("Q: {} A:"));
+        let asked = Settings {
+            template: Some("{}?".parse().unwrap()),
+            ..Settings::default()
+        };
+        assert_eq!(of(asked, Takes::ALL).unwrap().as_deref(), Some("{}?"));
+        let none = Takes {
+            template: false,
+            ..Takes::ALL
+        };
+        assert_eq!(of(Settings::default(), none).unwrap(), None);
+        fs::write(&prompts, r#"{ "answer_template": "no place" }"#).unwrap();
+        assert!(of(Settings::default(), Takes::ALL).is_err());
     }
 }

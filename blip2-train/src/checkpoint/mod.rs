@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     error::TrainError,
-    files::{check_apart, save_tensors, write_file, write_tensors},
+    files::{check_apart, copy_file, save_tensors, write_file, write_tensors},
 };
 
 use adapted::Adapted;
@@ -23,6 +23,7 @@ pub(crate) use trained::TrainedValues;
 
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
+const PROMPTS: &str = "blip2.json";
 
 /// Writes the checkpoint `base`, which is in the folder `source`, to `folder` with trained values in
 /// it, adapters merged.
@@ -37,7 +38,7 @@ pub(crate) fn save_trained(
 }
 
 /// Writes a model with an adapter in its matrices to `folder`, as a Hugging Face folder in the number
-/// formats of its base (`merge_and_unload` of PEFT).
+/// formats of its base (`merge_and_unload` of PEFT), with the template beside the adapter (`blip2.json`).
 ///
 /// ```no_run
 /// use blip2_core::CheckpointFolder;
@@ -68,7 +69,13 @@ pub fn merge(
     check_free(source, folder)?;
     let checkpoint = base.checkpoint()?;
     let adapted = Adapted::new(adapter, &checkpoint)?;
-    save_changed(source, &checkpoint, &adapted, folder)
+    save_changed(source, &checkpoint, &adapted, folder)?;
+    // The template that the adapter was trained with.
+    let prompts = adapter.path().join(PROMPTS);
+    match prompts.is_file() {
+        true => copy_file(&prompts, &folder.join(PROMPTS)),
+        false => Ok(()),
+    }
 }
 
 /// Refuses a folder that holds another model, which would be lost or mixed with this one. What a merge that

@@ -14,24 +14,30 @@ impl<M: Module> Run<'_, M> {
         mut self,
         ended: Result<Ended, TrainError>,
     ) -> Result<Outcome<M>, Unfinished<M>> {
-        let failed = match ended {
-            Ok(ended) => match self.save_metrics() {
-                Ok(()) => return self.outcome(ended).map_err(Unfinished::from),
-                Err(error) => error,
-            },
-            Err(TrainError::Cancelled) => match self.save_rest() {
-                Ok(()) => return self.outcome(Ended::Cancelled).map_err(Unfinished::from),
-                Err(error) => error,
-            },
-            Err(error) => {
-                // That this fails too, as on a full disk, is not what ended the training.
-                let _ = match is_of_the_numbers(&error) {
-                    true => self.take_back(),
-                    false => self.save_rest(),
-                };
-                error
-            }
+        let closed = |run: &mut Self, ended| match ended {
+            Ok(ended) => run
+                .check_finite()
+                .and_then(|()| run.save_metrics())
+                .map(|()| ended),
+            Err(TrainError::Cancelled) => run.save_rest().map(|()| Ended::Cancelled),
+            Err(error) => Err(error),
         };
+        let mut failed = match closed(&mut self, ended) {
+            Ok(ended) => return self.outcome(ended).map_err(Unfinished::from),
+            Err(error) => error,
+        };
+        // That this fails too, as on a full disk, is not what ended the training: but that the
+        // numbers are spoilt is worse than whatever did.
+        let saved = match is_of_the_numbers(&failed) {
+            true => self.take_back(),
+            false => self.save_rest(),
+        };
+        if let Err(error) = saved
+            && is_of_the_numbers(&error)
+        {
+            failed = error;
+            let _ = self.take_back();
+        }
         Err(match self.outcome(Ended::Failed) {
             Ok(outcome) => Unfinished {
                 error: failed,

@@ -3,6 +3,7 @@
 mod average;
 mod curve;
 mod finish;
+mod finite;
 mod gather;
 mod held_out;
 mod notes;
@@ -90,8 +91,8 @@ use crate::{
 /// # Errors
 ///
 /// [`Unfinished`], which has what was trained until then: for errors of the objective and the data;
-/// [`TrainError::Argument`] for a recipe that makes no sense; [`TrainError::NotFinite`] for a loss or
-/// gradients that are no numbers; [`TrainError::State`] for a folder with the states of another
+/// [`TrainError::Argument`] for a recipe that makes no sense; [`TrainError::NotFinite`] for a loss,
+/// gradients, or parameters that are no numbers; [`TrainError::State`] for a folder with the states of another
 /// training; [`TrainError::InUse`] for one that another process trains in.
 pub fn train<M: Module>(
     trained: Trained<M>,

@@ -40,7 +40,7 @@ impl<M: Module> Run<'_, M> {
     fn send(&mut self) -> Result<(), TrainError> {
         let group = self.group;
         let steps = told(group, &self.optimizer.steps())?;
-        self.notes = told(group, &self.notes)?;
+        self.notes = told(group, &self.notes.written())?.exact();
         let values = sent(group, self.trained.values())?;
         let moments = sent(group, moments_of(&self.optimizer))?;
         let average = self.average.as_ref();
@@ -90,7 +90,7 @@ impl<M: Module> Run<'_, M> {
         measure: Option<String>,
         folder: &Path,
     ) -> Result<(), TrainError> {
-        let notes: Notes = state.notes(folder)?;
+        let notes = state.notes::<Notes>(folder)?.exact();
         if let (Some(best), Some(before)) = (&notes.best, &notes.measure)
             && measure.as_ref() != Some(before)
         {
@@ -116,10 +116,10 @@ impl<M: Module> Run<'_, M> {
         Ok(())
     }
 
-    /// Saves a state, if states are saved.
+    /// Saves a state, if states are saved, of numbers that are some.
     pub(super) fn save(&mut self) -> Result<(), TrainError> {
         let saved = match self.group.rank() {
-            0 => self.write(),
+            0 => self.check_finite().and_then(|()| self.write()),
             _ => Ok(()),
         };
         agreed(self.group, saved).map(|_| ())
@@ -132,7 +132,7 @@ impl<M: Module> Run<'_, M> {
         // Metrics before the state: rows of steps that a state does not know are dropped.
         self.metrics.save(folder)?;
         let step = self.optimizer.steps();
-        let mut progress = Progress::new(step, &self.notes)?;
+        let mut progress = Progress::new(step, &self.notes.written())?;
         if let Some(average) = &self.average {
             progress.keep(AVERAGE, average.values(&self.trained));
         }

@@ -1,7 +1,7 @@
 //! The loop itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -41,6 +41,8 @@ pub(super) struct Run<'r, M> {
     pub(super) metrics: Metrics,
     /// The last state, and how many steps it knows.
     pub(super) saved: Option<(usize, PathBuf)>,
+    /// What was told to be left out.
+    pub(super) told: BTreeSet<String>,
     /// What earlier processes took.
     pub(super) spent: Duration,
 }
@@ -62,6 +64,7 @@ impl<'r, M: Module> Run<'r, M> {
             best: None,
             metrics: Metrics::default(),
             saved: None,
+            told: BTreeSet::new(),
             spent: Duration::ZERO,
         }
     }
@@ -117,15 +120,17 @@ impl<'r, M: Module> Run<'r, M> {
 
     /// A batch's parts, after what was left out is told.
     fn exchanged(
-        &self,
+        &mut self,
         batch: Result<LoadedBatch, DatasetError>,
         loader: &Loader,
         watch: &mut impl Watch,
     ) -> Result<Parts, TrainError> {
         let parts = Parts::exchanged(batch, loader, &self.recipe.cancel, self.group)?;
-        if self.notes.epoch == 0 {
-            let broken = parts.broken.iter();
-            broken.for_each(|record| watch.left_out(record));
+        // One that breaks later is told when it does, and none in every epoch.
+        for record in &parts.broken {
+            if self.told.insert(record.to_string()) {
+                watch.left_out(record);
+            }
         }
         Ok(parts)
     }

@@ -13,7 +13,7 @@ pub trait Watch {
         let _ = record;
     }
 
-    /// A picture cannot be decoded and is left out; told in the first epoch.
+    /// A picture cannot be decoded and is left out; told once.
     fn left_out(&mut self, record: &BrokenRecord) {
         let _ = record;
     }

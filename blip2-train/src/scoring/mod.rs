@@ -9,6 +9,7 @@ pub use by_kind::Kind;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    drawn::{NO_RIGHT_ANSWER, is_silent, said},
     error::TrainError,
     scores::{
         CaptionScores, bleu, caption_words_together, cider_d, exact_match, exact_match_any_case,
@@ -132,7 +133,7 @@ impl Scoring {
         let right = data
             .examples()
             .iter()
-            .map(|example| example.usual_answer().unwrap_or_default().to_string());
+            .map(|example| usual(example).to_string());
         if self.of(data, right.collect())?.score > LEAST {
             return Ok(());
         }
@@ -163,13 +164,9 @@ impl Scoring {
             let reason = format!("{} answers to {} examples", answers.len(), data.len());
             return Err(TrainError::Batch { reason });
         }
-        let unknown = data
-            .examples()
-            .iter()
-            .find(|example| example.answers.is_empty());
+        let unknown = data.examples().iter().find(|example| is_silent(example));
         if let Some(example) = unknown {
-            let reason = "has no right answer to compare with";
-            return Err(TrainError::example(&example.id, reason));
+            return Err(TrainError::example(&example.id, NO_RIGHT_ANSWER));
         }
         let CaptionScores {
             corpus: score,
@@ -197,6 +194,14 @@ impl Scoring {
     }
 }
 
+/// The answer that most people gave, of those who gave one.
+fn usual(example: &Example) -> &str {
+    let count = |one: &&str| said(example).filter(|other| other == one).count();
+    // `max_by_key` gives the last of equals.
+    let all: Vec<&str> = said(example).collect();
+    all.into_iter().rev().max_by_key(count).unwrap_or_default()
+}
+
 /// Whether one of an example's choices is right, and each of them a text.
 fn can_choose(example: &Example) -> bool {
     let is_choice = |answer: &String| example.choices.contains(answer);
@@ -213,7 +218,10 @@ fn each(
     score: impl Fn(&str, &[String]) -> f64,
 ) -> CaptionScores {
     let pairs = answers.iter().zip(data.examples());
-    let each = pairs.map(|(answer, example)| score(answer, &example.answers));
+    let each = pairs.map(|(answer, example)| {
+        let right: Vec<String> = said(example).map(str::to_string).collect();
+        score(answer, &right)
+    });
     CaptionScores::mean_of(each.collect())
 }
 
@@ -230,11 +238,11 @@ fn captions(
     score: impl Fn(&[String], &[Vec<String>]) -> CaptionScores,
 ) -> CaptionScores {
     let examples = data.examples().iter();
-    let people: Vec<&String> = examples.flat_map(|example| &example.answers).collect();
+    let people: Vec<&str> = examples.flat_map(said).collect();
     let mut people = caption_words_together(&people).into_iter();
     let references = data.examples().iter();
     let references: Vec<Vec<String>> = references
-        .map(|example| people.by_ref().take(example.answers.len()).collect())
+        .map(|example| people.by_ref().take(said(example).count()).collect())
         .collect();
     score(&caption_words_together(answers), &references)
 }
@@ -261,6 +269,22 @@ mod tests {
             let name = serde_json::to_value(score).unwrap();
             assert_eq!(name, score.name());
         }
+    }
+
+    /// What nobody said is no right answer to a model that says nothing.
+    #[test]
+    fn blank_answers_are_none() {
+        let pictures = vec![PictureFile::File("x.png".into())];
+        let own = |answers: [&str; 2]| (0, Some("?".into()), answers.map(String::from).to_vec());
+        let data = Dataset::new(pictures.clone(), [own(["", "red"]), own(["red", " "])]).unwrap();
+        for scoring in [Scoring::ExactMatch, Scoring::RougeL, Scoring::Bleu1] {
+            let found = scoring.of(&data, vec!["".into(), "red".into()]).unwrap();
+            assert_eq!(found.each[0], 0.0, "{scoring}");
+            assert!(found.each[1] > 0.99, "{scoring}");
+        }
+        let data = Dataset::new(pictures, [own(["", " "])]).unwrap();
+        let error = Scoring::ExactMatch.of(&data, vec!["".into()]).unwrap_err();
+        assert!(error.to_string().contains(NO_RIGHT_ANSWER), "{error}");
     }
 
     #[test]

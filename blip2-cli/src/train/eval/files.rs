@@ -1,13 +1,19 @@
 //! The files that an evaluation writes: answers for people, results for servers.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
 
 use blip2_core::figure::{Line, contact_sheet};
 use blip2_io::{
-    dataset::{Dataset, Example},
+    dataset::{Dataset, Example, PictureFile},
     preprocessing::DecodeOptions,
+    write_file,
 };
-use blip2_train::{Scoring, check_apart, check_keeps, write_file};
+use blip2_train::{Scoring, check_apart, check_keeps};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 
@@ -41,7 +47,10 @@ impl<'a> Files<'a> {
             sheet: args.sheet.as_deref(),
         };
         for file in files.all() {
-            check_apart(file, model).map_err(Failure::work)?;
+            let adapter = args.adapter.as_deref();
+            for folder in [model].into_iter().chain(adapter) {
+                check_apart(file, folder).map_err(Failure::work)?;
+            }
             let data = config.data.iter().chain([&validation.data]);
             let mut read = data.flat_map(|data| data.paths(base));
             read.try_for_each(|path| check_keeps(file, path).map_err(Failure::work))?;
@@ -70,6 +79,15 @@ impl<'a> Files<'a> {
                 Err(Failure::Usage(text))
             }
         }
+    }
+
+    /// Refuses to write onto a picture of the data set. A file that is not there yet is none.
+    pub(super) fn check_pictures(&self, data: &Dataset) -> Result<(), Failure> {
+        for file in self.all().filter(|file| file.is_file()) {
+            let mut pictures = data.pictures().iter().map(PictureFile::path);
+            pictures.try_for_each(|picture| check_keeps(file, picture).map_err(Failure::work))?;
+        }
+        Ok(())
     }
 
     /// Refuses results that no server takes: of questions and captions together.
@@ -107,7 +125,11 @@ impl<'a> Files<'a> {
             written(path, &Value::Array(rows).to_string())?;
         }
         if let Some(path) = self.sheet {
-            sheet::save(&worst(data, said), path)?;
+            let sheet = worst(data, said);
+            match is_stream(path) {
+                true => streamed(path, &sheet::png(&sheet, path)?)?,
+                false => sheet::save(&sheet, path)?,
+            }
             note!("wrote {}", path.display());
         }
         Ok(())
@@ -151,9 +173,34 @@ fn worst_first(data: &Dataset, said: &Said) -> Vec<usize> {
 }
 
 fn written(path: &Path, text: &str) -> Result<(), Failure> {
-    write_file(path, text.as_bytes()).map_err(Failure::work)?;
+    match is_stream(path) {
+        true => streamed(path, text.as_bytes())?,
+        false => write_file(path, text).map_err(|error| unwritten(path, &error))?,
+    }
     note!("wrote {}", path.display());
     Ok(())
+}
+
+/// Whether a path is of a named pipe or a device, which takes what is written and is replaced by no
+/// file. What stands for an open file of this process, such as `/dev/stdout`, is no name to replace
+/// either.
+fn is_stream(path: &Path) -> bool {
+    let found = fs::metadata(path);
+    let open = ["/dev/fd", "/dev/stdout", "/dev/stderr", "/proc"];
+    let of_system = open.iter().any(|open| path.starts_with(open));
+    found.is_ok_and(|found| !found.is_dir() && (of_system || !found.is_file()))
+}
+
+/// Writes into a pipe or a device.
+fn streamed(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    // Not from its beginning: it may be this process's own output.
+    let file = File::options().append(true).open(path);
+    file.and_then(|mut file| file.write_all(content))
+        .map_err(|error| unwritten(path, &error))
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    Failure::Work(format!("{}: {error}", path.display()))
 }
 
 /// An answer as the servers of VQA take it, or a caption as COCO's does.
@@ -220,8 +267,6 @@ fn table(data: &Dataset, scores: &[Scoring], said: &Said) -> Result<String, Fail
 
 #[cfg(test)]
 mod tests {
-    use blip2_io::dataset::PictureFile;
-
     use super::*;
 
     #[test]

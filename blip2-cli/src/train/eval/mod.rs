@@ -40,6 +40,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     };
     let data = validation_data(validation, base)?;
     let files = Files::of(args, &config, validation, base, &model)?;
+    files.check_pictures(&data)?;
     let ScoreName::Answers(_) = validation.score else {
         files.check_none()?;
         return recalled(args, validation, &model, &data);
@@ -142,7 +143,8 @@ impl Asked<'_> {
 /// Whether anybody told the right answers.
 fn knows_answers(data: &Dataset) -> bool {
     let mut examples = data.examples().iter();
-    examples.any(|example| !example.answers.is_empty())
+    let is_said = |answer: &String| !answer.trim().is_empty();
+    examples.any(|example| example.answers.iter().any(is_said))
 }
 
 /// The data set without what cannot be asked and scored, where it is to be left out.
@@ -166,13 +168,15 @@ fn sifted(
         (own, _) => own,
     };
     let is_scored = knows_answers(&data);
+    let chooses = scorings(validation)?.iter().any(|score| score.chooses());
     let on_broken = validation.data.on_broken();
     sieve.sifted("validation", data, on_broken, |example| {
         let asks = asks.as_ref()?;
-        match is_scored {
+        let fault = match is_scored {
             true => asks.evaluation_fault(example),
             false => asks.question_fault(example),
-        }
+        };
+        fault.or_else(|| chooses.then(|| asks.choice_fault(example)).flatten())
     })
 }
 
