@@ -299,7 +299,8 @@ impl<P: Member> Builder<P> {
         settings.precision.check(&device)?;
 
         let opened = source.open::<P>(device, &settings)?;
-        let settings = settings.in_template_of(opened.adapter.as_ref(), P::TAKES)?;
+        let adapters = opened.adapters.iter().map(|named| &*named.adapter);
+        let settings = settings.in_template_of(adapters, P::TAKES, P::NAME)?;
         let texts = P::read_texts(&opened.folder, &opened.config, &settings)?;
         let pictures = P::read_pictures(&opened.folder, &opened.config, &settings)?;
         P::complete(&opened.folder, &opened.config, &mut generation)?;

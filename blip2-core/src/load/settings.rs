@@ -69,18 +69,36 @@ impl Settings {
         }
     }
 
-    /// The template that an adapter was trained with, from the `blip2.json` beside it, where none was
-    /// asked for: in another one it would be asked what it does not know.
-    pub(super) fn in_template_of(
+    /// The template that adapters were trained with, from the `blip2.json` beside each, where none was
+    /// asked for: in another one they would be asked what they do not know. All must have the same, or none.
+    pub(super) fn in_template_of<'a>(
         mut self,
-        adapter: Option<&Adapter>,
+        adapters: impl IntoIterator<Item = &'a Adapter>,
         takes: Takes,
+        member: &str,
     ) -> Result<Self, Blip2Error> {
-        if let (Some(adapter), None, true) = (adapter, &self.template, takes.template) {
-            let prompts = CheckpointFolder::open(adapter.path())?.prompts()?;
-            let template = prompts.answer_template.as_deref().map(str::parse);
-            self.template = template.transpose()?;
+        if self.template.is_some() || !takes.template {
+            return Ok(self);
         }
+        let mut found = Vec::new();
+        for adapter in adapters {
+            let prompts = CheckpointFolder::open(adapter.path())?.prompts()?;
+            found.push(prompts.answer_template);
+        }
+        found.sort();
+        found.dedup();
+        self.template = match found.as_slice() {
+            [] => None,
+            [one] => one.as_deref().map(str::parse).transpose()?,
+            _ => {
+                return Err(Blip2Error::Setting {
+                    setting: "template",
+                    member: member.into(),
+                    reason: "the adapters were trained with different ones; give the one to ask in"
+                        .into(),
+                });
+            }
+        };
         Ok(self)
     }
 
@@ -194,7 +212,7 @@ mod tests {
         }
         let adapter = Adapter::open(folder.path()).unwrap();
         let of = |settings: Settings, takes: Takes| {
-            let settings = settings.in_template_of(Some(&adapter), takes)?;
+            let settings = settings.in_template_of([&adapter], takes, "Blip2Pipeline")?;
             Ok::<_, Blip2Error>(settings.template.map(|template| template.to_string()))
         };
         assert_eq!(of(Settings::default(), Takes::ALL).unwrap(), None);

@@ -47,8 +47,8 @@ impl<'a> Files<'a> {
             sheet: args.sheet.as_deref(),
         };
         for file in files.all() {
-            let adapter = args.adapter.as_deref();
-            for folder in [model].into_iter().chain(adapter) {
+            let adapters = args.adapter.read().map(|folder| folder.as_path());
+            for folder in [model].into_iter().chain(adapters) {
                 check_apart(file, folder).map_err(Failure::work)?;
             }
             let data = config.data.iter().chain([&validation.data]);
