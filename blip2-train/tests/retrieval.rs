@@ -127,7 +127,7 @@ fn what_cannot_be_trained_is_refused() {
     let text = |text: &str| vec![text.to_string()];
     for (question, captions, part) in [
         (None, Vec::new(), "no caption"),
-        (None, text(" "), "empty"),
+        (None, text(" "), "no caption"),
         (None, text("a [SEP] b"), "[SEP]"),
         (Some("what is it?".to_string()), text("red"), "question"),
     ] {
