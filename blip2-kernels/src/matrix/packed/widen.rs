@@ -17,7 +17,7 @@ vectorized! {
     /// Half-precision floats: their exponent and mantissa, three places lower, are a float too small
     /// by 2¹¹², whatever they are but infinity and what is no number.
     pub(super) fn f16(from: &[f16], to: &mut [f32]) {
-        const SMALLER: f32 = 5.192_296_9e33; // 2^112
+        const SMALLER: f32 = f32::from_bits((127 + 112) << 23);
         const FULL: u32 = 0x7c00;
         for (wide, narrow) in to.iter_mut().zip(from) {
             let bits = u32::from(narrow.to_bits());
