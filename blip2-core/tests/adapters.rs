@@ -333,9 +333,7 @@ fn adapters_over_a_packed_file_and_a_draft_are_chosen_too() {
             .named_adapter("dora", fixture("peft/opt_dora"));
         let both = both.load().unwrap();
         for name in ["list", "dora"] {
-            let alone = builder
-                .clone()
-                .adapter(fixture(format!("peft/opt_{name}")));
+            let alone = builder.clone().adapter(fixture(format!("peft/opt_{name}")));
             let own = both.with_adapter(name).unwrap();
             assert_eq!(said(&own), said(&alone.load().unwrap()), "{name}");
         }

@@ -103,7 +103,7 @@ fn what_cannot_be_done_is_refused_in_words() {
     let cases = [
         (
             run("SELECT blip2_caption(id) FROM photos", &photos, &outside),
-            "`photos.id`, is of type Int64",
+            "`id`, is of type Int64",
         ),
         (
             run(

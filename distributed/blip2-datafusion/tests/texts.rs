@@ -252,24 +252,24 @@ async fn types_are_checked_while_planning() {
     let cases = [
         (
             "blip2_caption(n)",
-            "blip2_caption(image): argument 1, `photos.n`, is of type Int64",
+            "blip2_caption(image): argument 1, `n`, is of type Int64",
         ),
         (
             "blip2_answer(image, n)",
-            "argument 2, `photos.n`, is of type Int64; give it texts",
+            "argument 2, `n`, is of type Int64; give it texts",
         ),
         (
             "blip2_answer(n, 'what?')",
-            "argument 1, `photos.n`, is of type Int64; give it pictures",
+            "argument 1, `n`, is of type Int64; give it pictures",
         ),
         ("blip2_caption()", "blip2_caption"),
         (
             "blip2_answer(image)",
-            "'blip2_answer' expects 2 arguments but received 1",
+            "'blip2_answer' expected 2 arguments but received 1",
         ),
         (
             "blip2_similarity(n, n)",
-            "blip2_similarity(a, b): argument 1, `photos.n`",
+            "blip2_similarity(a, b): argument 1, `n`",
         ),
         // Of another model.
         ("blip2_match(image, 'a dog')", "blip2_match"),

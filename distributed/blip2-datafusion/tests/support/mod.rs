@@ -18,7 +18,7 @@ use datafusion::{
     },
     datasource::MemTable,
     error::Result,
-    prelude::SessionContext,
+    prelude::{SessionConfig, SessionContext},
 };
 
 pub(crate) const DEMO: &str = "../../blip2-cli/demo";
@@ -60,7 +60,9 @@ pub(crate) fn images() -> Vec<RgbImage> {
 
 /// A session with a table `photos` of these columns.
 pub(crate) fn session(functions: &Functions, columns: Vec<(&str, ArrayRef)>) -> SessionContext {
-    let ctx = SessionContext::new();
+    // One partition: rows of a query without an order come as they stand.
+    let config = SessionConfig::new().with_target_partitions(1);
+    let ctx = SessionContext::new_with_config(config);
     functions.register(&ctx).unwrap();
     table(&ctx, "photos", columns);
     ctx
