@@ -29,19 +29,29 @@ pub(crate) fn json(error: &serde_json::Error) -> String {
     }
 }
 
-/// One of serde's sentences, without its place.
+/// How serde's sentences begin that tell of one value.
+const FAULTS: [&str; 4] = [
+    "invalid type: ",
+    "invalid value: ",
+    "missing field ",
+    "unknown variant ",
+];
+
+/// What serde says without its place: a sentence, before which the key stands of an object in another.
 fn told(said: &str) -> String {
-    // Of an object in another the key stands before.
-    for fault in [
-        "invalid type: ",
-        "invalid value: ",
-        "missing field ",
-        "unknown variant ",
-    ] {
-        if let Some((key, rest)) = said.split_once(&format!(": {fault}")) {
-            return format!("{key}: {}", told(&format!("{fault}{rest}")));
-        }
+    let keyed = FAULTS.iter().find_map(|fault| {
+        let (key, rest) = said.split_at(said.find(&format!(": {fault}"))?);
+        // What stands in quotes is a value, whatever it looks like.
+        let is_key = !key.contains(['"', '`']);
+        is_key.then_some((key, rest.strip_prefix(": ")?))
+    });
+    match keyed {
+        Some((key, rest)) => format!("{key}: {}", sentence(rest)),
+        None => sentence(said),
     }
+}
+
+fn sentence(said: &str) -> String {
     let found = |kind: &str| said.strip_prefix(kind)?.split_once(", expected ");
     if let Some((found, due)) = found("invalid type: ").or_else(|| found("invalid value: ")) {
         return format!("{} stands where {} is due", value(found), wanted(due));
@@ -169,6 +179,13 @@ mod tests {
             "the value has none of the forms that are known here"
         );
         assert_eq!(said::<Raw>(""), "the file is empty");
+        let nested = format!("\"{}\"", ": missing field ".repeat(100_000));
+        let deep = said::<Raw>(&format!(r#"{{"size": {nested}}}"#));
+        assert!(
+            deep.starts_with("the text \": missing field"),
+            "{:.80}",
+            deep
+        );
         let forged = said::<Raw>(r#"{"size": "\nall is well"}"#);
         assert!(!forged.contains('\n'), "{forged}");
         let cut = said::<Raw>("{\"size\":");

@@ -150,10 +150,14 @@ impl Checkpoint {
 
     /// The same tensors without what training wrappers put before all of their names.
     fn without_wrappers(mut self) -> Self {
-        while let Some(wrapper) = WRAPPERS
-            .iter()
-            .find(|wrapper| !self.is_empty() && self.names().all(|name| name.starts_with(*wrapper)))
-        {
+        // A model may be in one of each; a name that repeats them without end is nobody's.
+        for _ in WRAPPERS {
+            let is_before_all =
+                |wrapper: &&&str| self.names().all(|name| name.starts_with(**wrapper));
+            let found = WRAPPERS.iter().find(is_before_all);
+            let Some(wrapper) = found.filter(|_| !self.is_empty()) else {
+                break;
+            };
             self = self.with_alias(wrapper, "");
         }
         self
