@@ -100,6 +100,7 @@ pub use weights::{
 #[cfg(feature = "autodiff")]
 pub use {
     autodiff::{
+        kept::ActivationFormat,
         optimizer::{AdamWStep, sum_of_squares},
         pool::in_pool,
     },

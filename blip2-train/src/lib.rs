@@ -58,7 +58,7 @@ mod training;
 mod writes;
 
 pub use answering::{Answering, Validation};
-pub use blip2_kernels::recompute::Recompute;
+pub use blip2_kernels::{ActivationFormat, recompute::Recompute};
 pub use checkpoint::merge;
 pub use error::{Refusal, TrainError};
 pub use evaluate::{answer_all, choose_all, evaluate_all};

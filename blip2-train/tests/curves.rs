@@ -13,7 +13,7 @@ use blip2_testing::{
     view::{data, floats},
 };
 use blip2_train::{
-    AdamW, Adapter, Decay, Lora, LoraConfig, Recompute, Trained, Training,
+    ActivationFormat, AdamW, Adapter, Decay, Lora, LoraConfig, Recompute, Trained, Training,
     objective::language_model_loss,
 };
 use burn::tensor::TensorData;
@@ -191,6 +191,38 @@ fn t5_with_adapters() {
 #[test]
 fn t5_with_adapters_and_the_bridge() {
     follows("blip2_t5", "lora_qk_plus_qformer");
+}
+
+/// What the backward pass needs kept in bf16 leaves a loss as it is, and rounds gradients.
+#[test]
+fn activations_in_bf16_round_gradients_alone() {
+    for model in ["blip2_opt", "blip2_t5", "instructblip_llama"] {
+        let checkpoint = CheckpointFolder::open(models().join(model)).unwrap();
+        let batch = batch(model);
+        let training = Training::of(&checkpoint).unwrap();
+        let parts = training
+            .bridge()
+            .part("vision_model")
+            .part("language_model");
+        let trained = parts.load().unwrap();
+        let run = |format: ActivationFormat| {
+            let loss = || language_model_loss(trained.model(), &batch, 0.0).unwrap();
+            let loss = format.during(loss);
+            let value = loss.clone().into_scalar::<f32>();
+            (value, trained.gradients(loss).unwrap())
+        };
+        let (loss, exact) = run(ActivationFormat::F32);
+        let (same, rounded) = run(ActivationFormat::Bf16);
+        assert_eq!(loss, same, "{model}");
+        let off = exact.names().map(|name| {
+            let [exact, rounded] = [&exact, &rounded].map(|all| all.get(name).unwrap().clone());
+            let off = (exact - rounded).square().sum().into_scalar::<f32>();
+            f64::from(off)
+        });
+        let part = off.sum::<f64>().sqrt() / exact.norm();
+        // Of a number a rounding is 1/512 at most.
+        assert!(0.0 < part && part < 1.0 / 128.0, "{model}: {part}");
+    }
 }
 
 /// Gradient checkpointing gives the gradients of a backward pass for which everything was kept.

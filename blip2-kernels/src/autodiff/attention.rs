@@ -1,14 +1,13 @@
 //! Attention and its gradient.
 
-use std::sync::Arc;
-
 use burn::tensor::Tensor;
 use burn_backend::TensorMetadata;
 use burn_flex::FlexTensor;
 
 use super::{
-    Step, absent, any_recorded, is_tracked, lifted, operand, record_as_they_lie, rows_contiguous,
-    tensor,
+    Step, absent, any_recorded, is_tracked,
+    kept::{Kept, KeptFloats},
+    lifted, operand, record_as_they_lie, rows_contiguous, tensor,
 };
 use crate::kernel::{
     buffers::Floats,
@@ -46,18 +45,19 @@ pub(crate) fn attention(
     let operands = [operand(q)?, operand(k)?, operand(v)?, bias];
     let output = record_as_they_lie(operands, |operands| {
         let [q, k, v, bias] = operands.map(rows_contiguous);
-        let mut step = Attention {
-            q,
-            k,
-            v,
-            bias,
+        let form = Form {
             dims: [batch, heads, queries, keys],
             pairing: Pairing::new([batch, held], sources),
             scale: scale as f32,
             first: [0; 3],
-            maps: Arc::new(Floats::any(0)),
         };
-        let output = step.forward();
+        let (output, maps) = form.attention([&q, &k, &v], &bias).forward();
+        let step = Apart(KeptAttention {
+            operands: [q, k, v].map(Kept::new),
+            bias,
+            form,
+            maps: KeptFloats::new(maps),
+        });
         (output, step)
     });
     Some(lifted(output))
@@ -73,31 +73,44 @@ pub(crate) fn joint_attention(qkv: &Tensor<4>, scale: f64) -> Option<Tensor<4>> 
     let heads = all / 3;
     let output = record_as_they_lie([operand(qkv)?], |[qkv]| {
         let qkv = rows_contiguous(qkv);
-        let mut step = Attention {
-            q: qkv.clone(),
-            k: qkv.clone(),
-            v: qkv,
-            bias: tensor(Vec::new(), [0]),
+        let form = Form {
             dims: [batch, heads, seq, seq],
             pairing: Pairing::new([batch, batch], None),
             scale: scale as f32,
             first: [0, heads, 2 * heads],
-            maps: Arc::new(Floats::any(0)),
         };
-        let output = step.forward();
-        (output, Joint(step))
+        let bias = tensor(Vec::new(), [0]);
+        let (output, maps) = form.attention([&qkv; 3], &bias).forward();
+        let step = Joint(KeptAttention {
+            operands: [Kept::new(qkv)],
+            bias,
+            form,
+            maps: KeptFloats::new(maps),
+        });
+        (output, step)
     });
     Some(lifted(output))
 }
 
+/// What the backward pass needs: the operands, and the maps.
+#[derive(Debug, Clone)]
+struct KeptAttention<const N: usize> {
+    operands: [Kept; N],
+    bias: FlexTensor,
+    form: Form,
+    maps: KeptFloats,
+}
+
 /// Attention whose operands are one.
 #[derive(Debug, Clone)]
-struct Joint(Attention);
+struct Joint(KeptAttention<1>);
 
 impl Step<1> for Joint {
     fn gradients(self, gradient: FlexTensor, _: [bool; 1]) -> [Option<FlexTensor>; 1] {
-        let [batch, heads, seq, _] = self.0.dims;
-        let width = self.0.q.shape()[3];
+        let Self(kept) = self;
+        let [qkv] = kept.operands.map(|operand| operand.opened());
+        let [batch, heads, seq, _] = kept.form.dims;
+        let width = qkv.shape()[3];
         let gradient = rows_contiguous(gradient);
         let mut all = Floats::any(batch * seq * 3 * heads * width);
         let output = &Output::filled(&mut all, 3 * heads * width);
@@ -105,25 +118,44 @@ impl Step<1> for Joint {
             output,
             first: part * heads * width,
         });
-        self.0.backward(&gradient, parts);
+        let attention = kept.form.attention([&qkv; 3], &kept.bias);
+        attention.backward(&kept.maps.opened(), &gradient, parts);
         [Some(heads_of(all, [batch, seq, 3 * heads, width]))]
     }
 }
 
+/// How attention's operands belong together.
 #[derive(Debug, Clone)]
-struct Attention {
-    q: FlexTensor,
-    k: FlexTensor,
-    v: FlexTensor,
-    bias: FlexTensor,
+struct Form {
     /// batch, heads, queries, keys
     dims: [usize; 4],
     pairing: Pairing,
     scale: f32,
     /// Where the heads of queries, keys and values begin in their tensors.
     first: [usize; 3],
-    /// The attention maps: how much each query attends to each key, `[batch, heads, queries, keys]`.
-    maps: Arc<Floats>,
+}
+
+impl Form {
+    fn attention<'a>(&'a self, qkv: [&'a FlexTensor; 3], bias: &'a FlexTensor) -> Attention<'a> {
+        let ([q, k, v], form) = (qkv, self);
+        Attention {
+            q,
+            k,
+            v,
+            bias,
+            form,
+        }
+    }
+}
+
+/// Attention's operands, to compute with.
+#[derive(Clone, Copy)]
+struct Attention<'a> {
+    q: &'a FlexTensor,
+    k: &'a FlexTensor,
+    v: &'a FlexTensor,
+    bias: &'a FlexTensor,
+    form: &'a Form,
 }
 
 /// Which rows of queries attend to which rows of keys and values.
@@ -193,10 +225,11 @@ struct Scratch {
     scores: Vec<f32>,
 }
 
-impl Attention {
-    /// The result, `[batch, heads, queries, width]`; keeps the maps.
-    fn forward(&mut self) -> FlexTensor {
-        let [batch, heads, queries, keys] = self.dims;
+impl Attention<'_> {
+    /// The result, `[batch, heads, queries, width]`, and the maps: how much each query attends to each key,
+    /// `[batch, heads, queries, keys]`.
+    fn forward(&self) -> (FlexTensor, Floats) {
+        let [batch, heads, queries, keys] = self.form.dims;
         let width = self.v.shape()[3];
         let isa = Isa::active();
         let mut values = Floats::any(batch * queries * heads * width);
@@ -214,14 +247,14 @@ impl Attention {
                 (output, place),
             );
         });
-        self.maps = Arc::new(maps);
-        heads_of(values, [batch, queries, heads, width])
+        (heads_of(values, [batch, queries, heads, width]), maps)
     }
 
     /// Puts the gradients of queries, keys and values, `[batch · rows, heads · width]`, in their
     /// places.
-    fn backward(&self, gradient: &FlexTensor, [of_q, of_k, of_v]: [Part<'_>; 3]) {
-        let [_, heads, queries, keys] = self.dims;
+    fn backward(&self, maps: &[f32], gradient: &FlexTensor, parts: [Part<'_>; 3]) {
+        let [of_q, of_k, of_v] = parts;
+        let [_, heads, queries, keys] = self.form.dims;
         let isa = Isa::active();
         let run = |scratch: &mut Scratch, index: usize| {
             let (source, number) = (index / heads, index % heads);
@@ -235,7 +268,7 @@ impl Attention {
             ];
             // A task has a source's head to itself, so that the gradients of keys that several rows
             // attend to are summed in the order of the rows, whoever computes them.
-            let rows = &self.pairing.rows[source];
+            let rows = &self.form.pairing.rows[source];
             if rows.is_empty() {
                 for ((part, place), width) in [of_k, of_v].iter().zip(places).zip([width, out]) {
                     part.output.clear(place, [keys, width]);
@@ -250,7 +283,7 @@ impl Attention {
                 let job = Backward {
                     isa,
                     head: &head,
-                    map: View::rows(&self.maps[index * size..(index + 1) * size], keys),
+                    map: View::rows(&maps[index * size..(index + 1) * size], keys),
                     gradient: head_of(gradient, batch, number),
                     add: nth > 0,
                 };
@@ -262,40 +295,46 @@ impl Attention {
                 );
             }
         };
-        let tasks = 0..self.pairing.rows.len() * heads;
+        let tasks = 0..self.form.pairing.rows.len() * heads;
         threads::each_with(tasks, Scratch::default, run);
     }
 
     fn head(&self, batch: usize, head: usize) -> Head<'_> {
-        let [_, _, queries, keys] = self.dims;
+        let [_, _, queries, keys] = self.form.dims;
         let bias = match self.bias.shape().num_elements() {
             0 => View {
                 data: &[],
                 strides: [0, 1],
             },
-            _ => head_of(&self.bias, batch, head),
+            _ => head_of(self.bias, batch, head),
         };
-        let [q, k, v] = self.first;
-        let source = self.pairing.sources[batch];
+        let [q, k, v] = self.form.first;
+        let source = self.form.pairing.sources[batch];
         Head {
-            q: head_of(&self.q, batch, q + head),
-            k: head_of(&self.k, source, k + head),
-            v: head_of(&self.v, source, v + head),
+            q: head_of(self.q, batch, q + head),
+            k: head_of(self.k, source, k + head),
+            v: head_of(self.v, source, v + head),
             bias,
             queries,
             keys,
             widths: [self.q.shape()[3], self.v.shape()[3]],
-            scale: self.scale,
+            scale: self.form.scale,
         }
     }
 }
 
-impl Step<4> for Attention {
+/// Attention whose operands are three.
+#[derive(Debug, Clone)]
+struct Apart(KeptAttention<3>);
+
+impl Step<4> for Apart {
     fn gradients(self, gradient: FlexTensor, _: [bool; 4]) -> [Option<FlexTensor>; 4] {
-        let [batch, heads, queries, keys] = self.dims;
+        let Self(kept) = self;
+        let [q, k, v] = kept.operands.map(|operand| operand.opened());
+        let [batch, heads, queries, keys] = kept.form.dims;
         let gradient = rows_contiguous(gradient);
-        let [width, out] = [self.q.shape()[3], self.v.shape()[3]];
-        let held = self.pairing.rows.len();
+        let [width, out] = [q.shape()[3], v.shape()[3]];
+        let held = kept.form.pairing.rows.len();
         let [mut of_q, mut of_k, mut of_v] = [
             batch * queries * heads * width,
             held * keys * heads * width,
@@ -308,7 +347,8 @@ impl Step<4> for Attention {
             Output::filled(&mut of_v, heads * out),
         ];
         let parts = outputs.each_ref().map(|output| Part { output, first: 0 });
-        self.backward(&gradient, parts);
+        let attention = kept.form.attention([&q, &k, &v], &kept.bias);
+        attention.backward(&kept.maps.opened(), &gradient, parts);
         [
             Some(heads_of(of_q, [batch, queries, heads, width])),
             Some(heads_of(of_k, [held, keys, heads, width])),

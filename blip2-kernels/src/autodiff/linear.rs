@@ -1,17 +1,16 @@
 //! A linear layer with its bias, activation and residual, and its gradient.
 
-use std::sync::Arc;
-
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
 use super::{
-    Operand, Step, absent, any_recorded, contiguous, lifted, operand, record, slice, tensor,
+    Operand, Step, absent, any_recorded, contiguous, is_tracked,
+    kept::{Kept, KeptFloats},
+    lifted, operand, record, slice, tensor,
 };
 use crate::{
     kernel::{
         activation::Activation,
-        buffers::Floats,
         isa::Isa,
         product::{
             backward::Backward,
@@ -44,12 +43,15 @@ pub(crate) fn linear<const D: usize>(
         residual,
     } = epilogue;
     let (activation, outputs) = (*activation, matrix.outputs());
-    let (weight, kind, device) = match matrix {
+    let (mut device, mut keeps) = (None, false);
+    let (weight, kind) = match matrix {
         Matrix::Dense(weight) => {
             let weight = weight.val();
-            (operand(&weight)?, Weight::Dense, Some(weight.device()))
+            // A matrix that stays as it is has no gradient, for which alone the input would be kept.
+            (device, keeps) = (Some(weight.device()), is_tracked(&weight));
+            (operand(&weight)?, Weight::Dense)
         }
-        Matrix::Packed(packed) => (absent(), Weight::Packed(packed.clone()), None),
+        Matrix::Packed(packed) => (absent(), Weight::Packed(packed.clone())),
         Matrix::OnDevice(_) => return None,
     };
     let devices = [
@@ -88,9 +90,10 @@ pub(crate) fn linear<const D: usize>(
                 linear_keeping(isa, slice(&x), packed.panels(), &epilogue, keep)
             }
         };
-        let kept = activation.map(|activation| (activation, Arc::new(kept)));
+        let kept = activation.map(|activation| (activation, KeptFloats::new(kept)));
         let step = Layer {
-            x,
+            x: keeps.then(|| Kept::new(x)),
+            inputs,
             weight,
             kind,
             kept,
@@ -115,13 +118,14 @@ fn present(tensor: &FlexTensor) -> Option<&[f32]> {
 
 #[derive(Debug, Clone)]
 struct Layer {
-    /// `[rows, in]`
-    x: FlexTensor,
+    /// `[rows, in]`, if the matrix's gradient is wanted.
+    x: Option<Kept>,
+    inputs: usize,
     /// `[out, in]`; nothing of a packed matrix.
     weight: FlexTensor,
     kind: Weight,
     /// What the activation was applied to, `[rows, out]`.
-    kept: Option<(Activation, Arc<Floats>)>,
+    kept: Option<(Activation, KeptFloats)>,
 }
 
 impl Step<4> for Layer {
@@ -129,10 +133,10 @@ impl Step<4> for Layer {
         let [of_x, of_weight, of_bias, of_residual] = wanted;
         let gradient = contiguous(gradient);
         let shape = gradient.layout().shape().clone();
-        let rows = self.x.layout().shape()[0];
-        let outputs = slice(&gradient).len() / rows.max(1);
+        let outputs = shape[shape.num_dims() - 1];
+        let rows = slice(&gradient).len() / outputs.max(1);
         let residual = of_residual.then(|| gradient.clone());
-        let inputs = self.x.layout().shape()[1];
+        let inputs = self.inputs;
         let unpacked;
         let weight = match &self.kind {
             _ if !of_x => None,
@@ -146,15 +150,19 @@ impl Step<4> for Layer {
             }
         };
         let kept = self.kept.as_ref();
+        let kept = kept.map(|(activation, kept)| (*activation, kept.opened()));
+        let x = self.x.filter(|_| of_weight).map(|x| x.opened());
         let backward = Backward {
             isa: Isa::active(),
             gradient: slice(&gradient),
-            kept: kept.map(|(activation, kept)| (*activation, &***kept)),
-            x: slice(&self.x),
+            kept: kept
+                .as_ref()
+                .map(|(activation, kept)| (*activation, &**kept)),
+            x: x.as_ref().map(slice),
             weight,
             inputs,
             outputs,
-            wants: [of_weight && matches!(self.kind, Weight::Dense), of_bias],
+            of_bias,
         };
         let found = backward.run();
         let x = found.x.map(|x| {

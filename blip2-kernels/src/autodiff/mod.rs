@@ -9,6 +9,7 @@
 //! (`Device::gradient_checkpointing`), whose callers then compute with Burn's own operations.
 
 mod attention;
+pub(crate) mod kept;
 mod linear;
 mod norm;
 pub(crate) mod optimizer;

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
-use super::{Step, any_recorded, contiguous, lifted, operand, record, slice, tensor};
+use super::{Step, any_recorded, contiguous, kept::Kept, lifted, operand, record, slice, tensor};
 use crate::kernel::{
     buffers::Floats,
     isa::{Isa, LANES, vectorized},
@@ -40,7 +40,7 @@ pub(crate) fn layer_norm<const D: usize>(
             forward(isa, output, moments, scales, slice(&bias), eps);
         });
         let step = Norm {
-            input,
+            input: Kept::new(input),
             weight,
             moments,
         };
@@ -51,7 +51,7 @@ pub(crate) fn layer_norm<const D: usize>(
 
 #[derive(Debug, Clone)]
 struct Norm {
-    input: FlexTensor,
+    input: Kept,
     weight: FlexTensor,
     /// Of each row the mean, and what its deviations were multiplied by.
     moments: Vec<[f32; 2]>,
@@ -59,8 +59,9 @@ struct Norm {
 
 impl Step<3> for Norm {
     fn gradients(self, gradient: FlexTensor, _: [bool; 3]) -> [Option<FlexTensor>; 3] {
-        let shape = self.input.layout().shape().clone();
-        let (input, weight) = (slice(&self.input), slice(&self.weight));
+        let input = self.input.opened();
+        let shape = input.layout().shape().clone();
+        let (input, weight) = (slice(&input), slice(&self.weight));
         let width = weight.len().max(1);
         let gradient = contiguous(gradient);
         let isa = Isa::active();

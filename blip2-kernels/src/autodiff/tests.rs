@@ -1,6 +1,6 @@
 //! Recorded operations against Burn's own, values and gradients.
 
-use super::*;
+use super::{kept::ActivationFormat, *};
 use crate::{
     Activation, LayerNorm, Linear, Matrix, PackedFormat, PackedMatrix,
     kernel::product::epilogue::Epilogue, random_values,
@@ -276,4 +276,123 @@ fn plain_tensors_are_declined() {
     let y = linear(&x, &dense(&trained), &Epilogue::default()).unwrap();
     let gradients = y.sum().backward();
     assert!(trained.grad(&gradients).is_some());
+}
+
+/// What is kept for the backward pass in half the memory gives the same results, and gradients that differ by
+/// the rounding of what they are computed from.
+#[test]
+fn activations_kept_in_bf16_round_gradients_alone() {
+    let (rows, width, heads) = (40, 64, 4);
+    let [norm, bias] = [4, 5].map(|seed| random([width], seed));
+    // As spread as trained matrices are, so that no query attends to one key alone.
+    let [qkv, fc] =
+        [(3 * width, 6), (width, 7)].map(|(out, seed)| random([out, width], seed) * 0.125);
+    let input = random([2, rows, width], 1);
+    let along = random([2, rows, width], 8);
+    let run = |format: ActivationFormat| {
+        let lift = |tensor: &Tensor<1>| tensor.clone().autodiff().require_grad();
+        let (norm, bias) = (lift(&norm), lift(&bias));
+        let [qkv, fc] = [&qkv, &fc].map(|weight| weight.clone().autodiff().require_grad());
+        let x = input.clone().autodiff().require_grad();
+        let loss = format.during(|| {
+            let params = [&norm, &bias].map(|param| Param::from_tensor(param.clone()));
+            let [weight, offset] = params;
+            let normed = LayerNorm::new(weight, offset, 1e-5).forward(x.clone());
+            let plain = |activation| Epilogue {
+                bias: None,
+                activation,
+                residual: None,
+            };
+            let qkv = linear(&normed, &dense(&qkv), &plain(None)).unwrap();
+            let heads = qkv
+                .reshape([2, rows, 3 * heads, width / heads])
+                .swap_dims(1, 2);
+            let seen = joint_attention(&heads, 0.25).unwrap();
+            let seen = seen.swap_dims(1, 2).reshape([2, rows, width]);
+            let y = linear(&seen, &dense(&fc), &plain(Some(Activation::Gelu))).unwrap();
+            (y * Tensor::from_inner(along.clone())).sum()
+        });
+        let gradients = loss.backward();
+        let of_matrices = [&qkv, &fc].map(|weight| weight.grad(&gradients).unwrap().into_data());
+        let of_vectors = [&norm, &bias].map(|param| param.grad(&gradients).unwrap().into_data());
+        let of_x = x.grad(&gradients).unwrap().into_data();
+        let found = of_matrices.into_iter().chain(of_vectors).chain([of_x]);
+        let found = found.map(|data| data.try_into_vec::<f32>().unwrap());
+        (loss.into_scalar::<f32>(), found.collect::<Vec<_>>())
+    };
+    let (loss, exact) = run(ActivationFormat::F32);
+    let (rounded_loss, rounded) = run(ActivationFormat::Bf16);
+    assert_eq!(loss, rounded_loss);
+    assert_ne!(exact, rounded, "nothing was rounded");
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        let norm =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
+        let error = norm(&mut exact.iter().zip(rounded).map(|(a, b)| a - b));
+        let size = norm(&mut exact.iter().copied());
+        // Half of a unit of 8 bits, a few times over.
+        assert!(error <= size / 128.0, "{error} of {size}");
+    }
+}
+
+/// Operations that read the same keep it once, also where it lies in another order; and what another tensor holds
+/// later at the same place is not taken for it.
+#[test]
+fn what_several_operations_read_is_kept_once() {
+    use super::kept::Kept;
+
+    let values = |seed| random_values(64 * 96, seed);
+    let narrow = |kept: &Kept| match kept {
+        Kept::Narrow { values, .. } => values.clone(),
+        Kept::Whole(_) => panic!("it was kept whole"),
+    };
+    ActivationFormat::Bf16.during(|| {
+        let first = tensor(values(1), [64, 96]);
+        let [one, two] = [
+            Kept::new(first.clone()),
+            Kept::new(first.reshape([6144].into())),
+        ];
+        assert!(std::sync::Arc::ptr_eq(&narrow(&one), &narrow(&two)));
+        let turned = Kept::new(first.permute(&[1, 0])).opened();
+        let expected = first.permute(&[1, 0]).to_contiguous();
+        for (found, expected) in slice(&turned.to_contiguous()).iter().zip(slice(&expected)) {
+            assert!((found - expected).abs() <= expected.abs() / 256.0);
+        }
+        drop(first);
+        for seed in 2..20 {
+            let later = tensor(values(seed), [64, 96]);
+            let kept = Kept::new(later.clone());
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= b.abs() / 256.0;
+            assert!(slice(&kept.opened()).iter().zip(slice(&later)).all(near));
+        }
+        // A row of many takes no more than itself.
+        let many = tensor(values(1).repeat(3), [3, 6144]);
+        assert_eq!(narrow(&Kept::new(many.narrow(0, 1, 1))).len(), 6144);
+    });
+    assert!(matches!(
+        Kept::new(tensor(values(1), [6144])),
+        Kept::Whole(_)
+    ));
+}
+
+/// The input of a matrix that stays as it is serves no gradient, so that it is not kept.
+#[test]
+fn the_input_of_a_fixed_matrix_is_not_kept() {
+    let matrix = dense(&random([48, 64], 2));
+    let x = random([1, 128, 64], 1).autodiff().require_grad();
+    let again = x.clone() * 1.0;
+    let held = again
+        .clone()
+        .try_into_primitive::<Recorder>()
+        .unwrap()
+        .into_primitive();
+    let epilogue = Epilogue {
+        bias: None,
+        activation: None,
+        residual: None,
+    };
+    let y = linear(&again, &matrix, &epilogue).unwrap();
+    drop(again);
+    assert!(held.is_unique(), "someone keeps it");
+    drop(held);
+    assert!(x.grad(&y.sum().backward()).is_some());
 }

@@ -16,6 +16,8 @@ pub(crate) mod cache;
 pub(crate) mod flex;
 pub(crate) mod isa;
 pub(crate) mod math;
+#[cfg(feature = "autodiff")]
+pub(crate) mod narrow;
 pub(crate) mod nearest;
 pub(crate) mod norm;
 pub(crate) mod panels;

@@ -7,6 +7,7 @@ use burn::module::Module;
 
 use super::{
     objective::{At, Losses, Objective},
+    recipe::Recipe,
     shared::{Shared, Sums},
 };
 use crate::{
@@ -48,13 +49,14 @@ impl Gathered {
         shared: &Shared<'_>,
         at: At,
         objective: &mut impl Objective<M>,
-        gradient_checkpointing: bool,
+        recipe: &Recipe,
     ) -> Result<(), TrainError> {
         let (model, device) = (trained.model(), trained.device());
         let forward = || objective.losses_together(model, shared, at);
         let forward = || share::during(shared.rows(), shared.picture_rows(), forward);
+        let forward = || recipe.activations.during(forward);
         self.batches += 1;
-        let (losses, checkpoints) = if gradient_checkpointing {
+        let (losses, checkpoints) = if recipe.gradient_checkpointing {
             let (losses, checkpoints) = Recompute::during(device, at.seed, forward);
             (losses?, Some(checkpoints))
         } else {

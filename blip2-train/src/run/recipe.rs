@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use blip2_core::CancelToken;
 use blip2_io::dataset::Loader;
+use blip2_kernels::ActivationFormat;
 
 use crate::{error::TrainError, schedule::Schedule};
 
@@ -38,6 +39,8 @@ pub struct Recipe {
     /// backward pass, which computes the layers again: less memory, more time (gradient
     /// checkpointing; Chen et al., 2016). Default no.
     pub gradient_checkpointing: bool,
+    /// In which format what the backward pass needs of the forward pass is kept. Default `f32`.
+    pub activations: ActivationFormat,
     /// Every how many steps the model is evaluated; 0 is at the end only, as by default.
     pub evaluate_every: usize,
     /// Whether the model is evaluated before the first step too, to see what training changes. It is
@@ -68,6 +71,7 @@ impl Recipe {
             clip: Some(1.0),
             ema: None,
             gradient_checkpointing: false,
+            activations: ActivationFormat::F32,
             evaluate_every: 0,
             baseline: true,
             held_out: None,
@@ -111,6 +115,13 @@ impl Recipe {
     #[must_use]
     pub fn with_gradient_checkpointing(mut self, on: bool) -> Self {
         self.gradient_checkpointing = on;
+        self
+    }
+
+    /// Keeps what the backward pass needs of the forward pass in this format.
+    #[must_use]
+    pub fn with_activations(mut self, format: ActivationFormat) -> Self {
+        self.activations = format;
         self
     }
 

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, fmt};
 
 use blip2_io::dataset::Augmentation;
-use blip2_train::{AdamW, Exponential, NamePattern, Recipe, Schedule, WarmupCosine};
+use blip2_train::{
+    ActivationFormat, AdamW, Exponential, NamePattern, Recipe, Schedule, WarmupCosine,
+};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, Unexpected, Visitor},
@@ -34,6 +36,7 @@ pub(crate) struct RecipeConfig {
     pub(crate) clip: f64,
     pub(crate) ema: Option<f64>,
     pub(crate) gradient_checkpointing: bool,
+    pub(crate) activations: Activations,
     pub(crate) label_smoothing: f64,
     pub(crate) evaluate_every: usize,
     pub(crate) patience: Option<usize>,
@@ -65,6 +68,7 @@ impl Default for RecipeConfig {
             clip: 1.0,
             ema: None,
             gradient_checkpointing: false,
+            activations: Activations::F32,
             label_smoothing: 0.0,
             evaluate_every: 0,
             patience: None,
@@ -82,6 +86,23 @@ pub(crate) enum ScheduleName {
     Constant,
     WarmupCosine,
     Exponential,
+}
+
+/// In which format what the backward pass needs is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Activations {
+    F32,
+    Bf16,
+}
+
+impl Activations {
+    fn format(self) -> ActivationFormat {
+        match self {
+            Self::F32 => ActivationFormat::F32,
+            Self::Bf16 => ActivationFormat::Bf16,
+        }
+    }
 }
 
 /// How long the learning rate rises: a whole number is of steps, a fraction is a part of all.
@@ -169,6 +190,7 @@ impl RecipeConfig {
             .with_clip(Some(self.clip).filter(|clip| *clip != 0.0))
             .with_ema(self.ema)
             .with_gradient_checkpointing(self.gradient_checkpointing)
+            .with_activations(self.activations.format())
             .with_evaluate_every(self.evaluate_every)
             .with_patience(self.patience)
             .with_save_every(self.save_every)

@@ -24,14 +24,14 @@ pub(crate) struct Backward<'a> {
     pub(crate) gradient: &'a [f32],
     /// The activation, and what it was applied to.
     pub(crate) kept: Option<(Activation, &'a [f32])>,
-    /// `[rows, inputs]`
-    pub(crate) x: &'a [f32],
+    /// `[rows, inputs]`, if the gradient of the matrix is wanted.
+    pub(crate) x: Option<&'a [f32]>,
     /// `[outputs, inputs]`, if the gradient of `x` is wanted.
     pub(crate) weight: Option<&'a [f32]>,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// Whether the gradients of the matrix and of the bias are wanted.
-    pub(crate) wants: [bool; 2],
+    /// Whether the gradient of the bias is wanted.
+    pub(crate) of_bias: bool,
 }
 
 /// What was asked for.
@@ -51,7 +51,8 @@ impl Backward<'_> {
         let (inputs, outputs) = (self.inputs, self.outputs);
         let rows = self.gradient.len().checked_div(outputs).unwrap_or(0);
         assert_eq!(self.gradient.len(), rows * outputs, "whole rows");
-        assert_eq!(self.x.len(), rows * inputs, "as many rows");
+        let whole = |x: &[f32]| x.len() == rows * inputs;
+        assert!(self.x.is_none_or(whole), "as many rows");
         if rows == 0 {
             return self.nothing();
         }
@@ -77,11 +78,10 @@ impl Backward<'_> {
 
     /// Of no rows.
     fn nothing(self) -> Found {
-        let [weight, bias] = self.wants;
         Found {
             x: self.weight.map(|_| Floats::any(0)),
-            weight: weight.then(|| vec![0.0; self.outputs * self.inputs]),
-            bias: bias.then(|| vec![0.0; self.outputs]),
+            weight: self.x.map(|_| vec![0.0; self.outputs * self.inputs]),
+            bias: self.of_bias.then(|| vec![0.0; self.outputs]),
         }
     }
 
@@ -95,9 +95,10 @@ impl Backward<'_> {
             isa,
             inputs,
             outputs,
-            wants: [of_weight, of_bias],
+            of_bias,
             ..
         } = self;
+        let of_weight = self.x.is_some();
         let blocks = rows.div_ceil(BLOCK);
         let parts = blocks.min(PARTS);
         let size = if of_weight { outputs * inputs } else { 0 };
@@ -121,8 +122,8 @@ impl Backward<'_> {
                     // In the order of memory, which brings the block near.
                     add_rows(isa, gradient, outputs, sums);
                 }
-                let x = &self.x[first * inputs..end * inputs];
-                if let Some(products) = &products {
+                if let (Some(products), Some(x)) = (&products, self.x) {
+                    let x = &x[first * inputs..end * inputs];
                     let operands = [
                         View::rows(gradient, outputs).transposed(),
                         View::rows(x, inputs),
@@ -170,9 +171,10 @@ impl Backward<'_> {
             isa,
             inputs,
             outputs,
-            wants: [of_weight, of_bias],
+            of_bias,
             ..
         } = self;
+        let of_weight = self.x.is_some();
         let mut product;
         let mut own = self;
         if let Some((activation, kept)) = own.kept.take() {
@@ -187,7 +189,7 @@ impl Backward<'_> {
             own.gradient = &product;
         }
         let (weight, bias) = if of_weight || of_bias {
-            let [products, sums] = own.outer(rows, of_weight);
+            let [products, sums] = own.outer(rows);
             (of_weight.then_some(products), of_bias.then_some(sums))
         } else {
             (None, None)
@@ -202,9 +204,9 @@ impl Backward<'_> {
 
     /// The product over rows of the gradient and `x`, and the gradient's sums. The columns of the
     /// gradient are shared out.
-    fn outer(&self, rows: usize, of_weight: bool) -> [Vec<f32>; 2] {
+    fn outer(&self, rows: usize) -> [Vec<f32>; 2] {
         let (isa, m) = (self.isa, self.outputs);
-        let n = if of_weight { self.inputs } else { 0 };
+        let n = self.x.map_or(0, |_| self.inputs);
         let (mut products, mut sums) = (vec![0f32; m * n], vec![0f32; m]);
         // A tile has 12 rows.
         let share = m
@@ -222,9 +224,9 @@ impl Backward<'_> {
                 let block = BLOCK.min(rows - row);
                 let gradient = &self.gradient[row * m..(row + block) * m][first..];
                 add_rows(isa, gradient, m, sums);
-                if let Some(products) = &products {
+                if let (Some(products), Some(x)) = (&products, self.x) {
                     let gradient = View::rows(gradient, m).transposed();
-                    let operands = [gradient, View::rows(&self.x[row * n..], n)];
+                    let operands = [gradient, View::rows(&x[row * n..], n)];
                     products.multiply(isa, operands, [count, block, n], [0, 0], true);
                 }
             }
@@ -296,11 +298,11 @@ mod tests {
                         isa,
                         gradient: &gradient,
                         kept: None,
-                        x: &x,
+                        x: Some(&x),
                         weight: Some(&weight),
                         inputs: n,
                         outputs: m,
-                        wants: [true, true],
+                        of_bias: true,
                     };
                     let found = backward.run();
                     [
