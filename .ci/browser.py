@@ -15,7 +15,7 @@ import time
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLOR = "what color is the shape?"
@@ -57,7 +57,7 @@ class Page:
     def __init__(self, driver, url, axe):
         self.driver, self.url, self.axe = driver, url, axe
         driver.get(url)
-        self.until("the model is known", lambda: self.text("#model").startswith("Model:"))
+        self.until("the model is known", lambda: "Model" in self.text("header"))
 
     def all(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -302,6 +302,34 @@ def searches(program, axe):
     server.stop()
 
 
+def chooses(program, axe):
+    adapters = [f"--adapter={name}={ROOT / 'fixtures/peft' / name}" for name in ("opt_list", "opt_dora")]
+    server = Server(program, "--model", str(ROOT / "fixtures/blip2_opt"), *adapters)
+    driver = browser()
+    page = Page(driver, server.url, axe)
+    names = [option.text for option in page.all("#models option")]
+    assert names == ["blip2_opt", "blip2_opt:opt_list", "blip2_opt:opt_dora"], names
+    page.example("red-triangle")
+    for name in reversed(names):
+        Select(page.one("#models")).select_by_visible_text(name)
+        page.ask(COLOR)
+        sure = page.text("#log > li:first-child .sure")
+        assert sure.endswith(f"% sure, {name}"), sure
+    # What another model said earlier is explained by that one.
+    page.driver.execute_script(
+        "const ask = fetch; asked = []; fetch = (url, o) => (asked.push([url, o.body.get('model')]), ask(url, o));"
+    )
+    page.one("#log > li:last-child .whole").click()
+    page.until("its map is there", lambda: page.one("#map").is_displayed())
+    asked = page.driver.execute_script("return asked")
+    assert asked == [["explain", names[2]]], asked
+    page.check_accessibility("with adapters to choose from")
+    page.check_console()
+    print("   lets an adapter be chosen")
+    driver.quit()
+    server.stop()
+
+
 def on_a_phone(url, axe, screenshots):
     driver = browser(dark=True, width=500, height=900)
     metrics = {"width": 375, "height": 812, "deviceScaleFactor": 2, "mobile": True}
@@ -348,6 +376,7 @@ def main():
         server.stop()
         keyed(given.blip2, axe, folder)
         searches(given.blip2, axe)
+        chooses(given.blip2, axe)
     print(f"the page works ({time.time() - begun:.0f} s)")
 
 

@@ -42,6 +42,11 @@ impl Server {
 
     /// The whole reply to a request.
     fn ask(&self, head: &str, body: &[u8]) -> String {
+        self.ask_with(head, "", body)
+    }
+
+    /// The whole reply to a request with further headers, each with the end of its line.
+    fn ask_with(&self, head: &str, headers: &str, body: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
         let head = format!(
@@ -49,7 +54,8 @@ impl Server {
             self.address
         );
         let media = "Content-Type: multipart/form-data; boundary=xx";
-        write!(stream, "{head}{media}\r\nContent-Length: {length}\r\n\r\n").unwrap();
+        let head = format!("{head}{headers}{media}");
+        write!(stream, "{head}\r\nContent-Length: {length}\r\n\r\n").unwrap();
         stream.write_all(body).unwrap();
         let mut reply = Vec::new();
         stream.read_to_end(&mut reply).unwrap();
@@ -195,4 +201,50 @@ fn keys_are_asked_for() {
             .ask("GET /v1/models", b"")
             .starts_with("HTTP/1.1 401")
     );
+}
+
+/// A collector of OpenTelemetry that takes one message: where it listens, and what it was sent.
+#[cfg(feature = "otel")]
+fn collector() -> (String, std::thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let taken = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut line, mut length) = (String::new(), 0);
+        while reader.read_line(&mut line).unwrap() > 2 {
+            let lower = line.to_lowercase();
+            if let Some(text) = lower.strip_prefix("content-length:") {
+                length = text.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(reply).unwrap();
+        body
+    });
+    (endpoint, taken)
+}
+
+#[cfg(feature = "otel")]
+#[test]
+fn spans_go_to_a_collector_as_parts_of_the_trace_that_a_request_names() {
+    let (endpoint, taken) = collector();
+    let mut server = Server::start(&["--otlp", &endpoint]);
+    let trace = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128;
+    let parent = format!("traceparent: 00-{trace:032x}-b7ad6b7169203331-01\r\n");
+    let question = form("what color is the shape?");
+    let reply = server.ask_with("POST /answer", &parent, &question);
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let pid = server.child.id().to_string();
+    Command::new("kill").arg(pid).status().unwrap();
+    assert!(server.child.wait().unwrap().success());
+    let sent = taken.join().unwrap();
+    let holds = |part: &[u8]| sent.windows(part.len()).any(|some| some == part);
+    assert!(holds(&trace.to_be_bytes()));
+    for part in ["blip2", "/answer", "http.response.status_code"] {
+        assert!(holds(part.as_bytes()), "{part}");
+    }
 }

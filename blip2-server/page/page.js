@@ -13,6 +13,8 @@ const state = {
   /** What the model can do, and how many frames of a video it looks at together. */
   abilities: [],
   frames: 1,
+  /** The names of the models, if there are several: the model, and itself with each of its adapters. */
+  models: [],
   /** Stops the answer that is being written. */
   asking: null,
   key: sessionStorage.getItem("key") || "",
@@ -80,6 +82,11 @@ function form(picture, fields) {
   for (const file of picture.files) data.append("image", file, file.name || picture.name);
   for (const [name, value] of fields) data.append(name, value);
   return { method: "POST", body: data };
+}
+
+/** Who is asked, as a field of a request: nobody in particular where there is but one model. */
+function chosen() {
+  return state.models.length > 1 ? [["model", at("models").value]] : [];
 }
 
 /** The events of a reply, as they come. */
@@ -317,6 +324,7 @@ async function write(path, asked, fields, about = fields) {
   showError("");
   const stop = new AbortController();
   const picture = state.picture;
+  const model = chosen();
   state.asking = stop;
   busy(true);
   const item = entry(asked);
@@ -326,7 +334,7 @@ async function write(path, asked, fields, about = fields) {
   let text = "";
   let ended = false;
   try {
-    const options = form(picture, [...fields, ["stream", "true"]]);
+    const options = form(picture, [...model, ...fields, ["stream", "true"]]);
     const reply = await call(path, { ...options, signal: stop.signal });
     for await (const event of events(reply)) {
       if (event.name === "piece") {
@@ -335,8 +343,9 @@ async function write(path, asked, fields, about = fields) {
       } else if (event.name === "answer") {
         ended = true;
         said.textContent = event.data.text || "(nothing)";
-        item.append(element("p", "sure", `${percent(event.data.confidence)} sure`));
-        explained(item, said, event.data, picture, about);
+        const sure = [`${percent(event.data.confidence)} sure`, ...model.map(([, name]) => name)].join(", ");
+        item.append(element("p", "sure", sure));
+        explained(item, said, event.data, picture, [...model, ...about]);
       } else if (event.name === "error") {
         throw new Fault(event.data.error.message);
       }
@@ -361,7 +370,7 @@ async function rank(question, candidates) {
   showError("");
   busy(true);
   try {
-    const fields = [["question", question], ...candidates.map((candidate) => ["candidates", candidate])];
+    const fields = [...chosen(), ["question", question], ...candidates.map((candidate) => ["candidates", candidate])];
     const reply = await call("rank", form(state.picture, fields));
     const { ranked } = await reply.json();
     const item = entry(question);
@@ -379,8 +388,9 @@ async function search(text) {
   busy(true);
   try {
     const found = [];
+    const model = chosen();
     for (const picture of state.gallery) {
-      const reply = await call("match", form(picture, [["texts", text]]));
+      const reply = await call("match", form(picture, [...model, ["texts", text]]));
       const [match] = (await reply.json()).matches;
       found.push({ picture, match });
     }
@@ -393,7 +403,7 @@ async function search(text) {
         const image = element("img");
         image.src = picture.url;
         image.alt = "";
-        const ask = explainer(picture, [["match", text]]);
+        const ask = explainer(picture, [...model, ["match", text]]);
         const where = mapButton("whole", "Where?", ask, (why) => {
           const map = { values: why.values, scale: scaleOf([why.values]) };
           return showMap((figure) => item.append(figure), picture, why, map, text);
@@ -478,13 +488,26 @@ async function example(button) {
 
 // The model.
 
+/** Names the model, or lets one of several be chosen; a choice that was made stays. */
+function offer(names) {
+  const before = at("models").value;
+  state.models = names;
+  at("model").textContent = `Model: ${names[0]}`;
+  at("model").hidden = names.length > 1;
+  at("choose-model").hidden = names.length < 2;
+  at("models").replaceChildren(...names.map((name) => element("option", "", name)));
+  at("models").value = names.includes(before) ? before : names[0];
+}
+
 async function know() {
   const reply = await call("v1/models");
-  const [model] = (await reply.json()).data;
+  const models = (await reply.json()).data;
+  // Its adapters can do what the model can.
+  const [model] = models;
+  offer(models.map(({ id }) => id));
   state.abilities = model.abilities;
   state.frames = model.frames;
   const can = (ability) => model.abilities.includes(ability);
-  at("model").textContent = `Model: ${model.id}`;
   at("ask-form").hidden = !can("answer");
   at("rank-part").hidden = !can("rank");
   at("caption").hidden = !can("caption");
