@@ -35,11 +35,11 @@ pub(crate) struct Context {
 
 impl Context {
     /// What cross-attention reads.
-    fn source(&self) -> Result<BertSource<'_>, QFormerError> {
-        Ok(BertSource {
+    fn source(&self) -> Option<BertSource<'_>> {
+        Some(BertSource {
             rows: self.pictures.as_deref(),
             bias: self.image_bias.clone(),
-            ..BertSource::new(self.image.as_ref().ok_or(QFormerError::NoImage)?)
+            ..BertSource::new(self.image.as_ref()?)
         })
     }
 }
@@ -65,6 +65,20 @@ impl Layer {
         }
     }
 
+    /// Refuses queries without a picture, where the layer looks at one, and text if it has no branch for it.
+    pub(crate) fn check(&self, context: &Context, seq: usize) -> Result<(), QFormerError> {
+        if seq > context.queries && self.text.is_none() {
+            return Err(QFormerError::NoTextBranch);
+        }
+        let looks = context.queries > 0 && self.queries.has_cross_attention();
+        match looks && context.image.is_none() {
+            true => Err(QFormerError::NoImage),
+            false => Ok(()),
+        }
+    }
+
+    /// Runs on what was [checked](Self::check).
+    ///
     /// # Shapes
     ///
     /// - hidden_states and output: `[batch, queries + text, hidden]`
@@ -73,42 +87,38 @@ impl Layer {
         hidden_states: Tensor<3>,
         context: &Context,
         kept: &mut Kept,
-    ) -> Result<Tensor<3>, QFormerError> {
+    ) -> Tensor<3> {
         kept.hidden(&hidden_states);
         let (bias, keep) = (context.bias.clone(), kept.keep());
         let (attended, map) = self.queries.attend(hidden_states, bias, None, keep);
         kept.attention(map);
         let ([_, seq, _], queries) = (attended.dims(), context.queries);
-        let text = match seq > queries {
-            true => Some(self.read(attended.clone().narrow(1, queries, seq - queries))?),
-            false => None,
+        // The text's second half of the layer.
+        let text = match &self.text {
+            Some(feed_forward) if seq > queries => {
+                let text = attended.clone().narrow(1, queries, seq - queries);
+                Some(feed_forward.forward(text))
+            }
+            _ => None,
         };
         // Only queries see the picture: without any, the layer is a plain BERT's.
         if queries == 0 {
             kept.cross_attention(None);
-            return Ok(text.unwrap_or(attended));
+            return text.unwrap_or(attended);
         }
         let attended = match text {
             Some(_) => attended.narrow(1, 0, queries),
             None => attended,
         };
         let source = match self.queries.has_cross_attention() {
-            true => Some(context.source()?),
+            true => context.source(),
             false => None,
         };
         let (queries, map) = self.queries.transform(attended, source, keep);
         kept.cross_attention(map);
-        Ok(match text {
+        match text {
             Some(text) => Tensor::cat(vec![queries, text], 1),
             None => queries,
-        })
-    }
-
-    /// The text's second half of the layer.
-    fn read(&self, text: Tensor<3>) -> Result<Tensor<3>, QFormerError> {
-        match &self.text {
-            Some(feed_forward) => Ok(feed_forward.forward(text)),
-            None => Err(QFormerError::NoTextBranch),
         }
     }
 }

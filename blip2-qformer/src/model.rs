@@ -1,7 +1,9 @@
 //! The Q-Former as a whole.
 
+use std::sync::Arc;
+
 use blip2_io::config::Blip2QFormerConfig;
-use blip2_kernels::{Kept, LayerNorm, Precision, Weights};
+use blip2_kernels::{Kept, LayerNorm, Precision, Weights, recompute};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{error::QFormerError, input::QFormerInput, layer::Layer};
@@ -113,9 +115,25 @@ impl QFormer {
             Some(image) => kept.beside(embeds, image),
             None => embeds,
         };
-        let mut hidden = self.layernorm.forward(embeds);
+        let [_, seq, _] = embeds.dims();
         for layer in &self.layers {
-            hidden = layer.forward(hidden, &context, &mut kept)?;
+            layer.check(&context, seq)?;
+        }
+        let mut hidden = self.layernorm.forward(embeds);
+        // Recomputed layers give gradients to their input and parameters alone, and none to the picture.
+        let image = context.image.as_ref();
+        let trains = |image: &Tensor<3>| image.is_autodiff() && image.is_tracked();
+        let recomputes = kept.is_idle() && !image.is_some_and(trains);
+        let context = Arc::new(context);
+        for layer in &self.layers {
+            if recomputes {
+                let context = context.clone();
+                hidden = recompute::layer(layer, hidden, move |layer, hidden| {
+                    layer.forward(hidden, &context, &mut Kept::default())
+                });
+                continue;
+            }
+            hidden = layer.forward(hidden, &context, &mut kept);
         }
         kept.hidden(&hidden);
         Ok(QFormerOutput {

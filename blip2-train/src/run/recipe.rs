@@ -36,8 +36,8 @@ pub struct Recipe {
     /// kept. Default none.
     pub ema: Option<f64>,
     /// Whether only the inputs of the image encoder's and the language model's layers are kept for the
-    /// backward pass, which computes the layers again: less memory, more time (gradient
-    /// checkpointing; Chen et al., 2016). Default no.
+    /// backward pass, and of the Q-Former's where the image encoder is not trained: it computes the layers
+    /// again, with less memory and more time (gradient checkpointing; Chen et al., 2016). Default no.
     pub gradient_checkpointing: bool,
     /// In which format what the backward pass needs of the forward pass is kept. Default `f32`.
     pub activations: ActivationFormat,
