@@ -11,6 +11,7 @@ use super::{
 use crate::{
     kernel::{
         activation::Activation,
+        buffers::Floats,
         isa::Isa,
         product::{
             backward::Backward,
@@ -142,11 +143,11 @@ impl Step<4> for Layer {
             _ if !of_x => None,
             Weight::Dense => Some(slice(&self.weight)),
             Weight::Packed(packed) => {
-                let mut values = vec![0f32; outputs * inputs];
+                let mut values = Floats::any(outputs * inputs);
                 let rows = values.chunks_mut(inputs.max(1)).enumerate();
                 threads::each(rows, |(output, row)| packed.read_row(output, row));
                 unpacked = values;
-                Some(unpacked.as_slice())
+                Some(&*unpacked)
             }
         };
         let kept = self.kept.as_ref();
