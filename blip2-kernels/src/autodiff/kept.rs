@@ -16,8 +16,9 @@ use crate::kernel::{buffers::Floats, isa::Isa, narrow::Narrowed};
 /// In which format what the backward pass needs of the forward pass waits for it.
 ///
 /// Everything is computed in `f32` either way, so that losses are the same; with [`Bf16`](Self::Bf16) what
-/// gradients are computed from was rounded to 8 bits, and takes half of the memory. It counts on `flex`, for linear
-/// layers, layer norm and attention; what Burn's own operations keep stays as it is.
+/// gradients are computed from was rounded to 8 bits, and takes half of the memory; and gradients pass through
+/// matrices that are held in fewer bits than `f32` has by products in bf16, summed in `f32`. It counts on `flex`, for
+/// linear layers, layer norm and attention; what Burn's own operations keep stays as it is.
 ///
 /// ```
 /// use blip2_kernels::{ActivationFormat, Bias, RandomWeights, Weights};

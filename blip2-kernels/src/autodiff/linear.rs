@@ -5,7 +5,7 @@ use burn_flex::FlexTensor;
 
 use super::{
     Operand, Step, absent, any_recorded, contiguous, is_tracked,
-    kept::{Kept, KeptFloats},
+    kept::{ActivationFormat, Kept, KeptFloats},
     lifted, operand, record, slice, tensor,
 };
 use crate::{
@@ -16,11 +16,14 @@ use crate::{
         product::{
             backward::Backward,
             epilogue::{Epilogue, SliceEpilogue},
-            transient::{TransientMatrix, linear_keeping},
+            transient::{Lies, TransientMatrix, linear_keeping},
         },
         threads,
     },
-    matrix::{Matrix, packed::PackedMatrix},
+    matrix::{
+        Matrix,
+        packed::{PackedFormat, PackedMatrix},
+    },
 };
 
 /// What multiplies the input.
@@ -81,7 +84,7 @@ pub(crate) fn linear<const D: usize>(
             Weight::Dense => {
                 let matrix = TransientMatrix {
                     weight: slice(&weight),
-                    transposed: false,
+                    lies: Lies::Straight,
                     outputs,
                     inputs,
                 };
@@ -98,6 +101,7 @@ pub(crate) fn linear<const D: usize>(
             weight,
             kind,
             kept,
+            format: ActivationFormat::current(),
         };
         (tensor(y, shape), step)
     });
@@ -117,6 +121,13 @@ fn present(tensor: &FlexTensor) -> Option<&[f32]> {
     (tensor.layout().shape().num_elements() > 0).then(|| slice(tensor))
 }
 
+impl Weight {
+    /// Whether it is held in fewer bits than `f32` has, so that nothing is lost by few in a product with it.
+    fn is_narrow(&self) -> bool {
+        matches!(self, Self::Packed(packed) if packed.format() != PackedFormat::F32)
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Layer {
     /// `[rows, in]`, if the matrix's gradient is wanted.
@@ -127,6 +138,7 @@ struct Layer {
     kind: Weight,
     /// What the activation was applied to, `[rows, out]`.
     kept: Option<(Activation, KeptFloats)>,
+    format: ActivationFormat,
 }
 
 impl Step<4> for Layer {
@@ -161,6 +173,7 @@ impl Step<4> for Layer {
                 .map(|(activation, kept)| (*activation, &**kept)),
             x: x.as_ref().map(slice),
             weight,
+            in_bf16: self.format == ActivationFormat::Bf16 && self.kind.is_narrow(),
             inputs,
             outputs,
             of_bias,

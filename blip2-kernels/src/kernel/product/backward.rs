@@ -3,7 +3,7 @@
 use super::{
     epilogue::SliceEpilogue,
     output::Output,
-    transient::{TransientMatrix, multiply_by},
+    transient::{Lies, TransientMatrix, multiply_by},
 };
 use crate::kernel::{
     activation::{Activation, multiply_by_derivative},
@@ -28,6 +28,8 @@ pub(crate) struct Backward<'a> {
     pub(crate) x: Option<&'a [f32]>,
     /// `[outputs, inputs]`, if the gradient of `x` is wanted.
     pub(crate) weight: Option<&'a [f32]>,
+    /// Whether the gradient of `x` is a product in bf16, summed in `f32`.
+    pub(crate) in_bf16: bool,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     /// Whether the gradient of the bias is wanted.
@@ -58,7 +60,10 @@ impl Backward<'_> {
         }
         let through = self.weight.map(|weight| TransientMatrix {
             weight,
-            transposed: true,
+            lies: match self.in_bf16 {
+                true => Lies::TransposedInBf16,
+                false => Lies::Transposed,
+            },
             outputs: inputs,
             inputs: outputs,
         });
@@ -300,6 +305,7 @@ mod tests {
                         kept: None,
                         x: Some(&x),
                         weight: Some(&weight),
+                        in_bf16: false,
                         inputs: n,
                         outputs: m,
                         of_bias: true,

@@ -1,7 +1,9 @@
 //! Matrices of `f32` that are packed for a product or two, as those of a training step are.
 
 use crate::kernel::{
+    buffers::Floats,
     isa::tile_kind::{PANEL, TileKind},
+    math,
     panels::Panels,
     threads,
 };
@@ -10,9 +12,10 @@ use crate::kernel::{
 /// another.
 #[derive(Debug)]
 pub(super) struct TransientPanels {
-    values: Vec<f32>,
+    values: Floats,
     /// Where the first panel begins: with a line of the cache.
     start: usize,
+    kind: TileKind,
     outputs: usize,
     inputs: usize,
 }
@@ -22,7 +25,7 @@ impl TransientPanels {
     pub(super) fn of(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
         /// Inputs taken at a time, few enough that what is read of each output stays in the cache.
         const NEAR: usize = 16;
-        Self::filled([outputs, inputs], |first, panel| {
+        Self::filled(TileKind::F32, [outputs, inputs], |first, panel| {
             let width = PANEL.min(outputs - first);
             for (part, steps) in panel.chunks_mut(NEAR * PANEL).enumerate() {
                 let count = steps.len() / PANEL;
@@ -39,7 +42,7 @@ impl TransientPanels {
 
     /// The matrix `weight` `[inputs, outputs]`, transposed.
     pub(super) fn of_transposed(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
-        Self::filled([outputs, inputs], |first, panel| {
+        Self::filled(TileKind::F32, [outputs, inputs], |first, panel| {
             let width = PANEL.min(outputs - first);
             for (input, step) in panel.chunks_exact_mut(PANEL).enumerate() {
                 step[..width].copy_from_slice(&weight[input * outputs + first..][..width]);
@@ -47,19 +50,44 @@ impl TransientPanels {
         })
     }
 
-    /// `fill` is given each panel's first output, and zeros.
+    /// The matrix `weight` `[inputs, outputs]`, transposed and rounded to bf16, as is what it will be
+    /// multiplied with.
+    pub(super) fn of_transposed_in_bf16(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
+        Self::filled(TileKind::Bf16Dot, [outputs, inputs], |first, panel| {
+            let width = PANEL.min(outputs - first);
+            let row = |input: usize| {
+                let row = weight.get(input * outputs + first..);
+                row.and_then(|row| row.get(..width))
+            };
+            for (pair, step) in panel.chunks_exact_mut(PANEL).enumerate() {
+                // Where their number is odd, the last input has zeros beside it.
+                let [even, odd] = [2 * pair, 2 * pair + 1].map(row);
+                for (place, word) in step[..width].iter_mut().enumerate() {
+                    let bits =
+                        |row: Option<&[f32]>| row.map_or(0, |row| math::bf16_bits(row[place]));
+                    *word = f32::from_bits(bits(even) | (bits(odd) << 16));
+                }
+            }
+        })
+    }
+
+    /// `fill` is given each panel's first output, and where its outputs are fewer than a panel's, zeros.
     fn filled(
+        kind: TileKind,
         [outputs, inputs]: [usize; 2],
         fill: impl Fn(usize, &mut [f32]) + Send + Sync,
     ) -> Self {
         /// Smaller matrices are packed sooner than other threads are woken.
         const LARGE: usize = 1 << 18;
         const LINE: usize = 16;
-        let size = inputs * PANEL;
+        let size = panel_words(kind, inputs);
         let len = outputs.div_ceil(PANEL) * size;
-        let mut values = vec![0f32; len + LINE];
+        let mut values = Floats::any(len + LINE);
         let start = values.as_ptr().align_offset(64).min(LINE);
         let panels = &mut values[start..start + len];
+        if !outputs.is_multiple_of(PANEL) {
+            panels[len - size..].fill(0.0);
+        }
         if len < LARGE {
             let panels = panels.chunks_exact_mut(size.max(1)).enumerate();
             panels.for_each(|(panel, values)| fill(panel * PANEL, values));
@@ -70,6 +98,7 @@ impl TransientPanels {
         Self {
             values,
             start,
+            kind,
             outputs,
             inputs,
         }
@@ -77,7 +106,7 @@ impl TransientPanels {
 
     /// Each panel, from its first output on.
     pub(super) fn panels(&self) -> impl Iterator<Item = (usize, &[f32])> {
-        let size = (self.inputs * PANEL).max(1);
+        let size = panel_words(self.kind, self.inputs).max(1);
         let panels = self.values().chunks_exact(size).enumerate();
         panels.map(|(panel, values)| (panel * PANEL, values))
     }
@@ -90,13 +119,18 @@ impl TransientPanels {
         #[allow(unsafe_code)]
         let bytes =
             unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
-        Panels::new(bytes, TileKind::F32, [self.outputs, self.inputs])
+        Panels::new(bytes, self.kind, [self.outputs, self.inputs])
     }
 
     fn values(&self) -> &[f32] {
-        let len = self.outputs.div_ceil(PANEL) * self.inputs * PANEL;
+        let len = self.outputs.div_ceil(PANEL) * panel_words(self.kind, self.inputs);
         &self.values[self.start..self.start + len]
     }
+}
+
+/// The words of four bytes in a panel.
+fn panel_words(kind: TileKind, inputs: usize) -> usize {
+    kind.panel_bytes(inputs) / size_of::<f32>()
 }
 
 #[cfg(test)]
@@ -126,6 +160,12 @@ mod tests {
                     let found = panels.as_panels().panel(panel);
                     assert_eq!(found, expected.panels().panel(panel));
                 }
+            }
+            let expected = PackedMatrix::pack(PackedFormat::Bf16, outputs, inputs, pack);
+            let panels = TransientPanels::of_transposed_in_bf16(&transposed, [outputs, inputs]);
+            for panel in 0..outputs.div_ceil(PANEL) {
+                let found = panels.as_panels().panel(panel);
+                assert_eq!(found, expected.panels().panel(panel));
             }
         }
     }
