@@ -2,10 +2,10 @@
 
 use image::ImageFormat;
 
-use super::error::ImageError;
+use super::{apple_double::MAGIC, error::ImageError};
 
 /// Formats that are known by their first bytes and not read, at the place where those begin.
-const NOT_READ: [(usize, &[u8], &str); 17] = [
+const NOT_READ: [(usize, &[u8], &str); 18] = [
     (4, b"ftypavif", "AVIF"),
     (4, b"ftypavis", "AVIF"),
     (4, b"ftyphei", "HEIC"),
@@ -19,6 +19,7 @@ const NOT_READ: [(usize, &[u8], &str); 17] = [
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"8BPS", "Photoshop"),
+    (0, MAGIC, "AppleDouble (what macOS keeps beside a file)"),
     (0, b"II+\0", "BigTIFF"),
     (0, b"MM\0+", "BigTIFF"),
     (0, b"<svg", "SVG"),
