@@ -142,6 +142,14 @@ def tgas():
     write("gray_runs.tga", tga(11, 8, b"\xff\1" * 4_500))
 
 
+def texts():
+    for name, text in [("utf_16.csv", "image,question\nx.png,what?\n"),
+                       ("utf_16.jsonl", '{"image": "x.png", "question": "what?"}\n'),
+                       ("utf_16.txt", "what?\n")]:
+        write(name, text.encode("utf-16"))
+    write("apple_double.jpg", b"\0\5\x16\7\0\2\0\0Mac OS X        \0\2" + bytes(40))
+
+
 def others():
     write("empty.png", b"")
     write("text.png", b"just some text")
@@ -243,6 +251,18 @@ def zips():
         file += number(offset) + b"(" + number(size) + b"t(" + number(stride) + b"t"
         return file + b"\x89ccollections\nOrderedDict\n)RtRu."
 
+    def other(storage, rebuild, dtype=b""):
+        """A tensor of another form than those of weights, as `torch.save` writes it."""
+        file = b"\x80\x02}X\1\0\0\0wctorch._utils\n" + rebuild + b"\n((X\7\0\0\0storagec" + storage
+        file += b"\nX\1\0\0\x000X\3\0\0\0cpuK\4tQK\0K\4\x85K\1\x85\x89ccollections\nOrderedDict\n)R"
+        return file + dtype + b"tRs."
+
+    untyped = b"torch.storage\nUntypedStorage"
+    for name, content in [
+        ("fp8.bin", other(untyped, b"_rebuild_tensor_v3", b"ctorch\nfloat8_e4m3fn\n")),
+        ("complex.bin", other(b"torch\nComplexFloatStorage", b"_rebuild_tensor_v2")),
+    ]:
+        write(name, zipped([("model/data.pkl", content), ("model/data/0", bytes(32))]))
     code = pickle.dumps({"weight": Runs()}, protocol=2)
     write("code.bin", zipped([("model/data.pkl", code), ("model/version", b"3\n")]))
     write("no_pickle.bin", zipped([("model/version", b"3\n")]))
@@ -305,5 +325,5 @@ def safetensors():
 
 
 if __name__ == "__main__":
-    for made in [pngs, gifs, bmps, tgas, tiffs, others, pickles, zips, safetensors]:
+    for made in [pngs, gifs, bmps, tgas, tiffs, texts, others, pickles, zips, safetensors]:
         made()

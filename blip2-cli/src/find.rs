@@ -99,7 +99,7 @@ fn no_address(text: &str) -> Failure {
     let remedy = match ModelId::of_address(text) {
         Some(id) => format!("give its id, {id}"),
         None => {
-            "give a folder, or an id on the Hugging Face hub, such as Salesforce/blip2-opt-2.7b"
+            "give a folder, or an id on the Hugging Face hub, owner/name"
                 .into()
         }
     };
