@@ -98,10 +98,7 @@ pub(crate) fn folder(path: &Path) -> Result<PathBuf, Failure> {
 fn no_address(text: &str) -> Failure {
     let remedy = match ModelId::of_address(text) {
         Some(id) => format!("give its id, {id}"),
-        None => {
-            "give a folder, or an id on the Hugging Face hub, owner/name"
-                .into()
-        }
+        None => "give a folder, or an id on the Hugging Face hub, owner/name".into(),
     };
     Failure::Usage(format!(
         "{text}: a model is not named by its address; {remedy}"

@@ -97,7 +97,10 @@ fn what_is_left_out_of_a_folder_is_told() {
     assert!(output.status.success());
     let said = text(&output.stderr);
     assert!(said.contains("3 left out:"), "{said}");
-    assert!(said.contains("._a.png (what macOS keeps beside a file)"), "{said}");
+    assert!(
+        said.contains("._a.png (what macOS keeps beside a file)"),
+        "{said}"
+    );
     // A format that is not read is no reason to pass over a picture.
     fs::write(at("b.avif"), b"\0\0\0\x1cftypavif\0\0\0\0").unwrap();
     let output = blip2(&["caption", folder.path().to_str().unwrap()]);

@@ -147,7 +147,11 @@ fn ids_that_no_vocabulary_has_are_never_met() {
         let found = inspect(folder.path()).unwrap();
         assert!(found.is_complete(), "{name}: {:?}", found.obstacles);
         assert_eq!(found.notes.len(), 2, "{name}: {:?}", found.notes);
-        assert!(found.to_string().contains("note: text_config.bos_token_id = 99999"));
+        assert!(
+            found
+                .to_string()
+                .contains("note: text_config.bos_token_id = 99999")
+        );
     }
     assert!(inspect(fixture("blip2_opt")).unwrap().notes.is_empty());
 }

@@ -35,6 +35,10 @@ const NOT_READ: [(usize, &[u8], &str); 18] = [
 pub(super) fn format_of(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
     let known = image::guess_format(bytes).ok();
     if let Some(format) = known.filter(ImageFormat::reading_enabled) {
+        if format == ImageFormat::WebP && is_widest_webp(bytes) {
+            let format = "lossless WebP of 16,384 pixels a side";
+            return Err(ImageError::UnsupportedFormat { format });
+        }
         return Ok(format);
     }
     let begins = |(place, magic, _): &&(usize, &[u8], &str)| {
@@ -66,9 +70,38 @@ fn is_tga(bytes: &[u8]) -> bool {
     map <= 1 && matches!(kind, 1..=3 | 9..=11) && measured && matches!(depth, 8 | 16 | 24 | 32)
 }
 
+/// Whether a lossless WebP has the most rows or columns that its header can say, which its decoder takes
+/// for none, and encoders do not write.
+fn is_widest_webp(bytes: &[u8]) -> bool {
+    const SIDE: u32 = (1 << 14) - 1;
+    let header = bytes.get(12..).and_then(|chunk| chunk.first_chunk::<13>());
+    let Some([b'V', b'P', b'8', b'L', _, _, _, _, 0x2f, sides @ ..]) = header else {
+        return false;
+    };
+    let sides = u32::from_le_bytes(*sides);
+    sides & SIDE == SIDE || (sides >> 14) & SIDE == SIDE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_widest_lossless_webp_is_not_taken_for_one_of_no_pixels() {
+        let webp = |width: u32, height: u32| {
+            let sides = (width - 1) | (height - 1) << 14;
+            [
+                b"RIFF\0\0\0\0WEBPVP8L\x09\0\0\0\x2f",
+                &sides.to_le_bytes()[..],
+            ]
+            .concat()
+        };
+        for (width, height) in [(16_384, 1), (1, 16_384), (16_384, 16_384)] {
+            let error = format_of(&webp(width, height)).unwrap_err().to_string();
+            assert!(error.contains("16,384"), "{error}");
+        }
+        assert_eq!(format_of(&webp(16_383, 1)).unwrap(), ImageFormat::WebP);
+    }
 
     #[test]
     fn formats_that_are_not_read_are_named() {
