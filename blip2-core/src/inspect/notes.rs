@@ -1,9 +1,8 @@
 //! What is odd about a folder and stands in nobody's way.
 
-use blip2_io::{
-    CheckpointFolder,
-    config::{Ability, ModelKind},
-};
+use blip2_io::{CheckpointFolder, config::ModelKind};
+
+use crate::family::ANSWERING;
 
 /// Special tokens that no vocabulary has.
 pub(super) fn of(folder: &CheckpointFolder, kind: ModelKind) -> Vec<String> {
@@ -36,7 +35,7 @@ fn special_tokens(
         let beyond = end.filter(|(_, id)| *id as usize >= text.vocab_size);
         return Some((beyond.into_iter().collect(), text.vocab_size));
     }
-    if !kind.can(Ability::AnswerQuestion) && !kind.can(Ability::Describe) {
+    if !ANSWERING.contains(&kind) {
         return None;
     }
     let text = folder.config().ok()?.text_config;

@@ -74,7 +74,7 @@ fn fault(path: &Path, error: PytorchError) -> IoError {
         // What is no plain tensor: fp8 and complex numbers, quantized and sparse tensors.
         PytorchError::Pickle(PickleError::UnsupportedType(name)) => IoError::TensorForm {
             path: path.to_path_buf(),
-            form: name.trim_start_matches("torch.").to_string(),
+            form: name.trim_start_matches("torch.").escape_debug().to_string(),
         },
         PytorchError::Io(source) if !damaged(&source) => IoError::read(path, source),
         other => malformed(path, other.to_string()),
