@@ -47,6 +47,8 @@ def pngs():
         whole[29:33], b"\0\0\0\0"))
     write("palette_missing.png", png(color=3, rows=zlib.compress((b"\0" + bytes(8)) * 8)))
     write("filter.png", png(rows=zlib.compress((b"\x09" + bytes(24)) * 8)))
+    write("claim.png", png(9_000, 9_000, rows=bytes(9_000)))
+    write("claim_deep.png", png(6_000, 6_000, depth=16, color=6, rows=bytes(9_000)))
     bomb = zlib.compress(bytes(1 << 26), 9)
     write("bomb.png", png(7_000, 7_000, rows=bomb[:2_000]))
 
@@ -65,6 +67,7 @@ def gifs():
     write("frame_huge.gif", gif(8, 8, [(0, 0, 65_535, 65_535)]))
     write("no_size.gif", gif(0, 0, [(0, 0, 0, 0)]))
     write("outside.gif", gif(8, 8, [(9, 9, 8, 8)]))
+    write("canvas.gif", gif(9_000, 9_000))
     write("no_palette.gif", gif(palette=False))
     write("no_frame.gif", gif(frames=()))
     write("code_size.gif", gif(code=b"\x0f\x02\x4c\x01\x00"))
@@ -86,6 +89,15 @@ def bmps():
     write("compression.bmp", bmp(compression=77))
     write("header.bmp", bmp(header=7))
     write("offset.bmp", bmp(offset=2**31))
+    # Claims that a decoder would have to make room for before it finds nothing behind them.
+    palette = bytes(1024)
+    runs = lambda data: bmp(9_000, 9_000, 8, 54 + 1024, 1, palette + data)
+    write("runs.bmp", runs(b"\xff\1" * 100))
+    write("runs_ended.bmp", runs(b"\xff\1\0\1"))
+    write("runs_left.bmp", runs(b"\0\2\0\xff" * 60))
+    write("runs_4.bmp", bmp(9_000, 9_000, 4, 54 + 64, 2, bytes(64) + b"\xff\1" * 4_200))
+    write("plain_huge.bmp", bmp(9_000, 9_000))
+    write("bits_huge.bmp", bmp(9_000, 9_000, 1, 62, data=bytes(9_000)))
 
 
 def tiff(tags, data=b""):
@@ -115,7 +127,27 @@ def tiffs():
     # A strip that is a JPEG, whose own header says that it has 16,383 rows and columns.
     strip = (FILES / "../../fixtures/formats/ycbcr_jpeg_444.tif").read_bytes()
     sides = strip.index(b"\xff\xc0") + 5
+    for name, compression in [("plain", 1), ("deflate", 8), ("packbits", 32773), ("lzw", 5)]:
+        write(f"claim_{name}.tiff", tiff(tags(t256=9_000, t257=9_000, t278=9_000, t259=compression)) + bytes(9_000))
     write("jpeg_strip.tiff", strip[:sides] + b"\x3f\xff\x3f\xff" + strip[sides + 4 :])
+
+
+def tgas():
+    def tga(kind, depth, data=bytes(9_000)):
+        head = struct.pack("<BBBHHBHHHHBB", 0, 0, kind, 0, 0, 0, 0, 0, 9_000, 9_000, depth, 0)
+        return head + data
+
+    write("huge.tga", tga(2, 32))
+    write("runs.tga", tga(10, 24, b"\xff\1\2\3" * 2_300))
+    write("gray_runs.tga", tga(11, 8, b"\xff\1" * 4_500))
+
+
+def texts():
+    for name, text in [("utf_16.csv", "image,question\nx.png,what?\n"),
+                       ("utf_16.jsonl", '{"image": "x.png", "question": "what?"}\n'),
+                       ("utf_16.txt", "what?\n")]:
+        write(name, text.encode("utf-16"))
+    write("apple_double.jpg", b"\0\5\x16\7\0\2\0\0Mac OS X        \0\2" + bytes(40))
 
 
 def others():
@@ -127,6 +159,8 @@ def others():
     write("start.jpg", b"\xff\xd8\xff")
     write("header.jpg", jpeg)
     write("huge.jpg", jpeg + b"\xff\xc0\0\x0b\x08\xff\xff\xff\xff\1\1\x11\0\xff\xd9")
+    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(9_000)
+    write("claim.jpg", jpeg + b"\xff\xc0\0\x0b\x08\x23\x28\x23\x28\1\1\x11\0" + scan + b"\xff\xd9")
     write("no_size.jpg", jpeg + b"\xff\xc0\0\x0b\x08\0\0\0\0\1\1\x11\0\xff\xd9")
     write("length.jpg", jpeg + b"\xff\xe1\0\0\xff\xd9")
     write("riff.webp", b"RIFF\x04\0\0\0WEBP")
@@ -141,9 +175,21 @@ def others():
     write("endless.ppm", b"P6 " + b"#" * 2_000)
     write("huge.qoi", b"qoif" + struct.pack(">IIBB", 60_000, 60_000, 3, 0))
     write("cut.qoi", b"qoif" + struct.pack(">IIBB", 8, 8, 3, 0))
+    write("runs.qoi", b"qoif" + struct.pack(">IIBB", 9_000, 9_000, 4, 0) + b"\xfd" * 9_000)
+    write("claim.ppm", b"P6 7000 7000 65535\n" + bytes(9_000))
+    write("claim.pbm", b"P4 9000 9000\n" + bytes(9_000))
+    write("claim_words.pgm", b"P2 9000 9000 255\n" + b"1 " * 4_500)
+    write("claim.pam", b"P7\nWIDTH 6000\nHEIGHT 6000\nDEPTH 4\nMAXVAL 65535\nTUPLTYPE RGB_ALPHA\nENDHDR\n" + bytes(9_000))
+    write("above.pgm", b"P2 2 1 100\n1 101")
     write("channels.qoi", b"qoif" + struct.pack(">IIBB", 8, 8, 9, 0) + bytes(16))
     entry = struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, 4_000_000_000, 22)
     write("length.ico", b"\0\0\1\0\1\0" + entry)
+    info = struct.pack("<IiiHHIIiiII", 40, 9_000, 18_000, 1, 32, 0, 0, 0, 0, 0, 0)
+    entry = struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, len(info) + 99, 22)
+    write("bitmap.ico", b"\0\0\1\0\1\0" + entry + info + bytes(99))
+    # A picture whose data says that all are one colour.
+    write("blank.webp", b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f" + struct.pack("<I", 9_000 - 1 | 9_000 - 1 << 14)
+          + b"\x07\x10\x11\x11\x88\x88\x08\0\0")
     write("none.ico", b"\0\0\1\0\0\0")
 
 
@@ -205,6 +251,18 @@ def zips():
         file += number(offset) + b"(" + number(size) + b"t(" + number(stride) + b"t"
         return file + b"\x89ccollections\nOrderedDict\n)RtRu."
 
+    def other(storage, rebuild, dtype=b""):
+        """A tensor of another form than those of weights, as `torch.save` writes it."""
+        file = b"\x80\x02}X\1\0\0\0wctorch._utils\n" + rebuild + b"\n((X\7\0\0\0storagec" + storage
+        file += b"\nX\1\0\0\x000X\3\0\0\0cpuK\4tQK\0K\4\x85K\1\x85\x89ccollections\nOrderedDict\n)R"
+        return file + dtype + b"tRs."
+
+    untyped = b"torch.storage\nUntypedStorage"
+    for name, content in [
+        ("fp8.bin", other(untyped, b"_rebuild_tensor_v3", b"ctorch\nfloat8_e4m3fn\n")),
+        ("complex.bin", other(b"torch\nComplexFloatStorage", b"_rebuild_tensor_v2")),
+    ]:
+        write(name, zipped([("model/data.pkl", content), ("model/data/0", bytes(32))]))
     code = pickle.dumps({"weight": Runs()}, protocol=2)
     write("code.bin", zipped([("model/data.pkl", code), ("model/version", b"3\n")]))
     write("no_pickle.bin", zipped([("model/version", b"3\n")]))
@@ -267,5 +325,5 @@ def safetensors():
 
 
 if __name__ == "__main__":
-    for made in [pngs, gifs, bmps, tiffs, others, pickles, zips, safetensors]:
+    for made in [pngs, gifs, bmps, tgas, tiffs, texts, others, pickles, zips, safetensors]:
         made()

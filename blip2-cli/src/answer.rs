@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
-    args::{AnswerArgs, FrameChoice},
+    args::{answer::AnswerArgs, picture::FrameChoice},
     asked::{Asked, Kind, Reply, inputs},
     family::Answerer,
     interrupt, model,

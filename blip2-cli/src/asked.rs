@@ -8,11 +8,11 @@ use std::{
 };
 
 use blip2_core::{Answer, Options, RankOptions, Ranked};
-use blip2_io::open_regular;
+use blip2_io::{is_utf16, open_regular};
 
 use crate::{
     Failure,
-    args::AnswerArgs,
+    args::answer::AnswerArgs,
     candidates::Candidates,
     family::Looked,
     prompts::{IMAGE, beside},
@@ -59,16 +59,20 @@ impl Asked {
 /// The lines of a text file that hold something.
 pub(crate) fn lines(path: &Path) -> Result<Vec<String>, Failure> {
     let named = |error: &dyn Display| Failure::Work(format!("{}: {error}", path.display()));
-    let mut text = String::new();
+    let mut text = Vec::new();
     let read = match path == Path::new("-") {
-        true => io::stdin().take(LARGEST).read_to_string(&mut text),
-        false => open_regular(path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)),
+        true => io::stdin().take(LARGEST).read_to_end(&mut text),
+        false => open_regular(path).and_then(|file| file.take(LARGEST).read_to_end(&mut text)),
     };
     if read.map_err(|error| named(&error))? as u64 == LARGEST {
         return Err(named(&format!(
             "there are {LARGEST} bytes or more, which is the limit"
         )));
     }
+    if is_utf16(&text) {
+        return Err(named(&"it is UTF-16; save it as UTF-8"));
+    }
+    let text = String::from_utf8(text).map_err(|_| named(&"it is no UTF-8; save it as UTF-8"))?;
     let lines = text
         .lines()
         .map(|line| line.trim_start_matches('\u{feff}').trim());

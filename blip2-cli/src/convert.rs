@@ -2,7 +2,7 @@
 
 use blip2_core::{inspect::inspect, lavis::Conversion};
 
-use crate::{Failure, args::ConvertArgs, model::spinner};
+use crate::{Failure, args::checkpoint::ConvertArgs, model::spinner};
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<(), Failure> {
     let mut conversion = Conversion::new(&args.file, args.arch);

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Mutex};
 use blip2_io::hub::{Download, DownloadEvent, ModelId};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{Failure, args::DownloadArgs};
+use crate::{Failure, args::hub::DownloadArgs};
 
 pub(crate) fn run(args: &DownloadArgs) -> Result<(), Failure> {
     let folder = fetch(&args.id)?;

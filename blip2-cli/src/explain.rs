@@ -10,7 +10,11 @@ use blip2_core::{
 
 use crate::{
     Failure, apart,
-    args::{ExplainArgs, FrameChoice, MethodChoice, ModelArgs},
+    args::{
+        explain::{ExplainArgs, MethodChoice},
+        model::ModelArgs,
+        picture::FrameChoice,
+    },
     model, sheet,
     shown::{self, Shown},
 };
@@ -213,7 +217,7 @@ fn check(kind: Option<ModelKind>, what: What<'_>) -> Result<(), Failure> {
         _ => return Ok(()),
     };
     let kind = kind.map_or(String::new(), |kind| {
-        format!("a {kind}, which can {}", kind.describe())
+        format!("{}, which can {}", kind.with_article(), kind.describe())
     });
     Err(Failure::Usage(format!(
         "the checkpoint is {kind}; {remedy}"

@@ -9,7 +9,7 @@ use image::RgbImage;
 
 use crate::{
     Failure,
-    args::{ModelArgs, RetrievalArgs},
+    args::model::{ModelArgs, RetrievalArgs},
     model,
     shown::Shown,
     words::words,

@@ -7,7 +7,7 @@ use blip2_io::{Adapter, hub::ModelId};
 use crate::{
     Failure,
     adapters::AdapterArgs,
-    args::{Command, IndexCommand},
+    args::{Command, index::IndexCommand},
 };
 
 /// Puts folders in the place of ids and of adapters, in all arguments that name a model. What is not in
@@ -85,10 +85,24 @@ pub(crate) fn folder(path: &Path) -> Result<PathBuf, Failure> {
     if path.exists() {
         return Ok(path.to_path_buf());
     }
+    if let Some(text) = path.to_str().filter(|text| text.contains("://")) {
+        return Err(no_address(text));
+    }
     match path.to_str().and_then(|text| text.parse::<ModelId>().ok()) {
         Some(id) => of_hub(path, &id),
         None => Ok(path.to_path_buf()),
     }
+}
+
+/// What is said of an address in a model's place.
+fn no_address(text: &str) -> Failure {
+    let remedy = match ModelId::of_address(text) {
+        Some(id) => format!("give its id, {id}"),
+        None => "give a folder, or an id on the Hugging Face hub, owner/name".into(),
+    };
+    Failure::Usage(format!(
+        "{text}: a model is not named by its address; {remedy}"
+    ))
 }
 
 /// A path that a file names, relative to `base` unless it is an id.

@@ -18,8 +18,11 @@ use serde_json::json;
 use crate::{
     Failure, apart,
     args::{
-        FrameChoice, IndexAddArgs, IndexArgs, IndexCommand, IndexExportArgs, IndexListArgs,
-        IndexRemoveArgs, IndexSearchArgs, PictureArgs,
+        index::{
+            IndexAddArgs, IndexArgs, IndexCommand, IndexExportArgs, IndexListArgs, IndexRemoveArgs,
+            IndexSearchArgs,
+        },
+        picture::{FrameChoice, PictureArgs},
     },
     family::Matcher,
     model,

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     Failure,
-    args::InspectArgs,
+    args::checkpoint::InspectArgs,
     words::{commands, words},
 };
 
@@ -74,6 +74,7 @@ fn as_json(found: &Inspection) -> serde_json::Value {
         "misshapen": found.report.misshapen.iter().map(|m| &m.name).collect::<Vec<_>>(),
         "unused": found.report.unused,
         "in_the_way": found.obstacles,
+        "notes": found.notes,
         "transformers_version": found.transformers_version,
     })
 }

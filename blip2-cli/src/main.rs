@@ -50,9 +50,9 @@ mod words;
 
 use std::{error::Error, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Command};
+use args::{Cli, Command, environment};
 
 /// Why the program ends without having done its work.
 #[derive(Debug)]
@@ -85,7 +85,11 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    let mut command = Cli::parse().command;
+    let given = environment::without_empty(Cli::command()).get_matches();
+    let mut command = match Cli::from_arg_matches(&given) {
+        Ok(program) => program.command,
+        Err(error) => error.exit(),
+    };
     let done = find::all(&mut command).and_then(|()| run(command));
     // What is held back may fail as well, on a full disk.
     match done.and_then(|()| out::flush()) {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{Failure, args::MatchArgs, family::Matcher, pictures};
+use crate::{Failure, args::match_texts::MatchArgs, family::Matcher, pictures};
 
 pub(crate) fn run(args: &MatchArgs) -> Result<(), Failure> {
     let images = pictures::open(&args.image, args.picture, |note| note!("{note}"))?;

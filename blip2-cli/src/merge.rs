@@ -3,7 +3,7 @@
 use blip2_core::{CheckpointFolder, inspect::inspect};
 use blip2_io::Adapter;
 
-use crate::{Failure, args::MergeArgs, model::spinner};
+use crate::{Failure, args::checkpoint::MergeArgs, model::spinner};
 
 pub(crate) fn run(args: &MergeArgs) -> Result<(), Failure> {
     let Some(adapter) = &args.adapter else {

@@ -10,7 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     Failure,
-    args::{DeviceArgs, LoadingArgs, ModelArgs, RetrievalArgs},
+    args::{
+        device::DeviceArgs,
+        model::{LoadingArgs, ModelArgs, RetrievalArgs},
+    },
     demo,
 };
 

@@ -3,7 +3,7 @@
 use blip2_io::{CachedModel, cached_models, hub::HubCache};
 use serde_json::json;
 
-use crate::{Failure, args::ModelsArgs};
+use crate::{Failure, args::hub::ModelsArgs};
 
 pub(crate) fn run(args: &ModelsArgs) -> Result<(), Failure> {
     let cache = HubCache::of_environment();

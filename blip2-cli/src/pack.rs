@@ -2,7 +2,7 @@
 
 use blip2_core::{Precision, pack};
 
-use crate::{Failure, apart, args::PackArgs, model::spinner};
+use crate::{Failure, apart, args::checkpoint::PackArgs, model::spinner};
 
 pub(crate) fn run(args: &PackArgs) -> Result<(), Failure> {
     apart::check("--output", &args.output, [args.folder.as_path()])?;

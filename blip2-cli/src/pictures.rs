@@ -7,12 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use blip2_core::preprocessing::{Animation, DecodeOptions, ImageError, Orientation};
+use blip2_core::preprocessing::{
+    Animation, DecodeOptions, ImageError, Orientation, is_apple_double,
+};
 use image::RgbImage;
 
 use crate::{
     Failure,
-    args::{FrameChoice, PictureArgs},
+    args::picture::{FrameChoice, PictureArgs},
     source::{Source, url},
 };
 
@@ -237,6 +239,7 @@ fn why_not(path: &Path) -> Option<&'static str> {
             .any(|known| found.eq_ignore_ascii_case(known))
     });
     match (path.is_file(), path.is_dir()) {
+        (true, _) if is_apple_double(path) => Some("what macOS keeps beside a file"),
         (true, _) if known => None,
         (true, _) => Some("not named like a picture"),
         (_, true) => Some("a folder"),

@@ -13,7 +13,10 @@ use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::Subscriber
 
 use crate::{
     Failure,
-    args::{ModelArgs, RetrievalArgs, ServeArgs},
+    args::{
+        model::{ModelArgs, RetrievalArgs},
+        serve::ServeArgs,
+    },
     interrupt, model, out,
 };
 

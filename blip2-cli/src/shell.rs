@@ -8,7 +8,10 @@ use clap_mangen::Man;
 
 use crate::{
     Failure,
-    args::{Cli, CompletionsArgs, ManArgs},
+    args::{
+        Cli,
+        shell::{CompletionsArgs, ManArgs},
+    },
     out,
 };
 

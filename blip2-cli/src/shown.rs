@@ -10,7 +10,7 @@ use image::RgbImage;
 
 use crate::{
     Failure,
-    args::{ModelArgs, PictureArgs},
+    args::{model::ModelArgs, picture::PictureArgs},
     pictures, source,
 };
 

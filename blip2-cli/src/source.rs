@@ -7,7 +7,7 @@ use blip2_core::preprocessing::{
 };
 use image::RgbImage;
 
-use crate::{Failure, args::PictureArgs};
+use crate::{Failure, args::picture::PictureArgs};
 
 /// A picture that can be decoded.
 pub(crate) enum Source<'p> {

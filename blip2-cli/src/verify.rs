@@ -2,7 +2,7 @@
 
 use blip2_verify::{VerifyOptions, verify};
 
-use crate::{Failure, args::VerifyArgs};
+use crate::{Failure, args::checkpoint::VerifyArgs};
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let options = VerifyOptions::on(&args.device.device).map_err(Failure::refused)?;

@@ -130,7 +130,7 @@ fn of_blip2(error: &Blip2Error) -> Option<String> {
             reason,
             ..
         } => format!(
-            "{} is not for a {member}: {reason}; leave it out",
+            "{} is not for {member}: {reason}; leave it out",
             option(setting).unwrap_or(setting)
         ),
         Blip2Error::WrongModel { path, found, .. } => {
@@ -185,6 +185,15 @@ fn of_picture(error: &ImageError) -> Option<String> {
             format!("{}: {}", path.display(), of_picture(source)?)
         }
         ImageError::Limit {
+            what,
+            found,
+            limit,
+            option: "max_pixels_per_byte",
+        } => format!(
+            "the picture's {what} of the file is {found}, over the limit of {limit}: all is of one colour, \
+             or the file claims more than it holds"
+        ),
+        ImageError::Limit {
             what, found, limit, ..
         } => {
             format!("the picture's {what} is {found}, over the limit of {limit}; make it smaller")
@@ -192,6 +201,10 @@ fn of_picture(error: &ImageError) -> Option<String> {
         ImageError::Animated { format } => {
             format!("the picture is an animated {format}; save one frame of it")
         }
+        ImageError::NoFrame { wanted, found: 1 } => format!(
+            "the picture has one frame, and --frame asks for number {}",
+            wanted + 1
+        ),
         ImageError::NoFrame { wanted, found } => format!(
             "the picture has {found} frames, and --frame asks for number {}",
             wanted + 1
@@ -287,7 +300,8 @@ fn other_model(found: ModelKind) -> String {
         None => "no command runs it alone; `blip2 inspect` shows what it holds".into(),
     };
     let abilities = found.describe();
-    format!("the checkpoint is a {found}, which can {abilities}; {remedy}")
+    let found = found.with_article();
+    format!("the checkpoint is {found}, which can {abilities}; {remedy}")
 }
 
 /// The commands that run a member of the family.

@@ -36,12 +36,13 @@ const KNOWN: [&str; 19] = [
 ];
 
 /// Settings of the libraries that are options of the program.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "memory_limit",
     "image_size",
     "interpolate_pos_encoding",
     "max_pixels",
     "max_alloc",
+    "max_pixels_per_byte",
     "max_frames",
     "max_new_tokens",
     "num_beams",

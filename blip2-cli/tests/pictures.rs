@@ -91,6 +91,16 @@ fn what_is_left_out_of_a_folder_is_told() {
         said.contains("2 left out: more (a folder), notes.txt (not named like a picture)"),
         "{said}"
     );
+    // What macOS keeps beside a picture is none, whatever its name ends in.
+    fs::write(at("._a.png"), b"\0\x05\x16\x07\0\x02\0\0").unwrap();
+    let output = blip2(&["caption", folder.path().to_str().unwrap()]);
+    assert!(output.status.success());
+    let said = text(&output.stderr);
+    assert!(said.contains("3 left out:"), "{said}");
+    assert!(
+        said.contains("._a.png (what macOS keeps beside a file)"),
+        "{said}"
+    );
     // A format that is not read is no reason to pass over a picture.
     fs::write(at("b.avif"), b"\0\0\0\x1cftypavif\0\0\0\0").unwrap();
     let output = blip2(&["caption", folder.path().to_str().unwrap()]);

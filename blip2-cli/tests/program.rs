@@ -61,6 +61,26 @@ fn the_demonstration_model_answers_and_says_what_it_is() {
     );
 }
 
+#[test]
+fn an_empty_variable_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = picture(folder.path(), "a.png");
+    let answered = Command::new(env!("CARGO_BIN_EXE_blip2"))
+        .args(["answer", &picture, "what color is the shape?"])
+        .env("BLIP2_MODEL", "")
+        .output()
+        .unwrap();
+    assert!(answered.status.success(), "{}", stderr(&answered));
+    assert!(stderr(&answered).contains("demonstration model"));
+    let matched = Command::new(env!("CARGO_BIN_EXE_blip2"))
+        .args(["match", &picture, "a circle"])
+        .env("BLIP2_RETRIEVAL_MODEL", "")
+        .output()
+        .unwrap();
+    assert_eq!(matched.status.code(), Some(2));
+    assert!(stderr(&matched).contains("--model"), "{}", stderr(&matched));
+}
+
 /// It answers what it was trained for: colours and shapes of the example pictures, whose names say both.
 /// Of one the triangle is ten pixels wide, and it takes it for a circle.
 #[test]

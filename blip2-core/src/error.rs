@@ -204,8 +204,8 @@ pub enum Blip2Error {
     Io(#[from] IoError),
     /// The folder holds a model of another kind than the call needs.
     #[error(
-        "{}: the checkpoint is a {found}, which can {}, not a {wanted}; open it with `{}`",
-        .path.display(), .found.describe(), opened_with(*.found)
+        "{}: the checkpoint is {}, which can {}, not {}; open it with `{}`",
+        .path.display(), .found.with_article(), .found.describe(), .wanted.with_article(), opened_with(*.found)
     )]
     WrongModel {
         /// The folder.
@@ -216,7 +216,7 @@ pub enum Blip2Error {
         wanted: ModelKind,
     },
     /// The folder holds a model that this version has no parts of.
-    #[error("{}: this version does not know what a {found} is made of", .path.display())]
+    #[error("{}: this version does not know what {} is made of", .path.display(), .found.with_article())]
     #[non_exhaustive]
     UnknownModel {
         /// The folder.

@@ -132,6 +132,30 @@ fn vicuna_s_copies_generate_by_the_configuration_s_ids() {
     assert!(answer(folder.path()).len() <= 1);
 }
 
+/// The reference takes them and never meets them; of what is always looked up it says so.
+#[test]
+fn ids_that_no_vocabulary_has_are_never_met() {
+    for name in ["blip2_opt", "blip2_t5", "instructblip_llama"] {
+        let folder = whole(name);
+        let expected = answer(fixture(name));
+        edit(folder.path(), "config.json", |config| {
+            let own = config["text_config"]["eos_token_id"].clone();
+            config["text_config"]["eos_token_id"] = json!([own.as_u64().unwrap_or(2), 99_999]);
+            config["text_config"]["bos_token_id"] = json!(99_999);
+        });
+        assert_eq!(answer(folder.path()), expected, "{name}");
+        let found = inspect(folder.path()).unwrap();
+        assert!(found.is_complete(), "{name}: {:?}", found.obstacles);
+        assert_eq!(found.notes.len(), 2, "{name}: {:?}", found.notes);
+        assert!(
+            found
+                .to_string()
+                .contains("note: text_config.bos_token_id = 99999")
+        );
+    }
+    assert!(inspect(fixture("blip2_opt")).unwrap().notes.is_empty());
+}
+
 #[test]
 fn a_folder_that_keeps_the_aspect_and_cuts() {
     let folder = whole("blip2_opt");

@@ -287,6 +287,19 @@ pub enum IoError {
         /// Its format.
         dtype: String,
     },
+    /// A PyTorch file with a tensor of a form, or number format, that no weights have.
+    #[error(
+        "{}: it holds tensors in the form {form}; weights must be plain tensors of F64, F32, F16 or BF16: \
+         convert them in PyTorch and save them again",
+        .path.display()
+    )]
+    #[non_exhaustive]
+    TensorForm {
+        /// The file.
+        path: PathBuf,
+        /// What PyTorch calls it.
+        form: String,
+    },
     /// A shard index that names a file outside its folder.
     #[error(
         "{}: the shard `{shard}` is not a plain file name; an index may only name files beside it",
@@ -403,6 +416,7 @@ impl IoError {
             Self::ModelType { .. }
             | Self::Architecture { .. }
             | Self::Dtype { .. }
+            | Self::TensorForm { .. }
             | Self::Quantized { .. } => ErrorKind::Unsupported,
             Self::Tokenize(_) => ErrorKind::Invalid,
             Self::Adapter { kind, .. } => *kind,

@@ -112,6 +112,8 @@ pub mod tables;
 mod tokenizer;
 #[cfg(feature = "checkpoint")]
 mod torch;
+#[cfg(feature = "dataset")]
+mod unicode;
 #[cfg(feature = "checkpoint")]
 pub mod vectors;
 #[cfg(feature = "preprocessing")]
@@ -123,10 +125,12 @@ pub use fault::{Cause, ErrorKind};
 pub use image;
 #[cfg(feature = "preprocessing")]
 pub use regular::open_regular;
+#[cfg(feature = "dataset")]
+pub use unicode::is_utf16;
 #[cfg(feature = "checkpoint")]
 pub use {
     adapter::{Adapter, AdapterBias, AdapterConfig, LayerPattern, TargetModules},
-    apart::check_apart,
+    apart::{check_apart, check_folders_apart, check_keeps},
     blip2_kernels::{self as kernels, Bias, Weights},
     burn,
     cached::{CachedModel, cached_models},

@@ -191,6 +191,25 @@ fn ids_below_zero_and_null_are_none() {
     );
 }
 
+/// As in the reference, which never meets them: only what is always looked up must be there.
+#[test]
+fn ids_that_no_vocabulary_has_are_taken_where_they_are_never_met() {
+    let at = |name: &str, key: &str, value: Value| {
+        let config = changed(name, &format!("/text_config/{key}"), value);
+        with_config(&config).config()
+    };
+    for name in ["blip2_opt", "blip2_t5", "instructblip_llama"] {
+        for key in ["eos_token_id", "bos_token_id"] {
+            let text = at(name, key, json!(99_999)).unwrap().text_config;
+            assert_eq!(text.ids_beyond_vocabulary(), [(key, 99_999)], "{name}");
+        }
+        let text = at(name, "eos_token_id", json!([2, 99_999])).unwrap();
+        assert_eq!(text.text_config.ids_beyond_vocabulary().len(), 1);
+    }
+    assert!(at("blip2_t5", "pad_token_id", json!(99_999)).is_ok());
+    assert!(at("blip2_opt", "pad_token_id", json!(99_999)).is_err());
+}
+
 #[test]
 fn fields_that_are_left_out_are_the_reference_s() {
     let config = json!({ "model_type": "blip-2", "text_config": { "model_type": "t5" } });

@@ -295,3 +295,45 @@ fn a_colour_profile_that_unpacks_without_measure_is_passed_over() {
         DynamicImage::ImageRgb8(picture).into_rgb8()
     );
 }
+
+/// The levels of a picture of Netpbm, as RGB.
+fn netpbm(header: &str, levels: &[u8]) -> Vec<u8> {
+    let bytes = [header.as_bytes(), levels].concat();
+    let picture = decode_bytes(&bytes, &DecodeOptions::default());
+    picture.unwrap().into_raw()
+}
+
+/// The right ones are Pillow 13's `Image.open(…).convert("RGB")`.
+#[test]
+fn levels_of_netpbm_up_to_any_number_are_scaled_as_pillow_does() {
+    let gray = |levels: &[u8]| {
+        levels
+            .iter()
+            .flat_map(|level| [*level; 3])
+            .collect::<Vec<_>>()
+    };
+    let percent = [0, 10, 30, 50, 70, 99, 100, 120];
+    assert_eq!(
+        netpbm("P5 8 1 100\n", &percent),
+        gray(&[0, 26, 76, 128, 178, 252, 255, 255])
+    );
+    assert_eq!(
+        netpbm("P6\n# of a sensor\n2 1\n7\n", &[0, 1, 2, 3, 6, 9]),
+        [0, 36, 73, 109, 219, 255]
+    );
+    assert_eq!(
+        netpbm("P2 4 1 1000\n", b"0 1 500 1000"),
+        gray(&[0, 66, 255, 255])
+    );
+    assert_eq!(netpbm("P3 1 1 31\n", b"1 15 31"), [8, 123, 255]);
+    let deep = [0, 0, 0, 200, 1, 0, 0x12, 0x80, 0x80, 0x7f, 0xff, 0xff];
+    assert_eq!(netpbm("P6 2 1 65535\n", &deep), [0, 1, 1, 18, 128, 255]);
+    assert_eq!(netpbm("P6 1 1 1023\n", &[0, 5, 1, 0, 3, 255]), [1, 64, 255]);
+    assert_eq!(
+        netpbm("P5 4 1 511\n", &[0, 0, 0, 1, 0, 2, 1, 0]),
+        gray(&[0, 128, 255, 255])
+    );
+    assert_eq!(netpbm("P5 2 1 65535\n", &[0, 9, 1, 9]), gray(&[9, 255]));
+    let above = decode_bytes(b"P2 1 1 100\n101", &DecodeOptions::default()).unwrap_err();
+    assert!(above.to_string().contains("above the highest"), "{above}");
+}

@@ -159,6 +159,18 @@ fn spellings_of_sizes() {
     assert_says(read(cut), &["crop_size"]);
 }
 
+/// As the reference does, which refuses a list of another length than three.
+#[test]
+fn one_number_counts_for_all_channels() {
+    let read = |text: &str| serde_json::from_str::<ImageProcessorConfig>(text);
+    let one = read(r#"{ "image_mean": 0.5, "image_std": 0.25 }"#).unwrap();
+    assert_eq!((one.image_mean, one.image_std), ([0.5; 3], [0.25; 3]));
+    for bad in ["[0.5]", "[0.5, 0.5]", "\"half\""] {
+        let error = read(&format!(r#"{{ "image_mean": {bad} }}"#));
+        assert_says(error, &["a number, or three"]);
+    }
+}
+
 #[test]
 fn sizes_of_no_picture_are_refused() {
     for text in [

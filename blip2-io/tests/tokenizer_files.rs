@@ -131,6 +131,36 @@ fn added_tokens_are_special_if_a_file_says_so() {
     );
 }
 
+/// The ids are those of `transformers` 5.23 for these files.
+#[test]
+fn special_tokens_are_split_where_the_configuration_says_so() {
+    let with = |split: Value| {
+        let mut config: Value =
+            serde_json::from_str(&text("blip2_opt/tokenizer_config.json")).unwrap();
+        config["split_special_tokens"] = split;
+        let tokenizer = text("blip2_opt/tokenizer.json");
+        open(&[
+            ("tokenizer.json", tokenizer),
+            ("tokenizer_config.json", config.to_string()),
+        ])
+    };
+    let written = "what </s> is<image>";
+    let whole = with(json!(false)).unwrap();
+    assert_eq!(
+        whole.encode(written).unwrap(),
+        [2, 90, 329, 224, 2, 283, 427]
+    );
+    assert_eq!(whole.special_token_in(written).as_deref(), Some("</s>"));
+    let split = with(json!(true)).unwrap();
+    let ids = [2, 90, 329, 224, 31, 18, 86, 33, 283, 31, 76, 271, 298, 33];
+    assert_eq!(split.encode(written).unwrap(), ids);
+    assert_eq!(split.special_token_in(written), None);
+    assert_says(
+        with(json!("true")),
+        &["split_special_tokens", "true or false"],
+    );
+}
+
 /// As in a published folder, whose `added_tokens.json` repeats the placeholder that
 /// `tokenizer.json` already has as a special token.
 #[test]

@@ -183,7 +183,13 @@ impl From<Blip2Error> for TrainError {
 
 impl From<IoError> for TrainError {
     fn from(error: IoError) -> Self {
-        Self::Model(Refusal(Box::new(error)))
+        match error {
+            IoError::OntoInput { output, input } => Self::Overlap {
+                written: output,
+                read: input,
+            },
+            other => Self::Model(Refusal(Box::new(other))),
+        }
     }
 }
 

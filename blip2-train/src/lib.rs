@@ -62,7 +62,7 @@ pub use blip2_kernels::{ActivationFormat, recompute::Recompute};
 pub use checkpoint::merge;
 pub use error::{Refusal, TrainError};
 pub use evaluate::{answer_all, choose_all, evaluate_all};
-pub use files::{FolderLock, check_apart, check_keeps, write_file};
+pub use files::{FolderLock, write_file};
 pub use first_stage::FirstStage;
 pub use fresh::FreshWeights;
 pub use gradients::Gradients;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use blip2_core::Preset;
 use clap::Args;
 
-use crate::args::{DeviceArgs, MemoryArgs};
+use crate::args::{device::DeviceArgs, memory::MemoryArgs};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct BenchArgs {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Failure,
-    args::CaptionArgs,
+    args::caption::CaptionArgs,
     family::Captioner,
     interrupt,
     pictures::expand,

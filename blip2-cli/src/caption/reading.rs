@@ -12,7 +12,10 @@ use indicatif::ProgressBar;
 
 use crate::{
     Failure,
-    args::{CaptionArgs, FrameChoice, PictureArgs},
+    args::{
+        caption::CaptionArgs,
+        picture::{FrameChoice, PictureArgs},
+    },
     family::Fault,
     model,
     prompts::Prompts,

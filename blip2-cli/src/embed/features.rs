@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{
     Failure,
-    args::{Feature, ModelArgs},
+    args::{embed::Feature, model::ModelArgs},
     model, shown,
 };
 

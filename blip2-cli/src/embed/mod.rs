@@ -9,7 +9,7 @@ use blip2_core::preprocessing::PixelValues;
 
 use crate::{
     Failure,
-    args::EmbedArgs,
+    args::embed::EmbedArgs,
     asked, model,
     pictures::{self, expand},
 };

@@ -6,7 +6,9 @@ use blip2_core::Template;
 use blip2_io::tables::TableFormat;
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::args::{Feature, GenerationArgs, ModelArgs, PictureArgs};
+use crate::args::{
+    embed::Feature, generation::GenerationArgs, model::ModelArgs, picture::PictureArgs,
+};
 
 #[derive(Debug, Args)]
 #[command(group(

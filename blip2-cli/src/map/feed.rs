@@ -18,7 +18,7 @@ use blip2_io::tables::{PictureCell, PictureColumn, Table, TableError};
 
 use crate::{
     Failure,
-    args::{FrameChoice, PictureArgs},
+    args::picture::{FrameChoice, PictureArgs},
     pictures,
     source::{Source, url},
     words::words,

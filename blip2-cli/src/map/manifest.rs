@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::args::MapArgs;
-use crate::{Failure, args::ModelArgs};
+use crate::{Failure, args::model::ModelArgs};
 
 /// The form of the manifest.
 const VERSION: u32 = 1;

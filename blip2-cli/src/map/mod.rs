@@ -39,7 +39,7 @@ use parts::Parts;
 use place::{Part, Place};
 use verbs::Verbs;
 
-use crate::{Failure, args::FrameChoice, interrupt, model as opening, pictures::expand};
+use crate::{Failure, args::picture::FrameChoice, interrupt, model as opening, pictures::expand};
 
 pub(crate) fn run(args: &MapArgs) -> Result<(), Failure> {
     if args.picture.frame == Some(FrameChoice::All) {

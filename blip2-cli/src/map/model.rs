@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Failure,
-    args::Feature,
+    args::embed::Feature,
     embed::features::{Embedder, Member},
     family::of_one,
 };

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use blip2_io::open_regular;
+use blip2_io::{is_utf16, open_regular};
 use serde_json::{Map, Value};
 
 use super::cell;
@@ -56,7 +56,10 @@ pub(crate) fn read_table(path: &Path) -> Result<Vec<Row>, Failure> {
             "the table has more than {LARGEST} bytes, which is the limit"
         )));
     }
-    let file = BufReader::new(file.take(LARGEST));
+    let mut file = BufReader::new(file.take(LARGEST));
+    if is_utf16(file.fill_buf().map_err(|error| named(&error))?) {
+        return Err(named(&"it is UTF-16; save it as UTF-8"));
+    }
     let found = if ends_in("csv") {
         rows(file)
     } else if ends_in("jsonl") || ends_in("ndjson") {

@@ -23,7 +23,7 @@ use super::{
     show,
     together::Together,
 };
-use crate::{Failure, args::TrainArgs, model::spinner};
+use crate::{Failure, args::train::TrainArgs, model::spinner};
 
 /// What is trained on what, and where it is written.
 pub(super) struct Job<'j> {

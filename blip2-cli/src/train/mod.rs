@@ -20,7 +20,7 @@ use std::path::Path;
 use blip2_core::{CheckpointFolder, Device, ModelKind, Precision, PrecisionPlan, device_by_name};
 use blip2_train::{FolderLock, Lora, Objective, TrainError, Training};
 
-use crate::{Failure, args::TrainArgs, find, interrupt, out};
+use crate::{Failure, args::train::TrainArgs, find, interrupt, out};
 use config::{Config, EXAMPLE, ObjectiveName};
 use job::Job;
 use place::Place;

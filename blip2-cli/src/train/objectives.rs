@@ -164,9 +164,10 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
         return validation.map(recall).transpose().map(|_| ());
     }
     Err(Failure::Usage(format!(
-        "{} is a {kind}, which this objective does not train: give another `model`, or \
+        "{} is {}, which this objective does not train: give another `model`, or \
          `objective = \"{other}\"`",
-        folder.path().display()
+        folder.path().display(),
+        kind.with_article()
     )))
 }
 

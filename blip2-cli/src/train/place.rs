@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use blip2_train::{TrainError, check_apart, check_keeps};
+use blip2_io::{IoError, check_folders_apart, check_keeps};
 
-use super::{config::Config, failure};
+use super::config::Config;
 use crate::Failure;
 
 /// The folder `out`, and what is in it.
@@ -71,7 +71,7 @@ impl Place {
         read.push(path.to_path_buf());
         for written in self.written() {
             for folder in start.as_deref().into_iter().chain([model]) {
-                check_apart(&written, folder).map_err(overlap)?;
+                check_folders_apart(&written, folder).map_err(overlap)?;
             }
             for path in &read {
                 check_keeps(&written, path).map_err(overlap)?;
@@ -156,13 +156,13 @@ fn existing(path: &Path) -> Option<&Path> {
     found.or_else(|| path.is_relative().then_some(Path::new(".")))
 }
 
-fn overlap(error: TrainError) -> Failure {
+fn overlap(error: IoError) -> Failure {
     match error {
-        TrainError::Overlap { written, read } => Failure::Work(format!(
+        IoError::OntoInput { output, input } => Failure::Work(format!(
             "`out` would be written onto what is read: {} onto {}; give another `out`",
-            written.display(),
-            read.display()
+            output.display(),
+            input.display()
         )),
-        other => failure(other),
+        other => Failure::work(other),
     }
 }

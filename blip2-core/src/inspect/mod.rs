@@ -1,5 +1,6 @@
 //! What a checkpoint holds and what it would need, without loading it.
 
+mod notes;
 mod obstacles;
 
 use std::{
@@ -76,6 +77,8 @@ pub struct Inspection {
     /// What else stands between the folder and an answer: a tokenizer, a processor, or one of them
     /// that does not fit the model.
     pub obstacles: Vec<String>,
+    /// What is odd about the folder and stands in nobody's way.
+    pub notes: Vec<String>,
     /// The version of `transformers` that wrote the configuration, if it says it.
     pub transformers_version: Option<String>,
     tensors: Vec<PlannedTensor>,
@@ -125,6 +128,7 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
         bytes_on_disk: checkpoint.size(),
         report: plan.report(ignorable),
         obstacles: obstacles::of(&folder, kind),
+        notes: notes::of(&folder, kind),
         transformers_version: folder.transformers_version()?,
         tensors,
         device,
@@ -333,6 +337,9 @@ impl fmt::Display for Inspection {
         write!(f, "  {}", self.report)?;
         for obstacle in &self.obstacles {
             write!(f, "\n  in the way: {obstacle}")?;
+        }
+        for note in &self.notes {
+            write!(f, "\n  note: {note}")?;
         }
         Ok(())
     }

@@ -40,12 +40,15 @@ impl Blip1Rows {
             bos_token_id,
             sep_token_id,
             max_position_embeddings,
+            vocab_size,
             ..
         } = config.text_config;
         Ok(Self {
             texts: BlipTexts::new(&config, folder.tokenizer()?)?,
             start: start_token(bos_token_id)?,
-            end: sep_token_id.ok_or(Blip2Error::NoEndToken)?,
+            end: sep_token_id
+                .filter(|id| (*id as usize) < vocab_size)
+                .ok_or(Blip2Error::NoEndToken)?,
             context: max_position_embeddings,
             answers: kind == ModelKind::BlipAnswer,
         })

@@ -50,7 +50,9 @@ impl Blip2Rows {
             &generation.eos_token_id[..],
             config.text_config.eos_token_ids(),
         ];
-        let end = ends.into_iter().flatten().next().copied();
+        let vocabulary = config.text_config.vocab_size();
+        let mut ends = ends.into_iter().flatten().copied();
+        let end = ends.find(|id| (*id as usize) < vocabulary);
         let end = end
             .or(tokenizer.eos_token_id())
             .ok_or(Blip2Error::NoEndToken)?;

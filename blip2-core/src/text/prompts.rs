@@ -98,8 +98,11 @@ impl Prompts {
                 .unwrap_or(usual)
                 .parse()?,
         };
+        // A token that the vocabulary has not is none.
+        let there = |id: &u32| (*id as usize) < text.vocab_size();
         let pad_token = text
             .pad_token_id()
+            .filter(there)
             .or(tokenizer.pad_token_id())
             .unwrap_or_default();
         Ok(Self {
@@ -110,7 +113,7 @@ impl Prompts {
             image_token: config.image_token_index,
             num_placeholders: config.num_placeholders(),
             pad_token,
-            bos_token: text.bos_token_id(),
+            bos_token: text.bos_token_id().filter(there),
             decoder_start: text.decoder_start_token_id(),
             side,
             reader,

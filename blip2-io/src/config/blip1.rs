@@ -206,7 +206,6 @@ impl BlipTextConfig {
         let ids = [
             ("bos_token_id", self.bos_token_id),
             ("pad_token_id", self.pad_token_id),
-            ("sep_token_id", self.sep_token_id),
         ];
         for (key, id) in ids {
             if let Some(id) = id
@@ -317,8 +316,8 @@ mod tests {
             "hidden_size"
         );
         assert_eq!(
-            fault(|c| c.text_config.sep_token_id = Some(40_000)),
-            "sep_token_id"
+            fault(|c| c.text_config.bos_token_id = Some(40_000)),
+            "bos_token_id"
         );
         assert_eq!(
             fault(|c| c.image_text_hidden_size = 0),

@@ -244,13 +244,16 @@ impl ModelKind {
     }
 
     /// Its class after `a` or `an`, for messages.
-    pub(crate) fn with_article(self) -> String {
+    ///
+    /// ```
+    /// use blip2_io::config::ModelKind;
+    ///
+    /// assert!(ModelKind::InstructBlip.with_article().starts_with("an Instruct"));
+    /// assert!(ModelKind::Blip2.with_article().starts_with("a Blip2"));
+    /// ```
+    pub fn with_article(self) -> String {
         let class = self.class();
-        let article = match class.starts_with(['A', 'E', 'I', 'O']) {
-            true => "an",
-            false => "a",
-        };
-        format!("{article} {class}")
+        format!("{} {class}", article(class))
     }
 
     /// A kind without a line cannot be made by [`detect`](Self::detect); a test sees to it that
@@ -284,6 +287,14 @@ fn listed<'a>(names: impl Iterator<Item = &'a &'static str>) -> String {
         }
     }
     quoted.join(", ")
+}
+
+/// `a` or `an`, before a name.
+pub(crate) fn article(name: &str) -> &'static str {
+    match name.to_ascii_lowercase().starts_with(['a', 'e', 'i', 'o']) {
+        true => "an",
+        false => "a",
+    }
 }
 
 impl fmt::Display for ModelKind {

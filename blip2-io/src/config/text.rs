@@ -143,23 +143,32 @@ impl TextConfig {
             Self::Llama(config) => config.validate()?,
         }
         let vocab = self.vocab_size();
+        // Only these are always looked up: by the embedding of a decoder-only model as it is made, and by
+        // a decoder. An end or a beginning that no token has is never met.
+        let looked_up = match self {
+            Self::T5(_) => ("decoder_start_token_id", self.decoder_start_token_id()),
+            _ => ("pad_token_id", self.pad_token_id()),
+        };
+        if let (key, Some(id)) = looked_up
+            && id as usize >= vocab
+        {
+            let reason = format!("must be below vocab_size = {vocab}");
+            return Err(ConfigError::value("text_config", key, id, reason));
+        }
+        Ok(())
+    }
+
+    /// The special tokens that the vocabulary does not have, by their keys: the reference takes such a
+    /// configuration, and never meets them.
+    pub fn ids_beyond_vocabulary(&self) -> Vec<(&'static str, u32)> {
         let named = [
             ("pad_token_id", self.pad_token_id()),
             ("bos_token_id", self.bos_token_id()),
-            ("decoder_start_token_id", self.decoder_start_token_id()),
         ];
-        let ends = self
-            .eos_token_ids()
-            .iter()
-            .map(|&id| ("eos_token_id", Some(id)));
-        for (key, id) in named.into_iter().chain(ends) {
-            if let Some(id) = id
-                && id as usize >= vocab
-            {
-                let reason = format!("must be below vocab_size = {vocab}");
-                return Err(ConfigError::value("text_config", key, id, reason));
-            }
-        }
-        Ok(())
+        let named = named.into_iter().filter_map(|(key, id)| Some((key, id?)));
+        let ends = self.eos_token_ids().iter();
+        let all = named.chain(ends.map(|id| ("eos_token_id", *id)));
+        all.filter(|(_, id)| *id as usize >= self.vocab_size())
+            .collect()
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::regular;
+use crate::{
+    regular,
+    unicode::{UTF_16, is_utf16},
+};
 
 use super::DatasetError;
 
@@ -19,9 +22,8 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
 /// The bytes of a file of text, without the mark with which some programs begin it.
 pub(super) fn text(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let mut bytes = bytes(path)?;
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        let reason = "it is UTF-16; save it as UTF-8";
-        return Err(DatasetError::format(path, reason));
+    if is_utf16(&bytes) {
+        return Err(DatasetError::format(path, UTF_16));
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);

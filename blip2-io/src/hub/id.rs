@@ -63,6 +63,39 @@ impl ModelId {
         (!path.exists() && !Path::new(owner).exists()).then_some(id)
     }
 
+    /// The id in a model's address on the hub, as a browser shows it.
+    ///
+    /// ```
+    /// use blip2_io::hub::ModelId;
+    ///
+    /// let id = ModelId::of_address("https://huggingface.co/Salesforce/blip2-opt-2.7b/tree/main");
+    /// assert_eq!(id.unwrap().to_string(), "Salesforce/blip2-opt-2.7b@main");
+    /// assert!(ModelId::of_address("https://example.org/a/b").is_none());
+    /// ```
+    pub fn of_address(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let rest = match scheme {
+            "http" | "https" => {
+                let (host, path) = rest.split_once('/')?;
+                let host = host.trim_start_matches("www.");
+                ["huggingface.co", "hf.co"]
+                    .contains(&host)
+                    .then_some(path)?
+            }
+            "hf" => rest,
+            _ => return None,
+        };
+        let rest = rest.split(['?', '#']).next()?;
+        let mut parts = rest.split('/').filter(|part| !part.is_empty());
+        let name = format!("{}/{}", parts.next()?, parts.next()?);
+        match (parts.next(), parts.next()) {
+            (Some("tree" | "blob" | "resolve"), Some(revision)) => {
+                format!("{name}@{revision}").parse().ok()
+            }
+            _ => name.parse().ok(),
+        }
+    }
+
     /// The id of a folder of the cache.
     pub(crate) fn of_folder(folder: &str) -> Option<Self> {
         let name = folder.strip_prefix("models--")?.replace("--", "/");

@@ -37,7 +37,7 @@ use std::{
 pub use architecture::{Architecture, UnknownArchitecture};
 
 use crate::{
-    config::{Blip2Config, TextConfig},
+    config::{Blip2Config, TextConfig, article},
     error::IoError,
     folder::CheckpointFolder,
 };
@@ -275,8 +275,9 @@ impl Conversion {
         {
             let found = text_config.model_type();
             let reason = format!(
-                "{} needs a {wanted} and {} is of {found}",
+                "{} needs {} {wanted} and {} is of {found}",
                 self.architecture,
+                article(wanted),
                 path.display()
             );
             return Err(self.fault(reason));

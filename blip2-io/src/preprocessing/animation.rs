@@ -34,12 +34,12 @@ pub(crate) fn frames<'b>(
     Ok(match format {
         ImageFormat::Gif => {
             let mut decoder = opened(GifDecoder::new(cursor))?;
-            check(&mut decoder, limits)?;
+            check(&mut decoder, limits, bytes.len())?;
             Some(decoder.into_frames())
         }
         ImageFormat::Png => {
             let mut decoder = opened(PngDecoder::with_limits(cursor, metadata_limits()))?;
-            check(&mut decoder, limits)?;
+            check(&mut decoder, limits, bytes.len())?;
             match opened(decoder.is_apng())? {
                 true => Some(opened(decoder.apng())?.into_frames()),
                 false => None,
@@ -47,7 +47,7 @@ pub(crate) fn frames<'b>(
         }
         ImageFormat::WebP => {
             let mut decoder = opened(WebPDecoder::new(cursor))?;
-            check(&mut decoder, limits)?;
+            check(&mut decoder, limits, bytes.len())?;
             decoder.has_animation().then(|| decoder.into_frames())
         }
         _ => None,
@@ -71,12 +71,16 @@ pub(super) fn moving(
 }
 
 /// Checks the size that the header states, before anything is decoded.
-fn check(decoder: &mut impl ImageDecoder, limits: &ImageLimits) -> Result<(), ImageError> {
+fn check(
+    decoder: &mut impl ImageDecoder,
+    limits: &ImageLimits,
+    bytes: usize,
+) -> Result<(), ImageError> {
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
         return Err(ImageError::Degenerate { width, height });
     }
-    limits.check_dimensions(width, height)?;
+    limits.check_size(width, height, bytes)?;
     // Frames are held in RGBA, whatever the file has.
     let pixels = u64::from(width) * u64::from(height) * 4;
     let mut allowed = Limits::no_limits();

@@ -9,12 +9,13 @@ use super::jpeg2000;
 use super::{
     animation,
     color::to_rgb,
+    covered,
     error::ImageError,
     format::format_of,
     ico, jpeg,
     options::{Animation, DecodeOptions, Orientation},
     orientation::orientation,
-    tiff,
+    pnm, tiff,
 };
 use crate::{fault::ErrorKind, regular};
 
@@ -143,6 +144,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
     // The `image` crate does not know it.
     #[cfg(feature = "jpeg2000")]
     if jpeg2000::begins(bytes) {
+        ImageError::check_still(options.animation)?;
         return jpeg2000::decode(bytes, options);
     }
     let format = format_of(bytes)?;
@@ -152,7 +154,10 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
         ImageFormat::Jpeg => jpeg::whole(bytes)
             .ok_or_else(|| ImageError::damaged("the JPEG ends before its last scan does"))?,
         ImageFormat::Ico => match ico::largest_png(bytes) {
-            Some(png) => return still(png, ImageFormat::Png, options),
+            Some(png) => {
+                ImageError::check_still(options.animation)?;
+                return still(png, ImageFormat::Png, options);
+            }
             None => bytes,
         },
         ImageFormat::Tiff => {
@@ -171,8 +176,10 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
     {
         return nth(frames, wanted, options);
     }
+    ImageError::check_still(options.animation)?;
     let own = match format {
         ImageFormat::Tiff => tiff::decode(bytes, options),
+        ImageFormat::Pnm => pnm::decode(bytes, options),
         _ => None,
     };
     let decoded = own.unwrap_or_else(|| still(bytes, format, options));
@@ -195,17 +202,13 @@ fn still(
     if width == 0 || height == 0 {
         return Err(ImageError::Degenerate { width, height });
     }
-    options.limits.check_dimensions(width, height)?;
-    let max_alloc = options.limits.max_alloc;
+    options.limits.check_size(width, height, bytes.len())?;
     let needed = decoder.total_bytes();
-    if needed > max_alloc {
-        return Err(ImageError::Limit {
-            what: "decoded size in bytes",
-            found: needed,
-            limit: max_alloc,
-            option: "max_alloc",
-        });
+    options.limits.check_alloc(needed)?;
+    if format == ImageFormat::Ico {
+        ico::check_size(width, height)?;
     }
+    covered::check(bytes, format, (width, height), needed)?;
     let mut allowed = Limits::no_limits();
     allowed.max_alloc = Some(options.limits.budget(needed));
     decoder.set_limits(allowed).map_err(ImageError::decode)?;
@@ -214,7 +217,12 @@ fn still(
         Orientation::Ignore => image::metadata::Orientation::NoTransforms,
     };
     let image = DynamicImage::from_decoder(decoder).map_err(ImageError::decode)?;
-    let mut rgb = DynamicImage::ImageRgb8(to_rgb(&image, options.transparency));
+    let rgb = match image {
+        // As large as it is, it is not copied.
+        DynamicImage::ImageRgb8(rgb) => rgb,
+        other => to_rgb(&other, options.transparency),
+    };
+    let mut rgb = DynamicImage::ImageRgb8(rgb);
     rgb.apply_orientation(turned);
     Ok(rgb.into_rgb8())
 }

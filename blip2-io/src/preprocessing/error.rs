@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::options::Animation;
 use crate::fault::{Cause, ErrorKind};
 
 /// Why a picture could not be decoded or prepared.
@@ -27,7 +28,7 @@ pub enum ImageError {
     },
     /// A frame was asked for that the picture does not have.
     #[error(
-        "the picture has {found} frames; there is none with the number {wanted}, counted from 0"
+        "the picture has {}; there is none with the number {wanted}, counted from 0", frames(*.found)
     )]
     NoFrame {
         /// The frame that was asked for.
@@ -148,10 +149,25 @@ impl ImageError {
         }
     }
 
+    /// That a picture which does not move has no other frame than its first.
+    pub(super) fn check_still(animation: Animation) -> Result<(), Self> {
+        match animation {
+            Animation::Frame(wanted @ 1..) => Err(Self::NoFrame { wanted, found: 1 }),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn damaged(reason: &'static str) -> Self {
         Self::Decode {
             kind: ErrorKind::Malformed,
             source: Cause::new(reason),
         }
+    }
+}
+
+fn frames(count: usize) -> String {
+    match count {
+        1 => "one frame".into(),
+        _ => format!("{count} frames"),
     }
 }

@@ -2,10 +2,10 @@
 
 use image::ImageFormat;
 
-use super::error::ImageError;
+use super::{apple_double::MAGIC, error::ImageError};
 
 /// Formats that are known by their first bytes and not read, at the place where those begin.
-const NOT_READ: [(usize, &[u8], &str); 17] = [
+const NOT_READ: [(usize, &[u8], &str); 18] = [
     (4, b"ftypavif", "AVIF"),
     (4, b"ftypavis", "AVIF"),
     (4, b"ftyphei", "HEIC"),
@@ -19,6 +19,7 @@ const NOT_READ: [(usize, &[u8], &str); 17] = [
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"8BPS", "Photoshop"),
+    (0, MAGIC, "AppleDouble (what macOS keeps beside a file)"),
     (0, b"II+\0", "BigTIFF"),
     (0, b"MM\0+", "BigTIFF"),
     (0, b"<svg", "SVG"),
@@ -34,6 +35,10 @@ const NOT_READ: [(usize, &[u8], &str); 17] = [
 pub(super) fn format_of(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
     let known = image::guess_format(bytes).ok();
     if let Some(format) = known.filter(ImageFormat::reading_enabled) {
+        if format == ImageFormat::WebP && is_widest_webp(bytes) {
+            let format = "lossless WebP of 16,384 pixels a side";
+            return Err(ImageError::UnsupportedFormat { format });
+        }
         return Ok(format);
     }
     let begins = |(place, magic, _): &&(usize, &[u8], &str)| {
@@ -65,9 +70,38 @@ fn is_tga(bytes: &[u8]) -> bool {
     map <= 1 && matches!(kind, 1..=3 | 9..=11) && measured && matches!(depth, 8 | 16 | 24 | 32)
 }
 
+/// Whether a lossless WebP has the most rows or columns that its header can say, which its decoder takes
+/// for none, and encoders do not write.
+fn is_widest_webp(bytes: &[u8]) -> bool {
+    const SIDE: u32 = (1 << 14) - 1;
+    let header = bytes.get(12..).and_then(|chunk| chunk.first_chunk::<13>());
+    let Some([b'V', b'P', b'8', b'L', _, _, _, _, 0x2f, sides @ ..]) = header else {
+        return false;
+    };
+    let sides = u32::from_le_bytes(*sides);
+    sides & SIDE == SIDE || (sides >> 14) & SIDE == SIDE
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_widest_lossless_webp_is_not_taken_for_one_of_no_pixels() {
+        let webp = |width: u32, height: u32| {
+            let sides = (width - 1) | (height - 1) << 14;
+            [
+                b"RIFF\0\0\0\0WEBPVP8L\x09\0\0\0\x2f",
+                &sides.to_le_bytes()[..],
+            ]
+            .concat()
+        };
+        for (width, height) in [(16_384, 1), (1, 16_384), (16_384, 16_384)] {
+            let error = format_of(&webp(width, height)).unwrap_err().to_string();
+            assert!(error.contains("16,384"), "{error}");
+        }
+        assert_eq!(format_of(&webp(16_383, 1)).unwrap(), ImageFormat::WebP);
+    }
 
     #[test]
     fn formats_that_are_not_read_are_named() {

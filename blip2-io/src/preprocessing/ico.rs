@@ -1,5 +1,7 @@
 //! Icons: files of several pictures, of which the largest is taken, as Pillow does.
 
+use super::error::ImageError;
+
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The largest picture of an icon if it is a PNG, which the `image` crate takes only with transparency.
@@ -18,6 +20,17 @@ pub(super) fn largest_png(bytes: &[u8]) -> Option<&[u8]> {
     let place = u32::from_le_bytes([p0, p1, p2, p3]) as usize;
     let picture = bytes.get(place..place.checked_add(size)?)?;
     picture.starts_with(PNG).then_some(picture)
+}
+
+/// Refuses a bitmap within an icon that is larger than an icon can say of it.
+pub(super) fn check_size(width: u32, height: u32) -> Result<(), ImageError> {
+    const LARGEST: u32 = 256;
+    match width.max(height) > LARGEST {
+        false => Ok(()),
+        true => Err(ImageError::damaged(
+            "the bitmap of the icon is larger than an icon can be, 256 pixels",
+        )),
+    }
 }
 
 #[cfg(test)]

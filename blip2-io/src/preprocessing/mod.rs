@@ -22,7 +22,10 @@
 //! differ by a few levels in a few pixels: see `docs/numerics.md` for how much.
 
 pub(crate) mod animation;
+mod apple_double;
+mod bmp;
 mod color;
+mod covered;
 mod crop;
 mod decode;
 mod error;
@@ -34,12 +37,14 @@ mod jpeg2000;
 mod limits;
 mod options;
 mod orientation;
+mod pnm;
 mod processor;
 mod resample;
 mod resize;
 mod sizing;
 mod tiff;
 
+pub use apple_double::is_apple_double;
 pub use color::{Transparency, to_rgb};
 pub(crate) use decode::read_file;
 pub use decode::{decode_bytes, decode_file, decode_frames, decode_frames_bytes};

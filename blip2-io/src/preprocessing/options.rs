@@ -11,7 +11,7 @@ pub enum Animation {
     Refuse,
     /// Take the first frame, as Pillow does.
     FirstFrame,
-    /// Take this frame, counted from 0. A picture that does not move has one.
+    /// Take this frame, counted from 0. A picture that does not move has one, and others are refused.
     Frame(usize),
 }
 

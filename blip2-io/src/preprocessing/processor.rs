@@ -94,10 +94,27 @@ struct Raw {
     do_rescale: Option<bool>,
     rescale_factor: Option<f64>,
     do_normalize: Option<bool>,
-    image_mean: Option<[f64; 3]>,
-    image_std: Option<[f64; 3]>,
+    image_mean: Option<Channels>,
+    image_std: Option<Channels>,
     image_processor_type: Option<String>,
     feature_extractor_type: Option<String>,
+}
+
+/// A number for each channel, or one for all.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "should be a number, or three")]
+enum Channels {
+    One(f64),
+    Each([f64; 3]),
+}
+
+impl From<Channels> for [f64; 3] {
+    fn from(channels: Channels) -> Self {
+        match channels {
+            Channels::One(number) => [number; 3],
+            Channels::Each(numbers) => numbers,
+        }
+    }
 }
 
 impl Raw {
@@ -136,8 +153,8 @@ impl Raw {
             do_rescale: self.do_rescale.unwrap_or(default.do_rescale),
             rescale_factor: self.rescale_factor.unwrap_or(default.rescale_factor),
             do_normalize: self.do_normalize.unwrap_or(default.do_normalize),
-            image_mean: self.image_mean.unwrap_or(default.image_mean),
-            image_std: self.image_std.unwrap_or(default.image_std),
+            image_mean: self.image_mean.map_or(default.image_mean, Into::into),
+            image_std: self.image_std.map_or(default.image_std, Into::into),
             image_processor_type: class,
         })
     }

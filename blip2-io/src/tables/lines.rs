@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use crate::regular::open_regular;
+use crate::{
+    regular::open_regular,
+    unicode::{UTF_16, is_utf16},
+};
 
 /// The most bytes of a row.
 pub(super) const LONGEST: u64 = 16 << 20;
@@ -49,7 +52,11 @@ pub(super) fn open_at(path: &Path, byte: u64) -> io::Result<(BufReader<File>, u6
         file.seek(SeekFrom::Start(byte))?;
         return Ok((file, byte));
     }
-    let begins = file.fill_buf()?.starts_with(BYTE_ORDER_MARK);
+    let start = file.fill_buf()?;
+    if is_utf16(start) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, UTF_16));
+    }
+    let begins = start.starts_with(BYTE_ORDER_MARK);
     let skipped = if begins { BYTE_ORDER_MARK.len() } else { 0 };
     file.consume(skipped);
     Ok((file, skipped as u64))

@@ -39,8 +39,13 @@ pub(crate) fn load(files: &Files) -> Result<Tokenizer, IoError> {
         let around = around.map_err(|error| IoError::tokenizer(files.path(CONFIG), error))?;
         inner.with_post_processor(Some(around));
     }
-    if settings.keys.get("split_special_tokens") == Some(&Value::Bool(true)) {
-        inner.set_encode_special_tokens(true);
+    match settings.keys.get("split_special_tokens") {
+        None | Some(Value::Null) => {}
+        Some(Value::Bool(split)) => inner.set_encode_special_tokens(*split),
+        Some(other) => {
+            let reason = format!("split_special_tokens = {other}: should be true or false");
+            return Err(IoError::tokenizer(files.path(CONFIG), reason));
+        }
     }
     let side = class.or_else(|| Class::named(&settings.keys));
     let side = side.map(Class::padding_side);

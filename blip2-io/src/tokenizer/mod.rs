@@ -186,6 +186,10 @@ impl Tokenizer {
 
     /// The first special token that is spelled out in `text`, if there is one.
     pub fn special_token_in(&self, text: &str) -> Option<String> {
+        // Told to split them, the tokenizer reads their characters as those of any text.
+        if self.inner.get_encode_special_tokens() {
+            return None;
+        }
         let added = self.inner.get_added_tokens_decoder();
         let mut special: Vec<_> = added
             .into_iter()

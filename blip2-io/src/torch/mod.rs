@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-use pytorch_reader::{PytorchError, PytorchReader, Tensor};
+use pytorch_reader::{PickleError, PytorchError, PytorchReader, Tensor};
 
 use crate::{error::IoError, fault::Cause, files::is_lfs_pointer, names, regular::open_regular};
 
@@ -71,6 +71,11 @@ fn fault(path: &Path, error: PytorchError) -> IoError {
         )
     };
     match error {
+        // What is no plain tensor: fp8 and complex numbers, quantized and sparse tensors.
+        PytorchError::Pickle(PickleError::UnsupportedType(name)) => IoError::TensorForm {
+            path: path.to_path_buf(),
+            form: name.trim_start_matches("torch.").escape_debug().to_string(),
+        },
         PytorchError::Io(source) if !damaged(&source) => IoError::read(path, source),
         other => malformed(path, other.to_string()),
     }

@@ -9,7 +9,7 @@ use std::{
 use image::{ImageFormat, RgbImage};
 
 use super::{VideoError, VideoOptions, chosen};
-use crate::preprocessing::decode_file;
+use crate::preprocessing::{decode_file, is_apple_double};
 
 /// `count` of the pictures in a folder, evenly chosen.
 pub(super) fn open(
@@ -21,7 +21,8 @@ pub(super) fn open(
     for entry in fs::read_dir(folder).map_err(VideoError::Read)? {
         let path = entry.map_err(VideoError::Read)?.path();
         let is_picture = ImageFormat::from_path(&path).is_ok_and(|format| format.reading_enabled());
-        if let (true, Some(name)) = (is_picture && path.is_file(), path.file_name()) {
+        let is_picture = is_picture && path.is_file() && !is_apple_double(&path);
+        if let (true, Some(name)) = (is_picture, path.file_name()) {
             frames.push((name.to_string_lossy().into_owned(), path));
         }
         options.check_count(frames.len())?;

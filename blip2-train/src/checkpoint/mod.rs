@@ -8,13 +8,13 @@ mod trained;
 use std::{collections::BTreeMap, ffi::OsString, fs, io, path::Path};
 
 use blip2_core::{Checkpoint, CheckpointFolder};
-use blip2_io::Adapter;
+use blip2_io::{Adapter, check_folders_apart};
 use burn::tensor::TensorData;
 use serde_json::Value;
 
 use crate::{
     error::TrainError,
-    files::{check_apart, copy_file, save_tensors, write_file, write_tensors},
+    files::{copy_file, save_tensors, write_file, write_tensors},
 };
 
 use adapted::Adapted;
@@ -33,7 +33,7 @@ pub(crate) fn save_trained(
     trained: TrainedValues<'_>,
     folder: &Path,
 ) -> Result<(), TrainError> {
-    check_apart(folder, source)?;
+    check_folders_apart(folder, source)?;
     save_changed(source, base, &trained, folder)
 }
 
@@ -64,8 +64,8 @@ pub fn merge(
                       that it was made of can";
         return Err(TrainError::state(source, reason));
     }
-    check_apart(folder, source)?;
-    check_apart(folder, adapter.path())?;
+    check_folders_apart(folder, source)?;
+    check_folders_apart(folder, adapter.path())?;
     check_free(source, folder)?;
     let checkpoint = base.checkpoint()?;
     let adapted = Adapted::new(adapter, &checkpoint)?;

@@ -1,11 +1,9 @@
 //! Files that appear whole or not at all, and never where something is read.
 
-mod apart;
 mod lock;
 mod tensors;
 mod whole;
 
-pub use apart::{check_apart, check_keeps};
 pub use lock::FolderLock;
 pub(crate) use tensors::{read_tensors, save_tensors, write_tensors};
 pub use whole::write_file;

@@ -6,13 +6,13 @@ use std::{
 };
 
 use blip2_core::{Checkpoint, config::Blip2Config};
+use blip2_io::check_folders_apart;
 use burn::module::Module;
 
 use super::{Trained, parameters::Values};
 use crate::{
     checkpoint,
     error::TrainError,
-    files::check_apart,
     fresh::is_head,
     lora::{file, whole_modules},
     names::within,
@@ -36,7 +36,7 @@ impl<M: Module> Trained<M> {
         };
         let folder = folder.as_ref();
         if !self.source.as_os_str().is_empty() {
-            check_apart(folder, &self.source)?;
+            check_folders_apart(folder, &self.source)?;
         }
         let base = self.source.display().to_string();
         let mut values = self.values();

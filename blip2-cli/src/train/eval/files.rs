@@ -9,18 +9,19 @@ use std::{
 
 use blip2_core::figure::{Line, contact_sheet};
 use blip2_io::{
+    check_folders_apart, check_keeps,
     dataset::{Dataset, Example, PictureFile},
     preprocessing::DecodeOptions,
     write_file,
 };
-use blip2_train::{Scoring, check_apart, check_keeps};
+use blip2_train::Scoring;
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 
 use super::{Said, report};
 use crate::{
     Failure,
-    args::EvalArgs,
+    args::train::EvalArgs,
     sheet,
     train::config::{Config, ValidationConfig},
 };
@@ -49,7 +50,7 @@ impl<'a> Files<'a> {
         for file in files.all() {
             let adapters = args.adapter.read().map(|folder| folder.as_path());
             for folder in [model].into_iter().chain(adapters) {
-                check_apart(file, folder).map_err(Failure::work)?;
+                check_folders_apart(file, folder).map_err(Failure::work)?;
             }
             let data = config.data.iter().chain([&validation.data]);
             let mut read = data.flat_map(|data| data.paths(base));

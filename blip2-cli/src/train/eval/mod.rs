@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Failure,
-    args::EvalArgs,
+    args::train::EvalArgs,
     find,
     model::{device, kind},
 };

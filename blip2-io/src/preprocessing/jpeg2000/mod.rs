@@ -24,7 +24,7 @@ pub(super) fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, 
     if width == 0 || height == 0 {
         return Err(ImageError::Degenerate { width, height });
     }
-    options.limits.check_dimensions(width, height)?;
+    options.limits.check_size(width, height, bytes.len())?;
     let colors = colors(image.color_space())?;
     let channels = colors + u64::from(image.has_alpha());
     check_memory(
@@ -73,16 +73,7 @@ fn check_memory(bytes: &[u8], samples: u64, options: &DecodeOptions) -> Result<(
     let found = samples
         .saturating_mul(BYTES_PER_SAMPLE)
         .saturating_add(cells);
-    let limit = options.limits.max_alloc;
-    match found > limit {
-        false => Ok(()),
-        true => Err(ImageError::Limit {
-            what: "decoded size in bytes",
-            found,
-            limit,
-            option: "max_alloc",
-        }),
-    }
+    options.limits.check_alloc(found)
 }
 
 /// Samples as bytes: of fewer than 8 bits moved up, of more moved down, gray ones clipped, as Pillow does.

@@ -6,7 +6,7 @@ mod counts;
 
 use std::io::Cursor;
 
-use image::{DynamicImage, RgbImage, metadata::Orientation as Turned};
+use image::{DynamicImage, ImageFormat, RgbImage, metadata::Orientation as Turned};
 use tiff::{
     ColorType, TiffError,
     decoder::{Decoder, DecodingResult, Limits, ifd::Value},
@@ -14,6 +14,7 @@ use tiff::{
 };
 
 use super::{
+    covered,
     error::ImageError,
     limits::ImageLimits,
     options::{DecodeOptions, Orientation},
@@ -46,11 +47,12 @@ pub(super) fn decode(
         ColorType::CMYK(8) | ColorType::YCbCr(8) => !is_planar(&mut decoder),
         _ => false,
     };
-    ours.then(|| read(decoder, color, options))
+    ours.then(|| read(decoder, bytes, color, options))
 }
 
 fn read(
     mut decoder: Tiff<'_>,
+    bytes: &[u8],
     color: ColorType,
     options: &DecodeOptions,
 ) -> Result<RgbImage, ImageError> {
@@ -58,7 +60,8 @@ fn read(
     if width == 0 || height == 0 {
         return Err(ImageError::Degenerate { width, height });
     }
-    options.limits.check_dimensions(width, height)?;
+    options.limits.check_size(width, height, bytes.len())?;
+    covered::check(bytes, ImageFormat::Tiff, (width, height), 0)?;
     let turned = orientation(&mut decoder);
     let pixels = u64::from(width) * u64::from(height);
     let mut decoder = decoder.with_limits(allowed(pixels, &options.limits));

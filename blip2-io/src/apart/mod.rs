@@ -1,11 +1,17 @@
 //! What is written is nothing that is read.
 
+mod folders;
+mod same;
+
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+pub use folders::{check_folders_apart, check_keeps};
+
 use crate::error::IoError;
+use same::is_same;
 
 /// How the files are called that make a folder a checkpoint, by what they begin or end with.
 const BEGIN: [&str; 4] = ["model", "pytorch_model", "adapter_model", "tokenizer"];
@@ -61,22 +67,6 @@ fn is_linked(file: &Path, folder: &Path) -> bool {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files = entries.filter_map(|entry| fs::canonicalize(entry.path()).ok());
     files.any(|other| other.is_file() && (other == file || is_same(&other, file)))
-}
-
-/// Whether two names are of one file: by a hard link.
-#[cfg(unix)]
-fn is_same(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (fs::metadata(a), fs::metadata(b)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
-    }
-}
-
-/// Elsewhere a file has no number that can be asked for: its real path must do.
-#[cfg(not(unix))]
-fn is_same(_: &Path, _: &Path) -> bool {
-    false
 }
 
 #[cfg(test)]

@@ -1,26 +1,30 @@
-//! What is written is not what is read.
+//! Folders that are written are not those that are read.
 
 use std::{
     fs, io,
     path::{Component, Path, PathBuf},
 };
 
-use crate::error::TrainError;
+use super::same::is_same;
+use crate::error::IoError;
 
-/// Refuses to write at `written` where that is `read`, or one of them lies in the other. Links and
+/// Refuses to write a folder at `written` where that is `read`, or one of them lies in the other. Links and
 /// relative paths are followed; neither need exist.
 ///
 /// ```
-/// use blip2_train::check_apart;
+/// use blip2_io::check_folders_apart;
 ///
-/// assert!(check_apart("runs/mine/model", "models/base").is_ok());
-/// assert!(check_apart("models/base/../base/run", "models/base").is_err());
+/// assert!(check_folders_apart("runs/mine/model", "models/base").is_ok());
+/// assert!(check_folders_apart("models/base/../base/run", "models/base").is_err());
 /// ```
 ///
 /// # Errors
 ///
-/// [`TrainError::Overlap`] naming both, and [`TrainError::File`] for a path that cannot be followed.
-pub fn check_apart(written: impl AsRef<Path>, read: impl AsRef<Path>) -> Result<(), TrainError> {
+/// [`IoError::OntoInput`] naming both, and [`IoError::Read`] for a path that cannot be followed.
+pub fn check_folders_apart(
+    written: impl AsRef<Path>,
+    read: impl AsRef<Path>,
+) -> Result<(), IoError> {
     let (written, read) = (written.as_ref(), read.as_ref());
     let (at, from) = (followed(written)?, followed(read)?);
     match at.starts_with(&from) || holds(&at, &from) {
@@ -34,8 +38,8 @@ pub fn check_apart(written: impl AsRef<Path>, read: impl AsRef<Path>) -> Result<
 ///
 /// # Errors
 ///
-/// As [`check_apart`].
-pub fn check_keeps(written: impl AsRef<Path>, read: impl AsRef<Path>) -> Result<(), TrainError> {
+/// As [`check_folders_apart`].
+pub fn check_keeps(written: impl AsRef<Path>, read: impl AsRef<Path>) -> Result<(), IoError> {
     let (written, read) = (written.as_ref(), read.as_ref());
     match holds(&followed(written)?, &followed(read)?) {
         true => Err(overlap(written, read)),
@@ -48,15 +52,15 @@ fn holds(path: &Path, other: &Path) -> bool {
     other.starts_with(path) || is_same(path, other)
 }
 
-fn overlap(written: &Path, read: &Path) -> TrainError {
-    TrainError::Overlap {
-        written: written.to_path_buf(),
-        read: read.to_path_buf(),
+fn overlap(written: &Path, read: &Path) -> IoError {
+    IoError::OntoInput {
+        output: written.to_path_buf(),
+        input: read.to_path_buf(),
     }
 }
 
-fn followed(path: &Path) -> Result<PathBuf, TrainError> {
-    real(path).map_err(|error| TrainError::file(path, error))
+fn followed(path: &Path) -> Result<PathBuf, IoError> {
+    real(path).map_err(|error| IoError::read(path, error))
 }
 
 /// The path without links and `..`, as far as it exists.
@@ -107,22 +111,6 @@ fn plain(path: &Path) -> PathBuf {
     found
 }
 
-/// Whether two names are of one file or folder: by a hard link, or mounted twice.
-#[cfg(unix)]
-fn is_same(a: &Path, b: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (fs::metadata(a), fs::metadata(b)) {
-        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        _ => false,
-    }
-}
-
-/// Elsewhere a file has no number that can be asked for: its real path must do.
-#[cfg(not(unix))]
-fn is_same(_: &Path, _: &Path) -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,12 +129,18 @@ mod tests {
             "",
             "new/../base/x",
         ] {
-            assert!(check_apart(at(written), at("base")).is_err(), "{written}");
+            assert!(
+                check_folders_apart(at(written), at("base")).is_err(),
+                "{written}"
+            );
         }
         assert!(check_keeps(at("base"), at("base/deep")).is_err());
         assert!(check_keeps(at("base/deep"), at("base")).is_ok());
         for written in ["other", "base2", "other/base", "base/../base2"] {
-            assert!(check_apart(at(written), at("base")).is_ok(), "{written}");
+            assert!(
+                check_folders_apart(at(written), at("base")).is_ok(),
+                "{written}"
+            );
         }
     }
 
@@ -160,9 +154,9 @@ mod tests {
         fs::write(at("base/data.jsonl"), "{}").unwrap();
         symlink(at("base"), at("link")).unwrap();
         fs::hard_link(at("base/data.jsonl"), at("hard.jsonl")).unwrap();
-        assert!(check_apart(at("link/run"), at("base")).is_err());
-        assert!(check_apart(at("base"), at("link")).is_err());
-        assert!(check_apart(at("hard.jsonl"), at("base/data.jsonl")).is_err());
-        assert!(check_apart(at("soft.jsonl"), at("base/data.jsonl")).is_ok());
+        assert!(check_folders_apart(at("link/run"), at("base")).is_err());
+        assert!(check_folders_apart(at("base"), at("link")).is_err());
+        assert!(check_folders_apart(at("hard.jsonl"), at("base/data.jsonl")).is_err());
+        assert!(check_folders_apart(at("soft.jsonl"), at("base/data.jsonl")).is_ok());
     }
 }
