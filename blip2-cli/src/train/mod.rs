@@ -18,7 +18,7 @@ mod together;
 use std::path::Path;
 
 use blip2_core::{CheckpointFolder, Device, ModelKind, Precision, PrecisionPlan, device_by_name};
-use blip2_train::{FolderLock, Lora, Objective, TrainError, Training};
+use blip2_train::{Lora, Objective, TrainError, Training};
 
 use crate::{Failure, args::TrainArgs, find, interrupt, out};
 use config::{Config, EXAMPLE, ObjectiveName};
@@ -60,8 +60,8 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
         place.check_writable()?;
     }
     let training = training(&config, base, &folder)?;
-    let lock = (is_first && !args.dry_run).then(|| FolderLock::take(place.out()));
-    let _lock = lock.transpose().map_err(failure)?;
+    let lock = is_first.then(|| place.lock(args.dry_run));
+    let _lock = lock.transpose()?;
     let cancel = interrupt::watched(
         "ending after this step, with a state to go on from",
         give_back,

@@ -51,7 +51,8 @@ pub(super) fn answers(
     let validation = Validation::new(data, *scoring)
         .with_others(others.iter().copied())
         .with_generation(generation(own))
-        .with_batch(own.batch);
+        .with_batch(own.batch)
+        .with_on_broken(own.data.on_broken());
     Ok(objective.with_validation(validation))
 }
 
@@ -112,6 +113,7 @@ pub(super) fn first_stage(
         objective.fault(example)
     })?;
     objective
+        .with_on_broken(own.data.on_broken())
         .with_validation(data, recall)
         .map_err(Failure::work)
 }

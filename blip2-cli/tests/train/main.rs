@@ -231,7 +231,7 @@ fn what_makes_no_sense_is_refused() {
     for (more, part) in [
         (
             "[recipe]\nlearning_rate = 1",
-            "unknown field `learning_rate`",
+            "[recipe] has no `learning_rate`: did you mean `lr`?",
         ),
         (
             "[train]\nprecision = \"int7\"\nparts = [\"qformer\"]",

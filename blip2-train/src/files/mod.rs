@@ -8,5 +8,5 @@ mod whole;
 pub use apart::{check_apart, check_keeps};
 pub use lock::FolderLock;
 pub(crate) use tensors::{read_tensors, save_tensors, write_tensors};
-pub use whole::write_file;
+pub use whole::{clear_partial, write_file};
 pub(crate) use whole::{copy_file, read_file};

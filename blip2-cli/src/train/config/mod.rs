@@ -2,6 +2,7 @@
 
 mod data;
 mod lora;
+mod misread;
 mod ranges;
 mod recipe;
 mod shards;
@@ -55,6 +56,17 @@ pub(crate) struct TrainConfig {
     pub(crate) device: Option<String>,
 }
 
+impl TrainConfig {
+    /// What is not trained is held in, where that is not `f32`.
+    pub(crate) fn unusual_precision(&self) -> Option<String> {
+        let both = self.precision.map_or(Precision::F32, |name| name.0);
+        let part = |own: Option<PrecisionName>| own.map_or(both, |name| name.0);
+        let parts = [part(self.vision_precision), part(self.lm_precision)];
+        let is_usual = both == Precision::F32 && parts == [Precision::F32; 2];
+        (!is_usual).then(|| format!("{both} ({}, {})", parts[0], parts[1]))
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -96,7 +108,8 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |text: String| Failure::Work(format!("{}: {text}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let config: Self = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        let config: Self =
+            toml::from_str(&text).map_err(|error| failed(misread::told(&text, &error)))?;
         match config.check() {
             Err(Failure::Work(text)) => Err(failed(text)),
             checked => checked.map(|()| config),
