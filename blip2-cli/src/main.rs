@@ -85,6 +85,7 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
+    interrupt::spare_writes();
     let mut command = Cli::parse().command;
     let done = find::all(&mut command).and_then(|()| run(command));
     // What is held back may fail as well, on a full disk.

@@ -89,8 +89,7 @@ pub(crate) fn evaluations(
         }
     }
     let given = [&written, &chosen].into_iter().flatten();
-    let faults: BTreeMap<usize, String> =
-        given.flat_map(|given| given.faults.clone()).collect();
+    let faults: BTreeMap<usize, String> = given.flat_map(|given| given.faults.clone()).collect();
     let left = match faults.is_empty() {
         true => None,
         false => Some(asking.data.clone().without(&faults, OnBroken::Skip)?),
@@ -101,7 +100,9 @@ pub(crate) fn evaluations(
             true => &chosen,
             false => &written,
         };
-        let given = given.iter().flat_map(|given| given.answers.iter().enumerate());
+        let given = given
+            .iter()
+            .flat_map(|given| given.answers.iter().enumerate());
         let usable = given.filter(|(number, _)| !faults.contains_key(number));
         score.of(data, usable.map(|(_, answer)| answer.clone()).collect())
     });

@@ -75,8 +75,7 @@ pub use optimizer::{AdamW, Decay};
 pub use recall::{Recall, RecallScores};
 pub use run::{
     At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Scores, Shared,
-    Unfinished, Watch, train, train_together,
-    told_by,
+    Unfinished, Watch, told_by, train, train_together,
 };
 pub use schedule::{Constant, Exponential, Schedule, WarmupCosine};
 pub use scoring::{Evaluation, Kind, Scoring};

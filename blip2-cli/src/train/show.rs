@@ -96,7 +96,10 @@ pub(super) fn processes(size: usize, threads: usize) {
 /// What a step took that was tried, of `steps`.
 pub(super) fn tried<M>(outcome: &Outcome<M>, steps: usize) {
     if outcome.made == 0 {
-        note!("a step    none is left to make: {} of {steps} were made", outcome.steps);
+        note!(
+            "a step    none is left to make: {} of {steps} were made",
+            outcome.steps
+        );
     } else if let Some(record) = outcome.metrics.records.last() {
         note!(
             "a step    {:.2} s, loss {:.4}, gradient {:.2}",

@@ -5,6 +5,7 @@
 mod blank;
 mod blip1;
 mod checked;
+mod goes_on;
 mod helpers;
 mod layouts;
 mod lost;

@@ -108,7 +108,12 @@ mod tests {
     fn what_a_killed_process_left_is_known_by_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let own = partial(&folder.path().join("metrics.csv"));
-        let others = ["my.partial", "a.12.partial", ".1-2.partial", "a.1-x.partial"];
+        let others = [
+            "my.partial",
+            "a.12.partial",
+            ".1-2.partial",
+            "a.1-x.partial",
+        ];
         fs::write(&own, "half").unwrap();
         for name in others {
             fs::write(folder.path().join(name), "not ours").unwrap();

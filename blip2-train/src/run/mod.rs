@@ -2,6 +2,7 @@
 
 mod average;
 mod curve;
+mod exact;
 mod finish;
 mod finite;
 mod gather;
@@ -25,8 +26,8 @@ pub use average::Average;
 pub use objective::{At, Losses, Objective, Scores};
 pub use outcome::{Ended, Outcome, Unfinished};
 pub use recipe::Recipe;
-pub use resume::told_by;
 pub use record::{Metrics, Record, Score};
+pub use resume::told_by;
 pub use shared::Shared;
 pub use watch::Watch;
 

@@ -28,7 +28,9 @@ const BEST: &str = "best";
 /// [was told](crate::Recipe::with_about); `None` if none does.
 pub fn told_by(folder: impl AsRef<Path>) -> Option<Value> {
     let states = last_notes(folder.as_ref());
-    let mut notes = states.into_iter().filter_map(|notes| serde_json::from_value::<Notes>(notes).ok());
+    let mut notes = states
+        .into_iter()
+        .filter_map(|notes| serde_json::from_value::<Notes>(notes).ok());
     notes.find_map(|notes| notes.about)
 }
 

@@ -80,7 +80,9 @@ fn plain(message: &str, key: &str, place: &str) -> String {
 /// What may have been meant, of `others`, or all of them.
 fn meant(name: &str, others: &[&str], or_else: &str) -> String {
     let synonym = SYNONYMS.iter().find(|(other, _)| *other == name);
-    let synonym = synonym.map(|(_, own)| *own).filter(|own| others.contains(own));
+    let synonym = synonym
+        .map(|(_, own)| *own)
+        .filter(|own| others.contains(own));
     let near = synonym.or_else(|| nearest_name(name, others.iter().copied()));
     if let Some(near) = near {
         return format!(": did you mean `{near}`?");
@@ -118,7 +120,9 @@ fn typed(message: &str, key: &str) -> String {
     let (found, due) = message.split_once(", expected ").unwrap_or((message, ""));
     let replaced = |text: &str, from: usize| {
         let types = TYPES.iter().skip(from);
-        types.fold(text.to_string(), |text, (from, to)| text.replacen(from, to, 1))
+        types.fold(text.to_string(), |text, (from, to)| {
+            text.replacen(from, to, 1)
+        })
     };
     let due = match due {
         "f64" | "f32" => "a number".to_string(),
@@ -178,14 +182,29 @@ mod tests {
     fn what_cannot_be_read_is_told_in_plain_words() {
         let recipe = |line: &str| format!("model = \"m\"\n[recipe]\nbatch = 4\n{line}\n");
         for (line, part) in [
-            ("learning_rate = 1", "line 4: [recipe] has no `learning_rate`: did you mean `lr`?"),
+            (
+                "learning_rate = 1",
+                "line 4: [recipe] has no `learning_rate`: did you mean `lr`?",
+            ),
             ("bacth = 1", "did you mean `batch`?"),
             ("zzzzzzzz = 1", "its keys are `steps`"),
-            ("betas = [0.9, 0.9, 0.9]", "`betas` has 3 values, and 2 are due"),
-            ("lr = \"high\"", "`lr` is the text \"high\", and a number is due"),
-            ("steps = -1", "`steps` is the whole number `-1`, and a whole number, not below 0 is due"),
+            (
+                "betas = [0.9, 0.9, 0.9]",
+                "`betas` has 3 values, and 2 are due",
+            ),
+            (
+                "lr = \"high\"",
+                "`lr` is the text \"high\", and a number is due",
+            ),
+            (
+                "steps = -1",
+                "`steps` is the whole number `-1`, and a whole number, not below 0 is due",
+            ),
             ("schedule = \"cosine\"", "schedule = \"cosine\" is unknown"),
-            ("ema = true", "`ema` is the word `true`, and a number is due"),
+            (
+                "ema = true",
+                "`ema` is the word `true`, and a number is due",
+            ),
         ] {
             let said = said(&recipe(line));
             assert!(said.contains(part), "{line}: {said}");
