@@ -57,6 +57,7 @@ impl Job<'_> {
             trained = trained.of_base(account.model());
         }
         show::plan(self.config, self.folder, &trained, &self.data, recipe.steps)?;
+        self.tell_idle(&trained);
         show::processes(self.together.size(), self.together.threads());
         if self.is_first() {
             self.place.check_room(self.needed(&trained)?)?;
@@ -88,6 +89,24 @@ impl Job<'_> {
                 }
                 Err(failure(error))
             }
+        }
+    }
+
+    /// Tells settings that change nothing of this model on this data.
+    fn tell_idle<M: Module>(&self, trained: &Trained<M>) {
+        for pattern in trained.idle_patterns() {
+            note!("note      lora.{pattern} has no effect: it is of no layer that is adapted");
+        }
+        let mut parameters = trained.parameters();
+        let sees = parameters.any(|named| named.name.starts_with("vision_model."));
+        if self.config.recipe.layer_decay != 1.0 && !sees {
+            note!(
+                "note      recipe.layer_decay has no effect: no layer of the image encoder is trained"
+            );
+        }
+        let mut examples = self.data.examples().iter();
+        if self.config.train.template.is_some() && examples.all(|own| own.question.is_none()) {
+            note!("note      train.template has no effect: the data has no questions");
         }
     }
 

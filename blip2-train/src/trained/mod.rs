@@ -285,6 +285,13 @@ impl<M: Module> Trained<M> {
         self.lora.as_ref().map(|chosen| &chosen.config)
     }
 
+    /// The patterns of ranks and alphas that are of no layer that is adapted.
+    pub fn idle_patterns(&self) -> Vec<String> {
+        let layers = self.names.layers();
+        let idle = |chosen: &Chosen| chosen.idle_patterns(layers.clone());
+        self.lora.as_ref().map(idle).unwrap_or_default()
+    }
+
     /// How many layers the image encoder has, as far as they are tensors of Burn.
     pub(crate) fn vision_layers(&self) -> usize {
         let layer = |named: &Named| vision_layer(&named.name);
