@@ -244,4 +244,8 @@ impl Watch for Bar {
     fn passed_over(&mut self, path: &Path, reason: &str) {
         self.bar.suspend(|| note!("{}", passed_over(path, reason)));
     }
+
+    fn noted(&mut self, text: &str) {
+        self.bar.suspend(|| note!("{text}"));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod data;
 mod idle;
+mod keys;
 mod lora;
 mod misread;
 mod ranges;
@@ -125,7 +126,7 @@ impl Config {
     /// What a file's text says; what is unknown in it is told with its line.
     fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|error| misread::told(text, &error))?;
-        let written = idle::written(text);
+        let written = keys::written(text);
         Ok(Self { written, ..config })
     }
 
