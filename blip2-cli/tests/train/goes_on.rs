@@ -93,31 +93,31 @@ fn a_validation_picture_that_breaks_is_left_out_or_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     data(folder.path());
     let long = recipe(&[
-        ("steps = 30", "steps = 400"),
-        ("evaluate_every = 10", "evaluate_every = 200"),
+        ("steps = 30", "steps = 80"),
+        ("evaluate_every = 10", "evaluate_every = 40"),
     ]);
     let picture = folder.path().join("held/2/image.png");
 
     let path = config(folder.path(), "skip", &long);
     validated_apart(folder.path(), &path, "skip");
     let mut running = Running::begin(&path);
-    running.until("after 200 steps: score");
+    running.until("after 40 steps: score");
     fs::write(&picture, "broken").unwrap();
     let (code, said) = running.end();
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.matches("left out:").count(), 2, "{said}");
     assert!(said.contains("held.jsonl, line 3: "), "{said}");
-    assert!(said.contains("of 200 steps, was scored again"), "{said}");
-    assert!(said.contains("after 400 steps: score"), "{said}");
+    assert!(said.contains("of 40 steps, was scored again"), "{said}");
+    assert!(said.contains("after 80 steps: score"), "{said}");
     // The one before the first step was of all.
     assert!(!said.contains("before the first\n"), "{said}");
     // And it goes on without it.
-    let file = read(&path).replace("steps = 400", "steps = 402");
+    let file = read(&path).replace("steps = 80", "steps = 82");
     fs::write(&path, file).unwrap();
     let output = run(&["train", text(&path)]);
     let said = errors(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("going on after 400 steps"), "{said}");
+    assert!(said.contains("going on after 80 steps"), "{said}");
 
     let path = config(folder.path(), "fail", &long);
     validated_apart(folder.path(), &path, "fail");
@@ -128,7 +128,7 @@ fn a_validation_picture_that_breaks_is_left_out_or_loses_nothing() {
     let (code, said) = running.end();
     assert_eq!(code, Some(1), "{said}");
     assert!(
-        said.contains("the evaluation after 200 steps failed"),
+        said.contains("the evaluation after 40 steps failed"),
         "{said}"
     );
     assert!(said.contains("held.jsonl, line 3: "), "{said}");
@@ -138,7 +138,7 @@ fn a_validation_picture_that_breaks_is_left_out_or_loses_nothing() {
     let output = run(&["train", text(&path)]);
     let said = errors(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("going on after 200 steps"), "{said}");
+    assert!(said.contains("going on after 40 steps"), "{said}");
 }
 
 /// All below a folder, by path, with its bytes.
@@ -258,7 +258,7 @@ fn states_say_what_they_are_of_without_the_file_beside_them() {
         let path = config(
             folder.path(),
             "run",
-            &few(steps, &format!("1e-{}", steps - 2)),
+            &few(steps, &format!("1e-{}", steps - 1)),
         );
         let output = run(&["train", text(&path)]);
         let said = errors(&output);
