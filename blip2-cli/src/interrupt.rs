@@ -9,6 +9,22 @@ use crate::Failure;
 /// What a shell makes of an interrupt.
 pub(crate) const EXIT_CODE: u8 = 130;
 
+/// Has a write fail that makes a file larger than this process may (`ulimit -f`), as on a full disk, where
+/// the system would else end the program in its midst.
+#[cfg(unix)]
+pub(crate) fn spare_writes() {
+    use std::sync::{Arc, atomic::AtomicBool};
+    // Nobody looks at it: that there is a handler is all that counts. Without one the program works too.
+    let _ = signal_hook::flag::register(
+        signal_hook::consts::SIGXFSZ,
+        Arc::new(AtomicBool::new(false)),
+    );
+}
+
+/// Elsewhere there is no such limit.
+#[cfg(not(unix))]
+pub(crate) fn spare_writes() {}
+
 /// A token that an interrupt, or a request to terminate, cancels; `told` says then when the work ends. A
 /// second one ends the program at once, after `give_back` has put the terminal in order.
 pub(crate) fn watched(told: &'static str, give_back: fn()) -> Result<CancelToken, Failure> {

@@ -85,6 +85,7 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
+    interrupt::spare_writes();
     let given = environment::without_empty(Cli::command()).get_matches();
     let mut command = match Cli::from_arg_matches(&given) {
         Ok(program) => program.command,

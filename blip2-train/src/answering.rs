@@ -4,13 +4,13 @@ use blip2_core::{
     AnswerRows, Blip2Error, CancelToken, CheckpointFolder, GenerationConfig, LabeledRows,
     ModelKind, Options, Template,
 };
-use blip2_io::dataset::{Dataset, Example, LoadedBatch};
+use blip2_io::dataset::{Dataset, Example, LoadedBatch, OnBroken};
 use blip2_lm::LmError;
 
 use crate::{
     drawn::{NO_ANSWER, NO_RIGHT_ANSWER, drawn, is_silent, said},
     error::TrainError,
-    evaluate::{Asking, evaluations},
+    evaluate::{Asking, Evaluated, evaluations},
     group::{Alone, Group, together},
     objective::Batch,
     run::{At, Losses, Objective, Scores, Shared},
@@ -63,6 +63,8 @@ pub struct Validation {
     pub generation: GenerationConfig,
     /// How many are answered together. Default 16.
     pub batch: usize,
+    /// What becomes of pictures that can no longer be decoded. Default: the evaluation fails.
+    pub on_broken: OnBroken,
 }
 
 impl Validation {
@@ -74,6 +76,7 @@ impl Validation {
             others: Vec::new(),
             generation: GenerationConfig::default(),
             batch: 16,
+            on_broken: OnBroken::Fail,
         }
     }
 
@@ -88,6 +91,13 @@ impl Validation {
     #[must_use]
     pub fn with_generation(mut self, generation: GenerationConfig) -> Self {
         self.generation = generation;
+        self
+    }
+
+    /// Leaves pictures out that can no longer be decoded, or fails of them.
+    #[must_use]
+    pub fn with_on_broken(mut self, on_broken: OnBroken) -> Self {
+        self.on_broken = on_broken;
         self
     }
 
@@ -244,6 +254,56 @@ impl Answering {
     }
 }
 
+impl Answering {
+    /// How the model is on `data` by the validation's scores.
+    fn evaluated<M: Writes>(
+        &self,
+        model: &M,
+        data: Dataset,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<Evaluated, TrainError> {
+        let pipeline = model.clone().pipeline(&self.folder, self.template.as_ref());
+        let blip2 = together(group, pipeline.map_err(TrainError::from))?;
+        let Some(validation) = &self.validation else {
+            return Ok(Evaluated::default());
+        };
+        let options = Options::default()
+            .with_generation(validation.generation.clone())
+            .with_cancel(cancel.clone());
+        let others = validation.others.iter().copied();
+        let scores: Vec<Scoring> = [validation.scoring].into_iter().chain(others).collect();
+        let asking = Asking {
+            data: &data,
+            options: &options,
+            cancel,
+            batch: validation.batch,
+            on_broken: validation.on_broken,
+            group,
+        };
+        evaluations(&blip2, &scores, asking, &mut |_| {})
+    }
+
+    /// What scores are of, on `data`.
+    fn measure_on(&self, data: &str) -> Option<String> {
+        let validation = self.validation.as_ref()?;
+        let GenerationConfig {
+            max_new_tokens,
+            num_beams,
+            ..
+        } = &validation.generation;
+        let tokens = max_new_tokens.unwrap_or_default();
+        let template = self.template.as_ref();
+        let asked = template.map_or(String::new(), |own| {
+            format!(", asked in {:?}", own.to_string())
+        });
+        Some(format!(
+            "{} on data {data}, of {tokens} tokens by {num_beams} beams{asked}",
+            validation.scoring
+        ))
+    }
+}
+
 impl<M: Writes> Objective<M> for Answering {
     fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
         let examples = batch.examples.iter().map(|loaded| &loaded.example);
@@ -274,21 +334,31 @@ impl<M: Writes> Objective<M> for Answering {
 
     fn measure(&self) -> Option<String> {
         let validation = self.validation.as_ref()?;
-        let GenerationConfig {
-            max_new_tokens,
-            num_beams,
-            ..
-        } = &validation.generation;
-        let tokens = max_new_tokens.unwrap_or_default();
-        let template = self.template.as_ref();
-        let asked = template.map_or(String::new(), |own| {
-            format!(", asked in {:?}", own.to_string())
-        });
-        Some(format!(
-            "{} on data {}, of {tokens} tokens by {num_beams} beams{asked}",
-            validation.scoring,
-            validation.data.fingerprint()
-        ))
+        self.measure_on(&validation.data.fingerprint())
+    }
+
+    fn measure_of_the_whole(&self) -> Option<String> {
+        let Validation {
+            data, on_broken, ..
+        } = self.validation.as_ref()?;
+        let whole = || {
+            let records = data.len() + data.broken().len();
+            self.measure_on(&format!("of {records} records"))
+        };
+        (*on_broken == OnBroken::Skip).then(whole).flatten()
+    }
+
+    fn try_score(
+        &mut self,
+        model: &M,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<(), TrainError> {
+        let Some(validation) = &self.validation else {
+            return Ok(());
+        };
+        let few = validation.data.clone().first(validation.batch);
+        self.evaluated(model, few, cancel, group).map(drop)
     }
 
     fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
@@ -304,33 +374,29 @@ impl<M: Writes> Objective<M> for Answering {
         let Some(validation) = &self.validation else {
             return Ok(None);
         };
-        let pipeline = model.clone().pipeline(&self.folder, self.template.as_ref());
-        let blip2 = together(group, pipeline.map_err(TrainError::from))?;
-        let Validation {
-            data,
-            scoring,
-            others,
-            generation,
-            batch,
-        } = validation;
-        let options = Options::default()
-            .with_generation(generation.clone())
-            .with_cancel(cancel.clone());
-        let scores: Vec<Scoring> = [*scoring].into_iter().chain(others.clone()).collect();
-        let asking = Asking {
-            data,
-            options: &options,
-            cancel,
-            batch: *batch,
-            group,
+        let data = validation.data.clone();
+        let Evaluated {
+            evaluations,
+            faults,
+        } = self.evaluated(model, data, cancel, group)?;
+        let Some(validation) = &mut self.validation else {
+            return Ok(None);
         };
-        let found = evaluations(&blip2, &scores, asking, &mut |_| {})?;
-        let mut found = found.into_iter().map(|found| found.score);
+        let mut left_out = Vec::new();
+        if !faults.is_empty() {
+            let known = validation.data.broken().len();
+            validation.data = validation.data.clone().without(&faults, OnBroken::Skip)?;
+            let broken = validation.data.broken();
+            left_out.extend(broken.iter().skip(known).cloned());
+        }
+        let mut found = evaluations.into_iter().map(|found| found.score);
         let value = found.next();
-        let others = others.iter().map(|score| score.name().to_string());
+        let others = validation.others.iter();
+        let others = others.map(|score| score.name().to_string());
         Ok(value.map(|value| Scores {
             value,
             others: others.zip(found).collect(),
+            left_out,
         }))
     }
 }

@@ -1,11 +1,14 @@
 //! A data set's questions asked, and the answers scored.
 
+use std::collections::BTreeMap;
+
 use blip2_core::{CancelToken, GenerationConfig, Options, Picture, RankOptions};
 use blip2_io::{
-    dataset::{Dataset, Example},
+    dataset::{Dataset, DatasetError, Example, OnBroken},
     preprocessing::DecodeOptions,
     video::Video,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::TrainError,
@@ -35,9 +38,11 @@ pub fn evaluate_all(
         options: &options,
         cancel: &CancelToken::new(),
         batch,
+        on_broken: OnBroken::Fail,
         group: &Alone,
     };
-    evaluations(model, scores, asking, &mut done)
+    let found = evaluations(model, scores, asking, &mut done)?;
+    Ok(found.evaluations)
 }
 
 /// What is asked, and by whom.
@@ -47,8 +52,18 @@ pub(crate) struct Asking<'a> {
     pub(crate) options: &'a Options,
     pub(crate) cancel: &'a CancelToken,
     pub(crate) batch: usize,
+    /// What becomes of pictures that can no longer be decoded.
+    pub(crate) on_broken: OnBroken,
     /// Each process asks its share, and all have all answers.
     pub(crate) group: &'a dyn Group,
+}
+
+/// How a model is on the examples that can be used, and what is wrong with the others.
+#[derive(Default)]
+pub(crate) struct Evaluated {
+    pub(crate) evaluations: Vec<Evaluation>,
+    /// By the examples' numbers.
+    pub(crate) faults: BTreeMap<usize, String>,
 }
 
 /// The same, until someone cancels.
@@ -57,54 +72,99 @@ pub(crate) fn evaluations(
     scores: &[Scoring],
     asking: Asking<'_>,
     done: &mut impl FnMut(usize),
-) -> Result<Vec<Evaluation>, TrainError> {
+) -> Result<Evaluated, TrainError> {
+    let mut told = |count| match asking.cancel.is_cancelled() {
+        true => Err(TrainError::Cancelled),
+        false => {
+            done(count);
+            Ok(())
+        }
+    };
     let (mut written, mut chosen) = (None, None);
-    let mut found = Vec::new();
     for score in scores {
-        let answers = match score.chooses() {
-            true => &mut chosen,
-            false => &mut written,
-        };
-        let own = match answers {
-            Some(own) => own,
-            None => {
-                let mut told = |count| match asking.cancel.is_cancelled() {
-                    true => Err(TrainError::Cancelled),
-                    false => {
-                        done(count);
-                        Ok(())
-                    }
-                };
-                let given = match score.chooses() {
-                    true => choose(model, asking, &mut told),
-                    false => self::answers(model, asking, &mut told),
-                };
-                answers.insert(joined(asking, given)?)
-            }
-        };
-        found.push(score.of(asking.data, own.clone())?);
-    }
-    Ok(found)
-}
-
-/// Answers by the numbers of their examples.
-type Answers = Vec<(usize, String)>;
-
-/// The answers of all processes, one for each example.
-fn joined(asking: Asking<'_>, own: Result<Answers, TrainError>) -> Result<Vec<String>, TrainError> {
-    let mut answers = vec![String::new(); asking.data.len()];
-    for (number, answer) in agreed(asking.group, own)?.into_iter().flatten() {
-        if let Some(place) = answers.get_mut(number) {
-            *place = answer;
+        if score.chooses() && chosen.is_none() {
+            chosen = Some(joined(asking, choose(model, asking, &mut told))?);
+        } else if !score.chooses() && written.is_none() {
+            written = Some(joined(asking, answers(model, asking, &mut told))?);
         }
     }
-    Ok(answers)
+    let given = [&written, &chosen].into_iter().flatten();
+    let faults: BTreeMap<usize, String> = given.flat_map(|given| given.faults.clone()).collect();
+    let left = match faults.is_empty() {
+        true => None,
+        false => Some(asking.data.clone().without(&faults, OnBroken::Skip)?),
+    };
+    let data = left.as_ref().unwrap_or(asking.data);
+    let evaluations = scores.iter().map(|score| {
+        let given = match score.chooses() {
+            true => &chosen,
+            false => &written,
+        };
+        let given = given
+            .iter()
+            .flat_map(|given| given.answers.iter().enumerate());
+        let usable = given.filter(|(number, _)| !faults.contains_key(number));
+        score.of(data, usable.map(|(_, answer)| answer.clone()).collect())
+    });
+    Ok(Evaluated {
+        evaluations: evaluations.collect::<Result<_, _>>()?,
+        faults,
+    })
+}
+
+/// Answers by the numbers of their examples, and what is wrong with examples that have none.
+#[derive(Default, Serialize, Deserialize)]
+struct Given {
+    answers: Vec<(usize, String)>,
+    faults: BTreeMap<usize, String>,
+}
+
+/// An answer for each example, and what is wrong with those that have none.
+struct Joined {
+    answers: Vec<String>,
+    faults: BTreeMap<usize, String>,
+}
+
+/// The answers of all processes.
+fn joined(asking: Asking<'_>, own: Result<Given, TrainError>) -> Result<Joined, TrainError> {
+    let mut answers = vec![String::new(); asking.data.len()];
+    let mut faults = BTreeMap::new();
+    for given in agreed(asking.group, own)? {
+        for (number, answer) in given.answers {
+            if let Some(place) = answers.get_mut(number) {
+                *place = answer;
+            }
+        }
+        faults.extend(given.faults);
+    }
+    Ok(Joined { answers, faults })
 }
 
 impl Asking<'_> {
     /// Whether the part number `part` is this process's.
     fn is_own(&self, part: usize) -> bool {
         part % self.group.size() == self.group.rank()
+    }
+
+    /// What an example shows; `None` where it can no longer be decoded and is left out, for a reason that
+    /// joins `faults`.
+    fn open(
+        &self,
+        number: usize,
+        faults: &mut BTreeMap<usize, String>,
+    ) -> Result<Option<Video>, TrainError> {
+        let example = &self.data.examples()[number];
+        match self.data.open(example.picture, &DecodeOptions::default()) {
+            Ok(seen) => Ok(Some(seen)),
+            Err(error) if self.on_broken == OnBroken::Skip => {
+                faults.insert(number, error.to_string());
+                Ok(None)
+            }
+            Err(error) => {
+                let records = vec![self.data.broken_record(example, error.to_string())];
+                Err(DatasetError::Broken { records }.into())
+            }
+        }
     }
 }
 
@@ -125,13 +185,14 @@ pub fn choose_all(
         options: &options,
         cancel: &cancel,
         batch: 1,
+        on_broken: OnBroken::Fail,
         group: &Alone,
     };
     let chosen = choose(model, asking, &mut |count| {
         done(count);
         Ok(())
     });
-    joined(asking, chosen)
+    Ok(joined(asking, chosen)?.answers)
 }
 
 /// The same, until `done` fails: between two examples, each of which takes a moment.
@@ -139,24 +200,26 @@ fn choose(
     model: &impl Responds,
     asking: Asking<'_>,
     done: &mut impl FnMut(usize) -> Result<(), TrainError>,
-) -> Result<Answers, TrainError> {
+) -> Result<Given, TrainError> {
     let data = asking.data;
     let options = RankOptions::default();
-    let mut chosen = Vec::new();
+    let mut given = Given::default();
     for (number, example) in data.examples().iter().enumerate() {
         if !asking.is_own(number) {
             continue;
         }
         let question = asked(example)?;
-        let seen = data.open(example.picture, &DecodeOptions::default())?;
+        let Some(seen) = asking.open(number, &mut given.faults)? else {
+            continue;
+        };
         let picture = shown(data, &seen)?;
         let ranked = model.choose(picture, question, &example.choices, &options)?;
         let first = ranked.into_iter().next();
         let text = first.map(|ranked| ranked.text);
-        chosen.push((number, text.unwrap_or_default()));
-        done(chosen.len())?;
+        given.answers.push((number, text.unwrap_or_default()));
+        done(given.answers.len())?;
     }
-    Ok(chosen)
+    Ok(given)
 }
 
 /// A picture, or a video, as the model is shown it.
@@ -194,13 +257,14 @@ pub fn answer_all(
         options: &options,
         cancel: &CancelToken::new(),
         batch,
+        on_broken: OnBroken::Fail,
         group: &Alone,
     };
     let given = answers(blip2, asking, |answered| {
         done(answered);
         Ok(())
     });
-    joined(asking, given)
+    Ok(joined(asking, given)?.answers)
 }
 
 /// The same, until `done` fails.
@@ -208,9 +272,9 @@ fn answers(
     blip2: &impl Responds,
     asking: Asking<'_>,
     mut done: impl FnMut(usize) -> Result<(), TrainError>,
-) -> Result<Answers, TrainError> {
+) -> Result<Given, TrainError> {
     let data = asking.data;
-    let mut answers = Vec::new();
+    let mut given = Given::default();
     let numbers: Vec<usize> = (0..data.len()).collect();
     let asks = |number: &usize| data.examples()[*number].question.is_some();
     let (asked, described): (Vec<usize>, Vec<usize>) = numbers.into_iter().partition(asks);
@@ -220,15 +284,20 @@ fn answers(
             if !asking.is_own(number) {
                 continue;
             }
-            let opened = part.iter().map(|&number| {
-                let picture = data.examples()[number].picture;
-                data.open(picture, &DecodeOptions::default())
-            });
-            let opened = opened.collect::<Result<Vec<_>, _>>()?;
+            let (mut shown_of, mut opened) = (Vec::new(), Vec::new());
+            for &number in part {
+                if let Some(seen) = asking.open(number, &mut given.faults)? {
+                    shown_of.push(number);
+                    opened.push(seen);
+                }
+            }
+            if opened.is_empty() {
+                continue;
+            }
             let pictures = opened.iter().map(|seen| shown(data, seen));
             let pictures = pictures.collect::<Result<Vec<_>, _>>()?;
             let found = if asks {
-                let pairs = part.iter().zip(&pictures).map(|(&number, &picture)| {
+                let pairs = shown_of.iter().zip(&pictures).map(|(&number, &picture)| {
                     let question = data.examples()[number].question.as_deref();
                     (picture, question.unwrap_or_default())
                 });
@@ -236,12 +305,12 @@ fn answers(
             } else {
                 blip2.describe(&pictures, asking.options)?
             };
-            for (&number, answer) in part.iter().zip(found) {
-                answers.push((number, answer.text));
+            for (&number, answer) in shown_of.iter().zip(found) {
+                given.answers.push((number, answer.text));
             }
             answered += part.len();
             done(answered)?;
         }
     }
-    Ok(answers)
+    Ok(given)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use blip2_core::{Blip2Error, CancelToken, CheckpointFolder, TextRows, model::Blip2ForPretraining};
 use blip2_io::{
-    dataset::{Dataset, Example, LoadedBatch},
+    dataset::{BrokenRecord, Dataset, Example, LoadedBatch, OnBroken},
     preprocessing::ImageProcessor,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -14,7 +14,7 @@ use crate::{
     error::TrainError,
     group::{Alone, Group, together},
     objective::{FirstStageLosses, Pairs, first_stage_losses, first_stage_losses_together},
-    recall::{MAX_TOKENS, Recall, RecallScores, check, fault},
+    recall::{Found, MAX_TOKENS, Recall, RecallScores, check, fault},
     run::{At, Losses, Objective, Scores, Shared},
     trained::{device_of, without_gradients},
 };
@@ -42,6 +42,7 @@ pub struct FirstStage {
     writes: u32,
     processor: ImageProcessor,
     validation: Option<(Dataset, Recall)>,
+    on_broken: OnBroken,
 }
 
 impl FirstStage {
@@ -64,6 +65,7 @@ impl FirstStage {
             writes,
             processor: processor.map_err(Blip2Error::from)?,
             validation: None,
+            on_broken: OnBroken::Fail,
         })
     }
 
@@ -79,9 +81,30 @@ impl FirstStage {
         Ok(self)
     }
 
+    /// Leaves pictures out of an evaluation that can no longer be decoded, or fails of them. Default: it
+    /// fails.
+    #[must_use]
+    pub fn with_on_broken(mut self, on_broken: OnBroken) -> Self {
+        self.on_broken = on_broken;
+        self
+    }
+
     /// What is evaluated, if there is something.
     pub fn validation(&self) -> Option<&Dataset> {
         self.validation.as_ref().map(|(data, _)| data)
+    }
+
+    /// Leaves examples out that can no longer be used, or fails of them.
+    fn leave_out(
+        &mut self,
+        faults: &BTreeMap<usize, String>,
+    ) -> Result<Vec<BrokenRecord>, TrainError> {
+        let Some((data, _)) = self.validation.as_mut().filter(|_| !faults.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let known = data.broken().len();
+        *data = data.clone().without(faults, self.on_broken)?;
+        Ok(data.broken().iter().skip(known).cloned().collect())
     }
 
     /// Pictures and captions, pair by pair: the captions of all `examples`, and the pictures of those in
@@ -155,11 +178,31 @@ impl Objective<Blip2ForPretraining> for FirstStage {
 
     fn measure(&self) -> Option<String> {
         let (data, recall) = self.validation.as_ref()?;
-        Some(format!(
-            "recall@{} on data {}",
-            recall.k,
-            data.fingerprint()
-        ))
+        let k = recall.k;
+        Some(format!("recall@{k} on data {}", data.fingerprint()))
+    }
+
+    fn measure_of_the_whole(&self) -> Option<String> {
+        let (data, recall) = self.validation.as_ref()?;
+        let (k, records) = (recall.k, data.len() + data.broken().len());
+        let whole = || format!("recall@{k} on data of {records} records");
+        (self.on_broken == OnBroken::Skip).then(whole)
+    }
+
+    fn try_score(
+        &mut self,
+        model: &Blip2ForPretraining,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<(), TrainError> {
+        let Some((data, recall)) = &self.validation else {
+            return Ok(());
+        };
+        let few = data.clone().first(recall.batch);
+        let model = without_gradients(model.clone());
+        let (model, texts, processor) = (model.retrieval(), &self.texts, &self.processor);
+        let found = recall.of_checked(model, texts, processor, &few, cancel, group);
+        found.map(drop)
     }
 
     fn score(
@@ -188,9 +231,10 @@ impl Objective<Blip2ForPretraining> for FirstStage {
             cancel,
             group,
         );
-        let found = found?;
-        let value = found.first().map(RecallScores::mean);
-        let others = found.iter().flat_map(|found| {
+        let Found { scores, faults } = found?;
+        let left_out = self.leave_out(&faults)?;
+        let value = scores.first().map(RecallScores::mean);
+        let others = scores.iter().flat_map(|found| {
             let k = found.k;
             [
                 (format!("text-to-image-recall@{k}"), found.text_to_image),
@@ -200,6 +244,7 @@ impl Objective<Blip2ForPretraining> for FirstStage {
         Ok(value.map(|value| Scores {
             value,
             others: others.collect(),
+            left_out,
         }))
     }
 }

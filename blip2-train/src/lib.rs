@@ -62,7 +62,7 @@ pub use blip2_kernels::{ActivationFormat, recompute::Recompute};
 pub use checkpoint::merge;
 pub use error::{Refusal, TrainError};
 pub use evaluate::{answer_all, choose_all, evaluate_all};
-pub use files::{FolderLock, write_file};
+pub use files::{FolderLock, clear_partial, write_file};
 pub use first_stage::FirstStage;
 pub use fresh::FreshWeights;
 pub use gradients::Gradients;
@@ -70,12 +70,12 @@ pub use gradients::Gradients;
 pub use group::Mpi;
 pub use group::{Alone, Group, agreed};
 pub use lora::{Adapter, Lora, LoraConfig};
-pub use names::{NamePattern, Named, Names, Selection};
+pub use names::{NamePattern, Named, Names, Selection, nearest_name};
 pub use optimizer::{AdamW, Decay};
 pub use recall::{Recall, RecallScores};
 pub use run::{
     At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Scores, Shared,
-    Unfinished, Watch, train, train_together,
+    Unfinished, Watch, told_by, train, train_together,
 };
 pub use schedule::{Constant, Exponential, Schedule, WarmupCosine};
 pub use scoring::{Evaluation, Kind, Scoring};

@@ -56,6 +56,12 @@ pub struct RecallScores {
     pub image_to_text: f64,
 }
 
+/// The recall of the examples that can be used, and what is wrong with the others, by their numbers.
+pub(crate) struct Found {
+    pub(crate) scores: Vec<RecallScores>,
+    pub(crate) faults: BTreeMap<usize, String>,
+}
+
 impl RecallScores {
     /// The mean of both.
     pub fn mean(&self) -> f64 {
@@ -103,7 +109,8 @@ impl Recall {
     ) -> Result<Vec<RecallScores>, TrainError> {
         check(data, texts)?;
         let cancel = CancelToken::new();
-        self.of_checked(model, texts, processor, data, &cancel, &Alone)
+        let found = self.of_checked(model, texts, processor, data, &cancel, &Alone)?;
+        Ok(found.scores)
     }
 
     /// The same of examples that were checked before.
@@ -115,7 +122,7 @@ impl Recall {
         data: &Dataset,
         cancel: &CancelToken,
         group: &dyn Group,
-    ) -> Result<Vec<RecallScores>, TrainError> {
+    ) -> Result<Found, TrainError> {
         let device = device_of(model);
         let own = self.images(model, processor, data, cancel, group);
         let own = own.map(|(images, numbers)| (numbers, images.map(|images| images.tensor())));
@@ -124,8 +131,13 @@ impl Recall {
         let place: BTreeMap<usize, usize> = pictures.into_iter().zip(0..).collect();
         let (mut captions, mut picture_of) = (Vec::new(), Vec::new());
         let mut texts_of = vec![Vec::new(); place.len()];
-        for example in data.examples() {
+        let mut faults = BTreeMap::new();
+        for (number, example) in data.examples().iter().enumerate() {
             let Some(&own) = place.get(&example.picture) else {
+                let picture = data.pictures().get(example.picture);
+                let path = picture.map(|picture| picture.path().display().to_string());
+                let path = path.unwrap_or_default();
+                faults.insert(number, format!("{path} can no longer be decoded"));
                 continue;
             };
             for caption in said(example) {
@@ -145,7 +157,8 @@ impl Recall {
                 text_to_image: 0.0,
                 image_to_text: 0.0,
             });
-            return Ok(nothing.collect());
+            let scores = nothing.collect();
+            return Ok(Found { scores, faults });
         };
 
         // Of all similarities there are never more than those of a batch.
@@ -163,7 +176,8 @@ impl Recall {
                 text_to_image,
                 image_to_text,
             });
-        Ok(scores.collect())
+        let scores = scores.collect();
+        Ok(Found { scores, faults })
     }
 
     /// This process's share of the pictures that can be decoded, and their numbers in the data set.

@@ -8,6 +8,7 @@ use std::{
 
 use blip2_core::Checkpoint;
 use blip2_io::dataset::Dataset;
+use blip2_train::told_by;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -48,9 +49,21 @@ impl Account {
         })
     }
 
-    /// What an earlier run left, if it left anything that can be read.
-    pub(super) fn load(path: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    /// What an earlier run left in its file or, where that is gone or damaged, in the last of its states.
+    pub(super) fn load(path: &Path, states: &Path) -> Option<Self> {
+        let own = fs::read(path).ok();
+        let own = own.and_then(|text| serde_json::from_slice(&text).ok());
+        own.or_else(|| serde_json::from_value(told_by(states)?).ok())
+    }
+
+    /// The same, for states to hold.
+    pub(super) fn value(&self) -> Result<Value, Failure> {
+        serde_json::to_value(self).map_err(Failure::work)
+    }
+
+    /// The base model's fingerprint.
+    pub(super) fn model(&self) -> &str {
+        &self.model
     }
 
     pub(super) fn save(&self, path: &Path) -> Result<(), Failure> {

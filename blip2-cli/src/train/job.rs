@@ -50,13 +50,22 @@ impl Job<'_> {
         let loader = self.loader()?;
         let (recipe, optimizer) = self.recipe(&loader)?;
         let account = self.is_first().then(|| self.account()).transpose()?;
-        let trained = loaded(load)?;
+        let about = account.as_ref().map(Account::value).transpose()?;
+        let recipe = recipe.with_about(about);
+        let mut trained = loaded(load)?;
+        if let Some(account) = &account {
+            trained = trained.of_base(account.model());
+        }
         show::plan(self.config, self.folder, &trained, &self.data, recipe.steps)?;
+        self.tell_idle(&trained);
         show::processes(self.together.size(), self.together.threads());
         if self.is_first() {
             self.place.check_room(self.needed(&trained)?)?;
         }
-        let objective = Sifted(objective);
+        let objective = Sifted {
+            objective,
+            precision: self.config.train.unusual_precision(),
+        };
         if self.args.dry_run {
             return self.tried(trained, optimizer, &loader, recipe, objective);
         }
@@ -80,6 +89,24 @@ impl Job<'_> {
                 }
                 Err(failure(error))
             }
+        }
+    }
+
+    /// Tells settings that change nothing of this model on this data.
+    fn tell_idle<M: Module>(&self, trained: &Trained<M>) {
+        for pattern in trained.idle_patterns() {
+            note!("note      lora.{pattern} has no effect: it is of no layer that is adapted");
+        }
+        let mut parameters = trained.parameters();
+        let sees = parameters.any(|named| named.name.starts_with("vision_model."));
+        if self.config.recipe.layer_decay != 1.0 && !sees {
+            note!(
+                "note      recipe.layer_decay has no effect: no layer of the image encoder is trained"
+            );
+        }
+        let mut examples = self.data.examples().iter();
+        if self.config.train.template.is_some() && examples.all(|own| own.question.is_none()) {
+            note!("note      train.template has no effect: the data has no questions");
         }
     }
 
@@ -115,19 +142,33 @@ impl Job<'_> {
         };
         let loader = Loader::new(data.clone(), self.processor()?)
             .batch(self.config.recipe.batch)
-            .on_broken(OnBroken::Skip);
+            .on_broken(self.validation_on_broken());
         Ok(Some(loader))
+    }
+
+    /// What becomes of examples that cannot be scored.
+    fn validation_on_broken(&self) -> OnBroken {
+        let own = self.config.validation.as_ref();
+        own.map_or(OnBroken::Fail, |own| own.data.on_broken())
     }
 
     /// What the training is, after what has changed since the last run was told.
     fn account(&self) -> Result<Account, Failure> {
         let checkpoint = self.folder.checkpoint().map_err(Failure::work)?;
         let account = Account::of(self.config, &checkpoint, &self.data)?;
-        let goes_on = self.place.states().exists();
-        if let (true, Some(before)) = (goes_on, Account::load(&self.place.account())) {
-            for change in account.compare(&before)? {
-                note!("changed   {change}");
+        if !self.place.has_states() {
+            return Ok(account);
+        }
+        match Account::load(&self.place.account(), &self.place.states()) {
+            Some(before) => {
+                for change in account.compare(&before)? {
+                    note!("changed   {change}");
+                }
             }
+            None => note!(
+                "changed   {} is gone or damaged: what has changed since the states were saved cannot be told",
+                self.place.account().display()
+            ),
         }
         Ok(account)
     }
@@ -323,10 +364,8 @@ impl Job<'_> {
         mut objective: impl Objective<M>,
     ) -> Result<(), Failure> {
         let spinner = spinner("trying a step");
-        let recipe = recipe.with_steps(1).without_states();
-        // Without its score, which might take longer than many steps.
-        let mut losses =
-            |model: &M, batch: &LoadedBatch, at: At| objective.losses(model, batch, at);
+        // The very way of a training, up to its first step: what that would refuse, this does.
+        let recipe = recipe.with_trial(true);
         let group = self.together.training();
         let outcome = train_together(
             group,
@@ -334,11 +373,12 @@ impl Job<'_> {
             optimizer,
             loader,
             &recipe,
-            &mut losses,
+            &mut objective,
             &mut (),
         );
         spinner.finish_and_clear();
-        show::tried(&outcome.map_err(|unfinished| failure(unfinished.error))?);
+        let outcome = outcome.map_err(|unfinished| failure(unfinished.error))?;
+        show::tried(&outcome, recipe.steps);
         Ok(())
     }
 
@@ -372,11 +412,24 @@ fn wrote(path: &Path) {
 }
 
 /// An objective whose examples were all checked: it need not do so again.
-struct Sifted<O>(O);
+struct Sifted<O> {
+    objective: O,
+    /// What is not trained is held in, where that is unusual: scores are of it too.
+    precision: Option<String>,
+}
+
+impl<O> Sifted<O> {
+    fn in_precision(&self, measure: Option<String>) -> Option<String> {
+        match &self.precision {
+            None => measure,
+            Some(precision) => Some(format!("{}, in {precision}", measure?)),
+        }
+    }
+}
 
 impl<M, O: Objective<M>> Objective<M> for Sifted<O> {
     fn losses(&mut self, model: &M, batch: &LoadedBatch, at: At) -> Result<Losses, TrainError> {
-        self.0.losses(model, batch, at)
+        self.objective.losses(model, batch, at)
     }
 
     fn losses_together(
@@ -385,11 +438,11 @@ impl<M, O: Objective<M>> Objective<M> for Sifted<O> {
         shared: &Shared<'_>,
         at: At,
     ) -> Result<Option<Losses>, TrainError> {
-        self.0.losses_together(model, shared, at)
+        self.objective.losses_together(model, shared, at)
     }
 
     fn score(&mut self, model: &M, cancel: &CancelToken) -> Result<Option<Scores>, TrainError> {
-        self.0.score(model, cancel)
+        self.objective.score(model, cancel)
     }
 
     fn score_together(
@@ -398,11 +451,24 @@ impl<M, O: Objective<M>> Objective<M> for Sifted<O> {
         cancel: &CancelToken,
         group: &dyn Group,
     ) -> Result<Option<Scores>, TrainError> {
-        self.0.score_together(model, cancel, group)
+        self.objective.score_together(model, cancel, group)
     }
 
     fn measure(&self) -> Option<String> {
-        self.0.measure()
+        self.in_precision(self.objective.measure())
+    }
+
+    fn measure_of_the_whole(&self) -> Option<String> {
+        self.in_precision(self.objective.measure_of_the_whole())
+    }
+
+    fn try_score(
+        &mut self,
+        model: &M,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<(), TrainError> {
+        self.objective.try_score(model, cancel, group)
     }
 }
 

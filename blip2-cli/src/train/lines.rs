@@ -94,6 +94,10 @@ impl Watch for Lines {
     fn passed_over(&mut self, path: &Path, reason: &str) {
         note!("{}", show::passed_over(path, reason));
     }
+
+    fn noted(&mut self, text: &str) {
+        note!("{text}");
+    }
 }
 
 #[cfg(test)]

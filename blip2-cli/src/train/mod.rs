@@ -13,12 +13,13 @@ mod pace;
 mod place;
 mod show;
 mod sift;
+mod start;
 mod together;
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use blip2_core::{CheckpointFolder, Device, ModelKind, Precision, PrecisionPlan, device_by_name};
-use blip2_train::{FolderLock, Lora, Objective, TrainError, Training};
+use blip2_train::{Lora, Objective, TrainError, Training};
 
 use crate::{Failure, args::train::TrainArgs, find, interrupt, out};
 use config::{Config, EXAMPLE, ObjectiveName};
@@ -46,8 +47,13 @@ pub(crate) fn run(args: &TrainArgs) -> Result<(), Failure> {
 }
 
 fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failure> {
-    let config = Config::read(path)?;
+    let mut config = Config::read(path)?;
     let base = path.parent().unwrap_or(Path::new(""));
+    start::take_template(&mut config, base)?;
+    let config = config;
+    for line in config.idle() {
+        note!("note      {line}");
+    }
     let (out, on_what) = config.trained_on()?;
     let model = find::beside(base, &config.model)?;
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
@@ -60,8 +66,8 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
         place.check_writable()?;
     }
     let training = training(&config, base, &folder)?;
-    let lock = (is_first && !args.dry_run).then(|| FolderLock::take(place.out()));
-    let _lock = lock.transpose().map_err(failure)?;
+    let lock = is_first.then(|| place.lock(args.dry_run));
+    let _lock = lock.transpose()?;
     let cancel = interrupt::watched(
         "ending after this step, with a state to go on from",
         give_back,
@@ -156,6 +162,13 @@ fn failure(error: TrainError) -> Failure {
     if let TrainError::Cancelled = &error {
         let text = "interrupted before the first step: nothing was trained that could be lost";
         return Failure::Interrupted(text.into());
+    }
+    if let TrainError::File { source, .. } = &error
+        && source.kind() == io::ErrorKind::FileTooLarge
+    {
+        return Failure::Work(format!(
+            "{error}: no file of this process may be so large (`ulimit -f`), or the file system holds none"
+        ));
     }
     if let TrainError::Argument {
         argument,

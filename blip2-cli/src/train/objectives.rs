@@ -51,7 +51,8 @@ pub(super) fn answers(
     let validation = Validation::new(data, *scoring)
         .with_others(others.iter().copied())
         .with_generation(generation(own))
-        .with_batch(own.batch);
+        .with_batch(own.batch)
+        .with_on_broken(own.data.on_broken());
     Ok(objective.with_validation(validation))
 }
 
@@ -112,6 +113,7 @@ pub(super) fn first_stage(
         objective.fault(example)
     })?;
     objective
+        .with_on_broken(own.data.on_broken())
         .with_validation(data, recall)
         .map_err(Failure::work)
 }
@@ -122,7 +124,24 @@ pub(super) fn check_score(scoring: Scoring, data: &Dataset) -> Result<(), Failur
         Err(TrainError::Argument { value, reason, .. }) => Err(Failure::Work(format!(
             "[validation] score: {value} {reason}; give another score"
         ))),
-        checked => checked.map_err(Failure::work),
+        checked => {
+            tell_of_few_people(scoring, data);
+            checked.map_err(Failure::work)
+        }
+    }
+}
+
+/// Says where VQA's accuracy cannot be 1.
+fn tell_of_few_people(scoring: Scoring, data: &Dataset) {
+    const ENOUGH: usize = 4;
+    let few = data.examples().iter();
+    let few = few.filter(|example| example.answers.len() < ENOUGH).count();
+    if scoring == Scoring::Vqa && few > 0 {
+        note!(
+            "note      {few} of {} questions have less than {ENOUGH} answers: VQA's accuracy of theirs stays \
+             below 1, and of a single answer it is 0, as in the official code",
+            data.len()
+        );
     }
 }
 

@@ -6,8 +6,9 @@ use std::{
 };
 
 use blip2_io::{IoError, check_folders_apart, check_keeps};
+use blip2_train::{FolderLock, clear_partial};
 
-use super::config::Config;
+use super::{config::Config, failure};
 use crate::Failure;
 
 /// The folder `out`, and what is in it.
@@ -37,6 +38,29 @@ impl Place {
     /// States to go on from.
     pub(super) fn states(&self) -> PathBuf {
         self.out.join("states")
+    }
+
+    /// Whether there is a state to go on from, or what was one.
+    pub(super) fn has_states(&self) -> bool {
+        let entries = fs::read_dir(self.states()).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name());
+        names.any(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("step-") || name.starts_with("replaced-")
+        })
+    }
+
+    /// Takes the folder, and removes what a process left half written in it that was killed. A dry run
+    /// refuses a folder that another process has, and makes nothing.
+    pub(super) fn lock(&self, is_dry: bool) -> Result<Option<FolderLock>, Failure> {
+        if is_dry {
+            return FolderLock::probe(&self.out).map(|()| None).map_err(failure);
+        }
+        let lock = FolderLock::take(&self.out).map_err(failure)?;
+        for folder in [self.out.clone(), self.model(), self.adapter()] {
+            clear_partial(folder);
+        }
+        Ok(Some(lock))
     }
 
     /// Curves for TensorBoard.
@@ -81,17 +105,16 @@ impl Place {
     }
 
     fn written(&self) -> Vec<PathBuf> {
-        let files = ["metrics.jsonl", "metrics.csv", "scores.jsonl", "curve.svg"];
-        let files = files.iter().map(|name| self.out.join(name));
-        let own = [
-            self.model(),
-            self.adapter(),
-            self.states(),
-            self.board(),
-            self.account(),
-            self.checked(),
-        ];
-        own.into_iter().chain(files).collect()
+        let folders = [self.model(), self.adapter(), self.states(), self.board()];
+        folders.into_iter().chain(self.files()).collect()
+    }
+
+    /// The files that are written, beside those in folders.
+    fn files(&self) -> Vec<PathBuf> {
+        let names = ["metrics.jsonl", "metrics.csv", "scores.jsonl", "curve.svg"];
+        let names = names.iter().map(|name| self.out.join(name));
+        let own = [self.account(), self.checked()];
+        own.into_iter().chain(names).collect()
     }
 
     /// Refuses a folder that cannot be written in; nothing is made.
@@ -106,7 +129,14 @@ impl Place {
         let mut own = folders
             .iter()
             .filter(|folder| *folder == &self.out || folder.exists());
-        own.try_for_each(|folder| probed(folder))
+        own.try_for_each(|folder| probed(folder))?;
+        match self.files().into_iter().find(|file| file.is_dir()) {
+            None => Ok(()),
+            Some(file) => Err(Failure::Work(format!(
+                "{} would be written, and is a folder: remove it, or give another `out`",
+                file.display()
+            ))),
+        }
     }
 
     /// Refuses what would not fit on the disk; `needed` is in bytes.

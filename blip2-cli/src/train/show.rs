@@ -93,9 +93,14 @@ pub(super) fn processes(size: usize, threads: usize) {
     }
 }
 
-/// What a step took that was tried.
-pub(super) fn tried<M>(outcome: &Outcome<M>) {
-    if let Some(record) = outcome.metrics.records.last() {
+/// What a step took that was tried, of `steps`.
+pub(super) fn tried<M>(outcome: &Outcome<M>, steps: usize) {
+    if outcome.made == 0 {
+        note!(
+            "a step    none is left to make: {} of {steps} were made",
+            outcome.steps
+        );
+    } else if let Some(record) = outcome.metrics.records.last() {
         note!(
             "a step    {:.2} s, loss {:.4}, gradient {:.2}",
             record.seconds,
@@ -238,5 +243,9 @@ impl Watch for Bar {
 
     fn passed_over(&mut self, path: &Path, reason: &str) {
         self.bar.suspend(|| note!("{}", passed_over(path, reason)));
+    }
+
+    fn noted(&mut self, text: &str) {
+        self.bar.suspend(|| note!("{text}"));
     }
 }

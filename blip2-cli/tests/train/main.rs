@@ -5,6 +5,7 @@
 mod blank;
 mod blip1;
 mod checked;
+mod goes_on;
 mod helpers;
 mod layouts;
 mod lost;
@@ -231,7 +232,7 @@ fn what_makes_no_sense_is_refused() {
     for (more, part) in [
         (
             "[recipe]\nlearning_rate = 1",
-            "unknown field `learning_rate`",
+            "[recipe] has no `learning_rate`: did you mean `lr`?",
         ),
         (
             "[train]\nprecision = \"int7\"\nparts = [\"qformer\"]",

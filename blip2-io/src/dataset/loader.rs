@@ -224,6 +224,11 @@ impl Loader {
         &self.inner.dataset
     }
 
+    /// How many examples a batch has, or pictures with [`by_picture`](Self::by_picture).
+    pub fn batch_size(&self) -> usize {
+        self.inner.batch
+    }
+
     /// How many batches an epoch has.
     pub fn batches(&self) -> usize {
         self.inner.units(0).len().div_ceil(self.inner.batch)
@@ -236,7 +241,13 @@ impl Loader {
 
     /// An epoch's batches from number `first` on: going on where a process ended.
     pub fn epoch_from(&self, epoch: u64, first: usize) -> Epoch {
-        Epoch::new(Arc::clone(&self.inner), epoch, first)
+        self.epoch_after(epoch, first.saturating_mul(self.inner.batch))
+    }
+
+    /// What of an epoch follows after its first `seen` examples (or pictures, with
+    /// [`by_picture`](Self::by_picture)): going on with batches of another size.
+    pub fn epoch_after(&self, epoch: u64, seen: usize) -> Epoch {
+        Epoch::new(Arc::clone(&self.inner), epoch, seen)
     }
 }
 
@@ -438,16 +449,12 @@ impl Shared {
 }
 
 impl Epoch {
-    fn new(inner: Arc<Inner>, epoch: u64, first: usize) -> Self {
-        let units = inner.units(epoch);
+    fn new(inner: Arc<Inner>, epoch: u64, seen: usize) -> Self {
+        let units = inner.units(epoch).into_iter().skip(seen);
+        let units: Vec<Unit> = units.collect();
         let end = units.len().div_ceil(inner.batch);
-        let first = first.min(end);
-        let state = State {
-            next: first,
-            taken: first,
-            ..State::default()
-        };
-        let workers = inner.workers.min(end - first);
+        let state = State::default();
+        let workers = inner.workers.min(end);
         let shared = Arc::new(Shared {
             inner,
             epoch,
@@ -462,7 +469,7 @@ impl Epoch {
         Self {
             workers: workers.collect(),
             shared,
-            next: first,
+            next: 0,
             end,
         }
     }

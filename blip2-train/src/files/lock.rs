@@ -50,22 +50,40 @@ impl FolderLock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(TrainError::InUse {
-                    path: folder.to_path_buf(),
-                    process: holder(&mut file),
-                });
-            }
-            // A file system without locks: nobody else can be told apart there.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        lock(&mut file, folder, &path)?;
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(failed)?;
         Ok(Self { _file: file })
+    }
+
+    /// Refuses a folder that another process has, and makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`take`](Self::take).
+    pub fn probe(folder: impl AsRef<Path>) -> Result<(), TrainError> {
+        let folder = folder.as_ref();
+        let path = folder.join(NAME);
+        match File::options().read(true).write(true).open(&path) {
+            Ok(mut file) => lock(&mut file, folder, &path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(TrainError::file(&path, error)),
+        }
+    }
+}
+
+/// Locks a folder's file.
+fn lock(file: &mut File, folder: &Path, path: &Path) -> Result<(), TrainError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(TrainError::InUse {
+            path: folder.to_path_buf(),
+            process: holder(file),
+        }),
+        // A file system without locks: nobody else can be told apart there.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(TrainError::file(path, error)),
     }
 }
 

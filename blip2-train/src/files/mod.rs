@@ -6,5 +6,5 @@ mod whole;
 
 pub use lock::FolderLock;
 pub(crate) use tensors::{read_tensors, save_tensors, write_tensors};
-pub use whole::write_file;
+pub use whole::{clear_partial, write_file};
 pub(crate) use whole::{copy_file, read_file};

@@ -60,6 +60,29 @@ pub(super) fn partial(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// Removes what processes left in a folder that were killed while they wrote a file; whoever calls it has
+/// the folder's [lock](super::FolderLock), so that nobody writes there. That one stays costs space alone.
+pub fn clear_partial(folder: impl AsRef<Path>) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && is_partial(&entry.file_name().to_string_lossy()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a name is one that [`partial`] gives.
+fn is_partial(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = || {
+        let (own, numbers) = name.strip_suffix(".partial")?.rsplit_once('.')?;
+        let (process, number) = numbers.split_once('-')?;
+        Some(!own.is_empty() && is_number(process) && is_number(number))
+    };
+    numbers().unwrap_or(false)
+}
+
 /// Gives a file that was written its name. It is on the disk before: a name without its content
 /// would else be what a power failure leaves.
 pub(super) fn publish(partial: &Path, path: &Path) -> io::Result<()> {
@@ -75,4 +98,30 @@ pub(super) fn share(path: &Path) -> io::Result<()> {
     let permissions = File::create(&probe)?.metadata()?.permissions();
     fs::remove_file(&probe)?;
     fs::set_permissions(path, permissions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_known_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = partial(&folder.path().join("metrics.csv"));
+        let others = [
+            "my.partial",
+            "a.12.partial",
+            ".1-2.partial",
+            "a.1-x.partial",
+        ];
+        fs::write(&own, "half").unwrap();
+        for name in others {
+            fs::write(folder.path().join(name), "not ours").unwrap();
+        }
+        clear_partial(folder.path());
+        assert!(!own.exists());
+        for name in others {
+            assert!(folder.path().join(name).exists(), "{name}");
+        }
+    }
 }

@@ -72,6 +72,25 @@ impl Chosen {
         self.config.scale_of(alpha, self.rank(layer))
     }
 
+    /// The keys of `rank_pattern` and `alpha_pattern` that match none of the layers that are adapted.
+    pub(crate) fn idle_patterns<'n>(
+        &self,
+        layers: impl Iterator<Item = &'n str> + Clone,
+    ) -> Vec<String> {
+        let idle = |pattern: &LayerPattern| {
+            let mut adapted = layers.clone().filter(|layer| self.targets(layer));
+            !adapted.any(|layer| pattern.matches(layer))
+        };
+        let ranks = self.ranks.iter().zip(&self.config.rank_pattern);
+        let ranks = ranks.filter(|((own, _), _)| idle(own));
+        let ranks = ranks.map(|(_, (key, _))| format!("rank_pattern, {key}"));
+        let alphas = self.alphas.iter().zip(&self.config.alpha_pattern);
+        let alphas = alphas.filter(|((own, _), _)| idle(own));
+        ranks
+            .chain(alphas.map(|(_, (key, _))| format!("alpha_pattern, {key}")))
+            .collect()
+    }
+
     /// The expressions among the targets that match none of these layers.
     pub(crate) fn idle<'n>(&self, layers: impl Iterator<Item = &'n str> + Clone) -> Option<&str> {
         let mut expressions = self.config.expressions().zip(&self.targets);

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use blip2_kernels::Role;
 use burn::module::ParamId;
 
+pub use nearest::nearest_name;
 pub use pattern::{NamePattern, Selection};
 
 pub(crate) use nearest::check;

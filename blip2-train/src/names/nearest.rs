@@ -27,6 +27,20 @@ pub(crate) fn check<'n>(
     Ok(())
 }
 
+/// The one of some names that a misspelt one may have meant; `None` if none is near.
+///
+/// ```
+/// use blip2_train::nearest_name;
+///
+/// assert_eq!(nearest_name("bacth", ["steps", "batch"]), Some("batch"));
+/// assert_eq!(nearest_name("colour", ["steps", "batch"]), None);
+/// ```
+pub fn nearest_name<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let ranked = names.into_iter().map(|other| (edits(name, other), other));
+    let (edits, nearest) = ranked.min()?;
+    (edits <= 1 + name.chars().count() / 4).then_some(nearest)
+}
+
 /// The patterns nearest to this one that match some name, by edit distance.
 fn nearest<'n>(pattern: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
     let candidates: BTreeSet<&str> = names.flat_map(ends).collect();

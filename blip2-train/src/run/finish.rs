@@ -65,7 +65,7 @@ impl<M: Module> Run<'_, M> {
 
     /// Sets a state of spoilt parameters aside: the one before may go on, with another learning rate.
     fn take_back(&mut self) -> Result<(), TrainError> {
-        let taken = match &self.recipe.states {
+        let taken = match self.recipe.written() {
             Some(folder) if self.group.rank() == 0 => take_back(folder, self.optimizer.steps()),
             _ => Ok(None),
         };
@@ -83,12 +83,14 @@ impl<M: Module> Run<'_, M> {
             Some(best) => best.clone(),
             None => self.values(),
         };
-        let before = self.metrics.scores.iter().find(|score| score.step == 0);
+        let mut before = self.metrics.scores.iter();
+        let before = before.find(|score| score.step == 0 && !self.notes.stale_before);
         Ok(Outcome {
             trained: self.trained.with_values(&values)?,
             before: before.cloned(),
             best: self.notes.best,
             steps: self.optimizer.steps(),
+            made: self.optimizer.steps().saturating_sub(self.begun),
             metrics: self.metrics,
             ended,
             state: self.saved.map(|(_, path)| path),

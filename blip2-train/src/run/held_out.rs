@@ -1,7 +1,7 @@
 //! The loss on examples that are not trained on.
 
 use blip2_core::CancelToken;
-use blip2_io::dataset::Loader;
+use blip2_io::dataset::{BrokenRecord, Loader};
 
 use super::{
     objective::{At, Objective},
@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{error::TrainError, group::Group};
 
-/// The mean loss, batches weighing as they do in a step; `None` if there is nothing to have one of.
+/// The mean loss, batches weighing as they do in a step; `None` if there is nothing to have one of. What
+/// was left out joins `broken`.
 ///
 /// What an objective draws at random, such as one of several answers, is the same each time: losses of
 /// one training are comparable.
@@ -19,10 +20,12 @@ pub(super) fn mean_loss<M>(
     objective: &mut impl Objective<M>,
     cancel: &CancelToken,
     group: &dyn Group,
+    broken: &mut Vec<BrokenRecord>,
 ) -> Result<Option<f64>, TrainError> {
     let (mut sum, mut weights) = (0.0, 0.0);
     for (number, batch) in loader.epoch(0).enumerate() {
         let parts = Parts::exchanged(batch, loader, cancel, group)?;
+        broken.extend(parts.broken.iter().cloned());
         let examples = parts.examples(loader.dataset())?;
         let Some(shared) = parts.shared(&examples, group) else {
             continue;

@@ -2,6 +2,7 @@
 
 mod average;
 mod curve;
+mod exact;
 mod finish;
 mod finite;
 mod gather;
@@ -26,12 +27,15 @@ pub use objective::{At, Losses, Objective, Scores};
 pub use outcome::{Ended, Outcome, Unfinished};
 pub use recipe::Recipe;
 pub use record::{Metrics, Record, Score};
+pub use resume::told_by;
 pub use shared::Shared;
 pub use watch::Watch;
 
+use resume::Measure;
+
 use crate::{
     error::TrainError,
-    files::FolderLock,
+    files::{FolderLock, clear_partial},
     group::{Alone, Group, agreed},
     optimizer::AdamW,
     trained::Trained,
@@ -161,7 +165,11 @@ pub fn train_together<M: Module>(
         .clone()
         .with_held_out(recipe.held_out.as_ref().map(share));
     let mut run = steps::Run::new(trained, optimizer, &recipe, group);
-    run.resume(objective.measure(), watch)?;
+    let measure = Measure {
+        own: objective.measure(),
+        whole: objective.measure_of_the_whole(),
+    };
+    run.resume(measure, watch)?;
     let ended = run.steps(&share(loader), objective, watch);
     let finished = run.finish(ended);
     drop(lock);
@@ -182,7 +190,13 @@ fn checked<M: Module>(
     optimizer.check(trained)?;
     check_examples(loader.dataset(), objective)?;
     let states = recipe.states.as_deref().filter(|_| group.rank() == 0);
-    let lock = states.map(FolderLock::take).transpose()?;
+    let lock = match recipe.trial {
+        true => states.map(FolderLock::probe).transpose()?.and(None),
+        false => states.map(FolderLock::take).transpose()?,
+    };
+    if let (Some(folder), Some(_)) = (states, &lock) {
+        clear_partial(folder);
+    }
     // Of pictures the sizes are asked for, which takes its time where there are many.
     let stamp = match group.size() {
         1 => String::new(),

@@ -1,6 +1,8 @@
 //! Where a training is.
 
+use blip2_io::dataset::Loader;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::record::Score;
 
@@ -11,6 +13,9 @@ pub(super) struct Notes {
     pub(super) epoch: u64,
     /// How many batches of the epoch were seen.
     pub(super) batch: usize,
+    /// How many examples of it were, or pictures where an epoch shows each once; nothing where an older
+    /// version wrote it.
+    pub(super) seen: Option<usize>,
     pub(super) best: Option<Score>,
     /// The bits of the best score: numbers that JSON's digits give may be next to those that were
     /// written, and an equal score would be a better one.
@@ -21,9 +26,27 @@ pub(super) struct Notes {
     pub(super) scored: Option<usize>,
     /// What its scores are of: others are not comparable.
     pub(super) measure: Option<String>,
+    /// The same without what hangs on which examples can be used; nothing where all must be.
+    pub(super) whole: Option<String>,
+    /// What the training is, in the words of whoever began it.
+    pub(super) about: Option<Value>,
+    /// Whether the best score is of other examples than scores are now, and must be found again.
+    pub(super) stale_best: bool,
+    /// Whether the score before the first step is of another kind than scores are now.
+    pub(super) stale_before: bool,
 }
 
 impl Notes {
+    /// How many examples of the epoch were seen, whatever the size of batches was.
+    pub(super) fn place(&self, loader: &Loader) -> usize {
+        self.seen.unwrap_or(self.batch * loader.batch_size())
+    }
+
+    pub(super) fn set_place(&mut self, seen: usize, loader: &Loader) {
+        self.batch = seen / loader.batch_size();
+        self.seen = Some(seen);
+    }
+
     /// As they are written.
     pub(super) fn written(&self) -> Self {
         let best = self.best.as_ref();

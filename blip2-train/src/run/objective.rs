@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use blip2_core::CancelToken;
-use blip2_io::dataset::{Example, LoadedBatch};
+use blip2_io::dataset::{BrokenRecord, Example, LoadedBatch};
 use burn::tensor::Tensor;
 
 use super::shared::Shared;
@@ -103,6 +103,28 @@ pub trait Objective<M> {
     fn measure(&self) -> Option<String> {
         None
     }
+
+    /// The [measure](Self::measure) without what hangs on which examples can be used, where those that
+    /// break are left out; `None` where they are not. Scores of another measure and the same of this are
+    /// of the same kind: the best model is scored again, so that they can be compared.
+    fn measure_of_the_whole(&self) -> Option<String> {
+        None
+    }
+
+    /// Scores a few examples, so that what cannot be scored fails before the first step.
+    ///
+    /// # Errors
+    ///
+    /// As [`score`](Self::score).
+    fn try_score(
+        &mut self,
+        model: &M,
+        cancel: &CancelToken,
+        group: &dyn Group,
+    ) -> Result<(), TrainError> {
+        let _ = (model, cancel, group);
+        Ok(())
+    }
 }
 
 impl<M, F> Objective<M> for F
@@ -121,12 +143,17 @@ pub struct Scores {
     pub value: f64,
     /// Other scores, by name, for people to see.
     pub others: BTreeMap<String, f64>,
+    /// What was left out because it broke since the last evaluation. The objective's
+    /// [measure](Objective::measure) is of the others from then on.
+    pub left_out: Vec<BrokenRecord>,
 }
 
 impl From<f64> for Scores {
     fn from(value: f64) -> Self {
-        let others = BTreeMap::new();
-        Self { value, others }
+        Self {
+            value,
+            ..Self::default()
+        }
     }
 }
 

@@ -13,12 +13,14 @@ pub struct Outcome<M> {
     pub trained: Trained<M>,
     /// What was seen of each step and evaluation.
     pub metrics: Metrics,
-    /// The score before the first step, if it was evaluated then.
+    /// The score before the first step, if it was evaluated then, on what scores are of at the end.
     pub before: Option<Score>,
     /// The best score of the training, if the objective gives any.
     pub best: Option<Score>,
     /// How many steps were made.
     pub steps: usize,
+    /// How many of them this process made.
+    pub made: usize,
     /// Why it ended.
     pub ended: Ended,
     /// The last state that was saved, from which the same training goes on.

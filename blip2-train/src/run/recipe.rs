@@ -1,10 +1,11 @@
 //! How a training goes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use blip2_core::CancelToken;
 use blip2_io::dataset::Loader;
 use blip2_kernels::ActivationFormat;
+use serde_json::Value;
 
 use crate::{error::TrainError, schedule::Schedule};
 
@@ -54,6 +55,11 @@ pub struct Recipe {
     pub states: Option<PathBuf>,
     /// Every how many steps a state is saved; 0 is at the end only. Default 200.
     pub save_every: usize,
+    /// Whether a single step is tried: all that comes before it is done and checked as ever, a state to go
+    /// on from is read, the model is scored on a few examples, and nothing is written. Default no.
+    pub trial: bool,
+    /// What the training is, which states hold for [`told_by`](crate::told_by). Default nothing.
+    pub about: Option<Value>,
     /// What random numbers follow from, beside those of the data. Default 0.
     pub seed: u64,
     /// Ends the training after the step that is being made, or in the midst of an evaluation, with a
@@ -78,6 +84,8 @@ impl Recipe {
             patience: None,
             states: None,
             save_every: 200,
+            trial: false,
+            about: None,
             seed: 0,
             cancel: CancelToken::new(),
         }
@@ -175,6 +183,20 @@ impl Recipe {
         self
     }
 
+    /// Tries a single step and writes nothing, or trains.
+    #[must_use]
+    pub fn with_trial(mut self, on: bool) -> Self {
+        self.trial = on;
+        self
+    }
+
+    /// Has states hold what the training is, for [`told_by`](crate::told_by).
+    #[must_use]
+    pub fn with_about(mut self, about: impl Into<Option<Value>>) -> Self {
+        self.about = about.into();
+        self
+    }
+
     /// Draws random numbers that follow from this seed.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
@@ -187,6 +209,11 @@ impl Recipe {
     pub fn with_cancel(mut self, cancel: CancelToken) -> Self {
         self.cancel = cancel;
         self
+    }
+
+    /// Where states are saved.
+    pub(super) fn written(&self) -> Option<&Path> {
+        self.states.as_deref().filter(|_| !self.trial)
     }
 
     /// Refuses numbers that make no sense.

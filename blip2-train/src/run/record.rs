@@ -9,6 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::exact;
 use crate::{
     error::TrainError,
     files::{read_file, write_file},
@@ -23,18 +24,26 @@ pub struct Record {
     /// How many epochs were complete before.
     pub epoch: u64,
     /// The learning rate.
+    #[serde(deserialize_with = "exact::one")]
     pub lr: f64,
     /// The loss.
+    #[serde(deserialize_with = "exact::one")]
     pub loss: f64,
     /// The parts of the loss, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "exact::by_name"
+    )]
     pub parts: BTreeMap<String, f64>,
     /// The norm of all gradients together, before they are clipped.
+    #[serde(deserialize_with = "exact::one")]
     pub grad_norm: f64,
     /// How many examples it saw.
     #[serde(default)]
     pub examples: usize,
     /// How long the training took until then.
+    #[serde(deserialize_with = "exact::one")]
     pub seconds: f64,
 }
 
@@ -53,12 +62,21 @@ pub struct Score {
     /// After how many steps.
     pub step: usize,
     /// The score, more being better.
+    #[serde(deserialize_with = "exact::one")]
     pub value: f64,
     /// The mean loss on [examples that are not trained on](super::Recipe::with_held_out).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "exact::perhaps"
+    )]
     pub loss: Option<f64>,
     /// Other scores, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "exact::by_name"
+    )]
     pub others: BTreeMap<String, f64>,
 }
 
@@ -210,8 +228,10 @@ fn lines<T: Serialize>(rows: &[T], folder: &Path) -> Result<String, TrainError> 
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {
-    let text = read_file(path)?;
-    let rows = serde_json::Deserializer::from_slice(&text).into_iter();
+    let text = String::from_utf8(read_file(path)?);
+    let text = text.map_err(|error| TrainError::format(path, error))?;
+    let text = exact::with_digits(&text);
+    let rows = serde_json::Deserializer::from_str(&text).into_iter();
     rows.collect::<Result<_, _>>()
         .map_err(|error| TrainError::format(path, error))
 }

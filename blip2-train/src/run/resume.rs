@@ -3,18 +3,36 @@
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
+use serde_json::Value;
 
 use super::{notes::Notes, record::Metrics, steps::Run, watch::Watch};
 use crate::{
     error::TrainError,
     group::{agreed, sent, told},
-    state::{Progress, moments_of, with_moments},
+    state::{Progress, last_notes, moments_of, with_moments},
 };
+
+/// What scores are of now.
+pub(super) struct Measure {
+    pub(super) own: Option<String>,
+    /// Without what hangs on which examples can be used.
+    pub(super) whole: Option<String>,
+}
 
 /// The set of tensors of the exponential moving average.
 const AVERAGE: &str = "average";
 /// The set of tensors of the best model.
 const BEST: &str = "best";
+
+/// What the training is whose states are in `folder`, as the last state that says it
+/// [was told](crate::Recipe::with_about); `None` if none does.
+pub fn told_by(folder: impl AsRef<Path>) -> Option<Value> {
+    let states = last_notes(folder.as_ref());
+    let mut notes = states
+        .into_iter()
+        .filter_map(|notes| serde_json::from_value::<Notes>(notes).ok());
+    notes.find_map(|notes| notes.about)
+}
 
 impl<M: Module> Run<'_, M> {
     /// Goes on from the last whole state, if there is one. `measure` is what scores are of now.
@@ -22,7 +40,7 @@ impl<M: Module> Run<'_, M> {
     /// Process 0 reads it, and sends all that it began with to the others, be there a state or none.
     pub(super) fn resume(
         &mut self,
-        measure: Option<String>,
+        measure: Measure,
         watch: &mut impl Watch,
     ) -> Result<(), TrainError> {
         let read = match self.group.rank() {
@@ -62,12 +80,18 @@ impl<M: Module> Run<'_, M> {
         Ok(())
     }
 
-    fn read(&mut self, measure: Option<String>, watch: &mut impl Watch) -> Result<(), TrainError> {
-        self.notes.measure.clone_from(&measure);
+    fn read(&mut self, measure: Measure, watch: &mut impl Watch) -> Result<(), TrainError> {
+        let Measure { own, whole } = &measure;
+        self.notes.measure.clone_from(own);
+        self.notes.whole.clone_from(whole);
         let Some(folder) = &self.recipe.states else {
             return Ok(());
         };
-        let Some(state) = self.trained.resume(&mut self.optimizer, folder)? else {
+        let state = match self.recipe.trial {
+            true => self.trained.peek(&mut self.optimizer, folder)?,
+            false => self.trained.resume(&mut self.optimizer, folder)?,
+        };
+        let Some(state) = state else {
             return Ok(());
         };
         for (path, reason) in state.passed_over() {
@@ -78,6 +102,16 @@ impl<M: Module> Run<'_, M> {
             watch.passed_over(folder, &format!("earlier steps are not told: {error}"));
             Metrics::default()
         });
+        self.tell_of_before(watch);
+        // Its last digits are exact there.
+        let scores = self.metrics.scores.iter();
+        let mut exact = scores.filter(|own| {
+            let best = self.notes.best.as_ref();
+            best.is_some_and(|best| best.step == own.step && best.value == own.value)
+        });
+        if let Some(own) = exact.next().cloned() {
+            self.notes.best = Some(own);
+        }
         self.spent = self.metrics.spent();
         self.saved = Some((state.step, state.path().to_path_buf()));
         watch.resumed(state.step);
@@ -87,14 +121,19 @@ impl<M: Module> Run<'_, M> {
     fn restore(
         &mut self,
         state: &Progress,
-        measure: Option<String>,
+        measure: Measure,
         folder: &Path,
     ) -> Result<(), TrainError> {
+        let Measure { own, whole } = measure;
         let notes = state.notes::<Notes>(folder)?.exact();
+        let is_other = notes.measure.is_some() && notes.measure != own;
+        // Of the same examples, some of which broke meanwhile.
+        let is_again = is_other && whole.is_some() && notes.whole == whole;
         if let (Some(best), Some(before)) = (&notes.best, &notes.measure)
-            && measure.as_ref() != Some(before)
+            && is_other
+            && !is_again
         {
-            let now = measure.as_deref().unwrap_or("nothing");
+            let now = own.as_deref().unwrap_or("nothing");
             let reason = format!(
                 "its best score, {:.4} after {} steps, is of another kind ({before}) than scores are \
                  now ({now}): they cannot be compared; score as before, or give another folder",
@@ -102,7 +141,14 @@ impl<M: Module> Run<'_, M> {
             );
             return Err(TrainError::state(state.path(), reason));
         }
-        self.notes = Notes { measure, ..notes };
+        self.notes = Notes {
+            stale_best: notes.stale_best || (is_again && notes.best.is_some()),
+            stale_before: notes.stale_before || is_other,
+            measure: own,
+            whole,
+            about: None,
+            ..notes
+        };
         let average = state.tensors(AVERAGE);
         if let (Some(own), false) = (&mut self.average, average.is_empty()) {
             self.trained.check_values(&average, state.path())?;
@@ -116,6 +162,18 @@ impl<M: Module> Run<'_, M> {
         Ok(())
     }
 
+    /// Says that the score before the first step is not compared with, where it is of another kind.
+    fn tell_of_before(&self, watch: &mut impl Watch) {
+        let before = self.metrics.scores.iter().find(|score| score.step == 0);
+        if let (Some(before), true) = (before, self.notes.stale_before) {
+            watch.noted(&format!(
+                "the score before the first step, {:.4}, is of other examples or settings than scores are \
+                 now: it is not compared with",
+                before.value
+            ));
+        }
+    }
+
     /// Saves a state, if states are saved, of numbers that are some.
     pub(super) fn save(&mut self) -> Result<(), TrainError> {
         let saved = match self.group.rank() {
@@ -126,13 +184,17 @@ impl<M: Module> Run<'_, M> {
     }
 
     fn write(&mut self) -> Result<(), TrainError> {
-        let Some(folder) = &self.recipe.states else {
+        let Some(folder) = self.recipe.written() else {
             return Ok(());
         };
         // Metrics before the state: rows of steps that a state does not know are dropped.
         self.metrics.save(folder)?;
         let step = self.optimizer.steps();
-        let mut progress = Progress::new(step, &self.notes.written())?;
+        let notes = Notes {
+            about: self.recipe.about.clone(),
+            ..self.notes.written()
+        };
+        let mut progress = Progress::new(step, &notes)?;
         if let Some(average) = &self.average {
             progress.keep(AVERAGE, average.values(&self.trained));
         }
@@ -148,7 +210,7 @@ impl<M: Module> Run<'_, M> {
 
     /// Saves what was seen, where states are saved.
     pub(super) fn save_metrics(&self) -> Result<(), TrainError> {
-        let saved = match &self.recipe.states {
+        let saved = match self.recipe.written() {
             Some(folder) if self.group.rank() == 0 => self.metrics.save(folder),
             _ => Ok(()),
         };

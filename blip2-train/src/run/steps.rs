@@ -43,6 +43,8 @@ pub(super) struct Run<'r, M> {
     pub(super) saved: Option<(usize, PathBuf)>,
     /// What was told to be left out.
     pub(super) told: BTreeSet<String>,
+    /// How many steps earlier processes made.
+    pub(super) begun: usize,
     /// What earlier processes took.
     pub(super) spent: Duration,
 }
@@ -65,6 +67,7 @@ impl<'r, M: Module> Run<'r, M> {
             metrics: Metrics::default(),
             saved: None,
             told: BTreeSet::new(),
+            begun: 0,
             spent: Duration::ZERO,
         }
     }
@@ -76,19 +79,20 @@ impl<'r, M: Module> Run<'r, M> {
         objective: &mut impl Objective<M>,
         watch: &mut impl Watch,
     ) -> Result<Ended, TrainError> {
-        self.score_what_is_due(objective, watch)?;
+        self.before_first_step(objective, watch)?;
         let started = Instant::now();
+        self.begun = self.optimizer.steps();
         while self.optimizer.steps() < self.recipe.steps {
             if self.has_waited_enough() {
                 return Ok(Ended::Early);
             }
-            let (first, before) = (self.notes.batch, self.optimizer.steps());
+            let (first, before) = (self.notes.place(loader), self.optimizer.steps());
             let mut seen = first;
             let mut gathered = Gathered::default();
-            let mut batches = loader.epoch_from(self.notes.epoch, first);
+            let mut batches = loader.epoch_after(self.notes.epoch, first);
             while let Some(batch) = batches.next() {
                 let parts = self.exchanged(batch, loader, watch)?;
-                seen += 1;
+                seen += loader.batch_size();
                 let examples = parts.examples(loader.dataset())?;
                 if let Some(shared) = parts.shared(&examples, self.group) {
                     self.gather(&mut gathered, &shared, objective)?;
@@ -102,18 +106,21 @@ impl<'r, M: Module> Run<'r, M> {
                 let elapsed = self.spent + started.elapsed();
                 let means = std::mem::take(&mut gathered).means(&self.trained, self.group)?;
                 let record = self.step(means, elapsed)?;
-                self.notes.batch = seen;
+                self.notes.set_place(seen, loader);
                 watch.stepped(&record);
                 self.metrics.records.push(record);
+                if self.recipe.trial && self.optimizer.steps() > self.begun {
+                    return Ok(Ended::Complete);
+                }
                 if let Some(ended) = self.after_step(objective, watch)? {
                     return Ok(ended);
                 }
             }
             if first == 0 && self.optimizer.steps() == before {
-                return Err(no_step(seen));
+                return Err(no_step(loader.batches()));
             }
             self.notes.epoch += 1;
-            self.notes.batch = 0;
+            self.notes.set_place(0, loader);
         }
         Ok(Ended::Complete)
     }
@@ -127,11 +134,7 @@ impl<'r, M: Module> Run<'r, M> {
     ) -> Result<Parts, TrainError> {
         let parts = Parts::exchanged(batch, loader, &self.recipe.cancel, self.group)?;
         // One that breaks later is told when it does, and none in every epoch.
-        for record in &parts.broken {
-            if self.told.insert(record.to_string()) {
-                watch.left_out(record);
-            }
-        }
+        self.tell_left_out(&parts.broken, watch);
         Ok(parts)
     }
 
@@ -194,14 +197,15 @@ impl<'r, M: Module> Run<'r, M> {
         if is_scored || is_due(step, self.recipe.save_every) {
             self.save()?;
         }
+        let measure = self.notes.measure.clone();
         let is_scored = is_scored && self.evaluate(objective, watch)?;
         let ended = match () {
             () if self.has_waited_enough() => Some(Ended::Early),
             () if step >= self.recipe.steps => Some(Ended::Complete),
             () => None,
         };
-        if is_scored && ended.is_some() {
-            // With the score that ended it.
+        if is_scored && (ended.is_some() || self.notes.measure != measure) {
+            // With the score that ended it, or that is of other examples than those before.
             self.save()?;
         }
         Ok(ended)

@@ -37,6 +37,11 @@ pub trait Watch {
     fn passed_over(&mut self, path: &Path, reason: &str) {
         let _ = (path, reason);
     }
+
+    /// Something that a person should know, in a sentence.
+    fn noted(&mut self, text: &str) {
+        let _ = text;
+    }
 }
 
 /// Nobody watches.
@@ -73,6 +78,11 @@ impl<A: Watch, B: Watch> Watch for (A, B) {
         self.0.passed_over(path, reason);
         self.1.passed_over(path, reason);
     }
+
+    fn noted(&mut self, text: &str) {
+        self.0.noted(text);
+        self.1.noted(text);
+    }
 }
 
 /// Someone watches, or nobody.
@@ -101,6 +111,10 @@ impl<W: Watch> Watch for Option<W> {
         let watches = self.iter_mut();
         watches.for_each(|watch| watch.passed_over(path, reason));
     }
+
+    fn noted(&mut self, text: &str) {
+        self.iter_mut().for_each(|watch| watch.noted(text));
+    }
 }
 
 impl<W: Watch + ?Sized> Watch for Box<W> {
@@ -126,5 +140,9 @@ impl<W: Watch + ?Sized> Watch for Box<W> {
 
     fn passed_over(&mut self, path: &Path, reason: &str) {
         (**self).passed_over(path, reason);
+    }
+
+    fn noted(&mut self, text: &str) {
+        (**self).noted(text);
     }
 }

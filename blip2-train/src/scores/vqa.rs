@@ -9,7 +9,8 @@ use super::contractions::CONTRACTIONS;
 /// all ways to leave one person out. Both sides are [normalised](normalize_answer), unless all people
 /// agree to the letter.
 ///
-/// Between 0 and 1. An empty list of people gives 0.
+/// Between 0 and 1. An empty list of people gives 0, and so does a single one, who has no others to agree
+/// with; of two the most is 1/3, of three 2/3.
 pub fn vqa_accuracy<S: AsRef<str>>(answer: &str, people: &[S]) -> f64 {
     let answer = trimmed(answer);
     let people: Vec<Cow<'_, str>> = people.iter().map(|said| trimmed(said.as_ref())).collect();
@@ -149,5 +150,10 @@ mod tests {
             assert!((found - expected).abs() < 1e-12, "{yes}: {found}");
         }
         assert_eq!(vqa_accuracy("", &[] as &[&str]), 0.0);
+        // As the official code has it, whoever is alone has no others to agree with.
+        for (people, expected) in [(1, 0.0), (2, 1.0 / 3.0), (3, 2.0 / 3.0), (4, 1.0)] {
+            let found = vqa_accuracy("red", &vec!["red"; people]);
+            assert!((found - expected).abs() < 1e-12, "{people}: {found}");
+        }
     }
 }

@@ -29,15 +29,23 @@ pub(super) struct Contents {
     /// Those of some layers by other numbers.
     #[serde(default)]
     alpha_pattern: Vec<(String, f64)>,
+    /// The fingerprint of the base model, where it is known: what was trained goes with no other.
+    #[serde(default)]
+    base: Option<String>,
 }
 
 impl Contents {
     /// Writes what is in a state's folder now.
-    pub(super) fn save(folder: &Path, lora: Option<&LoraConfig>) -> Result<(), TrainError> {
+    pub(super) fn save(
+        folder: &Path,
+        lora: Option<&LoraConfig>,
+        base: Option<&str>,
+    ) -> Result<(), TrainError> {
         let contents = Self {
             files: hashes(folder).map_err(|error| TrainError::file(folder, error))?,
             scale: lora.map(LoraConfig::scale),
             alpha_pattern: lora.map_or_else(Vec::new, |own| own.alpha_pattern.clone()),
+            base: base.map(String::from),
         };
         let path = folder.join(CONTENTS);
         let text = serde_json::to_vec_pretty(&contents)
@@ -72,6 +80,18 @@ impl Contents {
             }
         }
         Ok(())
+    }
+
+    /// Refuses another base model than that of the state.
+    pub(super) fn check_base(&self, folder: &Path, base: Option<&str>) -> Result<(), TrainError> {
+        match (&self.base, base) {
+            (Some(saved), Some(now)) if saved != now => {
+                let reason = "it was trained over another base model, whose weights are not these; train \
+                              over that one, or give another folder";
+                Err(TrainError::state(folder, reason))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Refuses adapters that are multiplied by another factor than those of the state.

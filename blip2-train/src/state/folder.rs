@@ -70,18 +70,33 @@ pub(crate) fn take_back(
     Ok(states.pop())
 }
 
-/// The states below a folder with their steps, in that order.
-pub(super) fn states(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
+/// As [`states`], under whatever names they have.
+pub(super) fn seen(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
     let mut states = numbered(folder, STATE)?;
     // A process was killed between the two renames of `publish`.
     for (step, path) in numbered(folder, REPLACED)? {
         if states.iter().all(|(other, _)| *other != step) {
-            let whole = folder.join(format!("{STATE}{step:09}"));
-            moved(&path, &whole)?;
-            states.push((step, whole));
+            states.push((step, path));
         }
     }
     states.sort();
+    Ok(states)
+}
+
+/// The states below a folder with their steps, in that order.
+pub(super) fn states(folder: &Path) -> Result<Vec<(usize, PathBuf)>, TrainError> {
+    let mut states = seen(folder)?;
+    for (step, path) in &mut states {
+        let whole = folder.join(format!("{STATE}{step:09}"));
+        let is_replaced = path.file_name().is_some_and(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with(REPLACED)
+        });
+        if is_replaced {
+            moved(path, &whole)?;
+            *path = whole;
+        }
+    }
     Ok(states)
 }
 

@@ -16,3 +16,4 @@ mod resume;
 pub(crate) use folder::take_back;
 pub(crate) use moments::{of_tensors as with_moments, to_tensors as moments_of};
 pub use progress::Progress;
+pub(crate) use read::last_notes;

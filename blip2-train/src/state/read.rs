@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use burn::{module::Module, optim::AdamWState, tensor::TensorData};
+use serde_json::Value;
 
 use super::{
     contents::Contents,
+    folder::seen,
     layout::{KEPT_SET, OPTIMIZER, PROGRESS, TRAINED},
     moments,
     progress::Progress,
@@ -44,6 +46,8 @@ impl State {
             return Self::parse(folder, trained).map_err(Fault::Damaged);
         };
         contents.check(folder).map_err(Fault::Damaged)?;
+        let base = contents.check_base(folder, trained.base());
+        base.map_err(Fault::Foreign)?;
         let scale = contents.check_scale(folder, trained.lora());
         scale.map_err(Fault::Foreign)?;
         Self::parse(folder, trained).map_err(Fault::Foreign)
@@ -71,6 +75,17 @@ impl State {
             steps,
         })
     }
+}
+
+/// What states below a folder say beside their tensors, the last first. Those that cannot be read say
+/// nothing.
+pub(crate) fn last_notes(folder: &Path) -> Vec<Value> {
+    let states = seen(folder).unwrap_or_default().into_iter().rev();
+    let read = states.filter_map(|(_, state)| {
+        let text = read_file(&state.join(PROGRESS)).ok()?;
+        serde_json::from_slice::<Progress>(&text).ok()
+    });
+    read.map(|progress| progress.notes).collect()
 }
 
 fn read_progress(state: &Path) -> Result<Progress, TrainError> {

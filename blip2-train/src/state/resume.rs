@@ -9,7 +9,7 @@ use burn::{module::Module, tensor::TensorData};
 
 use super::{
     contents::Contents,
-    folder::{abandon, begin, publish, set_aside, states},
+    folder::{abandon, begin, publish, seen, set_aside, states},
     layout::{KEPT_SET, OPTIMIZER, PROGRESS, TRAINED},
     moments,
     progress::Progress,
@@ -63,7 +63,7 @@ impl<M: Module> Trained<M> {
         let text = serde_json::to_vec_pretty(progress)
             .map_err(|error| TrainError::format(writing, error))?;
         write_file(&writing.join(PROGRESS), &text)?;
-        Contents::save(writing, self.lora())
+        Contents::save(writing, self.lora(), self.base())
     }
 
     /// Goes on from the last whole state below `folder`; `None` if there is none, and then nothing has
@@ -78,11 +78,38 @@ impl<M: Module> Trained<M> {
         optimizer: &mut AdamW,
         folder: impl AsRef<Path>,
     ) -> Result<Option<Progress>, TrainError> {
+        let states = states(folder.as_ref())?;
+        let Some((state, passed_over)) = self.last_whole(states)? else {
+            return Ok(None);
+        };
+        for (path, _) in &passed_over {
+            set_aside(path)?;
+        }
+        self.go_on(optimizer, state, passed_over).map(Some)
+    }
+
+    /// As [`resume`](Self::resume), with the folder left as it is.
+    pub(crate) fn peek(
+        &mut self,
+        optimizer: &mut AdamW,
+        folder: impl AsRef<Path>,
+    ) -> Result<Option<Progress>, TrainError> {
+        let Some((state, passed_over)) = self.last_whole(seen(folder.as_ref())?)? else {
+            return Ok(None);
+        };
+        self.go_on(optimizer, state, passed_over).map(Some)
+    }
+
+    /// The last whole one of `states`, and those after it that are damaged.
+    fn last_whole(
+        &self,
+        states: Vec<(usize, PathBuf)>,
+    ) -> Result<Option<(State, Vec<(PathBuf, TrainError)>)>, TrainError> {
         let mut passed_over = Vec::new();
-        for (_, path) in states(folder.as_ref())?.into_iter().rev() {
+        for (_, path) in states.into_iter().rev() {
             // All is read and checked before anything is changed.
             match State::read(&path, self) {
-                Ok(state) => return self.go_on(optimizer, state, passed_over).map(Some),
+                Ok(state) => return Ok(Some((state, passed_over))),
                 Err(Fault::Foreign(error)) => return Err(error),
                 Err(Fault::Damaged(error)) => passed_over.push((path, error)),
             }
@@ -101,7 +128,6 @@ impl<M: Module> Trained<M> {
     ) -> Result<Progress, TrainError> {
         let mut progress = state.progress;
         for (path, error) in passed_over {
-            set_aside(&path)?;
             progress.passed_over.push((path, error.to_string()));
         }
         self.restore(&state.trained, progress.path())?;

@@ -70,6 +70,7 @@ pub struct Trained<M> {
     pub(crate) trained: BTreeSet<String>,
     lora: Option<Chosen>,
     source: PathBuf,
+    base: Option<String>,
     device: Device,
     /// Steps use one another's memory again.
     _recycling: Recycling,
@@ -108,6 +109,7 @@ impl<M: Module> Trained<M> {
             trained,
             lora: plan.lora.map(|lora| lora.chosen().clone()),
             source: PathBuf::new(),
+            base: None,
             device: device.clone(),
             _recycling: Recycling::begin(),
         })
@@ -121,6 +123,20 @@ impl<M: Module> Trained<M> {
     /// The model as it is, without gradients.
     pub fn into_model(self) -> M {
         without_gradients(self.model)
+    }
+
+    /// The same, known to be made of the base model of this fingerprint, such as
+    /// [`Checkpoint::fingerprint`](blip2_core::Checkpoint::fingerprint) gives: states say so, and are gone
+    /// on from over no other.
+    #[must_use]
+    pub fn of_base(mut self, fingerprint: impl Into<String>) -> Self {
+        self.base = Some(fingerprint.into());
+        self
+    }
+
+    /// The base model's fingerprint, where it is known.
+    pub(crate) fn base(&self) -> Option<&str> {
+        self.base.as_deref()
     }
 
     /// The device that it was built on.
@@ -267,6 +283,13 @@ impl<M: Module> Trained<M> {
     /// The adapters' configuration, if there are any.
     pub(crate) fn lora(&self) -> Option<&LoraConfig> {
         self.lora.as_ref().map(|chosen| &chosen.config)
+    }
+
+    /// The patterns of ranks and alphas that are of no layer that is adapted.
+    pub fn idle_patterns(&self) -> Vec<String> {
+        let layers = self.names.layers();
+        let idle = |chosen: &Chosen| chosen.idle_patterns(layers.clone());
+        self.lora.as_ref().map(idle).unwrap_or_default()
     }
 
     /// How many layers the image encoder has, as far as they are tensors of Burn.

@@ -8,7 +8,11 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
+use super::ranges::{at_least_one, below, within};
 use crate::Failure;
+
+/// An adapter is narrower than its layer.
+const MOST_RANK: usize = 65536;
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -43,6 +47,30 @@ impl LoraTable {
             .with_layers_to_transform(self.layers.iter().copied())
             .with_rank_pattern(self.rank_pattern.clone())
             .with_alpha_pattern(self.alpha_pattern.clone())
+    }
+
+    /// Refuses numbers that make no sense.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let ranks = self.rank_pattern.iter();
+        let ranks = ranks.map(|(layer, rank)| (format!("[lora] rank_pattern, {layer}"), *rank));
+        for (key, rank) in ranks {
+            within(
+                &key,
+                rank,
+                (1..=MOST_RANK).contains(&rank),
+                &format!("from 1 to {MOST_RANK}"),
+            )?;
+        }
+        let alphas = self.alpha_pattern.iter();
+        let alphas =
+            alphas.map(|(layer, alpha)| (format!("[lora] alpha_pattern, {layer}"), *alpha));
+        let own = self.alpha.map(|alpha| ("[lora] alpha".to_string(), alpha));
+        for (key, alpha) in own.into_iter().chain(alphas) {
+            let right = alpha > 0.0 && alpha.is_finite();
+            within(&key, alpha, right, "above 0, and finite")?;
+        }
+        at_least_one("[lora] rank", self.rank)?;
+        below("[lora] dropout", self.dropout, 1.0)
     }
 
     /// Refuses to go on from adapters of another kind than the file says: they are trained as they are.

@@ -1,13 +1,19 @@
 //! The file that `blip2 train` and `blip2 eval` read.
 
 mod data;
+mod idle;
+mod keys;
 mod lora;
+mod misread;
 mod ranges;
 mod recipe;
 mod shards;
 mod validation;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use blip2_core::Precision;
 use blip2_train::NamePattern;
@@ -41,6 +47,9 @@ pub(crate) struct Config {
     pub(crate) lora: Option<LoraTable>,
     #[serde(default)]
     pub(crate) recipe: RecipeConfig,
+    /// The keys that the file has.
+    #[serde(skip)]
+    written: BTreeSet<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -53,6 +62,17 @@ pub(crate) struct TrainConfig {
     pub(crate) lm_precision: Option<PrecisionName>,
     pub(crate) template: Option<String>,
     pub(crate) device: Option<String>,
+}
+
+impl TrainConfig {
+    /// What is not trained is held in, where that is not `f32`.
+    pub(crate) fn unusual_precision(&self) -> Option<String> {
+        let both = self.precision.map_or(Precision::F32, |name| name.0);
+        let part = |own: Option<PrecisionName>| own.map_or(both, |name| name.0);
+        let parts = [part(self.vision_precision), part(self.lm_precision)];
+        let is_usual = both == Precision::F32 && parts == [Precision::F32; 2];
+        (!is_usual).then(|| format!("{both} ({}, {})", parts[0], parts[1]))
+    }
 }
 
 fn yes() -> bool {
@@ -96,15 +116,25 @@ impl Config {
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |text: String| Failure::Work(format!("{}: {text}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-        let config: Self = toml::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        let config = Self::parse(&text).map_err(failed)?;
         match config.check() {
             Err(Failure::Work(text)) => Err(failed(text)),
             checked => checked.map(|()| config),
         }
     }
 
+    /// What a file's text says; what is unknown in it is told with its line.
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|error| misread::told(text, &error))?;
+        let written = keys::written(text);
+        Ok(Self { written, ..config })
+    }
+
     fn check(&self) -> Result<(), Failure> {
         self.recipe.check()?;
+        if let Some(lora) = &self.lora {
+            lora.check()?;
+        }
         if let Some(data) = &self.data {
             data.check()?;
         }
@@ -201,6 +231,20 @@ mod tests {
                 "max_new_tokens",
             ),
             ("beams = 1", "beams = 0", "beams"),
+            ("beams = 1", "beams = 1000000", "beams"),
+            (
+                "max_new_tokens = 20",
+                "max_new_tokens = 99999999",
+                "max_new_tokens",
+            ),
+            ("accumulate = 1", "accumulate = 0", "accumulate"),
+            ("betas = [0.9, 0.999]", "betas = [0.9, 1.0]", "betas"),
+            ("betas = [0.9, 0.999]", "betas = [-0.1, 0.9]", "betas"),
+            ("betas = [0.9, 0.999]", "betas = [nan, 0.9]", "betas"),
+            ("clip = 1.0", "clip = -1.0", "clip"),
+            ("clip = 1.0", "clip = nan", "clip"),
+            ("weight_decay = 0.05", "weight_decay = inf", "weight_decay"),
+            ("layer_decay = 1.0", "layer_decay = 1.5", "layer_decay"),
             ("# first = 1000", "first = 0", "first"),
         ] {
             assert!(EXAMPLE.contains(from), "{from}");

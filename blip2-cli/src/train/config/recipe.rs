@@ -173,6 +173,9 @@ impl fmt::Display for Warmup {
 /// More threads than any machine has that this runs on.
 const MOST_WORKERS: usize = 1024;
 
+/// More pixels than any picture is moved by that is to be known again.
+const MOST_SHIFT: u32 = 4096;
+
 /// More epochs than anyone makes: a number beyond them has lost a point.
 const MOST_EPOCHS: f64 = 1e6;
 
@@ -248,6 +251,60 @@ impl RecipeConfig {
         within("[recipe] warmup", self.warmup, part, range)?;
         let gamma = self.gamma > 0.0 && self.gamma.is_finite();
         within("[recipe] gamma", self.gamma, gamma, "above 0, and finite")?;
-        below("[recipe] label_smoothing", self.label_smoothing, 1.0)
+        below("[recipe] label_smoothing", self.label_smoothing, 1.0)?;
+        self.check_steps()?;
+        self.check_augmentation()
+    }
+
+    /// What each step does, and how many batches make one.
+    fn check_steps(&self) -> Result<(), Failure> {
+        at_least_one("[recipe] accumulate", self.accumulate)?;
+        at_least_one("[recipe] patience", self.patience.unwrap_or(1))?;
+        let (clip, decay) = (self.clip, self.weight_decay);
+        let range = "at least 0, and finite";
+        within(
+            "[recipe] clip",
+            clip,
+            clip >= 0.0 && clip.is_finite(),
+            range,
+        )?;
+        let right = decay >= 0.0 && decay.is_finite();
+        within("[recipe] weight_decay", decay, right, range)?;
+        for beta in self.betas {
+            below("[recipe] betas", beta.into(), 1.0)?;
+        }
+        let layers = self.layer_decay;
+        let right = layers > 0.0 && layers <= 1.0;
+        within(
+            "[recipe] layer_decay",
+            layers,
+            right,
+            "above 0 and at most 1",
+        )?;
+        for (part, &rate) in &self.rates {
+            let key = format!("[recipe] rates, {part}");
+            within(&key, rate, rate >= 0.0 && rate.is_finite(), range)?;
+        }
+        below("[recipe] ema", self.ema.unwrap_or(0.0), 1.0)
+    }
+
+    fn check_augmentation(&self) -> Result<(), Failure> {
+        let Augmentation { crop, shift, .. } = self.augmentation;
+        let range = format!("at most {MOST_SHIFT}: a picture would be all edge");
+        let right = shift <= MOST_SHIFT;
+        within("[recipe.augmentation] shift", shift, right, &range)?;
+        let Some(crop) = crop else {
+            return Ok(());
+        };
+        let [least, most] = crop.scale;
+        let right = least > 0.0 && least <= most && most <= 1.0;
+        let scale = format!("{:?}", crop.scale);
+        let range = "two parts of the picture, the smaller one first, above 0 and at most 1";
+        within("[recipe.augmentation] crop scale", scale, right, range)?;
+        let [least, most] = crop.ratio;
+        let right = least > 0.0 && least <= most && most.is_finite();
+        let ratio = format!("{:?}", crop.ratio);
+        let range = "two ratios of width to height, the smaller one first, above 0 and finite";
+        within("[recipe.augmentation] crop ratio", ratio, right, range)
     }
 }

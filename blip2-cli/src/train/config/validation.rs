@@ -6,8 +6,20 @@ use serde::{
     de::{IntoDeserializer, value::Error as ValueError},
 };
 
-use super::{data::DataConfig, ranges::at_least_one};
+use super::{
+    data::DataConfig,
+    ranges::{at_least_one, within},
+};
 use crate::Failure;
+
+/// More tokens than any answer has, and than any model's context holds.
+const MOST_TOKENS: usize = 1 << 20;
+
+/// As many as decoding takes.
+const MOST_BEAMS: usize = 1024;
+
+/// More than any machine answers together.
+const MOST_BATCH: usize = 1 << 16;
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +49,16 @@ pub(crate) enum ScoreName {
     Answers(Scoring),
     /// Pictures and texts that find each other among the first `k`.
     Recall(usize),
+}
+
+impl ScoreName {
+    /// Whether it is of answers that the model writes.
+    pub(crate) fn is_of_written(self) -> bool {
+        match self {
+            Self::Answers(scoring) => !scoring.chooses(),
+            Self::Recall(_) => false,
+        }
+    }
 }
 
 impl TryFrom<String> for ScoreName {
@@ -79,9 +101,18 @@ impl ValidationConfig {
     /// Refuses numbers by which nothing could be scored.
     pub(super) fn check(&self) -> Result<(), Failure> {
         self.data.check()?;
-        at_least_one("[validation] max_new_tokens", self.max_new_tokens)?;
-        at_least_one("[validation] beams", self.beams)?;
-        at_least_one("[validation] batch", self.batch)?;
+        for (key, value, most) in [
+            (
+                "[validation] max_new_tokens",
+                self.max_new_tokens,
+                MOST_TOKENS,
+            ),
+            ("[validation] beams", self.beams, MOST_BEAMS),
+            ("[validation] batch", self.batch, MOST_BATCH),
+        ] {
+            let range = format!("from 1 to {most}");
+            within(key, value, (1..=most).contains(&value), &range)?;
+        }
         at_least_one("[validation] first", self.first.unwrap_or(1))
     }
 }

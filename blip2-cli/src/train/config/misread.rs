@@ -1,0 +1,215 @@
+//! What is wrong with a file that cannot be read, in the words of who wrote it.
+
+use std::ops::Range;
+
+use blip2_train::nearest_name;
+
+/// What others call keys of this file.
+const SYNONYMS: [(&str, &str); 22] = [
+    ("learning_rate", "lr"),
+    ("min_learning_rate", "min_lr"),
+    ("batch_size", "batch"),
+    ("per_device_train_batch_size", "batch"),
+    ("max_steps", "steps"),
+    ("num_train_epochs", "epochs"),
+    ("num_epochs", "epochs"),
+    ("max_epoch", "epochs"),
+    ("gradient_accumulation_steps", "accumulate"),
+    ("accum_grad_iters", "accumulate"),
+    ("max_grad_norm", "clip"),
+    ("warmup_steps", "warmup"),
+    ("warmup_ratio", "warmup"),
+    ("lr_scheduler_type", "schedule"),
+    ("lr_layer_decay", "layer_decay"),
+    ("eval_steps", "evaluate_every"),
+    ("save_steps", "save_every"),
+    ("num_workers", "workers"),
+    ("r", "rank"),
+    ("target_modules", "targets"),
+    ("num_beams", "beams"),
+    ("output_dir", "out"),
+];
+
+/// The line and its fault, of what the reader of a file `text` says.
+pub(super) fn told(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message();
+    let Some(span) = error.span() else {
+        return plain(message, "", "the file");
+    };
+    let line = 1 + before(text, &span).matches('\n').count();
+    let (key, place) = (key(text, &span), place(text, &span));
+    format!("line {line}: {}", plain(message, &key, &place))
+}
+
+/// The message of the reader, in plain words, of `key` in `place`.
+fn plain(message: &str, key: &str, place: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let [first, others @ ..] = &quoted[..] else {
+        return typed(message, key);
+    };
+    if message.starts_with("unknown field") {
+        let others: Vec<&str> = others.to_vec();
+        return format!(
+            "{place} has no `{first}`{}",
+            meant(first, &others, "its keys are")
+        );
+    }
+    if message.starts_with("unknown variant") {
+        let what = match key {
+            "" => format!("`{first}` is unknown"),
+            key => format!("{key} = \"{first}\" is unknown"),
+        };
+        // What is told beside the list, of names that are made of parts.
+        let more = message.rsplit_once("`, or `").map(|(_, more)| more);
+        let more = more.map(|more| format!(", or `{more}"));
+        let others: Vec<&str> = others.to_vec();
+        let told = meant(first, &others, "give one of");
+        return format!("{what}{told}{}", more.unwrap_or_default());
+    }
+    if message.starts_with("missing field") {
+        return match *first {
+            "kind" | "file" | "pictures" | "folder" | "score" | "data" | "rank" | "targets" => {
+                format!("{place} lacks `{first}`, which has no usual value")
+            }
+            other => format!("{place} lacks `{other}`"),
+        };
+    }
+    typed(message, key)
+}
+
+/// What may have been meant, of `others`, or all of them.
+fn meant(name: &str, others: &[&str], or_else: &str) -> String {
+    let synonym = SYNONYMS.iter().find(|(other, _)| *other == name);
+    let synonym = synonym
+        .map(|(_, own)| *own)
+        .filter(|own| others.contains(own));
+    let near = synonym.or_else(|| nearest_name(name, others.iter().copied()));
+    if let Some(near) = near {
+        return format!(": did you mean `{near}`?");
+    }
+    match others {
+        [] => String::new(),
+        others => format!(": {or_else} `{}`", others.join("`, `")),
+    }
+}
+
+/// Values of another type than is due.
+fn typed(message: &str, key: &str) -> String {
+    const TYPES: [(&str, &str); 12] = [
+        ("invalid type: ", ""),
+        ("invalid value: ", ""),
+        ("floating point", "the number"),
+        ("integer", "the whole number"),
+        ("string", "the text"),
+        ("sequence", "a list"),
+        ("map", "a table"),
+        ("boolean", "the word"),
+        (", expected ", ", and what is due is "),
+        ("usize", "a whole number, not below 0"),
+        ("u64", "a whole number, not below 0"),
+        ("u32", "a whole number, not below 0"),
+    ];
+    if !message.starts_with("invalid type") && !message.starts_with("invalid value") {
+        let length = message.strip_prefix("invalid length ");
+        let length = length.and_then(|rest| rest.split_once(", expected an array of length "));
+        return match length {
+            Some((has, due)) => format!("{} has {has} values, and {due} are due", named(key)),
+            None => message.to_string(),
+        };
+    }
+    let (found, due) = message.split_once(", expected ").unwrap_or((message, ""));
+    let replaced = |text: &str, from: usize| {
+        let types = TYPES.iter().skip(from);
+        types.fold(text.to_string(), |text, (from, to)| {
+            text.replacen(from, to, 1)
+        })
+    };
+    let due = match due {
+        "f64" | "f32" => "a number".to_string(),
+        "a string" | "string" | "path string" => "a text".to_string(),
+        "a boolean" => "true or false".to_string(),
+        "a sequence" => "a list".to_string(),
+        due if due.starts_with("struct") || due == "a map" => "a table".to_string(),
+        due => replaced(due, 9),
+    };
+    format!("{} is {}, and {due} is due", named(key), replaced(found, 0))
+}
+
+fn named(key: &str) -> String {
+    match key {
+        "" => "the value".to_string(),
+        key => format!("`{key}`"),
+    }
+}
+
+fn before<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
+    text.get(..span.start).unwrap_or(text)
+}
+
+/// The key on the line of a span, if it is there.
+fn key(text: &str, span: &Range<usize>) -> String {
+    let begin = before(text, span).rfind('\n').map_or(0, |at| at + 1);
+    let line = text.get(begin..).unwrap_or_default();
+    let line = line.lines().next().unwrap_or_default();
+    let key = line.split_once('=').map_or("", |(key, _)| key.trim());
+    key.to_string()
+}
+
+/// The table that a span is in.
+fn place(text: &str, span: &Range<usize>) -> String {
+    // The line itself may be the table's head.
+    let end = text.get(span.start..).and_then(|rest| rest.find('\n'));
+    let end = end.map_or(text.len(), |at| span.start + at);
+    let lines = text.get(..end).unwrap_or(text).lines().rev();
+    let mut heads = lines.map(str::trim).filter(|line| line.starts_with('['));
+    let head = heads.find_map(|line| {
+        let head = line.split('#').next()?.trim();
+        head.ends_with(']').then(|| head.to_string())
+    });
+    head.unwrap_or_else(|| "the file".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    fn said(text: &str) -> String {
+        told(text, &toml::from_str::<Config>(text).unwrap_err())
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_in_plain_words() {
+        let recipe = |line: &str| format!("model = \"m\"\n[recipe]\nbatch = 4\n{line}\n");
+        for (line, part) in [
+            (
+                "learning_rate = 1",
+                "line 4: [recipe] has no `learning_rate`: did you mean `lr`?",
+            ),
+            ("bacth = 1", "did you mean `batch`?"),
+            ("zzzzzzzz = 1", "its keys are `steps`"),
+            (
+                "betas = [0.9, 0.9, 0.9]",
+                "`betas` has 3 values, and 2 are due",
+            ),
+            (
+                "lr = \"high\"",
+                "`lr` is the text \"high\", and a number is due",
+            ),
+            (
+                "steps = -1",
+                "`steps` is the whole number `-1`, and a whole number, not below 0 is due",
+            ),
+            ("schedule = \"cosine\"", "schedule = \"cosine\" is unknown"),
+            (
+                "ema = true",
+                "`ema` is the word `true`, and a number is due",
+            ),
+        ] {
+            let said = said(&recipe(line));
+            assert!(said.contains(part), "{line}: {said}");
+        }
+        let said = said("out = \"x\"\n");
+        assert!(said.contains("lacks `model`"), "{said}");
+    }
+}
