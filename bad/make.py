@@ -184,7 +184,7 @@ def others():
     write("channels.qoi", b"qoif" + struct.pack(">IIBB", 8, 8, 9, 0) + bytes(16))
     entry = struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, 4_000_000_000, 22)
     write("length.ico", b"\0\0\1\0\1\0" + entry)
-    info = struct.pack("<IiiHHIIiiII", 40, 9_000, 18_000, 1, 32, 0, 0, 0, 0, 0, 0)
+    info = struct.pack("<IiiHHIIiiII", 40, 300, 600, 1, 32, 0, 0, 0, 0, 0, 0)
     entry = struct.pack("<BBBBHHII", 8, 8, 0, 0, 1, 32, len(info) + 99, 22)
     write("bitmap.ico", b"\0\0\1\0\1\0" + entry + info + bytes(99))
     # A picture whose data says that all are one colour.

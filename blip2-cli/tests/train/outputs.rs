@@ -41,7 +41,7 @@ fn answers_go_through_links_and_into_pipes_and_onto_no_picture() {
         let output = run(&["eval", text(&path), "--sheet", text(sheet)]);
         assert!(!output.status.success());
         let said = errors(&output);
-        assert!(said.contains("would be written onto"), "{said}");
+        assert!(said.contains("would be written over"), "{said}");
     }
     assert!(fs::read(&picture).unwrap() == before);
 }

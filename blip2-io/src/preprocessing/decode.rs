@@ -144,7 +144,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
     // The `image` crate does not know it.
     #[cfg(feature = "jpeg2000")]
     if jpeg2000::begins(bytes) {
-        ImageError::check_still(options.animation)?;
+        options.animation.check_still()?;
         return jpeg2000::decode(bytes, options);
     }
     let format = format_of(bytes)?;
@@ -155,7 +155,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
             .ok_or_else(|| ImageError::damaged("the JPEG ends before its last scan does"))?,
         ImageFormat::Ico => match ico::largest_png(bytes) {
             Some(png) => {
-                ImageError::check_still(options.animation)?;
+                options.animation.check_still()?;
                 return still(png, ImageFormat::Png, options);
             }
             None => bytes,
@@ -176,7 +176,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
     {
         return nth(frames, wanted, options);
     }
-    ImageError::check_still(options.animation)?;
+    options.animation.check_still()?;
     let own = match format {
         ImageFormat::Tiff => tiff::decode(bytes, options),
         ImageFormat::Pnm => pnm::decode(bytes, options),

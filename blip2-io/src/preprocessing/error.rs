@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::options::Animation;
 use crate::fault::{Cause, ErrorKind};
 
 /// Why a picture could not be decoded or prepared.
@@ -146,14 +145,6 @@ impl ImageError {
         Self::Decode {
             kind,
             source: Cause::new(error),
-        }
-    }
-
-    /// That a picture which does not move has no other frame than its first.
-    pub(super) fn check_still(animation: Animation) -> Result<(), Self> {
-        match animation {
-            Animation::Frame(wanted @ 1..) => Err(Self::NoFrame { wanted, found: 1 }),
-            _ => Ok(()),
         }
     }
 

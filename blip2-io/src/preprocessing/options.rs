@@ -1,6 +1,6 @@
 //! How pictures are decoded.
 
-use super::{color::Transparency, limits::ImageLimits};
+use super::{color::Transparency, error::ImageError, limits::ImageLimits};
 
 /// What to do with a picture that moves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,6 +13,16 @@ pub enum Animation {
     FirstFrame,
     /// Take this frame, counted from 0. A picture that does not move has one, and others are refused.
     Frame(usize),
+}
+
+impl Animation {
+    /// That a picture which does not move has no other frame than its first.
+    pub(super) fn check_still(self) -> Result<(), ImageError> {
+        match self {
+            Self::Frame(wanted @ 1..) => Err(ImageError::NoFrame { wanted, found: 1 }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What becomes of the orientation that a camera wrote beside the pixels, in EXIF.

@@ -11,7 +11,7 @@ use super::{covered, error::ImageError, options::DecodeOptions};
 /// The kind of such a picture, its highest level, and where its levels begin.
 #[derive(Debug, PartialEq)]
 struct Header<'b> {
-    /// What stands before the highest level.
+    /// What stands before the highest level, without the space between them.
     start: &'b [u8],
     in_words: bool,
     highest: u16,
@@ -33,9 +33,9 @@ fn read(
 ) -> Result<RgbImage, ImageError> {
     // The decoder scales too, rounding otherwise: it is told of levels that need none.
     let full = if header.highest > 255 {
-        "65535\n"
+        " 65535\n"
     } else {
-        "255\n"
+        " 255\n"
     };
     let told = header
         .start

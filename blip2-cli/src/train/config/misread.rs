@@ -57,14 +57,18 @@ fn plain(message: &str, key: &str, place: &str) -> String {
     if message.starts_with("unknown variant") {
         let what = match key {
             "" => format!("`{first}` is unknown"),
-            key => format!("{key} = \"{first}\" is unknown"),
+            key => format!("`{first}` is unknown for `{key}`"),
         };
-        // What is told beside the list, of names that are made of parts.
-        let more = message.rsplit_once("`, or `").map(|(_, more)| more);
-        let more = more.map(|more| format!(", or `{more}"));
-        let others: Vec<&str> = others.to_vec();
-        let told = meant(first, &others, "give one of");
-        return format!("{what}{told}{}", more.unwrap_or_default());
+        // Names that are made of parts are told behind the list of the others.
+        let (listed, more) = match message.rsplit_once("`, or `") {
+            Some((listed, more)) => (listed, format!(", or `{more}")),
+            None => (message, String::new()),
+        };
+        let others: Vec<&str> = listed.split('`').skip(3).step_by(2).collect();
+        return match meant(first, &others, "give one of") {
+            told if told.ends_with('?') => format!("{what}{told}"),
+            told => format!("{what}{told}{more}"),
+        };
     }
     if message.starts_with("missing field") {
         return match *first {
@@ -200,7 +204,10 @@ mod tests {
                 "steps = -1",
                 "`steps` is the whole number `-1`, and a whole number, not below 0 is due",
             ),
-            ("schedule = \"cosine\"", "schedule = \"cosine\" is unknown"),
+            (
+                "schedule = \"cosine\"",
+                "`cosine` is unknown for `schedule`: give one of `constant`, `warmup-cosine`, `exponential`",
+            ),
             (
                 "ema = true",
                 "`ema` is the word `true`, and a number is due",

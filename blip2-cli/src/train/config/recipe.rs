@@ -30,6 +30,7 @@ pub(crate) struct RecipeConfig {
     pub(crate) gamma: f64,
     pub(crate) weight_decay: f32,
     pub(crate) no_decay: Vec<NamePattern>,
+    #[serde(deserialize_with = "two")]
     pub(crate) betas: [f32; 2],
     pub(crate) layer_decay: f64,
     pub(crate) rates: BTreeMap<NamePattern, f64>,
@@ -78,6 +79,13 @@ impl Default for RecipeConfig {
             augmentation: Augmentation::default(),
         }
     }
+}
+
+/// Exactly two values: an array would take the first of more.
+fn two<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f32; 2], D::Error> {
+    let values = Vec::<f32>::deserialize(deserializer)?;
+    let due = &"an array of length 2";
+    <[f32; 2]>::try_from(values).map_err(|values| D::Error::invalid_length(values.len(), due))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
