@@ -339,7 +339,7 @@ fn the_template_and_the_adapters_are_kept() {
     let path = config(folder.path(), "first", &table(4, own, start));
     let output = run(&["train", text(&path)]);
     assert!(
-        errors(&output).contains("would be written over"),
+        errors(&output).contains("would be written onto"),
         "{}",
         errors(&output)
     );

@@ -120,10 +120,9 @@ impl Kept {
             all.retain(|entry| {
                 entry.memory.strong_count() > 0 && entry.narrowed.strong_count() > 0
             });
-            if let Some(found) = all.iter().find(|entry| is_it(entry)) {
-                if let Some(narrowed) = found.narrowed.upgrade() {
-                    return narrowed;
-                }
+            let found = all.iter().find(|entry| is_it(entry));
+            if let Some(narrowed) = found.and_then(|entry| entry.narrowed.upgrade()) {
+                return narrowed;
             }
             let narrowed = Arc::new(Narrowed::new(Isa::active(), values));
             all.push(Entry {

@@ -150,7 +150,7 @@ impl<'r, M: Module> Run<'r, M> {
             epoch: self.notes.epoch,
             seed: mixed(self.recipe.seed, step as u64, gathered.batches() as u64),
         };
-        let added = gathered.add(&self.trained, shared, at, objective, &self.recipe);
+        let added = gathered.add(&self.trained, shared, at, objective, self.recipe);
         let added = added.map_err(|error| error.at(step, self.recipe.schedule.at(step)));
         agreed(self.group, added).map(|_| ())
     }

@@ -104,7 +104,7 @@ impl<M: Module> Trained<M> {
     fn last_whole(
         &self,
         states: Vec<(usize, PathBuf)>,
-    ) -> Result<Option<(State, Vec<(PathBuf, TrainError)>)>, TrainError> {
+    ) -> Result<Option<(State, Damaged)>, TrainError> {
         let mut passed_over = Vec::new();
         for (_, path) in states.into_iter().rev() {
             // All is read and checked before anything is changed.
@@ -124,7 +124,7 @@ impl<M: Module> Trained<M> {
         &mut self,
         optimizer: &mut AdamW,
         state: State,
-        passed_over: Vec<(PathBuf, TrainError)>,
+        passed_over: Damaged,
     ) -> Result<Progress, TrainError> {
         let mut progress = state.progress;
         for (path, error) in passed_over {
@@ -136,6 +136,9 @@ impl<M: Module> Trained<M> {
         Ok(progress)
     }
 }
+
+/// States that are damaged, and what is wrong with each.
+type Damaged = Vec<(PathBuf, TrainError)>;
 
 fn write_set(
     path: &Path,
