@@ -212,7 +212,8 @@ fn the_first_stage_is_trained_and_evaluated() {
         ),
         ("first-stage", "recall@0", "above 0"),
         ("answers", "recall@1", "recall"),
-        ("first-stage", "cider", "recall@5"),
+        ("first-stage", "cider", "did you mean `cider-d`?"),
+        ("first-stage", "unheard-of", "recall@5"),
     ] {
         let path = write(objective, score);
         let output = run(&["train", path.to_str().unwrap()]);
