@@ -83,11 +83,15 @@ fn plain(message: &str, key: &str, place: &str) -> String {
 
 /// What may have been meant, of `others`, or all of them.
 fn meant(name: &str, others: &[&str], or_else: &str) -> String {
-    let synonym = SYNONYMS.iter().find(|(other, _)| *other == name);
-    let synonym = synonym
-        .map(|(_, own)| *own)
-        .filter(|own| others.contains(own));
-    let near = synonym.or_else(|| nearest_name(name, others.iter().copied()));
+    let synonyms = || SYNONYMS.iter().filter(|(_, own)| others.contains(own));
+    let own_of = |name: &str| {
+        synonyms()
+            .find(|(other, _)| *other == name)
+            .map(|(_, own)| *own)
+    };
+    let near = own_of(name)
+        .or_else(|| nearest_name(name, others.iter().copied()))
+        .or_else(|| own_of(nearest_name(name, synonyms().map(|(other, _)| *other))?));
     if let Some(near) = near {
         return format!(": did you mean `{near}`?");
     }
@@ -191,6 +195,7 @@ mod tests {
                 "line 4: [recipe] has no `learning_rate`: did you mean `lr`?",
             ),
             ("bacth = 1", "did you mean `batch`?"),
+            ("leraning_rate = 1", "did you mean `lr`?"),
             ("zzzzzzzz = 1", "its keys are `steps`"),
             (
                 "betas = [0.9, 0.9, 0.9]",
