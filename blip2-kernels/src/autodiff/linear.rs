@@ -11,14 +11,12 @@ use super::{
 use crate::{
     kernel::{
         activation::Activation,
-        buffers::Floats,
         isa::Isa,
         product::{
-            backward::Backward,
+            backward::{Backward, Through},
             epilogue::{Epilogue, SliceEpilogue},
-            transient::{Lies, TransientMatrix, linear_keeping},
+            transient::{TransientMatrix, linear_keeping},
         },
-        threads,
     },
     matrix::{
         Matrix,
@@ -84,7 +82,7 @@ pub(crate) fn linear<const D: usize>(
             Weight::Dense => {
                 let matrix = TransientMatrix {
                     weight: slice(&weight),
-                    lies: Lies::Straight,
+                    transposed: false,
                     outputs,
                     inputs,
                 };
@@ -150,18 +148,11 @@ impl Step<4> for Layer {
         let rows = slice(&gradient).len() / outputs.max(1);
         let residual = of_residual.then(|| gradient.clone());
         let inputs = self.inputs;
-        let unpacked;
-        let weight = match &self.kind {
-            _ if !of_x => None,
-            Weight::Dense => Some(slice(&self.weight)),
-            Weight::Packed(packed) => {
-                let mut values = Floats::any(outputs * inputs);
-                let rows = values.chunks_mut(inputs.max(1)).enumerate();
-                threads::each(rows, |(output, row)| packed.read_row(output, row));
-                unpacked = values;
-                Some(&*unpacked)
-            }
-        };
+        let in_bf16 = self.format == ActivationFormat::Bf16 && self.kind.is_narrow();
+        let weight = of_x.then(|| match &self.kind {
+            Weight::Dense => Through::Dense(slice(&self.weight)),
+            Weight::Packed(packed) => Through::Packed(packed.panels(), in_bf16),
+        });
         let kept = self.kept.as_ref();
         let kept = kept.map(|(activation, kept)| (*activation, kept.opened()));
         let x = self.x.filter(|_| of_weight).map(|x| x.opened());
@@ -173,7 +164,6 @@ impl Step<4> for Layer {
                 .map(|(activation, kept)| (*activation, &**kept)),
             x: x.as_ref().map(slice),
             weight,
-            in_bf16: self.format == ActivationFormat::Bf16 && self.kind.is_narrow(),
             inputs,
             outputs,
             of_bias,

@@ -3,18 +3,27 @@
 use super::{
     epilogue::SliceEpilogue,
     output::Output,
-    transient::{Lies, TransientMatrix, multiply_by},
+    transient::{TransientMatrix, linear_keeping, multiply_by},
+    transient_panels::TransientPanels,
 };
 use crate::kernel::{
     activation::{Activation, multiply_by_derivative},
     buffers::Floats,
     isa::{Isa, vectorized, view::View},
+    panels::Panels,
     threads,
 };
 
 /// Rows that are taken at once: what a tile reads of them stays in the first level of the cache, the
 /// whole in the second, and long sums are more exact than in one go.
 const BLOCK: usize = 192;
+
+/// Nothing behind a product.
+const PLAIN: SliceEpilogue<'_> = SliceEpilogue {
+    bias: None,
+    activation: None,
+    residual: None,
+};
 
 /// The backward pass of a linear layer: what is known of the layer, and which gradients are wanted.
 #[derive(Clone, Copy)]
@@ -26,14 +35,21 @@ pub(crate) struct Backward<'a> {
     pub(crate) kept: Option<(Activation, &'a [f32])>,
     /// `[rows, inputs]`, if the gradient of the matrix is wanted.
     pub(crate) x: Option<&'a [f32]>,
-    /// `[outputs, inputs]`, if the gradient of `x` is wanted.
-    pub(crate) weight: Option<&'a [f32]>,
-    /// Whether the gradient of `x` is a product in bf16, summed in `f32`.
-    pub(crate) in_bf16: bool,
+    /// The matrix, if the gradient of `x` is wanted.
+    pub(crate) weight: Option<Through<'a>>,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     /// Whether the gradient of the bias is wanted.
     pub(crate) of_bias: bool,
+}
+
+/// The matrix that a gradient goes back through.
+#[derive(Clone, Copy)]
+pub(crate) enum Through<'a> {
+    /// `[outputs, inputs]`
+    Dense(&'a [f32]),
+    /// Packed; with true the product's factors are rounded to bf16, and summed in `f32`.
+    Packed(Panels<'a>, bool),
 }
 
 /// What was asked for.
@@ -58,20 +74,32 @@ impl Backward<'_> {
         if rows == 0 {
             return self.nothing();
         }
-        let through = self.weight.map(|weight| TransientMatrix {
+        let dense = |weight| TransientMatrix {
             weight,
-            lies: match self.in_bf16 {
-                true => Lies::TransposedInBf16,
-                false => Lies::Transposed,
-            },
+            transposed: true,
             outputs: inputs,
             inputs: outputs,
-        });
+        };
         // Small matrices stay in the cache while all rows pass, so that each row is fetched once for
         // every gradient; large ones are passed one product after another.
-        match through.is_none_or(TransientMatrix::is_near) && self.is_near() {
-            true => self.by_rows(rows, through),
-            false => self.by_operands(rows, through),
+        let near = match self.weight {
+            Some(Through::Dense(weight)) => Some(dense(weight)).filter(|matrix| matrix.is_near()),
+            Some(Through::Packed(..)) | None => None,
+        };
+        match self.is_near() && near.is_some() == self.weight.is_some() {
+            true => self.by_rows(rows, near),
+            false => self.by_operands(rows, |gradient| match self.weight? {
+                Through::Dense(weight) => {
+                    let [x, _] = dense(weight).linear(self.isa, gradient, &PLAIN, false);
+                    Some(x)
+                }
+                Through::Packed(matrix, in_bf16) => {
+                    let turned = TransientPanels::turned(self.isa, matrix, in_bf16);
+                    let panels = turned.as_panels();
+                    let [x, _] = linear_keeping(self.isa, gradient, panels, &PLAIN, false);
+                    Some(x)
+                }
+            }),
         }
     }
 
@@ -169,7 +197,8 @@ impl Backward<'_> {
     }
 
     /// One product after another, for matrices that are large.
-    fn by_operands(self, rows: usize, through: Option<TransientMatrix<'_>>) -> Found {
+    /// `through` makes the gradient of `x` of the one before the activation.
+    fn by_operands(self, rows: usize, through: impl Fn(&[f32]) -> Option<Floats>) -> Found {
         /// Numbers that a thread takes at once.
         const SHARE: usize = 1 << 14;
         let Self {
@@ -199,10 +228,7 @@ impl Backward<'_> {
         } else {
             (None, None)
         };
-        let x = through.map(|through| {
-            let [x, _] = through.linear(isa, own.gradient, &SliceEpilogue::default(), false);
-            x
-        });
+        let x = through(own.gradient);
         debug_assert!(x.as_ref().is_none_or(|x| x.len() == rows * inputs));
         Found { x, weight, bias }
     }
@@ -304,8 +330,7 @@ mod tests {
                         gradient: &gradient,
                         kept: None,
                         x: Some(&x),
-                        weight: Some(&weight),
-                        in_bf16: false,
+                        weight: Some(Through::Dense(&weight)),
                         inputs: n,
                         outputs: m,
                         of_bias: true,

@@ -17,6 +17,8 @@ pub(crate) mod output;
 pub(crate) mod transient;
 #[cfg(feature = "autodiff")]
 mod transient_panels;
+#[cfg(feature = "autodiff")]
+mod turned;
 mod unit;
 mod work;
 

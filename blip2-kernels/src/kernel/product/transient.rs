@@ -19,37 +19,25 @@ use crate::kernel::{
 /// A matrix `[outputs, inputs]` that is multiplied with once or twice.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TransientMatrix<'a> {
+    /// Its elements: `[outputs, inputs]`, or `[inputs, outputs]` if it is transposed.
     pub(crate) weight: &'a [f32],
-    pub(crate) lies: Lies,
+    pub(crate) transposed: bool,
     pub(crate) outputs: usize,
     pub(crate) inputs: usize,
-}
-
-/// How the elements of a [`TransientMatrix`] lie, and what is done with them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lies {
-    /// `[outputs, inputs]`
-    Straight,
-    /// `[inputs, outputs]`
-    Transposed,
-    /// `[inputs, outputs]`; both factors of a product are rounded to bf16, and summed in `f32`.
-    TransposedInBf16,
 }
 
 impl TransientMatrix<'_> {
     /// Whether it stays in the second level of cache.
     pub(super) fn is_near(self) -> bool {
         const CACHED: usize = 1 << 20;
-        // What is taken as it lies, a few rows at a time, is not rounded.
-        self.lies != Lies::TransposedInBf16 && size_of_val(self.weight) <= CACHED
+        size_of_val(self.weight) <= CACHED
     }
 
     pub(super) fn panels(self) -> TransientPanels {
         let shape = [self.outputs, self.inputs];
-        match self.lies {
-            Lies::Straight => TransientPanels::of(self.weight, shape),
-            Lies::Transposed => TransientPanels::of_transposed(self.weight, shape),
-            Lies::TransposedInBf16 => TransientPanels::of_transposed_in_bf16(self.weight, shape),
+        match self.transposed {
+            true => TransientPanels::of_transposed(self.weight, shape),
+            false => TransientPanels::of(self.weight, shape),
         }
     }
 
@@ -166,18 +154,10 @@ mod tests {
                 residual: Some(&residual),
             };
             for isa in Isa::available() {
-                for (lies, weight) in [
-                    (Lies::Straight, &weight),
-                    (Lies::Transposed, &transposed),
-                    (Lies::TransposedInBf16, &transposed),
-                ] {
-                    let rounded = |x: f32| match lies {
-                        Lies::TransposedInBf16 => half::bf16::from_f32(x).to_f64(),
-                        _ => f64::from(x),
-                    };
+                for (transposed, weight) in [(false, &weight), (true, &transposed)] {
                     let passing = TransientMatrix {
                         weight,
-                        lies,
+                        transposed,
                         outputs,
                         inputs,
                     };
@@ -186,12 +166,12 @@ mod tests {
                     assert_eq!([&*y, &[]], without.each_ref().map(|found| &**found));
                     for place in 0..rows * outputs {
                         let (row, output) = (place / outputs, place % outputs);
-                        let at = |input: usize| match lies {
-                            Lies::Straight => weight[output * inputs + input],
-                            _ => weight[input * outputs + output],
+                        let at = |input: usize| match transposed {
+                            true => weight[input * outputs + output],
+                            false => weight[output * inputs + input],
                         };
                         let products =
-                            (0..inputs).map(|n| rounded(x[row * inputs + n]) * rounded(at(n)));
+                            (0..inputs).map(|n| f64::from(x[row * inputs + n]) * f64::from(at(n)));
                         let sum = products.sum::<f64>() + f64::from(bias[output]);
                         let error = sum - f64::from(kept[place]);
                         assert!(error.abs() < 1e-4, "{isa}: {error}");

@@ -3,7 +3,6 @@
 use crate::kernel::{
     buffers::Floats,
     isa::tile_kind::{PANEL, TileKind},
-    math,
     panels::Panels,
     threads,
 };
@@ -50,29 +49,8 @@ impl TransientPanels {
         })
     }
 
-    /// The matrix `weight` `[inputs, outputs]`, transposed and rounded to bf16, as is what it will be
-    /// multiplied with.
-    pub(super) fn of_transposed_in_bf16(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
-        Self::filled(TileKind::Bf16Dot, [outputs, inputs], |first, panel| {
-            let width = PANEL.min(outputs - first);
-            let row = |input: usize| {
-                let row = weight.get(input * outputs + first..);
-                row.and_then(|row| row.get(..width))
-            };
-            for (pair, step) in panel.chunks_exact_mut(PANEL).enumerate() {
-                // Where their number is odd, the last input has zeros beside it.
-                let [even, odd] = [2 * pair, 2 * pair + 1].map(row);
-                for (place, word) in step[..width].iter_mut().enumerate() {
-                    let bits =
-                        |row: Option<&[f32]>| row.map_or(0, |row| math::bf16_bits(row[place]));
-                    *word = f32::from_bits(bits(even) | (bits(odd) << 16));
-                }
-            }
-        })
-    }
-
     /// `fill` is given each panel's first output, and where its outputs are fewer than a panel's, zeros.
-    fn filled(
+    pub(super) fn filled(
         kind: TileKind,
         [outputs, inputs]: [usize; 2],
         fill: impl Fn(usize, &mut [f32]) + Send + Sync,
@@ -160,12 +138,6 @@ mod tests {
                     let found = panels.as_panels().panel(panel);
                     assert_eq!(found, expected.panels().panel(panel));
                 }
-            }
-            let expected = PackedMatrix::pack(PackedFormat::Bf16, outputs, inputs, pack);
-            let panels = TransientPanels::of_transposed_in_bf16(&transposed, [outputs, inputs]);
-            for panel in 0..outputs.div_ceil(PANEL) {
-                let found = panels.as_panels().panel(panel);
-                assert_eq!(found, expected.panels().panel(panel));
             }
         }
     }
