@@ -111,7 +111,7 @@ pub use {
 pub mod recompute {
     #[cfg(feature = "autodiff")]
     pub use crate::autodiff::recompute::Recompute;
-    pub use crate::seam::checkpointed as layer;
+    pub use crate::seam::{checkpointed as layer, is_tracked};
 }
 
 /// Which rows of a larger batch are computed here, for dropout: it drops the same of a row whether one

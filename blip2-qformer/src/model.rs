@@ -122,8 +122,7 @@ impl QFormer {
         let mut hidden = self.layernorm.forward(embeds);
         // Recomputed layers give gradients to their input and parameters alone, and none to the picture.
         let image = context.image.as_ref();
-        let trains = |image: &Tensor<3>| image.is_autodiff() && image.is_tracked();
-        let recomputes = kept.is_idle() && !image.is_some_and(trains);
+        let recomputes = kept.is_idle() && !image.is_some_and(recompute::is_tracked);
         let context = Arc::new(context);
         for layer in &self.layers {
             if recomputes {

@@ -53,6 +53,7 @@ use crate::fault::ErrorKind;
 pub use blip1::{BlipConfig, BlipTextConfig, BlipVisionConfig};
 pub use blip2::{Blip2Config, Blip2Variant};
 pub use clip_vision::ClipVisionConfig;
+#[cfg(feature = "lavis")]
 pub(crate) use kind::article;
 pub use kind::{Ability, ModelKind};
 pub use llama::LlamaConfig;

@@ -275,8 +275,17 @@ pub(crate) fn drawn(
     draw([rows, width])
 }
 
-/// Whether the tensor's gradient will be wanted.
-fn is_tracked<const D: usize>(tensor: &Tensor<D>) -> bool {
+/// Whether the tensor's gradient will be wanted: what a layer that is computed again
+/// [uses besides](checkpointed) its input may not want one.
+///
+/// ```
+/// use blip2_kernels::recompute;
+/// use burn::tensor::{Device, Tensor};
+///
+/// let picture = Tensor::<3>::zeros([1, 17, 32], &Device::flex());
+/// assert!(!recompute::is_tracked(&picture));
+/// ```
+pub fn is_tracked<const D: usize>(tensor: &Tensor<D>) -> bool {
     #[cfg(feature = "autodiff")]
     return autodiff::is_tracked(tensor);
     // Burn records no gradients that this crate was not built for.

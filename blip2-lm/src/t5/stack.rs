@@ -77,8 +77,7 @@ impl Encoder {
         };
         // Recomputed layers give gradients to their input and parameters alone. The positions' bias is
         // neither, and where it is trained it needs a gradient of every layer.
-        let trains = bias.is_autodiff() && bias.is_tracked();
-        let recomputes = kept.is_idle() && !trains;
+        let recomputes = kept.is_idle() && !recompute::is_tracked(&bias);
         for layer in &self.layers {
             let bias = bias.clone();
             if recomputes {
