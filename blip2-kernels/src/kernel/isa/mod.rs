@@ -18,6 +18,7 @@ pub(crate) mod tile_kind;
 pub(crate) mod unit;
 #[cfg(feature = "autodiff")]
 pub(crate) mod view;
+mod wide;
 
 use std::{fmt, sync::OnceLock};
 

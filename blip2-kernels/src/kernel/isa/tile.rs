@@ -3,8 +3,8 @@
 
 use super::{
     Isa, portable,
-    tile_kind::{PANEL, Sums, TILE_ROWS, TileKind},
-    vectorized,
+    tile_kind::{Sums, TILE_ROWS, TileKind},
+    wide,
 };
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -31,7 +31,7 @@ pub(crate) fn tile(
         "an input for each step"
     );
     if kind == TileKind::F32Wide {
-        return wide(isa, rows, input, panel, sums);
+        return wide::tile(isa, rows, input, panel, sums);
     }
     #[cfg(target_arch = "x86_64")]
     {
@@ -46,31 +46,15 @@ pub(crate) fn tile(
     portable::tile(kind, rows, input, panel, sums);
 }
 
-vectorized! {
-    /// Exact products, summed in 64 bits and rounded once.
-    fn wide(rows: usize, input: &[u32], panel: &[u8], sums: &mut Sums) {
-        for (row, sums) in sums.chunks_exact_mut(PANEL).take(rows).enumerate() {
-            let mut exact = [0f64; PANEL];
-            let steps = input.chunks_exact(rows).zip(panel.chunks_exact(4 * PANEL));
-            for (input, panel) in steps {
-                let x = f64::from(f32::from_bits(input[row]));
-                for (sum, w) in exact.iter_mut().zip(panel.as_chunks::<4>().0) {
-                    *sum += x * f64::from(f32::from_le_bytes(*w));
-                }
-            }
-            for (sum, exact) in sums.iter_mut().zip(exact) {
-                *sum = exact as f32;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use half::{bf16, f16};
 
     use super::*;
-    use crate::{kernel::isa::tile_kind::NO_SUMS, random_values};
+    use crate::{
+        kernel::isa::tile_kind::{NO_SUMS, PANEL},
+        random_values,
+    };
 
     const KINDS: [TileKind; 7] = [
         TileKind::F32,
