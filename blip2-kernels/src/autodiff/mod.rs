@@ -8,6 +8,7 @@
 //! They decline tensors on other devices, and recording with recomputation
 //! (`Device::gradient_checkpointing`), whose callers then compute with Burn's own operations.
 
+mod activation;
 mod attention;
 pub(crate) mod kept;
 mod linear;
@@ -31,9 +32,10 @@ use burn_flex::{Flex, FlexTensor};
 
 use crate::kernel::buffers::Floats;
 
+pub(crate) use activation::activation;
 pub(crate) use attention::{attention, joint_attention};
 pub(crate) use linear::linear;
-pub(crate) use norm::layer_norm;
+pub(crate) use norm::{layer_norm, rms_norm};
 
 type Recorder = Autodiff<Flex, NoCheckpointing>;
 

@@ -1,13 +1,16 @@
-//! Layer norm and its gradient.
+//! Layer norm and root-mean-square norm, and their gradients.
 
 use burn::tensor::Tensor;
 use burn_flex::FlexTensor;
 
-use super::{Step, any_recorded, contiguous, kept::Kept, lifted, operand, record, slice, tensor};
+use super::{
+    Operand, Step, absent, any_recorded, contiguous, kept::Kept, lifted, operand, record, slice,
+    tensor,
+};
 use crate::kernel::{
     buffers::Floats,
     isa::{Isa, LANES, vectorized},
-    threads,
+    norm, threads,
 };
 
 /// Rows that a thread takes at once.
@@ -23,9 +26,45 @@ pub(crate) fn layer_norm<const D: usize>(
     if !any_recorded([input.device(), weight.device(), bias.device()]) {
         return None;
     }
-    let shape = input.dims();
     let operands = [operand(input)?, operand(weight)?, operand(bias)?];
-    let output = record(operands, |[input, weight, bias]| {
+    Some(lifted(normalised(input.dims(), operands, Kind::Layer, eps)))
+}
+
+/// The input over the root of the mean of its squares over the last axis.
+pub(crate) fn rms_norm<const D: usize>(
+    input: &Tensor<D>,
+    weight: &Tensor<1>,
+    eps: f64,
+) -> Option<Tensor<D>> {
+    if !any_recorded([input.device(), weight.device()]) {
+        return None;
+    }
+    let operands = [operand(input)?, operand(weight)?, absent()];
+    Some(lifted(normalised(
+        input.dims(),
+        operands,
+        Kind::RootMeanSquare,
+        eps,
+    )))
+}
+
+/// What is taken off a row, and what is added behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Its mean; and an offset is added.
+    Layer,
+    /// Nothing, and nothing is.
+    RootMeanSquare,
+}
+
+/// Of input, scales and offsets.
+fn normalised<const D: usize>(
+    shape: [usize; D],
+    operands: [Operand; 3],
+    kind: Kind,
+    eps: f64,
+) -> Operand {
+    record(operands, |[input, weight, bias]| {
         let (values, scales) = (slice(&input), slice(&weight));
         let width = scales.len().max(1);
         let mut moments = vec![[0f32; 2]; values.len() / width];
@@ -37,23 +76,29 @@ pub(crate) fn layer_norm<const D: usize>(
         let isa = Isa::active();
         threads::each(shares, |((rows, moments), output)| {
             output.copy_from_slice(rows);
-            forward(isa, output, moments, scales, slice(&bias), eps);
+            for (row, moments) in output.chunks_exact_mut(width).zip(moments) {
+                *moments = match kind {
+                    Kind::Layer => norm::layer_norm(isa, row, scales, slice(&bias), eps),
+                    Kind::RootMeanSquare => norm::rms_norm(isa, row, scales, eps),
+                };
+            }
         });
         let step = Norm {
+            kind,
             input: Kept::new(input),
             weight,
             moments,
         };
         (tensor(output, shape), step)
-    });
-    Some(lifted(output))
+    })
 }
 
 #[derive(Debug, Clone)]
 struct Norm {
+    kind: Kind,
     input: Kept,
     weight: FlexTensor,
-    /// Of each row the mean, and what its deviations were multiplied by.
+    /// Of each row what was taken off, and what the rest was multiplied by.
     moments: Vec<[f32; 2]>,
 }
 
@@ -64,7 +109,7 @@ impl Step<3> for Norm {
         let (input, weight) = (slice(&input), slice(&self.weight));
         let width = weight.len().max(1);
         let gradient = contiguous(gradient);
-        let isa = Isa::active();
+        let (isa, centred) = (Isa::active(), self.kind == Kind::Layer);
         // A sum for each share: all of them are added in one order, whoever was first.
         let mut sums = vec![0f32; self.moments.len().div_ceil(ROWS) * 2 * width];
         let mut of_input = Floats::any(input.len());
@@ -76,7 +121,7 @@ impl Step<3> for Norm {
             .zip(of_input.chunks_mut(ROWS * width));
         threads::each(shares, |((((gradients, input), moments), sums), output)| {
             output.copy_from_slice(gradients);
-            backward(isa, output, input, moments, weight, sums);
+            backward(isa, output, input, moments, weight, sums, centred);
         });
         let mut total = vec![0f32; 2 * width];
         for sums in sums.chunks_exact(2 * width) {
@@ -88,39 +133,8 @@ impl Step<3> for Norm {
         [
             Some(tensor(of_input, [self.moments.len() * width]).reshape(shape)),
             Some(tensor(scales.to_vec(), [width])),
-            Some(tensor(offsets.to_vec(), [width])),
+            centred.then(|| tensor(offsets.to_vec(), [width])),
         ]
-    }
-}
-
-vectorized! {
-    fn forward(rows: &mut [f32], moments: &mut [[f32; 2]], weight: &[f32], bias: &[f32], eps: f64) {
-        let width = weight.len().max(1);
-        for (row, moments) in rows.chunks_exact_mut(width).zip(moments) {
-            let (mut sums, mut squares) = ([0f64; LANES], [0f64; LANES]);
-            let (lanes, rest) = row.as_chunks::<LANES>();
-            for x in lanes {
-                for lane in 0..LANES {
-                    sums[lane] += f64::from(x[lane]);
-                }
-            }
-            let rest_sum: f64 = rest.iter().map(|&x| f64::from(x)).sum();
-            let mean = (sums.iter().sum::<f64>() + rest_sum) / width as f64;
-            for x in lanes {
-                for lane in 0..LANES {
-                    let centred = f64::from(x[lane]) - mean;
-                    squares[lane] += centred * centred;
-                }
-            }
-            let rest_square: f64 = rest.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
-            let variance = (squares.iter().sum::<f64>() + rest_square) / width as f64;
-            let (mean, scale) = (mean as f32, (variance + eps).sqrt().recip() as f32);
-            *moments = [mean, scale];
-            let shift = -scale * mean;
-            for ((x, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
-                *x = (*x * scale + shift) * weight + bias;
-            }
-        }
     }
 }
 
@@ -133,6 +147,7 @@ vectorized! {
         moments: &[[f32; 2]],
         weight: &[f32],
         sums: &mut [f32],
+        centred: bool,
     ) {
         let width = weight.len().max(1);
         let (scales, offsets) = sums.split_at_mut(width);
@@ -156,7 +171,7 @@ vectorized! {
                     *along += *own * normal;
                 }
             }
-            let plain = plain.iter().sum::<f32>() / width as f32;
+            let plain = if centred { plain.iter().sum::<f32>() / width as f32 } else { 0.0 };
             let along = along.iter().sum::<f32>() / width as f32;
             for (gradient, input) in gradient.iter_mut().zip(input) {
                 let normal = (input - mean) * scale;

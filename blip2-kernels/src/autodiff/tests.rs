@@ -2,12 +2,12 @@
 
 use super::{kept::ActivationFormat, *};
 use crate::{
-    Activation, LayerNorm, Linear, Matrix, PackedFormat, PackedMatrix,
+    Activation, LayerNorm, Linear, Matrix, PackedFormat, PackedMatrix, RmsNorm,
     kernel::product::epilogue::Epilogue, random_values,
 };
 use burn::{
     module::Param,
-    tensor::{Device, TensorData, Tolerance, module},
+    tensor::{Device, TensorData, Tolerance, activation as functions, module},
 };
 
 fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
@@ -72,6 +72,29 @@ fn layer_norm_has_burns_gradient() {
     }
 }
 
+#[test]
+fn rms_norm_has_the_gradient_of_its_formula() {
+    for (rows, width) in [(1, 1), (3, 7), (130, 96), (5, 257)] {
+        let [x, other_x] = twice(&random([2, rows, width], 1));
+        let [weight, other_weight] = twice(&random([width], 2));
+        let along = random([2, rows, width], 4);
+        let norm = RmsNorm::new(Param::from_tensor(weight.clone()), 1e-5);
+        let y = norm.forward(x.clone());
+        let mean_square = other_x.clone().square().mean_dim(2);
+        let other = other_x.clone() / (mean_square + 1e-5).sqrt();
+        let other = other * other_weight.clone().unsqueeze();
+        near(y.clone().inner(), other.clone().inner(), "norm");
+        let found = (y * Tensor::from_inner(along.clone())).sum().backward();
+        let expected = (other * Tensor::from_inner(along)).sum().backward();
+        let inputs = [x.grad(&found), other_x.grad(&expected)];
+        let [own, other] = inputs.map(Option::unwrap);
+        near(own, other, "input");
+        let weights = [weight.grad(&found), other_weight.grad(&expected)];
+        let [own, other] = weights.map(Option::unwrap);
+        near(own, other, "weight");
+    }
+}
+
 const ACTIVATIONS: [Option<Activation>; 6] = [
     None,
     Some(Activation::Gelu),
@@ -103,7 +126,7 @@ fn a_linear_layer_has_burns_gradient() {
                 + other_bias.clone().unsqueeze();
             let product = product.reshape([2, rows, outputs]);
             let other = match activation {
-                Some(activation) => activation.forward(product),
+                Some(activation) => by_burn(activation, product),
                 None => product,
             } + other_residual.clone();
             near(y.clone().inner(), other.clone().inner(), "layer");
@@ -131,6 +154,40 @@ fn a_linear_layer_has_burns_gradient() {
     }
 }
 
+/// The function by Burn's operations.
+fn by_burn<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
+    match activation {
+        // The gradient that Burn gives its own GELU is that of the approximation by tanh.
+        Activation::Gelu => {
+            let errors = (x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf();
+            x * (errors + 1.0) * 0.5
+        }
+        Activation::GeluTanh => functions::gelu_approximate(x),
+        Activation::QuickGelu => x.clone() * functions::sigmoid(x * 1.702),
+        Activation::Relu => functions::relu(x),
+        Activation::Silu => functions::silu(x),
+    }
+}
+
+#[test]
+fn activations_have_burns_gradients() {
+    for activation in ACTIVATIONS.into_iter().flatten() {
+        for [rows, width] in [[1, 1], [3, 33], [130, 257]] {
+            // Beyond where they are flat.
+            let [x, other_x] = twice(&(random([rows, width], 1) * 8.0));
+            let along = random([rows, width], 2);
+            // What it is applied to, and the gradient, lie in another order.
+            let y = activation.forward(x.clone().transpose()).transpose();
+            let other = by_burn(activation, other_x.clone());
+            near(y.clone().inner(), other.clone().inner(), "function");
+            let found = (y * Tensor::from_inner(along.clone())).sum().backward();
+            let expected = (other * Tensor::from_inner(along)).sum().backward();
+            let [own, other] = [x.grad(&found), other_x.grad(&expected)].map(Option::unwrap);
+            near(own, other, "input");
+        }
+    }
+}
+
 /// A packed matrix stays as it is, and passes the gradient on.
 #[test]
 fn gradients_pass_through_packed_matrices() {
@@ -150,8 +207,7 @@ fn gradients_pass_through_packed_matrices() {
         let [x, other_x] = twice(&random([3, 33], 1));
         let along = random([3, 31], 5);
         let y = layer.forward_activated(x.clone(), Activation::Relu);
-        let other =
-            Activation::Relu.forward(other_x.clone().matmul(Tensor::from_inner(held).transpose()));
+        let other = functions::relu(other_x.clone().matmul(Tensor::from_inner(held).transpose()));
         let found = (y * Tensor::from_inner(along.clone())).sum().backward();
         let expected = (other * Tensor::from_inner(along.clone())).sum().backward();
         let expected = other_x.grad(&expected).unwrap();

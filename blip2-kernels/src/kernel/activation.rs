@@ -5,8 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::math;
-#[cfg(feature = "autodiff")]
-use crate::kernel::isa::vectorized;
+use crate::kernel::{
+    isa::{Isa, vectorized},
+    threads,
+};
 
 /// An activation function, read from a configuration's `hidden_act`, `activation_function` or
 /// `dense_act_fn`.
@@ -84,6 +86,47 @@ fn each<const N: usize>(values: &mut [f32; N], f: impl Fn(f32) -> f32) {
     for value in values {
         *value = f(*value);
     }
+}
+
+/// Numbers that a thread takes at once.
+const SHARE: usize = 1 << 13;
+
+/// Applies the function to every number, in place.
+pub(crate) fn apply_to_all(isa: Isa, activation: Activation, values: &mut [f32]) {
+    let shares = values.chunks_mut(SHARE);
+    threads::each(shares, |values| apply_to(isa, activation, values));
+}
+
+vectorized! {
+    fn apply_to(activation: Activation, values: &mut [f32]) {
+        const TOGETHER: usize = 32;
+        let (whole, rest) = values.as_chunks_mut::<TOGETHER>();
+        for values in whole {
+            activation.apply(values);
+        }
+        let mut last = [0.0; TOGETHER];
+        last[..rest.len()].copy_from_slice(rest);
+        activation.apply(&mut last);
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
+
+/// The gradients of results multiplied by the activation's derivative at its inputs.
+#[cfg(feature = "autodiff")]
+pub(crate) fn multiply_all_by_derivative(
+    isa: Isa,
+    activation: Activation,
+    gradient: &[f32],
+    inputs: &[f32],
+    to: &mut [f32],
+) {
+    let shares = gradient.chunks(SHARE).zip(inputs.chunks(SHARE));
+    threads::each(
+        shares.zip(to.chunks_mut(SHARE)),
+        |((gradient, inputs), to)| {
+            multiply_by_derivative(isa, activation, gradient, inputs, to);
+        },
+    );
 }
 
 #[cfg(feature = "autodiff")]

@@ -1,11 +1,11 @@
-//! Norms of a row. Sums are in 64 bits: that costs no time that shows, and errors of a norm pass
+//! Norms of a row, in place; each says what it took off and what it multiplied the rest by. Sums are in 64 bits: that costs no time that shows, and errors of a norm pass
 //! through everything behind it.
 
 use super::isa::{LANES, vectorized};
 
 vectorized! {
-    /// Layer norm of a row, in place: `(x − mean) / sqrt(var + eps) · weight + bias`.
-    pub(crate) fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f64) {
+    /// Layer norm: `(x − mean) / sqrt(var + eps) · weight + bias`.
+    pub(crate) fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f64) -> [f32; 2] {
         let (mut sums, mut squares) = ([0f64; LANES], [0f64; LANES]);
         let (lanes, rest) = row.as_chunks::<LANES>();
         for x in lanes {
@@ -23,18 +23,19 @@ vectorized! {
         }
         let rest_square: f64 = rest.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
         let variance = (squares.iter().sum::<f64>() + rest_square) / row.len() as f64;
-        let inverse = (variance + eps).sqrt().recip();
+        let (mean, scale) = (mean as f32, (variance + eps).sqrt().recip() as f32);
         // PyTorch's way to write it, whose rounding is then ours too.
-        let (scale, shift) = (inverse as f32, -(inverse as f32) * mean as f32);
+        let shift = -scale * mean;
         for ((x, weight), bias) in row.iter_mut().zip(weight).zip(bias) {
             *x = (*x * scale + shift) * weight + bias;
         }
+        [mean, scale]
     }
 }
 
 vectorized! {
-    /// Root-mean-square norm of a row, in place: `x / sqrt(mean(x²) + eps) · weight`.
-    pub(crate) fn rms_norm(row: &mut [f32], weight: &[f32], eps: f64) {
+    /// Root-mean-square norm: `x / sqrt(mean(x²) + eps) · weight`.
+    pub(crate) fn rms_norm(row: &mut [f32], weight: &[f32], eps: f64) -> [f32; 2] {
         let mut squares = [0f64; LANES];
         let (lanes, rest) = row.as_chunks::<LANES>();
         for x in lanes {
@@ -49,5 +50,6 @@ vectorized! {
         for (x, weight) in row.iter_mut().zip(weight) {
             *x = *x * inverse * weight;
         }
+        [0.0, inverse]
     }
 }

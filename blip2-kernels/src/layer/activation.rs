@@ -48,7 +48,7 @@ mod tests {
         }
     }
 
-    /// By Burn's operations, against differences in 64 bits.
+    /// By the kernels, against differences in 64 bits.
     #[test]
     #[cfg(feature = "autodiff")]
     fn gradients_are_the_functions_own() {

@@ -142,26 +142,42 @@ impl Linear {
             };
             return seam::linear(input, &self.weight, epilogue);
         };
-        let output = match low_rank.is_scaled() {
-            true => low_rank.scaled(input, &self.weight, bias),
-            // The adapter's part is added before the activation.
-            false => {
-                let epilogue = TensorEpilogue {
-                    bias,
-                    activation: None,
-                    residual: Some(low_rank.forward(input.clone())),
-                };
-                seam::linear(input, &self.weight, epilogue)
-            }
-        };
-        let output = match activation {
-            Some(activation) => activation.forward(output),
-            None => output,
-        };
-        match residual {
-            Some(residual) => residual + output,
-            None => output,
+        if low_rank.is_scaled() {
+            let output = low_rank.scaled(input, &self.weight, bias);
+            return after(output, activation, residual);
         }
+        // The adapter's part is added before the activation, so that only without one a residual can be
+        // added with it.
+        let (within, behind) = match activation {
+            Some(_) => (None, residual),
+            None => (residual, None),
+        };
+        let epilogue = TensorEpilogue {
+            bias,
+            activation: None,
+            residual: Some(low_rank.forward_onto(input.clone(), within)),
+        };
+        after(
+            seam::linear(input, &self.weight, epilogue),
+            activation,
+            behind,
+        )
+    }
+}
+
+/// `residual + activation(output)`.
+fn after<const D: usize>(
+    output: Tensor<D>,
+    activation: Option<Activation>,
+    residual: Option<Tensor<D>>,
+) -> Tensor<D> {
+    let output = match activation {
+        Some(activation) => activation.forward(output),
+        None => output,
+    };
+    match residual {
+        Some(residual) => residual + output,
+        None => output,
     }
 }
 

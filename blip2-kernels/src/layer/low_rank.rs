@@ -92,7 +92,7 @@ impl LowRank {
         };
         let factors = wide(factors);
         let output = match self.drops() {
-            false => (product(input.clone()) + self.forward(input)) * factors,
+            false => self.forward_onto(input.clone(), Some(product(input))) * factors,
             // As in PEFT what was dropped is dropped from the change alone.
             true => {
                 let shape = input.dims();
@@ -100,7 +100,7 @@ impl LowRank {
                 let flat = input.clone().reshape([rows, shape[D - 1]]);
                 let dropped = self.dropped(flat).reshape(shape);
                 let changed = product(dropped.clone()) * (factors.clone() - 1.0);
-                product(input) + changed + self.added(dropped) * factors
+                product(input) + changed + self.added(dropped, None) * factors
             }
         };
         match bias {
@@ -129,23 +129,28 @@ impl LowRank {
         Some(magnitude.val() / sum.clamp_min(f32::MIN_POSITIVE).sqrt())
     }
 
-    /// What is added, `[..., out]`, for `[..., in]`.
-    pub(crate) fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
+    /// What is added, `[..., out]`, for `[..., in]`, and a residual with it.
+    pub(crate) fn forward_onto<const D: usize>(
+        &self,
+        input: Tensor<D>,
+        residual: Option<Tensor<D>>,
+    ) -> Tensor<D> {
         let shape = input.dims();
         let rows: usize = shape[..D - 1].iter().product();
         let flat = input.reshape([rows, shape[D - 1]]);
-        self.added(self.dropped(flat).reshape(shape))
+        self.added(self.dropped(flat).reshape(shape), residual)
     }
 
     /// What is added to what nothing is dropped of any more.
-    fn added<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
-        let mut shape = input.dims();
-        let rows: usize = shape[..D - 1].iter().product();
-        let input = input.reshape([rows, shape[D - 1]]);
-        let inner = input.matmul(self.a.val().transpose());
-        let output = inner.matmul(self.b.val().transpose()) * self.scale;
-        shape[D - 1] = output.dims()[1];
-        output.reshape(shape)
+    fn added<const D: usize>(&self, input: Tensor<D>, residual: Option<Tensor<D>>) -> Tensor<D> {
+        let [a, b] = [&self.a, &self.b].map(|factor| Matrix::Dense(factor.clone()));
+        // The rank is all that is between the products: scaling that costs nothing.
+        let inner = seam::linear(input, &a, TensorEpilogue::default()) * self.scale;
+        let epilogue = TensorEpilogue {
+            residual,
+            ..TensorEpilogue::default()
+        };
+        seam::linear(inner, &b, epilogue)
     }
 
     fn drops(&self) -> bool {
@@ -267,8 +272,8 @@ mod tests {
         };
         let x = Tensor::<2>::ones([20_000, 7], &device);
         let mean = |y: Tensor<2>| y.mean_dim(0).into_data().try_into_vec::<f32>().unwrap();
-        let plain = mean(low_rank.forward(x.clone()));
-        let dropped = trained.forward(x).inner();
+        let plain = mean(low_rank.forward_onto(x.clone(), None));
+        let dropped = trained.forward_onto(x, None).inner();
         let first = dropped.clone().narrow(0, 0, 1);
         let second = dropped.clone().narrow(0, 1, 1);
         assert!((first - second).abs().max().into_scalar::<f32>() > 1e-3);

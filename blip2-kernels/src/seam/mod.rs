@@ -208,8 +208,12 @@ fn widened(matrix: &Matrix, device: &Device) -> Tensor<2> {
 }
 
 /// An activation function of every element.
-pub(crate) fn activation<const D: usize>(activation: Activation, x: Tensor<D>) -> Tensor<D> {
-    burn_ops::activation(activation, x)
+pub(crate) fn activation<const D: usize>(function: Activation, x: Tensor<D>) -> Tensor<D> {
+    first_served! {
+        "flex" => cpu::activation(function, &x),
+        "autodiff" => autodiff::activation(function, &x),
+        else burn_ops::activation(function, x)
+    }
 }
 
 /// `(x − mean) / sqrt(var + eps) · weight + bias` on the last axis.
@@ -232,6 +236,7 @@ pub(crate) fn rms_norm<const D: usize>(x: Tensor<D>, weight: Tensor<1>, eps: f64
     first_served! {
         "flex" => cpu::rms_norm(&x, &weight, eps),
         "gpu" => device::norm::rms_norm(&x, &weight, eps),
+        "autodiff" => autodiff::rms_norm(&x, &weight, eps),
         else burn_ops::rms_norm(x, weight, eps)
     }
 }

@@ -7,7 +7,7 @@ use super::{
     transient_panels::TransientPanels,
 };
 use crate::kernel::{
-    activation::{Activation, multiply_by_derivative},
+    activation::{Activation, multiply_all_by_derivative, multiply_by_derivative},
     buffers::Floats,
     isa::{Isa, vectorized, view::View},
     panels::Panels,
@@ -199,8 +199,6 @@ impl Backward<'_> {
     /// One product after another, for matrices that are large.
     /// `through` makes the gradient of `x` of the one before the activation.
     fn by_operands(self, rows: usize, through: impl Fn(&[f32]) -> Option<Floats>) -> Found {
-        /// Numbers that a thread takes at once.
-        const SHARE: usize = 1 << 14;
         let Self {
             isa,
             inputs,
@@ -213,13 +211,7 @@ impl Backward<'_> {
         let mut own = self;
         if let Some((activation, kept)) = own.kept.take() {
             product = Floats::any(rows * outputs);
-            let shares = self.gradient.chunks(SHARE).zip(kept.chunks(SHARE));
-            threads::each(
-                shares.zip(product.chunks_mut(SHARE)),
-                |((gradient, kept), to)| {
-                    multiply_by_derivative(isa, activation, gradient, kept, to);
-                },
-            );
+            multiply_all_by_derivative(isa, activation, self.gradient, kept, &mut product);
             own.gradient = &product;
         }
         let (weight, bias) = if of_weight || of_bias {

@@ -12,7 +12,7 @@ pub(super) use attention::attention;
 use super::{Affine, TensorEpilogue};
 use crate::{
     kernel::{
-        activation::Activation,
+        activation::{Activation, apply_to_all},
         flex,
         isa::Isa,
         norm,
@@ -61,6 +61,14 @@ pub(super) fn mlp<const D: usize>(
     ];
     let (x, residual) = (flex::slice(&x), flex::slice(&residual));
     let y = product::mlp::mlp(Isa::active(), x, layers, activation, residual);
+    Some(flex::lift(y, shape))
+}
+
+/// As [`super::activation`].
+pub(super) fn activation<const D: usize>(function: Activation, x: &Tensor<D>) -> Option<Tensor<D>> {
+    let shape = x.dims();
+    let mut y = flex::slice(&flex::lower(x)?).to_vec();
+    apply_to_all(Isa::active(), function, &mut y);
     Some(flex::lift(y, shape))
 }
 
