@@ -23,6 +23,7 @@ impl Checkpoint {
             if let Ok(bytes) = self.bytes(entry) {
                 hasher.update(&bytes);
             }
+            self.release(name);
         }
         format!("{:016x}", hasher.digest())
     }

@@ -134,11 +134,14 @@ impl View for Merged<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        match self.numbers() {
-            Some(data) => Cow::Owned(data.as_bytes().to_vec()),
+        let bytes = match self.numbers() {
+            Some(data) => data.as_bytes().to_vec(),
             // Asked for by a name of the checkpoint's own list.
-            None => Cow::Owned(vec![0; self.data_len()]),
-        }
+            None => vec![0; self.data_len()],
+        };
+        // Or all of the checkpoint would be in memory when its last tensor is written.
+        self.base.release(&self.name);
+        Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {
