@@ -84,7 +84,7 @@ pub use matrix::{
 };
 pub use seam::{
     attention::{Attended, DotProductAttention, Rounding},
-    packs, rows_at_once, step_in_pool,
+    layers_in_pool, packs, rows_at_once, step_in_pool,
 };
 pub use weights::{
     bias::Bias,

@@ -184,6 +184,11 @@ impl CausalState {
         self.prompt_rows
     }
 
+    /// The embeddings of prompts that have not run, `[rows, seq, embedding_dim]`.
+    pub(crate) fn prompts(&self) -> Option<&Tensor<3>> {
+        self.prompts.as_ref().map(|(embeds, _)| embeds)
+    }
+
     /// Where its tensors are.
     pub(crate) fn device(&self) -> &Device {
         &self.device

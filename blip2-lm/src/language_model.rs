@@ -1,14 +1,14 @@
 //! The language model, whichever it is.
 
 use blip2_io::config::TextConfig;
-use blip2_kernels::{Keep, Weights, step_in_pool};
+use blip2_kernels::{Keep, Weights, layers_in_pool, step_in_pool};
 use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
 
 use crate::{
-    causal::CausalState,
+    causal::{CausalLm, CausalState},
     decoder::DecoderLm,
     error::LmError,
     generate::Logits,
@@ -67,6 +67,14 @@ impl LanguageModel {
         match self {
             Self::Decoder(model) => model.vocab_size(),
             Self::T5(model) => model.vocab_size(),
+        }
+    }
+
+    /// The layers that read prompts.
+    fn layers(&self) -> usize {
+        match self {
+            Self::Decoder(model) => model.caches(),
+            Self::T5(model) => model.encoder_layers(),
         }
     }
 
@@ -167,6 +175,18 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// The width of prompts, and how many positions they have together.
+    fn prompt_size(&self) -> [usize; 2] {
+        let prompts = match self {
+            Self::Causal(state) => state.prompts(),
+            Self::T5(state) => state.prompts(),
+        };
+        prompts.map_or([0, 0], |embeds| {
+            let [rows, seq, width] = embeds.dims();
+            [width, rows * seq]
+        })
+    }
+
     fn device(&self) -> Device {
         match self {
             Self::Causal(state) => state.device().clone(),
@@ -193,11 +213,12 @@ impl Decode for LanguageModel {
     }
 
     fn prefill(&self, state: &mut State) -> Result<Logits, LmError> {
-        match (self, state) {
+        let (layers, device, size) = (self.layers(), state.device(), state.prompt_size());
+        layers_in_pool(&device, layers, size, || match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.prefill(model),
             (Self::T5(model), State::T5(state)) => model.prefill(state),
             _ => Err(OTHER),
-        }
+        })
     }
 
     fn step(

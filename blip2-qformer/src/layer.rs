@@ -34,6 +34,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// How many positions a row's picture has.
+    pub(crate) fn image_len(&self) -> usize {
+        self.image.as_ref().map_or(0, |image| image.dims()[1])
+    }
+
     /// What cross-attention reads.
     fn source(&self) -> Option<BertSource<'_>> {
         Some(BertSource {

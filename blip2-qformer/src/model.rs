@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use blip2_io::config::Blip2QFormerConfig;
-use blip2_kernels::{Kept, LayerNorm, Precision, Weights, recompute};
+use blip2_kernels::{Kept, LayerNorm, Precision, Weights, layers_in_pool, recompute};
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{error::QFormerError, input::QFormerInput, layer::Layer};
+use crate::{
+    error::QFormerError,
+    input::QFormerInput,
+    layer::{Context, Layer},
+};
 
 /// The Q-Former (`Blip2QFormerModel`).
 ///
@@ -109,16 +113,28 @@ impl QFormer {
     /// [`QFormerError`] for no input at all, for shapes that do not go together, for queries
     /// without a picture, and for text if the layers have no branch for it.
     pub fn forward(&self, input: QFormerInput) -> Result<QFormerOutput, QFormerError> {
-        let mut kept = Kept::new(input.keep);
+        let kept = Kept::new(input.keep);
         let (embeds, context) = input.checked(self.hidden_size, self.encoder_hidden_size)?;
         let embeds = match &context.image {
             Some(image) => kept.beside(embeds, image),
             None => embeds,
         };
-        let [_, seq, _] = embeds.dims();
+        let [batch, seq, width] = embeds.dims();
         for layer in &self.layers {
             layer.check(&context, seq)?;
         }
+        let rows = batch * (seq + context.image_len());
+        let device = embeds.device();
+        Ok(layers_in_pool(
+            &device,
+            self.layers.len(),
+            [width, rows],
+            || self.embedded(embeds, context, kept),
+        ))
+    }
+
+    /// Runs what was embedded through all layers.
+    fn embedded(&self, embeds: Tensor<3>, context: Context, mut kept: Kept) -> QFormerOutput {
         let mut hidden = self.layernorm.forward(embeds);
         // Recomputed layers give gradients to their input and parameters alone, and none to the picture.
         let image = context.image.as_ref();
@@ -135,11 +151,11 @@ impl QFormer {
             hidden = layer.forward(hidden, &context, &mut kept);
         }
         kept.hidden(&hidden);
-        Ok(QFormerOutput {
+        QFormerOutput {
             last_hidden_state: hidden,
             hidden_states: kept.hidden_states,
             attentions: kept.attentions,
             cross_attentions: kept.cross_attentions,
-        })
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What the towers of BLIP-2 and of CLIP have in common: patches, positions and pre-norm layers.
 
-use blip2_kernels::{Keep, Kept, LayerNorm, Weights, recompute, rows_at_once};
+use blip2_kernels::{Keep, Kept, LayerNorm, Weights, layers_in_pool, recompute, rows_at_once};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
@@ -50,24 +50,35 @@ impl Tower {
         pixel_values: Tensor<4>,
         options: &VisionOptions,
     ) -> Result<Passed, VisionError> {
-        let mut hidden = self
+        let hidden = self
             .embeddings
             .forward(pixel_values, options.interpolate_pos_encoding)?;
+        let ([batch, seq, width], device) = (hidden.dims(), hidden.device());
+        Ok(layers_in_pool(
+            &device,
+            self.layers.len(),
+            [width, batch * seq],
+            || self.embedded(hidden, options.keep),
+        ))
+    }
+
+    /// Takes embedded patches, `[batch, patches + 1, hidden]`, through all layers.
+    fn embedded(&self, mut hidden: Tensor<3>, keep: Keep) -> Passed {
         if let Some(norm) = &self.pre_layernorm {
             hidden = norm.forward(hidden);
         }
-        if options.keep == Keep::NOTHING
+        if keep == Keep::NOTHING
             && let Some(pictures) = pictures_at_once(&hidden)
         {
             let groups = hidden.split(pictures, 0).into_iter();
             let outputs: Vec<_> = groups.map(|group| self.through(group)).collect();
-            return Ok(Passed {
+            return Passed {
                 output: Tensor::cat(outputs, 0),
                 hidden_states: Vec::new(),
                 attentions: Vec::new(),
-            });
+            };
         }
-        let mut kept = Kept::new(options.keep);
+        let mut kept = Kept::new(keep);
         for layer in &self.layers {
             kept.hidden(&hidden);
             if !kept.wants_maps() {
@@ -81,11 +92,11 @@ impl Tower {
             kept.attention(map);
         }
         kept.hidden(&hidden);
-        Ok(Passed {
+        Passed {
             output: hidden,
             hidden_states: kept.hidden_states,
             attentions: kept.attentions,
-        })
+        }
     }
 
     /// Some pictures through all layers.

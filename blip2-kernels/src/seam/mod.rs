@@ -93,6 +93,43 @@ pub fn step_in_pool<R: Send>(device: &Device, run: impl FnOnce() -> R + Send) ->
     }
 }
 
+/// Runs layers of `width` over `rows` as [`step_in_pool`] does, if they are as short as a step: a small
+/// model's, or few rows'. What takes long stays outside of the pool, where a thread that waits for a part of
+/// another call's step would take it up and keep that call waiting.
+///
+/// ```
+/// use blip2_kernels::layers_in_pool;
+/// use burn::tensor::{Device, Tensor};
+///
+/// let device = Device::flex();
+/// let run = || Tensor::<1>::ones([3], &device).sum();
+/// assert_eq!(layers_in_pool(&device, 4, [96, 65], run).into_scalar::<f32>(), 3.0);
+/// ```
+pub fn layers_in_pool<R: Send>(
+    device: &Device,
+    layers: usize,
+    [width, rows]: [usize; 2],
+    run: impl FnOnce() -> R + Send,
+) -> R {
+    /// Some tens of milliseconds.
+    const SHORT: usize = 1 << 30;
+    // Four matrices of attention, and eight times as much of the perceptron.
+    let products = [12, layers, width, width, rows];
+    let products = products.into_iter().fold(1, usize::saturating_mul);
+    match products <= SHORT && !recomputes() {
+        true => step_in_pool(device, run),
+        false => run(),
+    }
+}
+
+/// Whether a layer's inside is computed for the backward pass, which this thread knows alone.
+fn recomputes() -> bool {
+    #[cfg(feature = "autodiff")]
+    return autodiff::recompute::is_on();
+    #[cfg(not(feature = "autodiff"))]
+    false
+}
+
 /// Whether matrices on `device` are held packed in its own memory, for its kernels.
 pub(crate) fn packs_on_device(device: &Device) -> bool {
     #[cfg(feature = "gpu")]
@@ -261,11 +298,7 @@ pub fn checkpointed<L: Module + 'static>(
 /// Whether a layer of this parameter runs in a step of training: gradients are recorded, or a layer's
 /// inside is computed without them, to be computed again in the backward pass.
 pub(crate) fn trains<const D: usize>(parameter: &Tensor<D>) -> bool {
-    #[cfg(feature = "autodiff")]
-    if autodiff::recompute::is_on() {
-        return true;
-    }
-    parameter.is_autodiff()
+    recomputes() || parameter.is_autodiff()
 }
 
 /// Random numbers for a tensor's rows, as they are drawn for the whole batch that these are a part of.

@@ -94,6 +94,11 @@ impl T5ForConditionalGeneration {
         })
     }
 
+    /// The layers that read prompts.
+    pub(crate) fn encoder_layers(&self) -> usize {
+        self.encoder.num_layers()
+    }
+
     /// The size of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         self.shared.rows()

@@ -59,6 +59,10 @@ impl Encoder {
         }
     }
 
+    pub(super) fn num_layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// # Shapes
     ///
     /// - hidden_states and output: `[batch, seq, d_model]`

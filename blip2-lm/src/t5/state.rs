@@ -27,6 +27,11 @@ impl T5State {
         self.prompt_rows
     }
 
+    /// The embeddings of prompts that have not run, `[rows, seq, hidden]`.
+    pub(crate) fn prompts(&self) -> Option<&Tensor<3>> {
+        self.prompts.as_ref().map(|(embeds, _)| embeds)
+    }
+
     /// See [`RewindSession::rewind`](crate::RewindSession::rewind).
     pub(crate) fn rewind(&mut self, count: usize) {
         for layer in &mut self.states {
