@@ -84,7 +84,8 @@ pub use matrix::{
 };
 pub use seam::{
     attention::{Attended, DotProductAttention, Rounding},
-    layers_in_pool, packs, rows_at_once, step_in_pool,
+    packs,
+    stack::{in_groups, layers_in_pool, rows_at_once, step_in_pool},
 };
 pub use weights::{
     bias::Bias,

@@ -1,6 +1,6 @@
 //! What the towers of BLIP-2 and of CLIP have in common: patches, positions and pre-norm layers.
 
-use blip2_kernels::{Keep, Kept, LayerNorm, Weights, layers_in_pool, recompute, rows_at_once};
+use blip2_kernels::{Keep, Kept, LayerNorm, Weights, in_groups, layers_in_pool, recompute};
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
@@ -67,13 +67,9 @@ impl Tower {
         if let Some(norm) = &self.pre_layernorm {
             hidden = norm.forward(hidden);
         }
-        if keep == Keep::NOTHING
-            && let Some(pictures) = pictures_at_once(&hidden)
-        {
-            let groups = hidden.split(pictures, 0).into_iter();
-            let outputs: Vec<_> = groups.map(|group| self.through(group)).collect();
+        if keep == Keep::NOTHING && !hidden.device().is_autodiff() {
             return Passed {
-                output: Tensor::cat(outputs, 0),
+                output: in_groups(hidden, |group| self.through(group)),
                 hidden_states: Vec::new(),
                 attentions: Vec::new(),
             };
@@ -99,18 +95,9 @@ impl Tower {
         }
     }
 
-    /// Some pictures through all layers.
+    /// Some pictures, which know nothing of the others, through all layers.
     fn through(&self, hidden: Tensor<3>) -> Tensor<3> {
         let layers = self.layers.iter();
         layers.fold(hidden, |hidden, layer| layer.forward(hidden, false).0)
     }
-}
-
-/// How many pictures of a batch go through all layers together, where that are not all: pictures know
-/// nothing of one another, and few that stay in the caches are faster than many that do not.
-fn pictures_at_once(hidden: &Tensor<3>) -> Option<usize> {
-    let [batch, seq, _] = hidden.dims();
-    let rows = rows_at_once(&hidden.device())?;
-    let pictures = rows.div_ceil(seq.max(1)).max(1);
-    (pictures < batch).then_some(pictures)
 }

@@ -68,6 +68,19 @@ impl Activation {
         }
     }
 
+    /// Applies the function to each of some values, in 64 bits, and rounds the results.
+    #[inline(always)]
+    pub(crate) fn apply_exactly<const N: usize>(self, values: &mut [f32; N]) {
+        let wide = f64::from;
+        match self {
+            Self::Gelu => each(values, |x| {
+                let errors = math::erf_wide(wide(x) * std::f64::consts::FRAC_1_SQRT_2);
+                (0.5 * wide(x) * (1.0 + errors)) as f32
+            }),
+            _ => each(values, |x| self.exact(wide(x)) as f32),
+        }
+    }
+
     /// Applies the function to each of some values, in `f32`.
     #[inline(always)]
     pub(crate) fn apply<const N: usize>(self, values: &mut [f32; N]) {

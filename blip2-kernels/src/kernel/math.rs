@@ -57,6 +57,33 @@ pub(crate) fn erf(x: f32) -> f32 {
     x * p / q
 }
 
+/// The error function of 64 bits, to 3.4e-12: as [`erf`], of degree 8 on ±4.9, beyond which it is 1 within
+/// 4.3e-12.
+#[inline(always)]
+pub(crate) fn erf_wide(x: f64) -> f64 {
+    let x = x.clamp(-4.9, 4.9);
+    let t = x * x;
+    let p = 2.777_266_653_520_036e-11;
+    let p = p * t + 2.422_983_323_144_936_6e-8;
+    let p = p * t + 1.714_636_671_395_811_1e-6;
+    let p = p * t + 3.333_182_698_127_445_8e-5;
+    let p = p * t + 6.525_771_549_695_2e-4;
+    let p = p * t + 5.778_267_681_553_154e-3;
+    let p = p * t + 6.176_734_628_300_079e-2;
+    let p = p * t + 2.097_916_879_468_248_9e-1;
+    let p = p * t + 1.128_379_167_130_834_1;
+    let q = 1.263_357_950_521_450_4e-9;
+    let q = q * t + 2.582_900_276_895_317_7e-7;
+    let q = q * t + 7.977_636_673_561_601e-6;
+    let q = q * t + 1.543_559_711_825_858_4e-4;
+    let q = q * t + 2.067_127_749_085_902e-3;
+    let q = q * t + 1.961_320_185_016_537_2e-2;
+    let q = q * t + 1.278_253_399_442_060_4e-1;
+    let q = q * t + 5.192_563_766_093_831e-1;
+    let q = q * t + 1.0;
+    x * p / q
+}
+
 /// The logistic function.
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {
@@ -97,6 +124,15 @@ mod tests {
         }
         let nan = half::bf16::from_bits(bf16_bits(f32::NAN) as u16);
         assert!(nan.is_nan());
+    }
+
+    #[test]
+    fn the_wide_erf_is_that_of_libm() {
+        for i in -60_000..=60_000 {
+            let x = f64::from(i) / 10_000.0;
+            let off = (erf_wide(x) - libm::erf(x)).abs();
+            assert!(off < 5e-12, "erf({x}) is off by {off}");
+        }
     }
 
     /// Values by Python's `math.erf`.

@@ -20,6 +20,7 @@ mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod joined;
+pub(crate) mod stack;
 
 use burn::{
     module::Module,
@@ -74,54 +75,6 @@ pub fn packs(device: &Device) -> bool {
     }
 }
 
-/// Runs a step of decoding: where `device` computes on the current `rayon` pool's threads, on one of these.
-///
-/// What a step shares out, a hundred products or more that each take less than a millisecond, then wakes the
-/// other threads alone; a caller outside the pool would be put to sleep and woken for each.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-///
-/// let device = Device::flex();
-/// let sum = blip2_kernels::step_in_pool(&device, || Tensor::<1>::ones([3], &device).sum());
-/// assert_eq!(sum.into_scalar::<f32>(), 3.0);
-/// ```
-pub fn step_in_pool<R: Send>(device: &Device, run: impl FnOnce() -> R + Send) -> R {
-    match packs(device) && rayon::current_num_threads() > 1 {
-        true => rayon::scope(|_| run()),
-        false => run(),
-    }
-}
-
-/// Runs layers of `width` over `rows` as [`step_in_pool`] does, if they are as short as a step: a small
-/// model's, or few rows'. What takes long stays outside of the pool, where a thread that waits for a part of
-/// another call's step would take it up and keep that call waiting.
-///
-/// ```
-/// use blip2_kernels::layers_in_pool;
-/// use burn::tensor::{Device, Tensor};
-///
-/// let device = Device::flex();
-/// let run = || Tensor::<1>::ones([3], &device).sum();
-/// assert_eq!(layers_in_pool(&device, 4, [96, 65], run).into_scalar::<f32>(), 3.0);
-/// ```
-pub fn layers_in_pool<R: Send>(
-    device: &Device,
-    layers: usize,
-    [width, rows]: [usize; 2],
-    run: impl FnOnce() -> R + Send,
-) -> R {
-    /// Some tens of milliseconds.
-    const SHORT: usize = 1 << 30;
-    // Four matrices of attention, and eight times as much of the perceptron.
-    let products = [12, layers, width, width, rows];
-    let products = products.into_iter().fold(1, usize::saturating_mul);
-    match products <= SHORT && !recomputes() {
-        true => step_in_pool(device, run),
-        false => run(),
-    }
-}
-
 /// Whether a layer's inside is computed for the backward pass, which this thread knows alone.
 fn recomputes() -> bool {
     #[cfg(feature = "autodiff")]
@@ -138,27 +91,6 @@ pub(crate) fn packs_on_device(device: &Device) -> bool {
     {
         let _ = device;
         false
-    }
-}
-
-/// How many rows, of sequences that know nothing of one another, layers on `device` take best at a time:
-/// with more, their activations leave the caches between two operations. `None` where all at once is
-/// best, as on a GPU.
-///
-/// ```
-/// use blip2_kernels::rows_at_once;
-/// use burn::tensor::Device;
-///
-/// assert!(rows_at_once(&Device::flex()) >= Some(128));
-/// assert_eq!(rows_at_once(&Device::flex().autodiff()), None);
-/// ```
-pub fn rows_at_once(device: &Device) -> Option<usize> {
-    #[cfg(feature = "flex")]
-    return packs(device).then(crate::kernel::threads::rows_at_once);
-    #[cfg(not(feature = "flex"))]
-    {
-        let _ = device;
-        None
     }
 }
 

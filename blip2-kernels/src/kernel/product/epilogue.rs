@@ -207,11 +207,8 @@ fn add(sums: &mut [f32; PANEL], other: &[f32; PANEL]) {
 /// Applies the activation of a layer to its sums, in 64 bits where they were summed so.
 #[inline(always)]
 fn activate(kind: TileKind, activation: Activation, sums: &mut [f32; PANEL]) {
-    if kind == TileKind::F32Wide {
-        for sum in sums {
-            *sum = activation.exact(f64::from(*sum)) as f32;
-        }
-        return;
+    match kind {
+        TileKind::F32Wide => activation.apply_exactly(sums),
+        _ => activation.apply(sums),
     }
-    activation.apply(sums);
 }
