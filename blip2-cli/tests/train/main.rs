@@ -4,6 +4,7 @@
 
 mod blank;
 mod blip1;
+mod breaks;
 mod checked;
 mod goes_on;
 mod helpers;
@@ -141,7 +142,8 @@ warmup = 5
         text.starts_with("exact match 1.0000 of 8 examples"),
         "{text}"
     );
-    assert_eq!(fs::read_to_string(&answers).unwrap().lines().count(), 8);
+    // And one for what is no question.
+    assert_eq!(fs::read_to_string(&answers).unwrap().lines().count(), 9);
     assert!(!eval(&model()).starts_with("exact match 1.0000"));
 }
 
@@ -200,6 +202,7 @@ fn the_first_stage_is_trained_and_evaluated() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.starts_with("recall@1 of pictures "), "{said}");
     assert!(said.contains("recall@5 of pictures 1."), "{said}");
+    assert!(said.contains("left out 1 record"), "{said}");
     let output = run(&[&eval[..], &["--answers", "x.jsonl"]].concat());
     assert_eq!(output.status.code(), Some(2));
 
