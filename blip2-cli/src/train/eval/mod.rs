@@ -67,16 +67,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         data: &data,
         scores: &scores,
         knows_answers,
+        files: &files,
         cancel,
     };
     let said = match kind(Some(&model)) {
         Some(ModelKind::BlipAnswer) => asked.of(BlipAnswerer::builder(&model))?,
         Some(ModelKind::BlipCaption) => asked.of(BlipCaptioner::builder(&model))?,
         _ => asked.of(Blip2Pipeline::builder(&model))?,
-    };
-    let said = match said {
-        Ok(said) => said,
-        Err(unanswered) => return Err(failed(unanswered, &files, &data, knows_answers)),
     };
     tell(&said.left_out);
     let scores = match knows_answers {
@@ -105,39 +102,6 @@ fn tell(left_out: &[BrokenRecord]) {
     }
 }
 
-/// Writes what was answered before an evaluation ended early, and says what ended it.
-fn failed(
-    unanswered: Unanswered,
-    files: &Files<'_>,
-    data: &Dataset,
-    knows_answers: bool,
-) -> Failure {
-    let Unanswered {
-        error, answered, ..
-    } = unanswered;
-    tell(&answered.left_out);
-    let kept = match files.keep(&answered, knows_answers) {
-        Ok(None) => String::new(),
-        Ok(Some(path)) => format!(
-            "\n{} has what was answered until then: {} of {}",
-            path.display(),
-            answered.data.len(),
-            data.len()
-        ),
-        Err(Failure::Work(other)) => format!("\nwhat was answered is not written: {other}"),
-        Err(_) => String::new(),
-    };
-    match error {
-        TrainError::Cancelled => {
-            Failure::Interrupted(format!("the evaluation was interrupted{kept}"))
-        }
-        error => match Failure::work(error) {
-            Failure::Work(text) => Failure::Work(format!("{text}{kept}")),
-            other => other,
-        },
-    }
-}
-
 /// What a model is asked, and how.
 struct Asked<'a> {
     args: &'a EvalArgs,
@@ -147,15 +111,13 @@ struct Asked<'a> {
     /// The first is that of the answers that are written.
     scores: &'a [Scoring],
     knows_answers: bool,
+    files: &'a Files<'a>,
     cancel: CancelToken,
 }
 
 impl Asked<'_> {
     /// The answers of a model of any kind.
-    fn of<M: Member + Responds>(
-        &self,
-        builder: Builder<M>,
-    ) -> Result<Result<Answered, Unanswered>, Failure> {
+    fn of<M: Member + Responds>(&self, builder: Builder<M>) -> Result<Answered, Failure> {
         let args = self.args;
         let mut builder = args
             .adapter
@@ -179,7 +141,35 @@ impl Asked<'_> {
             false => evaluator.answer(&model, done),
         };
         bar.finish_and_clear();
-        Ok(said)
+        said.map_err(|unanswered| self.failed(unanswered))
+    }
+
+    /// Writes what was answered before an evaluation ended early, and says what ended it.
+    fn failed(&self, unanswered: Unanswered) -> Failure {
+        let Unanswered {
+            error, answered, ..
+        } = unanswered;
+        tell(&answered.left_out);
+        let kept = match self.files.keep(&answered, self.knows_answers) {
+            Ok(None) => String::new(),
+            Ok(Some(path)) => format!(
+                "\n{} has what was answered until then: {} of {}",
+                path.display(),
+                answered.data.len(),
+                self.data.len()
+            ),
+            Err(Failure::Work(other)) => format!("\nwhat was answered is not written: {other}"),
+            Err(_) => String::new(),
+        };
+        match error {
+            TrainError::Cancelled => {
+                Failure::Interrupted(format!("the evaluation was interrupted{kept}"))
+            }
+            error => match Failure::work(error) {
+                Failure::Work(text) => Failure::Work(format!("{text}{kept}")),
+                other => other,
+            },
+        }
     }
 }
 

@@ -16,6 +16,8 @@ const LOOKED_AT: usize = 4;
 /// What the picture of a directory is for (TIFF 6.0), in bits, and in a number (before).
 const NEW_SUBFILE_TYPE: u16 = 254;
 const SUBFILE_TYPE: u16 = 255;
+/// How wide it is, which every picture says.
+const WIDTH: u16 = 256;
 
 /// A smaller version of another page, or a mask of what of one is seen, in bits.
 const REDUCED_OR_MASK: u32 = 0b101;
@@ -104,16 +106,18 @@ impl Numbers {
         let count = usize::from(self.short(bytes, start)?);
         let entry = |number: usize| start.checked_add(2 + 12 * number);
         let next = self.long(bytes, entry(count)?)?;
-        let mut is_page = true;
+        // What some files have for a place behind their last page is none of a directory.
+        let (mut has_width, mut is_whole) = (false, true);
         for number in 0..count.min(LOOKED_AT) {
             let at = entry(number)?;
-            is_page &= match self.short(bytes, at)? {
-                NEW_SUBFILE_TYPE => self.value(bytes, at)? & REDUCED_OR_MASK == 0,
-                SUBFILE_TYPE => self.value(bytes, at)? != REDUCED,
-                _ => true,
-            };
+            match self.short(bytes, at)? {
+                NEW_SUBFILE_TYPE => is_whole &= self.value(bytes, at)? & REDUCED_OR_MASK == 0,
+                SUBFILE_TYPE => is_whole &= self.value(bytes, at)? != REDUCED,
+                WIDTH => has_width = true,
+                _ => {}
+            }
         }
-        Some((is_page, next))
+        Some((has_width && is_whole, next))
     }
 
     /// The one number of an entry, which stands in it.
@@ -130,7 +134,7 @@ impl Numbers {
 mod tests {
     use super::*;
 
-    /// A TIFF of directories with one entry each, of which each leads to the next, and the last back or
+    /// A TIFF of directories with two entries each, of which each leads to the next, and the last back or
     /// nowhere.
     fn chain(numbers: Numbers, subfiles: &[u32], leads_back: bool) -> Vec<u8> {
         let short = |number: u16| match numbers {
@@ -151,14 +155,14 @@ mod tests {
             let next = match (is_last, leads_back) {
                 (true, true) => 8,
                 (true, false) => 0,
-                _ => bytes.len() as u32 + 18,
+                _ => bytes.len() as u32 + 30,
             };
-            for half in [short(1), short(254), short(4)] {
-                bytes.extend(half);
+            bytes.extend(short(2));
+            for (tag, value) in [(254, *subfile), (256, 7)] {
+                bytes.extend([short(tag), short(4)].concat());
+                bytes.extend([long(1), long(value)].concat());
             }
-            for number in [1, *subfile, next] {
-                bytes.extend(long(number));
-            }
+            bytes.extend(long(next));
         }
         bytes
     }
@@ -169,12 +173,17 @@ mod tests {
             // The first picture is one, whatever it is for.
             let bytes = chain(numbers, &[1, 2, 1, 0, 4, 5], false);
             let pages = Pages::of(&bytes).unwrap();
-            assert_eq!(pages.places, [8, 26, 62]);
+            assert_eq!(pages.places, [8, 38, 98]);
             let mut third = bytes.clone();
             pages.lead(&mut third, 2).unwrap();
-            assert_eq!(Pages::of(&third).unwrap().places[0], 62);
+            assert_eq!(Pages::of(&third).unwrap().places[0], 98);
             assert_eq!(third[8..], bytes[8..]);
             assert!(pages.lead(&mut third, 3).is_none());
+
+            // What has no width is no picture.
+            let mut other = bytes.clone();
+            other[98 + 14..98 + 16].fill(0);
+            assert_eq!(Pages::of(&other).unwrap().count(), 2);
 
             let bytes = chain(numbers, &[0, 0], true);
             assert_eq!(Pages::of(&bytes).unwrap().count(), 2);
