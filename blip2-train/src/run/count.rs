@@ -3,7 +3,7 @@
 use blip2_io::dataset::Loader;
 use serde::{Deserialize, Serialize};
 
-use super::{notes::Notes, recipe::Recipe};
+use super::recipe::Recipe;
 
 /// How the steps of some epochs are counted: in steps of the size that they have now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,18 +26,25 @@ impl Count {
         }
     }
 
-    /// That of a training that goes on after `made` steps, which end where `notes` say.
-    pub(super) fn going_on(self, notes: &Notes, made: usize, loader: &Loader) -> Self {
-        let before = notes.count;
-        let same = before.filter(|own| (own.per_step, own.per_epoch) == self.sizes());
-        let left = loader.epoch_len().saturating_sub(notes.place(loader));
+    /// That of a training that goes on after `made` steps, counted as `before`, which end behind the first
+    /// `seen` examples of `epoch`.
+    pub(super) fn going_on(
+        self,
+        before: Option<Self>,
+        made: usize,
+        (epoch, seen): (u64, usize),
+        loader: &Loader,
+    ) -> Self {
+        let same = before.filter(|own| own.sizes() == self.sizes());
+        let left = loader.epoch_len().saturating_sub(seen);
         // The epoch goes on with whole steps from the next example on, the last of which may be smaller.
         let left = left.div_ceil(self.per_step.max(1)).min(self.per_epoch);
-        let epoch = usize::try_from(notes.epoch).unwrap_or(usize::MAX);
-        let seen = epoch.saturating_mul(self.per_epoch) + (self.per_epoch - left);
+        let epoch = usize::try_from(epoch).unwrap_or(usize::MAX);
+        let seen = epoch.saturating_mul(self.per_epoch);
+        let seen = seen.saturating_add(self.per_epoch - left);
         // Where the sizes are the same, what broke meanwhile may have made an epoch shorter: it stays so.
         same.unwrap_or(Self {
-            ahead: signed(seen) - signed(made),
+            ahead: signed(seen).saturating_sub(signed(made)),
             ..self
         })
     }
@@ -48,15 +55,15 @@ impl Count {
 
     /// How many steps there are in all, where `planned` are those of epochs with steps of this size.
     pub(super) fn steps(self, planned: usize) -> usize {
-        usize::try_from(signed(planned) - self.ahead).unwrap_or(0)
+        usize::try_from(signed(planned).saturating_sub(self.ahead)).unwrap_or(0)
     }
 
     /// Where a step stands among those that are planned.
     pub(super) fn place(self, step: usize) -> usize {
-        usize::try_from(signed(step) + self.ahead).unwrap_or(0)
+        usize::try_from(signed(step).saturating_add(self.ahead)).unwrap_or(0)
     }
 }
 
 fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX / 4)
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

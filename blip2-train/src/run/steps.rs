@@ -82,7 +82,10 @@ impl<'r, M: Module> Run<'r, M> {
         let (new, made) = (Count::of(loader, self.recipe), self.optimizer.steps());
         self.notes.count = Some(match made {
             0 => new,
-            _ => new.going_on(&self.notes, made, loader),
+            _ => {
+                let place = (self.notes.epoch, self.notes.place(loader));
+                new.going_on(self.notes.count, made, place, loader)
+            }
         });
         let (steps, planned) = (self.planned(), self.recipe.steps);
         if steps != planned {
