@@ -142,8 +142,7 @@ warmup = 5
         text.starts_with("exact match 1.0000 of 8 examples"),
         "{text}"
     );
-    // And one for what is no question.
-    assert_eq!(fs::read_to_string(&answers).unwrap().lines().count(), 9);
+    assert_eq!(fs::read_to_string(&answers).unwrap().lines().count(), 8);
     assert!(!eval(&model()).starts_with("exact match 1.0000"));
 }
 

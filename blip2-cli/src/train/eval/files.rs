@@ -268,7 +268,7 @@ fn result(example: &Example, answer: &str) -> Value {
 }
 
 /// A JSON object for each answer, in the data set's order, with the right one where it is known; and then
-/// one for each record that was left out.
+/// one for each record that was to be answered and broke meanwhile.
 fn lines(said: &Answered, scores: &[Scoring], knows_answers: bool) -> String {
     let mut text = String::new();
     let examples = said.data.examples().iter().zip(&said.answers);
@@ -288,7 +288,7 @@ fn lines(said: &Answered, scores: &[Scoring], knows_answers: bool) -> String {
         }
         text.push_str(&format!("{}\n", Value::Object(line)));
     }
-    for record in said.data.broken() {
+    for record in &said.left_out {
         let line = json!({ "left_out": record.to_string() });
         text.push_str(&format!("{line}\n"));
     }
