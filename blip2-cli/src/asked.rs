@@ -56,8 +56,20 @@ impl Asked {
     }
 }
 
-/// The lines of a text file that hold something.
+/// The lines of a text file that hold something, one at least.
 pub(crate) fn lines(path: &Path) -> Result<Vec<String>, Failure> {
+    let lines = text_lines(path)?;
+    match lines.is_empty() {
+        true => Err(Failure::Work(format!(
+            "{}: holds no line of text",
+            path.display()
+        ))),
+        false => Ok(lines),
+    }
+}
+
+/// The lines of a text file that hold something, if any do.
+pub(crate) fn text_lines(path: &Path) -> Result<Vec<String>, Failure> {
     let named = |error: &dyn Display| Failure::Work(format!("{}: {error}", path.display()));
     let mut text = Vec::new();
     let read = match path == Path::new("-") {
@@ -76,14 +88,8 @@ pub(crate) fn lines(path: &Path) -> Result<Vec<String>, Failure> {
     let lines = text
         .lines()
         .map(|line| line.trim_start_matches('\u{feff}').trim());
-    let lines: Vec<String> = lines
-        .filter(|line| !line.is_empty())
-        .map(str::to_string)
-        .collect();
-    match lines.is_empty() {
-        true => Err(named(&"holds no line of text")),
-        false => Ok(lines),
-    }
+    let lines = lines.filter(|line| !line.is_empty());
+    Ok(lines.map(str::to_string).collect())
 }
 
 /// Which answers there may be.

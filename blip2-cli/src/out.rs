@@ -33,7 +33,7 @@ pub(crate) fn write(text: fmt::Arguments<'_>) -> Result<(), Failure> {
 
 /// A text without control characters, but for those that lay it out, and without those that turn the
 /// direction of what follows or take no place.
-fn escaped(text: String) -> String {
+pub(crate) fn escaped(text: String) -> String {
     let orders = |char: char| {
         char.is_control() && !matches!(char, '\n' | '\t')
             || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -83,7 +83,7 @@ pub(crate) fn open_by_name(name: &str, args: PictureArgs) -> Option<RgbImage> {
     open_one(picture, frame(args, None), quiet).ok()
 }
 
-/// Opens a picture, or the frames of an animation that are asked for. Where none are, it is the first,
+/// Opens a picture, or the frames of an animation, or pages, that are asked for. Where none are, it is the first,
 /// and `note` is told.
 pub(crate) fn open(
     path: &Path,
@@ -114,9 +114,14 @@ fn first(
         Ok(image) => return Ok(image),
         Err(error) => error,
     };
-    let moving = match &refused {
+    let found = match &refused {
         ImageError::File { source, .. } => match **source {
-            ImageError::Animated { format } => format,
+            ImageError::Animated { format } => {
+                format!("an animated {format}, of which the first frame")
+            }
+            ImageError::Pages { found } => {
+                format!("a TIFF of {found} pages, of which the first one")
+            }
             _ => return Err(Failure::work(refused)),
         },
         _ => return Err(Failure::work(refused)),
@@ -124,7 +129,7 @@ fn first(
     let still = options.with_animation(Animation::FirstFrame);
     let image = source.decode(&still).map_err(Failure::work)?;
     note(&format!(
-        "note: {}: an animated {moving}, of which the first frame is seen; --frame N|all takes others",
+        "note: {}: {found} is seen; --frame N|all takes others",
         path.display()
     ));
     Ok(image)

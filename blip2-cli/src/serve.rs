@@ -1,6 +1,6 @@
 //! `blip2 serve`: answers over HTTP.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use blip2_core::{BlipAnswerer, BlipCaptioner, BlipRetrieval, CancelToken, ModelKind};
 #[cfg(feature = "otel")]
@@ -17,6 +17,7 @@ use crate::{
         model::{ModelArgs, RetrievalArgs},
         serve::ServeArgs,
     },
+    asked::text_lines,
     interrupt, model, out,
 };
 
@@ -125,13 +126,13 @@ fn name(args: &ServeArgs) -> String {
 }
 
 fn keys(file: &Path) -> Result<Vec<String>, Failure> {
-    let failed = |what: &str| Failure::Work(format!("{}: {what}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| failed(&error.to_string()))?;
-    let keys = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let keys: Vec<String> = keys.map(str::to_string).collect();
+    let keys = text_lines(file)?;
     // Without keys everyone may ask, which is not what was meant.
     match keys.is_empty() {
-        true => Err(failed("there is no key in it")),
+        true => Err(Failure::Work(format!(
+            "{}: there is no key in it",
+            file.display()
+        ))),
         false => Ok(keys),
     }
 }

@@ -201,6 +201,9 @@ fn of_picture(error: &ImageError) -> Option<String> {
         ImageError::Animated { format } => {
             format!("the picture is an animated {format}; save one frame of it")
         }
+        ImageError::Pages { found } => {
+            format!("the picture is a TIFF of {found} pages; save one of them")
+        }
         ImageError::NoFrame { wanted, found: 1 } => format!(
             "the picture has one frame, and --frame asks for number {}",
             wanted + 1

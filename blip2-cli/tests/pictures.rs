@@ -39,6 +39,84 @@ fn animation(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
+/// A TIFF with a page for each colour: a shape on gray ground.
+fn pages(path: &Path) {
+    let colours = [[255, 0, 0], [0, 0, 255]];
+    let mut bytes = b"II*\0\x08\0\0\0".to_vec();
+    const ENTRIES: usize = 9;
+    const DIRECTORY: usize = 2 + 12 * ENTRIES + 4;
+    for (number, colour) in colours.iter().enumerate() {
+        let levels = bytes.len() + DIRECTORY + 6;
+        let next = match number + 1 == colours.len() {
+            true => 0,
+            false => levels + 64 * 64 * 3,
+        };
+        bytes.extend((ENTRIES as u16).to_le_bytes());
+        let depths = levels - 6;
+        for (tag, kind, count, value) in [
+            (256u16, 3u16, 1u32, 64),
+            (257, 3, 1, 64),
+            (258, 3, 3, depths),
+            (259, 3, 1, 1),
+            (262, 3, 1, 2),
+            (273, 4, 1, levels),
+            (277, 3, 1, 3),
+            (278, 3, 1, 64),
+            (279, 4, 1, 64 * 64 * 3),
+        ] {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(kind.to_le_bytes());
+            bytes.extend(count.to_le_bytes());
+            bytes.extend((value as u32).to_le_bytes());
+        }
+        bytes.extend((next as u32).to_le_bytes());
+        bytes.extend([8, 0, 8, 0, 8, 0]);
+        for place in 0..64 * 64 {
+            let (x, y) = (place % 64, place / 64);
+            let inside = (20..44).contains(&x) && (16..48).contains(&y);
+            bytes.extend(if inside { *colour } else { [240; 3] });
+        }
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn of_pages_the_first_is_seen_with_a_note_or_those_that_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("scan.tif");
+    pages(&path);
+    let path = path.to_str().unwrap();
+    let ask = |frame: &[&str]| {
+        let question = ["answer", path, "what color is the shape?"];
+        blip2(&[&question[..], frame].concat())
+    };
+    let first = ask(&[]);
+    let said = text(&first.stderr);
+    let note = "scan.tif: a TIFF of 2 pages, of which the first one is seen; --frame N|all";
+    assert!(said.contains(note), "{said}");
+    assert!(text(&first.stdout).contains("red"), "{said}");
+    let second = ask(&["--frame", "2"]);
+    assert!(
+        text(&second.stdout).contains("blue"),
+        "{}",
+        text(&second.stderr)
+    );
+    assert!(!text(&second.stderr).contains("pages"));
+    let all = text(&ask(&["--frame", "all"]).stdout);
+    let answers: Vec<&str> = all.lines().collect();
+    assert_eq!(answers.len(), 2, "{all}");
+    assert!(
+        answers[0].contains("red") && answers[1].contains("blue"),
+        "{all}"
+    );
+    let third = ask(&["--frame", "3"]);
+    let said = text(&third.stderr);
+    assert!(
+        said.contains("has 2 frames, and --frame asks for number 3"),
+        "{said}"
+    );
+}
+
 #[test]
 fn of_an_animation_the_first_frame_is_seen_with_a_note_or_those_that_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();

@@ -203,6 +203,30 @@ fn keys_are_asked_for() {
     );
 }
 
+/// As Windows' editors save it: with a mark at its beginning, or in UTF-16, which is told.
+#[test]
+fn a_file_of_keys_is_read_as_other_texts_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys.txt");
+    fs::write(&keys, "\u{feff}one\r\ntwo\r\n").unwrap();
+    let server = Server::start(&["--keys", keys.to_str().unwrap()]);
+    let asked = |key: &str| {
+        let key = format!("Authorization: Bearer {key}\r\n");
+        server.ask_with("GET /v1/models", &key, b"")
+    };
+    assert!(asked("one").starts_with("HTTP/1.1 200"), "{}", asked("one"));
+    assert!(asked("three").starts_with("HTTP/1.1 401"));
+    drop(server);
+
+    let utf16 = "\u{feff}one\n".encode_utf16().flat_map(u16::to_le_bytes);
+    fs::write(&keys, utf16.collect::<Vec<u8>>()).unwrap();
+    let (told, code) = refused(&["--port", "0", "--keys", keys.to_str().unwrap()]);
+    assert!(
+        told.contains("it is UTF-16; save it as UTF-8") && code == 1,
+        "{told}"
+    );
+}
+
 /// A collector of OpenTelemetry that takes one message: where it listens, and what it was sent.
 #[cfg(feature = "otel")]
 fn collector() -> (String, std::thread::JoinHandle<Vec<u8>>) {

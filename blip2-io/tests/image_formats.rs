@@ -37,6 +37,79 @@ fn decode(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     decode_bytes(bytes, &DecodeOptions::default())
 }
 
+/// A TIFF with a picture of each gray level, and of which those from the second on may be of another kind.
+fn paged(levels: &[u8], subfile: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let mut encoder = TiffEncoder::new(&mut bytes).unwrap();
+    for (number, &level) in levels.iter().enumerate() {
+        let mut page = encoder.new_image::<colortype::Gray8>(5, 4).unwrap();
+        if number > 0 && subfile > 0 {
+            let tags = page.encoder();
+            tags.write_tag(tiff::tags::Tag::NewSubfileType, subfile)
+                .unwrap();
+        }
+        page.write_data(&[level; 20]).unwrap();
+    }
+    bytes.into_inner()
+}
+
+#[test]
+fn pages_of_a_tiff_are_its_frames() {
+    let bytes = paged(&[10, 20, 30], 0);
+    let error = decode(&bytes).unwrap_err();
+    assert!(matches!(error, ImageError::Pages { found: 3 }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let of = |animation| decode_bytes(&bytes, &DecodeOptions::default().with_animation(animation));
+    for (animation, level) in [
+        (Animation::FirstFrame, 10),
+        (Animation::Frame(0), 10),
+        (Animation::Frame(1), 20),
+        (Animation::Frame(2), 30),
+    ] {
+        assert_eq!(
+            of(animation).unwrap(),
+            RgbImage::from_pixel(5, 4, Rgb([level; 3]))
+        );
+    }
+    let error = of(Animation::Frame(3)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            ImageError::NoFrame {
+                wanted: 3,
+                found: 3
+            }
+        ),
+        "{error}"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pages.tif");
+    fs::write(&path, &bytes).unwrap();
+    let frames = decode_frames(&path, &DecodeOptions::default()).unwrap();
+    let levels: Vec<u8> = frames
+        .iter()
+        .map(|frame| frame.get_pixel(0, 0)[0])
+        .collect();
+    assert_eq!(levels, [10, 20, 30]);
+    let few = blip2_io::preprocessing::ImageLimits::default().with_max_pixels(50);
+    let few = DecodeOptions::default().with_limits(few);
+    let error = decode_frames(&path, &few).unwrap_err();
+    assert!(
+        error.to_string().contains("pixels in all frames"),
+        "{error}"
+    );
+
+    // A preview of the first page, and a mask, are none.
+    for subfile in [1, 4] {
+        let bytes = paged(&[10, 20], subfile);
+        assert_eq!(decode(&bytes).unwrap().get_pixel(0, 0)[0], 10);
+    }
+    // One that is damaged behind its first page is a picture all the same.
+    let cut = &bytes[..bytes.len() - 6];
+    assert!(decode(cut).is_ok() || matches!(decode(cut), Err(ImageError::Pages { found: 2 })));
+}
+
 /// EXIF that holds an orientation alone.
 fn exif(orientation: u8) -> Vec<u8> {
     [

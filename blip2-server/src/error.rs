@@ -326,6 +326,9 @@ fn of_image(error: &ImageError) -> String {
         ImageError::Animated { format } => {
             format!("the picture is an animated {format}; send one frame of it")
         }
+        ImageError::Pages { found } => {
+            format!("the picture is a TIFF of {found} pages; send one of them")
+        }
         error => error.to_string(),
     }
 }

@@ -10,7 +10,7 @@ use blip2_lm::LmError;
 use crate::{
     drawn::{NO_ANSWER, NO_RIGHT_ANSWER, drawn, is_silent, said},
     error::TrainError,
-    evaluate::{Asking, Evaluated, evaluations},
+    evaluate::asking::{Asking, Evaluated, evaluations},
     group::{Alone, Group, together},
     objective::Batch,
     run::{At, Losses, Objective, Scores, Shared},

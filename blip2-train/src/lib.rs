@@ -61,7 +61,7 @@ pub use answering::{Answering, Validation};
 pub use blip2_kernels::{ActivationFormat, recompute::Recompute};
 pub use checkpoint::merge;
 pub use error::{Refusal, TrainError};
-pub use evaluate::{answer_all, choose_all, evaluate_all};
+pub use evaluate::{Answered, Evaluator, Unanswered, answer_all, choose_all, evaluate_all};
 pub use files::{FolderLock, clear_partial, write_file};
 pub use first_stage::FirstStage;
 pub use fresh::FreshWeights;
@@ -72,7 +72,7 @@ pub use group::{Alone, Group, agreed};
 pub use lora::{Adapter, Lora, LoraConfig};
 pub use names::{NamePattern, Named, Names, Selection, nearest_name};
 pub use optimizer::{AdamW, Decay};
-pub use recall::{Recall, RecallScores};
+pub use recall::{Recall, RecallScores, Recalled};
 pub use run::{
     At, Average, Ended, Losses, Metrics, Objective, Outcome, Recipe, Record, Score, Scores, Shared,
     Unfinished, Watch, told_by, train, train_together,

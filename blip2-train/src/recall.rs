@@ -7,7 +7,7 @@ use blip2_core::{
     model::{Blip2ForImageTextRetrieval, ProjectedImages, ProjectedTexts},
 };
 use blip2_io::{
-    dataset::{Dataset, DatasetError, Example, Loader, OnBroken},
+    dataset::{BrokenRecord, Dataset, DatasetError, Example, Loader, OnBroken},
     preprocessing::ImageProcessor,
 };
 use burn::tensor::Tensor;
@@ -56,6 +56,18 @@ pub struct RecallScores {
     pub image_to_text: f64,
 }
 
+/// The recall of a data set, without what broke meanwhile.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Recalled {
+    /// At `k`, and then at each of the others.
+    pub scores: Vec<RecallScores>,
+    /// What it is of, with all [broken](Dataset::broken) records that there are by now.
+    pub data: Dataset,
+    /// What was left out because it broke meanwhile.
+    pub left_out: Vec<BrokenRecord>,
+}
+
 /// The recall of the examples that can be used, and what is wrong with the others, by their numbers.
 pub(crate) struct Found {
     pub(crate) scores: Vec<RecallScores>,
@@ -93,8 +105,9 @@ impl Recall {
         self
     }
 
-    /// The recall of a data set by the similarity of embeddings, at `k` and then at each of the others. Every caption of an example is a
-    /// text. Pictures that cannot be decoded are left out, with their texts.
+    /// The recall of a data set by the similarity of embeddings, at `k` and then at each of the others.
+    /// Every caption of an example is a text. Pictures that cannot be decoded are left out, with their
+    /// texts: [`of_what_is_left`](Self::of_what_is_left) tells them.
     ///
     /// # Errors
     ///
@@ -111,6 +124,39 @@ impl Recall {
         let cancel = CancelToken::new();
         let found = self.of_checked(model, texts, processor, data, &cancel, &Alone)?;
         Ok(found.scores)
+    }
+
+    /// The same, telling what was left out, or failing of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Self::of); for pictures that cannot be decoded, unless they are left out and others
+    /// remain; and [`TrainError::Cancelled`].
+    pub fn of_what_is_left(
+        &self,
+        model: &Blip2ForImageTextRetrieval,
+        texts: &TextRows,
+        processor: &ImageProcessor,
+        data: &Dataset,
+        on_broken: OnBroken,
+        cancel: &CancelToken,
+    ) -> Result<Recalled, TrainError> {
+        check(data, texts)?;
+        let Found { scores, faults } =
+            self.of_checked(model, texts, processor, data, cancel, &Alone)?;
+        let known = data.broken().len();
+        let data = data.clone().without(&faults, on_broken)?;
+        let left_out = data.broken().iter().skip(known).cloned().collect();
+        Ok(Recalled {
+            scores,
+            data,
+            left_out,
+        })
+    }
+
+    /// Why recall cannot be had of an example; `None` if it can.
+    pub fn fault(&self, example: &Example, texts: &TextRows) -> Option<String> {
+        fault(example, texts)
     }
 
     /// The same of examples that were checked before.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    generation::GenerationArgs, model::ModelArgs, output::OutputArgs, picture::PictureArgs,
+    folders::FolderArgs, generation::GenerationArgs, model::ModelArgs, output::OutputArgs,
+    picture::PictureArgs,
 };
 
 #[derive(Debug, Args)]
@@ -14,9 +15,8 @@ pub(crate) struct CaptionArgs {
     /// frames or animated GIFs, PNGs or WebPs. May be left out with --prompts.
     #[arg(required_unless_present = "prompts")]
     pub(crate) images: Vec<PathBuf>,
-    /// Look for pictures in the subfolders of folders too.
-    #[arg(short, long)]
-    pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) folders: FolderArgs,
     /// The prompt that the caption continues, such as "a photo of".
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,

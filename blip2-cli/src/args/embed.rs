@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{model::ModelArgs, picture::PictureArgs};
+use super::{folders::FolderArgs, model::ModelArgs, picture::PictureArgs};
 use crate::embed::VectorFile;
 
 #[derive(Debug, Args)]
@@ -12,9 +12,8 @@ pub(crate) struct EmbedArgs {
     /// Pictures, folders of pictures, or glob patterns.
     #[arg(required_unless_present_any = ["text", "texts"])]
     pub(crate) images: Vec<PathBuf>,
-    /// Look for pictures in the subfolders of folders too.
-    #[arg(short, long)]
-    pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) folders: FolderArgs,
     /// A text, in place of pictures; may be given several times. Needs a retrieval checkpoint.
     #[arg(long, value_name = "TEXT", conflicts_with = "images")]
     pub(crate) text: Vec<String>,

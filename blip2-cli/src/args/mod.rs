@@ -7,9 +7,12 @@ pub(crate) mod device;
 pub(crate) mod embed;
 pub(crate) mod environment;
 pub(crate) mod explain;
+pub(crate) mod folders;
 pub(crate) mod generation;
 pub(crate) mod hub;
 pub(crate) mod index;
+#[cfg(feature = "tables")]
+pub(crate) mod map;
 pub(crate) mod match_texts;
 pub(crate) mod memory;
 pub(crate) mod model;
@@ -24,6 +27,8 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "hub")]
 use self::hub::DownloadArgs;
+#[cfg(feature = "tables")]
+use self::map::MapArgs;
 #[cfg(feature = "serve")]
 use self::serve::ServeArgs;
 use self::{
@@ -38,8 +43,6 @@ use self::{
     shell::{CompletionsArgs, ManArgs},
     train::{EvalArgs, TrainArgs},
 };
-#[cfg(feature = "tables")]
-use crate::map::MapArgs;
 use crate::{bench::BenchArgs, examples};
 
 /// Ask questions about pictures with BLIP-2.

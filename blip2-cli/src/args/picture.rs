@@ -6,8 +6,8 @@ use clap::Args;
 
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct PictureArgs {
-    /// Which frame of an animated GIF, PNG or WebP a model of single pictures is shown: its number,
-    /// from 1, or all of them one after another. Default: the first, with a note.
+    /// Which frame of an animated GIF, PNG or WebP, or page of a TIFF, a model of single pictures is
+    /// shown: its number, from 1, or all of them one after another. Default: the first, with a note.
     #[arg(long, value_name = "N|all")]
     pub(crate) frame: Option<FrameChoice>,
     /// Leave pictures as their pixels are stored, whatever their EXIF says of how the camera was held.

@@ -31,7 +31,8 @@ pub(crate) struct EvalArgs {
     #[command(flatten)]
     pub(crate) adapter: AdapterArgs,
     /// Write the answers into this file, beside the right ones and their scores: as a table, the worst
-    /// first, if it ends in .csv, else as JSON lines; and tell what is most often wrong.
+    /// first, if it ends in .csv, else as JSON lines; and tell what is most often wrong. Of a run that ends
+    /// early, what was answered is in NAME.partial.ENDING.
     #[arg(long, value_name = "FILE")]
     pub(crate) answers: Option<PathBuf>,
     /// Write the answers, or captions, into this file as the servers of VQA, or COCO, take them.

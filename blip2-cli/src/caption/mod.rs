@@ -30,7 +30,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<(), Failure> {
     let paths = match (&prompts, frames) {
         (Some(prompts), _) if args.images.is_empty() => prompts.pictures.clone(),
         // A folder is one video, but many pictures.
-        (_, 1) => expand(&args.images, args.recursive)?,
+        (_, 1) => expand(&args.images, args.folders.recursive)?,
         _ => args.images.clone(),
     };
     if let ([path], Output::Standard) = (paths.as_slice(), &args.output.to)

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
     if args.images.is_empty() {
         return of_texts(args, &texts);
     }
-    let paths = expand(&args.images, args.recursive)?;
+    let paths = expand(&args.images, args.folders.recursive)?;
     let inputs = paths.iter().chain(args.model.read());
     args.output.check_no_input(inputs.map(PathBuf::as_path))?;
     let embedder = Embedder::open(&args.model, "embed")?;

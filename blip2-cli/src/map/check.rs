@@ -1,7 +1,7 @@
 //! Which members of the family can do what is asked.
 
-use super::{args::MapArgs, verbs::Verbs};
-use crate::{Failure, embed::features::Member};
+use super::verbs::Verbs;
+use crate::{Failure, args::map::MapArgs, embed::features::Member};
 
 /// Refuses what the model cannot do.
 pub(super) fn check(member: &Member, verbs: &Verbs, args: &MapArgs) -> Result<(), Failure> {

@@ -7,8 +7,10 @@ use blip2_io::{open_regular, tables::Table, write_file};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::args::MapArgs;
-use crate::{Failure, args::model::ModelArgs};
+use crate::{
+    Failure,
+    args::{map::MapArgs, model::ModelArgs},
+};
 
 /// The form of the manifest.
 const VERSION: u32 = 1;

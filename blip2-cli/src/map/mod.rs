@@ -6,7 +6,6 @@
 //! there, and the output is that of an undisturbed run.
 
 mod account;
-mod args;
 mod asked;
 mod check;
 mod feed;
@@ -31,7 +30,6 @@ use blip2_core::CancelToken;
 use blip2_io::tables::{PictureColumn, Table, TableFormat};
 use indicatif::ProgressBar;
 
-pub(crate) use args::MapArgs;
 use feed::{Decoding, Fed, Feed, Prepared, Reading};
 use manifest::Manifest;
 use model::Model;
@@ -39,7 +37,12 @@ use parts::Parts;
 use place::{Part, Place};
 use verbs::Verbs;
 
-use crate::{Failure, args::picture::FrameChoice, interrupt, model as opening, pictures::expand};
+use crate::{
+    Failure,
+    args::{map::MapArgs, picture::FrameChoice},
+    interrupt, model as opening,
+    pictures::expand,
+};
 
 pub(crate) fn run(args: &MapArgs) -> Result<(), Failure> {
     if args.picture.frame == Some(FrameChoice::All) {
@@ -76,7 +79,7 @@ fn open(args: &MapArgs) -> Result<(Table, PathBuf), Failure> {
     let input = &args.input;
     let is_table = input.is_file() || Table::is_folder(input);
     if !is_table {
-        let pictures = expand(std::slice::from_ref(input), args.recursive)?;
+        let pictures = expand(std::slice::from_ref(input), args.folders.recursive)?;
         let table = Table::of_pictures(input, &pictures);
         return Ok((table, args.pictures.clone().unwrap_or_default()));
     }

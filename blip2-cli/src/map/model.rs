@@ -9,7 +9,6 @@ use blip2_core::{
 use image::RgbImage;
 
 use super::{
-    args::MapArgs,
     check::check,
     feed::Prepared,
     made::Made,
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     Failure,
-    args::embed::Feature,
+    args::{embed::Feature, map::MapArgs},
     embed::features::{Embedder, Member},
     family::of_one,
 };

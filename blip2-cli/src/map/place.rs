@@ -11,8 +11,8 @@ use blip2_io::{
     tables::{Table, TableFormat, join},
 };
 
-use super::{args::MapArgs, manifest::Manifest};
-use crate::{Failure, apart};
+use super::manifest::Manifest;
+use crate::{Failure, apart, args::map::MapArgs};
 
 /// The output of a run, which no other has at the same time.
 pub(super) struct Place {

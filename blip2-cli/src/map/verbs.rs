@@ -5,11 +5,8 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field};
 use blip2_io::tables::{Table, vector_type};
 
-use super::{
-    args::MapArgs,
-    asked::{Asked, Given},
-};
-use crate::Failure;
+use super::asked::{Asked, Given};
+use crate::{Failure, args::map::MapArgs};
 
 /// What is computed of each row.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
-//! A training in the whole terminal: its curves, its numbers, how long it will take.
+//! A training in the whole terminal: its curves, its numbers, how long it will take, and what is told of it.
 
 use std::{
     io::{self, Stdout},
+    path::Path,
     time::{Duration, Instant},
 };
 
+use blip2_io::dataset::BrokenRecord;
 use blip2_train::{Record, Score, Watch};
 use ratatui::{
     Frame, Terminal,
@@ -19,8 +21,8 @@ use ratatui::{
     widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph},
 };
 
-use super::lines::clock;
-use crate::Failure;
+use super::{lines::clock, show};
+use crate::{Failure, out};
 
 /// What is shown.
 struct View {
@@ -28,9 +30,11 @@ struct View {
     last: Option<Record>,
     losses: Vec<(f64, f64)>,
     scores: Vec<(f64, f64)>,
+    /// What was left out, noted or found, in lines.
+    told: Vec<String>,
 }
 
-/// The terminal, taken over; given back when this is dropped. Keys are left to the terminal: an
+/// The terminal, taken over; given back when this is dropped, with what was told in lines. Keys are left to the terminal: an
 /// interrupt ends the program as ever.
 pub(super) struct Dashboard {
     terminal: Terminal<CrosstermBackend<Stdout>>,
@@ -72,6 +76,10 @@ pub(super) fn give_back() {
 impl Drop for Dashboard {
     fn drop(&mut self) {
         give_back();
+        // What was on the other screen is gone with it.
+        for line in &self.view.told {
+            note!("{line}");
+        }
     }
 }
 
@@ -81,12 +89,32 @@ impl Watch for Dashboard {
         self.draw(false);
     }
 
+    fn left_out(&mut self, record: &BrokenRecord) {
+        self.view.tell(format!("left out: {record}"));
+        self.draw(false);
+    }
+
     fn scored(&mut self, score: &Score) {
-        self.view.scores.push((score.step as f64, score.value));
+        self.view.scored(score);
         self.draw(true);
     }
 
-    fn resumed(&mut self, _: usize) {
+    fn resumed(&mut self, step: usize) {
+        self.view.tell(format!("going on after {step} steps"));
+        self.draw(true);
+    }
+
+    fn planned(&mut self, steps: usize) {
+        self.view.steps = steps;
+    }
+
+    fn passed_over(&mut self, path: &Path, reason: &str) {
+        self.view.tell(show::passed_over(path, reason));
+        self.draw(true);
+    }
+
+    fn noted(&mut self, text: &str) {
+        self.view.tell(text.to_string());
         self.draw(true);
     }
 }
@@ -98,7 +126,19 @@ impl View {
             last: None,
             losses: Vec::new(),
             scores: Vec::new(),
+            told: Vec::new(),
         }
+    }
+
+    /// Tells something. It may come from a file, whose escape codes are no orders to the terminal.
+    fn tell(&mut self, line: String) {
+        self.told
+            .extend(out::escaped(line).lines().map(String::from));
+    }
+
+    fn scored(&mut self, score: &Score) {
+        self.scores.push((score.step as f64, score.value));
+        self.tell(show::scored(score));
     }
 
     fn stepped(&mut self, record: &Record) {
@@ -112,8 +152,9 @@ impl View {
             Constraint::Length(4),
             Constraint::Fill(2),
             Constraint::Fill(1),
+            Constraint::Length(self.told_height(frame.area().height)),
         ]);
-        let [progress, numbers, losses, scores] = areas.areas(frame.area());
+        let [progress, numbers, losses, scores, told] = areas.areas(frame.area());
         let done = self.last.as_ref().map_or(0, |record| record.step + 1);
         let part = done as f64 / self.steps.max(1) as f64;
         let gauge = Gauge::default()
@@ -128,6 +169,27 @@ impl View {
         );
         chart(frame, losses, "loss", &self.losses, self.steps);
         chart(frame, scores, "score", &self.scores, self.steps);
+        if told.height > 0 {
+            let last = self.last_told(told);
+            frame.render_widget(last.block(Block::bordered().title("told")), told);
+        }
+    }
+
+    /// The lines that what was told takes, with its border; none where nothing was, and no more than a
+    /// fourth of the terminal.
+    fn told_height(&self, all: u16) -> u16 {
+        match u16::try_from(self.told.len()).unwrap_or(u16::MAX) {
+            0 => 0,
+            lines => lines.saturating_add(2).min((all / 4).max(3)),
+        }
+    }
+
+    /// What was told last, as much of it as fits.
+    fn last_told(&self, area: Rect) -> Paragraph<'static> {
+        let fits = usize::from(area.height.saturating_sub(2));
+        let first = self.told.len().saturating_sub(fits);
+        let lines = self.told.iter().skip(first);
+        Paragraph::new(lines.cloned().collect::<Vec<_>>().join("\n"))
     }
 
     fn numbers(&self, done: usize) -> String {
@@ -197,7 +259,8 @@ mod tests {
             });
             view.stepped(&serde_json::from_value(record).unwrap());
         }
-        view.scores.push((10.0, 0.75));
+        let score = serde_json::json!({"step": 10, "value": 0.75, "loss": 1.5});
+        view.scored(&serde_json::from_value(score).unwrap());
         terminal.draw(|frame| view.draw(frame)).unwrap();
         let shown = terminal.backend().to_string();
         for part in [
@@ -207,8 +270,34 @@ mod tests {
             "0:15:00 so far",
             "0:45:00 left",
             "score",
+            "after 10 steps: score 0.7500, validation loss 1.5000",
         ] {
             assert!(shown.contains(part), "{part}\n{shown}");
         }
+    }
+
+    #[test]
+    fn what_was_told_last_is_shown_and_all_of_it_is_kept() {
+        let mut view = View::new(40);
+        let mut terminal = Terminal::new(TestBackend::new(90, 32)).unwrap();
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        assert!(!terminal.backend().to_string().contains("told"));
+        view.tell("left out: held.jsonl, line 3: \u{1b}[2J2.png is broken".into());
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        let shown = terminal.backend().to_string();
+        let line = "left out: held.jsonl, line 3: \\u{1b}[2J2.png is broken";
+        assert!(shown.contains(line), "{shown}");
+        for number in 0..9 {
+            view.tell(format!("note {number}"));
+        }
+        terminal.draw(|frame| view.draw(frame)).unwrap();
+        let shown = terminal.backend().to_string();
+        // A fourth of the height, less the border.
+        for number in 0..9 {
+            let is_shown = shown.contains(&format!("note {number}"));
+            assert_eq!(is_shown, number >= 3, "{number}\n{shown}");
+        }
+        assert!(shown.contains("the first step"), "{shown}");
+        assert_eq!(view.told.len(), 10);
     }
 }

@@ -75,13 +75,13 @@ impl Job<'_> {
         }
         let trained = self.trained(trained, optimizer, &loader, &recipe, objective);
         match trained {
-            Ok(outcome) => self.finished(&outcome, recipe.steps),
+            Ok(outcome) => self.finished(&outcome),
             // The first process writes what there is, and says what failed.
             Err(Unfinished { error, .. }) if !self.is_first() => Err(failure(error)),
             Err(Unfinished {
                 error,
                 outcome: Some(outcome),
-            }) => Err(self.failed(error, &outcome, recipe.steps)),
+            }) => Err(self.failed(error, &outcome)),
             Err(Unfinished { error, .. }) => {
                 // No step was made: the states, if there are any, are still those of the run before.
                 if let Some(before) = before {
@@ -259,9 +259,9 @@ impl Job<'_> {
     }
 
     /// Writes what a training made that ended well, or was interrupted.
-    fn finished<M: Module>(&self, outcome: &Outcome<M>, steps: usize) -> Result<(), Failure> {
+    fn finished<M: Module>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
         if self.is_first() {
-            self.write(outcome, steps)?;
+            self.write(outcome)?;
             show::outcome(outcome);
         }
         match outcome.ended {
@@ -271,7 +271,7 @@ impl Job<'_> {
     }
 
     /// Writes what a training made before it failed, and says where it goes on.
-    fn failed<M: Module>(&self, error: TrainError, outcome: &Outcome<M>, steps: usize) -> Failure {
+    fn failed<M: Module>(&self, error: TrainError, outcome: &Outcome<M>) -> Failure {
         let is_spoilt = matches!(error, TrainError::NotFinite { .. });
         let Failure::Work(text) = failure(error) else {
             return Failure::Interrupted(self.where_to_go_on(outcome));
@@ -280,7 +280,7 @@ impl Job<'_> {
         let written = match is_spoilt && outcome.best.is_none() {
             // The last model is the one whose numbers are none.
             true => self.write_metrics(outcome),
-            false => self.write(outcome, steps),
+            false => self.write(outcome),
         };
         let unwritten = match written {
             Ok(()) => String::new(),
@@ -307,10 +307,10 @@ impl Job<'_> {
         metrics.map_err(Failure::work)
     }
 
-    /// Writes the curve, and the model if it is the best of some, or the last after `steps` steps.
-    fn write<M: Module>(&self, outcome: &Outcome<M>, steps: usize) -> Result<(), Failure> {
+    /// Writes the curve, and the model if it is the best of some, or the last of all.
+    fn write<M: Module>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
         self.write_metrics(outcome)?;
-        let is_last = outcome.steps >= steps || outcome.ended == Ended::Early;
+        let is_last = outcome.steps >= outcome.planned || outcome.ended == Ended::Early;
         if outcome.best.is_none() && !is_last {
             return Ok(());
         }
@@ -378,7 +378,7 @@ impl Job<'_> {
         );
         spinner.finish_and_clear();
         let outcome = outcome.map_err(|unfinished| failure(unfinished.error))?;
-        show::tried(&outcome, recipe.steps);
+        show::tried(&outcome);
         Ok(())
     }
 

@@ -91,6 +91,10 @@ impl Watch for Lines {
         note!("going on after {step} steps");
     }
 
+    fn planned(&mut self, steps: usize) {
+        self.steps = steps;
+    }
+
     fn passed_over(&mut self, path: &Path, reason: &str) {
         note!("{}", show::passed_over(path, reason));
     }

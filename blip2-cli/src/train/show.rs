@@ -93,12 +93,13 @@ pub(super) fn processes(size: usize, threads: usize) {
     }
 }
 
-/// What a step took that was tried, of `steps`.
-pub(super) fn tried<M>(outcome: &Outcome<M>, steps: usize) {
+/// What a step took that was tried.
+pub(super) fn tried<M>(outcome: &Outcome<M>) {
     if outcome.made == 0 {
         note!(
-            "a step    none is left to make: {} of {steps} were made",
-            outcome.steps
+            "a step    none is left to make: {} of {} were made",
+            outcome.steps,
+            outcome.planned
         );
     } else if let Some(record) = outcome.metrics.records.last() {
         note!(
@@ -239,6 +240,10 @@ impl Watch for Bar {
         // What it goes on from took none of this process's time.
         self.bar.set_position(step as u64);
         self.bar.reset_eta();
+    }
+
+    fn planned(&mut self, steps: usize) {
+        self.bar.set_length(steps as u64);
     }
 
     fn passed_over(&mut self, path: &Path, reason: &str) {

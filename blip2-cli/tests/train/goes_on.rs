@@ -381,6 +381,59 @@ fn batches_of_another_size_go_on_at_the_next_example() {
     assert_eq!(seen(8, 8)[6..], [(1, 2), (2, 8)]);
 }
 
+#[test]
+fn epochs_are_those_of_the_data_whatever_the_size_of_batches_was() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let seen = |batch: usize, more: &[&str]| {
+        let steps = if more.is_empty() {
+            "epochs = 3"
+        } else {
+            "epochs = 0.5"
+        };
+        let recipe = recipe(&[
+            ("steps = 30", steps),
+            ("batch = 4", &format!("batch = {batch}")),
+        ]);
+        let path = config(folder.path(), "run", &recipe);
+        let output = run(&["train", text(&path)]);
+        assert!(output.status.success(), "{}", errors(&output));
+        let rows = read(&folder.path().join("run/metrics.jsonl"));
+        let rows = rows.lines().map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            (
+                row["epoch"].as_u64().unwrap(),
+                row["examples"].as_u64().unwrap(),
+            )
+        });
+        (rows.collect::<Vec<_>>(), errors(&output))
+    };
+    // Half an epoch of eight examples.
+    let (rows, said) = seen(2, &["half"]);
+    assert_eq!(rows, [(0, 2), (0, 2)]);
+    assert!(!said.contains("what is left of the epochs"), "{said}");
+    let (rows, said) = seen(3, &[]);
+    assert_eq!(
+        rows[2..],
+        [
+            (0, 3),
+            (0, 1),
+            (1, 3),
+            (1, 3),
+            (1, 2),
+            (2, 3),
+            (2, 3),
+            (2, 2)
+        ]
+    );
+    assert!(
+        said.contains("what is left of the epochs takes 8 steps, 10 in all"),
+        "{said}"
+    );
+    assert!(said.contains("step 10 of 10"), "{said}");
+    assert!(folder.path().join("run/model/model.safetensors").exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn a_limit_on_files_is_an_error_and_what_was_half_written_goes() {

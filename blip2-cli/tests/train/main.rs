@@ -4,6 +4,7 @@
 
 mod blank;
 mod blip1;
+mod breaks;
 mod checked;
 mod goes_on;
 mod helpers;
@@ -200,6 +201,7 @@ fn the_first_stage_is_trained_and_evaluated() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.starts_with("recall@1 of pictures "), "{said}");
     assert!(said.contains("recall@5 of pictures 1."), "{said}");
+    assert!(said.contains("left out 1 record"), "{said}");
     let output = run(&[&eval[..], &["--answers", "x.jsonl"]].concat());
     assert_eq!(output.status.code(), Some(2));
 

@@ -116,7 +116,9 @@ fn what_cannot_be_scored_or_served_is_refused_first() {
     };
     refused("[\"multiple-choice\"]", "is of questions with `choices`");
     refused("[\"bleu2\"]", "cannot be above 0 on this data");
-    refused("[\"meteor\"]", "`meteor` is unknown");
+    refused("[\"meteor\"]", "`meteor` is not computed here");
+    refused("[\"SPICE\"]", "`blip2 eval --results FILE`");
+    refused("[\"bleu\"]", "`bleu` is unknown");
     assert!(!folder.path().join("run/states").exists());
 
     fs::write(&path, &file).unwrap();

@@ -231,7 +231,12 @@ impl Loader {
 
     /// How many batches an epoch has.
     pub fn batches(&self) -> usize {
-        self.inner.units(0).len().div_ceil(self.inner.batch)
+        self.epoch_len().div_ceil(self.inner.batch)
+    }
+
+    /// How many examples an epoch shows, or pictures with [`by_picture`](Self::by_picture).
+    pub fn epoch_len(&self) -> usize {
+        self.inner.units(0).len()
     }
 
     /// An epoch's batches.

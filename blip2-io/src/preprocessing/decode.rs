@@ -15,7 +15,8 @@ use super::{
     ico, jpeg,
     options::{Animation, DecodeOptions, Orientation},
     orientation::orientation,
-    pnm, tiff,
+    pnm,
+    tiff::{self, Pages},
 };
 use crate::{fault::ErrorKind, regular};
 
@@ -50,7 +51,7 @@ pub fn decode_file(
 }
 
 /// Decodes all frames of the picture in a file: those of an animated GIF, PNG or WebP as they are shown,
-/// or the one that any other has. The limit of pixels is for all together.
+/// the pages of a TIFF, or the one that any other has. The limit of pixels is for all together.
 ///
 /// # Errors
 ///
@@ -92,6 +93,10 @@ pub fn decode_frames_bytes(
         return Ok(vec![decode_bytes(bytes, options)?]);
     }
     let format = format_of(bytes)?;
+    if format == ImageFormat::Tiff {
+        check_file_size(bytes.len() as u64, options)?;
+        return all_pages(bytes, options);
+    }
     let Some(frames) = animation::frames(bytes, format, &options.limits)? else {
         return Ok(vec![decode_bytes(bytes, options)?]);
     };
@@ -100,14 +105,7 @@ pub fn decode_frames_bytes(
     for frame in frames {
         let frame = frame.map_err(ImageError::decode)?.into_buffer();
         pixels += u64::from(frame.width()) * u64::from(frame.height());
-        if pixels > options.limits.max_pixels {
-            return Err(ImageError::Limit {
-                what: "number of pixels in all frames",
-                found: pixels,
-                limit: options.limits.max_pixels,
-                option: "max_pixels",
-            });
-        }
+        check_all_pixels(pixels, options)?;
         shown.push(to_rgb(
             &DynamicImage::ImageRgba8(frame),
             options.transparency,
@@ -116,6 +114,19 @@ pub fn decode_frames_bytes(
     match shown.is_empty() {
         true => Err(ImageError::Empty),
         false => Ok(shown),
+    }
+}
+
+/// Refuses frames that have too many pixels together.
+fn check_all_pixels(pixels: u64, options: &DecodeOptions) -> Result<(), ImageError> {
+    match pixels > options.limits.max_pixels {
+        false => Ok(()),
+        true => Err(ImageError::Limit {
+            what: "number of pixels in all frames",
+            found: pixels,
+            limit: options.limits.max_pixels,
+            option: "max_pixels",
+        }),
     }
 }
 
@@ -160,10 +171,7 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
             }
             None => bytes,
         },
-        ImageFormat::Tiff => {
-            tiff::check(bytes)?;
-            bytes
-        }
+        ImageFormat::Tiff => return page(bytes, options),
         _ => bytes,
     };
     if options.animation == Animation::Refuse
@@ -178,12 +186,59 @@ pub fn decode_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, I
     }
     options.animation.check_still()?;
     let own = match format {
-        ImageFormat::Tiff => tiff::decode(bytes, options),
         ImageFormat::Pnm => pnm::decode(bytes, options),
         _ => None,
     };
-    let decoded = own.unwrap_or_else(|| still(bytes, format, options));
-    decoded.map_err(|error| match tiff_colours(bytes, format, &error) {
+    own.unwrap_or_else(|| still(bytes, format, options))
+}
+
+/// The page of a TIFF that is wanted. Of several none is meant by itself, as of frames.
+fn page(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageError> {
+    let pages = Pages::of(bytes).filter(|pages| pages.count() > 1);
+    let Some(pages) = pages else {
+        options.animation.check_still()?;
+        return first_page(bytes, options);
+    };
+    match options.animation {
+        Animation::Refuse => Err(ImageError::Pages {
+            found: pages.count(),
+        }),
+        Animation::FirstFrame | Animation::Frame(0) => first_page(bytes, options),
+        Animation::Frame(wanted) => {
+            let mut own = bytes.to_vec();
+            let found = pages.count();
+            let there = pages.lead(&mut own, wanted);
+            there.ok_or(ImageError::NoFrame { wanted, found })?;
+            first_page(&own, options)
+        }
+    }
+}
+
+/// All pages of a TIFF, within the limit of pixels for all together.
+fn all_pages(bytes: &[u8], options: &DecodeOptions) -> Result<Vec<RgbImage>, ImageError> {
+    let pages = Pages::of(bytes).filter(|pages| pages.count() > 1);
+    let Some(pages) = pages else {
+        return Ok(vec![first_page(bytes, options)?]);
+    };
+    let (mut pixels, mut shown) = (0, Vec::new());
+    let mut own = bytes.to_vec();
+    for number in 0..pages.count() {
+        if pages.lead(&mut own, number).is_none() {
+            break;
+        }
+        let page = first_page(&own, options)?;
+        pixels += u64::from(page.width()) * u64::from(page.height());
+        check_all_pixels(pixels, options)?;
+        shown.push(page);
+    }
+    Ok(shown)
+}
+
+fn first_page(bytes: &[u8], options: &DecodeOptions) -> Result<RgbImage, ImageError> {
+    tiff::check(bytes)?;
+    let own = tiff::decode(bytes, options);
+    let decoded = own.unwrap_or_else(|| still(bytes, ImageFormat::Tiff, options));
+    decoded.map_err(|error| match tiff_colours(bytes, &error) {
         Some(format) => ImageError::UnsupportedFormat { format },
         None => error,
     })
@@ -242,9 +297,8 @@ fn nth(frames: Frames<'_>, wanted: usize, options: &DecodeOptions) -> Result<Rgb
 }
 
 /// What colours a TIFF has that was not read for them.
-fn tiff_colours(bytes: &[u8], format: ImageFormat, error: &ImageError) -> Option<&'static str> {
-    let unsupported = error.kind() == ErrorKind::Unsupported && format == ImageFormat::Tiff;
-    unsupported.then(|| tiff::colours(bytes))?
+fn tiff_colours(bytes: &[u8], error: &ImageError) -> Option<&'static str> {
+    (error.kind() == ErrorKind::Unsupported).then(|| tiff::colours(bytes))?
 }
 
 fn check_file_size(found: u64, options: &DecodeOptions) -> Result<(), ImageError> {

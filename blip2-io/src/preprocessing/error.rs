@@ -59,6 +59,14 @@ pub enum ImageError {
         /// Its format.
         format: &'static str,
     },
+    /// The picture is one of several pages.
+    #[error(
+        "the picture is a TIFF of {found} pages; save one of them, or decode with Animation::FirstFrame"
+    )]
+    Pages {
+        /// How many there are.
+        found: usize,
+    },
     /// The picture is cut short, damaged, or uses a feature that the decoder does not know.
     #[error("the picture is truncated, damaged or unsupported: {source}")]
     Decode {
@@ -117,9 +125,10 @@ impl ImageError {
         match self {
             Self::Empty | Self::Degenerate { .. } => ErrorKind::Malformed,
             Self::Decode { kind, .. } => *kind,
-            Self::UnknownFormat | Self::UnsupportedFormat { .. } | Self::Animated { .. } => {
-                ErrorKind::Unsupported
-            }
+            Self::UnknownFormat
+            | Self::UnsupportedFormat { .. }
+            | Self::Animated { .. }
+            | Self::Pages { .. } => ErrorKind::Unsupported,
             Self::NoFrame { .. } => ErrorKind::Missing,
             Self::Limit { .. } => ErrorKind::Limit,
             Self::Read { source, .. } => ErrorKind::of_read(source),

@@ -2,7 +2,7 @@
 
 use super::{color::Transparency, error::ImageError, limits::ImageLimits};
 
-/// What to do with a picture that moves.
+/// What to do with a picture that moves, or has several pages, as a TIFF may: they are its frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Animation {

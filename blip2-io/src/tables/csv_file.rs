@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     error::TableError,
     lines::{LONGEST, Mark, Marks, open_at},
-    rows::{Read, Rows},
+    rows::{Known, Read, Rows, batch_of, shorter},
 };
 
 /// A CSV file that was looked through.
@@ -27,10 +27,8 @@ pub(super) struct CsvFile {
     path: PathBuf,
     delimiter: u8,
     names: Vec<String>,
-    schema: SchemaRef,
     marks: Marks,
-    rows: u64,
-    fingerprint: u64,
+    known: Known,
 }
 
 impl CsvFile {
@@ -55,26 +53,20 @@ impl CsvFile {
         Ok(Self {
             path: path.to_path_buf(),
             delimiter,
-            schema: schema(names.iter()),
+            known: Known {
+                schema: schema(names.iter()),
+                rows: count,
+                fingerprint: hasher.digest(),
+            },
             names,
             marks,
-            rows: count,
-            fingerprint: hasher.digest(),
         })
     }
 }
 
 impl Rows for CsvFile {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn count(&self) -> u64 {
-        self.rows
-    }
-
-    fn fingerprint(&self) -> u64 {
-        self.fingerprint
+    fn known(&self) -> &Known {
+        &self.known
     }
 
     fn read(&self, range: Range<u64>, size: usize, columns: &[usize]) -> Result<Read, TableError> {
@@ -88,7 +80,7 @@ impl Rows for CsvFile {
         }
         let schema = schema(columns.iter().filter_map(|place| self.names.get(*place)));
         let columns = columns.to_vec();
-        let mut left = range.end.min(self.rows).saturating_sub(range.start);
+        let mut left = self.known.count_in(&range);
         Ok(Box::new(std::iter::from_fn(move || {
             let count = left.min(size.max(1) as u64);
             left -= count;
@@ -166,8 +158,7 @@ impl Reading {
         let mut builders: Vec<_> = columns.iter().map(|_| StringBuilder::new()).collect();
         for _ in 0..rows {
             let Some((row, mark)) = self.next()? else {
-                let reason = "the file became shorter while it was read";
-                return Err(TableError::format(&self.path, reason));
+                return Err(shorter(&self.path));
             };
             for (place, builder) in columns.iter().zip(&mut builders) {
                 let cell = row.get(*place).unwrap_or_default();
@@ -177,10 +168,7 @@ impl Reading {
         let arrays = builders
             .iter_mut()
             .map(|builder| Arc::new(builder.finish()) as _);
-        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows as usize));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::clone(schema), arrays.collect(), &options);
-        batch.map_err(|error| TableError::format(&self.path, error))
+        batch_of(&self.path, schema, arrays, rows as usize)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     error::TableError,
     json_kinds::Kind,
     lines::{Lines, Mark, Marks},
-    rows::{Read, Rows},
+    rows::{Known, Read, Rows, batch_of, shorter},
 };
 
 /// The most keys of a file: a key that is a row's own would make a column of each row.
@@ -26,10 +26,8 @@ const MOST_KEYS: usize = 4096;
 pub(super) struct JsonLines {
     path: PathBuf,
     columns: Vec<(String, Kind)>,
-    schema: SchemaRef,
     marks: Arc<Marks>,
-    rows: u64,
-    fingerprint: u64,
+    known: Known,
 }
 
 impl JsonLines {
@@ -69,25 +67,19 @@ impl JsonLines {
         Ok(Self {
             path: path.to_path_buf(),
             columns,
-            schema: Arc::new(Schema::new(fields)),
             marks: Arc::new(marks),
-            rows,
-            fingerprint: hasher.digest(),
+            known: Known {
+                schema: Arc::new(Schema::new(fields)),
+                rows,
+                fingerprint: hasher.digest(),
+            },
         })
     }
 }
 
 impl Rows for JsonLines {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn count(&self) -> u64 {
-        self.rows
-    }
-
-    fn fingerprint(&self) -> u64 {
-        self.fingerprint
+    fn known(&self) -> &Known {
+        &self.known
     }
 
     fn read(&self, range: Range<u64>, size: usize, columns: &[usize]) -> Result<Read, TableError> {
@@ -104,7 +96,7 @@ impl Rows for JsonLines {
             path: self.path.clone(),
             columns: chosen.cloned().collect(),
             schema: Arc::new(Schema::new(fields)),
-            left: range.end.min(self.rows).saturating_sub(range.start),
+            left: self.known.count_in(&range),
         };
         reading.skip(skipped)?;
         Ok(Box::new(std::iter::from_fn(move || {
@@ -136,9 +128,7 @@ impl Reading {
             .lines
             .next(text)
             .map_err(TableError::read(&self.path))?;
-        line.ok_or_else(|| {
-            TableError::format(&self.path, "the file became shorter while it was read")
-        })
+        line.ok_or_else(|| shorter(&self.path))
     }
 
     fn batch(&mut self, size: usize) -> Result<Option<RecordBatch>, TableError> {
@@ -158,12 +148,7 @@ impl Reading {
         self.left -= rows;
         let arrays = self.columns.iter().zip(&values);
         let arrays = arrays.map(|((_, kind), values)| kind.array(values));
-        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows as usize));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays.collect(), &options);
-        batch
-            .map(Some)
-            .map_err(|error| TableError::format(&self.path, error))
+        batch_of(&self.path, &self.schema, arrays, rows as usize).map(Some)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::Schema;
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     error::TableError,
-    rows::{Read, Rows},
+    rows::{Known, Read, Rows},
 };
 use crate::regular::open_regular;
 
@@ -34,9 +34,7 @@ const TAIL: u64 = 8;
 #[derive(Debug)]
 pub(super) struct ParquetFiles {
     files: Vec<Arc<ParquetFile>>,
-    schema: SchemaRef,
-    rows: u64,
-    fingerprint: u64,
+    known: Known,
 }
 
 #[derive(Debug)]
@@ -70,26 +68,18 @@ impl ParquetFiles {
         for file in &files {
             file.check_alike(&schema, &files)?;
         }
-        Ok(Self {
-            rows: files.iter().map(|file| file.rows).sum(),
-            files,
+        let known = Known {
             schema,
+            rows: files.iter().map(|file| file.rows).sum(),
             fingerprint: hasher.digest(),
-        })
+        };
+        Ok(Self { files, known })
     }
 }
 
 impl Rows for ParquetFiles {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn count(&self) -> u64 {
-        self.rows
-    }
-
-    fn fingerprint(&self) -> u64 {
-        self.fingerprint
+    fn known(&self) -> &Known {
+        &self.known
     }
 
     fn read(&self, range: Range<u64>, size: usize, columns: &[usize]) -> Result<Read, TableError> {

@@ -152,7 +152,7 @@ impl PictureCell<'_> {
 
 fn is_animated(error: &ImageError) -> bool {
     match error {
-        ImageError::Animated { .. } => true,
+        ImageError::Animated { .. } | ImageError::Pages { .. } => true,
         ImageError::File { source, .. } => is_animated(source),
         _ => false,
     }

@@ -7,20 +7,20 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{RecordBatch, StringArray};
+use arrow_array::StringArray;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     error::TableError,
-    rows::{Read, Rows},
+    rows::{Known, Read, Rows, batch_of},
 };
 
 /// Pictures by their paths.
 #[derive(Debug)]
 pub(super) struct PictureList {
     paths: Arc<[String]>,
-    fingerprint: u64,
+    known: Known,
 }
 
 impl PictureList {
@@ -37,8 +37,12 @@ impl PictureList {
             texts.push(text.into_owned());
         }
         Self {
+            known: Known {
+                schema: Self::schema_of(&[0]),
+                rows: texts.len() as u64,
+                fingerprint: hasher.digest(),
+            },
             paths: texts.into(),
-            fingerprint: hasher.digest(),
         }
     }
 
@@ -50,16 +54,8 @@ impl PictureList {
 }
 
 impl Rows for PictureList {
-    fn schema(&self) -> SchemaRef {
-        Self::schema_of(&[0])
-    }
-
-    fn count(&self) -> u64 {
-        self.paths.len() as u64
-    }
-
-    fn fingerprint(&self) -> u64 {
-        self.fingerprint
+    fn known(&self) -> &Known {
+        &self.known
     }
 
     fn read(&self, range: Range<u64>, size: usize, columns: &[usize]) -> Result<Read, TableError> {
@@ -78,10 +74,8 @@ impl Rows for PictureList {
             let rows = paths.get(at..(at + size).min(end))?;
             at += rows.len();
             let array = || Arc::new(StringArray::from_iter_values(rows)) as _;
-            let arrays = schema.fields().iter().map(|_| array()).collect();
-            let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)
-                .map_err(|error| TableError::format(Path::new("pictures"), error));
+            let arrays = schema.fields().iter().map(|_| array());
+            let batch = batch_of(Path::new("pictures"), &schema, arrays, rows.len());
             (!rows.is_empty()).then_some(batch)
         })))
     }

@@ -5,6 +5,7 @@ use std::{
     io::Read as _,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -79,18 +80,18 @@ impl Table {
 
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
-        self.rows.schema()
+        Arc::clone(&self.rows.known().schema)
     }
 
     /// The number of rows.
     pub fn rows(&self) -> u64 {
-        self.rows.count()
+        self.rows.known().rows
     }
 
     /// A hash of what is in the table, of Parquet files that of their metadata, and of pictures that of
     /// their paths and sizes: another one says that the table has changed.
     pub fn fingerprint(&self) -> u64 {
-        self.rows.fingerprint()
+        self.rows.known().fingerprint
     }
 
     /// The column of this name.

@@ -79,6 +79,7 @@ impl<M: Module> Run<'_, M> {
     }
 
     fn outcome(self, ended: Ended) -> Result<Outcome<M>, TrainError> {
+        let planned = self.planned();
         let values = match &self.best {
             Some(best) => best.clone(),
             None => self.values(),
@@ -90,6 +91,7 @@ impl<M: Module> Run<'_, M> {
             before: before.cloned(),
             best: self.notes.best,
             steps: self.optimizer.steps(),
+            planned,
             made: self.optimizer.steps().saturating_sub(self.begun),
             metrics: self.metrics,
             ended,

@@ -23,7 +23,7 @@ impl<M: Module> Run<'_, M> {
             what: format!("a number of `{name}`"),
             value,
             step,
-            lr: Some(self.recipe.schedule.at(step.saturating_sub(1))),
+            lr: Some(self.rate(step.saturating_sub(1))),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The loop: steps, evaluations, states to go on from.
 
 mod average;
+mod count;
 mod curve;
 mod exact;
 mod finish;
@@ -170,6 +171,7 @@ pub fn train_together<M: Module>(
         whole: objective.measure_of_the_whole(),
     };
     run.resume(measure, watch)?;
+    run.count(loader, watch);
     let ended = run.steps(&share(loader), objective, watch);
     let finished = run.finish(ended);
     drop(lock);
@@ -216,12 +218,13 @@ fn stamp<M: Module>(trained: &Trained<M>, loader: &Loader, recipe: &Recipe) -> S
         hasher
     });
     format!(
-        "data {} in {} batches, trained {:016x}, steps {} of {:?}, accumulate {}, clip {:?}, ema {:?}, \
+        "data {} in {} batches, trained {:016x}, steps {} {} of {:?}, accumulate {}, clip {:?}, ema {:?}, \
          evaluate {} {} {:?}, save {}, seed {}",
         loader.dataset().fingerprint(),
         loader.batches(),
         parameters.digest(),
         recipe.steps,
+        recipe.by_epochs,
         recipe.schedule,
         recipe.accumulate,
         recipe.clip,

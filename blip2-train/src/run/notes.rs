@@ -4,7 +4,7 @@ use blip2_io::dataset::Loader;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::record::Score;
+use super::{count::Count, record::Score};
 
 /// What a state says besides numbers of tensors.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub(super) struct Notes {
     /// How many examples of it were, or pictures where an epoch shows each once; nothing where an older
     /// version wrote it.
     pub(super) seen: Option<usize>,
+    /// How steps are counted; nothing where their number is given.
+    pub(super) count: Option<Count>,
     pub(super) best: Option<Score>,
     /// The bits of the best score: numbers that JSON's digits give may be next to those that were
     /// written, and an equal score would be a better one.

@@ -19,6 +19,9 @@ pub struct Outcome<M> {
     pub best: Option<Score>,
     /// How many steps were made.
     pub steps: usize,
+    /// How many there are in all: those of the recipe, unless they
+    /// [are those of epochs](super::Recipe::by_epochs) and batches had another size before.
+    pub planned: usize,
     /// How many of them this process made.
     pub made: usize,
     /// Why it ended.

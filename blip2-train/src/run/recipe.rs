@@ -27,6 +27,10 @@ use crate::{error::TrainError, schedule::Schedule};
 pub struct Recipe {
     /// How many steps are made.
     pub steps: usize,
+    /// Whether [`steps`](Self::steps) stands for the epochs that they take: a training that goes on with
+    /// batches of another size, or with another number of examples, makes as many steps as what is left of
+    /// those epochs takes, at the learning rates of that part of the schedule. Default no.
+    pub by_epochs: bool,
     /// The learning rate of each.
     pub schedule: Schedule,
     /// How many batches make a step (gradient accumulation). Default 1.
@@ -72,6 +76,7 @@ impl Recipe {
     pub fn new(steps: usize, schedule: impl Into<Schedule>) -> Self {
         Self {
             steps,
+            by_epochs: false,
             schedule: schedule.into(),
             accumulate: 1,
             clip: Some(1.0),
@@ -95,6 +100,13 @@ impl Recipe {
     #[must_use]
     pub fn with_steps(mut self, steps: usize) -> Self {
         self.steps = steps;
+        self
+    }
+
+    /// Counts steps as those of epochs, or as they are.
+    #[must_use]
+    pub fn with_by_epochs(mut self, on: bool) -> Self {
+        self.by_epochs = on;
         self
     }
 

@@ -34,7 +34,7 @@ impl<M: Module> Run<'_, M> {
             _ => self.is_scored_after(step),
         };
         if self.recipe.trial || !(due || self.notes.stale_best) {
-            let lr = self.recipe.schedule.at(step.saturating_sub(1));
+            let lr = self.rate(step.saturating_sub(1));
             let (cancel, group) = (&self.recipe.cancel, self.group);
             let model = self.trained.with_values(&self.values())?.into_model();
             let tried = objective.try_score(&model, cancel, group);
@@ -50,7 +50,7 @@ impl<M: Module> Run<'_, M> {
 
     /// Whether the model is evaluated after this number of steps.
     pub(super) fn is_scored_after(&self, step: usize) -> bool {
-        step >= self.recipe.steps || is_due(step, self.recipe.evaluate_every)
+        step >= self.planned() || is_due(step, self.recipe.evaluate_every)
     }
 
     /// Whether the score no longer rises.
@@ -130,7 +130,7 @@ impl<M: Module> Run<'_, M> {
         objective: &mut impl Objective<M>,
         watch: &mut impl Watch,
     ) -> Result<Option<Score>, TrainError> {
-        let lr = self.recipe.schedule.at(step.saturating_sub(1));
+        let lr = self.rate(step.saturating_sub(1));
         let model = self.trained.with_values(values)?.into_model();
         let (cancel, group) = (&self.recipe.cancel, self.group);
         let found = objective.score_together(&model, cancel, group);

@@ -11,6 +11,7 @@ use burn::{module::Module, tensor::TensorData};
 
 use super::{
     average::Average,
+    count::Count,
     gather::{Gathered, Means},
     notes::Notes,
     objective::{At, Objective},
@@ -72,6 +73,45 @@ impl<'r, M: Module> Run<'r, M> {
         }
     }
 
+    /// Counts the steps that there are, where they are those of epochs.
+    pub(super) fn count(&mut self, loader: &Loader, watch: &mut impl Watch) {
+        if !self.recipe.by_epochs {
+            self.notes.count = None;
+            return;
+        }
+        let (new, made) = (Count::of(loader, self.recipe), self.optimizer.steps());
+        self.notes.count = Some(match made {
+            0 => new,
+            _ => {
+                let place = (self.notes.epoch, self.notes.place(loader));
+                new.going_on(self.notes.count, made, place, loader)
+            }
+        });
+        let (steps, planned) = (self.planned(), self.recipe.steps);
+        if steps != planned {
+            watch.planned(steps);
+            watch.noted(&format!(
+                "what is left of the epochs takes {} steps, {steps} in all: those before were of another size \
+                 or another number of examples",
+                steps.saturating_sub(made)
+            ));
+        }
+    }
+
+    /// How many steps there are in all.
+    pub(super) fn planned(&self) -> usize {
+        let planned = self.recipe.steps;
+        self.notes
+            .count
+            .map_or(planned, |count| count.steps(planned))
+    }
+
+    /// The learning rate of a step.
+    pub(super) fn rate(&self, step: usize) -> f64 {
+        let place = self.notes.count.map_or(step, |count| count.place(step));
+        self.recipe.schedule.at(place)
+    }
+
     /// Makes steps until the end, or fails with [`TrainError::Cancelled`].
     pub(super) fn steps(
         &mut self,
@@ -82,7 +122,7 @@ impl<'r, M: Module> Run<'r, M> {
         self.before_first_step(objective, watch)?;
         let started = Instant::now();
         self.begun = self.optimizer.steps();
-        while self.optimizer.steps() < self.recipe.steps {
+        while self.optimizer.steps() < self.planned() {
             if self.has_waited_enough() {
                 return Ok(Ended::Early);
             }
@@ -151,7 +191,7 @@ impl<'r, M: Module> Run<'r, M> {
             seed: mixed(self.recipe.seed, step as u64, gathered.batches() as u64),
         };
         let added = gathered.add(&self.trained, shared, at, objective, self.recipe);
-        let added = added.map_err(|error| error.at(step, self.recipe.schedule.at(step)));
+        let added = added.map_err(|error| error.at(step, self.rate(step)));
         agreed(self.group, added).map(|_| ())
     }
 
@@ -167,7 +207,7 @@ impl<'r, M: Module> Run<'r, M> {
             gradients = gradients.clipped(most);
         }
         let step = self.optimizer.steps();
-        let lr = self.recipe.schedule.at(step);
+        let lr = self.rate(step);
         let moved = self.optimizer.step(&mut self.trained, gradients, lr);
         moved.map_err(|error| error.at(step, lr))?;
         if let Some(average) = &mut self.average {
@@ -201,7 +241,7 @@ impl<'r, M: Module> Run<'r, M> {
         let is_scored = is_scored && self.evaluate(objective, watch)?;
         let ended = match () {
             () if self.has_waited_enough() => Some(Ended::Early),
-            () if step >= self.recipe.steps => Some(Ended::Complete),
+            () if step >= self.planned() => Some(Ended::Complete),
             () => None,
         };
         if is_scored && (ended.is_some() || self.notes.measure != measure) {

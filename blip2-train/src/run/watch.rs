@@ -33,6 +33,11 @@ pub trait Watch {
         let _ = step;
     }
 
+    /// This number of steps is made in all, those before included: another one than the recipe's.
+    fn planned(&mut self, steps: usize) {
+        let _ = steps;
+    }
+
     /// A state, or a file beside it, is damaged and passed over.
     fn passed_over(&mut self, path: &Path, reason: &str) {
         let _ = (path, reason);
@@ -74,6 +79,11 @@ impl<A: Watch, B: Watch> Watch for (A, B) {
         self.1.resumed(step);
     }
 
+    fn planned(&mut self, steps: usize) {
+        self.0.planned(steps);
+        self.1.planned(steps);
+    }
+
     fn passed_over(&mut self, path: &Path, reason: &str) {
         self.0.passed_over(path, reason);
         self.1.passed_over(path, reason);
@@ -107,6 +117,10 @@ impl<W: Watch> Watch for Option<W> {
         self.iter_mut().for_each(|watch| watch.resumed(step));
     }
 
+    fn planned(&mut self, steps: usize) {
+        self.iter_mut().for_each(|watch| watch.planned(steps));
+    }
+
     fn passed_over(&mut self, path: &Path, reason: &str) {
         let watches = self.iter_mut();
         watches.for_each(|watch| watch.passed_over(path, reason));
@@ -136,6 +150,10 @@ impl<W: Watch + ?Sized> Watch for Box<W> {
 
     fn resumed(&mut self, step: usize) {
         (**self).resumed(step);
+    }
+
+    fn planned(&mut self, steps: usize) {
+        (**self).planned(steps);
     }
 
     fn passed_over(&mut self, path: &Path, reason: &str) {

@@ -197,6 +197,7 @@ impl RecipeConfig {
     /// The recipe, but for where its states are.
     pub(crate) fn recipe(&self, steps: usize, per_epoch: usize) -> Recipe {
         Recipe::new(steps, self.schedule(steps, per_epoch))
+            .with_by_epochs(self.steps.is_none())
             .with_accumulate(self.accumulate)
             .with_clip(Some(self.clip).filter(|clip| *clip != 0.0))
             .with_ema(self.ema)

@@ -70,10 +70,25 @@ impl TryFrom<String> for ScoreName {
             let k = k.ok_or_else(|| format!("`{name}` is not `recall@` and a number above 0"))?;
             return Ok(Self::Recall(k));
         }
+        if let Some(reason) = elsewhere(&name) {
+            return Err(format!(
+                "`{name}` is not computed here: {reason}; score by others, write the captions with \
+                 `blip2 eval --results FILE`, and have `pycocoevalcap` find it of that file"
+            ));
+        }
         let scoring = Scoring::deserialize(name.as_str().into_deserializer());
         scoring
             .map(Self::Answers)
             .map_err(|error: ValueError| format!("{error}, or `recall@1`, `recall@5`, …"))
+    }
+}
+
+/// Why a score of captions that papers report is left to its own program.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    match name.to_ascii_lowercase().as_str() {
+        "meteor" => Some("it compares by WordNet's synonyms and by 60 MB of paraphrases"),
+        "spice" => Some("it compares graphs of what Stanford's parser finds in captions"),
+        _ => None,
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use blip2_core::figure::{Line, contact_sheet};
@@ -14,11 +15,11 @@ use blip2_io::{
     preprocessing::DecodeOptions,
     write_file,
 };
-use blip2_train::Scoring;
+use blip2_train::{Answered, Scoring};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 
-use super::{Said, report};
+use super::report;
 use crate::{
     Failure,
     args::train::EvalArgs,
@@ -47,7 +48,8 @@ impl<'a> Files<'a> {
             results: args.results.as_deref(),
             sheet: args.sheet.as_deref(),
         };
-        for file in files.all() {
+        for file in files.written() {
+            let file = file.as_path();
             let adapters = args.adapter.read().map(|folder| folder.as_path());
             for folder in [model].into_iter().chain(adapters) {
                 check_folders_apart(file, folder).map_err(Failure::work)?;
@@ -63,6 +65,12 @@ impl<'a> Files<'a> {
             return Err(Failure::Usage(text));
         }
         Ok(files)
+    }
+
+    /// What may be written: the name of a part too.
+    fn written(&self) -> impl Iterator<Item = PathBuf> {
+        let part = self.answers.map(partial);
+        self.all().map(Path::to_path_buf).chain(part)
     }
 
     fn all(&self) -> impl Iterator<Item = &'a Path> {
@@ -84,9 +92,9 @@ impl<'a> Files<'a> {
 
     /// Refuses to write onto a picture of the data set. A file that is not there yet is none.
     pub(super) fn check_pictures(&self, data: &Dataset) -> Result<(), Failure> {
-        for file in self.all().filter(|file| file.is_file()) {
+        for file in self.written().filter(|file| file.is_file()) {
             let mut pictures = data.pictures().iter().map(PictureFile::path);
-            pictures.try_for_each(|picture| check_keeps(file, picture).map_err(Failure::work))?;
+            pictures.try_for_each(|picture| check_keeps(&file, picture).map_err(Failure::work))?;
         }
         Ok(())
     }
@@ -105,28 +113,23 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Writes what is wanted.
+    /// Writes what is wanted; right answers where they are known.
     pub(super) fn write(
         &self,
-        data: &Dataset,
+        said: &Answered,
         scores: &[Scoring],
-        said: &Said,
+        knows_answers: bool,
     ) -> Result<(), Failure> {
         if let Some(path) = self.answers {
-            let is_table = path.extension().is_some_and(|ending| ending == "csv");
-            let text = match is_table {
-                true => table(data, scores, said)?,
-                false => lines(data, scores, said),
-            };
-            written(path, &text)?;
+            written(path, &told(path, said, scores, knows_answers)?)?;
         }
         if let Some(path) = self.results {
-            let rows = data.examples().iter().zip(&said.answers);
+            let rows = said.data.examples().iter().zip(&said.answers);
             let rows: Vec<Value> = rows.map(|(own, answer)| result(own, answer)).collect();
             written(path, &Value::Array(rows).to_string())?;
         }
         if let Some(path) = self.sheet {
-            let sheet = worst(data, said);
+            let sheet = worst(said, knows_answers);
             match is_stream(path) {
                 true => streamed(path, &sheet::png(&sheet, path)?)?,
                 false => sheet::save(&sheet, path)?,
@@ -135,22 +138,69 @@ impl<'a> Files<'a> {
         }
         Ok(())
     }
+
+    /// Writes the answers of an evaluation that ended early beside where all of them would stand, if they
+    /// are wanted; that file's name.
+    pub(super) fn keep(
+        &self,
+        said: &Answered,
+        knows_answers: bool,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let Some(path) = self.answers.filter(|_| !said.answers.is_empty()) else {
+            return Ok(None);
+        };
+        let text = told(path, said, &[], knows_answers)?;
+        // Who reads a stream has it all the same, and learns of the end by the exit code.
+        let path = match is_stream(path) {
+            true => path.to_path_buf(),
+            false => partial(path),
+        };
+        written(&path, &text)?;
+        Ok(Some(path))
+    }
+}
+
+/// The name for what is not whole: `answers.jsonl` is `answers.partial.jsonl` then.
+fn partial(path: &Path) -> PathBuf {
+    match path.extension() {
+        Some(ending) => {
+            let mut own = OsString::from("partial.");
+            own.push(ending);
+            path.with_extension(own)
+        }
+        None => path.with_extension("partial"),
+    }
+}
+
+/// Answers, in the form that a file's name asks for.
+fn told(
+    path: &Path,
+    said: &Answered,
+    scores: &[Scoring],
+    knows_answers: bool,
+) -> Result<String, Failure> {
+    let is_table = path.extension().is_some_and(|ending| ending == "csv");
+    match is_table {
+        true => table(said, scores, knows_answers),
+        false => Ok(lines(said, scores, knows_answers)),
+    }
 }
 
 /// How many pictures a sheet has.
 const PICTURES: usize = 50;
 
 /// The pictures with the worst answers.
-fn worst(data: &Dataset, said: &Said) -> RgbImage {
-    let mut order = worst_first(data, said);
+fn worst(said: &Answered, knows_answers: bool) -> RgbImage {
+    let data = &said.data;
+    let mut order = worst_first(said);
     order.truncate(PICTURES);
     let texts = order.iter().map(|&place| {
         let example = &data.examples()[place];
         let asked = Line::wrapped(example.question.as_deref().unwrap_or_default(), 2);
         let answer = Line::wrapped(&said.answers[place], 3);
-        let right = match said.evaluations.is_empty() {
-            true => Vec::new(),
-            false => Line::wrapped(&format!("right: {}", report::right(example)), 3),
+        let right = match knows_answers {
+            true => Line::wrapped(&format!("right: {}", report::right(example)), 3),
+            false => Vec::new(),
         };
         let asked = asked.into_iter().map(Line::fainter);
         let right = right.into_iter().map(Line::fainter);
@@ -165,8 +215,8 @@ fn worst(data: &Dataset, said: &Said) -> RgbImage {
 }
 
 /// The places of all examples, those with the worst answers first.
-fn worst_first(data: &Dataset, said: &Said) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..data.len()).collect();
+fn worst_first(said: &Answered) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..said.data.len()).collect();
     if let Some(first) = said.evaluations.first() {
         order.sort_by(|a, b| first.each[*a].total_cmp(&first.each[*b]));
     }
@@ -217,16 +267,20 @@ fn result(example: &Example, answer: &str) -> Value {
     }
 }
 
-/// A JSON object for each answer, in the data set's order, with the right one where it is known.
-fn lines(data: &Dataset, scores: &[Scoring], said: &Said) -> String {
+/// A JSON object for each answer, in the data set's order, with the right one where it is known; and then
+/// one for each record that was to be answered and broke meanwhile.
+fn lines(said: &Answered, scores: &[Scoring], knows_answers: bool) -> String {
     let mut text = String::new();
-    for (place, (example, answer)) in data.examples().iter().zip(&said.answers).enumerate() {
+    let examples = said.data.examples().iter().zip(&said.answers);
+    for (place, (example, answer)) in examples.enumerate() {
         let mut line = Map::new();
         line.insert("id".into(), json!(example.id));
         line.insert("question".into(), json!(example.question));
         line.insert("answer".into(), json!(answer));
-        if !said.evaluations.is_empty() {
+        if knows_answers {
             line.insert("right".into(), json!(report::right(example)));
+        }
+        if !scores.is_empty() {
             let own = scores.iter().zip(&said.evaluations);
             let own =
                 own.map(|(score, found)| (score.name().to_string(), json!(found.each[place])));
@@ -234,30 +288,31 @@ fn lines(data: &Dataset, scores: &[Scoring], said: &Said) -> String {
         }
         text.push_str(&format!("{}\n", Value::Object(line)));
     }
+    for record in &said.left_out {
+        let line = json!({ "left_out": record.to_string() });
+        text.push_str(&format!("{line}\n"));
+    }
     text
 }
 
 /// A table of the answers, the worst first.
-fn table(data: &Dataset, scores: &[Scoring], said: &Said) -> Result<String, Failure> {
+fn table(said: &Answered, scores: &[Scoring], knows_answers: bool) -> Result<String, Failure> {
     let mut table = csv::Writer::from_writer(Vec::new());
     let mut header = vec!["id", "question", "answer"];
-    if !said.evaluations.is_empty() {
+    if knows_answers {
         header.push("right");
-        header.extend(scores.iter().map(|score| score.name()));
     }
+    header.extend(scores.iter().map(|score| score.name()));
     table.write_record(&header).map_err(Failure::work)?;
-    for place in worst_first(data, said) {
-        let example = &data.examples()[place];
+    for place in worst_first(said) {
+        let example = &said.data.examples()[place];
         let question = example.question.clone().unwrap_or_default();
         let mut row = vec![example.id.clone(), question, said.answers[place].clone()];
-        if !said.evaluations.is_empty() {
+        if knows_answers {
             row.push(report::right(example));
-            row.extend(
-                said.evaluations
-                    .iter()
-                    .map(|own| own.each[place].to_string()),
-            );
         }
+        let scores = said.evaluations.iter();
+        row.extend(scores.map(|own| own.each[place].to_string()));
         table.write_record(&row).map_err(Failure::work)?;
     }
     let bytes = table

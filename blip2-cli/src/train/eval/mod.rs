@@ -9,8 +9,13 @@ use blip2_core::{
     Blip2Pipeline, Blip2Retrieval, BlipAnswerer, BlipCaptioner, Builder, CancelToken,
     CheckpointFolder, Member, ModelKind, Precision, TextRows,
 };
-use blip2_io::{dataset::Dataset, preprocessing::ImageProcessor};
-use blip2_train::{Answering, Evaluation, Responds, Scoring, answer_all, choose_all, evaluate_all};
+use blip2_io::{
+    dataset::{BrokenRecord, Dataset, Example},
+    preprocessing::ImageProcessor,
+};
+use blip2_train::{
+    Answered, Answering, Evaluator, Recall, Recalled, Responds, Scoring, TrainError, Unanswered,
+};
 use indicatif::ProgressBar;
 
 use self::files::Files;
@@ -23,7 +28,7 @@ use super::{
 use crate::{
     Failure,
     args::train::EvalArgs,
-    find,
+    find, interrupt,
     model::{device, kind},
 };
 
@@ -41,12 +46,13 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let data = validation_data(validation, base)?;
     let files = Files::of(args, &config, validation, base, &model)?;
     files.check_pictures(&data)?;
+    let cancel = interrupt::watched("ending after the answers that are being given", || {})?;
     let ScoreName::Answers(_) = validation.score else {
         files.check_none()?;
-        return recalled(args, validation, &model, &data);
+        return recalled(args, &config, validation, &model, data, cancel);
     };
     let scores = scorings(validation)?;
-    let data = sifted(&config, validation, &model, data)?;
+    let data = sifted(&config, validation, &model, data, cancel.clone())?;
     files.check(&data)?;
     let knows_answers = knows_answers(&data);
     if knows_answers {
@@ -61,31 +67,39 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         data: &data,
         scores: &scores,
         knows_answers,
+        files: &files,
+        cancel,
     };
     let said = match kind(Some(&model)) {
         Some(ModelKind::BlipAnswer) => asked.of(BlipAnswerer::builder(&model))?,
         Some(ModelKind::BlipCaption) => asked.of(BlipCaptioner::builder(&model))?,
         _ => asked.of(Blip2Pipeline::builder(&model))?,
     };
-    files.write(&data, &scores, &said)?;
-    if !knows_answers {
-        note!(
+    tell(&said.left_out);
+    let scores = match knows_answers {
+        true => &scores[..],
+        false => &[],
+    };
+    files.write(&said, scores, knows_answers)?;
+    match knows_answers {
+        true => report::scores(&said, scores)?,
+        false => note!(
             "nobody knows the right answers: {} were given",
             said.answers.len()
-        );
-        return Ok(());
+        ),
     }
-    report::scores(&data, &scores, &said.evaluations)?;
+    report::left_out(&said.data)?;
     if args.answers.is_some() {
-        report::wrong(&data, &scores, &said.evaluations)?;
+        report::wrong(&said, scores)?;
     }
     Ok(())
 }
 
-/// What a model said, and how good that is by each score; nobody may know.
-struct Said {
-    answers: Vec<String>,
-    evaluations: Vec<Evaluation>,
+/// Says what broke meanwhile.
+fn tell(left_out: &[BrokenRecord]) {
+    for record in left_out {
+        note!("left out: {record}");
+    }
 }
 
 /// What a model is asked, and how.
@@ -97,11 +111,13 @@ struct Asked<'a> {
     /// The first is that of the answers that are written.
     scores: &'a [Scoring],
     knows_answers: bool,
+    files: &'a Files<'a>,
+    cancel: CancelToken,
 }
 
 impl Asked<'_> {
     /// The answers of a model of any kind.
-    fn of<M: Member + Responds>(&self, builder: Builder<M>) -> Result<Said, Failure> {
+    fn of<M: Member + Responds>(&self, builder: Builder<M>) -> Result<Answered, Failure> {
         let args = self.args;
         let mut builder = args
             .adapter
@@ -112,31 +128,48 @@ impl Asked<'_> {
             builder = builder.template(template.parse().map_err(Failure::work)?);
         }
         let model = builder.load().map_err(Failure::work)?;
-        let (data, batch) = (self.data, self.validation.batch);
-        let generation = generation(self.validation);
-        let bar = ProgressBar::new(data.len() as u64);
+        let evaluator = Evaluator::new(self.data)
+            .with_scores(self.scores.iter().copied())
+            .with_generation(generation(self.validation))
+            .with_batch(self.validation.batch)
+            .with_on_broken(self.validation.data.on_broken())
+            .with_cancel(self.cancel.clone());
+        let bar = ProgressBar::new(self.data.len() as u64);
         let done = |count: usize| bar.set_position(count as u64);
-        let chooses = self.scores.first().is_some_and(|score| score.chooses());
-        let said = if self.knows_answers {
-            let found = evaluate_all(&model, data, self.scores, &generation, batch, done);
-            found.map(|evaluations| Said {
-                answers: evaluations
-                    .first()
-                    .map_or(Vec::new(), |own| own.answers.clone()),
-                evaluations,
-            })
-        } else {
-            let answers = match chooses {
-                true => choose_all(&model, data, done),
-                false => answer_all(&model, data, &generation, batch, done),
-            };
-            answers.map(|answers| Said {
-                answers,
-                evaluations: Vec::new(),
-            })
+        let said = match self.knows_answers {
+            true => evaluator.evaluate(&model, done),
+            false => evaluator.answer(&model, done),
         };
         bar.finish_and_clear();
-        said.map_err(Failure::work)
+        said.map_err(|unanswered| self.failed(unanswered))
+    }
+
+    /// Writes what was answered before an evaluation ended early, and says what ended it.
+    fn failed(&self, unanswered: Unanswered) -> Failure {
+        let Unanswered {
+            error, answered, ..
+        } = unanswered;
+        tell(&answered.left_out);
+        let kept = match self.files.keep(&answered, self.knows_answers) {
+            Ok(None) => String::new(),
+            Ok(Some(path)) => format!(
+                "\n{} has what was answered until then: {} of {}",
+                path.display(),
+                answered.data.len(),
+                self.data.len()
+            ),
+            Err(Failure::Work(other)) => format!("\nwhat was answered is not written: {other}"),
+            Err(_) => String::new(),
+        };
+        match error {
+            TrainError::Cancelled => {
+                Failure::Interrupted(format!("the evaluation was interrupted{kept}"))
+            }
+            error => match Failure::work(error) {
+                Failure::Work(text) => Failure::Work(format!("{text}{kept}")),
+                other => other,
+            },
+        }
     }
 }
 
@@ -153,11 +186,10 @@ fn sifted(
     validation: &ValidationConfig,
     model: &Path,
     data: Dataset,
+    cancel: CancelToken,
 ) -> Result<Dataset, Failure> {
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
     let data = seen_by(&folder, data)?;
-    let alone = Together::alone();
-    let sieve = Sieve::of(config, &folder, None, &alone, CancelToken::new());
     // What is no model of questions is told when it is loaded.
     let asks = Answering::new(&folder).ok();
     let asks = match (asks, &config.train.template) {
@@ -169,26 +201,73 @@ fn sifted(
     };
     let is_scored = knows_answers(&data);
     let chooses = scorings(validation)?.iter().any(|score| score.chooses());
-    let on_broken = validation.data.on_broken();
-    sieve.sifted("validation", data, on_broken, |example| {
+    let fault = |example: &Example| {
         let asks = asks.as_ref()?;
         let fault = match is_scored {
             true => asks.evaluation_fault(example),
             false => asks.question_fault(example),
         };
         fault.or_else(|| chooses.then(|| asks.choice_fault(example)).flatten())
+    };
+    sifted_by(config, validation, &folder, data, cancel, fault)
+}
+
+/// The data set without what `fault` finds fault with, or what cannot be decoded.
+fn sifted_by(
+    config: &Config,
+    validation: &ValidationConfig,
+    folder: &CheckpointFolder,
+    data: Dataset,
+    cancel: CancelToken,
+    fault: impl Fn(&Example) -> Option<String> + Sync,
+) -> Result<Dataset, Failure> {
+    let alone = Together::alone();
+    let sieve = Sieve::of(config, folder, None, &alone, cancel);
+    let sifted = sieve.sifted("validation", data, validation.data.on_broken(), fault);
+    sifted.map_err(|failure| match failure {
+        Failure::Interrupted(_) => {
+            let text = "interrupted before the first question: there is nothing that could be lost";
+            Failure::Interrupted(text.into())
+        }
+        other => other,
     })
 }
 
 /// How pictures and texts find each other, by a model of retrieval.
 fn recalled(
     args: &EvalArgs,
+    config: &Config,
     validation: &ValidationConfig,
     model: &Path,
-    data: &Dataset,
+    data: Dataset,
+    cancel: CancelToken,
 ) -> Result<(), Failure> {
     let recall = recall(validation)?;
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
+    let texts = TextRows::of(&folder).map_err(Failure::work)?;
+    let fault = |example: &Example| recall.fault(example, &texts);
+    let data = sifted_by(config, validation, &folder, data, cancel.clone(), fault)?;
+    let found = recalled_of(args, validation, (&recall, &texts), &folder, &data, &cancel)?;
+    tell(&found.left_out);
+    for found in &found.scores {
+        say!(
+            "recall@{} of pictures {:.4}, of texts {:.4}",
+            found.k,
+            found.text_to_image,
+            found.image_to_text
+        );
+    }
+    report::left_out(&found.data)
+}
+
+fn recalled_of(
+    args: &EvalArgs,
+    validation: &ValidationConfig,
+    (recall, texts): (&Recall, &TextRows),
+    folder: &CheckpointFolder,
+    data: &Dataset,
+    cancel: &CancelToken,
+) -> Result<Recalled, Failure> {
     let plan = args.device.precision.plan(Precision::AsStored);
     let builder = Blip2Retrieval::builder_from(folder.clone());
     let blip2 = args
@@ -198,17 +277,13 @@ fn recalled(
         .precision(plan)
         .load()
         .map_err(Failure::work)?;
-    let texts = TextRows::of(&folder).map_err(Failure::work)?;
     let processor = folder.image_processor().map_err(Failure::work)?;
     let processor = ImageProcessor::new(processor).map_err(Failure::work)?;
-    let found = recall.of(blip2.model(), &texts, &processor, data);
-    for found in found.map_err(Failure::work)? {
-        say!(
-            "recall@{} of pictures {:.4}, of texts {:.4}",
-            found.k,
-            found.text_to_image,
-            found.image_to_text
-        );
-    }
-    Ok(())
+    let on_broken = validation.data.on_broken();
+    let model = blip2.model();
+    let found = recall.of_what_is_left(model, texts, &processor, data, on_broken, cancel);
+    found.map_err(|error| match error {
+        TrainError::Cancelled => Failure::Interrupted("the evaluation was interrupted".into()),
+        error => Failure::work(error),
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use blip2_io::dataset::{Dataset, Example};
-use blip2_train::{Evaluation, Scoring};
+use blip2_train::{Answered, Scoring};
 
 use crate::Failure;
 
@@ -11,34 +11,40 @@ use crate::Failure;
 const MOST_WRONG: usize = 20;
 
 /// Each score of all examples, and tables by the kinds of questions and answers that the data names.
-pub(super) fn scores(
-    data: &Dataset,
-    scores: &[Scoring],
-    evaluations: &[Evaluation],
-) -> Result<(), Failure> {
-    for (score, found) in scores.iter().zip(evaluations) {
+pub(super) fn scores(said: &Answered, scores: &[Scoring]) -> Result<(), Failure> {
+    for (score, found) in scores.iter().zip(&said.evaluations) {
         say!(
             "{score} {:.4} of {} examples",
             found.score,
             found.each.len()
         );
     }
-    by_kind(data, scores, evaluations, "question type", |example| {
+    by_kind(said, scores, "question type", |example| {
         example.question_type.as_deref()
     })?;
-    by_kind(data, scores, evaluations, "answer type", |example| {
+    by_kind(said, scores, "answer type", |example| {
         example.answer_type.as_deref()
     })
 }
 
+/// Of how many records nothing is known, since they could not be used.
+pub(super) fn left_out(data: &Dataset) -> Result<(), Failure> {
+    match data.broken().len() {
+        0 => {}
+        1 => say!("left out 1 record that could not be used"),
+        count => say!("left out {count} records that could not be used"),
+    }
+    Ok(())
+}
+
 fn by_kind<'d>(
-    data: &'d Dataset,
+    said: &'d Answered,
     scores: &[Scoring],
-    evaluations: &[Evaluation],
     title: &str,
     kind: impl Fn(&'d Example) -> Option<&'d str> + Copy,
 ) -> Result<(), Failure> {
-    let columns = evaluations.iter().map(|found| found.by_kind(data, kind));
+    let evaluations = said.evaluations.iter();
+    let columns = evaluations.map(|found| found.by_kind(&said.data, kind));
     let columns: Vec<_> = columns.collect();
     let Some(first) = columns.first().filter(|kinds| !kinds.is_empty()) else {
         return Ok(());
@@ -58,12 +64,8 @@ fn by_kind<'d>(
 }
 
 /// Which wrong answers were given most often in place of which right ones.
-pub(super) fn wrong(
-    data: &Dataset,
-    scores: &[Scoring],
-    evaluations: &[Evaluation],
-) -> Result<(), Failure> {
-    let (Some(score), Some(found)) = (scores.first(), evaluations.first()) else {
+pub(super) fn wrong(said: &Answered, scores: &[Scoring]) -> Result<(), Failure> {
+    let (Some(score), Some(found)) = (scores.first(), said.evaluations.first()) else {
         return Ok(());
     };
     if !is_right_or_wrong(*score) {
@@ -71,7 +73,7 @@ pub(super) fn wrong(
     }
     let mut pairs: BTreeMap<(&str, String), usize> = BTreeMap::new();
     let answers = found.answers.iter().zip(&found.each);
-    for (example, (answer, score)) in data.examples().iter().zip(answers) {
+    for (example, (answer, score)) in said.data.examples().iter().zip(answers) {
         if *score == 0.0 {
             *pairs.entry((answer, right(example))).or_default() += 1;
         }

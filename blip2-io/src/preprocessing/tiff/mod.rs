@@ -3,6 +3,7 @@
 
 mod colors;
 mod counts;
+mod pages;
 
 use std::io::Cursor;
 
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::fault::{Cause, ErrorKind};
 use colors::YCbCr;
+pub(super) use pages::Pages;
 
 type Tiff<'b> = Decoder<Cursor<&'b [u8]>>;
 

@@ -1,8 +1,8 @@
-//! A data set's questions asked, and the answers scored.
+//! A data set's questions asked, each process its share, and the answers scored.
 
 use std::collections::BTreeMap;
 
-use blip2_core::{CancelToken, GenerationConfig, Options, Picture, RankOptions};
+use blip2_core::{CancelToken, Options, Picture, RankOptions};
 use blip2_io::{
     dataset::{Dataset, DatasetError, Example, OnBroken},
     preprocessing::DecodeOptions,
@@ -12,38 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::TrainError,
-    group::{Alone, Group, agreed},
+    group::{Group, agreed},
     scoring::{Evaluation, Scoring},
     writes::Responds,
 };
-
-/// How a model is on a data set by several scores, one evaluation each, in their order. Questions are
-/// asked once for all scores of written answers, and once more, of the choices that are given, for those
-/// that [choose](Scoring::chooses).
-///
-/// # Errors
-///
-/// As [`answer_all`] and [`Scoring::of`].
-pub fn evaluate_all(
-    model: &impl Responds,
-    data: &Dataset,
-    scores: &[Scoring],
-    generation: &GenerationConfig,
-    batch: usize,
-    mut done: impl FnMut(usize),
-) -> Result<Vec<Evaluation>, TrainError> {
-    let options = Options::default().with_generation(generation.clone());
-    let asking = Asking {
-        data,
-        options: &options,
-        cancel: &CancelToken::new(),
-        batch,
-        on_broken: OnBroken::Fail,
-        group: &Alone,
-    };
-    let found = evaluations(model, scores, asking, &mut done)?;
-    Ok(found.evaluations)
-}
 
 /// What is asked, and by whom.
 #[derive(Clone, Copy)]
@@ -66,13 +38,37 @@ pub(crate) struct Evaluated {
     pub(crate) faults: BTreeMap<usize, String>,
 }
 
-/// The same, until someone cancels.
+/// What a model says to a data set's examples: what it writes, and which of the choices it finds likeliest,
+/// each if it was asked for.
+#[derive(Default)]
+pub(crate) struct Heard {
+    pub(crate) written: Option<Given>,
+    pub(crate) chosen: Option<Given>,
+}
+
+/// How a model is on a data set by several scores, until someone cancels.
 pub(crate) fn evaluations(
     model: &impl Responds,
     scores: &[Scoring],
     asking: Asking<'_>,
     done: &mut impl FnMut(usize),
 ) -> Result<Evaluated, TrainError> {
+    let mut heard = Heard::default();
+    for score in scores {
+        hear(model, score.chooses(), asking, &mut heard, done)?;
+    }
+    scored(scores, asking.data, &heard)
+}
+
+/// Asks for answers that the model writes, or chooses, unless they were heard. What was answered before
+/// something failed is in `heard` too.
+pub(crate) fn hear(
+    model: &impl Responds,
+    chooses: bool,
+    asking: Asking<'_>,
+    heard: &mut Heard,
+    done: &mut impl FnMut(usize),
+) -> Result<(), TrainError> {
     let mut told = |count| match asking.cancel.is_cancelled() {
         true => Err(TrainError::Cancelled),
         false => {
@@ -80,31 +76,46 @@ pub(crate) fn evaluations(
             Ok(())
         }
     };
-    let (mut written, mut chosen) = (None, None);
-    for score in scores {
-        if score.chooses() && chosen.is_none() {
-            chosen = Some(joined(asking, choose(model, asking, &mut told))?);
-        } else if !score.chooses() && written.is_none() {
-            written = Some(joined(asking, answers(model, asking, &mut told))?);
-        }
+    let place = match chooses {
+        true => &mut heard.chosen,
+        false => &mut heard.written,
+    };
+    if place.is_some() {
+        return Ok(());
     }
-    let given = [&written, &chosen].into_iter().flatten();
+    let given = place.insert(Given::default());
+    let asked = match chooses {
+        true => choose(model, asking, given, &mut told),
+        false => answers(model, asking, given, &mut told),
+    };
+    if asking.group.size() == 1 {
+        return asked;
+    }
+    *given = given_by_all(asking.group, asked.map(|()| given.clone()))?;
+    Ok(())
+}
+
+/// What was heard, by each of the scores, on the examples that can be used.
+pub(crate) fn scored(
+    scores: &[Scoring],
+    data: &Dataset,
+    heard: &Heard,
+) -> Result<Evaluated, TrainError> {
+    let given = [&heard.written, &heard.chosen].into_iter().flatten();
     let faults: BTreeMap<usize, String> = given.flat_map(|given| given.faults.clone()).collect();
     let left = match faults.is_empty() {
         true => None,
-        false => Some(asking.data.clone().without(&faults, OnBroken::Skip)?),
+        false => Some(data.clone().without(&faults, OnBroken::Skip)?),
     };
-    let data = left.as_ref().unwrap_or(asking.data);
+    let left = left.as_ref().unwrap_or(data);
     let evaluations = scores.iter().map(|score| {
         let given = match score.chooses() {
-            true => &chosen,
-            false => &written,
+            true => &heard.chosen,
+            false => &heard.written,
         };
-        let given = given
-            .iter()
-            .flat_map(|given| given.answers.iter().enumerate());
+        let given = given.iter().flat_map(|given| &given.answers);
         let usable = given.filter(|(number, _)| !faults.contains_key(number));
-        score.of(data, usable.map(|(_, answer)| answer.clone()).collect())
+        score.of(left, usable.map(|(_, answer)| answer.clone()).collect())
     });
     Ok(Evaluated {
         evaluations: evaluations.collect::<Result<_, _>>()?,
@@ -113,31 +124,20 @@ pub(crate) fn evaluations(
 }
 
 /// Answers by the numbers of their examples, and what is wrong with examples that have none.
-#[derive(Default, Serialize, Deserialize)]
-struct Given {
-    answers: Vec<(usize, String)>,
-    faults: BTreeMap<usize, String>,
-}
-
-/// An answer for each example, and what is wrong with those that have none.
-struct Joined {
-    answers: Vec<String>,
-    faults: BTreeMap<usize, String>,
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Given {
+    pub(crate) answers: BTreeMap<usize, String>,
+    pub(crate) faults: BTreeMap<usize, String>,
 }
 
 /// The answers of all processes.
-fn joined(asking: Asking<'_>, own: Result<Given, TrainError>) -> Result<Joined, TrainError> {
-    let mut answers = vec![String::new(); asking.data.len()];
-    let mut faults = BTreeMap::new();
-    for given in agreed(asking.group, own)? {
-        for (number, answer) in given.answers {
-            if let Some(place) = answers.get_mut(number) {
-                *place = answer;
-            }
-        }
-        faults.extend(given.faults);
+fn given_by_all(group: &dyn Group, own: Result<Given, TrainError>) -> Result<Given, TrainError> {
+    let mut all = Given::default();
+    for given in agreed(group, own)? {
+        all.answers.extend(given.answers);
+        all.faults.extend(given.faults);
     }
-    Ok(Joined { answers, faults })
+    Ok(all)
 }
 
 impl Asking<'_> {
@@ -168,42 +168,16 @@ impl Asking<'_> {
     }
 }
 
-/// The likeliest of each example's choices, one example after another. `done` hears how many were
-/// answered.
-///
-/// # Errors
-///
-/// [`TrainError::Example`] for one without a question, and as [`answer_all`].
-pub fn choose_all(
-    model: &impl Responds,
-    data: &Dataset,
-    mut done: impl FnMut(usize),
-) -> Result<Vec<String>, TrainError> {
-    let (options, cancel) = (Options::default(), CancelToken::new());
-    let asking = Asking {
-        data,
-        options: &options,
-        cancel: &cancel,
-        batch: 1,
-        on_broken: OnBroken::Fail,
-        group: &Alone,
-    };
-    let chosen = choose(model, asking, &mut |count| {
-        done(count);
-        Ok(())
-    });
-    Ok(joined(asking, chosen)?.answers)
-}
-
-/// The same, until `done` fails: between two examples, each of which takes a moment.
+/// The likeliest of each example's choices, until `done` fails: between two examples, each of which takes
+/// a moment.
 fn choose(
     model: &impl Responds,
     asking: Asking<'_>,
+    given: &mut Given,
     done: &mut impl FnMut(usize) -> Result<(), TrainError>,
-) -> Result<Given, TrainError> {
+) -> Result<(), TrainError> {
     let data = asking.data;
     let options = RankOptions::default();
-    let mut given = Given::default();
     for (number, example) in data.examples().iter().enumerate() {
         if !asking.is_own(number) {
             continue;
@@ -216,10 +190,10 @@ fn choose(
         let ranked = model.choose(picture, question, &example.choices, &options)?;
         let first = ranked.into_iter().next();
         let text = first.map(|ranked| ranked.text);
-        given.answers.push((number, text.unwrap_or_default()));
+        given.answers.insert(number, text.unwrap_or_default());
         done(given.answers.len())?;
     }
-    Ok(given)
+    Ok(())
 }
 
 /// A picture, or a video, as the model is shown it.
@@ -238,43 +212,14 @@ fn asked(example: &Example) -> Result<&str, TrainError> {
     question.ok_or_else(|| TrainError::example(&example.id, "has choices but no question"))
 }
 
-/// Answers all questions of a data set, and describes the pictures of examples without a question,
-/// `batch` at a time. `done` hears how many were answered.
-///
-/// # Errors
-///
-/// For pictures that cannot be decoded, and whatever goes wrong with the model.
-pub fn answer_all(
-    blip2: &impl Responds,
-    data: &Dataset,
-    generation: &GenerationConfig,
-    batch: usize,
-    mut done: impl FnMut(usize),
-) -> Result<Vec<String>, TrainError> {
-    let options = Options::default().with_generation(generation.clone());
-    let asking = Asking {
-        data,
-        options: &options,
-        cancel: &CancelToken::new(),
-        batch,
-        on_broken: OnBroken::Fail,
-        group: &Alone,
-    };
-    let given = answers(blip2, asking, |answered| {
-        done(answered);
-        Ok(())
-    });
-    Ok(joined(asking, given)?.answers)
-}
-
-/// The same, until `done` fails.
+/// Answers all questions, and describes the pictures of examples without a question, until `done` fails.
 fn answers(
     blip2: &impl Responds,
     asking: Asking<'_>,
-    mut done: impl FnMut(usize) -> Result<(), TrainError>,
-) -> Result<Given, TrainError> {
+    given: &mut Given,
+    done: &mut impl FnMut(usize) -> Result<(), TrainError>,
+) -> Result<(), TrainError> {
     let data = asking.data;
-    let mut given = Given::default();
     let numbers: Vec<usize> = (0..data.len()).collect();
     let asks = |number: &usize| data.examples()[*number].question.is_some();
     let (asked, described): (Vec<usize>, Vec<usize>) = numbers.into_iter().partition(asks);
@@ -306,11 +251,11 @@ fn answers(
                 blip2.describe(&pictures, asking.options)?
             };
             for (&number, answer) in shown_of.iter().zip(found) {
-                given.answers.push((number, answer.text));
+                given.answers.insert(number, answer.text);
             }
             answered += part.len();
             done(answered)?;
         }
     }
-    Ok(given)
+    Ok(())
 }

@@ -6,8 +6,9 @@ use blip2_core::Template;
 use blip2_io::tables::TableFormat;
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::args::{
-    embed::Feature, generation::GenerationArgs, model::ModelArgs, picture::PictureArgs,
+use super::{
+    embed::Feature, folders::FolderArgs, generation::GenerationArgs, model::ModelArgs,
+    picture::PictureArgs,
 };
 
 #[derive(Debug, Args)]
@@ -79,9 +80,8 @@ pub(crate) struct MapArgs {
     /// The batch size: how many rows are computed together.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
-    /// Look for pictures in the subfolders of folders too.
-    #[arg(short, long)]
-    pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) folders: FolderArgs,
     /// End with exit code 1 if a row has an error.
     #[arg(long)]
     pub(crate) fail_on_error: bool,
