@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use blip2_core::{
     AnswerBatch, Blip2Config, Blip2Error, Blip2Pipeline, Device, GenerationConfig, Options,
     Precision, Preset, TextConfig,
-    generate::Generator,
+    generate::{Generator, Likeliest, Scores},
     gpu::{self, Watch},
     memory::{Fit, MemoryPlan, Workload},
     model::{LanguageModel, PromptRows},
@@ -341,6 +341,68 @@ fn requests_join_and_are_written_ahead_as_alone() {
                 "{name}: {question}"
             );
             assert!(written.timings.drafted > Some(0));
+        }
+    }
+}
+
+#[test]
+fn greedy_search_reads_a_token_and_not_all_logits() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    for name in ["blip2_opt", "blip2_t5", "instructblip_llama"] {
+        let blip2 = fixture(name, false);
+        let model = blip2.model().language_model();
+        let start = || {
+            let prompts = [vec![5, 6, 7, 8], vec![9, 10, 11, 12]];
+            let embeds = model.embed(&prompts).unwrap();
+            let mask = vec![vec![true; 4]; 2];
+            model.start(embeds, &mask, Some(0), 6).unwrap()
+        };
+        let (mut whole, mut greedy) = (start(), start());
+        let mut logits = whole.prefill().unwrap();
+        let mut scores = greedy.prefill_greedy(&[]).unwrap();
+        for _ in 0..5 {
+            let Scores::Likeliest(found) = &scores else {
+                panic!("{name}: {scores:?}")
+            };
+            let chosen: Vec<u32> = (0..2)
+                .map(|row| {
+                    let row = logits.row(row);
+                    let first =
+                        |best: usize, id: usize| if row[id] > row[best] { id } else { best };
+                    (0..row.len()).fold(0, first) as u32
+                })
+                .collect();
+            for (found, chosen) in found.iter().zip(&chosen) {
+                assert!(
+                    matches!(found, Likeliest::Token { id, .. } if id == chosen),
+                    "{name}: {found:?}, {chosen}"
+                );
+            }
+            logits = whole.step(&[0, 1], &chosen).unwrap();
+            scores = greedy.step_greedy(&[0, 1], &chosen, &[]).unwrap();
+        }
+        // Whole answers, where the likeliest of each step are asked for and all logits are read, and
+        // where they are not; and such as may not end before the third token.
+        for least in [0, 3] {
+            let config = GenerationConfig::default()
+                .with_max_new_tokens(8)
+                .with_min_new_tokens(least);
+            let answer = |config: GenerationConfig| {
+                let options = Options::default().with_generation(config);
+                blip2
+                    .answer_with(&picture(2), "what is it?", &options)
+                    .unwrap()
+            };
+            let read = answer(config.clone().with_top_logprobs(1));
+            let found = answer(config);
+            assert_eq!(found.token_ids(), read.token_ids(), "{name}");
+            assert!(found.tokens.len() >= least);
+            for (found, read) in found.tokens.iter().zip(&read.tokens) {
+                assert!(
+                    (found.logprob - read.logprob).abs() < 1e-5,
+                    "{found:?} {read:?}"
+                );
+            }
         }
     }
 }

@@ -58,6 +58,7 @@ mod kernel;
 mod layer;
 mod matrix;
 mod seam;
+mod select;
 mod setters;
 mod weights;
 
@@ -86,6 +87,7 @@ pub use seam::{
     attention::{Attended, DotProductAttention, Rounding},
     packs, rows_at_once, step_in_pool,
 };
+pub use select::{Likeliest, likeliest};
 pub use weights::{
     bias::Bias,
     cursor::Weights,

@@ -11,7 +11,6 @@ use crate::{
     causal::CausalState,
     decoder::DecoderLm,
     error::LmError,
-    generate::Logits,
     session::{Decode, Session},
     t5::{T5ForConditionalGeneration, T5State},
 };
@@ -192,7 +191,7 @@ impl Decode for LanguageModel {
         }
     }
 
-    fn prefill(&self, state: &mut State) -> Result<Logits, LmError> {
+    fn prefill(&self, state: &mut State) -> Result<Tensor<3>, LmError> {
         match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.prefill(model),
             (Self::T5(model), State::T5(state)) => model.prefill(state),
@@ -205,7 +204,7 @@ impl Decode for LanguageModel {
         state: &mut State,
         parents: &[usize],
         tokens: &[u32],
-    ) -> Result<Logits, LmError> {
+    ) -> Result<Tensor<3>, LmError> {
         step_in_pool(&state.device(), || match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.step(model, parents, tokens),
             (Self::T5(model), State::T5(state)) => model.step(state, parents, tokens),
@@ -213,7 +212,7 @@ impl Decode for LanguageModel {
         })
     }
 
-    fn extend(&self, state: &mut State, tokens: &[u32]) -> Result<Logits, LmError> {
+    fn extend(&self, state: &mut State, tokens: &[u32]) -> Result<Tensor<3>, LmError> {
         match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.extend(model, tokens),
             (Self::T5(model), State::T5(state)) => model.extend(state, tokens),

@@ -7,6 +7,7 @@
 //! | [`attention`] | one query over a cache, and many queries without a map |
 //! | [`cache`] | keys and values, written in place |
 //! | [`lookup`] | rows of a packed table |
+//! | [`select`] | the likeliest token of each row of logits |
 //!
 //! Each function answers `None` for tensors that are elsewhere.
 
@@ -17,5 +18,6 @@ pub(crate) mod limits;
 pub(crate) mod lookup;
 pub(crate) mod norm;
 pub(crate) mod product;
+pub(crate) mod select;
 pub(crate) mod sum;
 pub(crate) mod tensors;
