@@ -399,7 +399,7 @@ fn greedy_search_reads_a_token_and_not_all_logits() {
             assert!(found.tokens.len() >= least);
             for (found, read) in found.tokens.iter().zip(&read.tokens) {
                 assert!(
-                    (found.logprob - read.logprob).abs() < 1e-5,
+                    (found.log_prob - read.log_prob).abs() < 1e-5,
                     "{found:?} {read:?}"
                 );
             }
