@@ -21,7 +21,13 @@ pub fn name(device: &Device) -> Option<String> {
 
 /// Whether this crate's kernels do the device's work.
 pub fn is_served(device: &Device) -> bool {
-    crate::seam::packs_on_device(device)
+    #[cfg(feature = "gpu")]
+    return gpu::tensors::serves(device);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
+    }
 }
 
 /// The bytes of the largest buffer that the device gives: no tensor is larger.

@@ -58,7 +58,6 @@ mod kernel;
 mod layer;
 mod matrix;
 mod seam;
-mod select;
 mod setters;
 mod weights;
 
@@ -66,6 +65,7 @@ pub use block::bert;
 pub use kernel::{
     activation::Activation,
     isa::Isa,
+    likeliest::Likeliest,
     nearest::{Nearest, nearest},
 };
 pub use layer::{
@@ -85,9 +85,8 @@ pub use matrix::{
 };
 pub use seam::{
     attention::{Attended, DotProductAttention, Rounding},
-    packs, rows_at_once, step_in_pool,
+    likeliest, packs, rows_at_once, step_in_pool,
 };
-pub use select::{Likeliest, likeliest};
 pub use weights::{
     bias::Bias,
     cursor::Weights,

@@ -14,7 +14,7 @@ use super::{
     sum::fold,
     tensors::{self, UNITS, buffer, bytes, elements, empty, lift, lower},
 };
-use crate::select::{EACH, MOST_FORBIDDEN, NO_TOKEN, NOT_A_NUMBER, NOTHING, TOO_MUCH};
+use crate::kernel::likeliest::{EACH, MOST_FORBIDDEN, NO_TOKEN, NOT_A_NUMBER, NOTHING, TOO_MUCH};
 
 /// The most ids that `f32` tells apart.
 const MOST_IDS: usize = 1 << 24;
@@ -139,7 +139,7 @@ fn likeliest(x: &[f32], y: &mut [f32], width: usize, rows: usize, forbidden: For
     }
 }
 
-/// As [`crate::select::likeliest`].
+/// As [`crate::seam::likeliest`].
 pub(crate) fn find<const D: usize>(logits: &Tensor<D>, forbidden: &[u32]) -> Option<Tensor<2>> {
     let width = logits.dims()[D - 1];
     let x = lower(logits)?;

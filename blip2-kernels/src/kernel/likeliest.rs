@@ -1,6 +1,4 @@
-//! The likeliest token of a row of logits, found where the logits are.
-
-use burn::tensor::Tensor;
+//! The likeliest token of a row of logits, as a device tells it.
 
 /// How many numbers a device gives for a row: the id or one of the four below, its logit, the largest
 /// logit, and the sum of the exponentials of what all logits are below that.
@@ -38,7 +36,7 @@ pub enum Likeliest {
 }
 
 impl Likeliest {
-    /// Of the numbers of [`likeliest`], row by row.
+    /// Of the numbers of [`likeliest`](crate::likeliest), row by row.
     pub fn of(numbers: &[f32]) -> Vec<Self> {
         let rows = numbers.chunks_exact(EACH).map(|row| match *row {
             [found, logit, largest, sum] => Self::of_row(found, (logit - largest) - sum.ln()),
@@ -58,31 +56,6 @@ impl Likeliest {
                 logprob,
             },
         }
-    }
-}
-
-/// Looks for the likeliest token of each row that is none of `forbidden`, on a GPU: four numbers a row,
-/// `[rows, 4]`, of which [`Likeliest::of`] makes tokens. `None` for logits that are elsewhere, and for
-/// more forbidden tokens than four.
-///
-/// ```
-/// use blip2_kernels::likeliest;
-/// use burn::tensor::{Device, Tensor};
-///
-/// let logits = Tensor::<3>::zeros([2, 1, 100], &Device::flex());
-/// assert!(likeliest(&logits, &[]).is_none()); // they are read as fast as searched
-/// ```
-///
-/// # Shapes
-///
-/// - logits: `[batch, seq, vocab]`, each position a row
-pub fn likeliest(logits: &Tensor<3>, forbidden: &[u32]) -> Option<Tensor<2>> {
-    #[cfg(feature = "gpu")]
-    return crate::gpu::select::find(logits, forbidden);
-    #[cfg(not(feature = "gpu"))]
-    {
-        let _ = (logits, forbidden);
-        None
     }
 }
 
