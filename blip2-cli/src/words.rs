@@ -272,11 +272,17 @@ fn of_memory(error: &NotEnoughMemory) -> String {
         true => "no other precision or batch would fit: use a smaller model or picture".into(),
         false => format!("what would fit: {}", fits.join(", or ")),
     };
-    format!(
-        "{} of memory would be needed, where {} are allowed; {remedy}; or raise --memory-limit",
-        amount(error.predicted),
-        amount(error.allowed)
-    )
+    let (needed, allowed) = (amount(error.predicted), amount(error.allowed));
+    match &error.piece {
+        Some(piece) => format!(
+            "{piece} would take {needed} in one piece, where the largest buffer of the --device has \
+             {allowed}; {remedy}; or use another --device"
+        ),
+        None => format!(
+            "{needed} of memory would be needed, where {allowed} are allowed; {remedy}; or raise \
+             --memory-limit"
+        ),
+    }
 }
 
 fn frames(found: Option<usize>, expected: usize) -> String {

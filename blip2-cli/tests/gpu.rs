@@ -26,6 +26,13 @@ fn a_token_of_a_reduced_preset_is_accounted_for() {
     let moved = decode["bytes_per_token"].as_f64().unwrap();
     // The image encoder and the Q-Former are held too, and read by no token.
     assert!(moved > 0.0 && moved < weights, "{decode} of {weights}");
+    let [peak, predicted] =
+        ["peak_memory_bytes", "predicted_peak_bytes"].map(|key| report[key].as_f64().unwrap());
+    assert!(peak > weights, "{peak} of {weights}");
+    assert!(
+        (predicted / peak - 1.0).abs() < 0.1,
+        "{peak}, {predicted} predicted"
+    );
     let launches = decode["launches_per_token"].as_f64().unwrap();
     assert!(launches > 0.0 && launches <= 20.0, "{decode}");
     assert!(

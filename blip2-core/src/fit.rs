@@ -18,10 +18,13 @@ use blip2_kernels::Precision;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NotEnoughMemory {
-    /// The bytes that the process is predicted to take at its peak.
+    /// The bytes that the process, or on a GPU what it has there, is predicted to take at its peak.
     pub predicted: u64,
     /// The bytes that it may take.
     pub allowed: u64,
+    /// What takes [`predicted`](Self::predicted) alone, where [`allowed`](Self::allowed) is a GPU's
+    /// largest buffer: a tensor by its name in backticks, or in words what a call computes.
+    pub piece: Option<String>,
     /// Changes of which each alone would make it fit.
     pub fits: Vec<Fit>,
 }
@@ -63,26 +66,40 @@ impl fmt::Display for NotEnoughMemory {
         let Self {
             predicted,
             allowed,
+            piece,
             fits,
         } = self;
-        write!(
-            f,
-            "{} ({predicted} bytes) of memory would be needed, where {} ({allowed} bytes) are \
-             allowed; ",
-            gigabytes(*predicted),
-            gigabytes(*allowed)
-        )?;
+        let (needed, held) = (gigabytes(*predicted), gigabytes(*allowed));
+        let otherwise = match piece {
+            Some(piece) => {
+                write!(
+                    f,
+                    "{piece} would take {needed} ({predicted} bytes) in one piece, where the device's \
+                     largest buffer has {held} ({allowed} bytes); "
+                )?;
+                "use another device"
+            }
+            None => {
+                write!(
+                    f,
+                    "{needed} ({predicted} bytes) of memory would be needed, where {held} ({allowed} \
+                     bytes) are allowed; "
+                )?;
+                "raise `memory_limit`"
+            }
+        };
         if fits.is_empty() {
-            return f.write_str(
-                "no other precision or batch would fit: use a smaller model or picture, or raise \
-                 `memory_limit`",
+            return write!(
+                f,
+                "no other precision or batch would fit: use a smaller model or picture, or \
+                 {otherwise}"
             );
         }
         f.write_str("what would fit: ")?;
         for (n, fit) in fits.iter().enumerate() {
             write!(f, "{}{fit}", if n > 0 { ", or " } else { "" })?;
         }
-        f.write_str("; or raise `memory_limit`")
+        write!(f, "; or {otherwise}")
     }
 }
 

@@ -6,11 +6,12 @@
 use std::sync::Mutex;
 
 use blip2_core::{
-    AnswerBatch, Blip2Config, Blip2Pipeline, Device, GenerationConfig, Options, Precision, Preset,
-    TextConfig,
+    AnswerBatch, Blip2Config, Blip2Error, Blip2Pipeline, Device, GenerationConfig, Options,
+    Precision, Preset, TextConfig,
+    generate::{Generator, Likeliest, Scores},
     gpu::{self, Watch},
-    memory::MemoryPlan,
-    model::LanguageModel,
+    memory::{Fit, MemoryPlan, Workload},
+    model::{LanguageModel, PromptRows},
 };
 use blip2_lm::DecodeSession;
 use blip2_testing::picture;
@@ -87,6 +88,118 @@ fn weights_take_no_more_than_their_packed_size() {
     }
 }
 
+/// What is held beside the weights, as it was measured and predicted: whether both agree.
+fn agree(what: &str, measured: u64, predicted: u64) -> bool {
+    let off = predicted as f64 / measured as f64 - 1.0;
+    println!("{what}: {measured} bytes, {predicted} predicted ({off:+.3})");
+    off.abs() < 0.1
+}
+
+/// Writes as the pipeline does, and returns the most that the device's memory held while it did.
+fn write(blip2: &Blip2Pipeline, work: &Workload) -> u64 {
+    let model = blip2.model();
+    let features = blip2.look(&picture(1)).unwrap();
+    let features = features.features().unwrap().select(&vec![0; work.batch]);
+    let placeholders = vec![model.image_token().unwrap(); model.num_placeholders()];
+    let text = (0..work.prompt_tokens).map(|n| 10 + n as u32);
+    let row: Vec<u32> = placeholders.into_iter().chain(text).collect();
+    let history = match model.language_model() {
+        LanguageModel::T5(_) => vec![0],
+        _ => row.clone(),
+    };
+    let mask = vec![vec![true; row.len()]; work.batch];
+    let rows = PromptRows::new(vec![row; work.batch], mask).unwrap();
+    let watch = Watch::of_memory(blip2.device());
+    let mut session = model.start(&features, &rows, work.new_tokens).unwrap();
+    let config = GenerationConfig::default()
+        .with_max_new_tokens(work.new_tokens)
+        .with_min_new_tokens(work.new_tokens)
+        .with_num_beams(work.beams);
+    let generator = Generator::new(config).unwrap();
+    let histories = vec![history; work.batch];
+    generator.generate(&mut session, &histories).unwrap();
+    watch.peak_memory().unwrap()
+}
+
+#[test]
+fn the_peak_beside_the_weights_is_as_predicted() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    let device = Device::wgpu(Default::default());
+    let mut agreed = true;
+    for (preset, precision) in [
+        (Preset::Blip2Opt2_7b, Precision::Int4),
+        (Preset::Blip2FlanT5Xl, Precision::F16),
+    ] {
+        let mut config = reduced(preset, 2, 4);
+        config.vision_config.num_hidden_layers = 1;
+        config.vision_config.hidden_size /= 4;
+        config.vision_config.intermediate_size /= 4;
+        config.vision_config.num_attention_heads /= 4;
+        config.qformer_config.encoder_hidden_size = config.vision_config.hidden_size;
+        let blip2 = load(config, precision);
+        let beside = |work: &Workload| {
+            let predicted = blip2.memory().predict(work);
+            let [image, text] = [predicted.image_peak(), predicted.text_peak()];
+            [image, text].map(|peak| peak - predicted.weights)
+        };
+        device.memory_cleanup();
+        let before = gpu::memory_in_use(&device).unwrap();
+        for batch in [1, 3] {
+            let pictures: Vec<_> = (0..batch).map(|_| picture(1)).collect();
+            let watch = Watch::of_memory(&device);
+            let seen = blip2.look_batch(&pictures, &Options::default()).unwrap();
+            let measured = watch.peak_memory().unwrap() - before;
+            drop((seen, watch));
+            let [image, _] = beside(&Workload::default().with_batch(batch));
+            agreed &= agree(&format!("{preset}, {batch} pictures"), measured, image);
+        }
+        for (batch, prompt, new, beams) in [(1, 40, 8, 1), (3, 60, 4, 1), (2, 20, 8, 5)] {
+            let work = Workload::default()
+                .with_batch(batch)
+                .with_prompt_tokens(prompt)
+                .with_new_tokens(new)
+                .with_beams(beams);
+            blip2.check_memory(&work).unwrap();
+            let measured = write(&blip2, &work) - before;
+            let [_, text] = beside(&work);
+            let what = format!("{preset}, {batch} of {prompt} and {new} by {beams}");
+            agreed &= agree(&what, measured, text);
+        }
+    }
+    assert!(agreed, "see above");
+}
+
+#[test]
+fn what_no_buffer_holds_is_refused_before_anything_is_allocated() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    let device = Device::wgpu(Default::default());
+    let largest = gpu::largest_buffer(&device).unwrap();
+    println!(
+        "the largest buffer: {largest}, of {:?}",
+        gpu::memory(&device)
+    );
+    let mut config = reduced(Preset::Blip2Opt2_7b, 1, 4);
+    let TextConfig::Opt(text) = &mut config.text_config else {
+        panic!("{:?}", config.text_config)
+    };
+    text.vocab_size = (largest / 4) as usize / text.hidden_size + 1;
+    device.memory_cleanup();
+    let before = gpu::memory_in_use(&device).unwrap();
+    let builder = Blip2Pipeline::builder_random(config, 0).device(device.clone());
+    let refused = builder.precision(Precision::F32).load();
+    let Err(Blip2Error::Memory(error)) = refused else {
+        panic!("{refused:?}")
+    };
+    println!("{error}");
+    assert!(error.piece.as_ref().unwrap().contains("embed_tokens"));
+    assert_eq!(error.allowed, largest);
+    assert!(matches!(
+        error.fits[..],
+        [Fit::Precision(Precision::Bf16 | Precision::F16)]
+    ));
+    assert_eq!(gpu::memory_in_use(&device).unwrap(), before);
+}
+
 /// Launches, launches of others and bytes of a step of decoding.
 fn step(blip2: &Blip2Pipeline) -> [u64; 3] {
     let model = blip2.model().language_model();
@@ -103,7 +216,7 @@ fn step(blip2: &Blip2Pipeline) -> [u64; 3] {
 #[test]
 fn a_step_of_decoding_is_few_launches_that_read_each_weight_once() {
     let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
-    for (preset, each_layer) in [(Preset::Blip2Opt2_7b, 10), (Preset::Blip2FlanT5Xl, 16)] {
+    for (preset, each_layer) in [(Preset::Blip2Opt2_7b, 9), (Preset::Blip2FlanT5Xl, 15)] {
         for precision in [
             Precision::F16,
             Precision::Bf16,
@@ -228,6 +341,68 @@ fn requests_join_and_are_written_ahead_as_alone() {
                 "{name}: {question}"
             );
             assert!(written.timings.drafted > Some(0));
+        }
+    }
+}
+
+#[test]
+fn greedy_search_reads_a_token_and_not_all_logits() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    for name in ["blip2_opt", "blip2_t5", "instructblip_llama"] {
+        let blip2 = fixture(name, false);
+        let model = blip2.model().language_model();
+        let start = || {
+            let prompts = [vec![5, 6, 7, 8], vec![9, 10, 11, 12]];
+            let embeds = model.embed(&prompts).unwrap();
+            let mask = vec![vec![true; 4]; 2];
+            model.start(embeds, &mask, Some(0), 6).unwrap()
+        };
+        let (mut whole, mut greedy) = (start(), start());
+        let mut logits = whole.prefill().unwrap();
+        let mut scores = greedy.prefill_greedy(&[]).unwrap();
+        for _ in 0..5 {
+            let Scores::Likeliest(found) = &scores else {
+                panic!("{name}: {scores:?}")
+            };
+            let chosen: Vec<u32> = (0..2)
+                .map(|row| {
+                    let row = logits.row(row);
+                    let first =
+                        |best: usize, id: usize| if row[id] > row[best] { id } else { best };
+                    (0..row.len()).fold(0, first) as u32
+                })
+                .collect();
+            for (found, chosen) in found.iter().zip(&chosen) {
+                assert!(
+                    matches!(found, Likeliest::Token { id, .. } if id == chosen),
+                    "{name}: {found:?}, {chosen}"
+                );
+            }
+            logits = whole.step(&[0, 1], &chosen).unwrap();
+            scores = greedy.step_greedy(&[0, 1], &chosen, &[]).unwrap();
+        }
+        // Whole answers, where the likeliest of each step are asked for and all logits are read, and
+        // where they are not; and such as may not end before the third token.
+        for least in [0, 3] {
+            let config = GenerationConfig::default()
+                .with_max_new_tokens(8)
+                .with_min_new_tokens(least);
+            let answer = |config: GenerationConfig| {
+                let options = Options::default().with_generation(config);
+                blip2
+                    .answer_with(&picture(2), "what is it?", &options)
+                    .unwrap()
+            };
+            let read = answer(config.clone().with_top_logprobs(1));
+            let found = answer(config);
+            assert_eq!(found.token_ids(), read.token_ids(), "{name}");
+            assert!(found.tokens.len() >= least);
+            for (found, read) in found.tokens.iter().zip(&read.tokens) {
+                assert!(
+                    (found.log_prob - read.log_prob).abs() < 1e-5,
+                    "{found:?} {read:?}"
+                );
+            }
         }
     }
 }

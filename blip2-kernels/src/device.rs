@@ -19,6 +19,51 @@ pub fn name(device: &Device) -> Option<String> {
     none(device)
 }
 
+/// Whether this crate's kernels do the device's work.
+pub fn is_served(device: &Device) -> bool {
+    #[cfg(feature = "gpu")]
+    return gpu::tensors::serves(device);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
+/// The bytes of the largest buffer that the device gives: no tensor is larger.
+///
+/// ```
+/// use blip2_kernels::device;
+/// use burn::tensor::Device;
+///
+/// assert_eq!(device::largest_buffer(&Device::flex()), None); // a processor sets no such limit
+/// ```
+pub fn largest_buffer(device: &Device) -> Option<u64> {
+    #[cfg(feature = "gpu")]
+    return gpu::limits::largest_buffer(device);
+    #[cfg(not(feature = "gpu"))]
+    none(device)
+}
+
+/// The bytes of the device's memory; also `None` where its driver does not tell, as with WGSL.
+pub fn memory(device: &Device) -> Option<u64> {
+    #[cfg(feature = "gpu")]
+    return gpu::limits::memory(device);
+    #[cfg(not(feature = "gpu"))]
+    none(device)
+}
+
+/// Whether the device has units of its own for products of matrices in `f16`.
+pub fn has_matrix_units(device: &Device) -> bool {
+    #[cfg(feature = "gpu")]
+    return gpu::limits::has_matrix_units(device);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
 /// The bytes of tensors that the device's memory holds for the whole process, without what is held
 /// for reuse.
 pub fn memory_in_use(device: &Device) -> Option<u64> {
@@ -81,6 +126,26 @@ impl Watch {
             #[cfg(feature = "gpu")]
             inner: gpu::count::Watch::new(),
         }
+    }
+
+    /// As [`new`](Self::new), and asks what the device's memory holds whenever a kernel is launched,
+    /// which makes every launch wait for the one before it.
+    pub fn of_memory(device: &Device) -> Self {
+        #[cfg(not(feature = "gpu"))]
+        let _ = device;
+        Self {
+            #[cfg(feature = "gpu")]
+            inner: gpu::count::Watch::of_memory(device),
+        }
+    }
+
+    /// The most that [`memory_in_use`] was when a kernel was launched; `None` where nobody
+    /// [asked](Self::of_memory), or nothing was launched.
+    pub fn peak_memory(&self) -> Option<u64> {
+        #[cfg(feature = "gpu")]
+        return self.inner.peak_memory();
+        #[cfg(not(feature = "gpu"))]
+        None
     }
 
     /// The kernels launched so far, this crate's and Burn's.

@@ -65,6 +65,7 @@ pub use block::bert;
 pub use kernel::{
     activation::Activation,
     isa::Isa,
+    likeliest::Likeliest,
     nearest::{Nearest, nearest},
 };
 pub use layer::{
@@ -84,7 +85,7 @@ pub use matrix::{
 };
 pub use seam::{
     attention::{Attended, DotProductAttention, Rounding},
-    packs,
+    likeliest, packs,
     stack::{in_groups, layers_in_pool, rows_at_once, step_in_pool},
 };
 pub use weights::{

@@ -3,8 +3,8 @@
 #![cfg(feature = "gpu")]
 
 use blip2_kernels::{
-    Activation, Bias, DotProductAttention, KvCache, Linear, Matrix, Precision, RandomWeights,
-    Weights, causal_bias, merge_heads, split_heads,
+    Activation, Bias, DotProductAttention, KvCache, Likeliest, Linear, Matrix, Precision,
+    RandomWeights, Weights, causal_bias, likeliest, merge_heads, split_heads,
 };
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData, Tolerance};
 
@@ -200,6 +200,55 @@ fn a_cache_grows_and_changes_rows() {
 }
 
 #[test]
+fn the_newest_place_is_there_for_whoever_reads_it_first() {
+    // Of two heads that share one of keys; 300 places are more than a cube has units.
+    for (places, change) in [3, 300]
+        .into_iter()
+        .flat_map(|n| (0..6).map(move |c| (n, c)))
+    {
+        let all = [0, 1].map(|_| random([2, places + 2, 2 * 8]));
+        let q = random([2, 1, 4 * 8]);
+        let outputs = [Device::flex(), gpu()].map(|device| {
+            let part = |x: &Tensor<3>, heads| split_heads(x.clone().to_device(&device), heads);
+            let some = |n: usize, first, new| part(&all[n].clone().narrow(1, first, new), 2);
+            let mut cache = KvCache::new(2, places + 2);
+            let append = |cache: &mut KvCache, first, new| {
+                cache.append(some(0, first, new), some(1, first, new));
+            };
+            append(&mut cache, 0, places);
+            append(&mut cache, places, 1);
+            let mut copy = None;
+            match change {
+                0 => {}
+                1 => append(&mut cache, places + 1, 1),
+                2 => cache.select(&[1, 0]),
+                3 => {
+                    cache.drop_last(1);
+                    append(&mut cache, places + 1, 1);
+                }
+                4 => copy = Some(cache.clone()),
+                _ => {
+                    copy = Some(cache.clone());
+                    append(&mut cache, places + 1, 1);
+                }
+            }
+            let caches = [Some(cache), copy].into_iter().flatten();
+            let outputs = caches.flat_map(|cache| {
+                [change % 2 == 1, false, true].map(|map| {
+                    let attention = cache.attention(part(&q, 4), 0.3).with_map(map);
+                    attention.forward().output.to_device(&Device::flex())
+                })
+            });
+            outputs.collect::<Vec<_>>()
+        });
+        let [expected, found] = outputs;
+        for (found, expected) in found.into_iter().zip(expected) {
+            near(found, expected);
+        }
+    }
+}
+
+#[test]
 fn large_activations_do_not_leave_the_range_of_halves() {
     let device = gpu();
     let own = layer(&device, Precision::F16, [40, 64]);
@@ -208,4 +257,114 @@ fn large_activations_do_not_leave_the_range_of_halves() {
     let expected = x.clone().matmul(weight.transpose()) + bias;
     let data: TensorData = own.forward(x.to_device(&device)).into_data();
     near(Tensor::<2>::from_data(data, &Device::flex()), expected);
+}
+
+/// What a row of logits gives, as a device finds it.
+fn found(rows: &[Vec<f32>], forbidden: &[u32]) -> Vec<Likeliest> {
+    let (count, width) = (rows.len(), rows[0].len());
+    let data = TensorData::new(rows.concat(), [count, 1, width]);
+    let logits = Tensor::<3>::from_data(data, &gpu());
+    let found = likeliest(&logits, forbidden).unwrap();
+    Likeliest::of(&found.into_data().try_into_vec::<f32>().unwrap())
+}
+
+/// The likeliest by a pass over the numbers, in 64 bits.
+fn expected(row: &[f32], forbidden: &[u32]) -> (u32, f64) {
+    let mut best: Option<usize> = None;
+    for (id, &logit) in row.iter().enumerate() {
+        if !forbidden.contains(&(id as u32)) && best.is_none_or(|best| logit > row[best]) {
+            best = Some(id);
+        }
+    }
+    let best = best.unwrap();
+    let largest = row.iter().copied().fold(f32::MIN, f32::max);
+    let exponentials = row.iter().map(|x| f64::from(x - largest).exp());
+    let logprob = f64::from(row[best] - largest) - exponentials.sum::<f64>().ln();
+    (best as u32, logprob)
+}
+
+#[test]
+fn the_likeliest_token_is_the_first_of_the_largest_that_may_come() {
+    for width in [1, 7, 256, 257, 5000, 50_304] {
+        let random = random([3, width])
+            .into_data()
+            .try_into_vec::<f32>()
+            .unwrap();
+        let mut rows: Vec<Vec<f32>> = random.chunks(width).map(<[f32]>::to_vec).collect();
+        // Coarse, so that ties abound; and none above zero, where zeros have either sign.
+        rows.push(rows[0].iter().map(|x| (2.0 * x).round()).collect());
+        rows.push(
+            rows[1]
+                .iter()
+                .map(|x| (x.round().abs()).copysign(-1.0))
+                .collect(),
+        );
+        let signs = (0..width).map(|id| if id % 3 == 0 { -0.0 } else { 0.0 });
+        rows.push(signs.collect());
+        rows.push(rows[2].iter().map(|x| 1e30 * x).collect());
+        let top = expected(&rows[0], &[]).0;
+        for forbidden in [vec![], vec![top], vec![top, 0, 3, 9]] {
+            if forbidden.len() >= width {
+                continue;
+            }
+            for (row, found) in rows.iter().zip(found(&rows, &forbidden)) {
+                let (id, logprob) = expected(row, &forbidden);
+                let Likeliest::Token {
+                    id: own,
+                    logprob: own_logprob,
+                    ..
+                } = found
+                else {
+                    panic!("{found:?}")
+                };
+                assert_eq!(own, id, "{width} wide, without {forbidden:?}");
+                let off = (f64::from(own_logprob) - logprob).abs();
+                assert!(
+                    off < 2e-6 * logprob.abs().max(1.0),
+                    "{own_logprob}, {logprob}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_that_are_no_distribution_are_told() {
+    let (nan, inf) = (f32::NAN, f32::INFINITY);
+    for width in [4, 3000] {
+        let row = |id: usize, value: f32, other: f32| {
+            let mut row = vec![other; width];
+            row[id] = value;
+            row
+        };
+        let last = width - 1;
+        let rows = [
+            row(last, nan, 0.5),
+            row(0, -nan, 0.5),
+            row(1, inf, 0.5),
+            row(1, nan, inf),
+            row(1, -inf, -inf),
+            row(2, 0.25, -inf),
+            row(2, -inf, 0.25),
+        ];
+        let found = found(&rows, &[2]);
+        for n in [0, 1, 3] {
+            assert!(
+                matches!(found[n], Likeliest::NoDistribution(x) if x.is_nan()),
+                "{n}: {found:?}"
+            );
+        }
+        assert_eq!(found[2], Likeliest::NoDistribution(inf));
+        assert_eq!(found[4], Likeliest::NoDistribution(-inf));
+        assert_eq!(found[5], Likeliest::NoToken);
+        let Likeliest::Token { id: 0, logprob, .. } = found[6] else {
+            panic!("{:?}", found[6])
+        };
+        let expected = -((width - 1) as f32).ln();
+        assert!((logprob - expected).abs() < 1e-5, "{logprob} {expected}");
+    }
+    // More than a device leaves out, and logits that are no device's.
+    let logits = Tensor::<3>::zeros([1, 1, 8], &gpu());
+    assert!(likeliest(&logits, &[0, 1, 2, 3, 4]).is_none());
+    assert!(likeliest(&logits.to_device(&Device::flex()), &[]).is_none());
 }

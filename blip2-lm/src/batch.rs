@@ -1,9 +1,12 @@
 //! Checks and small tensors that all models share.
 
-use blip2_kernels::{MASKED, causal_bias};
+use blip2_kernels::{Likeliest, MASKED, causal_bias, likeliest};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
-use crate::{error::LmError, generate::Logits};
+use crate::{
+    error::LmError,
+    generate::{Logits, Scores},
+};
 
 /// Token ids as a tensor, `[batch, seq]`.
 ///
@@ -197,11 +200,22 @@ pub(crate) fn extension(
 /// Logits on the host, from `[rows, new, vocab]`: a row for each new position.
 pub(crate) fn logits(tensor: Tensor<3>) -> Result<Logits, LmError> {
     let [_, _, vocab] = tensor.dims();
-    let data = tensor
+    Logits::new(read(tensor)?, vocab).map_err(|error| LmError::Logits(Box::new(error)))
+}
+
+/// The likeliest tokens of logits that are on a GPU, those that are not `forbidden`; else the logits.
+pub(crate) fn greedy(tensor: Tensor<3>, forbidden: &[u32]) -> Result<Scores, LmError> {
+    match likeliest(&tensor, forbidden) {
+        Some(found) => Ok(Scores::Likeliest(Likeliest::of(&read(found)?))),
+        None => logits(tensor).map(Scores::Logits),
+    }
+}
+
+fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, LmError> {
+    tensor
         .try_into_data()
         .map_err(|error| LmError::Device(format!("{error:?}")))?
         .convert_dtype(DType::F32)
         .try_into_vec::<f32>()
-        .map_err(|error| LmError::Device(format!("{error:?}")))?;
-    Logits::new(data, vocab).map_err(|error| LmError::Logits(Box::new(error)))
+        .map_err(|error| LmError::Device(format!("{error:?}")))
 }

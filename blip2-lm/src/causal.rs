@@ -4,11 +4,8 @@ use blip2_kernels::{KvCache, MASKED, causal_bias};
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::{
-    batch::{
-        Step, decoder_bias, extension, joined_bias, logits, of_last_keys, padding_bias, rows_tensor,
-    },
+    batch::{Step, decoder_bias, extension, joined_bias, of_last_keys, padding_bias, rows_tensor},
     error::LmError,
-    generate::Logits,
     session::Decode,
 };
 
@@ -195,7 +192,7 @@ impl CausalState {
     }
 
     /// See [`DecodeSession::prefill`](crate::DecodeSession::prefill).
-    pub(crate) fn prefill(&mut self, model: &impl CausalLm) -> Result<Logits, LmError> {
+    pub(crate) fn prefill(&mut self, model: &impl CausalLm) -> Result<Tensor<3>, LmError> {
         let (embeds, mask) = self
             .prompts
             .take()
@@ -212,7 +209,7 @@ impl CausalState {
             true => hidden.narrow(1, seq - 1, 1),
             false => last(hidden, &mask),
         };
-        logits(model.head(last))
+        Ok(model.head(last))
     }
 
     /// See [`DecodeSession::step`](crate::DecodeSession::step).
@@ -221,7 +218,7 @@ impl CausalState {
         model: &impl CausalLm,
         parents: &[usize],
         tokens: &[u32],
-    ) -> Result<Logits, LmError> {
+    ) -> Result<Tensor<3>, LmError> {
         if self.prompts.is_some() {
             return Err(LmError::Order("the prompt has not run yet"));
         }
@@ -250,7 +247,7 @@ impl CausalState {
         &mut self,
         model: &impl CausalLm,
         tokens: &[u32],
-    ) -> Result<Logits, LmError> {
+    ) -> Result<Tensor<3>, LmError> {
         if self.prompts.is_some() {
             return Err(LmError::Order("the prompt has not run yet"));
         }
@@ -276,7 +273,7 @@ impl CausalState {
     }
 
     /// Runs new tokens of each row, `[rows, new]`; the logits after each of them.
-    fn feed(&mut self, model: &impl CausalLm, ids: Tensor<2, Int>) -> Result<Logits, LmError> {
+    fn feed(&mut self, model: &impl CausalLm, ids: Tensor<2, Int>) -> Result<Tensor<3>, LmError> {
         let [rows, new] = ids.dims();
         // New positions are seen by all rows.
         self.padding = self.padding.take().map(|bias| {
@@ -300,7 +297,7 @@ impl CausalState {
         for count in &mut self.counts {
             *count += new;
         }
-        logits(model.head(hidden))
+        Ok(model.head(hidden))
     }
 
     /// See [`JoinSession::join`](crate::JoinSession::join).
@@ -338,7 +335,7 @@ impl<M: CausalLm> Decode for M {
         state.rows()
     }
 
-    fn prefill(&self, state: &mut CausalState) -> Result<Logits, LmError> {
+    fn prefill(&self, state: &mut CausalState) -> Result<Tensor<3>, LmError> {
         state.prefill(self)
     }
 
@@ -347,11 +344,11 @@ impl<M: CausalLm> Decode for M {
         state: &mut CausalState,
         parents: &[usize],
         tokens: &[u32],
-    ) -> Result<Logits, LmError> {
+    ) -> Result<Tensor<3>, LmError> {
         state.step(self, parents, tokens)
     }
 
-    fn extend(&self, state: &mut CausalState, tokens: &[u32]) -> Result<Logits, LmError> {
+    fn extend(&self, state: &mut CausalState, tokens: &[u32]) -> Result<Tensor<3>, LmError> {
         state.extend(self, tokens)
     }
 

@@ -11,7 +11,6 @@ use crate::{
     causal::{CausalLm, CausalState},
     decoder::DecoderLm,
     error::LmError,
-    generate::Logits,
     session::{Decode, Session},
     t5::{T5ForConditionalGeneration, T5State},
 };
@@ -212,7 +211,7 @@ impl Decode for LanguageModel {
         }
     }
 
-    fn prefill(&self, state: &mut State) -> Result<Logits, LmError> {
+    fn prefill(&self, state: &mut State) -> Result<Tensor<3>, LmError> {
         let (layers, device, size) = (self.layers(), state.device(), state.prompt_size());
         layers_in_pool(&device, layers, size, || match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.prefill(model),
@@ -226,7 +225,7 @@ impl Decode for LanguageModel {
         state: &mut State,
         parents: &[usize],
         tokens: &[u32],
-    ) -> Result<Logits, LmError> {
+    ) -> Result<Tensor<3>, LmError> {
         step_in_pool(&state.device(), || match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.step(model, parents, tokens),
             (Self::T5(model), State::T5(state)) => model.step(state, parents, tokens),
@@ -234,7 +233,7 @@ impl Decode for LanguageModel {
         })
     }
 
-    fn extend(&self, state: &mut State, tokens: &[u32]) -> Result<Logits, LmError> {
+    fn extend(&self, state: &mut State, tokens: &[u32]) -> Result<Tensor<3>, LmError> {
         match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.extend(model, tokens),
             (Self::T5(model), State::T5(state)) => model.extend(state, tokens),

@@ -2,9 +2,12 @@
 
 use std::{fmt, ops::Deref, ptr};
 
+use burn::tensor::Tensor;
+
 use crate::{
+    batch::{greedy, logits},
     error::LmError,
-    generate::{DecodeSession, JoinSession, Logits, RewindSession},
+    generate::{DecodeSession, JoinSession, Logits, RewindSession, Scores},
 };
 
 /// What a [`Session`] needs of a model. The model holds the weights and the state everything that a
@@ -19,19 +22,19 @@ pub(crate) trait Decode {
     /// The number of prompts.
     fn rows(&self, state: &Self::State) -> usize;
 
-    /// See [`DecodeSession::prefill`].
-    fn prefill(&self, state: &mut Self::State) -> Result<Logits, LmError>;
+    /// See [`DecodeSession::prefill`]: the logits, `[rows, 1, vocab]`.
+    fn prefill(&self, state: &mut Self::State) -> Result<Tensor<3>, LmError>;
 
-    /// See [`DecodeSession::step`].
+    /// See [`DecodeSession::step`]: the logits, `[rows, 1, vocab]`.
     fn step(
         &self,
         state: &mut Self::State,
         parents: &[usize],
         tokens: &[u32],
-    ) -> Result<Logits, LmError>;
+    ) -> Result<Tensor<3>, LmError>;
 
-    /// See [`RewindSession::extend`].
-    fn extend(&self, state: &mut Self::State, tokens: &[u32]) -> Result<Logits, LmError>;
+    /// See [`RewindSession::extend`]: the logits, `[1, new, vocab]`.
+    fn extend(&self, state: &mut Self::State, tokens: &[u32]) -> Result<Tensor<3>, LmError>;
 
     /// See [`RewindSession::rewind`].
     fn rewind(&self, state: &mut Self::State, count: usize);
@@ -134,11 +137,25 @@ where
     }
 
     fn prefill(&mut self) -> Result<Logits, LmError> {
-        self.model.prefill(&mut self.state)
+        logits(self.model.prefill(&mut self.state)?)
     }
 
     fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
-        self.model.step(&mut self.state, parents, tokens)
+        logits(self.model.step(&mut self.state, parents, tokens)?)
+    }
+
+    fn prefill_greedy(&mut self, forbidden: &[u32]) -> Result<Scores, LmError> {
+        greedy(self.model.prefill(&mut self.state)?, forbidden)
+    }
+
+    fn step_greedy(
+        &mut self,
+        parents: &[usize],
+        tokens: &[u32],
+        forbidden: &[u32],
+    ) -> Result<Scores, LmError> {
+        let logits = self.model.step(&mut self.state, parents, tokens)?;
+        greedy(logits, forbidden)
     }
 
     fn remaining_positions(&self) -> Option<usize> {
@@ -167,7 +184,7 @@ where
     H::Target: Decode,
 {
     fn extend(&mut self, tokens: &[u32]) -> Result<Logits, LmError> {
-        self.model.extend(&mut self.state, tokens)
+        logits(self.model.extend(&mut self.state, tokens)?)
     }
 
     fn rewind(&mut self, count: usize) {

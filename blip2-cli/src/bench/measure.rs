@@ -39,7 +39,11 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
     blip2.check_memory(&work).map_err(Failure::work)?;
     let runs = Runs::take(args, &blip2)?;
     let encoder = encoder(args, &blip2)?;
-    let peak_memory_bytes = machine::peak_resident();
+    // On a GPU it is the device's memory that is of interest, and that is predicted.
+    let peak_memory_bytes = match gpu::name(&device) {
+        Some(_) => device_peak(args, &blip2)?.map(|peak| peak.saturating_sub(held_before)),
+        None => machine::peak_resident(),
+    };
     let continuous = args
         .continuous
         .map(|pictures| Continuous::take(args, &blip2, pictures))
@@ -87,6 +91,8 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
             runs: times.runs,
         }
     });
+    // Which takes nothing of a GPU's memory.
+    let program = if gpu::is_served(&device) { 0 } else { PROGRAM };
     let adapter = gpu::name(&device).map(|name| Adapter {
         name,
         weights_bytes: held.unwrap_or_default(),
@@ -131,8 +137,19 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
         continuous,
         peak_memory_bytes,
         weights_bytes: plan.weights(None),
-        predicted_peak_bytes: plan.predict(&work).peak().saturating_add(PROGRAM),
+        predicted_peak_bytes: plan.predict(&work).peak().saturating_add(program),
     })
+}
+
+/// The most that a GPU's memory holds for the whole process in a caption.
+fn device_peak(args: &BenchArgs, blip2: &Blip2Pipeline) -> Result<Option<u64>, Failure> {
+    let (image, ids) = (picture(), prompt_ids(blip2.config(), args.prompt_tokens));
+    let pairs = (0..args.batch).map(|_| (&image, ids.clone()));
+    let watch = Watch::of_memory(blip2.device());
+    blip2
+        .prompt_ids_batch(pairs, &exactly(args, args.new_tokens))
+        .map_err(Failure::work)?;
+    Ok(watch.peak_memory())
 }
 
 /// The height and width that pictures are resized to.

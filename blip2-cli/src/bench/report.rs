@@ -29,7 +29,8 @@ pub(super) struct Report {
     /// A stream of pictures, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) continuous: Option<Continuous>,
-    /// The most memory that the process held, the model's and its own.
+    /// The most memory that the process held, the model's and its own; on a GPU, the most that tensors
+    /// took of its memory.
     pub(super) peak_memory_bytes: Option<u64>,
     pub(super) weights_bytes: u64,
     pub(super) predicted_peak_bytes: u64,

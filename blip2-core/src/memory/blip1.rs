@@ -4,7 +4,7 @@ use blip2_io::config::{BlipConfig, BlipTextConfig, ModelKind};
 
 use super::{
     Workload,
-    activations::{Products, Text, caches, floats, logits},
+    activations::{Products, Text, caches, floats},
     explained::Stack,
 };
 
@@ -71,7 +71,7 @@ fn reading(
     let keys_values = 2 * floats(&[batch, seen, hidden]);
     let crossed = 3 * states + keys_values + products.scores(batch, heads, seq, seen);
     let mlp = products.mlp(batch.saturating_mul(seq), hidden, bert.intermediate_size);
-    own.max(crossed).max(mlp) + products.widened
+    own.max(crossed).max(mlp) + products.widened_for(batch.saturating_mul(seq))
 }
 
 /// A decoder: its beginning of `begun` positions, and later steps, all of which look at `seen` others.
@@ -96,10 +96,16 @@ fn writing(
     let held = |keys: u64| caches(keys, bert.num_hidden_layers);
     let layer = reading(bert, batch, begun, seen, products);
     Text {
-        prefill: held(own.prefill + source.prefill) + layer + logits(batch, bert.vocab_size),
+        prefill: held(own.prefill + source.prefill)
+            + layer
+            + products.logits(batch, bert.vocab_size),
         decode: held(own.decode + source.decode)
-            + own.moved.max(source.moved).max(products.widened)
-            + logits(rows, bert.vocab_size),
+            + products.step(
+                rows,
+                own.moved.max(source.moved),
+                [bert.hidden_size, bert.intermediate_size],
+                bert.vocab_size,
+            ),
         caches: held(own.decode + source.decode),
     }
 }

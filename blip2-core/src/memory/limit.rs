@@ -1,6 +1,6 @@
 //! Refusing what would not fit.
 
-use blip2_kernels::Precision;
+use blip2_kernels::{Precision, device as gpu};
 use burn::tensor::Device;
 
 use super::{MemoryPlan, MemoryPrediction, Workload, machine, plan::PROCESS};
@@ -16,18 +16,27 @@ pub struct MemoryLimit {
     plan: MemoryPlan,
     /// Without one, nothing is refused.
     allowed: Option<u64>,
+    /// The bytes of the device's largest buffer, where there is such a limit.
+    largest_buffer: Option<u64>,
 }
 
 impl MemoryLimit {
     fn new(plan: MemoryPlan, allowed: Option<u64>) -> Self {
-        Self { plan, allowed }
+        Self {
+            plan,
+            allowed,
+            largest_buffer: None,
+        }
     }
 
     /// The limit of a model that is being loaded on `device`: that of the settings, or the machine's.
     pub(crate) fn of_settings(plan: MemoryPlan, limit: Option<u64>, device: &Device) -> Self {
         match limit {
             None if is_host(device) => Self::of_machine(plan),
-            limit => Self::new(plan, limit),
+            limit => Self {
+                largest_buffer: gpu::largest_buffer(device),
+                ..Self::new(plan, limit.or_else(|| left_on(device)))
+            },
         }
     }
 
@@ -47,6 +56,7 @@ impl MemoryLimit {
         work: &Workload,
         part: fn(&MemoryPrediction) -> u64,
     ) -> Result<(), Blip2Error> {
+        self.check_buffers(work)?;
         let Some(allowed) = self.allowed else {
             return Ok(());
         };
@@ -66,6 +76,7 @@ impl MemoryLimit {
         Err(Blip2Error::Memory(NotEnoughMemory {
             predicted,
             allowed,
+            piece: None,
             fits: self
                 .narrower(|plan| fits(plan, work))
                 .map(Fit::Precision)
@@ -74,6 +85,46 @@ impl MemoryLimit {
                 .chain(beams.map(Fit::Beams))
                 .collect(),
         }))
+    }
+
+    /// Refuses weights, and work, of which a tensor is larger than any buffer of the device.
+    fn check_buffers(&self, work: &Workload) -> Result<(), Blip2Error> {
+        let Some(allowed) = self.largest_buffer else {
+            return Ok(());
+        };
+        let refused = |piece: String, predicted, fits| {
+            Err(Blip2Error::Memory(NotEnoughMemory {
+                predicted,
+                allowed,
+                piece: Some(piece),
+                fits,
+            }))
+        };
+        let fits = |plan: &MemoryPlan| {
+            let largest = plan.largest_weight();
+            largest.is_none_or(|(_, bytes)| bytes <= allowed)
+        };
+        if let Some((name, bytes)) = self.plan.largest_weight()
+            && bytes > allowed
+        {
+            let narrower = self.narrower(fits).map(Fit::Precision);
+            return refused(format!("`{name}`"), bytes, Vec::from_iter(narrower));
+        }
+        let Some((piece, bytes)) = self.plan.largest_piece(work) else {
+            return Ok(());
+        };
+        if bytes <= allowed {
+            return Ok(());
+        }
+        let fits = |work: &Workload| {
+            let largest = self.plan.largest_piece(work);
+            largest.is_none_or(|(_, bytes)| bytes <= allowed)
+        };
+        let batch = largest(work.batch, |batch| fits(&Workload { batch, ..*work }));
+        let beams = largest(work.beams, |beams| fits(&Workload { beams, ..*work }));
+        let fits = batch.map(Fit::Batch).into_iter();
+        let fits = fits.chain(beams.map(Fit::Beams)).collect();
+        refused(piece.to_string(), bytes, fits)
     }
 
     /// The widest precision that fits and is narrower than what is planned; of two as wide, the
@@ -89,6 +140,12 @@ impl MemoryLimit {
             .max_by_key(|(_, plan)| plan.weights(None))
             .map(|(precision, _)| precision)
     }
+}
+
+/// What a GPU's memory has left, where its driver tells what it has.
+fn left_on(device: &Device) -> Option<u64> {
+    let held = gpu::memory_in_use(device)?;
+    Some(gpu::memory(device)?.saturating_sub(held))
 }
 
 /// The largest number below `count`, and above zero, that fits; more of them never take less.
@@ -129,6 +186,39 @@ mod tests {
         for (count, most, found) in [(8, 3, Some(3)), (8, 7, Some(7)), (8, 0, None), (1, 0, None)] {
             assert_eq!(largest(count, |n| n <= most), found);
         }
+    }
+
+    #[test]
+    fn what_no_buffer_holds_is_refused_with_what_would_fit() {
+        let limit = |bytes| MemoryLimit {
+            largest_buffer: Some(bytes),
+            ..limit(u64::MAX)
+        };
+        let refused =
+            |bytes, work: Workload| match limit(bytes).check(&work, MemoryPrediction::peak) {
+                Err(Blip2Error::Memory(error)) => error,
+                other => unreachable!("{other:?}"),
+            };
+        let one = Workload::default();
+        // The table of tokens, which is the head: 50,304 by 2,560.
+        let table = 4 * 50_304 * 2_560;
+        assert!(limit(table).check(&one, MemoryPrediction::peak).is_ok());
+        let error = refused(table - 1, one);
+        assert_eq!((error.predicted, error.allowed), (table, table - 1));
+        assert_eq!(error.fits, [Fit::Precision(Precision::Bf16)]);
+        let text = error.to_string();
+        assert!(text.contains("embed_tokens"), "{text}");
+        assert!(text.contains("bf16 weights"), "{text}");
+        let error = refused(table / 4 + (1 << 20), one);
+        assert_eq!(error.fits, [Fit::Precision(Precision::Int8)]);
+        assert_eq!(refused(1 << 20, one).fits, []);
+
+        // Of 257 positions each, 6,144 wide.
+        let many = one.with_batch(100);
+        let error = refused(table, many);
+        assert_eq!(error.predicted, 4 * 100 * 257 * 6_144);
+        assert_eq!(error.fits, [Fit::Batch(81)]);
+        assert!(error.to_string().contains("image encoder"), "{error}");
     }
 
     #[test]

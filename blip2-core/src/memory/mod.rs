@@ -4,7 +4,8 @@
 //! predicts the peak of a process that runs a given [`Workload`]: what the weights take as they are
 //! held, and the largest that any stage takes beside them. A pipeline refuses a model or a batch
 //! that would not fit before it allocates, see
-//! [`memory_limit`](crate::Builder::memory_limit).
+//! [`memory_limit`](crate::Builder::memory_limit). On a GPU it is the device's memory that is
+//! predicted, and what is larger in one piece than the device's largest buffer is refused, too.
 //!
 //! ```
 //! use blip2_core::{Precision, Preset, memory::{MemoryPlan, Workload}};
@@ -21,6 +22,7 @@ mod blip1;
 mod explained;
 mod limit;
 pub mod machine;
+mod pieces;
 mod plan;
 mod planned;
 

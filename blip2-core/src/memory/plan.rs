@@ -7,16 +7,16 @@ use blip2_io::{
     checkpoint::{PlannedTensor, WeightPlan},
     config::{Blip2Config, BlipConfig, ModelKind},
 };
-use blip2_kernels::{Precision, Role, Weights, packs, rows_at_once};
-use burn::tensor::Device;
+use blip2_kernels::{Precision, Role, Weights, device as gpu, packs, rows_at_once};
+use burn::tensor::{DType, Device};
 
 use super::{
     Workload,
-    activations::{self, Products},
+    activations::{self, By, Products},
     planned::{Planned, Stages},
 };
 use crate::{
-    device::default_device,
+    device::{default_device, is_host},
     error::Blip2Error,
     family::{ANSWERING, BLIP1},
     model::has_tied_head,
@@ -255,23 +255,37 @@ impl MemoryPlan {
 
     /// How the products of some parts are computed.
     fn products(&self, parts: &[&str]) -> Products {
-        let packed = packs(&self.device);
+        let by = if packs(&self.device) {
+            By::Processor
+        } else if gpu::is_served(&self.device) {
+            let halves = gpu::has_matrix_units(&self.device);
+            By::Gpu { halves }
+        } else {
+            By::Burn
+        };
         // Without kernels a narrow matrix is widened to `f32` for its product and dropped after it:
-        // one at a time, so that the largest counts.
+        // one at a time, so that the largest counts. A GPU makes `f16` of integers for its matrix
+        // units, where it has them.
+        let wide = match by {
+            By::Processor | By::Gpu { halves: false } => 0,
+            By::Gpu { halves: true } => 2,
+            By::Burn => 4,
+        };
         let narrow = |tensor: &&PlannedTensor| {
             let bytes = tensor.bytes(self.held(tensor), &self.device);
             let multiplied = matches!(tensor.role, Role::Matrix | Role::Head);
-            multiplied && !packed && bytes < 4 * tensor.parameters()
+            multiplied && bytes < wide * tensor.parameters()
         };
         let widened = self
             .tensors
             .iter()
             .filter(|tensor| parts.iter().any(|part| belongs(tensor, part)))
             .filter(narrow)
-            .map(|tensor| 4 * tensor.parameters())
+            .map(|tensor| wide * tensor.parameters())
             .max();
         Products {
-            packed,
+            by,
+            doubles: self.device.supports_dtype(DType::F64),
             widened: widened.unwrap_or(0),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             at_once: rows_at_once(&self.device),
@@ -279,7 +293,8 @@ impl MemoryPlan {
     }
 
     /// What a process that runs `work` takes at its peak: within a tenth, but for models of a few
-    /// megabytes, where the allocator's habits show.
+    /// megabytes, where the allocator's habits show. On a GPU, what tensors take of its memory, and
+    /// nothing of the machine's own.
     pub fn predict(&self, work: &Workload) -> MemoryPrediction {
         let size = work.image_size.unwrap_or(self.model.size());
         let frames = work.batch.saturating_mul(self.model.frames());
@@ -290,17 +305,47 @@ impl MemoryPlan {
         } = self.model.stages(work, size, |parts| self.products(parts));
         // The draft has caches of its own.
         let drafted = if self.draft { text.caches } else { 0 };
+        // Pictures are prepared by the processor.
+        let on_gpu = self.is_on_gpu();
+        let (process, preprocess) = match on_gpu {
+            true => (0, 0),
+            false => (
+                PROCESS,
+                activations::preprocess(frames, work.picture_pixels, size),
+            ),
+        };
         MemoryPrediction {
-            process: PROCESS,
+            process,
             weights: self.weights(None) + self.adapted() + self.draft(),
-            preprocess: activations::preprocess(frames, work.picture_pixels, size),
+            preprocess,
             vision,
             qformer,
             prefill: text.prefill + drafted,
             decode: text.decode + drafted,
             caches: text.caches + drafted,
             explained: self.model.explained(work, size, self.widest()),
+            on_gpu,
         }
+    }
+
+    /// The largest of the weights as they are held: its name and its bytes.
+    pub(super) fn largest_weight(&self) -> Option<(&str, u64)> {
+        let weights = self.tensors.iter().map(|tensor| {
+            let bytes = tensor.bytes(self.held(tensor), &self.device);
+            (tensor.name.as_str(), bytes)
+        });
+        weights.max_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// The largest tensor that `work` makes: what it is, and its bytes.
+    pub(super) fn largest_piece(&self, work: &Workload) -> Option<(&'static str, u64)> {
+        let size = work.image_size.unwrap_or(self.model.size());
+        self.model.largest_piece(work, size)
+    }
+
+    /// Whether a GPU's memory is what is planned.
+    pub(super) fn is_on_gpu(&self) -> bool {
+        !is_host(&self.device)
     }
 
     /// The largest matrix in `f32`.
@@ -378,6 +423,8 @@ pub struct MemoryPrediction {
     /// Explaining a token by gradients ([`Method::Relevance`](crate::explain::Method::Relevance)): what
     /// all layers keep until the backward pass has used it.
     pub explained: u64,
+    /// Whether all this is in a GPU's memory, whose allocator gives back what is freed.
+    on_gpu: bool,
 }
 
 impl MemoryPrediction {
@@ -402,7 +449,10 @@ impl MemoryPrediction {
 
     /// The most that is taken while text is generated.
     pub fn text_peak(&self) -> u64 {
-        let kept = self.preprocess.max(self.vision).min(KEPT_FROM_IMAGE);
+        let kept = match self.on_gpu {
+            true => 0,
+            false => self.preprocess.max(self.vision).min(KEPT_FROM_IMAGE),
+        };
         self.process + self.weights + kept + self.prefill.max(self.decode)
     }
 }

@@ -7,6 +7,7 @@ use super::{
     Workload,
     activations::{self, Products, Text},
     blip1, explained,
+    pieces::{self, Piece},
 };
 use crate::{
     error::Blip2Error,
@@ -102,6 +103,14 @@ impl Planned {
                     text: blip1::text(config, *kind, work, size, of_texts),
                 }
             }
+        }
+    }
+
+    /// The largest tensor beside the weights.
+    pub(super) fn largest_piece(&self, work: &Workload, size: [usize; 2]) -> Option<Piece> {
+        match self {
+            Self::Blip2(config) => pieces::of_blip2(config, work, size),
+            Self::Blip1(config, kind) => pieces::of_blip1(config, *kind, work, size),
         }
     }
 

@@ -7,7 +7,9 @@ use std::{
 
 use blip2_lm::{
     LmError,
-    generate::{CancelToken, DecodeSession, Drafts, FinishReason, Generator, JoinSession, Logits},
+    generate::{
+        CancelToken, DecodeSession, Drafts, FinishReason, Generator, JoinSession, Logits, Scores,
+    },
 };
 use burn::tensor::Device;
 
@@ -133,6 +135,27 @@ impl DecodeSession for Timed {
         let logits = self.session.step(parents, tokens);
         self.decode += start.elapsed();
         logits
+    }
+
+    fn prefill_greedy(&mut self, forbidden: &[u32]) -> Result<Scores, LmError> {
+        let _span = tracing::info_span!("stage", name = "prefill").entered();
+        let start = Instant::now();
+        let scores = self.session.prefill_greedy(forbidden);
+        self.prefill += start.elapsed();
+        scores
+    }
+
+    fn step_greedy(
+        &mut self,
+        parents: &[usize],
+        tokens: &[u32],
+        forbidden: &[u32],
+    ) -> Result<Scores, LmError> {
+        let _span = tracing::info_span!("stage", name = "decode").entered();
+        let start = Instant::now();
+        let scores = self.session.step_greedy(parents, tokens, forbidden);
+        self.decode += start.elapsed();
+        scores
     }
 
     fn remaining_positions(&self) -> Option<usize> {

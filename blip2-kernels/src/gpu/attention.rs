@@ -13,47 +13,16 @@ use burn_cubecl::{
 
 use super::{
     count,
+    newest::attend_newest,
+    places::{
+        BiasPlace, BiasPlaceLaunch, Extent, ExtentLaunch, LOWEST, Place, PlaceLaunch, VECTOR,
+    },
     sum::{fold, fold_max},
     tensors::{self, UNITS, as_it_lies, buffer, bytes, elements, empty, lift, lower},
 };
 
-/// Numbers of a head that a unit reads at a time.
-const VECTOR: usize = 4;
-
 /// Queries of a cube where there are many: they share what is read of keys and values.
 const QUERIES: usize = 4;
-
-/// The score of a key that is not there.
-const LOWEST: f32 = f32::MIN;
-
-/// Where the numbers of a head begin: an offset and the steps from batch to batch, head to head and
-/// place to place, all in vectors.
-#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
-struct Place {
-    start: usize,
-    batch: usize,
-    head: usize,
-    index: usize,
-}
-
-/// The steps of a bias, none along an axis that all share.
-#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
-struct BiasPlace {
-    batch: usize,
-    head: usize,
-    query: usize,
-}
-
-/// The shape of an attention.
-#[derive(Debug, Clone, Copy, CubeType, CubeLaunch)]
-struct Extent {
-    heads: usize,
-    /// Heads of queries that share a head of keys.
-    group: usize,
-    queries: usize,
-    keys: usize,
-    cubes: usize,
-}
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
@@ -250,10 +219,12 @@ impl Heads {
 }
 
 /// `softmax(q · kᵀ · scale + bias) · v` of `keys` places, `[batch, heads, queries, head_dim]`; `None` for
-/// what the kernel does not take.
+/// what the kernel does not take. The `newest` key and value, if they are given, are not among `k` and
+/// `v` yet, which have room for them: one query attends to them, and they are written there.
 pub(crate) fn attention(
     [q, k, v]: [&Heads; 3],
     keys: usize,
+    newest: Option<[&Heads; 2]>,
     bias: Option<&Tensor<4>>,
     scale: f64,
 ) -> Option<Tensor<4>> {
@@ -262,6 +233,9 @@ pub(crate) fn attention(
     let (heads, groups) = (q.count, k.count);
     let vectors = width / VECTOR;
     let empty_of = batch * heads * groups * queries * keys * width == 0;
+    if newest.is_some() && queries != 1 {
+        return None;
+    }
     if empty_of || v.tensor.meta.shape()[3] != width || vectors > UNITS as usize / 4 {
         return None;
     }
@@ -287,6 +261,38 @@ pub(crate) fn attention(
     let held = 2 * 4 * batch * groups * keys * width;
     count::moves(2 * bytes(&y) + held + bias.as_ref().map_or(0, |(bias, _)| bytes(bias)));
     let bias_tensor = bias.as_ref().map_or(&q.tensor, |(bias, _)| bias);
+    if let Some([new_k, new_v]) = newest {
+        // Written where keys and values are counted as read.
+        count::moves(2 * 4 * batch * groups * width);
+        // SAFETY: as below; the newest key and value of each head are read where they are, by their
+        // shapes and strides, and written to a place of the cache's own, by one cube.
+        unsafe {
+            attend_newest::launch_unchecked(
+                &q.tensor.client,
+                tensors::cubes(cubes),
+                CubeDim::new_1d(UNITS),
+                VECTOR,
+                q.buffer(),
+                new_k.buffer(),
+                new_v.buffer(),
+                buffer(bias_tensor, elements(bias_tensor)),
+                k.buffer(),
+                v.buffer(),
+                buffer(&y, elements(&y) / VECTOR),
+                q.place(),
+                new_k.place(),
+                new_v.place(),
+                k.place(),
+                v.place(),
+                bias_at,
+                ExtentLaunch::new(heads, heads / groups, queries, keys, cubes),
+                scale as f32,
+                vectors,
+                bias.is_some(),
+            );
+        }
+        return Some(lift::<4>(y).swap_dims(1, 2));
+    }
     // SAFETY: a cube reads queries, keys and values of a head that the tensors have, by their shapes
     // and strides, and a bias of every key where there is one; it writes the outputs of its queries.
     unsafe {

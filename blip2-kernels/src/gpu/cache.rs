@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // launches of kernels
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use burn::tensor::{DType, Int, Tensor};
 use burn_cubecl::{
     cubecl::{self, prelude::*},
@@ -12,10 +14,27 @@ use super::count;
 use super::tensors::{self, UNITS, as_it_lies, buffer, elements, empty, lift};
 
 /// Keys and values, each `[rows, groups, capacity, head_dim]`, of which `len` places count.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct DeviceCache {
     buffers: [CubeTensor; 2],
     len: usize,
+    /// Keys and values of the last place, until attention, or whoever else reads the buffers, has
+    /// written them: that saves a launch of each step.
+    newest: Mutex<Option<Newest>>,
+}
+
+/// Keys and values, each `[rows, groups, 1, head_dim]`.
+pub(crate) type Newest = [CubeTensor; 2];
+
+impl Clone for DeviceCache {
+    fn clone(&self) -> Self {
+        // Both may write it: it is the same, and goes to the same place.
+        Self {
+            buffers: self.buffers.clone(),
+            len: self.len,
+            newest: Mutex::new(self.held_back().clone()),
+        }
+    }
 }
 
 /// How the numbers of a tensor lie.
@@ -73,7 +92,8 @@ impl DeviceCache {
         let [rows, groups, new, width] = keys.dims();
         let (keys, values) = (as_it_lies(keys)?, as_it_lies(values)?);
         let mut cache = Self::empty(&keys, [rows, groups, capacity.max(new), width]);
-        cache.write(&keys, &values, new);
+        cache.write(&keys, &values, [0, new]);
+        cache.len = new;
         Some(cache)
     }
 
@@ -82,6 +102,28 @@ impl DeviceCache {
         Self {
             buffers: [buffer(), buffer()],
             len: 0,
+            newest: Mutex::new(None),
+        }
+    }
+
+    fn held_back(&self) -> MutexGuard<'_, Option<Newest>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keys and values of the last place, if they are not written: whoever takes them writes them.
+    pub(crate) fn take_newest(&self) -> Option<Newest> {
+        self.held_back().take()
+    }
+
+    /// Writes what [was taken](Self::take_newest).
+    pub(crate) fn write_newest(&self, [keys, values]: &Newest) {
+        self.write(keys, values, [self.len.saturating_sub(1), 1]);
+    }
+
+    /// Writes what is not yet written.
+    fn settle(&self) {
+        if let Some(newest) = self.take_newest() {
+            self.write_newest(&newest);
         }
     }
 
@@ -103,16 +145,19 @@ impl DeviceCache {
     }
 
     pub(crate) fn drop_last(&mut self, count: usize) {
+        if count > 0 {
+            self.take_newest();
+        }
         self.len = self.len.saturating_sub(count);
     }
 
-    /// Keys and values as they lie, with room behind those that count.
+    /// Keys and values as they lie, with room behind those that count; without the
+    /// [newest](Self::take_newest).
     pub(crate) fn buffers(&self) -> &[CubeTensor; 2] {
         &self.buffers
     }
 
-    /// Writes new places behind those held; `false`, and nothing written, for tensors that are
-    /// elsewhere.
+    /// Takes new places behind those held; `false`, and nothing taken, for tensors that are elsewhere.
     pub(crate) fn append(&mut self, keys: &Tensor<4>, values: &Tensor<4>) -> bool {
         let [rows, groups, new, width] = keys.dims();
         let [held, held_groups, capacity, held_width] = self.dims();
@@ -123,6 +168,7 @@ impl DeviceCache {
         if !fit || new == 0 {
             return false;
         }
+        self.settle();
         let end = self.len + new;
         let shared = self.buffers.iter().any(|buffer| !buffer.handle.can_mut());
         if end > capacity || shared {
@@ -132,7 +178,11 @@ impl DeviceCache {
                 capacity
             });
         }
-        self.write(&keys, &values, new);
+        match new {
+            1 => *self.held_back() = Some([keys, values]),
+            _ => self.write(&keys, &values, [self.len, new]),
+        }
+        self.len = end;
         true
     }
 
@@ -141,12 +191,14 @@ impl DeviceCache {
         let [rows, groups, _, width] = self.dims();
         let mut larger = Self::empty(&self.buffers[0], [rows, groups, capacity, width]);
         let [keys, values] = &self.buffers;
-        larger.write(keys, values, self.len);
+        larger.write(keys, values, [0, self.len]);
+        larger.len = self.len;
         *self = larger;
     }
 
-    /// Writes the first `new` places of `keys` and `values` behind those held, for which there is room.
-    fn write(&mut self, keys: &CubeTensor, values: &CubeTensor, new: usize) {
+    /// Writes the first `new` places of `keys` and `values` from the place `first` on, for which there is
+    /// room.
+    fn write(&self, keys: &CubeTensor, values: &CubeTensor, [first, new]: [usize; 2]) {
         let [rows, groups, capacity, width] = self.dims();
         let len = rows * groups * new * width;
         // Keys and values, each read and written.
@@ -171,14 +223,14 @@ impl DeviceCache {
                 buffer(held_values, elements(held_values)),
                 steps(keys),
                 steps(values),
-                ExtentLaunch::new(groups, new, width, capacity, self.len, len),
+                ExtentLaunch::new(groups, new, width, capacity, first, len),
             );
         }
-        self.len += new;
     }
 
     /// Keys and values, each `[rows, groups, len, head_dim]`.
     pub(crate) fn tensors(&self) -> (Tensor<4>, Tensor<4>) {
+        self.settle();
         let [keys, values] = &self.buffers;
         let part = |buffer: &CubeTensor| lift::<4>(buffer.clone()).narrow(2, 0, self.len);
         (part(keys), part(values))
@@ -186,6 +238,7 @@ impl DeviceCache {
 
     /// Keeps the sequences `rows`, in that order.
     pub(crate) fn select(&mut self, rows: &[usize]) {
+        self.settle();
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         for buffer in &mut self.buffers {
             let tensor = lift::<4>(buffer.clone());

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use burn::tensor::Device;
 use burn_cubecl::cubecl;
 use cubecl::logging::{LaunchObservation, LaunchObserver};
 
@@ -29,6 +30,9 @@ struct Launches {
     all: AtomicU64,
     /// Those of kernels of this crate.
     own: AtomicU64,
+    /// Whose memory is asked for.
+    device: Option<Device>,
+    peak: AtomicU64,
 }
 
 impl LaunchObserver for Launches {
@@ -37,12 +41,28 @@ impl LaunchObserver for Launches {
         if kernel.starts_with(env!("CARGO_CRATE_NAME")) {
             self.own.fetch_add(1, Ordering::Relaxed);
         }
+        // What a kernel reads and writes is there when it is launched.
+        let usage = self.device.as_ref().and_then(Device::memory_pool_usage);
+        if let Some(usage) = usage {
+            self.peak.fetch_max(usage.bytes_in_use, Ordering::Relaxed);
+        }
     }
 }
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        let launches = Arc::new(Launches::default());
+        Self::by(Launches::default())
+    }
+
+    pub(crate) fn of_memory(device: &Device) -> Self {
+        Self::by(Launches {
+            device: Some(device.clone()),
+            ..Launches::default()
+        })
+    }
+
+    fn by(launches: Launches) -> Self {
+        let launches = Arc::new(launches);
         Self {
             _watching: LaunchObservation::new(launches.clone()),
             launches,
@@ -51,8 +71,13 @@ impl Watch {
     }
 
     pub(crate) fn launches(&self) -> [u64; 2] {
-        let Launches { all, own } = &*self.launches;
+        let Launches { all, own, .. } = &*self.launches;
         [all, own].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
+        let peak = self.launches.peak.load(Ordering::Relaxed);
+        (peak > 0).then_some(peak)
     }
 
     pub(crate) fn moved(&self) -> u64 {

@@ -10,12 +10,27 @@ use burn_cubecl::cubecl::{
     throughput::{CmmaDims, ComputeCmmaConfig, select_cmma_tile},
 };
 
-use super::tensors;
+use super::{product::multiplies_halves, tensors};
 
 /// As [`crate::device::name`].
 pub(crate) fn name(device: &Device) -> Option<String> {
     client(device)?;
     device.identity().map(|identity| identity.name)
+}
+
+/// As [`crate::device::largest_buffer`].
+pub(crate) fn largest_buffer(device: &Device) -> Option<u64> {
+    Some(client(device)?.properties().memory.max_page_size)
+}
+
+/// As [`crate::device::memory`].
+pub(crate) fn memory(device: &Device) -> Option<u64> {
+    client(device)?.properties().memory.max_memory()
+}
+
+/// As [`crate::device::has_matrix_units`].
+pub(crate) fn has_matrix_units(device: &Device) -> bool {
+    client(device).is_some_and(|client| multiplies_halves(&client))
 }
 
 /// Bytes a second, read and written, or read alone.

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | [`product`] | few rows with a matrix that is read once, as narrow as it is held; many rows after widening |
 //! | [`norm`] | layer norm and root-mean-square norm, a launch each |
-//! | [`attention`] | one query over a cache, and many queries without a map |
+//! | [`attention`] | one query over a cache, whose newest place it may write, and many queries without a map |
 //! | [`cache`] | keys and values, written in place |
 //! | [`lookup`] | rows of a packed table |
+//! | [`select`] | the likeliest token of each row of logits |
 //!
 //! Each function answers `None` for tensors that are elsewhere.
 
@@ -15,7 +16,10 @@ pub(crate) mod cache;
 pub(crate) mod count;
 pub(crate) mod limits;
 pub(crate) mod lookup;
+mod newest;
 pub(crate) mod norm;
+mod places;
 pub(crate) mod product;
+pub(crate) mod select;
 pub(crate) mod sum;
 pub(crate) mod tensors;

@@ -15,6 +15,7 @@ pub(crate) mod cache;
 #[cfg(feature = "flex")]
 pub(crate) mod flex;
 pub(crate) mod isa;
+pub(crate) mod likeliest;
 pub(crate) mod math;
 #[cfg(feature = "autodiff")]
 pub(crate) mod narrow;

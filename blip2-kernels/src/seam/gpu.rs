@@ -1,10 +1,12 @@
 //! Attention by a GPU's kernel, wherever keys and values lie.
 
 use burn::tensor::Tensor;
+use burn_cubecl::tensor::CubeTensor;
 
 use crate::{
     gpu::{
         attention::{self, Heads},
+        cache::Newest,
         tensors::as_it_lies,
     },
     seam::attention::{DotProductAttention, Operands},
@@ -12,6 +14,7 @@ use crate::{
 
 /// The output of an attention whose map nobody wants; `None` for tensors that the kernel does not take.
 pub(super) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>> {
+    let (bias, scale) = (described.bias.as_ref(), described.scale);
     let (operands, keys) = match &described.operands {
         Operands::Apart { q, k, v } => {
             let operands = [Heads::all(q)?, Heads::all(k)?, Heads::all(v)?];
@@ -20,7 +23,15 @@ pub(super) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
         Operands::OnDevice { q, cache } => {
             let [keys, values] = cache.buffers();
             let held = |tensor: &_| Heads::new(Clone::clone(tensor), 0, cache.groups());
-            ([Heads::all(q)?, held(keys)?, held(values)?], cache.len())
+            let operands = [Heads::all(q)?, held(keys)?, held(values)?];
+            if let Some(newest) = cache.take_newest() {
+                let output = attention_and_write(&operands, cache.len(), &newest, bias, scale);
+                if output.is_some() {
+                    return output;
+                }
+                cache.write_newest(&newest);
+            }
+            (operands, cache.len())
         }
         Operands::Joint(qkv) => {
             let [_, all, seq, _] = qkv.dims();
@@ -30,6 +41,22 @@ pub(super) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
         }
         _ => return None,
     };
-    let (bias, scale) = (described.bias.as_ref(), described.scale);
-    attention::attention(operands.each_ref(), keys, bias, scale)
+    attention::attention(operands.each_ref(), keys, None, bias, scale)
+}
+
+/// Attention to `keys` places, of which the newest is written on the way.
+fn attention_and_write(
+    operands: &[Heads; 3],
+    keys: usize,
+    newest: &Newest,
+    bias: Option<&Tensor<4>>,
+    scale: f64,
+) -> Option<Tensor<4>> {
+    let new = |tensor: &CubeTensor| {
+        let groups = tensor.meta.shape()[1];
+        Heads::new(tensor.clone(), 0, groups)
+    };
+    let [keys_of, values] = [new(&newest[0])?, new(&newest[1])?];
+    let newest = Some([&keys_of, &values]);
+    attention::attention(operands.each_ref(), keys, newest, bias, scale)
 }

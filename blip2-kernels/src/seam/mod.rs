@@ -176,6 +176,31 @@ fn widened(matrix: &Matrix, device: &Device) -> Tensor<2> {
     matrix.to_tensor(device)
 }
 
+/// Looks for the likeliest token of each row that is none of `forbidden`, on a GPU: four numbers a row,
+/// `[rows, 4]`, of which [`Likeliest::of`] makes tokens. `None` for logits that are elsewhere, and for
+/// more forbidden tokens than four.
+///
+/// ```
+/// use blip2_kernels::likeliest;
+/// use burn::tensor::{Device, Tensor};
+///
+/// let logits = Tensor::<3>::zeros([2, 1, 100], &Device::flex());
+/// assert!(likeliest(&logits, &[]).is_none()); // they are read as fast as searched
+/// ```
+///
+/// # Shapes
+///
+/// - logits: `[batch, seq, vocab]`, each position a row
+pub fn likeliest(logits: &Tensor<3>, forbidden: &[u32]) -> Option<Tensor<2>> {
+    #[cfg(feature = "gpu")]
+    return device::select::find(logits, forbidden);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = (logits, forbidden);
+        None
+    }
+}
+
 /// An activation function of every element.
 pub(crate) fn activation<const D: usize>(function: Activation, x: Tensor<D>) -> Tensor<D> {
     first_served! {

@@ -15,7 +15,6 @@ use crate::{
     batch::{decoder_bias, padding_bias},
     causal::{CausalLm, CausalState, Positions},
     error::LmError,
-    generate::Logits,
     session::{Decode, Session},
 };
 
@@ -202,7 +201,7 @@ impl Decode for BlipTextLmHeadModel {
         state.text.rows()
     }
 
-    fn prefill(&self, state: &mut BlipTextState) -> Result<Logits, LmError> {
+    fn prefill(&self, state: &mut BlipTextState) -> Result<Tensor<3>, LmError> {
         state.text.prefill(&self.reading(&state.source))
     }
 
@@ -211,12 +210,12 @@ impl Decode for BlipTextLmHeadModel {
         state: &mut BlipTextState,
         parents: &[usize],
         tokens: &[u32],
-    ) -> Result<Logits, LmError> {
+    ) -> Result<Tensor<3>, LmError> {
         let reading = self.reading(&state.source);
         state.text.step(&reading, parents, tokens)
     }
 
-    fn extend(&self, state: &mut BlipTextState, tokens: &[u32]) -> Result<Logits, LmError> {
+    fn extend(&self, state: &mut BlipTextState, tokens: &[u32]) -> Result<Tensor<3>, LmError> {
         let reading = self.reading(&state.source);
         state.text.extend(&reading, tokens)
     }

@@ -6,9 +6,9 @@ use super::GenerateError;
 use super::generator::Generator;
 use super::output::{FinishReason, Generated};
 use super::run::{Run, Sequence};
-use super::session::{self, DecodeSession, JoinSession, Logits};
+use super::session::{self, DecodeSession, JoinSession, RowScores, Scores};
 use super::stream::StreamPiece;
-use super::walk::Walk;
+use super::walk::{Walk, in_common};
 
 /// Greedy or sampled generation for the rows of a batch, a token of each at a time, where every row has a
 /// [`Generator`] of its own: its own arguments, random numbers, constraint and token to cancel it.
@@ -154,18 +154,18 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
         if self.is_finished() {
             return Ok(pieces);
         }
-        let logits = match self.run() {
-            Ok(logits) => logits,
+        let scores = match self.run() {
+            Ok(scores) => scores,
             Err(error) => {
                 let left = self.rows.values_mut().filter(|row| row.finish.is_none());
                 left.for_each(|row| row.finish = Some(FinishReason::Cancelled));
                 return Err(error);
             }
         };
-        self.latest = logits.rows();
+        self.latest = scores.rows();
         let growing = self.rows.iter_mut();
         for (&place, row) in growing.filter(|(_, row)| row.finish.is_none()) {
-            let piece = row.choose(logits.row(row.slot), &mut self.scratch);
+            let piece = row.choose(scores.row(row.slot), &mut self.scratch);
             pieces.push((place, row.or_failed(piece)));
         }
         Ok(pieces)
@@ -189,10 +189,12 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
     }
 
     /// Runs the prompts, or the rows that go on by a token each.
-    fn run(&mut self) -> Result<Logits, GenerateError> {
+    fn run(&mut self) -> Result<Scores, GenerateError> {
+        let forbidden = self.forbidden();
+        let forbidden = forbidden.as_deref();
         if !self.started {
             self.started = true;
-            return session::prefill(&mut self.session);
+            return session::first(&mut self.session, forbidden);
         }
         let (mut parents, mut tokens) = (Vec::new(), Vec::new());
         let growing = self.rows.values_mut().filter(|row| row.finish.is_none());
@@ -203,7 +205,13 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
             row.slot = tokens.len();
             tokens.push(token);
         }
-        session::step(&mut self.session, &parents, &tokens)
+        session::next(&mut self.session, &parents, &tokens, forbidden)
+    }
+
+    /// What may not come next in any row, where every row takes the likeliest of all else.
+    fn forbidden(&self) -> Option<Vec<u32>> {
+        let growing = self.rows.values().filter(|row| row.finish.is_none());
+        in_common(growing.map(|row| row.walk.forbidden(&row.run))).map(<[u32]>::to_vec)
     }
 
     /// What a sequence is, once it has ended.
@@ -276,10 +284,10 @@ impl<S: JoinSession> Batch<'_, S> {
 impl Row<'_> {
     fn choose(
         &mut self,
-        logits: &[f32],
+        scores: RowScores<'_>,
         scratch: &mut Vec<f32>,
     ) -> Result<StreamPiece, GenerateError> {
-        let (token, growth) = self.walk.advance(&self.run, logits, scratch)?;
+        let (token, growth) = self.walk.advance(&self.run, scores, scratch)?;
         let mut text = growth.text;
         self.token = Some(token.id);
         self.finish = growth.finish;

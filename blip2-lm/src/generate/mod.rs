@@ -98,6 +98,7 @@ mod walk;
 mod warpers;
 
 pub use batch::{Batch, BatchPiece};
+pub use blip2_kernels::Likeliest;
 pub use cancel::CancelToken;
 pub use config::GenerationConfig;
 pub use constraint::{NextTokens, Position, TokenConstraint};
@@ -106,7 +107,7 @@ pub use error::{BoxError, GenerateError};
 pub use generator::Generator;
 pub use output::{FinishReason, Generated, StreamToken};
 pub use score::score_continuations;
-pub use session::{DecodeSession, JoinSession, Logits, RewindSession};
+pub use session::{DecodeSession, JoinSession, Logits, RewindSession, Scores};
 pub use speculative::{Drafts, Speculative};
 pub use stop::cut_at_stop_string;
 pub use stream::{Stream, StreamPiece};

@@ -66,6 +66,29 @@ impl<'a> Rules<'a> {
             || self.constraint.is_some()
     }
 
+    /// What may not come at a position where nothing else changes scores; `None` where something does.
+    pub(super) fn only_forbids(&self, at: Position<'_>) -> Option<&[u32]> {
+        let config = &self.config;
+        let changes = config.do_sample
+            || config.repetition_penalty != 1.0
+            || config.no_repeat_ngram_size > 0
+            || !self.bad_words.is_empty()
+            || self.constraint.is_some();
+        let forbidden = match self.is_too_short(at) {
+            true => config.eos_token_id.as_slice(),
+            false => &[],
+        };
+        (!changes).then_some(forbidden)
+    }
+
+    /// Whether a sequence may not end yet.
+    fn is_too_short(&self, at: Position<'_>) -> bool {
+        match self.config.min_new_tokens {
+            Some(min) => at.generated().len() < min,
+            None => at.ids().len() < self.config.min_length,
+        }
+    }
+
     /// Applies everything to `scores`, `[positions.len(), vocab]`: the beams of one prompt row, or
     /// a single sequence. The order is that of `_get_logits_processor` in `transformers`.
     pub(super) fn apply(
@@ -116,11 +139,7 @@ impl<'a> Rules<'a> {
             penalties::no_repeat_ngram(scores, ids, config.no_repeat_ngram_size);
         }
         penalties::bad_words(scores, ids, &self.bad_words);
-        let too_short = match config.min_new_tokens {
-            Some(min) => at.generated().len() < min,
-            None => ids.len() < config.min_length,
-        };
-        if too_short {
+        if self.is_too_short(at) {
             penalties::no_end(scores, &config.eos_token_id);
         }
     }

@@ -1,5 +1,7 @@
 //! What the engine asks of a language model: logits, one step at a time.
 
+use blip2_kernels::Likeliest;
+
 use super::GenerateError;
 
 /// Next-token logits of a batch of rows, on the host, row-major `[rows, vocab]`.
@@ -72,6 +74,41 @@ impl Logits {
     }
 }
 
+/// What a step gives to greedy search.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Scores {
+    /// All logits, to search on the host.
+    Logits(Logits),
+    /// The likeliest token of each row, which a device found itself.
+    Likeliest(Vec<Likeliest>),
+}
+
+impl Scores {
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Logits(logits) => logits.rows(),
+            Self::Likeliest(rows) => rows.len(),
+        }
+    }
+
+    /// What there is of row `i`, which is below [`rows`](Self::rows).
+    pub(super) fn row(&self, i: usize) -> RowScores<'_> {
+        match self {
+            Self::Logits(logits) => RowScores::Logits(logits.row(i)),
+            Self::Likeliest(rows) => RowScores::Likeliest(rows[i]),
+        }
+    }
+}
+
+/// A row of [`Scores`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum RowScores<'a> {
+    Logits(&'a [f32]),
+    Likeliest(Likeliest),
+}
+
 /// A running decode: what the engine needs of a language model.
 ///
 /// A session holds its prompt, already embedded or encoded, and a key/value cache. The engine calls
@@ -126,6 +163,32 @@ pub trait DecodeSession {
     ///
     /// Whatever the model reports.
     fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, Self::Error>;
+
+    /// As [`prefill`](Self::prefill), for greedy search: a device that finds the likeliest tokens itself,
+    /// of those that are not `forbidden`, gives them in place of all logits. By default it does not.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model reports.
+    fn prefill_greedy(&mut self, forbidden: &[u32]) -> Result<Scores, Self::Error> {
+        let _ = forbidden;
+        self.prefill().map(Scores::Logits)
+    }
+
+    /// As [`step`](Self::step), for greedy search: see [`prefill_greedy`](Self::prefill_greedy).
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model reports.
+    fn step_greedy(
+        &mut self,
+        parents: &[usize],
+        tokens: &[u32],
+        forbidden: &[u32],
+    ) -> Result<Scores, Self::Error> {
+        let _ = forbidden;
+        self.step(parents, tokens).map(Scores::Logits)
+    }
 
     /// How many more tokens can be fed after the prompt before the context is full; `None` if the
     /// model has no such limit. One more than this can be generated, as the last is not fed.
@@ -218,6 +281,19 @@ impl<S: DecodeSession + ?Sized> DecodeSession for &mut S {
         (**self).step(parents, tokens)
     }
 
+    fn prefill_greedy(&mut self, forbidden: &[u32]) -> Result<Scores, Self::Error> {
+        (**self).prefill_greedy(forbidden)
+    }
+
+    fn step_greedy(
+        &mut self,
+        parents: &[usize],
+        tokens: &[u32],
+        forbidden: &[u32],
+    ) -> Result<Scores, Self::Error> {
+        (**self).step_greedy(parents, tokens, forbidden)
+    }
+
     fn remaining_positions(&self) -> Option<usize> {
         (**self).remaining_positions()
     }
@@ -240,6 +316,60 @@ pub(super) fn step<S: DecodeSession>(
         .step(parents, tokens)
         .map_err(GenerateError::session)?;
     checked(logits, parents.len(), session.vocab_size())
+}
+
+/// Runs the prompt for whoever chooses from what it gives: where that is by greedy search alone, with
+/// the tokens that are `forbidden`.
+pub(super) fn first<S: DecodeSession>(
+    session: &mut S,
+    forbidden: Option<&[u32]>,
+) -> Result<Scores, GenerateError> {
+    let Some(forbidden) = forbidden else {
+        return prefill(session).map(Scores::Logits);
+    };
+    let rows = session.rows();
+    let scores = session.prefill_greedy(forbidden);
+    found(scores.map_err(GenerateError::session)?, rows, session)
+}
+
+/// Runs one step, as [`first`] does the prompt.
+pub(super) fn next<S: DecodeSession>(
+    session: &mut S,
+    parents: &[usize],
+    tokens: &[u32],
+    forbidden: Option<&[u32]>,
+) -> Result<Scores, GenerateError> {
+    let Some(forbidden) = forbidden else {
+        return step(session, parents, tokens).map(Scores::Logits);
+    };
+    let scores = session.step_greedy(parents, tokens, forbidden);
+    let scores = scores.map_err(GenerateError::session)?;
+    found(scores, parents.len(), session)
+}
+
+fn found<S: DecodeSession>(
+    scores: Scores,
+    rows: usize,
+    session: &S,
+) -> Result<Scores, GenerateError> {
+    let vocab = session.vocab_size();
+    let whole = |id: u32| (id as usize) < vocab;
+    match scores {
+        Scores::Logits(logits) => checked(logits, rows, vocab).map(Scores::Logits),
+        Scores::Likeliest(tokens) => {
+            let known =
+                |token: &Likeliest| !matches!(token, Likeliest::Token { id, .. } if !whole(*id));
+            match tokens.len() == rows && tokens.iter().all(known) {
+                true => Ok(Scores::Likeliest(tokens)),
+                false => Err(GenerateError::SessionShape {
+                    rows: tokens.len(),
+                    vocab,
+                    expected_rows: rows,
+                    expected_vocab: vocab,
+                }),
+            }
+        }
+    }
 }
 
 fn checked(logits: Logits, rows: usize, vocab: usize) -> Result<Logits, GenerateError> {

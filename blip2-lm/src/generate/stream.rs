@@ -6,7 +6,7 @@ use std::iter::FusedIterator;
 use super::GenerateError;
 use super::output::{FinishReason, Generated, StreamToken};
 use super::run::Run;
-use super::session::{self, DecodeSession, Logits};
+use super::session::{self, DecodeSession, Scores};
 use super::walk::Walk;
 
 /// What one step of a [`Stream`] brought. Displays as its text.
@@ -128,23 +128,24 @@ impl<'a, S: DecodeSession> Stream<'a, S> {
 
     /// One step; `None` if there is nothing more to bring.
     fn advance(&mut self) -> Result<Option<StreamPiece>, GenerateError> {
-        let logits = match self.stage {
+        let forbidden = self.walk.forbidden(&self.run);
+        let scores = match self.stage {
             Stage::Finished(_) | Stage::Failed => return Ok(None),
             Stage::Prompt | Stage::Token(_) if self.run.cancel.is_cancelled() => {
                 let text = self.walk.flush_text(&self.run)?;
                 self.stage = Stage::Finished(self.run.cancel.stopped());
                 return Ok((!text.is_empty()).then(|| StreamPiece::held(text)));
             }
-            Stage::Prompt => session::prefill(&mut self.session)?,
-            Stage::Token(token) => session::step(&mut self.session, &[0], &[token])?,
+            Stage::Prompt => session::first(&mut self.session, forbidden)?,
+            Stage::Token(token) => session::next(&mut self.session, &[0], &[token], forbidden)?,
         };
-        self.choose(&logits).map(Some)
+        self.choose(&scores).map(Some)
     }
 
-    fn choose(&mut self, logits: &Logits) -> Result<StreamPiece, GenerateError> {
+    fn choose(&mut self, scores: &Scores) -> Result<StreamPiece, GenerateError> {
         let (token, growth) = self
             .walk
-            .advance(&self.run, logits.row(0), &mut self.scratch)?;
+            .advance(&self.run, scores.row(0), &mut self.scratch)?;
         self.generated.push(token);
         let mut text = growth.text;
         self.stage = match growth.finish {

@@ -1,11 +1,13 @@
 //! Greedy search and plain sampling: sequences that never fork.
 
+use blip2_kernels::Likeliest;
+
 use super::GenerateError;
 use super::numerics::{LogNormalizer, TopK, argmax};
 use super::output::{FinishReason, Generated, StreamToken};
 use super::random::RandomStream;
 use super::run::{Growth, Run, Sequence, bad_logits, no_allowed_token};
-use super::session::{self, DecodeSession};
+use super::session::{self, DecodeSession, RowScores};
 
 /// One sequence that grows, with its own random numbers if it is sampled.
 pub(super) struct Walk {
@@ -29,8 +31,37 @@ impl Walk {
         }
     }
 
-    /// Chooses the token after `logits`, `[vocab]`, and takes it. `scratch` holds the scores.
+    /// What may not come next, where the likeliest of all else is what comes and nothing but it is
+    /// asked for.
+    pub(super) fn forbidden<'r>(&self, run: &'r Run<'_>) -> Option<&'r [u32]> {
+        match (run.config().top_logprobs, &self.random) {
+            (0, None) => run.rules.only_forbids(self.sequence.position()),
+            _ => None,
+        }
+    }
+
+    /// Chooses the token after `row` and takes it. `scratch` holds the scores.
     pub(super) fn advance(
+        &mut self,
+        run: &Run<'_>,
+        row: RowScores<'_>,
+        scratch: &mut Vec<f32>,
+    ) -> Result<(StreamToken, Growth), GenerateError> {
+        match row {
+            RowScores::Logits(logits) => self.choose(run, logits, scratch),
+            RowScores::Likeliest(Likeliest::Token { id, logprob, .. }) => {
+                let growth = self.sequence.push(id, logprob, run)?;
+                Ok((StreamToken { id, logprob }, growth))
+            }
+            RowScores::Likeliest(Likeliest::NoDistribution(value)) => {
+                Err(bad_logits(&self.sequence, value))
+            }
+            RowScores::Likeliest(_) => Err(no_allowed_token(&self.sequence)),
+        }
+    }
+
+    /// Chooses the token after `logits`, `[vocab]`.
+    fn choose(
         &mut self,
         run: &Run<'_>,
         logits: &[f32],
@@ -89,6 +120,14 @@ impl Walk {
     }
 }
 
+/// What may not come next in any of several walks, where it is the same in all.
+pub(super) fn in_common<'r>(
+    mut forbidden: impl Iterator<Item = Option<&'r [u32]>>,
+) -> Option<&'r [u32]> {
+    let first = forbidden.next()??;
+    forbidden.all(|other| other == Some(first)).then_some(first)
+}
+
 /// The likeliest tokens in the model's own distribution, the likeliest first.
 fn likeliest(logits: &[f32], norm: LogNormalizer, count: usize) -> Vec<StreamToken> {
     let mut top = TopK::new(count);
@@ -129,7 +168,11 @@ pub(super) fn walk_rows<S: DecodeSession>(
         }
     }
     if !run.cancel.is_cancelled() {
-        let mut logits = session::prefill(session)?;
+        let forbidden = |places: &[Place]| {
+            let growing = places.iter().filter(|place| place.finish.is_none());
+            in_common(growing.map(|place| place.walk.forbidden(run)))
+        };
+        let mut scores = session::first(session, forbidden(&places))?;
         let mut scratch = Vec::new();
         let (mut parents, mut tokens) = (Vec::new(), Vec::new());
         loop {
@@ -138,7 +181,7 @@ pub(super) fn walk_rows<S: DecodeSession>(
             // Rows that have ended are left out of the next step: the batch grows shorter, and a row
             // that runs on costs no more than alone.
             for place in places.iter_mut().filter(|place| place.finish.is_none()) {
-                let row = logits.row(place.slot);
+                let row = scores.row(place.slot);
                 let (token, growth) = place.walk.advance(run, row, &mut scratch)?;
                 place.finish = growth.finish;
                 if place.finish.is_none() {
@@ -150,7 +193,7 @@ pub(super) fn walk_rows<S: DecodeSession>(
             if tokens.is_empty() || run.cancel.is_cancelled() {
                 break;
             }
-            logits = session::step(session, &parents, &tokens)?;
+            scores = session::next(session, &parents, &tokens, forbidden(&places))?;
         }
     }
     let mut generated = places.into_iter().map(|place| {

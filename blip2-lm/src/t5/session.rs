@@ -5,9 +5,8 @@ use burn::tensor::{Int, Tensor};
 
 use super::{model::T5ForConditionalGeneration, state::T5State};
 use crate::{
-    batch::{Step, extension, ids_tensor, logits, of_last_keys},
+    batch::{Step, extension, ids_tensor, of_last_keys},
     error::LmError,
-    generate::Logits,
     session::Decode,
 };
 
@@ -17,11 +16,11 @@ const RESERVED: usize = 1024;
 
 impl T5ForConditionalGeneration {
     /// The logits after new tokens of each row.
-    fn feed(&self, state: &mut T5State, ids: Tensor<2, Int>) -> Result<Logits, LmError> {
+    fn feed(&self, state: &mut T5State, ids: Tensor<2, Int>) -> Result<Tensor<3>, LmError> {
         let embeds = self.embed_checked(ids);
         let padding = state.source_padding.clone();
         let kept = &mut Kept::default();
-        logits(self.advance(embeds, &mut state.states, padding, kept))
+        Ok(self.advance(embeds, &mut state.states, padding, kept))
     }
 }
 
@@ -36,7 +35,7 @@ impl Decode for T5ForConditionalGeneration {
         state.rows()
     }
 
-    fn prefill(&self, state: &mut T5State) -> Result<Logits, LmError> {
+    fn prefill(&self, state: &mut T5State) -> Result<Tensor<3>, LmError> {
         let (embeds, mask) = state
             .prompts
             .take()
@@ -56,7 +55,7 @@ impl Decode for T5ForConditionalGeneration {
         state: &mut T5State,
         parents: &[usize],
         tokens: &[u32],
-    ) -> Result<Logits, LmError> {
+    ) -> Result<Tensor<3>, LmError> {
         if state.prompts.is_some() {
             return Err(LmError::Order("the prompt has not run yet"));
         }
@@ -76,7 +75,7 @@ impl Decode for T5ForConditionalGeneration {
         self.feed(state, ids)
     }
 
-    fn extend(&self, state: &mut T5State, tokens: &[u32]) -> Result<Logits, LmError> {
+    fn extend(&self, state: &mut T5State, tokens: &[u32]) -> Result<Tensor<3>, LmError> {
         if state.prompts.is_some() {
             return Err(LmError::Order("the prompt has not run yet"));
         }

@@ -107,7 +107,8 @@ pub(super) fn has_matrix_units<const D: usize>(x: &Tensor<D>, matrix: &Matrix) -
     narrow && as_it_lies(x).is_some_and(|x| multiplies_halves(&x.client))
 }
 
-fn multiplies_halves(client: &Client) -> bool {
+/// Whether `f16` operands are summed in `f32` by units of the device's own.
+pub(in crate::gpu) fn multiplies_halves(client: &Client) -> bool {
     let [half, single] = [FloatKind::F16, FloatKind::F32].map(ElemType::Float);
     let units = &client.properties().features.matmul;
     let serves =

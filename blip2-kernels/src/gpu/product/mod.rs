@@ -24,7 +24,7 @@ use crate::{
     matrix::{Matrix, device::DeviceMatrix},
 };
 
-pub(super) use {panels::PANEL, widen::weight};
+pub(super) use {many::multiplies_halves, panels::PANEL, widen::weight};
 
 /// A packed matrix as a tensor `[outputs, inputs]` of `f32`, in the memory where it lies.
 pub(crate) fn widened(matrix: &DeviceMatrix) -> Option<Tensor<2>> {
