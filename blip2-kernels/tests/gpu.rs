@@ -105,20 +105,21 @@ fn tables_are_looked_up_as_they_are_held() {
 #[test]
 fn norms_are_those_of_a_processor() {
     let (source, device, flex) = (RandomWeights::new(3, 0.1), gpu(), Device::flex());
-    for width in [8, 100, 1408] {
-        for rows in [1, 5, 300] {
-            let x = random([rows, width]) * 3.0 + 1.0;
-            let layer = |device| Weights::new(&source, device).layer_norm("norm", width, 1e-5);
-            near(
-                layer(&device).forward(x.clone().to_device(&device)),
-                layer(&flex).forward(x.clone()),
-            );
-            let rms = |device| Weights::new(&source, device).rms_norm("norm", width, 1e-6);
-            near(
-                rms(&device).forward(x.clone().to_device(&device)),
-                rms(&flex).forward(x),
-            );
-        }
+    // More rows than a grid has along an axis, and a number of them that no grid of two axes is.
+    let many = [(8, 65_537)];
+    let few = [8, 100, 1408].map(|width| [1, 5, 300].map(|rows| (width, rows)));
+    for (width, rows) in few.into_iter().flatten().chain(many) {
+        let x = random([rows, width]) * 3.0 + 1.0;
+        let layer = |device| Weights::new(&source, device).layer_norm("norm", width, 1e-5);
+        near(
+            layer(&device).forward(x.clone().to_device(&device)),
+            layer(&flex).forward(x.clone()),
+        );
+        let rms = |device| Weights::new(&source, device).rms_norm("norm", width, 1e-6);
+        near(
+            rms(&device).forward(x.clone().to_device(&device)),
+            rms(&flex).forward(x),
+        );
     }
 }
 

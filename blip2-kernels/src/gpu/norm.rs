@@ -32,10 +32,14 @@ fn norm_rows(
     weight: &[f32],
     bias: &[f32],
     y: &mut [f32],
+    rows: usize,
     width: usize,
     eps: f32,
     #[comptime] centred: bool,
 ) {
+    if CUBE_POS >= rows {
+        terminate!();
+    }
     let units = comptime!(UNITS as usize);
     let start = CUBE_POS * width;
     let mut shared = Shared::<[f32]>::new_slice(units);
@@ -104,19 +108,20 @@ fn norm<const D: usize>(
     if len == 0 || width == 0 {
         return None;
     }
-    let y = empty(&x, shape, DType::F32);
+    let (y, rows) = (empty(&x, shape, DType::F32), len / width);
     count::moves(2 * bytes(&x) + bytes(&weight) + bias.map_or(0, |_| bytes(&offset)));
-    // SAFETY: a cube reads and writes a row of both tensors, which have the same shape, and reads the
+    // SAFETY: a cube reads and writes one of the rows of both tensors, which have the same shape, and reads the
     // weight and, if it is there, the bias, of the row's width.
     unsafe {
         norm_rows::launch_unchecked(
             &x.client,
-            tensors::cubes(len / width),
+            tensors::cubes(rows),
             CubeDim::new_1d(UNITS),
             buffer(&x, len),
             buffer(&weight, elements(&weight)),
             buffer(&offset, elements(&offset)),
             buffer(&y, len),
+            rows,
             width,
             eps as f32,
             bias.is_some(),

@@ -118,7 +118,10 @@ pub(in crate::gpu) fn multiplies_halves(client: &Client) -> bool {
 
 /// Each row divided by a power of two that brings it into the range of `f16`.
 #[cube(launch_unchecked)]
-fn narrow_rows<W: Float>(x: &[f32], y: &mut [W], scales: &mut [f32], width: usize) {
+fn narrow_rows<W: Float>(x: &[f32], y: &mut [W], scales: &mut [f32], rows: usize, width: usize) {
+    if CUBE_POS >= rows {
+        terminate!();
+    }
     let units = comptime!(UNITS as usize);
     let start = CUBE_POS * width;
     let mut largest = 0.0f32;
@@ -153,7 +156,7 @@ fn narrowed(x: &CubeTensor, [rows, width]: [usize; 2]) -> (CubeTensor, CubeTenso
         empty(x, [rows, width], DType::F16),
         empty(x, [rows], DType::F32),
     );
-    // SAFETY: a cube reads and writes a row of both tensors, and a number of the scales.
+    // SAFETY: a cube reads and writes one of the rows of both tensors, and a number of the scales.
     unsafe {
         narrow_rows::launch_unchecked::<half::f16>(
             &x.client,
@@ -162,6 +165,7 @@ fn narrowed(x: &CubeTensor, [rows, width]: [usize; 2]) -> (CubeTensor, CubeTenso
             buffer(x, elements(x)),
             buffer(&y, elements(&y)),
             buffer(&scales, rows),
+            rows,
             width,
         );
     }
