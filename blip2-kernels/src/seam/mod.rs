@@ -177,7 +177,7 @@ fn widened(matrix: &Matrix, device: &Device) -> Tensor<2> {
 }
 
 /// Looks for the likeliest token of each row that is none of `forbidden`, on a GPU: four numbers a row,
-/// `[rows, 4]`, of which [`Likeliest::of`] makes tokens. `None` for logits that are elsewhere, and for
+/// `[rows, 4]`, of which [`Likeliest::of`](crate::Likeliest::of) makes tokens. `None` for logits that are elsewhere, and for
 /// more forbidden tokens than four.
 ///
 /// ```
