@@ -80,7 +80,7 @@ notebook:
 # what explanations are worth: the table of docs/explain.md, of so many pictures of easy-VQA
 pointing-game pictures="100":
     test -d target/easy-vqa || (pip download --no-deps --dest target easy-vqa==1.0 && python3 -m zipfile -e target/easy_vqa-1.0-*.whl target/easy-vqa)
-    cargo run {{workspace}} --example pointing_game -- target/easy-vqa/easy_vqa/data --pictures {{pictures}}
+    cargo run --release --locked --example pointing_game -- target/easy-vqa/easy_vqa/data --pictures {{pictures}}
 
 # the packages as they will be published, each built from its own files
 package:
