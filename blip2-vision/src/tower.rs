@@ -1,7 +1,10 @@
 //! What the towers of BLIP-2 and of CLIP have in common: patches, positions and pre-norm layers.
 
 use blip2_kernels::{Keep, Kept, LayerNorm, Weights, in_groups, layers_in_pool, recompute};
-use burn::{module::Module, tensor::Tensor};
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
 
 use crate::{
     embeddings::Embeddings,
@@ -54,6 +57,9 @@ impl Tower {
             .embeddings
             .forward(pixel_values, options.interpolate_pos_encoding)?;
         let ([batch, seq, width], device) = (hidden.dims(), hidden.device());
+        if self.trains() {
+            return Ok(self.embedded(hidden, options.keep));
+        }
         Ok(layers_in_pool(
             &device,
             self.layers.len(),
@@ -62,12 +68,18 @@ impl Tower {
         ))
     }
 
+    /// Whether a parameter wants a gradient, though pictures want none: what a step of training is told of lies in its
+    /// own thread.
+    fn trains(&self) -> bool {
+        self.devices().iter().any(Device::is_autodiff)
+    }
+
     /// Takes embedded patches, `[batch, patches + 1, hidden]`, through all layers.
     fn embedded(&self, mut hidden: Tensor<3>, keep: Keep) -> Passed {
         if let Some(norm) = &self.pre_layernorm {
             hidden = norm.forward(hidden);
         }
-        if keep == Keep::NOTHING && !hidden.device().is_autodiff() {
+        if keep == Keep::NOTHING && !self.trains() {
             return Passed {
                 output: in_groups(hidden, |group| self.through(group)),
                 hidden_states: Vec::new(),
