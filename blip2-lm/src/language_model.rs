@@ -213,7 +213,7 @@ impl Decode for LanguageModel {
 
     fn prefill(&self, state: &mut State) -> Result<Tensor<3>, LmError> {
         let (layers, device, size) = (self.layers(), state.device(), state.prompt_size());
-        layers_in_pool(&device, layers, size, || match (self, state) {
+        layers_in_pool(self, &device, layers, size, || match (self, state) {
             (Self::Decoder(model), State::Causal(state)) => state.prefill(model),
             (Self::T5(model), State::T5(state)) => model.prefill(state),
             _ => Err(OTHER),

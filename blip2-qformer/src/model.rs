@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use blip2_io::config::Blip2QFormerConfig;
 use blip2_kernels::{Kept, LayerNorm, Precision, Weights, layers_in_pool, recompute};
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use burn::{module::Module, tensor::Tensor};
 
 use crate::{
     error::QFormerError,
@@ -128,11 +125,8 @@ impl QFormer {
         }
         let rows = batch * (seq + context.image_len());
         let device = embeds.device();
-        // What a step of training is told of lies in its own thread.
-        if self.devices().iter().any(Device::is_autodiff) {
-            return Ok(self.embedded(embeds, context, kept));
-        }
         Ok(layers_in_pool(
+            self,
             &device,
             self.layers.len(),
             [width, rows],

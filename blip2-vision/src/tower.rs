@@ -1,10 +1,7 @@
 //! What the towers of BLIP-2 and of CLIP have in common: patches, positions and pre-norm layers.
 
 use blip2_kernels::{Keep, Kept, LayerNorm, Weights, in_groups, layers_in_pool, recompute};
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use burn::{module::Module, tensor::Tensor};
 
 use crate::{
     embeddings::Embeddings,
@@ -57,10 +54,8 @@ impl Tower {
             .embeddings
             .forward(pixel_values, options.interpolate_pos_encoding)?;
         let ([batch, seq, width], device) = (hidden.dims(), hidden.device());
-        if self.trains() {
-            return Ok(self.embedded(hidden, options.keep));
-        }
         Ok(layers_in_pool(
+            self,
             &device,
             self.layers.len(),
             [width, batch * seq],
@@ -68,20 +63,14 @@ impl Tower {
         ))
     }
 
-    /// Whether a parameter wants a gradient, though pictures want none: what a step of training is told of lies in its
-    /// own thread.
-    fn trains(&self) -> bool {
-        self.devices().iter().any(Device::is_autodiff)
-    }
-
     /// Takes embedded patches, `[batch, patches + 1, hidden]`, through all layers.
     fn embedded(&self, mut hidden: Tensor<3>, keep: Keep) -> Passed {
         if let Some(norm) = &self.pre_layernorm {
             hidden = norm.forward(hidden);
         }
-        if keep == Keep::NOTHING && !self.trains() {
+        if keep == Keep::NOTHING {
             return Passed {
-                output: in_groups(hidden, |group| self.through(group)),
+                output: in_groups(self, hidden, |group| self.through(group)),
                 hidden_states: Vec::new(),
                 attentions: Vec::new(),
             };
@@ -90,9 +79,7 @@ impl Tower {
         for layer in &self.layers {
             kept.hidden(&hidden);
             if !kept.wants_maps() {
-                hidden = recompute::layer(layer, hidden, |layer, hidden| {
-                    layer.forward(hidden, false).0
-                });
+                hidden = without_map(layer, hidden);
                 continue;
             }
             let (output, map) = layer.forward(hidden, true);
@@ -110,6 +97,13 @@ impl Tower {
     /// Some pictures, which know nothing of the others, through all layers.
     fn through(&self, hidden: Tensor<3>) -> Tensor<3> {
         let layers = self.layers.iter();
-        layers.fold(hidden, |hidden, layer| layer.forward(hidden, false).0)
+        layers.fold(hidden, |hidden, layer| without_map(layer, hidden))
     }
+}
+
+/// A layer whose map nobody wants.
+fn without_map(layer: &EncoderLayer, hidden: Tensor<3>) -> Tensor<3> {
+    recompute::layer(layer, hidden, |layer, hidden| {
+        layer.forward(hidden, false).0
+    })
 }

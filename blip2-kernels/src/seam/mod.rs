@@ -23,7 +23,7 @@ mod joined;
 pub(crate) mod stack;
 
 use burn::{
-    module::Module,
+    module::{Module, ModuleVisitor, Param},
     tensor::{Device, Int, Tensor},
 };
 
@@ -73,14 +73,6 @@ pub fn packs(device: &Device) -> bool {
         let _ = device;
         false
     }
-}
-
-/// Whether a layer's inside is computed for the backward pass, which this thread knows alone.
-fn recomputes() -> bool {
-    #[cfg(feature = "autodiff")]
-    return autodiff::recompute::is_on();
-    #[cfg(not(feature = "autodiff"))]
-    false
 }
 
 /// Whether matrices on `device` are held packed in its own memory, for its kernels.
@@ -255,7 +247,25 @@ pub fn checkpointed<L: Module + 'static>(
 /// Whether a layer of this parameter runs in a step of training: gradients are recorded, or a layer's
 /// inside is computed without them, to be computed again in the backward pass.
 pub(crate) fn trains<const D: usize>(parameter: &Tensor<D>) -> bool {
-    recomputes() || parameter.is_autodiff()
+    #[cfg(feature = "autodiff")]
+    if autodiff::recompute::is_on() {
+        return true;
+    }
+    parameter.is_autodiff()
+}
+
+/// Whether any parameter of these layers [is trained](trains). Their input does not tell: pictures want no
+/// gradients. Nor do the devices of their parameters, among which those with gradients are not told apart.
+fn any_trains<M: Module>(layers: &M) -> bool {
+    struct Any(bool);
+    impl ModuleVisitor for Any {
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            self.0 |= trains(&parameter.val());
+        }
+    }
+    let mut any = Any(false);
+    layers.visit(&mut any);
+    any.0
 }
 
 /// Random numbers for a tensor's rows, as they are drawn for the whole batch that these are a part of.
