@@ -2,7 +2,8 @@
 
 LAVIS builds BLIP-2 at the published sizes alone, out of weights that it downloads; `SmallBlip2OPT` says other
 sizes and takes weights from a folder of `transformers`. All the rest is LAVIS's. It has no adapters for OPT: its
-Q-Former, queries and projection are trained, as its own configurations do.
+Q-Former, queries and projection are trained, as its own configurations do, to write questions and answers: it
+leaves nothing but one prompt for all texts out of the loss.
 """
 import argparse
 import json
@@ -111,6 +112,8 @@ def build(folder):
     # The head is the table of tokens.
     assert set(found.missing_keys) <= {"Qformer.bert.embeddings.position_ids", "opt_model.lm_head.weight"}, found
     assert not found.unexpected_keys, found
+    # What this language model ends its texts with; LAVIS's ends them with a new line.
+    model.eos_token_id = tokenizer.eos_token_id
     return model
 
 
@@ -125,7 +128,7 @@ class EasyVqa(BaseDataset):
         question, answer, picture = self.annotation[number]
         image = Image.open(self.folder / "images" / f"{picture}.png").convert("RGB")
         return {"image": self.vis_processor(image), "prompt": f"Question: {question} Answer:",
-                "text_input": f"Question: {question} Answer: {answer}", "answer": answer}
+                "text_input": f"Question: {question} Answer: {answer}</s>", "answer": answer}
 
     def collater(self, rows):
         return {"image": torch.stack([row["image"] for row in rows]), "text_input": [row["text_input"] for row in rows]}
