@@ -1,13 +1,15 @@
-"""One fine-tuning on easy-VQA by `blip2 train` and by Hugging Face's Trainer with PEFT, in turns.
+"""One fine-tuning on easy-VQA by `blip2 train`, by Hugging Face's Trainer with PEFT, and by LAVIS, in turns.
 
     pip download --no-deps easy-vqa && unzip easy_vqa-1.0-py3-none-any.whl
     cargo build --release --workspace --bins
     python easy_vqa.py --ours ../../target/release/blip2 --data easy_vqa/data [--threads 2] [--rounds 3]
+        [--lavis lavis/bin/python]
 
-Both begin with the demonstration model, whose way from pictures to words (`language_projection`) was
+All begin with the demonstration model, whose way from pictures to words (`language_projection`) was
 made anew, and learn it again, with adapters of the language model, from 300 batches of 32 questions.
 Prints lines of configuration, the medians of a step's time and of the whole command's, and of the most
-memory, the scores on 1,000 questions that were not trained on, and the median of the rounds' ratios.
+memory, the scores on 1,000 questions that were not trained on, and the medians of the rounds' ratios. LAVIS
+(`easy_vqa_lavis.py`, in an environment of its own, whose packages are old) trains what it can: no adapters.
 """
 import argparse
 import json
@@ -61,9 +63,9 @@ def ours(program, folder, threads):
     return dict(step=rows[-1]["seconds"] / len(rows), whole=seconds, memory=memory, score=scores[-1]["value"])
 
 
-def theirs(folder, threads):
+def theirs(folder, threads, script="easy_vqa_peft.py", python=sys.executable):
     shutil.rmtree(folder / "theirs", ignore_errors=True)
-    command = [sys.executable, HERE / "easy_vqa_peft.py", folder / "base", folder / "data", folder / "theirs",
+    command = [python, HERE / script, folder / "base", folder / "data", folder / "theirs",
                str(STEPS), str(threads), str(FIRST)]
     printed, seconds, memory = run(command, threads)
     found = json.loads(printed.splitlines()[-1])
@@ -81,6 +83,7 @@ def main():
     parser.add_argument("--data", required=True, type=pathlib.Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--lavis", help="a Python that has LAVIS, for a run of it too")
     arguments = parser.parse_args()
     print(f"lines: ours {lines('easy_vqa.toml')}, Trainer and PEFT {lines('easy_vqa_peft.py')}")
     with tempfile.TemporaryDirectory() as folder:
@@ -88,16 +91,21 @@ def main():
         base(folder / "base")
         (folder / "data").symlink_to(arguments.data.resolve())
         shutil.copy(HERE / "easy_vqa.toml", folder)
-        found = {"ours": [], "theirs": []}
+        runs = {"ours": lambda: ours(arguments.ours, folder, arguments.threads),
+                "Trainer and PEFT": lambda: theirs(folder, arguments.threads)}
+        if arguments.lavis:
+            runs["LAVIS"] = lambda: theirs(folder, arguments.threads, "easy_vqa_lavis.py", arguments.lavis)
+        found = {who: [] for who in runs}
         for _ in range(arguments.rounds):
-            found["ours"].append(ours(arguments.ours, folder, arguments.threads))
-            found["theirs"].append(theirs(folder, arguments.threads))
-            print(found["ours"][-1], found["theirs"][-1], flush=True)
+            for who, run_once in runs.items():
+                found[who].append(run_once())
+                print(who, found[who][-1], flush=True)
         for what in ["step", "whole", "memory", "score"]:
-            own, other = ([row[what] for row in found[who]] for who in ["ours", "theirs"])
-            ratio = statistics.median(b / a for a, b in zip(own, other))
-            print(f"{what}: ours {statistics.median(own):.4f}, Trainer and PEFT {statistics.median(other):.4f}, "
-                  f"{ratio:.2f} x")
+            own, *others = ([row[what] for row in rows] for rows in found.values())
+            print(f"{what}: ours {statistics.median(own):.4f}")
+            for who, other in zip(list(found)[1:], others):
+                ratio = statistics.median(b / a for a, b in zip(own, other))
+                print(f"    {who} {statistics.median(other):.4f}, {ratio:.2f} x")
 
 
 main()

@@ -13,7 +13,7 @@ use blip2_testing::fixture;
 
 /// Words in capitals and small letters that are no Rust items of ours: the classes that a
 /// `config.json` names, names of models, formats and other projects.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "NumPy",
     "Blip2ForConditionalGeneration",
     "Blip2ForImageTextRetrieval",
@@ -29,6 +29,7 @@ const KNOWN: [&str; 19] = [
     "LLaMA",
     "LoRA",
     "NaN",
+    "OpenTelemetry",
     "PyTorch",
     "WebP",
     "WebPs",
