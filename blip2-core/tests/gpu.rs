@@ -3,6 +3,9 @@
 #![cfg(feature = "wgpu")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "gpu/selection.rs"]
+mod selection;
+
 use std::sync::Mutex;
 
 use blip2_core::{

@@ -4,9 +4,9 @@
 //! Every answer is `None` for a device whose work this crate's kernels of GPUs do not do: a
 //! processor, or any device without the feature `gpu`.
 
-use burn::tensor::Device;
 #[cfg(feature = "gpu")]
 use burn::tensor::MemoryAccess;
+use burn::tensor::{Device, Tensor};
 
 #[cfg(feature = "gpu")]
 use crate::gpu;
@@ -100,6 +100,17 @@ pub fn product_peak(device: &Device, halves: bool) -> Option<f64> {
     }
 }
 
+/// Tells a [`Watch`] that the numbers of a tensor are read back from a device's memory. Of no other device
+/// is anything counted.
+pub fn note_read<const D: usize>(tensor: &Tensor<D>) {
+    #[cfg(feature = "gpu")]
+    if gpu::tensors::serves(&tensor.device()) {
+        gpu::count::reads(tensor.dims().iter().product::<usize>() * tensor.dtype().size());
+    }
+    #[cfg(not(feature = "gpu"))]
+    let _ = tensor;
+}
+
 /// Counts what the process makes its GPUs do, from its making on.
 ///
 /// One at a time: a second takes the first one's place while it lives. Where this crate is built
@@ -172,6 +183,14 @@ impl Watch {
     pub fn bytes_moved(&self) -> u64 {
         #[cfg(feature = "gpu")]
         return self.inner.moved();
+        #[cfg(not(feature = "gpu"))]
+        0
+    }
+
+    /// The bytes that were [read back](note_read) from the devices' memory so far to choose tokens.
+    pub fn bytes_read(&self) -> u64 {
+        #[cfg(feature = "gpu")]
+        return self.inner.read();
         #[cfg(not(feature = "gpu"))]
         0
     }

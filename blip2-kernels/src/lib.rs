@@ -67,6 +67,7 @@ pub use kernel::{
     isa::Isa,
     likeliest::Likeliest,
     nearest::{Nearest, nearest},
+    top::{MOST_TOP, Top, TopLogits},
 };
 pub use layer::{
     attention::{MASKED, causal_bias, merge_heads, padding_bias, split_heads},
@@ -87,6 +88,7 @@ pub use seam::{
     attention::{Attended, DotProductAttention, Rounding},
     likeliest, packs,
     stack::{in_groups, layers_in_pool, rows_at_once, step_in_pool},
+    top_logits,
 };
 pub use weights::{
     bias::Bias,

@@ -2,6 +2,9 @@
 
 #![cfg(feature = "gpu")]
 
+#[path = "gpu/top.rs"]
+mod top;
+
 use blip2_kernels::{
     Activation, Bias, DotProductAttention, KvCache, Likeliest, Linear, Matrix, Precision,
     RandomWeights, Weights, causal_bias, likeliest, merge_heads, split_heads,

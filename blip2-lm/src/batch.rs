@@ -1,6 +1,8 @@
 //! Checks and small tensors that all models share.
 
-use blip2_kernels::{Likeliest, MASKED, causal_bias, likeliest};
+use blip2_kernels::{
+    Likeliest, MASKED, TopLogits, causal_bias, device::note_read, likeliest, top_logits,
+};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use crate::{
@@ -211,7 +213,16 @@ pub(crate) fn greedy(tensor: Tensor<3>, forbidden: &[u32]) -> Result<Scores, LmE
     }
 }
 
+/// The `k` largest logits of each row of logits that are on a GPU; `None` where they are not.
+pub(crate) fn top(tensor: &Tensor<3>, k: usize) -> Result<Option<Scores>, LmError> {
+    let Some(found) = top_logits(tensor, k) else {
+        return Ok(None);
+    };
+    Ok(Some(Scores::Top(TopLogits::of(&read(found)?, k))))
+}
+
 fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, LmError> {
+    note_read(&tensor);
     tensor
         .try_into_data()
         .map_err(|error| LmError::Device(format!("{error:?}")))?

@@ -5,7 +5,7 @@ use std::{fmt, ops::Deref, ptr};
 use burn::tensor::Tensor;
 
 use crate::{
-    batch::{greedy, logits},
+    batch::{greedy, logits, top},
     error::LmError,
     generate::{DecodeSession, JoinSession, Logits, RewindSession, Scores},
 };
@@ -86,6 +86,8 @@ where
 {
     model: H,
     state: <H::Target as Decode>::State,
+    /// The logits of the latest step on their device, if it gave the largest alone.
+    latest: Option<Tensor<3>>,
 }
 
 #[allow(private_bounds)]
@@ -96,7 +98,11 @@ where
 {
     /// `state` is of a decode that `model` began.
     pub(crate) fn new(model: H, state: <H::Target as Decode>::State) -> Self {
-        Self { model, state }
+        Self {
+            model,
+            state,
+            latest: None,
+        }
     }
 
     /// The same decode, with another handle of the same model: an owned one in place of a reference.
@@ -116,7 +122,31 @@ where
         Ok(Session {
             model,
             state: self.state,
+            latest: self.latest,
         })
+    }
+
+    /// Runs the prompt.
+    fn run_prompt(&mut self) -> Result<Tensor<3>, LmError> {
+        self.model.prefill(&mut self.state)
+    }
+
+    /// Runs one step.
+    fn run_step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Tensor<3>, LmError> {
+        // Its memory is free for this step's.
+        self.latest = None;
+        self.model.step(&mut self.state, parents, tokens)
+    }
+
+    /// The largest of logits, which are kept should they not do.
+    fn top(&mut self, tensor: Tensor<3>, k: usize) -> Result<Scores, LmError> {
+        match top(&tensor, k)? {
+            Some(scores) => {
+                self.latest = Some(tensor);
+                Ok(scores)
+            }
+            None => logits(tensor).map(Scores::Logits),
+        }
     }
 }
 
@@ -137,15 +167,15 @@ where
     }
 
     fn prefill(&mut self) -> Result<Logits, LmError> {
-        logits(self.model.prefill(&mut self.state)?)
+        logits(self.run_prompt()?)
     }
 
     fn step(&mut self, parents: &[usize], tokens: &[u32]) -> Result<Logits, LmError> {
-        logits(self.model.step(&mut self.state, parents, tokens)?)
+        logits(self.run_step(parents, tokens)?)
     }
 
     fn prefill_greedy(&mut self, forbidden: &[u32]) -> Result<Scores, LmError> {
-        greedy(self.model.prefill(&mut self.state)?, forbidden)
+        greedy(self.run_prompt()?, forbidden)
     }
 
     fn step_greedy(
@@ -154,8 +184,21 @@ where
         tokens: &[u32],
         forbidden: &[u32],
     ) -> Result<Scores, LmError> {
-        let logits = self.model.step(&mut self.state, parents, tokens)?;
-        greedy(logits, forbidden)
+        greedy(self.run_step(parents, tokens)?, forbidden)
+    }
+
+    fn prefill_top(&mut self, k: usize) -> Result<Scores, LmError> {
+        let logits = self.run_prompt()?;
+        self.top(logits, k)
+    }
+
+    fn step_top(&mut self, parents: &[usize], tokens: &[u32], k: usize) -> Result<Scores, LmError> {
+        let logits = self.run_step(parents, tokens)?;
+        self.top(logits, k)
+    }
+
+    fn all_logits(&mut self) -> Result<Option<Logits>, LmError> {
+        self.latest.take().map(logits).transpose()
     }
 
     fn remaining_positions(&self) -> Option<usize> {

@@ -3,66 +3,9 @@
 
 mod generate_support;
 
-use blip2_lm::generate::{EarlyStopping, FinishReason, GenerateError, GenerationConfig, Generator};
-use generate_support::{Bytes, FnSession, Lcg, Tables, table_session};
+use blip2_lm::generate::{FinishReason, GenerateError, GenerationConfig, Generator};
+use generate_support::{Bytes, FnSession, Lcg, Tables, configs, table_session};
 use proptest::prelude::*;
-
-fn configs() -> impl Strategy<Value = GenerationConfig> {
-    let lengths = (1usize..9, 0usize..4, 0usize..12);
-    let stopping = [
-        EarlyStopping::False,
-        EarlyStopping::True,
-        EarlyStopping::Never,
-    ];
-    let stopping = prop::sample::select(stopping.to_vec());
-    let beams = (1usize..6, 1usize..6, -2.0f64..3.0, stopping);
-    let warpers = (
-        any::<bool>(),
-        0.05f64..3.0,
-        0usize..12,
-        0.01f64..=1.0,
-        prop::option::of(0.0f64..=1.0),
-        0.01f64..=1.0,
-    );
-    let rules = (
-        prop::sample::select(vec![0.5, 1.0, 1.7]),
-        0usize..4,
-        prop::collection::vec(prop::collection::vec(0u32..2, 1..3), 0..2),
-        prop::collection::vec(0u32..20, 0..4),
-        prop::collection::vec("[a-c\u{0}-\u{9}]{1,2}", 0..2),
-    );
-    (lengths, beams, warpers, rules, any::<u64>()).prop_map(
-        |(lengths, beams, warpers, rules, seed)| {
-            let single = beams.0 == 1 && !warpers.0;
-            GenerationConfig::default()
-                .with_max_new_tokens(lengths.0)
-                .with_min_new_tokens((lengths.1 > 0).then_some(lengths.1.min(lengths.0)))
-                .with_min_length(lengths.2)
-                .with_num_beams(beams.0)
-                .with_num_return_sequences(if single {
-                    1
-                } else if beams.0 == 1 {
-                    beams.1
-                } else {
-                    beams.1.min(beams.0)
-                })
-                .with_length_penalty(beams.2)
-                .with_early_stopping(beams.3)
-                .with_do_sample(warpers.0)
-                .with_temperature(warpers.1)
-                .with_top_k(warpers.2)
-                .with_top_p(warpers.3)
-                .with_min_p(warpers.4)
-                .with_typical_p(warpers.5)
-                .with_seed(seed)
-                .with_repetition_penalty(rules.0)
-                .with_no_repeat_ngram_size(rules.1)
-                .with_bad_words_ids(rules.2)
-                .with_eos_token_id(rules.3)
-                .with_stop_strings(rules.4)
-        },
-    )
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]

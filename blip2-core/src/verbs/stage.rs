@@ -158,6 +158,29 @@ impl DecodeSession for Timed {
         scores
     }
 
+    fn prefill_top(&mut self, k: usize) -> Result<Scores, LmError> {
+        let _span = tracing::info_span!("stage", name = "prefill").entered();
+        let start = Instant::now();
+        let scores = self.session.prefill_top(k);
+        self.prefill += start.elapsed();
+        scores
+    }
+
+    fn step_top(&mut self, parents: &[usize], tokens: &[u32], k: usize) -> Result<Scores, LmError> {
+        let _span = tracing::info_span!("stage", name = "decode").entered();
+        let start = Instant::now();
+        let scores = self.session.step_top(parents, tokens, k);
+        self.decode += start.elapsed();
+        scores
+    }
+
+    fn all_logits(&mut self) -> Result<Option<Logits>, LmError> {
+        let start = Instant::now();
+        let logits = self.session.all_logits();
+        self.decode += start.elapsed();
+        logits
+    }
+
     fn remaining_positions(&self) -> Option<usize> {
         self.session.remaining_positions()
     }

@@ -12,6 +12,14 @@ use cubecl::logging::{LaunchObservation, LaunchObserver};
 /// The bytes that the kernels of this crate have read and written, by the shapes of what they were given.
 static MOVED: AtomicU64 = AtomicU64::new(0);
 
+/// The bytes that were read back from devices, by whoever told.
+static READ: AtomicU64 = AtomicU64::new(0);
+
+/// As [`crate::device::note_read`].
+pub(crate) fn reads(bytes: usize) {
+    READ.fetch_add(bytes as u64, Ordering::Relaxed);
+}
+
 /// Counts bytes that a kernel reads or writes.
 pub(super) fn moves(bytes: usize) {
     MOVED.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -22,6 +30,7 @@ pub(super) fn moves(bytes: usize) {
 pub(crate) struct Watch {
     launches: Arc<Launches>,
     moved_before: u64,
+    read_before: u64,
     _watching: LaunchObservation,
 }
 
@@ -67,6 +76,7 @@ impl Watch {
             _watching: LaunchObservation::new(launches.clone()),
             launches,
             moved_before: MOVED.load(Ordering::Relaxed),
+            read_before: READ.load(Ordering::Relaxed),
         }
     }
 
@@ -82,5 +92,9 @@ impl Watch {
 
     pub(crate) fn moved(&self) -> u64 {
         MOVED.load(Ordering::Relaxed) - self.moved_before
+    }
+
+    pub(crate) fn read(&self) -> u64 {
+        READ.load(Ordering::Relaxed) - self.read_before
     }
 }

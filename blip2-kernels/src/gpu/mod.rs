@@ -8,6 +8,7 @@
 //! | [`cache`] | keys and values, written in place |
 //! | [`lookup`] | rows of a packed table |
 //! | [`select`] | the likeliest token of each row of logits |
+//! | [`top`] | the largest logits of each row |
 //!
 //! Each function answers `None` for tensors that are elsewhere.
 
@@ -23,3 +24,4 @@ pub(crate) mod product;
 pub(crate) mod select;
 pub(crate) mod sum;
 pub(crate) mod tensors;
+pub(crate) mod top;

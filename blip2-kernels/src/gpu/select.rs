@@ -17,20 +17,20 @@ use super::{
 use crate::kernel::likeliest::{EACH, MOST_FORBIDDEN, NO_TOKEN, NOT_A_NUMBER, NOTHING, TOO_MUCH};
 
 /// The most ids that `f32` tells apart.
-const MOST_IDS: usize = 1 << 24;
+pub(super) const MOST_IDS: usize = 1 << 24;
 
 /// What stands for no token where fewer are forbidden than there is room for: no row is so wide.
 const NONE: u32 = u32::MAX;
 
 /// The key of +∞, above which there is NaN alone.
-const INFINITE: u32 = 0xff80_0000;
+pub(super) const INFINITE: u32 = 0xff80_0000;
 
 /// The key of −∞.
-const LEAST: u32 = 0x007f_ffff;
+pub(super) const LEAST: u32 = 0x007f_ffff;
 
 /// A number's bits in an order of integers: both zeros are equal, and NaN is above all.
 #[cube]
-fn key(bits: u32) -> u32 {
+pub(super) fn key(bits: u32) -> u32 {
     let magnitude = bits & 0x7fff_ffff;
     let above = magnitude | 0x8000_0000;
     let below = 0xffff_ffffu32 - bits;
@@ -40,7 +40,7 @@ fn key(bits: u32) -> u32 {
 
 /// The number that has a key.
 #[cube]
-fn number(key: u32) -> f32 {
+pub(super) fn number(key: u32) -> f32 {
     let bits = select(key >= 0x8000_0000, key & 0x7fff_ffff, 0xffff_ffffu32 - key);
     f32::from_bits(bits)
 }

@@ -24,3 +24,4 @@ pub(crate) mod norm;
 pub(crate) mod panels;
 pub(crate) mod product;
 pub(crate) mod threads;
+pub(crate) mod top;

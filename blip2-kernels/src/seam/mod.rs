@@ -193,6 +193,31 @@ pub fn likeliest(logits: &Tensor<3>, forbidden: &[u32]) -> Option<Tensor<2>> {
     }
 }
 
+/// Looks for the `k` largest logits of each row, on a GPU: `3 + 2k` numbers a row, `[rows, 3 + 2k]`, of which
+/// [`TopLogits::of`](crate::TopLogits::of) makes tokens. `None` for logits that are elsewhere, and for no or
+/// more than [`MOST_TOP`](crate::MOST_TOP).
+///
+/// ```
+/// use blip2_kernels::top_logits;
+/// use burn::tensor::{Device, Tensor};
+///
+/// let logits = Tensor::<3>::zeros([2, 1, 100], &Device::flex());
+/// assert!(top_logits(&logits, 10).is_none()); // they are read as fast as searched
+/// ```
+///
+/// # Shapes
+///
+/// - logits: `[batch, seq, vocab]`, each position a row
+pub fn top_logits(logits: &Tensor<3>, k: usize) -> Option<Tensor<2>> {
+    #[cfg(feature = "gpu")]
+    return device::top::find(logits, k);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = (logits, k);
+        None
+    }
+}
+
 /// An activation function of every element.
 pub(crate) fn activation<const D: usize>(function: Activation, x: Tensor<D>) -> Tensor<D> {
     first_served! {

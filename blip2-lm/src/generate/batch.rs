@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, fmt};
 
 use super::GenerateError;
+use super::ask::{self, Wanted};
 use super::generator::Generator;
+use super::logits::Scores;
 use super::output::{FinishReason, Generated};
 use super::run::{Run, Sequence};
-use super::session::{self, DecodeSession, JoinSession, RowScores, Scores};
+use super::session::{DecodeSession, JoinSession};
 use super::stream::StreamPiece;
-use super::walk::{Walk, in_common};
+use super::walk::Walk;
 
 /// Greedy or sampled generation for the rows of a batch, a token of each at a time, where every row has a
 /// [`Generator`] of its own: its own arguments, random numbers, constraint and token to cancel it.
@@ -154,7 +156,7 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
         if self.is_finished() {
             return Ok(pieces);
         }
-        let scores = match self.run() {
+        let mut scores = match self.run() {
             Ok(scores) => scores,
             Err(error) => {
                 let left = self.rows.values_mut().filter(|row| row.finish.is_none());
@@ -165,7 +167,7 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
         self.latest = scores.rows();
         let growing = self.rows.iter_mut();
         for (&place, row) in growing.filter(|(_, row)| row.finish.is_none()) {
-            let piece = row.choose(scores.row(row.slot), &mut self.scratch);
+            let piece = row.choose(&mut self.session, &mut scores, &mut self.scratch);
             pieces.push((place, row.or_failed(piece)));
         }
         Ok(pieces)
@@ -190,11 +192,10 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
 
     /// Runs the prompts, or the rows that go on by a token each.
     fn run(&mut self) -> Result<Scores, GenerateError> {
-        let forbidden = self.forbidden();
-        let forbidden = forbidden.as_deref();
+        let wanted = self.wanted();
         if !self.started {
             self.started = true;
-            return session::first(&mut self.session, forbidden);
+            return ask::first(&mut self.session, &wanted);
         }
         let (mut parents, mut tokens) = (Vec::new(), Vec::new());
         let growing = self.rows.values_mut().filter(|row| row.finish.is_none());
@@ -205,13 +206,13 @@ impl<'a, S: DecodeSession> Batch<'a, S> {
             row.slot = tokens.len();
             tokens.push(token);
         }
-        session::next(&mut self.session, &parents, &tokens, forbidden)
+        ask::next(&mut self.session, &parents, &tokens, &wanted)
     }
 
-    /// What may not come next in any row, where every row takes the likeliest of all else.
-    fn forbidden(&self) -> Option<Vec<u32>> {
+    /// What the next step must give so that every row's token can be chosen.
+    fn wanted(&self) -> Wanted {
         let growing = self.rows.values().filter(|row| row.finish.is_none());
-        in_common(growing.map(|row| row.walk.forbidden(&row.run))).map(<[u32]>::to_vec)
+        Wanted::of_all(growing.map(|row| row.walk.wanted(&row.run)))
     }
 
     /// What a sequence is, once it has ended.
@@ -282,12 +283,14 @@ impl<S: JoinSession> Batch<'_, S> {
 }
 
 impl Row<'_> {
-    fn choose(
+    fn choose<S: DecodeSession>(
         &mut self,
-        scores: RowScores<'_>,
+        session: &mut S,
+        scores: &mut Scores,
         scratch: &mut Vec<f32>,
     ) -> Result<StreamPiece, GenerateError> {
-        let (token, growth) = self.walk.advance(&self.run, scores, scratch)?;
+        let walk = &mut self.walk;
+        let (token, growth) = walk.advance(&self.run, session, scores, self.slot, scratch)?;
         let mut text = growth.text;
         self.token = Some(token.id);
         self.finish = growth.finish;

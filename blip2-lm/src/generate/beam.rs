@@ -11,11 +11,14 @@
 //! A batch is decided row by row; the reference freezes the rows that are done, which comes to the
 //! same.
 
+use super::ask::{self, Wanted};
+use super::known::Known;
+use super::logits::{RowScores, Scores};
 use super::numerics::{LogNormalizer, TopK, descending};
 use super::output::{FinishReason, Generated};
 use super::random::RandomStream;
 use super::run::{Run, Sequence, bad_logits, no_allowed_token};
-use super::session::{self, DecodeSession, Logits};
+use super::session::DecodeSession;
 use super::{EarlyStopping, GenerateError, GenerationConfig};
 
 /// A sequence that may go on.
@@ -35,6 +38,17 @@ struct Candidate {
     token: usize,
     score: f32,
 }
+
+/// What a beam's logits are counted by.
+struct Scale<'a> {
+    known: Known<'a>,
+    norm: LogNormalizer,
+    /// What no continuation scores above whose logit is not known.
+    bar: Option<f32>,
+}
+
+/// The best continuations, each with the log-probability of its token in the model's own distribution.
+type Best = Vec<(Candidate, f32)>;
 
 /// A sequence that has ended, with its final score.
 struct Hypothesis {
@@ -67,14 +81,14 @@ pub(super) fn search_rows<S: DecodeSession>(
         })
         .collect::<Result<Vec<_>, GenerateError>>()?;
     if !run.cancel.is_cancelled() {
-        let mut logits = session::prefill(session)?;
+        let mut scores = ask::first(session, &wanted(run, &rows))?;
         let mut scratch = Vec::new();
         let (mut parents, mut tokens) = (Vec::new(), Vec::new());
         loop {
             parents.clear();
             tokens.clear();
             for row in rows.iter_mut().filter(|row| !row.done) {
-                row.advance(run, &logits, &mut scratch)?;
+                row.advance(run, session, &mut scores, &mut scratch)?;
                 if !row.done {
                     // All that the model learns of forks and deaths: which row of the last step each
                     // row of the next one continues. It rearranges its caches by that.
@@ -88,7 +102,7 @@ pub(super) fn search_rows<S: DecodeSession>(
             if tokens.is_empty() || run.cancel.is_cancelled() {
                 break;
             }
-            logits = session::step(session, &parents, &tokens)?;
+            scores = ask::next(session, &parents, &tokens, &wanted(run, &rows))?;
         }
     }
     let stopped = run.cancel.stopped();
@@ -96,6 +110,17 @@ pub(super) fn search_rows<S: DecodeSession>(
         .into_iter()
         .map(|row| row.into_results(run.config(), stopped))
         .collect())
+}
+
+/// What a step must give so that every row's beams can be continued.
+fn wanted(run: &Run<'_>, rows: &[BeamRow]) -> Wanted {
+    let growing = rows.iter().filter(|row| !row.done);
+    Wanted::of_all(growing.map(|row| {
+        // All beams of a row are of one length.
+        let at = row.beams.first().map(|beam| beam.sequence.position());
+        let deciding = at.and_then(|at| run.rules.deciding(at));
+        deciding.map_or(Wanted::Logits, Wanted::Top)
+    }))
 }
 
 impl BeamRow {
@@ -115,18 +140,59 @@ impl BeamRow {
         }
     }
 
-    /// One step: every beam is continued, the best continuations go on or finish.
-    fn advance(
+    /// One step: every beam is continued, the best continuations go on or finish. Should the latest
+    /// `scores` not decide which those are, all logits come in their place.
+    fn advance<S: DecodeSession>(
         &mut self,
         run: &Run<'_>,
-        logits: &Logits,
+        session: &mut S,
+        scores: &mut Scores,
         scratch: &mut Vec<f32>,
     ) -> Result<(), GenerateError> {
+        let best = match self.best(run, scores, scratch)? {
+            Some(best) => best,
+            None => {
+                ask::read_all(session, scores)?;
+                self.best(run, scores, scratch)?.unwrap_or_default()
+            }
+        };
+        self.take(run, best)
+    }
+
+    /// The best continuations of all beams, best first; `None` if too few logits are known to tell.
+    fn best(
+        &mut self,
+        run: &Run<'_>,
+        scores: &Scores,
+        scratch: &mut Vec<f32>,
+    ) -> Result<Option<Best>, GenerateError> {
+        let Some(scales) = self.score_tokens(run, scores, scratch)? else {
+            return Ok(None);
+        };
+        let candidates = self.best_candidates(run, scratch);
+        let last = candidates.get(run.rules.candidates() - 1);
+        let last = last.map_or(f32::NEG_INFINITY, |candidate| candidate.score);
+        // One that equals the last might stand in its place, were its logit known.
+        if scales
+            .iter()
+            .filter_map(|scale| scale.bar)
+            .any(|bar| bar >= last)
+        {
+            return Ok(None);
+        }
+        let best = candidates.into_iter().map(|candidate| {
+            let Scale { known, norm, .. } = &scales[candidate.beam];
+            let logprob = norm.log_prob(known.logit(candidate.token));
+            (candidate, logprob)
+        });
+        Ok(Some(best.collect()))
+    }
+
+    /// Goes on with the best continuations, or finishes them.
+    fn take(&mut self, run: &Run<'_>, best: Best) -> Result<(), GenerateError> {
         let config = run.config();
-        let norms = self.score_tokens(run, logits, scratch)?;
-        let candidates = self.best_candidates(config, scratch, logits.vocab());
         let mut beams = Vec::with_capacity(config.num_beams);
-        for (rank, candidate) in candidates.into_iter().enumerate() {
+        for (rank, (candidate, logprob)) in best.into_iter().enumerate() {
             // Only a candidate among the first `num_beams` may finish: one that ends a sequence from
             // further down would take a place that a better, unfinished one may still deserve.
             let among_best = rank < config.num_beams;
@@ -136,10 +202,9 @@ impl BeamRow {
                 break;
             }
             let beam = &self.beams[candidate.beam];
-            let raw = logits.row(beam.slot)[candidate.token];
             let token = candidate.token as u32;
             let mut sequence = beam.sequence.clone();
-            let growth = sequence.push(token, norms[candidate.beam].log_prob(raw), run)?;
+            let growth = sequence.push(token, logprob, run)?;
             match growth.finish {
                 None => beams.push(Beam {
                     sequence,
@@ -165,27 +230,33 @@ impl BeamRow {
         Ok(())
     }
 
-    /// Fills `scores` with the processed log-probabilities, `[beams, vocab]`. Returns what
-    /// normalises each beam's raw logits.
-    fn score_tokens(
+    /// Fills `scores` with the processed log-probabilities, `[beams, vocab]`. Returns what each beam's
+    /// logits are counted by; `None` where one's are not known.
+    fn score_tokens<'s>(
         &self,
         run: &Run<'_>,
-        logits: &Logits,
+        latest: &'s Scores,
         scores: &mut Vec<f32>,
-    ) -> Result<Vec<LogNormalizer>, GenerateError> {
+    ) -> Result<Option<Vec<Scale<'s>>>, GenerateError> {
         scores.clear();
-        let mut norms = Vec::with_capacity(self.beams.len());
+        let mut scales = Vec::with_capacity(self.beams.len());
         for beam in &self.beams {
-            let raw = logits.row(beam.slot);
-            let norm = LogNormalizer::of(raw).map_err(|value| bad_logits(&beam.sequence, value))?;
-            scores.extend(raw.iter().map(|&x| norm.log_prob(x)));
-            norms.push(norm);
+            let bad = |value| bad_logits(&beam.sequence, value);
+            let known = match latest.row(beam.slot) {
+                RowScores::Known(known) => known,
+                RowScores::NoDistribution(value) => return Err(bad(value)),
+                RowScores::Crowded | RowScores::Likeliest(_) => return Ok(None),
+            };
+            let norm = known.normalizer().map_err(bad)?;
+            known.spread(run.rules.vocab(), scores, |logit| norm.log_prob(logit));
+            let bar = known.bar().map(|bar| norm.log_prob(bar) + beam.score);
+            scales.push(Scale { known, norm, bar });
         }
         if run.rules.change_scores() {
             let positions: Vec<_> = self.beams.iter().map(|b| b.sequence.position()).collect();
             run.rules.apply(&positions, scores)?;
         }
-        Ok(norms)
+        Ok(Some(scales))
     }
 
     /// The best continuations of all beams, or a sample of them without replacement: as many as
@@ -194,14 +265,9 @@ impl BeamRow {
     /// The sample is drawn by adding Gumbel noise to each log-probability and taking the largest
     /// (Kool et al., 2019), in one pass over the scores: a draw of one after the other would have to
     /// normalise again for each.
-    fn best_candidates(
-        &mut self,
-        config: &GenerationConfig,
-        scores: &[f32],
-        vocab: usize,
-    ) -> Vec<Candidate> {
-        let keep = (1 + config.eos_token_id.len()).max(2) * config.num_beams;
-        let mut top = TopK::new(keep);
+    fn best_candidates(&mut self, run: &Run<'_>, scores: &[f32]) -> Vec<Candidate> {
+        let vocab = run.rules.vocab();
+        let mut top = TopK::new(run.rules.candidates());
         for (i, (beam, row)) in self
             .beams
             .iter()

@@ -73,6 +73,7 @@
 //! latest when the session's context is full. The engine itself holds `num_beams` × vocabulary
 //! numbers, whatever the batch.
 
+mod ask;
 mod batch;
 mod beam;
 mod cancel;
@@ -81,6 +82,8 @@ mod constraint;
 mod early_stopping;
 mod error;
 mod generator;
+mod known;
+mod logits;
 mod numerics;
 mod output;
 mod penalties;
@@ -98,16 +101,17 @@ mod walk;
 mod warpers;
 
 pub use batch::{Batch, BatchPiece};
-pub use blip2_kernels::Likeliest;
+pub use blip2_kernels::{Likeliest, Top, TopLogits};
 pub use cancel::CancelToken;
 pub use config::GenerationConfig;
 pub use constraint::{NextTokens, Position, TokenConstraint};
 pub use early_stopping::EarlyStopping;
 pub use error::{BoxError, GenerateError};
 pub use generator::Generator;
+pub use logits::{Logits, Scores};
 pub use output::{FinishReason, Generated, StreamToken};
 pub use score::score_continuations;
-pub use session::{DecodeSession, JoinSession, Logits, RewindSession, Scores};
+pub use session::{DecodeSession, JoinSession, RewindSession};
 pub use speculative::{Drafts, Speculative};
 pub use stop::cut_at_stop_string;
 pub use stream::{Stream, StreamPiece};

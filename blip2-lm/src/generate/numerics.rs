@@ -11,6 +11,12 @@ pub(super) struct LogNormalizer {
 }
 
 impl LogNormalizer {
+    /// The denominator over scores of which `max` is the largest, and `log_sum` the logarithm of the sum of
+    /// their exponentials, each less `max`.
+    pub(super) fn new(max: f32, log_sum: f32) -> Self {
+        Self { max, log_sum }
+    }
+
     /// The denominator over `scores`; exponentials in f32, their sum in f64.
     ///
     /// The error is the value that prevents it: NaN, +∞, or −∞ if there is nothing above that.

@@ -2,9 +2,15 @@
 
 use std::sync::Arc;
 
+use blip2_kernels::MOST_TOP;
+
 use super::config::GenerationConfig;
 use super::constraint::{NextTokens, Position, TokenConstraint};
 use super::{GenerateError, penalties, warpers};
+
+/// How many logits more than the least are asked for where the largest decide: those that tie with the
+/// last one that counts must be seen to be told from it.
+pub(super) const SPARE: usize = 8;
 
 /// The arguments of a run, ready to be applied to rows of scores.
 #[derive(Clone)]
@@ -50,6 +56,11 @@ impl<'a> Rules<'a> {
         &self.config
     }
 
+    /// The number of scores in a row.
+    pub(super) fn vocab(&self) -> usize {
+        self.vocab
+    }
+
     pub(super) fn is_end(&self, token: u32) -> bool {
         self.config.eos_token_id.contains(&token)
     }
@@ -81,6 +92,54 @@ impl<'a> Rules<'a> {
         (!changes).then_some(forbidden)
     }
 
+    /// How many of the largest logits decide what comes at a position, or do very nearly always: see
+    /// [`is_decided`](Self::is_decided). `None` where those are too many or all count.
+    pub(super) fn deciding(&self, at: Position<'_>) -> Option<usize> {
+        let config = &self.config;
+        // What else there is lowers scores, so that none comes up from below those that are known.
+        let raises = config.repetition_penalty < 1.0 || self.constraint.is_some();
+        let least = self.counting().filter(|_| !raises)? + SPARE;
+        let of_history = config.repetition_penalty != 1.0 || config.no_repeat_ngram_size > 0;
+        let lowered = [
+            (of_history, at.ids().len()),
+            (self.is_too_short(at), config.eos_token_id.len()),
+            (true, self.bad_words.len()),
+        ];
+        let lowered = lowered.iter().filter(|(is_on, _)| *is_on);
+        let lowered: usize = lowered.map(|(_, tokens)| tokens).sum();
+        (least <= MOST_TOP).then_some((least + lowered).min(MOST_TOP))
+    }
+
+    /// How many of the largest scores count for the choice of the next token, of the next beams for all
+    /// beams together; `None` where all count.
+    fn counting(&self) -> Option<usize> {
+        let config = &self.config;
+        match (config.num_beams, config.do_sample) {
+            (1, false) => Some(1),
+            (_, false) => Some(self.candidates()),
+            (1, true) if config.top_k > 0 => Some(config.top_k.max(self.min_tokens_to_keep())),
+            (_, true) => None,
+        }
+    }
+
+    /// How many continuations a beam search looks at: as many as leave `num_beams` to go on if each end
+    /// token is among them in every beam.
+    pub(super) fn candidates(&self) -> usize {
+        (1 + self.config.eos_token_id.len()).max(2) * self.config.num_beams
+    }
+
+    /// Whether a row of scores, [penalized](Self::penalize), decides what all would, although those of
+    /// logits that are no larger than `bar` may be missing.
+    pub(super) fn is_decided(&self, scores: &[f32], bar: f32) -> bool {
+        let mut bar = [bar];
+        if self.config.do_sample {
+            warpers::temperature(&mut bar, self.config.temperature);
+        }
+        // A missing score is not above this; one that equals it might tie with the last that counts.
+        let above = scores.iter().filter(|&&score| score > bar[0]).count();
+        self.counting().is_some_and(|count| above >= count)
+    }
+
     /// Whether a sequence may not end yet.
     fn is_too_short(&self, at: Position<'_>) -> bool {
         match self.config.min_new_tokens {
@@ -92,6 +151,17 @@ impl<'a> Rules<'a> {
     /// Applies everything to `scores`, `[positions.len(), vocab]`: the beams of one prompt row, or
     /// a single sequence. The order is that of `_get_logits_processor` in `transformers`.
     pub(super) fn apply(
+        &self,
+        positions: &[Position<'_>],
+        scores: &mut [f32],
+    ) -> Result<(), GenerateError> {
+        self.penalize(positions, scores)?;
+        self.truncate(scores);
+        Ok(())
+    }
+
+    /// Applies what changes scores by what they stand for, and the temperature.
+    pub(super) fn penalize(
         &self,
         positions: &[Position<'_>],
         scores: &mut [f32],
@@ -119,6 +189,11 @@ impl<'a> Rules<'a> {
         if self.constraint.is_some() && scores.iter().all(|&x| x == f32::NEG_INFINITY) {
             self.force(&allowed, scores);
         }
+        Ok(())
+    }
+
+    /// Applies what removes tokens from a distribution to draw from.
+    pub(super) fn truncate(&self, scores: &mut [f32]) {
         if self.config.do_sample {
             for row in scores.chunks_exact_mut(self.vocab) {
                 if row.iter().any(|&score| score > f32::NEG_INFINITY) {
@@ -126,7 +201,6 @@ impl<'a> Rules<'a> {
                 }
             }
         }
-        Ok(())
     }
 
     fn apply_penalties(&self, at: Position<'_>, scores: &mut [f32]) {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::GenerateError;
+use super::ask;
 use super::numerics::LogNormalizer;
-use super::session::{self, DecodeSession};
+use super::session::DecodeSession;
 
 /// The log-probability of each token of each continuation, after its prompt and the tokens before
 /// it: one list of continuations for each row of `session`, in their order.
@@ -52,7 +53,7 @@ pub fn score_continuations<S: DecodeSession>(
         .enumerate()
         .map(|(row, list)| list.iter().map(|tokens| Scored::new(row, tokens)).collect())
         .collect();
-    let mut logits = session::prefill(session)?;
+    let mut logits = ask::prefill(session)?;
     // All continuations advance by one token a round, so that a step runs them as one batch. Those
     // that agree so far share a row (`slots`): it forks only where they differ, as a beam does.
     loop {
@@ -87,7 +88,7 @@ pub fn score_continuations<S: DecodeSession>(
         if tokens.is_empty() {
             break;
         }
-        logits = session::step(session, &parents, &tokens)?;
+        logits = ask::step(session, &parents, &tokens)?;
     }
     let logprobs = |list: Vec<Scored<'_>>| list.into_iter().map(|walk| walk.logprobs).collect();
     Ok(walks.into_iter().map(logprobs).collect())

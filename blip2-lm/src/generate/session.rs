@@ -1,113 +1,6 @@
 //! What the engine asks of a language model: logits, one step at a time.
 
-use blip2_kernels::Likeliest;
-
-use super::GenerateError;
-
-/// Next-token logits of a batch of rows, on the host, row-major `[rows, vocab]`.
-///
-/// ```
-/// use blip2_lm::Logits;
-///
-/// let mut logits = Logits::new(vec![0.1, 0.7, 0.2, 0.9, 0.0, 0.3], 3)?;
-/// assert_eq!((logits.rows(), logits.row(1)), (2, [0.9, 0.0, 0.3].as_slice()));
-/// logits.row_mut(0)[1] = f32::NEG_INFINITY; // never token 1
-/// assert!(Logits::new(vec![0.0; 5], 3).is_err()); // no whole rows
-/// # Ok::<(), blip2_lm::GenerateError>(())
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct Logits {
-    data: Vec<f32>,
-    vocab: usize,
-}
-
-impl Logits {
-    /// Wraps `data`, laid out as `[rows, vocab]`.
-    ///
-    /// # Errors
-    ///
-    /// [`GenerateError::LogitsShape`] if `vocab` is zero or does not divide `data.len()`.
-    pub fn new(data: Vec<f32>, vocab: usize) -> Result<Self, GenerateError> {
-        if vocab == 0 || !data.len().is_multiple_of(vocab) {
-            return Err(GenerateError::LogitsShape {
-                values: data.len(),
-                vocab,
-            });
-        }
-        Ok(Self { data, vocab })
-    }
-
-    /// A row of its own.
-    pub(super) fn one(row: &[f32]) -> Self {
-        Self {
-            data: row.to_vec(),
-            vocab: row.len(),
-        }
-    }
-
-    /// The number of rows.
-    pub fn rows(&self) -> usize {
-        self.data.len() / self.vocab
-    }
-
-    /// The number of logits in each row.
-    pub fn vocab(&self) -> usize {
-        self.vocab
-    }
-
-    /// The logits of row `i`.
-    ///
-    /// # Panics
-    ///
-    /// If `i` is not below [`rows`](Self::rows), as slice indexing does.
-    pub fn row(&self, i: usize) -> &[f32] {
-        &self.data[i * self.vocab..(i + 1) * self.vocab]
-    }
-
-    /// The logits of row `i`, to change in place.
-    ///
-    /// # Panics
-    ///
-    /// If `i` is not below [`rows`](Self::rows), as slice indexing does.
-    pub fn row_mut(&mut self, i: usize) -> &mut [f32] {
-        &mut self.data[i * self.vocab..(i + 1) * self.vocab]
-    }
-}
-
-/// What a step gives to greedy search.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Scores {
-    /// All logits, to search on the host.
-    Logits(Logits),
-    /// The likeliest token of each row, which a device found itself.
-    Likeliest(Vec<Likeliest>),
-}
-
-impl Scores {
-    /// The number of rows.
-    pub fn rows(&self) -> usize {
-        match self {
-            Self::Logits(logits) => logits.rows(),
-            Self::Likeliest(rows) => rows.len(),
-        }
-    }
-
-    /// What there is of row `i`, which is below [`rows`](Self::rows).
-    pub(super) fn row(&self, i: usize) -> RowScores<'_> {
-        match self {
-            Self::Logits(logits) => RowScores::Logits(logits.row(i)),
-            Self::Likeliest(rows) => RowScores::Likeliest(rows[i]),
-        }
-    }
-}
-
-/// A row of [`Scores`].
-#[derive(Clone, Copy, Debug)]
-pub(super) enum RowScores<'a> {
-    Logits(&'a [f32]),
-    Likeliest(Likeliest),
-}
+use super::logits::{Logits, Scores};
 
 /// A running decode: what the engine needs of a language model.
 ///
@@ -188,6 +81,43 @@ pub trait DecodeSession {
     ) -> Result<Scores, Self::Error> {
         let _ = forbidden;
         self.step(parents, tokens).map(Scores::Logits)
+    }
+
+    /// As [`prefill`](Self::prefill), for whoever needs the `k` largest logits of each row alone: a device
+    /// that finds them itself gives them in place of all logits. By default it does not.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model reports.
+    fn prefill_top(&mut self, k: usize) -> Result<Scores, Self::Error> {
+        let _ = k;
+        self.prefill().map(Scores::Logits)
+    }
+
+    /// As [`step`](Self::step), for whoever needs the `k` largest logits of each row alone: see
+    /// [`prefill_top`](Self::prefill_top).
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model reports.
+    fn step_top(
+        &mut self,
+        parents: &[usize],
+        tokens: &[u32],
+        k: usize,
+    ) -> Result<Scores, Self::Error> {
+        let _ = k;
+        self.step(parents, tokens).map(Scores::Logits)
+    }
+
+    /// All logits of the latest step, or of the prefill, of which the [largest](Self::prefill_top) were
+    /// given and did not do; asked for once at most. `None` from a session that gives all logits.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model reports.
+    fn all_logits(&mut self) -> Result<Option<Logits>, Self::Error> {
+        Ok(None)
     }
 
     /// How many more tokens can be fed after the prompt before the context is full; `None` if the
@@ -294,92 +224,24 @@ impl<S: DecodeSession + ?Sized> DecodeSession for &mut S {
         (**self).step_greedy(parents, tokens, forbidden)
     }
 
+    fn prefill_top(&mut self, k: usize) -> Result<Scores, Self::Error> {
+        (**self).prefill_top(k)
+    }
+
+    fn step_top(
+        &mut self,
+        parents: &[usize],
+        tokens: &[u32],
+        k: usize,
+    ) -> Result<Scores, Self::Error> {
+        (**self).step_top(parents, tokens, k)
+    }
+
+    fn all_logits(&mut self) -> Result<Option<Logits>, Self::Error> {
+        (**self).all_logits()
+    }
+
     fn remaining_positions(&self) -> Option<usize> {
         (**self).remaining_positions()
     }
-}
-
-/// Runs the prompt and checks the shape of what comes back.
-pub(super) fn prefill<S: DecodeSession>(session: &mut S) -> Result<Logits, GenerateError> {
-    let rows = session.rows();
-    let logits = session.prefill().map_err(GenerateError::session)?;
-    checked(logits, rows, session.vocab_size())
-}
-
-/// Runs one step and checks the shape of what comes back.
-pub(super) fn step<S: DecodeSession>(
-    session: &mut S,
-    parents: &[usize],
-    tokens: &[u32],
-) -> Result<Logits, GenerateError> {
-    let logits = session
-        .step(parents, tokens)
-        .map_err(GenerateError::session)?;
-    checked(logits, parents.len(), session.vocab_size())
-}
-
-/// Runs the prompt for whoever chooses from what it gives: where that is by greedy search alone, with
-/// the tokens that are `forbidden`.
-pub(super) fn first<S: DecodeSession>(
-    session: &mut S,
-    forbidden: Option<&[u32]>,
-) -> Result<Scores, GenerateError> {
-    let Some(forbidden) = forbidden else {
-        return prefill(session).map(Scores::Logits);
-    };
-    let rows = session.rows();
-    let scores = session.prefill_greedy(forbidden);
-    found(scores.map_err(GenerateError::session)?, rows, session)
-}
-
-/// Runs one step, as [`first`] does the prompt.
-pub(super) fn next<S: DecodeSession>(
-    session: &mut S,
-    parents: &[usize],
-    tokens: &[u32],
-    forbidden: Option<&[u32]>,
-) -> Result<Scores, GenerateError> {
-    let Some(forbidden) = forbidden else {
-        return step(session, parents, tokens).map(Scores::Logits);
-    };
-    let scores = session.step_greedy(parents, tokens, forbidden);
-    let scores = scores.map_err(GenerateError::session)?;
-    found(scores, parents.len(), session)
-}
-
-fn found<S: DecodeSession>(
-    scores: Scores,
-    rows: usize,
-    session: &S,
-) -> Result<Scores, GenerateError> {
-    let vocab = session.vocab_size();
-    let whole = |id: u32| (id as usize) < vocab;
-    match scores {
-        Scores::Logits(logits) => checked(logits, rows, vocab).map(Scores::Logits),
-        Scores::Likeliest(tokens) => {
-            let known =
-                |token: &Likeliest| !matches!(token, Likeliest::Token { id, .. } if !whole(*id));
-            match tokens.len() == rows && tokens.iter().all(known) {
-                true => Ok(Scores::Likeliest(tokens)),
-                false => Err(GenerateError::SessionShape {
-                    rows: tokens.len(),
-                    vocab,
-                    expected_rows: rows,
-                    expected_vocab: vocab,
-                }),
-            }
-        }
-    }
-}
-
-fn checked(logits: Logits, rows: usize, vocab: usize) -> Result<Logits, GenerateError> {
-    if logits.rows() != rows || logits.vocab() != vocab {
-        return Err(GenerateError::SessionShape {
-            rows: logits.rows(),
-            vocab: logits.vocab(),
-            expected_rows: rows,
-            expected_vocab: vocab,
-        });
-    }
-    Ok(logits)
 }

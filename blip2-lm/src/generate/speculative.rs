@@ -8,8 +8,9 @@ use std::{
     },
 };
 
+use super::logits::Logits;
 use super::numerics::argmax;
-use super::session::{DecodeSession, JoinSession, Logits, RewindSession};
+use super::session::{DecodeSession, JoinSession, RewindSession};
 
 /// How many tokens are drafted at first, and at most.
 const FIRST: usize = 4;

@@ -4,9 +4,11 @@ use std::fmt;
 use std::iter::FusedIterator;
 
 use super::GenerateError;
+use super::ask;
+use super::logits::Scores;
 use super::output::{FinishReason, Generated, StreamToken};
 use super::run::Run;
-use super::session::{self, DecodeSession, Scores};
+use super::session::DecodeSession;
 use super::walk::Walk;
 
 /// What one step of a [`Stream`] brought. Displays as its text.
@@ -128,7 +130,7 @@ impl<'a, S: DecodeSession> Stream<'a, S> {
 
     /// One step; `None` if there is nothing more to bring.
     fn advance(&mut self) -> Result<Option<StreamPiece>, GenerateError> {
-        let forbidden = self.walk.forbidden(&self.run);
+        let wanted = self.walk.wanted(&self.run);
         let scores = match self.stage {
             Stage::Finished(_) | Stage::Failed => return Ok(None),
             Stage::Prompt | Stage::Token(_) if self.run.cancel.is_cancelled() => {
@@ -136,16 +138,17 @@ impl<'a, S: DecodeSession> Stream<'a, S> {
                 self.stage = Stage::Finished(self.run.cancel.stopped());
                 return Ok((!text.is_empty()).then(|| StreamPiece::held(text)));
             }
-            Stage::Prompt => session::first(&mut self.session, forbidden)?,
-            Stage::Token(token) => session::next(&mut self.session, &[0], &[token], forbidden)?,
+            Stage::Prompt => ask::first(&mut self.session, &wanted)?,
+            Stage::Token(token) => ask::next(&mut self.session, &[0], &[token], &wanted)?,
         };
-        self.choose(&scores).map(Some)
+        self.choose(scores).map(Some)
     }
 
-    fn choose(&mut self, scores: &Scores) -> Result<StreamPiece, GenerateError> {
+    fn choose(&mut self, mut scores: Scores) -> Result<StreamPiece, GenerateError> {
+        let (session, scratch) = (&mut self.session, &mut self.scratch);
         let (token, growth) = self
             .walk
-            .advance(&self.run, scores.row(0), &mut self.scratch)?;
+            .advance(&self.run, session, &mut scores, 0, scratch)?;
         self.generated.push(token);
         let mut text = growth.text;
         self.stage = match growth.finish {

@@ -3,11 +3,14 @@
 use blip2_kernels::Likeliest;
 
 use super::GenerateError;
+use super::ask::{self, Wanted};
+use super::known::Known;
+use super::logits::{RowScores, Scores};
 use super::numerics::{LogNormalizer, TopK, argmax};
 use super::output::{FinishReason, Generated, StreamToken};
 use super::random::RandomStream;
 use super::run::{Growth, Run, Sequence, bad_logits, no_allowed_token};
-use super::session::{self, DecodeSession, RowScores};
+use super::session::DecodeSession;
 
 /// One sequence that grows, with its own random numbers if it is sampled.
 pub(super) struct Walk {
@@ -31,66 +34,100 @@ impl Walk {
         }
     }
 
-    /// What may not come next, where the likeliest of all else is what comes and nothing but it is
-    /// asked for.
-    pub(super) fn forbidden<'r>(&self, run: &'r Run<'_>) -> Option<&'r [u32]> {
-        match (run.config().top_logprobs, &self.random) {
-            (0, None) => run.rules.only_forbids(self.sequence.position()),
-            _ => None,
+    /// What a step must give so that the next token can be chosen.
+    pub(super) fn wanted(&self, run: &Run<'_>) -> Wanted {
+        let at = self.sequence.position();
+        if run.config().top_logprobs > 0 {
+            return Wanted::Logits;
+        }
+        match run.rules.only_forbids(at) {
+            Some(forbidden) => Wanted::Likeliest(forbidden.to_vec()),
+            None => run.rules.deciding(at).map_or(Wanted::Logits, Wanted::Top),
         }
     }
 
-    /// Chooses the token after `row` and takes it. `scratch` holds the scores.
-    pub(super) fn advance(
+    /// Chooses the token after row `slot` of the latest `scores` and takes it. Should they not decide, all
+    /// logits come in their place. `scratch` holds the scores.
+    pub(super) fn advance<S: DecodeSession>(
+        &mut self,
+        run: &Run<'_>,
+        session: &mut S,
+        scores: &mut Scores,
+        slot: usize,
+        scratch: &mut Vec<f32>,
+    ) -> Result<(StreamToken, Growth), GenerateError> {
+        if let Some(chosen) = self.choose(run, scores.row(slot), scratch)? {
+            return Ok(chosen);
+        }
+        ask::read_all(session, scores)?;
+        let chosen = self.choose(run, scores.row(slot), scratch)?;
+        chosen.ok_or_else(|| no_allowed_token(&self.sequence))
+    }
+
+    /// Chooses the token after `row`, if that decides it, and takes it.
+    fn choose(
         &mut self,
         run: &Run<'_>,
         row: RowScores<'_>,
         scratch: &mut Vec<f32>,
-    ) -> Result<(StreamToken, Growth), GenerateError> {
-        match row {
-            RowScores::Logits(logits) => self.choose(run, logits, scratch),
+    ) -> Result<Option<(StreamToken, Growth)>, GenerateError> {
+        let token = match row {
+            RowScores::Crowded => None,
+            RowScores::Known(known) => self.choose_of(run, known, scratch)?,
             RowScores::Likeliest(Likeliest::Token { id, logprob, .. }) => {
-                let growth = self.sequence.push(id, logprob, run)?;
-                Ok((StreamToken { id, logprob }, growth))
+                Some(StreamToken { id, logprob })
             }
-            RowScores::Likeliest(Likeliest::NoDistribution(value)) => {
-                Err(bad_logits(&self.sequence, value))
+            RowScores::NoDistribution(value)
+            | RowScores::Likeliest(Likeliest::NoDistribution(value)) => {
+                return Err(bad_logits(&self.sequence, value));
             }
-            RowScores::Likeliest(_) => Err(no_allowed_token(&self.sequence)),
-        }
+            RowScores::Likeliest(_) => return Err(no_allowed_token(&self.sequence)),
+        };
+        let Some(token) = token else {
+            return Ok(None);
+        };
+        let growth = self.sequence.push(token.id, token.logprob, run)?;
+        Ok(Some((token, growth)))
     }
 
-    /// Chooses the token after `logits`, `[vocab]`.
-    fn choose(
+    /// The token that is chosen among logits; `None` if too few are known to decide.
+    fn choose_of(
         &mut self,
         run: &Run<'_>,
-        logits: &[f32],
+        known: Known<'_>,
         scratch: &mut Vec<f32>,
-    ) -> Result<(StreamToken, Growth), GenerateError> {
-        let norm = LogNormalizer::of(logits).map_err(|value| bad_logits(&self.sequence, value))?;
-        let scores = if run.rules.change_scores() {
-            scratch.clear();
-            scratch.extend_from_slice(logits);
-            run.rules.apply(&[self.sequence.position()], scratch)?;
-            scratch.as_slice()
-        } else {
-            logits
+    ) -> Result<Option<StreamToken>, GenerateError> {
+        let norm = known.normalizer();
+        let norm = norm.map_err(|value| bad_logits(&self.sequence, value))?;
+        let scores = match known {
+            Known::All(logits) if !run.rules.change_scores() => logits,
+            known => {
+                scratch.clear();
+                known.spread(run.rules.vocab(), scratch, |logit| logit);
+                run.rules.penalize(&[self.sequence.position()], scratch)?;
+                let bar = known.bar();
+                if bar.is_some_and(|bar| !run.rules.is_decided(scratch, bar)) {
+                    return Ok(None);
+                }
+                run.rules.truncate(scratch);
+                scratch.as_slice()
+            }
         };
         let chosen = match &mut self.random {
             Some(random) => random.multinomial(scores),
             None => argmax(scores),
         };
         let chosen = chosen.ok_or_else(|| no_allowed_token(&self.sequence))?;
-        let token = StreamToken {
-            id: chosen as u32,
-            logprob: norm.log_prob(logits[chosen]),
-        };
-        let growth = self.sequence.push(token.id, token.logprob, run)?;
         let top = run.config().top_logprobs;
-        if top > 0 {
+        if let Known::All(logits) = known
+            && top > 0
+        {
             self.tops.push(likeliest(logits, norm, top));
         }
-        Ok((token, growth))
+        Ok(Some(StreamToken {
+            id: chosen as u32,
+            logprob: norm.log_prob(known.logit(chosen)),
+        }))
     }
 
     /// The likeliest tokens of the latest step.
@@ -118,14 +155,6 @@ impl Walk {
             ..generated
         }
     }
-}
-
-/// What may not come next in any of several walks, where it is the same in all.
-pub(super) fn in_common<'r>(
-    mut forbidden: impl Iterator<Item = Option<&'r [u32]>>,
-) -> Option<&'r [u32]> {
-    let first = forbidden.next()??;
-    forbidden.all(|other| other == Some(first)).then_some(first)
 }
 
 /// The likeliest tokens in the model's own distribution, the likeliest first.
@@ -168,11 +197,11 @@ pub(super) fn walk_rows<S: DecodeSession>(
         }
     }
     if !run.cancel.is_cancelled() {
-        let forbidden = |places: &[Place]| {
+        let wanted = |places: &[Place]| {
             let growing = places.iter().filter(|place| place.finish.is_none());
-            in_common(growing.map(|place| place.walk.forbidden(run)))
+            Wanted::of_all(growing.map(|place| place.walk.wanted(run)))
         };
-        let mut scores = session::first(session, forbidden(&places))?;
+        let mut scores = ask::first(session, &wanted(&places))?;
         let mut scratch = Vec::new();
         let (mut parents, mut tokens) = (Vec::new(), Vec::new());
         loop {
@@ -181,8 +210,10 @@ pub(super) fn walk_rows<S: DecodeSession>(
             // Rows that have ended are left out of the next step: the batch grows shorter, and a row
             // that runs on costs no more than alone.
             for place in places.iter_mut().filter(|place| place.finish.is_none()) {
-                let row = scores.row(place.slot);
-                let (token, growth) = place.walk.advance(run, row, &mut scratch)?;
+                let slot = place.slot;
+                let walk = &mut place.walk;
+                let (token, growth) =
+                    walk.advance(run, session, &mut scores, slot, &mut scratch)?;
                 place.finish = growth.finish;
                 if place.finish.is_none() {
                     parents.push(place.slot);
@@ -193,7 +224,7 @@ pub(super) fn walk_rows<S: DecodeSession>(
             if tokens.is_empty() || run.cancel.is_cancelled() {
                 break;
             }
-            scores = session::next(session, &parents, &tokens, forbidden(&places))?;
+            scores = ask::next(session, &parents, &tokens, &wanted(&places))?;
         }
     }
     let mut generated = places.into_iter().map(|place| {
