@@ -11,7 +11,9 @@ use burn_flex::{FlexTensor, Layout};
 use burn_std::Bytes;
 
 use super::{contiguous, slice, tensor};
-use crate::kernel::{buffers::Floats, isa::Isa, narrow::Narrowed};
+use crate::kernel::{
+    activation::Activation, buffers::Floats, isa::Isa, narrow::Narrowed, signs::Signs,
+};
 
 /// In which format what the backward pass needs of the forward pass waits for it.
 ///
@@ -154,6 +156,8 @@ impl Kept {
 pub(super) enum KeptFloats {
     Whole(Arc<Floats>),
     Narrow(Arc<Narrowed>),
+    /// Of what ReLU was applied to.
+    Signs(Arc<Signs>),
 }
 
 impl KeptFloats {
@@ -166,10 +170,24 @@ impl KeptFloats {
         }
     }
 
+    /// What an activation was applied to, as far as its derivative asks.
+    pub(super) fn before(activation: Activation, values: Floats) -> Self {
+        match activation {
+            Activation::Relu if values.len() >= SMALL => Self::signs(&values),
+            _ => Self::new(values),
+        }
+    }
+
+    /// What ReLU was applied to.
+    pub(super) fn signs(values: &[f32]) -> Self {
+        Self::Signs(Arc::new(Signs::new(Isa::active(), values)))
+    }
+
     pub(super) fn opened(&self) -> Opened<'_> {
         match self {
             Self::Whole(values) => Opened::Whole(values),
             Self::Narrow(values) => Opened::Widened(values.widened(Isa::active())),
+            Self::Signs(signs) => Opened::Widened(signs.steps(Isa::active())),
         }
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn linear<const D: usize>(
                 linear_keeping(isa, slice(&x), packed.panels(), &epilogue, keep)
             }
         };
-        let kept = activation.map(|activation| (activation, KeptFloats::new(kept)));
+        let kept = activation.map(|function| (function, KeptFloats::before(function, kept)));
         let step = Layer {
             x: keeps.then(|| Kept::new(x)),
             inputs,

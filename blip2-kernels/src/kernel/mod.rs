@@ -23,5 +23,7 @@ pub(crate) mod nearest;
 pub(crate) mod norm;
 pub(crate) mod panels;
 pub(crate) mod product;
+#[cfg(feature = "autodiff")]
+pub(crate) mod signs;
 pub(crate) mod threads;
 pub(crate) mod top;

@@ -3,8 +3,8 @@
 use super::{
     epilogue::SliceEpilogue,
     output::Output,
-    transient::{TransientMatrix, linear_keeping, multiply_by},
-    transient_panels::TransientPanels,
+    transient::{TransientMatrix, multiply_by},
+    turned::linear_through,
 };
 use crate::kernel::{
     activation::{Activation, multiply_all_by_derivative, multiply_by_derivative},
@@ -94,10 +94,7 @@ impl Backward<'_> {
                     Some(x)
                 }
                 Through::Packed(matrix, in_bf16) => {
-                    let turned = TransientPanels::turned(self.isa, matrix, in_bf16);
-                    let panels = turned.as_panels();
-                    let [x, _] = linear_keeping(self.isa, gradient, panels, &PLAIN, false);
-                    Some(x)
+                    Some(linear_through(self.isa, gradient, matrix, in_bf16))
                 }
             }),
         }

@@ -36,7 +36,7 @@ use super::{
         tile_kind::{NO_SUMS, PANEL, Sums, TILE_ROWS},
         unit::Product,
     },
-    panels::Panels,
+    panels::{PanelShape, Panels},
     threads,
 };
 
@@ -86,34 +86,31 @@ fn compute(
     if rows > 0 && outputs > 0 {
         let work = Work {
             isa,
-            matrix,
+            shape: matrix.shape(),
             epilogue,
             x,
             y,
             kept,
         };
-        run(work, rows);
+        run(work, matrix, rows);
     }
 }
 
 /// Shares the work out: by panels of the matrix, each of which then is read once. Of a matrix that stays
 /// in the cache, many rows are shared out instead: a share's input is then in the cache too, from its
 /// interleaving to its result.
-fn run(work: Work<'_>, rows: usize) {
+fn run(work: Work<'_>, matrix: Panels<'_>, rows: usize) {
     const CACHED: usize = 1 << 19;
     const SHARE: usize = 8 * TILE_ROWS;
-    /// Fewer products are computed, in some ten microseconds, sooner than another thread is woken.
-    const FEW: usize = 1 << 19;
-    let products = rows.saturating_mul(work.matrix.outputs() * work.matrix.inputs());
-    if products < FEW {
-        return Ready::new(work, 0..rows, false).panels(0..work.matrix.count());
+    let (threads, panels) = (rayon::current_num_threads(), work.shape.count());
+    if are_few(work.shape, rows) {
+        return Ready::new(work, 0..rows, false).panels(matrix, 0..panels);
     }
     let shares = rows.div_ceil(SHARE);
-    let (threads, panels) = (rayon::current_num_threads(), work.matrix.count());
-    if shares >= 2 * threads && work.matrix.size() <= CACHED {
+    if shares >= 2 * threads && matrix.size() <= CACHED {
         let share = |n: usize| n * rows / shares;
         return threads::each(0..shares, |n| {
-            Ready::new(work, share(n)..share(n + 1), false).panels(0..panels);
+            Ready::new(work, share(n)..share(n + 1), false).panels(matrix, 0..panels);
         });
     }
     let ready = Ready::new(work, 0..rows, true);
@@ -125,8 +122,42 @@ fn run(work: Work<'_>, rows: usize) {
         _ => panels.div_ceil(shares * threads),
     };
     threads::each(0..panels.div_ceil(share), |n| {
-        ready.panels(n * share..((n + 1) * share).min(panels));
+        ready.panels(matrix, n * share..((n + 1) * share).min(panels));
     });
+}
+
+/// The same with a matrix that is nowhere whole: each thread makes some panels, multiplies with them while they
+/// are near, and forgets them.
+#[cfg(feature = "autodiff")]
+fn run_making(
+    work: Work<'_>,
+    rows: usize,
+    make: impl Fn(Range<usize>) -> transient_panels::TransientPanels + Send + Sync,
+) {
+    /// The bytes of what a thread makes at a time. The input is read again for each.
+    const MADE: usize = 1 << 23;
+    let (threads, panels) = (rayon::current_num_threads(), work.shape.count());
+    if rows == 0 || panels == 0 {
+        return;
+    }
+    let few = are_few(work.shape, rows);
+    let share = match few {
+        true => panels,
+        false => (MADE / work.shape.panel_bytes().max(1)).min(panels.div_ceil(2 * threads)),
+    };
+    let ready = Ready::new(work, 0..rows, !few);
+    let starts = (0..panels).step_by(share.max(1));
+    threads::each(starts, |start| {
+        let panels = start..panels.min(start + share.max(1));
+        ready.panels(make(panels.clone()).as_panels(), panels);
+    });
+}
+
+/// Whether products are so few that they are computed, in some ten microseconds, sooner than another thread is
+/// woken.
+fn are_few(shape: PanelShape, rows: usize) -> bool {
+    const FEW: usize = 1 << 19;
+    rows.saturating_mul(shape.outputs * shape.inputs) < FEW
 }
 
 /// A product of some rows, whose input is ready for what multiplies it.
@@ -143,17 +174,17 @@ impl<'a> Ready<'a> {
     /// A matrix unit sums brain floats in another order than vectors do. So where there is one it serves
     /// every product of them, of a single row too, or a row's result would depend on its company.
     fn new(work: Work<'a>, rows: Range<usize>, shared: bool) -> Self {
-        match Product::of(work.isa, work.matrix.kind()) {
+        match Product::of(work.isa, work.shape.kind) {
             Some(product) => Self::Unit(unit::Job::new(work, product, rows, shared)),
             None => Self::Vectors(Job::new(work, rows, shared)),
         }
     }
 
     /// Computes the outputs of some panels.
-    fn panels(&self, panels: Range<usize>) {
+    fn panels(&self, matrix: Panels<'_>, panels: Range<usize>) {
         match self {
-            Self::Vectors(job) => job.panels(panels),
-            Self::Unit(job) => job.panels(panels),
+            Self::Vectors(job) => job.panels(matrix, panels),
+            Self::Unit(job) => job.panels(matrix, panels),
         }
     }
 }
@@ -169,8 +200,8 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(work: Work<'a>, rows: Range<usize>, shared: bool) -> Self {
-        let inputs = work.matrix.inputs();
-        let kind = work.matrix.kind().by(work.isa);
+        let inputs = work.shape.inputs;
+        let kind = work.shape.kind.by(work.isa);
         let blocking = Blocking::new(kind, rows.len(), inputs);
         let x = &work.x[rows.start * inputs..rows.end * inputs];
         Self {
@@ -181,14 +212,14 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn panels(&self, panels: Range<usize>) {
+    fn panels(&self, matrix: Panels<'_>, panels: Range<usize>) {
         let mut sums = NO_SUMS;
         if self.blocking.tiles == 1 {
             // A decoder's product: reading the matrix is the work, and it is read in its own order,
             // so that the processor's prefetching sees one stream.
             for panel in panels {
                 for block in 0..self.blocking.blocks() {
-                    self.tile(panel, block, 0, &mut sums);
+                    self.tile(matrix, panel, block, 0, &mut sums);
                 }
             }
             return;
@@ -201,33 +232,34 @@ impl<'a> Job<'a> {
         for block in 0..self.blocking.blocks() {
             for panel in panels.clone() {
                 let next = match panel + 1 < panels.end {
-                    true => self.steps(panel + 1, block),
+                    true => self.steps(matrix, panel + 1, block),
                     false => &[],
                 };
                 let mut shares = next.chunks(next.len().div_ceil(tiles).max(1));
                 for tile in 0..tiles {
                     bring_near(shares.next().unwrap_or_default());
-                    self.tile(panel, block, tile, &mut sums);
+                    self.tile(matrix, panel, block, tile, &mut sums);
                 }
             }
         }
     }
 
     /// A panel's part of a block.
-    fn steps(&self, panel: usize, block: usize) -> &[u8] {
+    fn steps<'m>(&self, matrix: Panels<'m>, panel: usize, block: usize) -> &'m [u8] {
         let kind = self.blocking.kind;
         let (first, count) = self.blocking.block_steps(block);
-        let (steps, _) = self.work.matrix.panel(panel);
+        let (steps, _) = matrix.panel(panel);
         &steps[first * kind.bytes()..(first + count) * kind.bytes()]
     }
 
-    fn tile(&self, panel: usize, block: usize, tile: usize, sums: &mut Sums) {
+    fn tile(&self, matrix: Panels<'_>, panel: usize, block: usize, tile: usize, sums: &mut Sums) {
         let kind = self.blocking.kind;
-        let steps = self.steps(panel, block);
+        let steps = self.steps(matrix, panel, block);
         let (own, rows) = self.blocking.tile_rows(tile);
         let input = self.input.tile(&self.blocking, block, tile);
         let part = Part {
             panel,
+            behind: matrix.panel(panel).1,
             row: self.first + own,
             ranges: &self.input.ranges[own..own + rows],
             earlier: block > 0,

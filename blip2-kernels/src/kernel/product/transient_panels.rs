@@ -1,22 +1,24 @@
 //! Matrices of `f32` that are packed for a product or two, as those of a training step are.
 
+use std::ops::Range;
+
 use crate::kernel::{
     buffers::Floats,
     isa::tile_kind::{PANEL, TileKind},
-    panels::Panels,
+    panels::{PanelShape, Panels},
     threads,
 };
 
-/// A matrix in panels of 32 outputs: of each input, the weights of a panel's outputs follow one
-/// another.
+/// A matrix in panels of 32 outputs, or some of its panels: of each input, the weights of a panel's outputs
+/// follow one another.
 #[derive(Debug)]
 pub(super) struct TransientPanels {
     values: Floats,
     /// Where the first panel begins: with a line of the cache.
     start: usize,
-    kind: TileKind,
-    outputs: usize,
-    inputs: usize,
+    shape: PanelShape,
+    /// The panels that are there.
+    panels: Range<usize>,
 }
 
 impl TransientPanels {
@@ -24,7 +26,7 @@ impl TransientPanels {
     pub(super) fn of(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
         /// Inputs taken at a time, few enough that what is read of each output stays in the cache.
         const NEAR: usize = 16;
-        Self::filled(TileKind::F32, [outputs, inputs], |first, panel| {
+        Self::whole([outputs, inputs], |first, panel| {
             let width = PANEL.min(outputs - first);
             for (part, steps) in panel.chunks_mut(NEAR * PANEL).enumerate() {
                 let count = steps.len() / PANEL;
@@ -41,7 +43,7 @@ impl TransientPanels {
 
     /// The matrix `weight` `[inputs, outputs]`, transposed.
     pub(super) fn of_transposed(weight: &[f32], [outputs, inputs]: [usize; 2]) -> Self {
-        Self::filled(TileKind::F32, [outputs, inputs], |first, panel| {
+        Self::whole([outputs, inputs], |first, panel| {
             let width = PANEL.min(outputs - first);
             for (input, step) in panel.chunks_exact_mut(PANEL).enumerate() {
                 step[..width].copy_from_slice(&weight[input * outputs + first..][..width]);
@@ -49,43 +51,62 @@ impl TransientPanels {
         })
     }
 
-    /// `fill` is given each panel's first output, and where its outputs are fewer than a panel's, zeros.
-    pub(super) fn filled(
-        kind: TileKind,
+    /// `fill` is given each panel's first output, and the panel.
+    fn whole(
         [outputs, inputs]: [usize; 2],
         fill: impl Fn(usize, &mut [f32]) + Send + Sync,
     ) -> Self {
         /// Smaller matrices are packed sooner than other threads are woken.
         const LARGE: usize = 1 << 18;
+        let kind = TileKind::F32;
+        let shape = PanelShape {
+            kind,
+            outputs,
+            inputs,
+        };
+        let mut whole = Self::room(shape, 0..shape.count());
+        let is_large = whole.values.len() >= LARGE;
+        let panels = whole.panels_mut();
+        match is_large {
+            true => threads::each(panels, |(first, values)| fill(first, values)),
+            false => panels.for_each(|(first, values)| fill(first, values)),
+        }
+        whole
+    }
+
+    /// Room for some panels: zeros where the outputs of one are fewer than a panel's, else any numbers.
+    pub(super) fn room(shape: PanelShape, panels: Range<usize>) -> Self {
         const LINE: usize = 16;
-        let size = panel_words(kind, inputs);
-        let len = outputs.div_ceil(PANEL) * size;
+        let size = panel_words(shape);
+        let len = panels.len() * size;
         let mut values = Floats::any(len + LINE);
         let start = values.as_ptr().align_offset(64).min(LINE);
-        let panels = &mut values[start..start + len];
-        if !outputs.is_multiple_of(PANEL) {
-            panels[len - size..].fill(0.0);
-        }
-        if len < LARGE {
-            let panels = panels.chunks_exact_mut(size.max(1)).enumerate();
-            panels.for_each(|(panel, values)| fill(panel * PANEL, values));
-        } else {
-            let panels = panels.chunks_exact_mut(size).enumerate();
-            threads::each(panels, |(panel, values)| fill(panel * PANEL, values));
+        if !panels.is_empty() && panels.end * PANEL > shape.outputs {
+            values[start + len - size..start + len].fill(0.0);
         }
         Self {
             values,
             start,
-            kind,
-            outputs,
-            inputs,
+            shape,
+            panels,
         }
+    }
+
+    /// Each panel to be filled, from its first output on.
+    pub(super) fn panels_mut(&mut self) -> impl Iterator<Item = (usize, &mut [f32])> {
+        let size = panel_words(self.shape);
+        let values = &mut self.values[self.start..self.start + self.panels.len() * size];
+        let panels = self
+            .panels
+            .clone()
+            .zip(values.chunks_exact_mut(size.max(1)));
+        panels.map(|(panel, values)| (panel * PANEL, values))
     }
 
     /// Each panel, from its first output on.
     pub(super) fn panels(&self) -> impl Iterator<Item = (usize, &[f32])> {
-        let size = panel_words(self.kind, self.inputs).max(1);
-        let panels = self.values().chunks_exact(size).enumerate();
+        let size = panel_words(self.shape).max(1);
+        let panels = self.panels.clone().zip(self.values().chunks_exact(size));
         panels.map(|(panel, values)| (panel * PANEL, values))
     }
 
@@ -97,18 +118,18 @@ impl TransientPanels {
         #[allow(unsafe_code)]
         let bytes =
             unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
-        Panels::new(bytes, self.kind, [self.outputs, self.inputs])
+        Panels::some(bytes, self.shape, self.panels.clone())
     }
 
     fn values(&self) -> &[f32] {
-        let len = self.outputs.div_ceil(PANEL) * panel_words(self.kind, self.inputs);
+        let len = self.panels.len() * panel_words(self.shape);
         &self.values[self.start..self.start + len]
     }
 }
 
 /// The words of four bytes in a panel.
-fn panel_words(kind: TileKind, inputs: usize) -> usize {
-    kind.panel_bytes(inputs) / size_of::<f32>()
+fn panel_words(shape: PanelShape) -> usize {
+    shape.panel_bytes() / size_of::<f32>()
 }
 
 #[cfg(test)]

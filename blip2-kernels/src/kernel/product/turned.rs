@@ -1,41 +1,75 @@
 //! Packed matrices turned round, from their own bytes: for gradients, which go through a matrix the other way.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
-use super::transient_panels::TransientPanels;
+use super::{
+    epilogue::SliceEpilogue, output::Output, run_making, transient_panels::TransientPanels,
+    work::Work,
+};
 use crate::kernel::{
+    buffers::Floats,
     isa::{
         Isa,
         tile_kind::{PANEL, TileKind},
         vectorized,
     },
     math,
-    panels::Panels,
+    panels::{PanelShape, Panels},
 };
 
 /// Weights of a panel's outputs at as many inputs, `[output][input]`.
 type Block = [[f32; PANEL]; PANEL];
 
-impl TransientPanels {
-    /// The transpose of a packed matrix, in `f32` or, rounded, in bf16, as is what it will be multiplied with.
-    pub(super) fn turned(isa: Isa, matrix: Panels<'_>, in_bf16: bool) -> Self {
-        let kind = match in_bf16 {
+/// `x · W`, `[rows, inputs]`, of a packed matrix and of `x` `[rows, outputs]`: as [`super::linear`] with the
+/// transpose of the matrix in `f32` or, rounded, in bf16, as is `x` then.
+///
+/// A few panels of the transpose are there at a time, where a thread multiplies with them.
+pub(super) fn linear_through(isa: Isa, x: &[f32], matrix: Panels<'_>, in_bf16: bool) -> Floats {
+    let shape = turned_shape(matrix, in_bf16);
+    let rows = x.len().checked_div(shape.inputs).unwrap_or(0);
+    let mut y = Floats::any(rows * shape.outputs);
+    let work = Work {
+        isa,
+        shape,
+        epilogue: &SliceEpilogue::default(),
+        x,
+        y: &Output::filled(&mut y, shape.outputs),
+        kept: None,
+    };
+    run_making(work, rows, |panels| turned(isa, matrix, in_bf16, panels));
+    y
+}
+
+/// The shape of a matrix's transpose.
+fn turned_shape(matrix: Panels<'_>, in_bf16: bool) -> PanelShape {
+    PanelShape {
+        kind: match in_bf16 {
             true => TileKind::Bf16Dot,
             false => TileKind::F32,
-        };
-        let shape = [matrix.inputs(), matrix.outputs()];
-        Self::filled(kind, shape, |first, panel| {
-            let mut block = [[0f32; PANEL]; PANEL];
-            let parts = panel.chunks_mut(PANEL * PANEL / kind.step()).enumerate();
-            for (index, part) in parts {
-                read(isa, &matrix, index, first, &mut block);
-                match in_bf16 {
-                    true => pairs(isa, &block, part),
-                    false => part.copy_from_slice(&block.as_flattened()[..part.len()]),
-                }
-            }
-        })
+        },
+        outputs: matrix.inputs(),
+        inputs: matrix.outputs(),
     }
+}
+
+/// Some panels of the transpose.
+fn turned(isa: Isa, matrix: Panels<'_>, in_bf16: bool, panels: Range<usize>) -> TransientPanels {
+    let shape = turned_shape(matrix, in_bf16);
+    let mut turned = TransientPanels::room(shape, panels);
+    let mut block = [[0f32; PANEL]; PANEL];
+    for (first, panel) in turned.panels_mut() {
+        let parts = panel.chunks_mut(PANEL * PANEL / shape.kind.step());
+        for (index, part) in parts.enumerate() {
+            read(isa, &matrix, index, first, &mut block);
+            match in_bf16 {
+                true => pairs(isa, &block, part),
+                false => part.copy_from_slice(&block.as_flattened()[..part.len()]),
+            }
+        }
+    }
+    turned
 }
 
 /// Reads the weights of a panel at the inputs from `first` on; zeros where there are no more of either.
@@ -193,10 +227,49 @@ mod tests {
                     };
                     let expected = PackedMatrix::pack(format, inputs, outputs, turn);
                     for isa in Isa::available() {
-                        let found = TransientPanels::turned(isa, packed.panels(), in_bf16);
-                        for panel in 0..inputs.div_ceil(PANEL) {
-                            let found = found.as_panels().panel(panel);
-                            assert_eq!(found, expected.panels().panel(panel), "{isa} {format:?}");
+                        let count = inputs.div_ceil(PANEL);
+                        for panels in [0..count, 0..count / 2, count / 2..count] {
+                            let found = turned(isa, packed.panels(), in_bf16, panels.clone());
+                            for panel in panels {
+                                let found = found.as_panels().panel(panel);
+                                assert_eq!(
+                                    found,
+                                    expected.panels().panel(panel),
+                                    "{isa} {format:?}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// With a matrix so large that several parts of it are turned, and whatever the number of threads, to the bit.
+    #[test]
+    #[cfg_attr(miri, ignore = "takes hours")]
+    fn products_are_those_of_the_transpose() {
+        for [rows, outputs, inputs] in [[0, 3, 2], [1, 33, 31], [3, 40_000, 70], [40, 700, 400]] {
+            let (weight, x) = (
+                random_values(outputs * inputs, 1),
+                random_values(rows * outputs, 2),
+            );
+            for format in PackedFormat::ALL {
+                let pack = |output: usize, row: &mut [f32]| {
+                    row.copy_from_slice(&weight[output * inputs..][..inputs]);
+                };
+                let packed = PackedMatrix::pack(format, outputs, inputs, pack);
+                for isa in Isa::available() {
+                    for in_bf16 in [false, true] {
+                        let run = || linear_through(isa, &x, packed.panels(), in_bf16).to_vec();
+                        let whole =
+                            turned(isa, packed.panels(), in_bf16, 0..inputs.div_ceil(PANEL));
+                        let epilogue = SliceEpilogue::default();
+                        let expected = super::super::linear(isa, &x, whole.as_panels(), &epilogue);
+                        for threads in [1, 3] {
+                            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                            let found = pool.build().unwrap().install(run);
+                            assert!(found == expected, "{isa} {format} {rows} {threads}");
                         }
                     }
                 }

@@ -7,14 +7,15 @@ use super::{
 };
 use crate::kernel::{
     isa::{Isa, prefetch, tile_kind::PANEL},
-    panels::Panels,
+    panels::PanelShape,
 };
 
 /// What is to be computed.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
     pub(super) isa: Isa,
-    pub(super) matrix: Panels<'a>,
+    /// Of the matrix, which panels are given with.
+    pub(super) shape: PanelShape,
     pub(super) epilogue: &'a SliceEpilogue<'a>,
     pub(super) x: &'a [f32],
     pub(super) y: &'a Output<'a>,
@@ -25,6 +26,8 @@ pub(super) struct Work<'a> {
 /// Where sums belong: a panel's outputs of a few rows.
 pub(super) struct Part<'a> {
     pub(super) panel: usize,
+    /// What stands behind the panel's steps.
+    pub(super) behind: &'a [u8],
     pub(super) row: usize,
     /// Of integers: how to widen each row.
     pub(super) ranges: &'a [Range],
@@ -39,13 +42,13 @@ impl Work<'_> {
     pub(super) fn finish(&self, part: &Part<'_>, sums: &[[f32; PANEL]]) {
         let Self {
             isa,
-            matrix,
+            shape,
             y,
             kept,
             ..
         } = *self;
         let output = part.panel * PANEL;
-        let width = PANEL.min(matrix.outputs() - output);
+        let width = PANEL.min(shape.outputs - output);
         let SliceEpilogue {
             bias,
             activation,
@@ -58,9 +61,9 @@ impl Work<'_> {
             residual,
         };
         let job = Finish {
-            kind: matrix.kind(),
+            kind: shape.kind,
             ranges: part.ranges,
-            behind: matrix.panel(part.panel).1,
+            behind: part.behind,
             earlier: part.earlier,
             last: part.last.then_some(last),
             y,
@@ -75,7 +78,7 @@ impl Work<'_> {
     /// for the processor to foresee.
     pub(super) fn prefetch(&self, part: &Part<'_>) {
         const LINE: usize = 16;
-        let outputs = self.matrix.outputs();
+        let outputs = self.shape.outputs;
         let first = part.panel * PANEL;
         let width = PANEL.min(outputs - first);
         let near = |place: *const f32| {

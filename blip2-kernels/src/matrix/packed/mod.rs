@@ -12,7 +12,10 @@ use std::{fmt, sync::Arc};
 
 pub use format::{PackedFormat, UnknownPackedFormat};
 
-use crate::kernel::{isa::tile_kind::TileKind, panels::Panels};
+use crate::kernel::{
+    isa::tile_kind::TileKind,
+    panels::{PanelShape, Panels},
+};
 
 /// A matrix `[outputs, inputs]` in the layout and number format of the kernels: in panels of 32
 /// outputs. Cloning shares the bytes.
@@ -125,7 +128,12 @@ impl PackedMatrix {
 
     /// The matrix as the kernels read it.
     pub(crate) fn panels(&self) -> Panels<'_> {
-        Panels::new(self.bytes(), self.kind, [self.outputs, self.inputs])
+        let shape = PanelShape {
+            kind: self.kind,
+            outputs: self.outputs,
+            inputs: self.inputs,
+        };
+        Panels::new(self.bytes(), shape)
     }
 }
 

@@ -13,11 +13,14 @@ use self::{
 use super::work::{Part, Work};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::isa::{Isa, unit::amx::Amx};
-use crate::kernel::isa::{
-    tile_kind::{Aligned, PANEL},
-    unit::{
-        Ahead, Block, CHUNK_BYTES, MatrixUnit, Product, UNIT_ROWS, UnitSums, emulated::Emulated,
+use crate::kernel::{
+    isa::{
+        tile_kind::{Aligned, PANEL},
+        unit::{
+            Ahead, Block, CHUNK_BYTES, MatrixUnit, Product, UNIT_ROWS, UnitSums, emulated::Emulated,
+        },
     },
+    panels::Panels,
 };
 
 /// A product of some rows, whose input is ready.
@@ -33,6 +36,8 @@ pub(super) struct Job<'a> {
 /// A part of a panel.
 struct Slice<'a> {
     panel: usize,
+    /// What stands behind the panel's steps.
+    behind: &'a [u8],
     chunks: Range<usize>,
     /// The chunks that have all their steps.
     whole: &'a [u8],
@@ -42,7 +47,7 @@ struct Slice<'a> {
 
 impl<'a> Job<'a> {
     pub(super) fn new(work: Work<'a>, product: Product, rows: Range<usize>, shared: bool) -> Self {
-        let inputs = work.matrix.inputs();
+        let inputs = work.shape.inputs;
         let layout = Layout::new(product, rows.len(), inputs);
         let x = &work.x[rows.start * inputs..rows.end * inputs];
         Self {
@@ -55,18 +60,18 @@ impl<'a> Job<'a> {
     }
 
     /// Computes the outputs of some panels.
-    pub(super) fn panels(&self, panels: Range<usize>) {
+    pub(super) fn panels(&self, matrix: Panels<'_>, panels: Range<usize>) {
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
         if self.work.isa == Isa::Amx {
-            return self.by(&Amx::ready(self.layout.rows), panels);
+            return self.by(&Amx::ready(self.layout.rows), matrix, panels);
         }
-        self.by(&Emulated::ready(self.layout.rows), panels);
+        self.by(&Emulated::ready(self.layout.rows), matrix, panels);
     }
 
     /// From the outermost loop to the innermost: a group of tiles, whose input the second level of the
     /// cache holds; a group of panels, whose sums are kept; a block of inputs, if the second level does not
     /// hold all; the panels; a slice of a panel, which the first level holds; and the tiles.
-    fn by(&self, unit: &impl MatrixUnit, panels: Range<usize>) {
+    fn by(&self, unit: &impl MatrixUnit, matrix: Panels<'_>, panels: Range<usize>) {
         for tiles in self.plan.groups() {
             // Where one block has all inputs, a panel is done before the next begins.
             let (group, kept) = match self.plan.keeps() {
@@ -79,7 +84,7 @@ impl<'a> Job<'a> {
                 for block in self.plan.blocks() {
                     let slices = group.clone().flat_map(|panel| {
                         let slices = self.plan.slices(block.clone());
-                        slices.map(move |chunks| self.slice(panel, chunks))
+                        slices.map(move |chunks| slice(matrix, panel, chunks))
                     });
                     let mut slices = slices.peekable();
                     while let Some(slice) = slices.next() {
@@ -89,19 +94,6 @@ impl<'a> Job<'a> {
                     }
                 }
             }
-        }
-    }
-
-    fn slice(&self, panel: usize, chunks: Range<usize>) -> Slice<'_> {
-        let (steps, _) = self.work.matrix.panel(panel);
-        let end = steps.len().min(chunks.end * CHUNK_BYTES);
-        let steps = &steps[chunks.start * CHUNK_BYTES..end];
-        let (whole, rest) = steps.split_at(steps.len() / CHUNK_BYTES * CHUNK_BYTES);
-        Slice {
-            panel,
-            chunks,
-            whole,
-            rest,
         }
     }
 
@@ -122,6 +114,7 @@ impl<'a> Job<'a> {
             let rows = self.layout.tile_rows(tile);
             let part = Part {
                 panel: slice.panel,
+                behind: slice.behind,
                 row: self.first + rows.start,
                 ranges: &self.input.ranges[rows.clone()],
                 earlier: false,
@@ -147,6 +140,21 @@ impl<'a> Job<'a> {
                 self.work.finish(&part, &sums.as_chunks().0[..rows.len()]);
             }
         }
+    }
+}
+
+/// A part of a panel of a matrix.
+fn slice(matrix: Panels<'_>, panel: usize, chunks: Range<usize>) -> Slice<'_> {
+    let (steps, behind) = matrix.panel(panel);
+    let end = steps.len().min(chunks.end * CHUNK_BYTES);
+    let steps = &steps[chunks.start * CHUNK_BYTES..end];
+    let (whole, rest) = steps.split_at(steps.len() / CHUNK_BYTES * CHUNK_BYTES);
+    Slice {
+        panel,
+        behind,
+        chunks,
+        whole,
+        rest,
     }
 }
 
