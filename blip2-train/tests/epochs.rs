@@ -7,11 +7,11 @@ mod common;
 use std::{collections::BTreeMap, path::Path};
 
 use blip2_core::CancelToken;
-use blip2_io::dataset::LoadedBatch;
+use blip2_io::dataset::{LoadedBatch, Loader};
 use blip2_train::{
     AdamW, At, Ended, Outcome, Recipe, Record, Schedule, TrainError, WarmupCosine, Watch, train,
 };
-use common::tiny::{Tiny, loader, loss, tiny};
+use common::tiny::{Tiny, asking, loader, loss, tiny};
 
 const EPOCHS: usize = 3;
 const EXAMPLES: usize = 8;
@@ -56,7 +56,16 @@ fn schedule(planned: usize) -> Schedule {
 
 /// Trains on, with batches of this size.
 fn goes_on(place: &Path, size: &Size, by_epochs: bool, seen: &mut Seen) -> (Outcome<Tiny>, Ear) {
-    let loader = loader(place, size.batch);
+    goes_on_with(&loader(place, size.batch), place, size, by_epochs, seen)
+}
+
+fn goes_on_with(
+    loader: &Loader,
+    place: &Path,
+    size: &Size,
+    by_epochs: bool,
+    seen: &mut Seen,
+) -> (Outcome<Tiny>, Ear) {
     let planned = EPOCHS * loader.batches().div_ceil(size.accumulate);
     let cancel = CancelToken::new();
     let recipe = Recipe::new(planned, schedule(planned))
@@ -74,17 +83,12 @@ fn goes_on(place: &Path, size: &Size, by_epochs: bool, seen: &mut Seen) -> (Outc
         for shown in &batch.examples {
             *seen.entry((at.epoch, shown.number)).or_default() += 1;
         }
-        loss(model, batch, at)
+        let mut batch = batch.clone();
+        batch.examples.dedup_by_key(|shown| shown.row);
+        loss(model, &batch, at)
     };
     let optimizer = AdamW::default();
-    let outcome = train(
-        tiny(),
-        optimizer,
-        &loader,
-        &recipe,
-        &mut objective,
-        &mut ear,
-    );
+    let outcome = train(tiny(), optimizer, loader, &recipe, &mut objective, &mut ear);
     (outcome.map_err(TrainError::from).unwrap(), ear)
 }
 
@@ -155,4 +159,50 @@ fn steps_that_are_given_stay_what_they_are() {
     let (outcome, ear) = goes_on(place.path(), &size(4, 1, END), false, &mut seen);
     assert_eq!((outcome.steps, outcome.planned), (6, 6));
     assert_eq!((ear.planned, ear.noted), (None, 0));
+}
+
+/// Epochs of pictures and of examples have no place in common.
+#[test]
+fn an_epoch_of_something_else_goes_on_at_the_same_share() {
+    const QUESTIONS: usize = 3;
+    // In batches of so many, with so many questions about each picture where it is shown once.
+    for (name, (batch, questions, stop), (then, asked), steps, notes) in [
+        // Half of 24 examples, then half of 8 pictures; 5 steps are left, where all would have been 6.
+        ("to pictures", (4, None, 3), (4, Some(2)), 3 + 1 + 2 * 2, 2),
+        // A quarter of 8 pictures, then three quarters of 24 examples: as many steps as from the beginning.
+        ("to examples", (2, Some(2), 1), (6, None), 1 + 3 + 2 * 4, 1),
+        // Pictures keep their order.
+        ("more of each", (2, Some(2), 2), (2, Some(3)), 3 * 4, 0),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let loader = |batch, questions: Option<usize>| {
+            let loader = asking(place.path(), batch, QUESTIONS);
+            match questions {
+                Some(questions) => loader.by_picture(questions),
+                None => loader,
+            }
+        };
+        let mut seen = Seen::new();
+        let (before, now) = (size(batch, 1, stop), size(then, 1, END));
+        let first = loader(batch, questions);
+        goes_on_with(&first, place.path(), &before, true, &mut seen);
+        let second = loader(then, asked);
+        let (outcome, ear) = goes_on_with(&second, place.path(), &now, true, &mut seen);
+        assert_eq!(
+            (outcome.ended, outcome.steps),
+            (Ended::Complete, steps),
+            "{name}"
+        );
+        assert_eq!(ear.noted, notes, "{name}");
+        let of = |epoch| seen.keys().filter(move |own| own.0 == epoch).count();
+        let whole = EXAMPLES * asked.unwrap_or(QUESTIONS);
+        assert_eq!((of(1), of(2)), (whole, whole), "{name}: {seen:?}");
+        if questions.is_some() == asked.is_some() {
+            assert_eq!(of(0), 4 * 2 + 4 * 3, "{name}: {seen:?}");
+        }
+        // Nothing more is told of it later.
+        let (again, ear) = goes_on_with(&second, place.path(), &now, true, &mut seen);
+        assert_eq!(again.made, 0, "{name}");
+        assert!(ear.noted <= 1, "{name}");
+    }
 }

@@ -229,6 +229,12 @@ impl Loader {
         self.inner.batch
     }
 
+    /// How many examples of a picture an epoch shows at most, where it shows
+    /// [each picture once](Self::by_picture).
+    pub fn examples_per_picture(&self) -> Option<usize> {
+        self.inner.per_picture
+    }
+
     /// How many batches an epoch has.
     pub fn batches(&self) -> usize {
         self.epoch_len().div_ceil(self.inner.batch)

@@ -171,6 +171,7 @@ pub fn train_together<M: Module>(
         whole: objective.measure_of_the_whole(),
     };
     run.resume(measure, watch)?;
+    run.place(loader, watch);
     run.count(loader, watch);
     let ended = run.steps(&share(loader), objective, watch);
     let finished = run.finish(ended);

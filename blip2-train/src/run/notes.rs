@@ -16,6 +16,8 @@ pub(super) struct Notes {
     /// How many examples of it were, or pictures where an epoch shows each once; nothing where an older
     /// version wrote it.
     pub(super) seen: Option<usize>,
+    /// What an epoch is counted in; nothing where an older version wrote it.
+    pub(super) shown: Option<Shown>,
     /// How steps are counted; nothing where their number is given.
     pub(super) count: Option<Count>,
     pub(super) best: Option<Score>,
@@ -38,7 +40,38 @@ pub(super) struct Notes {
     pub(super) stale_before: bool,
 }
 
+/// What an epoch shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shown {
+    /// Whether each picture once, and not each example.
+    by_picture: bool,
+    /// How many of them.
+    of: usize,
+}
+
+impl Shown {
+    fn by(loader: &Loader) -> Self {
+        Self {
+            by_picture: loader.examples_per_picture().is_some(),
+            of: loader.epoch_len(),
+        }
+    }
+}
+
 impl Notes {
+    /// Counts the place in the epoch in what `loader` shows. Whether that is something else than before: of
+    /// pictures and of examples no place is the same, and the epoch goes on at the same share of it.
+    pub(super) fn recount(&mut self, loader: &Loader) -> bool {
+        let now = Shown::by(loader);
+        let before = self.shown.replace(now);
+        let Some(before) = before.filter(|own| own.by_picture != now.by_picture) else {
+            return false;
+        };
+        let seen = self.place(loader) as u128 * now.of as u128 / before.of.max(1) as u128;
+        self.set_place(usize::try_from(seen).unwrap_or(now.of), loader);
+        true
+    }
+
     /// How many examples of the epoch were seen, whatever the size of batches was.
     pub(super) fn place(&self, loader: &Loader) -> usize {
         self.seen.unwrap_or(self.batch * loader.batch_size())

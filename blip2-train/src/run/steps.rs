@@ -73,6 +73,20 @@ impl<'r, M: Module> Run<'r, M> {
         }
     }
 
+    /// Finds the place in the epoch, where it shows pictures now and showed examples before, or the other way.
+    pub(super) fn place(&mut self, loader: &Loader, watch: &mut impl Watch) {
+        if self.notes.recount(loader) {
+            let (before, now) = match loader.examples_per_picture() {
+                Some(_) => ("each example", "each picture"),
+                None => ("each picture", "each example"),
+            };
+            watch.noted(&format!(
+                "an epoch shows {now} once and showed {before}: it goes on at the same share of the epoch, so \
+                 that some may be seen twice in it, and others not"
+            ));
+        }
+    }
+
     /// Counts the steps that there are, where they are those of epochs.
     pub(super) fn count(&mut self, loader: &Loader, watch: &mut impl Watch) {
         if !self.recipe.by_epochs {

@@ -37,6 +37,11 @@ pub(crate) fn tiny_of(plan: &TrainPlan<'_>) -> Trained<Tiny> {
 }
 
 pub(crate) fn loader(folder: &Path, batch: usize) -> Loader {
+    asking(folder, batch, 1)
+}
+
+/// With so many questions about each picture.
+pub(crate) fn asking(folder: &Path, batch: usize, questions: usize) -> Loader {
     let pictures = (0..8u8).map(|level| {
         let path = folder.join(format!("{level}.png"));
         RgbImage::from_fn(4, 4, |x, _| Rgb([level * 30, x as u8 * 9, 100]))
@@ -44,7 +49,7 @@ pub(crate) fn loader(folder: &Path, batch: usize) -> Loader {
             .unwrap();
         PictureFile::File(path)
     });
-    let examples = (0..8).map(|n| (n, None, vec![n.to_string()]));
+    let examples = (0..8 * questions).map(|n| (n / questions, None, vec![n.to_string()]));
     let data = Dataset::new(pictures.collect(), examples).unwrap();
     let size = Size {
         height: 4,
