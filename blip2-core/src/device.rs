@@ -13,17 +13,19 @@ pub fn device_names() -> Vec<&'static str> {
         ("vulkan", cfg!(feature = "vulkan")),
         ("metal", cfg!(feature = "metal")),
         ("webgpu", cfg!(feature = "webgpu")),
+        ("cuda", cfg!(feature = "cuda")),
+        ("rocm", cfg!(feature = "rocm")),
     ]
     .into_iter()
     .filter_map(|(name, enabled)| enabled.then_some(name))
     .collect()
 }
 
-/// The device called `name`: `flex`, `ndarray`, `wgpu`, `vulkan`, `metal` or `webgpu`, each if the
-/// cargo feature of that name is enabled.
+/// The device called `name`: `flex`, `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda` or `rocm`, each if
+/// the cargo feature of that name is enabled.
 ///
-/// The GPU devices take the adapter that wgpu prefers; for another one build the
-/// [`Device`] yourself.
+/// The GPU devices take the adapter that wgpu prefers, or the first that CUDA or ROCm has; for another one
+/// build the [`Device`] yourself.
 ///
 /// ```
 /// use blip2_core::device_by_name;
@@ -50,8 +52,15 @@ pub fn device_by_name(name: &str) -> Result<Device, Blip2Error> {
         "metal" => Ok(Device::metal(Default::default())),
         #[cfg(feature = "webgpu")]
         "webgpu" => Ok(Device::webgpu(Default::default())),
+        #[cfg(feature = "cuda")]
+        "cuda" => Ok(Device::cuda(0)),
+        #[cfg(feature = "rocm")]
+        "rocm" => Ok(Device::rocm(0)),
         _ => {
-            let known = ["flex", "ndarray", "wgpu", "vulkan", "metal", "webgpu"].contains(&name);
+            const KNOWN: [&str; 8] = [
+                "flex", "ndarray", "wgpu", "vulkan", "metal", "webgpu", "cuda", "rocm",
+            ];
+            let known = KNOWN.contains(&name);
             let hint = if known {
                 format!("; rebuild with `--features {name}`")
             } else {

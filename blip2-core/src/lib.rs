@@ -96,6 +96,7 @@
 //! | `vulkan` | GPUs through SPIR-V shaders; not for software drivers |
 //! | `metal` | Apple GPUs through Metal shaders |
 //! | `webgpu` | WebGPU |
+//! | `cuda`, `rocm` | GPUs of NVIDIA and AMD by their own ways; building them downloads an LLVM |
 //! | `lavis` | LAVIS's checkpoints, which it writes as Hugging Face folders |
 //! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //!

@@ -25,7 +25,7 @@ use serde_json::Value;
 fn follows(model: &str, mode: &str) {
     for device in device_names() {
         // These need a GPU or a browser; `wgpu` runs on software drivers too.
-        if !["vulkan", "metal", "webgpu"].contains(&device) {
+        if !["vulkan", "metal", "webgpu", "cuda", "rocm"].contains(&device) {
             follows_on(device, model, mode);
         }
     }

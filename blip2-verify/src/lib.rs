@@ -21,7 +21,7 @@
 //!
 //! # Features
 //!
-//! `flex` (default, the CPU), `ndarray`, `wgpu`, `vulkan`, `metal` and `webgpu` are the devices that
+//! `flex` (default, the CPU), `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda` and `rocm` are the devices that
 //! [`VerifyOptions::on`] knows, as in `blip2-core`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

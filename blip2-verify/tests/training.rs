@@ -15,7 +15,7 @@ fn follows(name: &str) {
     let mut seen = false;
     for device in device_names() {
         // These need a GPU or a browser; `wgpu` runs on software drivers too.
-        if ["vulkan", "metal", "webgpu"].contains(&device) {
+        if ["vulkan", "metal", "webgpu", "cuda", "rocm"].contains(&device) {
             continue;
         }
         let options = VerifyOptions::on(device).unwrap();

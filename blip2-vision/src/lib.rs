@@ -67,7 +67,8 @@
 //! # Features
 //!
 //! `flex`, which is on by default, computes on the CPU with this project's kernels; without it
-//! nothing computes until another backend is chosen: `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`.
+//! nothing computes until another backend is chosen: `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`,
+//! `rocm`.
 //!
 //! # What it does not do
 //!

@@ -5,7 +5,8 @@ use clap::Args;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DeviceArgs {
-    /// The device to compute on: flex or ndarray (CPU), wgpu, vulkan, metal or webgpu (GPU).
+    /// The device to compute on: flex or ndarray (CPU), wgpu, vulkan, metal, webgpu, cuda or rocm
+    /// (GPU).
     #[arg(long, default_value = "flex", value_name = "NAME")]
     pub(crate) device: String,
     #[command(flatten)]
