@@ -36,6 +36,12 @@ impl TestSplit {
         })
     }
 
+    /// Forgets all questions but the first ones.
+    #[allow(dead_code)] // not every example needs them
+    pub(crate) fn keep(&mut self, questions: usize) {
+        self.questions.truncate(questions);
+    }
+
     /// The answers to all questions, `batch` at a time.
     pub(crate) fn ask(
         &self,
