@@ -165,7 +165,7 @@ fn steps_that_are_given_stay_what_they_are() {
 #[test]
 fn an_epoch_of_something_else_goes_on_at_the_same_share() {
     const QUESTIONS: usize = 3;
-    // In batches of so many, with so many questions about each picture where it is shown once.
+    // The size of batches, and how many questions about a picture where each is shown once.
     for (name, (batch, questions, stop), (then, asked), steps, notes) in [
         // Half of 24 examples, then half of 8 pictures; 5 steps are left, where all would have been 6.
         ("to pictures", (4, None, 3), (4, Some(2)), 3 + 1 + 2 * 2, 2),

@@ -59,8 +59,8 @@ impl Shown {
 }
 
 impl Notes {
-    /// Counts the place in the epoch in what `loader` shows. Whether that is something else than before: of
-    /// pictures and of examples no place is the same, and the epoch goes on at the same share of it.
+    /// Counts the place in the epoch in what `loader` shows. Whether that is another place: of pictures and of
+    /// examples none but the beginning is the same, and the epoch goes on at the same share of it.
     pub(super) fn recount(&mut self, loader: &Loader) -> bool {
         let now = Shown::by(loader);
         let before = self.shown.replace(now);
@@ -69,7 +69,7 @@ impl Notes {
         };
         let seen = self.place(loader) as u128 * now.of as u128 / before.of.max(1) as u128;
         self.set_place(usize::try_from(seen).unwrap_or(now.of), loader);
-        true
+        seen > 0
     }
 
     /// How many examples of the epoch were seen, whatever the size of batches was.

@@ -40,7 +40,7 @@ pub(crate) fn loader(folder: &Path, batch: usize) -> Loader {
     asking(folder, batch, 1)
 }
 
-/// With so many questions about each picture.
+/// With several questions about each picture.
 pub(crate) fn asking(folder: &Path, batch: usize, questions: usize) -> Loader {
     let pictures = (0..8u8).map(|level| {
         let path = folder.join(format!("{level}.png"));
