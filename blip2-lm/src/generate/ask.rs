@@ -12,7 +12,7 @@ use super::session::DecodeSession;
 pub(super) enum Wanted {
     /// All logits.
     Logits,
-    /// So many of the largest of each row.
+    /// The `k` largest of each row.
     Top(usize),
     /// The likeliest token of each row that is none of these.
     Likeliest(Vec<u32>),

@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// With a matrix so large that several parts of it are turned, and whatever the number of threads, to the bit.
+    /// With a matrix so large that it is transposed in several parts, and whatever the number of threads, to the bit.
     #[test]
     #[cfg_attr(miri, ignore = "takes hours")]
     fn products_are_those_of_the_transpose() {
