@@ -409,3 +409,89 @@ fn greedy_search_reads_a_token_and_not_all_logits() {
         }
     }
 }
+
+/// Steps of rows that stay where they are, replayed, against the same steps of a processor: rows with
+/// padding before, between and behind, rows that end, and rows that change places.
+#[test]
+fn steps_that_a_device_was_told_once_are_those_of_a_processor() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    for name in ["blip2_opt", "instructblip_llama", "blip2_t5"] {
+        let there = fixture(name, false);
+        let here = Blip2Pipeline::from_pretrained(blip2_testing::fixture(name)).unwrap();
+        let (t, f) = (true, false);
+        let masks = [
+            vec![vec![t; 5]; 3],
+            vec![vec![f, f, t, t, t], vec![t; 5], vec![t, f, t, t, t]],
+        ];
+        for mask in masks {
+            let prompts = [[5, 6, 7, 8, 9], [9, 10, 11, 12, 13], [4, 7, 4, 7, 4]];
+            let prompts = prompts.map(|prompt| prompt.to_vec());
+            let mut sessions = [&here, &there].map(|blip2| {
+                let model = blip2.model().language_model();
+                let embeds = model.embed(&prompts).unwrap();
+                let mut session = model.start(embeds, &mask, Some(0), 24).unwrap();
+                session.prefill().unwrap();
+                session
+            });
+            // The rows of each step, by those of the one before.
+            let all = vec![0, 1, 2];
+            let mut steps = vec![all; 6];
+            steps.extend([vec![2, 0]]);
+            steps.extend(vec![vec![0, 1]; 5]);
+            steps.extend([vec![1, 0], vec![0, 0, 1]]);
+            steps.extend(vec![vec![0, 1, 2]; 4]);
+            for (n, parents) in steps.iter().enumerate() {
+                let tokens: Vec<u32> = (0..parents.len())
+                    .map(|row| 4 + ((7 * n + 3 * row) % 20) as u32)
+                    .collect();
+                let [expected, found] = sessions
+                    .each_mut()
+                    .map(|session| session.step(parents, &tokens).unwrap());
+                for row in 0..parents.len() {
+                    for (found, expected) in found.row(row).iter().zip(expected.row(row)) {
+                        assert!(
+                            (found - expected).abs() < 1e-3,
+                            "{name}, step {n}, row {row}: {found} for {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Pictures of which the device was told once how they are looked at.
+#[test]
+fn pictures_that_follow_one_another_are_looked_at_as_by_a_processor() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    for name in ["blip2_opt", "instructblip_llama"] {
+        let there = fixture(name, false);
+        let here = Blip2Pipeline::from_pretrained(blip2_testing::fixture(name)).unwrap();
+        let options = Options::default();
+        for n in 0..5 {
+            let [expected, found] =
+                [&here, &there].map(|blip2| blip2.answer_with(&picture(n), "what?", &options));
+            assert_eq!(found.unwrap().token_ids(), expected.unwrap().token_ids());
+        }
+        // In other threads, all at once, and several pictures at a time.
+        std::thread::scope(|scope| {
+            let (here, there) = (&here, &there);
+            for n in 0..4 {
+                scope.spawn(move || {
+                    let pictures = [picture(n), picture(n + 1)];
+                    for count in [1, 2, 2, 1] {
+                        let pairs = pictures.iter().take(count).map(|p| (p, "what is it?"));
+                        let [expected, found] = [here, there].map(|blip2| {
+                            blip2
+                                .answer_batch(pairs.clone(), &Options::default())
+                                .unwrap()
+                        });
+                        for (found, expected) in found.iter().zip(&expected) {
+                            assert_eq!(found.token_ids(), expected.token_ids(), "{name}");
+                        }
+                    }
+                });
+            }
+        });
+    }
+}

@@ -14,6 +14,7 @@
 //! | [`Precision`] | the format that matrices are held in |
 //! | [`nearest`] | an exact search among vectors |
 //! | [`Isa`] | the instruction set that the kernels use |
+//! | [`device`], [`replay`] | what a GPU is and is made to do; work that it is told once and does again |
 //!
 //! ```
 //! use blip2_kernels::{Activation, Bias, RandomWeights, Weights};
@@ -57,6 +58,7 @@ mod gpu;
 mod kernel;
 mod layer;
 mod matrix;
+pub mod replay;
 mod seam;
 mod setters;
 mod weights;

@@ -7,6 +7,7 @@ use crate::{
     batch::{Step, decoder_bias, extension, joined_bias, of_last_keys, padding_bias, rows_tensor},
     error::LmError,
     session::Decode,
+    steps::{self, Steps},
 };
 
 /// The most positions that caches are allocated for at once where the context has no end.
@@ -119,6 +120,25 @@ pub(crate) trait CausalLm {
     fn continues_padding(&self) -> bool {
         false
     }
+
+    /// The model as one whose steps can be recorded, if they can.
+    fn steps(&self) -> Option<&dyn CausalStep> {
+        None
+    }
+}
+
+/// A decoder-only model whose steps a GPU can be told once.
+pub(crate) trait CausalStep {
+    /// What the first layer reads of new positions, in tensors whose shapes do not depend on where they are.
+    fn reads(&self, inputs_embeds: Tensor<3>, positions: &Positions) -> Vec<Tensor<3>>;
+
+    /// As [`CausalLm::advance`], from there to the logits.
+    fn advance(
+        &self,
+        read: Vec<Tensor<3>>,
+        bias: Option<Tensor<4>>,
+        caches: &mut [KvCache],
+    ) -> Option<Tensor<3>>;
 }
 
 /// What a decode of a decoder-only model remembers between its steps.
@@ -134,6 +154,11 @@ pub(crate) struct CausalState {
     counts: Vec<usize>,
     /// What hides padding in the caches, `[rows, 1, 1, keys]`, where there is any.
     padding: Option<Tensor<4>>,
+    /// Steps that a GPU is told once, while rows stay where they are, and what hides padding from them,
+    /// `[rows, 1, 1, capacity]`.
+    steps: Option<(Steps, Option<Tensor<4>>)>,
+    /// Whether it did not take them.
+    refused: bool,
     device: Device,
 }
 
@@ -167,6 +192,8 @@ impl CausalState {
             prompt_rows: rows,
             longest: counts.iter().copied().max().unwrap_or(0),
             counts,
+            steps: None,
+            refused: false,
             device,
         }
     }
@@ -229,6 +256,7 @@ impl CausalState {
         // First everything that belongs to rows follows them to their new places: caches, what hides
         // their padding, and how far each has come.
         if let Some(rows) = gather {
+            self.end_steps();
             for cache in &mut self.caches {
                 cache.select(parents);
             }
@@ -239,7 +267,74 @@ impl CausalState {
                 .map(|bias| of_last_keys(bias.select(0, rows), keys));
             self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();
         }
-        self.feed(model, ids)
+        let embeds = model.embed_checked(ids);
+        match self.repeat(model, embeds.clone())? {
+            Some(logits) => Ok(logits),
+            None => self.feed(model, embeds),
+        }
+    }
+
+    /// A step that a GPU was told before, or is told to be done again; `None` where there is none.
+    fn repeat(
+        &mut self,
+        model: &impl CausalLm,
+        embeds: Tensor<3>,
+    ) -> Result<Option<Tensor<3>>, LmError> {
+        if self.refused {
+            return Ok(None);
+        }
+        let room = steps::capacity(self.caches.as_mut_slice(), 1);
+        let (Some(capacity), Some(model)) = (room, model.steps()) else {
+            return Ok(None);
+        };
+        let read = model.reads(embeds, &self.next_positions(1));
+        if self.steps.is_none() {
+            self.steps = self.begin_steps(capacity, &read);
+        }
+        let Some((steps, padding)) = &mut self.steps else {
+            return Ok(None);
+        };
+        let logits = steps.run(self.caches.as_mut_slice(), &read, |caches, read| {
+            model.advance(read, padding.clone(), caches)
+        })?;
+        match logits {
+            Some(_) => self.counts.iter_mut().for_each(|count| *count += 1),
+            None => {
+                self.refused = true;
+                self.end_steps();
+            }
+        }
+        Ok(logits)
+    }
+
+    fn begin_steps(
+        &mut self,
+        capacity: usize,
+        read: &[Tensor<3>],
+    ) -> Option<(Steps, Option<Tensor<4>>)> {
+        let steps = Steps::begin(self.caches.as_mut_slice(), read.first()?)?;
+        let padding = self.padding.clone();
+        Some((steps, padding.map(|bias| widened(bias, capacity))))
+    }
+
+    fn end_steps(&mut self) {
+        if let Some((steps, _)) = self.steps.take() {
+            steps.end(self.caches.as_mut_slice());
+            self.widen_padding(self.keys());
+        }
+    }
+
+    /// The positions of new tokens of each row.
+    fn next_positions(&self, new: usize) -> Positions {
+        let counts = self.counts.iter();
+        counts
+            .map(|&count| (count..count + new).map(Some).collect())
+            .collect()
+    }
+
+    /// Positions behind those of the prompts, up to `keys`, are seen by all rows.
+    fn widen_padding(&mut self, keys: usize) {
+        self.padding = self.padding.take().map(|bias| widened(bias, keys));
     }
 
     /// See [`RewindSession::extend`](crate::RewindSession::extend).
@@ -253,11 +348,12 @@ impl CausalState {
         }
         check_room(model.context(), self.counts.iter(), tokens.len())?;
         let ids = extension(tokens, self.counts.len(), model.vocab_size(), &self.device)?;
-        self.feed(model, ids)
+        self.feed(model, model.embed_checked(ids))
     }
 
     /// See [`RewindSession::rewind`](crate::RewindSession::rewind).
     pub(crate) fn rewind(&mut self, count: usize) {
+        self.end_steps();
         let keys = self.keys();
         for cache in &mut self.caches {
             cache.drop_last(count);
@@ -272,28 +368,19 @@ impl CausalState {
         });
     }
 
-    /// Runs new tokens of each row, `[rows, new]`; the logits after each of them.
-    fn feed(&mut self, model: &impl CausalLm, ids: Tensor<2, Int>) -> Result<Tensor<3>, LmError> {
-        let [rows, new] = ids.dims();
-        // New positions are seen by all rows.
-        self.padding = self.padding.take().map(|bias| {
-            let seen = Tensor::zeros([rows, 1, 1, new], &self.device);
-            Tensor::cat(vec![bias, seen], 3)
-        });
+    /// Runs new tokens of each row, `[rows, new, embedding_dim]`; the logits after each of them.
+    fn feed(&mut self, model: &impl CausalLm, embeds: Tensor<3>) -> Result<Tensor<3>, LmError> {
+        let [_, new, _] = embeds.dims();
+        self.end_steps();
+        self.widen_padding(self.keys() + new);
         // A single one needs no mask of the future: there is none.
         let future = (new > 1).then(|| causal_bias(new, self.keys() + new, &self.device));
         let bias = match (future, self.padding.clone()) {
             (Some(future), Some(padding)) => Some((future + padding).clamp_min(MASKED)),
             (future, padding) => future.or(padding),
         };
-        let counts = self.counts.iter();
-        let positions = counts.map(|&count| (count..count + new).map(Some).collect());
-        let hidden = model.advance(
-            model.embed_checked(ids),
-            &positions.collect(),
-            bias,
-            &mut self.caches,
-        );
+        let positions = self.next_positions(new);
+        let hidden = model.advance(embeds, &positions, bias, &mut self.caches);
         for count in &mut self.counts {
             *count += new;
         }
@@ -301,10 +388,12 @@ impl CausalState {
     }
 
     /// See [`JoinSession::join`](crate::JoinSession::join).
-    pub(crate) fn join(&mut self, other: Self) -> Result<(), LmError> {
+    pub(crate) fn join(&mut self, mut other: Self) -> Result<(), LmError> {
         if self.prompts.is_some() || other.prompts.is_some() {
             return Err(LmError::Order("a prompt has not run yet"));
         }
+        self.end_steps();
+        other.end_steps();
         let sizes = [&*self, &other].map(|state| [state.counts.len(), state.keys()]);
         let paddings = [self.padding.take(), other.padding];
         self.padding = joined_bias(paddings, sizes, &self.device);
@@ -362,6 +451,18 @@ impl<M: CausalLm> Decode for M {
 
     fn remaining_positions(&self, state: &CausalState) -> Option<usize> {
         state.remaining_positions(self)
+    }
+}
+
+/// A bias `[rows, 1, 1, seen]` that hides nothing of what is behind, up to `keys`.
+fn widened(bias: Tensor<4>, keys: usize) -> Tensor<4> {
+    let [rows, _, _, seen] = bias.dims();
+    match keys.saturating_sub(seen) {
+        0 => bias,
+        behind => {
+            let zeros = Tensor::zeros([rows, 1, 1, behind], &bias.device());
+            Tensor::cat(vec![bias, zeros], 3)
+        }
     }
 }
 

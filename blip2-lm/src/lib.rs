@@ -84,6 +84,7 @@ mod llama;
 mod mlp;
 mod opt;
 mod session;
+mod steps;
 pub mod t5;
 
 pub use blip2_io::{

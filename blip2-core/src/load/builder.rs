@@ -338,6 +338,7 @@ impl<P: Member> Builder<P> {
             report,
             fingerprint,
             versions: Arc::new(versions),
+            repeated: Default::default(),
         }))
     }
 }

@@ -13,6 +13,7 @@ mod opened;
 mod part;
 mod pictures;
 mod progress;
+mod repeated;
 mod settings;
 mod source;
 mod switch;

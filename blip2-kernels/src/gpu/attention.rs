@@ -13,12 +13,14 @@ use burn_cubecl::{
 
 use super::{
     count,
+    counter::Counter,
     newest::attend_newest,
     places::{
         BiasPlace, BiasPlaceLaunch, Extent, ExtentLaunch, LOWEST, Place, PlaceLaunch, VECTOR,
     },
     sum::{fold, fold_max},
     tensors::{self, UNITS, as_it_lies, buffer, bytes, elements, empty, lift, lower},
+    tiled,
 };
 
 /// Queries of a cube where there are many: they share what is read of keys and values.
@@ -75,7 +77,7 @@ fn attend<N: Size>(
         sums[i] = 0.0;
         outputs[i] = Vector::new(0.0);
     }
-    // For the values, a group of units takes every so-manieth key, and each of its units a vector.
+    // For the values, each group of units takes keys a fixed step apart, and each of its units a vector.
     let groups = comptime!(units / vectors);
     let (group, lane) = (unit / vectors, unit % vectors);
     let mut chunk = 0usize;
@@ -218,16 +220,35 @@ impl Heads {
     }
 }
 
-/// `softmax(q · kᵀ · scale + bias) · v` of `keys` places, `[batch, heads, queries, head_dim]`; `None` for
+/// How many places of keys and values there are.
+#[derive(Clone, Copy)]
+pub(crate) struct Places<'a> {
+    pub(crate) count: usize,
+    /// Where the kernel is to read it, in place of being told: then a bias has a number for each place for
+    /// which there is room.
+    pub(crate) counter: Option<&'a Counter>,
+}
+
+impl Places<'_> {
+    pub(crate) fn told(count: usize) -> Self {
+        Self {
+            count,
+            counter: None,
+        }
+    }
+}
+
+/// `softmax(q · kᵀ · scale + bias) · v` of keys and values of some places, `[batch, heads, queries, head_dim]`; `None` for
 /// what the kernel does not take. The `newest` key and value, if they are given, are not among `k` and
 /// `v` yet, which have room for them: one query attends to them, and they are written there.
 pub(crate) fn attention(
     [q, k, v]: [&Heads; 3],
-    keys: usize,
+    places: Places<'_>,
     newest: Option<[&Heads; 2]>,
     bias: Option<&Tensor<4>>,
     scale: f64,
 ) -> Option<Tensor<4>> {
+    let (keys, counter) = (places.count, places.counter);
     let shape = q.tensor.meta.shape();
     let (batch, queries, width) = (shape[0], shape[2], shape[3]);
     let (heads, groups) = (q.count, k.count);
@@ -240,28 +261,37 @@ pub(crate) fn attention(
         return None;
     }
     let bias = match bias {
-        Some(bias) if bias.dims()[3] == keys => Some((lower(bias)?, bias.dims())),
+        Some(bias) if bias.dims()[3] == keys || counter.is_some() => {
+            Some((lower(bias)?, bias.dims()))
+        }
         Some(_) => return None,
         None => None,
     };
     let bias_at = match &bias {
-        Some((_, [b, h, queries, _])) => {
+        Some((_, [b, h, queries, keys])) => {
             let step = |axis: usize, step: usize| if axis == 1 { 0 } else { step };
             BiasPlaceLaunch::new(
                 step(*b, h * queries * keys),
                 step(*h, queries * keys),
-                step(*queries, keys),
+                step(*queries, *keys),
             )
         }
         None => BiasPlaceLaunch::new(0, 0, 0),
     };
-    let together = if queries == 1 { 1 } else { QUERIES };
+    let is_tiled = queries >= tiled::QUERIES && vectors <= tiled::MOST_VECTORS;
+    let together = match queries {
+        1 => 1,
+        _ if is_tiled => tiled::QUERIES,
+        _ => QUERIES,
+    };
     let cubes = batch * heads * queries.div_ceil(together);
     let y = empty(&q.tensor, [batch, queries, heads, width], DType::F32);
     let held = 2 * 4 * batch * groups * keys * width;
     count::moves(2 * bytes(&y) + held + bias.as_ref().map_or(0, |(bias, _)| bytes(bias)));
     let bias_tensor = bias.as_ref().map_or(&q.tensor, |(bias, _)| bias);
     if let Some([new_k, new_v]) = newest {
+        // What is told does not change from step to step.
+        let told = if counter.is_some() { 0 } else { keys };
         // Written where keys and values are counted as read.
         count::moves(2 * 4 * batch * groups * width);
         // SAFETY: as below; the newest key and value of each head are read where they are, by their
@@ -276,12 +306,39 @@ pub(crate) fn attention(
                 new_k.buffer(),
                 new_v.buffer(),
                 buffer(bias_tensor, elements(bias_tensor)),
+                counter.map_or_else(|| q.buffer(), Counter::buffer),
                 k.buffer(),
                 v.buffer(),
                 buffer(&y, elements(&y) / VECTOR),
                 q.place(),
                 new_k.place(),
                 new_v.place(),
+                k.place(),
+                v.place(),
+                bias_at,
+                ExtentLaunch::new(heads, heads / groups, queries, told, cubes),
+                scale as f32,
+                vectors,
+                bias.is_some(),
+                counter.is_some(),
+            );
+        }
+        return Some(lift::<4>(y).swap_dims(1, 2));
+    }
+    if is_tiled {
+        // SAFETY: as below.
+        unsafe {
+            tiled::attend::launch_unchecked(
+                &q.tensor.client,
+                tensors::cubes(cubes),
+                CubeDim::new_1d(UNITS),
+                VECTOR,
+                q.buffer(),
+                k.buffer(),
+                v.buffer(),
+                buffer(bias_tensor, elements(bias_tensor)),
+                buffer(&y, elements(&y) / VECTOR),
+                q.place(),
                 k.place(),
                 v.place(),
                 bias_at,

@@ -10,8 +10,8 @@ use burn_cubecl::{
     tensor::CubeTensor,
 };
 
-use super::count;
 use super::tensors::{self, UNITS, as_it_lies, buffer, elements, empty, lift};
+use super::{count, counter::Counter};
 
 /// Keys and values, each `[rows, groups, capacity, head_dim]`, of which `len` places count.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct DeviceCache {
     /// Keys and values of the last place, until attention, or whoever else reads the buffers, has
     /// written them: that saves a launch of each step.
     newest: Mutex<Option<Newest>>,
+    /// Where kernels read how many places there are, if not from what they are told.
+    counter: Option<Counter>,
 }
 
 /// Keys and values, each `[rows, groups, 1, head_dim]`.
@@ -33,6 +35,7 @@ impl Clone for DeviceCache {
             buffers: self.buffers.clone(),
             len: self.len,
             newest: Mutex::new(self.held_back().clone()),
+            counter: self.counter.clone(),
         }
     }
 }
@@ -103,7 +106,36 @@ impl DeviceCache {
             buffers: [buffer(), buffer()],
             len: 0,
             newest: Mutex::new(None),
+            counter: None,
         }
+    }
+
+    /// Kernels read from now on in `counter`, which counts the same, how many places there are; or are told
+    /// so, as at first.
+    pub(crate) fn count_by(&mut self, counter: Option<&Counter>) {
+        self.settle();
+        self.counter = counter.cloned();
+    }
+
+    pub(crate) fn counter(&self) -> Option<&Counter> {
+        self.counter.as_ref()
+    }
+
+    /// Notes that what follows tells a kernel how many places there are.
+    pub(crate) fn note_told(&self) {
+        if let Some(counter) = &self.counter {
+            counter.note_told();
+        }
+    }
+
+    /// The places for which there is room.
+    pub(crate) fn capacity(&self) -> usize {
+        self.dims()[2]
+    }
+
+    /// Counts a place that kernels wrote without this cache being told of it, for which there was room.
+    pub(crate) fn note_written(&mut self) {
+        self.len += 1;
     }
 
     fn held_back(&self) -> MutexGuard<'_, Option<Newest>> {
@@ -117,6 +149,7 @@ impl DeviceCache {
 
     /// Writes what [was taken](Self::take_newest).
     pub(crate) fn write_newest(&self, [keys, values]: &Newest) {
+        self.note_told();
         self.write(keys, values, [self.len.saturating_sub(1), 1]);
     }
 
@@ -188,6 +221,7 @@ impl DeviceCache {
 
     /// Moves into buffers of its own with room for `capacity`.
     fn renew(&mut self, capacity: usize) {
+        self.note_told();
         let [rows, groups, _, width] = self.dims();
         let mut larger = Self::empty(&self.buffers[0], [rows, groups, capacity, width]);
         let [keys, values] = &self.buffers;
@@ -230,6 +264,7 @@ impl DeviceCache {
 
     /// Keys and values, each `[rows, groups, len, head_dim]`.
     pub(crate) fn tensors(&self) -> (Tensor<4>, Tensor<4>) {
+        self.note_told();
         self.settle();
         let [keys, values] = &self.buffers;
         let part = |buffer: &CubeTensor| lift::<4>(buffer.clone()).narrow(2, 0, self.len);

@@ -2,26 +2,31 @@
 //!
 //! | part | what it computes |
 //! |---|---|
-//! | [`product`] | few rows with a matrix that is read once, as narrow as it is held; many rows after widening |
+//! | [`product`] | few rows, and many, with a matrix that is read as narrow as it is held |
 //! | [`norm`] | layer norm and root-mean-square norm, a launch each |
-//! | [`attention`] | one query over a cache, whose newest place it may write, and many queries without a map |
+//! | [`attention`] | one query over a cache, whose newest place it may write, and several or many queries without a map |
 //! | [`cache`] | keys and values, written in place |
 //! | [`lookup`] | rows of a packed table |
 //! | [`select`] | the likeliest token of each row of logits |
 //! | [`top`] | the largest logits of each row |
+//! | [`replay`] | work that was recorded, done again with other numbers |
+//! | [`counter`] | how many places caches hold, where kernels read it |
 //!
 //! Each function answers `None` for tensors that are elsewhere.
 
 pub(crate) mod attention;
 pub(crate) mod cache;
 pub(crate) mod count;
+pub(crate) mod counter;
 pub(crate) mod limits;
 pub(crate) mod lookup;
 mod newest;
 pub(crate) mod norm;
 mod places;
 pub(crate) mod product;
+pub(crate) mod replay;
 pub(crate) mod select;
 pub(crate) mod sum;
 pub(crate) mod tensors;
+mod tiled;
 pub(crate) mod top;

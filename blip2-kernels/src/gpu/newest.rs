@@ -20,6 +20,7 @@ pub(super) fn attend_newest<N: Size>(
     new_k: &[Vector<f32, N>],
     new_v: &[Vector<f32, N>],
     bias: &[f32],
+    count: &[u32],
     k: &mut [Vector<f32, N>],
     v: &mut [Vector<f32, N>],
     y: &mut [Vector<f32, N>],
@@ -33,6 +34,7 @@ pub(super) fn attend_newest<N: Size>(
     scale: f32,
     #[comptime] vectors: usize,
     #[comptime] has_bias: bool,
+    #[comptime] counted: bool,
 ) {
     let units = comptime!(UNITS as usize);
     let unit = UNIT_POS as usize;
@@ -46,7 +48,11 @@ pub(super) fn attend_newest<N: Size>(
     let v_start = v_at.start + batch * v_at.batch + group * v_at.head;
     let new_k_start = new_k_at.start + batch * new_k_at.batch + group * new_k_at.head;
     let new_v_start = new_v_at.start + batch * new_v_at.batch + group * new_v_at.head;
-    let newest = extent.keys - 1;
+    let mut keys = extent.keys;
+    if counted {
+        keys = usize::cast_from(count[0]);
+    }
+    let newest = keys - 1;
     // Of the heads that share keys and values the first writes them, and none reads them there.
     let writes = head % extent.group == 0;
 
@@ -59,14 +65,14 @@ pub(super) fn attend_newest<N: Size>(
     let mut largest = LOWEST.runtime();
     let mut sum = 0.0f32;
     let mut output = Vector::<f32, N>::new(0.0);
-    // For the values, a group of units takes every so-manieth key, and each of its units a vector.
+    // For the values, each group of units takes keys a fixed step apart, and each of its units a vector.
     let groups = comptime!(units / vectors);
     let (slice, lane) = (unit / vectors, unit % vectors);
     let mut chunk = 0usize;
-    while chunk < extent.keys {
+    while chunk < keys {
         sync_cube();
         let key = chunk + unit;
-        let there = key < extent.keys;
+        let there = key < keys;
         let mut score = 0.0f32;
         if there {
             let start = k_start + key * k_at.index;
@@ -106,7 +112,7 @@ pub(super) fn attend_newest<N: Size>(
         sum = sum * shrink + folded[0];
         output *= Vector::new(shrink);
         if slice < groups {
-            let end = min(extent.keys - chunk, units);
+            let end = min(keys - chunk, units);
             let mut place = slice;
             while place < end {
                 let at = v_start + (chunk + place) * v_at.index + lane;

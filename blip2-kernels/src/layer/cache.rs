@@ -7,6 +7,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::replay::PlaceCounter;
 use crate::seam::{
     attention::{DotProductAttention, Operands},
     cache::Storage,
@@ -176,6 +177,33 @@ impl KvCache {
     pub fn drop_last(&mut self, count: usize) {
         for part in &mut self.parts {
             part.storage.drop_last(count);
+        }
+    }
+
+    /// Has kernels read in `counter`, which counts as many places, how many there are; or, with `None`, tells
+    /// them, as at first. A bias of what attends to them has a number for each place for which there is room
+    /// ([`capacity`](Self::capacity)) where they read it.
+    ///
+    /// `false` for a cache that is not in a device's memory, or whose sequences are of different lengths.
+    pub fn count_by(&mut self, counter: Option<&PlaceCounter>) -> bool {
+        match self.parts.as_mut_slice() {
+            [part] => part.storage.count_by(counter),
+            _ => false,
+        }
+    }
+
+    /// The places for which there is room, if that is known: of a cache in a device's memory.
+    pub fn capacity(&self) -> Option<usize> {
+        match self.parts.as_slice() {
+            [part] => part.storage.capacity(),
+            _ => None,
+        }
+    }
+
+    /// Counts a place that a [replayed](crate::replay::Replay) step wrote.
+    pub fn note_written(&mut self) {
+        for part in &mut self.parts {
+            part.storage.note_written();
         }
     }
 

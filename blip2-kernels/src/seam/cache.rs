@@ -9,6 +9,7 @@ use super::{attention::Operands, burn_ops::cache::TensorCache};
 use crate::gpu::cache::DeviceCache;
 #[cfg(feature = "flex")]
 use crate::kernel::cache::SharedCache;
+use crate::replay::PlaceCounter;
 
 /// Keys and values, by whoever holds them.
 #[derive(Debug, Clone)]
@@ -134,6 +135,33 @@ impl Storage {
             #[cfg(feature = "gpu")]
             Self::OnDevice(cache) => cache.drop_last(count),
             Self::Tensors(cache) => cache.drop_last(count),
+        }
+    }
+
+    /// As [`crate::KvCache::count_by`].
+    pub(crate) fn count_by(&mut self, counter: Option<&PlaceCounter>) -> bool {
+        #[cfg(feature = "gpu")]
+        if let Self::OnDevice(cache) = self {
+            cache.count_by(counter.map(|counter| &counter.inner));
+            return true;
+        }
+        counter.is_none()
+    }
+
+    /// As [`crate::KvCache::capacity`].
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        match self {
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => Some(cache.capacity()),
+            _ => None,
+        }
+    }
+
+    /// As [`crate::KvCache::note_written`].
+    pub(crate) fn note_written(&mut self) {
+        #[cfg(feature = "gpu")]
+        if let Self::OnDevice(cache) = self {
+            cache.note_written();
         }
     }
 

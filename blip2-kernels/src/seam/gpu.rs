@@ -5,7 +5,7 @@ use burn_cubecl::tensor::CubeTensor;
 
 use crate::{
     gpu::{
-        attention::{self, Heads},
+        attention::{self, Heads, Places},
         cache::Newest,
         tensors::as_it_lies,
     },
@@ -25,12 +25,17 @@ pub(super) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
             let held = |tensor: &_| Heads::new(Clone::clone(tensor), 0, cache.groups());
             let operands = [Heads::all(q)?, held(keys)?, held(values)?];
             if let Some(newest) = cache.take_newest() {
-                let output = attention_and_write(&operands, cache.len(), &newest, bias, scale);
+                let places = Places {
+                    count: cache.len(),
+                    counter: cache.counter(),
+                };
+                let output = attention_and_write(&operands, places, &newest, bias, scale);
                 if output.is_some() {
                     return output;
                 }
                 cache.write_newest(&newest);
             }
+            cache.note_told();
             (operands, cache.len())
         }
         Operands::Joint(qkv) => {
@@ -41,13 +46,13 @@ pub(super) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
         }
         _ => return None,
     };
-    attention::attention(operands.each_ref(), keys, None, bias, scale)
+    attention::attention(operands.each_ref(), Places::told(keys), None, bias, scale)
 }
 
-/// Attention to `keys` places, of which the newest is written on the way.
+/// Attention to places of which the newest is written on the way.
 fn attention_and_write(
     operands: &[Heads; 3],
-    keys: usize,
+    places: Places<'_>,
     newest: &Newest,
     bias: Option<&Tensor<4>>,
     scale: f64,
@@ -58,5 +63,5 @@ fn attention_and_write(
     };
     let [keys_of, values] = [new(&newest[0])?, new(&newest[1])?];
     let newest = Some([&keys_of, &values]);
-    attention::attention(operands.each_ref(), keys, newest, bias, scale)
+    attention::attention(operands.each_ref(), places, newest, bias, scale)
 }

@@ -7,12 +7,19 @@ use burn::{
 };
 
 use super::{
-    DecoderOutput, Described, Description, attention::Context, description, layer::DecoderLayer,
-    norm::Norm, positions::LearnedPositions, rotary::Rotary,
+    DecoderOutput, Described, Description,
+    attention::Context,
+    description,
+    layer::DecoderLayer,
+    norm::Norm,
+    positions::LearnedPositions,
+    rotary::{CosSin, Rotary},
 };
 use crate::{
     batch::{check_embeds, check_mask, decoder_bias, ids_tensor, padding_bias},
-    causal::{CausalLm, CausalState, Positions, all_positions, check_context, positions_of},
+    causal::{
+        CausalLm, CausalState, CausalStep, Positions, all_positions, check_context, positions_of,
+    },
     error::LmError,
     session::Session,
 };
@@ -334,13 +341,31 @@ impl DecoderLm {
         caches: &mut [KvCache],
         kept: &mut Kept,
     ) -> Tensor<3> {
+        let (hidden, rotation) = self.first_layer_reads(inputs_embeds, positions);
+        let context = Context { rotation, bias };
+        self.through_layers(hidden, context, caches, kept)
+    }
+
+    /// Hidden states and, of rotary positions, what rotates queries and keys.
+    fn first_layer_reads(
+        &self,
+        inputs_embeds: Tensor<3>,
+        positions: &Positions,
+    ) -> (Tensor<3>, Option<CosSin>) {
         let device = inputs_embeds.device();
         let rotary = self.rotary.as_ref();
-        let context = Context {
-            rotation: rotary.map(|rotary| rotary.cos_sin(positions, &device)),
-            bias,
-        };
-        let mut hidden = self.first_hidden(inputs_embeds, positions);
+        let rotation = rotary.map(|rotary| rotary.cos_sin(positions, &device));
+        (self.first_hidden(inputs_embeds, positions), rotation)
+    }
+
+    /// What the head reads of what the first layer reads.
+    fn through_layers(
+        &self,
+        mut hidden: Tensor<3>,
+        context: Context,
+        caches: &mut [KvCache],
+        kept: &mut Kept,
+    ) -> Tensor<3> {
         let mut caches = caches.iter_mut();
         for layer in &self.layers {
             hidden = match caches.next() {
@@ -441,5 +466,36 @@ impl CausalLm for DecoderLm {
 
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.logits(hidden)
+    }
+
+    fn steps(&self) -> Option<&dyn CausalStep> {
+        Some(self)
+    }
+}
+
+impl CausalStep for DecoderLm {
+    fn reads(&self, inputs_embeds: Tensor<3>, positions: &Positions) -> Vec<Tensor<3>> {
+        let (hidden, rotation) = self.first_layer_reads(inputs_embeds, positions);
+        let angles = rotation.map(|CosSin { cos, sin }| [cos, sin]);
+        std::iter::once(hidden)
+            .chain(angles.into_iter().flatten())
+            .collect()
+    }
+
+    fn advance(
+        &self,
+        read: Vec<Tensor<3>>,
+        bias: Option<Tensor<4>>,
+        caches: &mut [KvCache],
+    ) -> Option<Tensor<3>> {
+        let mut read = read.into_iter();
+        let hidden = read.next()?;
+        let rotation = match (read.next(), read.next()) {
+            (Some(cos), Some(sin)) => Some(CosSin { cos, sin }),
+            _ => None,
+        };
+        let context = Context { rotation, bias };
+        let hidden = self.through_layers(hidden, context, caches, &mut Kept::default());
+        Some(self.logits(hidden))
     }
 }

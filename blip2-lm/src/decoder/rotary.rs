@@ -36,11 +36,11 @@ enum Beyond {
     },
 }
 
-/// The cosines and sines of the angles of positions, each `[batch, 1, seq, head_dim]`.
+/// The cosines and sines of the angles of positions, each `[batch, seq, head_dim]`.
 #[derive(Debug, Clone)]
 pub(super) struct CosSin {
-    cos: Tensor<4>,
-    sin: Tensor<4>,
+    pub(super) cos: Tensor<3>,
+    pub(super) sin: Tensor<3>,
 }
 
 impl Rotary {
@@ -123,7 +123,7 @@ impl Rotary {
                 }
             }
         }
-        let shape = [positions.len(), 1, seq, self.head_dim];
+        let shape = [positions.len(), seq, self.head_dim];
         CosSin {
             cos: Tensor::from_data(TensorData::new(cos, shape), device),
             sin: Tensor::from_data(TensorData::new(sin, shape), device),
@@ -159,7 +159,8 @@ impl CosSin {
             x.clone().narrow(3, dim / 2, dim / 2),
         );
         let rotated_half = Tensor::cat(vec![second.neg(), first], 3);
-        x * self.cos.clone() + rotated_half * self.sin.clone()
+        let each_head = |angles: &Tensor<3>| angles.clone().unsqueeze_dim::<4>(1);
+        x * each_head(&self.cos) + rotated_half * each_head(&self.sin)
     }
 }
 

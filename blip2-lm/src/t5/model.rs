@@ -285,6 +285,37 @@ impl T5ForConditionalGeneration {
         kept: &mut Kept,
     ) -> Tensor<3> {
         let hidden = self.decoder.forward(embeds, states, source_padding, kept);
+        self.logits(hidden)
+    }
+
+    /// What a step reads: embedded tokens, one of each row, and what their positions add to scores where
+    /// caches have room for `capacity`, `[heads, 1, capacity]`.
+    pub(super) fn reads(
+        &self,
+        embeds: Tensor<3>,
+        states: &[LayerState],
+        capacity: usize,
+    ) -> Vec<Tensor<3>> {
+        let bias = self.decoder.step_bias(states, capacity);
+        vec![embeds, bias.squeeze_dim(0)]
+    }
+
+    /// As [`advance`](Self::advance), from what a step [reads](Self::reads).
+    pub(super) fn step(
+        &self,
+        read: Vec<Tensor<3>>,
+        states: &mut [LayerState],
+        source_padding: Option<Tensor<4>>,
+    ) -> Option<Tensor<3>> {
+        let [embeds, bias] = read.try_into().ok()?;
+        let (bias, kept) = (bias.unsqueeze_dim(0), &mut Kept::default());
+        let decoder = &self.decoder;
+        let hidden = decoder.with_bias(embeds, bias, states, source_padding, kept);
+        Some(self.logits(hidden))
+    }
+
+    /// The logits of what the decoder's last layer gives.
+    fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
         let hidden = if self.output_scale == 1.0 {
             hidden
         } else {

@@ -34,18 +34,27 @@ impl RelativePositions {
     ///
     /// - output: `[1, heads, queries, keys]`
     pub(super) fn bias(&self, queries: usize, keys: usize) -> Tensor<4> {
+        self.bias_from(keys.saturating_sub(queries), queries, keys)
+    }
+
+    /// The bias for `queries` positions from `first` on, all of them among `keys`.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[1, heads, queries, keys]`
+    pub(super) fn bias_from(&self, first: usize, queries: usize, keys: usize) -> Tensor<4> {
         let table = self.relative_attention_bias.val();
         let [buckets, heads] = table.dims();
-        let first = keys.saturating_sub(queries);
         // The buckets of all distances there are, from the first key as the last query sees it to
         // the last key as the first query does.
-        let distances = 1 - keys as i64..queries as i64;
+        let last = first + queries - 1;
+        let distances = -(last as i64)..(keys - first) as i64;
         let buckets: Vec<i64> = distances
             .map(|distance| bucket(distance, self.bidirectional, buckets, self.max_distance) as i64)
             .collect();
         let mut places: Vec<i64> = Vec::with_capacity(queries * keys);
-        for query in first..keys {
-            places.extend(buckets.iter().skip(keys - 1 - query).take(keys));
+        for query in first..=last {
+            places.extend(buckets.iter().skip(last - query).take(keys));
         }
         let places = TensorData::new(places, [queries * keys]);
         let places = Tensor::<1, Int>::from_data(places, &table.device());

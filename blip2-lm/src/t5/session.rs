@@ -1,13 +1,14 @@
 //! T5's decode.
 
 use blip2_kernels::{Keep, Kept};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::Tensor;
 
 use super::{model::T5ForConditionalGeneration, state::T5State};
 use crate::{
     batch::{Step, extension, ids_tensor, of_last_keys},
     error::LmError,
     session::Decode,
+    steps::{self, Steps},
 };
 
 /// T5 has no longest context to bound a decode by: room for more tokens than this is made only
@@ -15,9 +16,33 @@ use crate::{
 const RESERVED: usize = 1024;
 
 impl T5ForConditionalGeneration {
+    /// A step that a GPU was told before, or is told to be done again; `None` where there is none.
+    fn repeat(&self, state: &mut T5State, embeds: Tensor<3>) -> Result<Option<Tensor<3>>, LmError> {
+        let room = steps::capacity(state.states.as_mut_slice(), 1);
+        let Some(capacity) = room.filter(|_| !state.refused) else {
+            return Ok(None);
+        };
+        let read = self.reads(embeds, &state.states, capacity);
+        if state.steps.is_none() {
+            state.steps = Steps::begin(state.states.as_mut_slice(), &read[0]);
+        }
+        let Some(steps) = &mut state.steps else {
+            return Ok(None);
+        };
+        let padding = &state.source_padding;
+        let logits = steps.run(state.states.as_mut_slice(), &read, |states, read| {
+            self.step(read, states, padding.clone())
+        })?;
+        if logits.is_none() {
+            state.refused = true;
+            state.end_steps();
+        }
+        Ok(logits)
+    }
+
     /// The logits after new tokens of each row.
-    fn feed(&self, state: &mut T5State, ids: Tensor<2, Int>) -> Result<Tensor<3>, LmError> {
-        let embeds = self.embed_checked(ids);
+    fn feed(&self, state: &mut T5State, embeds: Tensor<3>) -> Result<Tensor<3>, LmError> {
+        state.end_steps();
         let padding = state.source_padding.clone();
         let kept = &mut Kept::default();
         Ok(self.advance(embeds, &mut state.states, padding, kept))
@@ -47,7 +72,7 @@ impl Decode for T5ForConditionalGeneration {
         state.source_padding = encoded.padding;
         let start = vec![vec![state.decoder_start]; state.running];
         let ids = ids_tensor(&start, self.vocab_size(), &state.device)?;
-        self.feed(state, ids)
+        self.feed(state, self.embed_checked(ids))
     }
 
     fn step(
@@ -62,6 +87,7 @@ impl Decode for T5ForConditionalGeneration {
         let (rows, vocab) = (state.running, self.vocab_size());
         let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &state.device)?;
         if let Some(rows) = gather {
+            state.end_steps();
             for layer in &mut state.states {
                 layer.select(parents);
             }
@@ -72,7 +98,11 @@ impl Decode for T5ForConditionalGeneration {
                 .map(|bias| of_last_keys(bias.select(0, rows), keys));
             state.running = parents.len();
         }
-        self.feed(state, ids)
+        let embeds = self.embed_checked(ids);
+        match self.repeat(state, embeds.clone())? {
+            Some(logits) => Ok(logits),
+            None => self.feed(state, embeds),
+        }
     }
 
     fn extend(&self, state: &mut T5State, tokens: &[u32]) -> Result<Tensor<3>, LmError> {
@@ -80,7 +110,7 @@ impl Decode for T5ForConditionalGeneration {
             return Err(LmError::Order("the prompt has not run yet"));
         }
         let ids = extension(tokens, state.running, self.vocab_size(), &state.device)?;
-        self.feed(state, ids)
+        self.feed(state, self.embed_checked(ids))
     }
 
     fn rewind(&self, state: &mut T5State, count: usize) {

@@ -5,6 +5,7 @@ use blip2_kernels::{Kept, KvCache, RmsNorm, Weights, causal_bias, recompute};
 use burn::{module::Module, tensor::Tensor};
 
 use super::{attention::Attention, feed_forward::FeedForward, position::RelativePositions};
+use crate::steps::Caches;
 
 /// The encoder (`T5Stack` without cross-attention).
 #[derive(Module, Debug)]
@@ -122,6 +123,18 @@ pub(super) struct LayerState {
     past: Option<KvCache>,
 }
 
+impl Caches for [LayerState] {
+    fn growing(&mut self) -> impl Iterator<Item = &mut KvCache> {
+        self.iter_mut().filter_map(|state| state.past.as_mut())
+    }
+}
+
+/// How many tokens the states hold.
+fn past_len(states: &[LayerState]) -> usize {
+    let past = states.first().and_then(|state| state.past.as_ref());
+    past.map_or(0, KvCache::len)
+}
+
 impl LayerState {
     /// Keeps the sequences `rows`, in that order.
     pub(super) fn select(&mut self, rows: &[usize]) {
@@ -193,18 +206,39 @@ impl Decoder {
     /// - source_padding: `[batch, 1, 1, source]`
     pub(super) fn forward(
         &self,
-        mut hidden_states: Tensor<3>,
+        hidden_states: Tensor<3>,
         states: &mut [LayerState],
         source_padding: Option<Tensor<4>>,
         kept: &mut Kept,
     ) -> Tensor<3> {
         let [_, new, _] = hidden_states.dims();
-        let past = states.first().and_then(|state| state.past.as_ref());
-        let keys = new + past.map_or(0, KvCache::len);
-        let mut bias = self.positions.bias(new, keys);
+        let mut bias = self.positions.bias(new, new + past_len(states));
         if new > 1 {
+            let keys = new + past_len(states);
             bias = bias + causal_bias(new, keys, &hidden_states.device());
         }
+        self.with_bias(hidden_states, bias, states, source_padding, kept)
+    }
+
+    /// What a next position of each row adds to its scores, where caches have room for `capacity`.
+    ///
+    /// # Shapes
+    ///
+    /// - output: `[1, heads, 1, capacity]`
+    pub(super) fn step_bias(&self, states: &[LayerState], capacity: usize) -> Tensor<4> {
+        self.positions.bias_from(past_len(states), 1, capacity)
+    }
+
+    /// As [`forward`](Self::forward), with what is added to scores for positions and to hide the future,
+    /// `[1, heads, new, keys]`.
+    pub(super) fn with_bias(
+        &self,
+        mut hidden_states: Tensor<3>,
+        bias: Tensor<4>,
+        states: &mut [LayerState],
+        source_padding: Option<Tensor<4>>,
+        kept: &mut Kept,
+    ) -> Tensor<3> {
         for (layer, state) in self.layers.iter().zip(states) {
             kept.hidden(&hidden_states);
             let past = state.past.as_mut();

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::stack::LayerState;
-use crate::{batch::joined_bias, error::LmError};
+use crate::{batch::joined_bias, error::LmError, steps::Steps};
 
 /// What a decode of T5 remembers between its steps. The encoder and the start token run in the
 /// prefill; the source's keys and values are computed once.
@@ -18,6 +18,10 @@ pub(crate) struct T5State {
     pub(super) running: usize,
     pub(super) states: Vec<LayerState>,
     pub(super) source_padding: Option<Tensor<4>>,
+    /// Steps that a GPU is told once, while rows stay where they are.
+    pub(super) steps: Option<Steps>,
+    /// Whether it did not take them.
+    pub(super) refused: bool,
     pub(crate) device: Device,
 }
 
@@ -34,8 +38,16 @@ impl T5State {
 
     /// See [`RewindSession::rewind`](crate::RewindSession::rewind).
     pub(crate) fn rewind(&mut self, count: usize) {
+        self.end_steps();
         for layer in &mut self.states {
             layer.rewind(count);
+        }
+    }
+
+    /// Has the next step described anew.
+    pub(super) fn end_steps(&mut self) {
+        if let Some(steps) = self.steps.take() {
+            steps.end(self.states.as_mut_slice());
         }
     }
 
@@ -45,10 +57,12 @@ impl T5State {
     }
 
     /// See [`JoinSession::join`](crate::JoinSession::join).
-    pub(crate) fn join(&mut self, other: Self) -> Result<(), LmError> {
+    pub(crate) fn join(&mut self, mut other: Self) -> Result<(), LmError> {
         if self.prompts.is_some() || other.prompts.is_some() {
             return Err(LmError::Order("a prompt has not run yet"));
         }
+        self.end_steps();
+        other.end_steps();
         let sizes = [&*self, &other].map(|state| [state.running, state.source_len()]);
         let paddings = [self.source_padding.take(), other.source_padding];
         self.source_padding = joined_bias(paddings, sizes, &self.device);
@@ -77,6 +91,8 @@ impl T5State {
             running: rows,
             states: Vec::new(),
             source_padding: None,
+            steps: None,
+            refused: false,
         }
     }
 }

@@ -31,7 +31,8 @@ const LIBRARIES: [&str; 9] = [
 const WINGS: [(&str, &[&str]); 1] = [(
     "blip2-kernels",
     &[
-        "kernel", "matrix", "gpu", "device", "autodiff", "seam", "layer", "weights", "block",
+        "kernel", "matrix", "gpu", "device", "replay", "autodiff", "seam", "layer", "weights",
+        "block",
     ],
 )];
 

@@ -13,7 +13,7 @@ pub(crate) fn attention(described: DotProductAttention<'_>) -> Attended {
         }
         operands => apart(operands),
     };
-    let [_, heads, _, _] = q.dims();
+    let ([_, heads, _, _], [_, _, keys, _]) = (q.dims(), k.dims());
     let (k, v) = (repeated(k, heads), repeated(v, heads));
     let scores = q.matmul(k.swap_dims(2, 3));
     let scores = match described.scale {
@@ -21,6 +21,8 @@ pub(crate) fn attention(described: DotProductAttention<'_>) -> Attended {
         scale => scores * scale,
     };
     let scores = match described.bias {
+        // Of a cache whose places are counted elsewhere, a bias is of those to come, too.
+        Some(bias) if bias.dims()[3] > keys => scores + bias.narrow(3, 0, keys),
         Some(bias) => scores + bias,
         None => scores,
     };

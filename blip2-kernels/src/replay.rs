@@ -1,0 +1,237 @@
+//! Work that is described to a GPU once and done again and again.
+//!
+//! Telling a device what to do costs a processor tens of microseconds a launch, for hundreds of launches a
+//! token. Of work whose shapes stay, nothing changes but the numbers that it reads: it is recorded, and
+//! replayed. Elsewhere nothing is recorded, and work is done as it always is.
+
+use std::sync::Mutex;
+
+use burn::tensor::Tensor;
+
+#[cfg(feature = "gpu")]
+use crate::gpu;
+
+/// Recorded work of inputs `I` axes and a result of `O`.
+#[derive(Debug)]
+pub struct Replay<const I: usize, const O: usize> {
+    #[cfg(feature = "gpu")]
+    inner: gpu::replay::Replay,
+    #[cfg(not(feature = "gpu"))]
+    never: std::convert::Infallible,
+}
+
+/// Work that is about to be recorded.
+///
+/// It is done once of [these inputs](Self::inputs), as it will be when it is [recorded](Self::record): a
+/// recording may take no other memory than what that left.
+#[derive(Debug)]
+pub struct Rehearsal<const I: usize> {
+    #[cfg(feature = "gpu")]
+    inner: gpu::replay::Rehearsal,
+    #[cfg(not(feature = "gpu"))]
+    never: std::convert::Infallible,
+}
+
+impl<const I: usize> Rehearsal<I> {
+    /// Begins with the first inputs; `None` where nothing is recorded: on a processor, for tensors that
+    /// are recorded for their gradients, and while another recording is under way.
+    ///
+    /// ```
+    /// use blip2_kernels::replay::Rehearsal;
+    /// use burn::tensor::{Device, Tensor};
+    ///
+    /// let x = Tensor::<2>::ones([3, 4], &Device::flex());
+    /// assert!(Rehearsal::new(&[x]).is_none()); // a processor is its own
+    /// ```
+    pub fn new(inputs: &[Tensor<I>]) -> Option<Self> {
+        #[cfg(feature = "gpu")]
+        return gpu::replay::Rehearsal::new(inputs).map(|inner| Self { inner });
+        #[cfg(not(feature = "gpu"))]
+        {
+            let _ = inputs;
+            None
+        }
+    }
+
+    /// Copies of the inputs, where the work will find those of later times, too.
+    pub fn inputs(&self) -> Vec<Tensor<I>> {
+        #[cfg(feature = "gpu")]
+        return self.inner.inputs();
+        #[cfg(not(feature = "gpu"))]
+        match self.never {}
+    }
+
+    /// Records what `work` makes the device do, none of which is done. It must be the work that was done
+    /// before, of the same weights, and tell no kernel anything that will be another next time. `None` if
+    /// it has no result, or made the device do what cannot be recorded: then whatever tensor it wrote in
+    /// place gives an error to whoever reads it.
+    pub fn record<const O: usize>(
+        self,
+        work: impl FnOnce(Vec<Tensor<I>>) -> Option<Tensor<O>>,
+    ) -> Option<Replay<I, O>> {
+        #[cfg(feature = "gpu")]
+        return self.inner.record(work).map(|inner| Replay { inner });
+        #[cfg(not(feature = "gpu"))]
+        {
+            let _ = work;
+            match self.never {}
+        }
+    }
+}
+
+impl<const I: usize, const O: usize> Replay<I, O> {
+    /// Does the work with other inputs, of the shapes of the first; `None` for other shapes, and where the
+    /// device refuses.
+    pub fn run(&mut self, inputs: &[Tensor<I>]) -> Option<Tensor<O>> {
+        #[cfg(feature = "gpu")]
+        return self.inner.run(inputs);
+        #[cfg(not(feature = "gpu"))]
+        {
+            let _ = inputs;
+            match self.never {}
+        }
+    }
+}
+
+/// Work of one input that is given again and again, of few shapes: from the second time that a shape
+/// follows itself, it is [replayed](Replay).
+///
+/// ```
+/// use blip2_kernels::replay::Repeated;
+/// use burn::tensor::{Device, Tensor};
+/// use std::convert::Infallible;
+///
+/// let doubled = Repeated::default();
+/// for n in 1..4 {
+///     let x = Tensor::<2>::ones([3, 4], &Device::flex()) * n;
+///     let y: Tensor<2> = doubled.run(x, |x| Ok::<_, Infallible>(x * 2))?; // as on any device
+///     assert_eq!(y.max().into_scalar::<f32>(), 2.0 * n as f32);
+/// }
+/// # Ok::<(), Infallible>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Repeated<const I: usize, const O: usize> {
+    state: Mutex<State<I, O>>,
+}
+
+#[derive(Debug)]
+struct State<const I: usize, const O: usize> {
+    /// The latest input's.
+    shape: Option<[usize; I]>,
+    replay: Option<Replay<I, O>>,
+    /// Of this shape it did not work.
+    refused: bool,
+}
+
+impl<const I: usize, const O: usize> Default for State<I, O> {
+    fn default() -> Self {
+        Self {
+            shape: None,
+            replay: None,
+            refused: false,
+        }
+    }
+}
+
+impl<const I: usize, const O: usize> Repeated<I, O> {
+    /// Does `work`, which is the same each time and a function of its input alone: of the same weights,
+    /// none of which is ever replaced.
+    ///
+    /// # Errors
+    ///
+    /// What `work` reports.
+    pub fn run<E>(
+        &self,
+        input: Tensor<I>,
+        work: impl Fn(Tensor<I>) -> Result<Tensor<O>, E>,
+    ) -> Result<Tensor<O>, E> {
+        if !crate::device::is_served(&input.device()) {
+            return work(input);
+        }
+        // Two that come at once would write the same memory: the second does without.
+        let Ok(mut state) = self.state.try_lock() else {
+            return work(input);
+        };
+        state.run(input, work)
+    }
+}
+
+impl<const I: usize, const O: usize> State<I, O> {
+    fn run<E>(
+        &mut self,
+        input: Tensor<I>,
+        work: impl Fn(Tensor<I>) -> Result<Tensor<O>, E>,
+    ) -> Result<Tensor<O>, E> {
+        if self.shape != Some(input.dims()) {
+            *self = Self {
+                shape: Some(input.dims()),
+                ..Self::default()
+            };
+            return work(input);
+        }
+        if self.replay.is_none() && !self.refused {
+            self.replay = Self::recorded(&input, &work);
+        }
+        let replayed = self
+            .replay
+            .as_mut()
+            .and_then(|replay| replay.run(std::slice::from_ref(&input)));
+        match replayed {
+            Some(output) => Ok(output),
+            None => {
+                (self.replay, self.refused) = (None, true);
+                work(input)
+            }
+        }
+    }
+
+    fn recorded<E>(
+        input: &Tensor<I>,
+        work: &impl Fn(Tensor<I>) -> Result<Tensor<O>, E>,
+    ) -> Option<Replay<I, O>> {
+        let work = |inputs: Vec<Tensor<I>>| work(inputs.into_iter().next()?).ok();
+        let rehearsal = Rehearsal::new(std::slice::from_ref(input))?;
+        drop(work(rehearsal.inputs()));
+        rehearsal.record(work)
+    }
+}
+
+/// How many places caches hold that grow together, counted in a device's memory, so that a step that is
+/// recorded finds the next place whenever it is done again.
+#[derive(Debug)]
+pub struct PlaceCounter {
+    #[cfg(feature = "gpu")]
+    pub(crate) inner: gpu::counter::Counter,
+    #[cfg(not(feature = "gpu"))]
+    never: std::convert::Infallible,
+}
+
+impl PlaceCounter {
+    /// Counts on from `places`, on the device of `neighbour`; `None` where nothing is recorded.
+    pub fn new<const D: usize>(neighbour: &Tensor<D>, places: usize) -> Option<Self> {
+        #[cfg(feature = "gpu")]
+        return gpu::counter::Counter::new(neighbour, places).map(|inner| Self { inner });
+        #[cfg(not(feature = "gpu"))]
+        {
+            let _ = (neighbour, places);
+            None
+        }
+    }
+
+    /// Counts one more: what a step begins with.
+    pub fn add_one(&self) {
+        #[cfg(feature = "gpu")]
+        self.inner.add_one();
+        #[cfg(not(feature = "gpu"))]
+        match self.never {}
+    }
+
+    /// Whether every kernel so far read its number of places here, and was told none that would be another
+    /// next time.
+    pub fn is_read(&self) -> bool {
+        #[cfg(feature = "gpu")]
+        return self.inner.is_read();
+        #[cfg(not(feature = "gpu"))]
+        match self.never {}
+    }
+}
