@@ -27,7 +27,7 @@ house:
 
 # the goldens and the curves of training on flex, ndarray and wgpu
 goldens:
-    cargo test {{workspace}} --features blip2-cli/ndarray,blip2-cli/wgpu --test goldens --test curves --test gpu --test explain
+    cargo test {{workspace}} --features blip2-cli/ndarray,blip2-cli/wgpu --test goldens --test curves --test gpu --test halves --test replay --test explain
 
 # every fuzz target for so many minutes; nightly and `cargo install cargo-fuzz`
 fuzz minutes="10":

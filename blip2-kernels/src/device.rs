@@ -64,6 +64,28 @@ pub fn has_matrix_units(device: &Device) -> bool {
     }
 }
 
+/// Whether those units multiply matrices of `f16`, `int8` and `int4` as they are held: none is widened for a
+/// product.
+pub fn multiplies_as_held(device: &Device) -> bool {
+    #[cfg(feature = "gpu")]
+    return gpu::limits::multiplies_as_held(device);
+    #[cfg(not(feature = "gpu"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
+/// Has devices without matrix units compute as if they had some, number by number, which is slow: so that a
+/// software driver can show what the kernel for them reads and writes.
+#[doc(hidden)]
+pub fn emulate_matrix_units(emulated: bool) {
+    #[cfg(feature = "gpu")]
+    gpu::product::emulate(emulated);
+    #[cfg(not(feature = "gpu"))]
+    let _ = emulated;
+}
+
 /// The bytes of tensors that the device's memory holds for the whole process, without what is held
 /// for reuse.
 pub fn memory_in_use(device: &Device) -> Option<u64> {

@@ -264,10 +264,11 @@ impl MemoryPlan {
             By::Burn
         };
         // Without kernels a narrow matrix is widened to `f32` for its product and dropped after it:
-        // one at a time, so that the largest counts. A GPU makes `f16` of integers for its matrix
-        // units, where it has them.
+        // one at a time, so that the largest counts. A GPU makes `f16` of integers for matrix units
+        // that this crate's kernels do not know.
         let wide = match by {
             By::Processor | By::Gpu { halves: false } => 0,
+            By::Gpu { .. } if gpu::multiplies_as_held(&self.device) => 0,
             By::Gpu { halves: true } => 2,
             By::Burn => 4,
         };

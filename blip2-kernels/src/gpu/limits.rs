@@ -10,7 +10,10 @@ use burn_cubecl::cubecl::{
     throughput::{CmmaDims, ComputeCmmaConfig, select_cmma_tile},
 };
 
-use super::{product::multiplies_halves, tensors};
+use super::{
+    product::{self, multiplies_halves},
+    tensors,
+};
 
 /// As [`crate::device::name`].
 pub(crate) fn name(device: &Device) -> Option<String> {
@@ -31,6 +34,11 @@ pub(crate) fn memory(device: &Device) -> Option<u64> {
 /// As [`crate::device::has_matrix_units`].
 pub(crate) fn has_matrix_units(device: &Device) -> bool {
     client(device).is_some_and(|client| multiplies_halves(&client))
+}
+
+/// As [`crate::device::multiplies_as_held`].
+pub(crate) fn multiplies_as_held(device: &Device) -> bool {
+    client(device).is_some_and(|client| product::multiplies_as_held(&client))
 }
 
 /// Bytes a second, read and written, or read alone.

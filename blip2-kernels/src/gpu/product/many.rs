@@ -150,7 +150,8 @@ fn narrow_rows<W: Float>(x: &[f32], y: &mut [W], scales: &mut [f32], rows: usize
     }
 }
 
-fn narrowed(x: &CubeTensor, [rows, width]: [usize; 2]) -> (CubeTensor, CubeTensor) {
+/// `x` as `f16`, and what each row was divided by.
+pub(super) fn narrowed(x: &CubeTensor, [rows, width]: [usize; 2]) -> (CubeTensor, CubeTensor) {
     count::moves(6 * rows * width);
     let (y, scales) = (
         empty(x, [rows, width], DType::F16),

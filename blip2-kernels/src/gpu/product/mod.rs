@@ -2,11 +2,13 @@
 //!
 //! A few rows (decoding, beams, small batches) read every weight once, in the format in which it is
 //! held, and sum in `f32`. So do some rows (queries, prompts) and, in `f32`, any number of them, in
-//! squares of the result. Many rows (image encoder) of matrices that are held narrower are given to
-//! matrix units, by Burn's product, where the device has such: `f16` operands and sums in `f32`.
+//! squares of the result. Many rows (image encoder, prompts) of matrices that are held narrower are given
+//! to matrix units where the device has such: `f16` operands and sums in `f32`, by a kernel of this crate
+//! or, of units that it does not know, by Burn's product.
 
 mod activation;
 mod dense;
+mod halves;
 mod many;
 mod panels;
 mod tiles;
@@ -17,13 +19,14 @@ use burn_cubecl::tensor::CubeTensor;
 
 use super::{
     count,
-    tensors::{self, lower, lower_optional},
+    tensors::{self, as_it_lies, lower, lower_optional},
 };
 use crate::{
     kernel::{activation::Activation, product::epilogue::Epilogue},
     matrix::{Matrix, device::DeviceMatrix},
 };
 
+pub(crate) use halves::{emulate, multiplies_as_held};
 pub(super) use {many::multiplies_halves, panels::PANEL, widen::weight};
 
 /// A packed matrix as a tensor `[outputs, inputs]` of `f32`, in the memory where it lies.
@@ -54,7 +57,11 @@ pub(crate) fn linear<const D: usize>(
         return many::linear(x, matrix, epilogue);
     }
     // Matrix units pay where there is much to multiply.
-    if rows > SOME && many::has_matrix_units(x, matrix) {
+    let units = match rows > SOME && halves::reads(matrix) {
+        true => halves::units(&as_it_lies(x)?.client),
+        false => None,
+    };
+    if units.is_none() && rows > SOME && many::has_matrix_units(x, matrix) {
         return many::linear(x, matrix, epilogue);
     }
     let operands = Operands {
@@ -67,11 +74,12 @@ pub(crate) fn linear<const D: usize>(
         outputs: matrix.outputs(),
     };
     shape[D - 1] = operands.outputs;
-    let y = match matrix {
-        _ if rows > FEW => tiles::product(&operands, matrix)?,
-        Matrix::Dense(weight) => dense::product(&operands, &weight.val())?,
-        Matrix::OnDevice(matrix) => panels::product(&operands, matrix)?,
-        Matrix::Packed(_) => return None,
+    let y = match (units, matrix) {
+        (Some(units), matrix) => halves::product(&operands, matrix, units)?,
+        (None, matrix) if rows > FEW => tiles::product(&operands, matrix)?,
+        (None, Matrix::Dense(weight)) => dense::product(&operands, &weight.val())?,
+        (None, Matrix::OnDevice(matrix)) => panels::product(&operands, matrix)?,
+        (None, Matrix::Packed(_)) => return None,
     };
     Some(tensors::lift::<2>(y).reshape(shape))
 }
