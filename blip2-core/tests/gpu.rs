@@ -460,7 +460,7 @@ fn steps_that_a_device_was_told_once_are_those_of_a_processor() {
     }
 }
 
-/// Pictures of which the device was told once how they are looked at.
+/// Pictures one after another and in several threads at once, a batch now and then.
 #[test]
 fn pictures_that_follow_one_another_are_looked_at_as_by_a_processor() {
     let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());

@@ -338,7 +338,6 @@ impl<P: Member> Builder<P> {
             report,
             fingerprint,
             versions: Arc::new(versions),
-            repeated: Default::default(),
         }))
     }
 }

@@ -15,7 +15,6 @@ use burn::{module::Module, tensor::Device};
 
 use super::{
     opened::{Opened, Origin},
-    repeated::RepeatedStages,
     settings::{Settings, Takes},
     versions::Versions,
 };
@@ -173,8 +172,6 @@ pub struct Loaded<P: Load> {
     pub(crate) report: LoadReport,
     pub(crate) fingerprint: Arc<OnceLock<String>>,
     pub(crate) versions: Arc<Versions<P::Model>>,
-    /// What its device was told of this very model.
-    pub(crate) repeated: RepeatedStages,
 }
 
 impl<P: Load> Loaded<P> {

@@ -13,7 +13,6 @@ mod opened;
 mod part;
 mod pictures;
 mod progress;
-mod repeated;
 mod settings;
 mod source;
 mod switch;

@@ -59,8 +59,6 @@ impl<P: Load> Loaded<P> {
             report: self.report.clone(),
             fingerprint,
             versions: Arc::clone(&self.versions),
-            // Other weights: what was told of the last ones is nothing to these.
-            repeated: Default::default(),
         }
     }
 }

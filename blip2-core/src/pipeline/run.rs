@@ -85,7 +85,6 @@ impl Writer for Blip2Pipeline {
             model,
             pictures: reading,
             device,
-            repeated,
             ..
         } = self.inner.as_ref();
         let work = Workload {
@@ -106,22 +105,18 @@ impl Writer for Blip2Pipeline {
             || reading.pixel_values(pictures, device),
         )?;
         let image_embeds = stage(device, cancel, "vision", &mut timings.vision, || {
-            repeated.vision(pixel_values, |pixel_values| {
-                let output = model
-                    .vision_model()
-                    .forward(pixel_values, &reading.vision)?;
-                Ok(output.last_hidden_state)
-            })
+            let output = model
+                .vision_model()
+                .forward(pixel_values, &reading.vision)?;
+            Ok(output.last_hidden_state)
         })?;
         if model.reads_instructions() {
             return Ok((self.taken_up(image_embeds), timings));
         }
         let features = stage(device, cancel, "qformer", &mut timings.qformer, || {
-            repeated.qformer(image_embeds, |image_embeds| {
-                model.query(image_embeds).map(|features| features.tensor())
-            })
+            model.query(image_embeds)
         })?;
-        Ok((Looked::Gathered(ImageFeatures::new(features)), timings))
+        Ok((Looked::Gathered(features), timings))
     }
 
     fn repeat(&self, looked: &Looked, count: usize) -> Looked {
