@@ -4,8 +4,6 @@
 //! token. Of work whose shapes stay, nothing changes but the numbers that it reads: it is recorded, and
 //! replayed. Elsewhere nothing is recorded, and work is done as it always is.
 
-use std::sync::Mutex;
-
 use burn::tensor::Tensor;
 
 #[cfg(feature = "gpu")]
@@ -90,109 +88,6 @@ impl<const I: usize, const O: usize> Replay<I, O> {
             let _ = inputs;
             match self.never {}
         }
-    }
-}
-
-/// Work of one input that is given again and again, of few shapes: from the second time that a shape
-/// follows itself, it is [replayed](Replay).
-///
-/// ```
-/// use blip2_kernels::replay::Repeated;
-/// use burn::tensor::{Device, Tensor};
-/// use std::convert::Infallible;
-///
-/// let doubled = Repeated::default();
-/// for n in 1..4 {
-///     let x = Tensor::<2>::ones([3, 4], &Device::flex()) * n;
-///     let y: Tensor<2> = doubled.run(x, |x| Ok::<_, Infallible>(x * 2))?; // as on any device
-///     assert_eq!(y.max().into_scalar::<f32>(), 2.0 * n as f32);
-/// }
-/// # Ok::<(), Infallible>(())
-/// ```
-#[derive(Debug, Default)]
-pub struct Repeated<const I: usize, const O: usize> {
-    state: Mutex<State<I, O>>,
-}
-
-#[derive(Debug)]
-struct State<const I: usize, const O: usize> {
-    /// The latest input's.
-    shape: Option<[usize; I]>,
-    replay: Option<Replay<I, O>>,
-    /// Of this shape it did not work.
-    refused: bool,
-}
-
-impl<const I: usize, const O: usize> Default for State<I, O> {
-    fn default() -> Self {
-        Self {
-            shape: None,
-            replay: None,
-            refused: false,
-        }
-    }
-}
-
-impl<const I: usize, const O: usize> Repeated<I, O> {
-    /// Does `work`, which is the same each time and a function of its input alone: of the same weights,
-    /// none of which is ever replaced.
-    ///
-    /// # Errors
-    ///
-    /// What `work` reports.
-    pub fn run<E>(
-        &self,
-        input: Tensor<I>,
-        work: impl Fn(Tensor<I>) -> Result<Tensor<O>, E>,
-    ) -> Result<Tensor<O>, E> {
-        if !crate::device::is_served(&input.device()) {
-            return work(input);
-        }
-        // Two that come at once would write the same memory: the second does without.
-        let Ok(mut state) = self.state.try_lock() else {
-            return work(input);
-        };
-        state.run(input, work)
-    }
-}
-
-impl<const I: usize, const O: usize> State<I, O> {
-    fn run<E>(
-        &mut self,
-        input: Tensor<I>,
-        work: impl Fn(Tensor<I>) -> Result<Tensor<O>, E>,
-    ) -> Result<Tensor<O>, E> {
-        if self.shape != Some(input.dims()) {
-            *self = Self {
-                shape: Some(input.dims()),
-                ..Self::default()
-            };
-            return work(input);
-        }
-        if self.replay.is_none() && !self.refused {
-            self.replay = Self::recorded(&input, &work);
-        }
-        let replayed = self
-            .replay
-            .as_mut()
-            .and_then(|replay| replay.run(std::slice::from_ref(&input)));
-        match replayed {
-            Some(output) => Ok(output),
-            None => {
-                (self.replay, self.refused) = (None, true);
-                work(input)
-            }
-        }
-    }
-
-    fn recorded<E>(
-        input: &Tensor<I>,
-        work: &impl Fn(Tensor<I>) -> Result<Tensor<O>, E>,
-    ) -> Option<Replay<I, O>> {
-        let work = |inputs: Vec<Tensor<I>>| work(inputs.into_iter().next()?).ok();
-        let rehearsal = Rehearsal::new(std::slice::from_ref(input))?;
-        drop(work(rehearsal.inputs()));
-        rehearsal.record(work)
     }
 }
 
