@@ -105,6 +105,7 @@ fn all_logits_are_asked_for_where_all_count() {
     for config in [
         drawn.clone().with_top_k(0),
         drawn.clone().with_top_k(121),
+        drawn.clone().with_top_k(usize::MAX),
         drawn.with_num_beams(2),
         config.clone().with_num_beams(61),
         config.clone().with_repetition_penalty(0.9),

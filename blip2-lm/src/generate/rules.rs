@@ -98,7 +98,9 @@ impl<'a> Rules<'a> {
         let config = &self.config;
         // What else there is lowers scores, so that none comes up from below those that are known.
         let raises = config.repetition_penalty < 1.0 || self.constraint.is_some();
-        let least = self.counting().filter(|_| !raises)? + SPARE;
+        let counting = self.counting().filter(|_| !raises)?;
+        // Whoever asks for all logits by a `top_k` may name any number.
+        let least = counting.checked_add(SPARE)?;
         let of_history = config.repetition_penalty != 1.0 || config.no_repeat_ngram_size > 0;
         let lowered = [
             (of_history, at.ids().len()),
