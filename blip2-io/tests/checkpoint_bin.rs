@@ -42,6 +42,7 @@ fn both_formats_hold_what_the_safetensors_file_holds() {
     for content in [saved.zip(), saved.legacy()] {
         let found = open(&[(BIN, content)]).unwrap();
         assert_eq!(all(&found), all(&expected));
+        assert!(found.names().all(|name| found.as_bytes(name).is_none()));
         assert_eq!(found.size(), expected.size());
         found.verify_finite().unwrap();
         assert_eq!(

@@ -306,6 +306,10 @@ fn a_copy_in_memory_holds_what_the_map_holds() {
     assert_eq!(mapped.fingerprint(&[""], ""), copied.fingerprint(&[""], ""));
     for name in mapped.names() {
         copied.release(name);
-        assert_eq!(mapped.tensor(name), copied.tensor(name));
+        let tensor = mapped.tensor(name).unwrap();
+        assert_eq!(mapped.as_bytes(name), Some(tensor.as_bytes()));
+        assert_eq!(copied.as_bytes(name), Some(tensor.as_bytes()));
+        assert_eq!(Some(tensor), copied.tensor(name));
     }
+    assert_eq!(mapped.as_bytes("missing"), None);
 }

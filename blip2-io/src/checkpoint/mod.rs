@@ -304,6 +304,19 @@ impl Checkpoint {
             .sum()
     }
 
+    /// The bytes of a tensor where they lie, in the map of its file or in memory; `None` where it is packed, or of
+    /// a PyTorch file, which is read in pieces.
+    pub fn as_bytes(&self, name: &str) -> Option<&[u8]> {
+        let entry = self.tensors.get(name)?;
+        match (&entry.place, entry.packed) {
+            (Place::Range(range), None) => {
+                let shard = self.shards.get(entry.shard)?;
+                shard.content.bytes.get(range.clone())
+            }
+            _ => None,
+        }
+    }
+
     /// The bytes of a tensor as it is stored, if there is one of that name.
     #[cfg(feature = "lavis")]
     pub(crate) fn stored(&self, name: &str) -> Option<io::Result<Bytes>> {

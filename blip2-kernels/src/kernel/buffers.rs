@@ -26,6 +26,15 @@ impl Recycling {
         pool().users += 1;
         Self(())
     }
+
+    /// Gives back to the system what is kept and in no use, whoever keeps it: after the last step of a training,
+    /// nothing of the kind is wanted for a while.
+    pub fn give_back() {
+        let mut pool = pool();
+        let kept = pool.forget();
+        drop(pool);
+        drop(kept);
+    }
 }
 
 impl Clone for Recycling {
@@ -38,12 +47,9 @@ impl Drop for Recycling {
     fn drop(&mut self) {
         let mut pool = pool();
         pool.users -= 1;
-        if pool.users == 0 {
-            let kept = std::mem::take(&mut pool.free);
-            (pool.held, pool.peak) = (0, pool.in_use);
-            drop(pool);
-            drop(kept);
-        }
+        let kept = (pool.users == 0).then(|| pool.forget());
+        drop(pool);
+        drop(kept);
     }
 }
 
@@ -74,6 +80,12 @@ fn pool() -> MutexGuard<'static, Pool> {
 }
 
 impl Pool {
+    /// All that is kept, for the caller to free once the pool is unlocked.
+    fn forget(&mut self) -> BTreeMap<usize, Vec<Vec<f32>>> {
+        (self.held, self.peak) = (0, self.in_use);
+        std::mem::take(&mut self.free)
+    }
+
     /// Kept numbers of that size, if there are any. What is kept and then too much is given back.
     fn take(&mut self, size: usize, too_much: &mut Vec<Vec<f32>>) -> Option<Vec<f32>> {
         let found = self.free.get_mut(&size).and_then(Vec::pop);
@@ -260,6 +272,17 @@ mod tests {
         assert!(pool.put(a).is_some() && pool.put(c).is_some());
         assert_eq!((pool.in_use, pool.held), (0, 0));
         assert_eq!(gone.len(), 1);
+        // What is given back is not kept for anybody, and what is in use may come back.
+        pool.users = 1;
+        for size in [100, 50] {
+            assert!(pool.take(size, &mut gone).is_none());
+        }
+        assert!(pool.put(vec![0.0; 100]).is_none());
+        let kept = pool.forget();
+        assert_eq!(kept.values().map(Vec::len).sum::<usize>(), 1);
+        assert_eq!((pool.in_use, pool.held, pool.peak), (50, 0, 50));
+        assert!(pool.put(vec![0.0; 50]).is_none());
+        assert_eq!((pool.in_use, pool.held, pool.peak), (0, 50, 50));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The tensors of a checkpoint with changes in them.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use blip2_core::Checkpoint;
 use burn::tensor::{DType, TensorData};
@@ -52,10 +52,15 @@ pub(super) fn tensors<'s>(
     base: &'s Checkpoint,
     changes: &'s dyn Changes,
 ) -> Vec<(String, Merged<'s>)> {
+    let written = Rc::new(Written {
+        base,
+        last: RefCell::new(None),
+    });
     let merged = |name: &str, shape: &[usize], dtype| {
         let merged = Merged {
             base,
             changes,
+            written: written.clone(),
             name: name.to_string(),
             shape: shape.to_vec(),
             dtype,
@@ -72,7 +77,7 @@ pub(super) fn tensors<'s>(
         }
         let dtype = match changes.of(name) {
             Change::Trained => Dtype::F32,
-            Change::None | Change::Merged => stored(base.dtype(name)),
+            Change::None | Change::Merged => stored(base, name).unwrap_or(Dtype::F32),
         };
         all.push(merged(name, shape, dtype));
     }
@@ -83,17 +88,39 @@ pub(super) fn tensors<'s>(
     all
 }
 
-/// The format of a tensor that is written as it was.
-fn stored(dtype: Option<DType>) -> Dtype {
-    match dtype {
-        Some(DType::F64) => Dtype::F64,
-        Some(DType::F16) => Dtype::F16,
-        Some(DType::BF16) => Dtype::BF16,
-        Some(DType::I64) => Dtype::I64,
-        Some(DType::I32) => Dtype::I32,
-        Some(DType::U8) => Dtype::U8,
-        Some(DType::Bool(_)) => Dtype::BOOL,
-        _ => Dtype::F32,
+/// The format of a tensor of the checkpoint, if it can be written as it is.
+fn stored(base: &Checkpoint, name: &str) -> Option<Dtype> {
+    Some(match base.dtype(name)? {
+        DType::F64 => Dtype::F64,
+        DType::F32 => Dtype::F32,
+        DType::F16 => Dtype::F16,
+        DType::BF16 => Dtype::BF16,
+        DType::I64 => Dtype::I64,
+        DType::I32 => Dtype::I32,
+        DType::U8 => Dtype::U8,
+        DType::Bool(_) => Dtype::BOOL,
+        _ => return None,
+    })
+}
+
+/// The tensor that was written last, which may still be in memory.
+struct Written<'s> {
+    base: &'s Checkpoint,
+    last: RefCell<Option<String>>,
+}
+
+impl Written<'_> {
+    /// Gives the last one's memory back: all of the checkpoint would be there when its last tensor is written.
+    fn is_next(&self, name: Option<&str>) {
+        if let Some(last) = self.last.replace(name.map(str::to_string)) {
+            self.base.release(&last);
+        }
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        self.is_next(None);
     }
 }
 
@@ -102,12 +129,20 @@ fn stored(dtype: Option<DType>) -> Dtype {
 pub(super) struct Merged<'s> {
     base: &'s Checkpoint,
     changes: &'s dyn Changes,
+    written: Rc<Written<'s>>,
     name: String,
     shape: Vec<usize>,
     dtype: Dtype,
 }
 
 impl Merged<'_> {
+    /// The bytes of a tensor that stays as it is, where they lie in the checkpoint's map.
+    fn unchanged(&self) -> Option<&[u8]> {
+        let stays = self.changes.of(&self.name) == Change::None
+            && stored(self.base, &self.name) == Some(self.dtype);
+        stays.then(|| self.base.as_bytes(&self.name)).flatten()
+    }
+
     fn numbers(&self) -> Option<TensorData> {
         let own = || self.base.tensor(&self.name);
         let data = match self.changes.of(&self.name) {
@@ -134,14 +169,15 @@ impl View for Merged<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let bytes = match self.numbers() {
+        self.written.is_next(Some(&self.name));
+        if let Some(bytes) = self.unchanged() {
+            return Cow::Borrowed(bytes);
+        }
+        Cow::Owned(match self.numbers() {
             Some(data) => data.as_bytes().to_vec(),
             // Asked for by a name of the checkpoint's own list.
             None => vec![0; self.data_len()],
-        };
-        // Or all of the checkpoint would be in memory when its last tensor is written.
-        self.base.release(&self.name);
-        Cow::Owned(bytes)
+        })
     }
 
     fn data_len(&self) -> usize {

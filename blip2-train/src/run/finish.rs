@@ -1,5 +1,6 @@
 //! The end of a training, whatever ended it.
 
+use blip2_kernels::Recycling;
 use burn::module::Module;
 
 use super::{
@@ -14,6 +15,8 @@ impl<M: Module> Run<'_, M> {
         mut self,
         ended: Result<Ended, TrainError>,
     ) -> Result<Outcome<M>, Unfinished<M>> {
+        // The model that is written next needs memory, and no step does.
+        Recycling::give_back();
         let closed = |run: &mut Self, ended| match ended {
             Ok(ended) => run
                 .check_finite()
