@@ -34,6 +34,14 @@ fn main() {
     println!("reads {} GB/s", rate(gpu::read_bandwidth(&device)));
     println!("f32 {} GFLOP/s", rate(gpu::product_peak(&device, false)));
     println!("f16 {} GFLOP/s", rate(gpu::product_peak(&device, true)));
+    norm(&device);
+    cached(&device);
+    pictures(&device);
+    for precision in [Precision::F16, Precision::Bf16, Precision::Int8] {
+        for rows in [1, 72] {
+            projections(&device, precision, rows);
+        }
+    }
     for shape in [[2560, 2560], [10240, 2560], [2560, 10240], [50304, 2560]] {
         for precision in [
             Precision::F16,
@@ -55,13 +63,15 @@ fn main() {
         ([10240, 2560], 72),
         ([2560, 10240], 72),
     ] {
-        for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+        for precision in [
+            Precision::F32,
+            Precision::F16,
+            Precision::Bf16,
+            Precision::Int8,
+        ] {
             product(&device, precision, shape, rows);
         }
     }
-    norm(&device);
-    cached(&device);
-    pictures(&device);
 }
 
 /// The seconds of one of many runs, once the device has been busy for so long that its clock is up:
@@ -130,6 +140,28 @@ fn product(device: &Device, precision: Precision, [outputs, inputs]: [usize; 2],
         1e6 * replayed,
         bytes / replayed / 1e9,
         operations / replayed / 1e9
+    );
+}
+
+/// Queries, keys and values of a layer.
+fn projections(device: &Device, precision: Precision, rows: usize) {
+    const WIDTH: usize = 2560;
+    let source = RandomWeights::new(1, 0.02);
+    let weights = Weights::new(&source, device).with_precision(precision);
+    let layers: Vec<[Linear; 3]> = (0..COPIES / 3)
+        .map(|n| {
+            ["q", "k", "v"]
+                .map(|part| weights.linear(&format!("{part}{n}"), WIDTH, WIDTH, Bias::With))
+        })
+        .collect();
+    let x = Tensor::<2>::random([rows, WIDTH], Distribution::Default, device);
+    let seconds = seconds(device, &x, |n, x| {
+        let [q, _, _] = Linear::forward_together(layers[n % layers.len()].each_ref(), x);
+        q
+    });
+    print(
+        &format!("{precision:9} three of [{WIDTH}, {WIDTH}] x {rows:3}"),
+        seconds,
     );
 }
 

@@ -64,8 +64,8 @@ pub fn has_matrix_units(device: &Device) -> bool {
     }
 }
 
-/// Whether those units multiply matrices of `f16`, `int8` and `int4` as they are held: none is widened for a
-/// product.
+/// Whether those units multiply matrices of `f16`, `bf16`, `int8` and `int4` as they are held: none is widened
+/// for a product.
 pub fn multiplies_as_held(device: &Device) -> bool {
     #[cfg(feature = "gpu")]
     return gpu::limits::multiplies_as_held(device);

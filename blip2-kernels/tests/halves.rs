@@ -45,6 +45,7 @@ fn many_rows_are_the_product_of_what_is_held() {
     for (precision, bound) in [
         (Precision::F16, 4e-6),
         (Precision::Int8, 4e-6),
+        (Precision::Bf16, 4e-6),
         // A weight of 4 bits times a scale of 11 is rounded to the 11 of `f16`.
         (Precision::Int4, 1e-3),
     ] {
@@ -90,6 +91,31 @@ fn rows_beyond_the_range_of_halves_are_scaled() {
     let there = sizes.clone().greater_elem(0).int().float();
     let found = found / (sizes + (there.clone() * -1 + 1));
     near("scaled", found, expected * there, 3e-5);
+}
+
+/// Brain floats have a range that `f16` has not.
+#[test]
+fn brain_floats_of_any_size_keep_their_digits() {
+    emulate_matrix_units(true);
+    let (device, flex) = (gpu(), Device::flex());
+    for size in [1e-30f32, 1e-6, 1e6, 1e25] {
+        let source = RandomWeights::new(9, size);
+        let on = |device: &Device| {
+            let weights = Weights::new(&source, device).with_precision(Precision::Bf16);
+            weights.linear("fc", 68, 40, Bias::Without)
+        };
+        let weights = Weights::new(&source, &flex).with_precision(Precision::Bf16);
+        let matrix: Matrix = weights.at("fc").matrix("weight", 40, 68);
+        let x = halves(random([50, 68]));
+        let expected = x.clone().matmul(matrix.to_tensor(&flex).transpose());
+        let found = on(&device).forward(x.to_device(&device)).to_device(&flex);
+        near(
+            "brain floats",
+            found / size as f32,
+            expected / size as f32,
+            4e-6,
+        );
+    }
 }
 
 #[test]

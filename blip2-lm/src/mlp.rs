@@ -56,8 +56,8 @@ impl Mlp {
             let inner = self.up.forward_activated(x, self.activation);
             return add_scaled(&self.down, inner, residual, scale);
         };
-        let gated = gate.forward_activated(x.clone(), self.activation);
-        add_scaled(&self.down, gated * self.up.forward(x), residual, scale)
+        let gated = gate.forward_gated(&self.up, x, self.activation);
+        add_scaled(&self.down, gated, residual, scale)
     }
 }
 

@@ -97,11 +97,8 @@ impl Peaks {
     fn of_gpu(plan: PrecisionPlan, device: &Device) -> Option<Self> {
         gpu::name(device)?;
         let gflops = |precision| {
-            // What multiplies brain floats here widens them.
-            let halves = !matches!(
-                precision,
-                Precision::F32 | Precision::Bf16 | Precision::AsStored
-            );
+            // Brain floats as stored are widened.
+            let halves = !matches!(precision, Precision::F32 | Precision::AsStored);
             gpu::product_peak(device, halves).map(|rate| rate / 1e9)
         };
         Some(Self {

@@ -169,7 +169,8 @@ impl Products {
     fn gated(self, rows: usize, [hidden, inner]: [usize; 2], kept: u64) -> u64 {
         let (states, inside) = (floats(&[rows, hidden]), floats(&[rows, inner]));
         match self.by {
-            By::Gpu { .. } => 2 * states + 2 * inside + self.narrowed(&[rows, hidden]),
+            // Both lie in one piece of memory until the MLP is over.
+            By::Gpu { .. } => 2 * states + 2 * inside + self.narrowed(&[rows, hidden.max(inner)]),
             _ => 2 * states + kept * inside,
         }
     }

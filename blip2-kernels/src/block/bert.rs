@@ -164,9 +164,9 @@ impl BertAttention {
     }
 
     fn keys_values(&self, source: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
-        let k = split_heads(self.key.forward(source.clone()), self.num_heads);
-        let v = split_heads(self.value.forward(source), self.num_heads);
-        (k, v)
+        let [k, v] = Linear::forward_together([&self.key, &self.value], source);
+        let split = |projected| split_heads(projected, self.num_heads);
+        (split(k), split(v))
     }
 
     fn finish(&self, attended: Tensor<4>, residual: Tensor<3>) -> Tensor<3> {

@@ -215,7 +215,7 @@ impl Heads {
     fn buffer(&self) -> BufferArg {
         buffer(
             &self.tensor,
-            self.tensor.handle.size() as usize / 4 / VECTOR,
+            self.tensor.handle.size_in_used() as usize / 4 / VECTOR,
         )
     }
 }

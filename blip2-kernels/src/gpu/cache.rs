@@ -241,7 +241,7 @@ impl DeviceCache {
             let strides = tensor.meta.strides();
             StepsLaunch::new(strides[0], strides[1], strides[2], strides[3])
         };
-        let all = |tensor: &CubeTensor| buffer(tensor, tensor.handle.size() as usize / 4);
+        let all = |tensor: &CubeTensor| buffer(tensor, tensor.handle.size_in_used() as usize / 4);
         let [held_keys, held_values] = &self.buffers;
         // SAFETY: a unit reads a number of either tensor by its shape and strides, and writes it to a
         // place of a row that has room, which no other launch is given: the buffers are this cache's

@@ -105,7 +105,7 @@ pub(super) fn buffer(tensor: &CubeTensor, len: usize) -> BufferArg {
 
 fn raw(handle: &Handle, len: usize) -> BufferArg {
     // SAFETY: a kernel is told this length and reads no further, and every caller gives the number of
-    // elements that the tensor's own shape says are there.
+    // elements that the tensor's own shape, or the part of the buffer that is the tensor's, says are there.
     unsafe { BufferArg::from_raw_parts(handle.clone(), len) }
 }
 

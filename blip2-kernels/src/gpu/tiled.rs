@@ -23,9 +23,10 @@ const KEYS: usize = 128;
 const PARTS: usize = UNITS as usize / QUERIES;
 const SHARE: usize = KEYS / PARTS;
 
-/// Keys and queries that a unit multiplies: every 32nd, and two neighbours.
-const UNIT_KEYS: usize = 4;
+/// Queries that a unit multiplies, two neighbours, and keys: every 32nd, as so many units have the same queries.
 const UNIT_QUERIES: usize = 2;
+const LANES: usize = UNITS as usize / (QUERIES / UNIT_QUERIES);
+const UNIT_KEYS: usize = KEYS / LANES;
 
 /// Vectors of a key that are in shared memory at a time, and those between neighbouring keys there.
 const DEPTH: usize = 4;
@@ -130,10 +131,14 @@ pub(super) fn attend<N: Size>(
         outputs[i] = Vector::new(0.0);
     }
 
-    let key_lane = unit % 32;
-    let pair = unit / 32 * comptime!(UNIT_QUERIES);
+    let key_lane = unit % comptime!(LANES);
+    let pair = unit / comptime!(LANES) * comptime!(UNIT_QUERIES);
     let mut chunk = 0usize;
     while chunk < extent.keys {
+        // Of a last chunk that is not full, as of a picture's last patch, keys that are not there cost no products,
+        // but for those beside the last that is.
+        let end = min(extent.keys - chunk, comptime!(KEYS));
+        let held = end.div_ceil(comptime!(LANES)) * comptime!(LANES);
         let mut sums = Array::<f32>::new(comptime!(UNIT_KEYS * UNIT_QUERIES));
         #[unroll]
         for n in 0..comptime!(UNIT_KEYS * UNIT_QUERIES) {
@@ -148,7 +153,7 @@ pub(super) fn attend<N: Size>(
             });
             sync_cube();
             let mut at = unit;
-            while at < comptime!(KEYS * depth) {
+            while at < held * comptime!(depth) {
                 // Keys that are not there are the last one, and count for nothing.
                 let key = min(chunk + at / depth, extent.keys - 1);
                 let from = k_start + key * k_at.index + comptime!(part * DEPTH) + at % depth;
@@ -165,13 +170,16 @@ pub(super) fn attend<N: Size>(
                 }
                 #[unroll]
                 for j in 0..comptime!(UNIT_KEYS) {
-                    let of_key = lines[(key_lane + comptime!(32 * j)) * comptime!(STRIDE) + d];
-                    #[unroll]
-                    for i in 0..comptime!(UNIT_QUERIES) {
-                        let products = of_key * of_query[i];
+                    if comptime!(j * LANES) < held {
+                        let key = key_lane + comptime!(j * LANES);
+                        let of_key = lines[key * comptime!(STRIDE) + d];
                         #[unroll]
-                        for e in 0..comptime!(VECTOR) {
-                            sums[comptime!(j * UNIT_QUERIES + i)] += products.extract(e);
+                        for i in 0..comptime!(UNIT_QUERIES) {
+                            let products = of_key * of_query[i];
+                            #[unroll]
+                            for e in 0..comptime!(VECTOR) {
+                                sums[comptime!(j * UNIT_QUERIES + i)] += products.extract(e);
+                            }
                         }
                     }
                 }
@@ -181,7 +189,7 @@ pub(super) fn attend<N: Size>(
         for j in 0..comptime!(UNIT_KEYS) {
             #[unroll]
             for i in 0..comptime!(UNIT_QUERIES) {
-                let place = key_lane + comptime!(32 * j);
+                let place = key_lane + comptime!(j * LANES);
                 let key = chunk + place;
                 let there = key < extent.keys;
                 let mut score = sums[comptime!(j * UNIT_QUERIES + i)] * scale;
@@ -228,7 +236,6 @@ pub(super) fn attend<N: Size>(
             outputs[i] *= Vector::new(shrinks[i]);
         }
         if slice < slices {
-            let end = min(extent.keys - chunk, comptime!(KEYS));
             let mut place = slice;
             while place < end {
                 let value = v[v_start + (chunk + place) * v_at.index + lane];

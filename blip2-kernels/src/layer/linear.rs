@@ -8,8 +8,8 @@ use burn::{
 use super::low_rank::LowRank;
 use crate::{
     kernel::activation::Activation,
-    matrix::{Matrix, packed::PackedFormat},
-    seam::{self, Affine, TensorEpilogue, attention::Rounding},
+    matrix::{Affine, Matrix, packed::PackedFormat},
+    seam::{self, TensorEpilogue, attention::Rounding},
 };
 
 /// `y = x · Wᵀ + b` with `W` stored `[out, in]`, as in a Hugging Face checkpoint.
@@ -80,6 +80,58 @@ impl Linear {
     /// kernel.
     pub fn forward_onto<const D: usize>(&self, input: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
         self.product(input, None, Some(residual))
+    }
+
+    /// Applies several layers to one input, as [`forward`](Linear::forward) does: one launch on a GPU, where
+    /// their matrices are held alike and none has an adapter.
+    ///
+    /// ```
+    /// use blip2_kernels::{Bias, Linear, RandomWeights, Weights};
+    /// use burn::tensor::{Device, Tensor};
+    ///
+    /// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+    /// let layer = |name| Weights::new(&source, &device).linear(name, 8, 4, Bias::With);
+    /// let (k_proj, v_proj) = (layer("k_proj"), layer("v_proj"));
+    /// let [k, v] = Linear::forward_together([&k_proj, &v_proj], Tensor::<3>::ones([2, 5, 8], &device));
+    /// assert_eq!((k.dims(), v.dims()), ([2, 5, 4], [2, 5, 4]));
+    /// ```
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[..., in]`, `f32`
+    /// - outputs: `[..., out]` of each layer, `f32`
+    ///
+    /// # Panics
+    ///
+    /// If the last axis of `input` is not each layer's `in`.
+    pub fn forward_together<const N: usize, const D: usize>(
+        layers: [&Self; N],
+        input: Tensor<D>,
+    ) -> [Tensor<D>; N] {
+        let affine = layers.iter().filter_map(|layer| layer.as_affine());
+        match <[Affine<'_>; N]>::try_from(affine.collect::<Vec<_>>()) {
+            Ok(affine) => seam::linears(input, affine),
+            Err(_) => layers.map(|layer| layer.forward(input.clone())),
+        }
+    }
+
+    /// `activation(self(input)) · up(input)`, the inside of a gated MLP (Shazeer, 2020): two launches on a GPU, as
+    /// of [`forward_together`](Self::forward_together).
+    ///
+    /// # Shapes
+    ///
+    /// - input: `[..., in]`, `f32`
+    /// - output: `[..., out]`, `f32`, of either layer
+    pub fn forward_gated<const D: usize>(
+        &self,
+        up: &Self,
+        input: Tensor<D>,
+        activation: Activation,
+    ) -> Tensor<D> {
+        match (self.as_affine(), up.as_affine()) {
+            (Some(gate), Some(up)) => seam::gated(input, [gate, up], activation),
+            _ => self.forward_activated(input.clone(), activation) * up.forward(input),
+        }
     }
 
     /// As [`forward`](Linear::forward), but summed in 64 bits where the device has them and the

@@ -43,6 +43,14 @@ pub enum Matrix {
     OnDevice(DeviceMatrix),
 }
 
+/// `x · Wᵀ + b`: what a linear layer is without an adapter.
+#[derive(Debug)]
+pub(crate) struct Affine<'a> {
+    pub(crate) matrix: &'a Matrix,
+    /// `[outputs]`
+    pub(crate) bias: Option<Tensor<1>>,
+}
+
 impl Matrix {
     /// The number of outputs.
     pub fn outputs(&self) -> usize {

@@ -38,17 +38,18 @@ use crate::autodiff;
 use crate::gpu as device;
 use crate::{
     kernel::{activation::Activation, product::epilogue::Epilogue},
-    matrix::Matrix,
+    matrix::{Affine, Matrix},
 };
 
 /// What follows a product of tensors.
 pub(crate) type TensorEpilogue<const D: usize> = Epilogue<Tensor<1>, Tensor<D>>;
 
-/// `x · Wᵀ + b`: what a linear layer is without an adapter.
-#[derive(Debug)]
-pub(crate) struct Affine<'a> {
-    pub(crate) matrix: &'a Matrix,
-    pub(crate) bias: Option<Tensor<1>>,
+/// What follows the product of a layer without an adapter: the bias.
+fn biased<const D: usize>(layer: &Affine<'_>) -> TensorEpilogue<D> {
+    Epilogue {
+        bias: layer.bias.clone(),
+        ..Epilogue::default()
+    }
 }
 
 /// Returns the result of the first arm that has one, of those whose feature is built; else of the last.
@@ -100,6 +101,37 @@ pub(crate) fn linear<const D: usize>(
     }
 }
 
+/// The products of one input with several layers, each as [`linear`] with its bias makes it but for the order of
+/// sums.
+pub(crate) fn linears<const N: usize, const D: usize>(
+    x: Tensor<D>,
+    layers: [Affine<'_>; N],
+) -> [Tensor<D>; N] {
+    first_served! {
+        "gpu" => device::product::linears(&x, &layers),
+        else layers.map(|layer| linear(x.clone(), layer.matrix, biased(&layer)))
+    }
+}
+
+/// `activation(gate(x)) · up(x)`.
+pub(crate) fn gated<const D: usize>(
+    x: Tensor<D>,
+    layers: [Affine<'_>; 2],
+    activation: Activation,
+) -> Tensor<D> {
+    first_served! {
+        "gpu" => device::product::gated(&x, &layers, activation),
+        else {
+            let [gate, up] = layers;
+            let activated = Epilogue {
+                activation: Some(activation),
+                ..biased(&gate)
+            };
+            linear(x.clone(), gate.matrix, activated) * linear(x, up.matrix, biased(&up))
+        }
+    }
+}
+
 /// As [`linear`] with a bias alone, summed in 64 bits where the device has them and the matrix is a
 /// tensor whose gradient is not wanted: what changes with every step is not worth exact sums.
 pub(crate) fn linear_exact<const D: usize>(x: Tensor<D>, layer: Affine<'_>) -> Tensor<D> {
@@ -109,11 +141,7 @@ pub(crate) fn linear_exact<const D: usize>(x: Tensor<D>, layer: Affine<'_>) -> T
     {
         return y;
     }
-    let epilogue = Epilogue {
-        bias: layer.bias,
-        ..Epilogue::default()
-    };
-    linear(x, layer.matrix, epilogue)
+    linear(x, layer.matrix, biased(&layer))
 }
 
 /// `residual + second(activation(first(x)))` on the last axis.

@@ -17,7 +17,9 @@ use crate::{
 /// precision says how a matrix is stored, and so how much memory it takes, and how it is
 /// multiplied, and so how fast and how exact that is.
 ///
-/// The kernels of the `flex` backend and those of GPUs (feature `gpu`) multiply all of them as they are.
+/// The kernels of the `flex` backend and those of GPUs (feature `gpu`) multiply all of them as they are. A GPU's
+/// matrix units round activations of more than 32 rows to `f16`, but with weights in `f32` and with brain floats
+/// as stored.
 /// Other backends know no integer matrices: they hold [`Int8`](Self::Int8) and [`Int4`](Self::Int4)
 /// rounded to those but widened to `f32`, which has their results and not their size.
 ///
@@ -46,7 +48,7 @@ pub enum Precision {
     /// Brain floats: the range of `f32`, 8 bits of precision. On `flex`, activations are rounded to
     /// them for each product, which processors with AVX-512 BF16 compute twice as fast.
     Bf16,
-    /// Half-precision floats, multiplied with activations in `f32`.
+    /// Half-precision floats, multiplied with activations in `f32` but by a GPU's matrix units.
     F16,
     /// 8-bit integers with a scale for each output. On `flex`, activations are rounded to 8 bits
     /// for each product.
@@ -111,17 +113,14 @@ impl Precision {
     }
 
     /// The format in which kernels of a GPU hold a matrix, or a table, that the file stores as
-    /// `stored`. They read brain floats as they are and multiply in `f32`.
+    /// `stored`.
     pub(crate) fn on_device(self, stored: DType, role: Role) -> PackedFormat {
         let precision = match (self, role) {
             // Integers are for what is multiplied.
             (Self::Int8 | Self::Int4, Role::Embedding) => Self::AsStored,
             _ => self,
         };
-        match precision.packed(stored, role) {
-            PackedFormat::Bf16 => PackedFormat::Bf16Exact,
-            format => format,
-        }
+        precision.packed(stored, role)
     }
 
     /// The precision of an output head where the other matrices have this one: four bits would

@@ -63,9 +63,10 @@ impl Attention {
         cache: Option<&mut KvCache>,
         kept: &mut Kept,
     ) -> Tensor<3> {
-        let mut q = split_heads(self.q_proj.forward(x.clone()), self.num_heads);
-        let mut k = split_heads(self.k_proj.forward(x.clone()), self.num_key_value_heads);
-        let v = split_heads(self.v_proj.forward(x), self.num_key_value_heads);
+        let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let [q, k, v] = Linear::forward_together(layers, x);
+        let mut q = split_heads(q, self.num_heads);
+        let [mut k, v] = [k, v].map(|projected| split_heads(projected, self.num_key_value_heads));
         if let Some(rotation) = &context.rotation {
             // Keys go into the cache rotated: their position never changes.
             (q, k) = (rotation.apply(q), rotation.apply(k));

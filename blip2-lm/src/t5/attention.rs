@@ -46,8 +46,8 @@ impl Attention {
         kept: &mut Kept,
     ) -> Tensor<3> {
         let normed = self.layer_norm.forward(hidden_states.clone());
-        let (k, v) = self.keys_values(normed.clone());
-        let q = self.queries(normed);
+        let projected = Linear::forward_together([&self.q, &self.k, &self.v], normed);
+        let [q, k, v] = projected.map(|projected| split_heads(projected, self.num_heads));
         let attention = match cache {
             Some(cache) => {
                 cache.append(k, v);
@@ -86,9 +86,9 @@ impl Attention {
 
     /// Keys and values, each `[batch, heads, seq, d_kv]`.
     pub(super) fn keys_values(&self, source: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
-        let k = split_heads(self.k.forward(source.clone()), self.num_heads);
-        let v = split_heads(self.v.forward(source), self.num_heads);
-        (k, v)
+        let [k, v] = Linear::forward_together([&self.k, &self.v], source);
+        let split = |projected| split_heads(projected, self.num_heads);
+        (split(k), split(v))
     }
 
     fn queries(&self, normed: Tensor<3>) -> Tensor<4> {

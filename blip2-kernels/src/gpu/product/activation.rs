@@ -20,6 +20,18 @@ pub(super) fn finished(
     if comptime!(follows.bias) {
         y += bias[output];
     }
+    followed(y, residual, place, follows)
+}
+
+/// `residual + activation(sum)` for one number of a result.
+#[cube]
+pub(super) fn followed(
+    sum: f32,
+    residual: &[f32],
+    place: usize,
+    #[comptime] follows: Follows,
+) -> f32 {
+    let mut y = sum;
     if comptime!(follows.activation.is_some()) {
         y = activated(y, comptime!(follows.activation));
     }

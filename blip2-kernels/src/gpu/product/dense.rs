@@ -15,7 +15,7 @@ use super::{
         tensors::{UNITS, any_float, buffer, bytes, elements},
     },
     Follows, Operands, VECTOR,
-    activation::finished,
+    part::{finished, part},
     rounds,
 };
 
@@ -28,25 +28,51 @@ const TOGETHER: usize = 2;
 /// Outputs of a cube.
 const OUTPUTS: usize = UNITS as usize / SLICES * TOGETHER;
 
+/// What a unit reads of a matrix for the round that begins at the vector `first`: vectors and outputs that
+/// are not there are the last ones, and count for nothing.
+#[cube]
+fn round<W: Float, N: Size>(
+    read: &mut Array<Vector<W, N>>,
+    weights: &[Vector<W, N>],
+    output: usize,
+    outputs: usize,
+    first: usize,
+    vectors: usize,
+    #[comptime] ahead: usize,
+) {
+    #[unroll]
+    for step in 0..ahead {
+        let vector = min(first + comptime!(step * SLICES), vectors - 1);
+        #[unroll]
+        for n in 0..comptime!(TOGETHER) {
+            let row = min(output + n, outputs - 1) * vectors;
+            read[comptime!(step * TOGETHER + n)] = weights[row + vector];
+        }
+    }
+}
+
 /// A unit sums every 32nd vector of its outputs' weights; neighbours read neighbouring memory. All of a
 /// round is asked for before anything is computed.
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn few_rows<W: Float, N: Size>(
-    weights: &[Vector<W, N>],
+    weights: Sequence<Box<[Vector<W, N>]>>,
     x: &[Vector<f32, N>],
-    bias: &[f32],
+    biases: Sequence<Box<[f32]>>,
     residual: &[f32],
     y: &mut [f32],
+    firsts: Sequence<usize>,
+    outputs: Sequence<usize>,
+    starts: Sequence<usize>,
     vectors: usize,
-    outputs: usize,
     #[comptime] rows: usize,
     #[comptime] ahead: usize,
     #[comptime] follows: Follows,
 ) {
     let unit = UNIT_POS as usize;
     let (slice, place) = (unit % comptime!(SLICES), unit / comptime!(SLICES));
-    let output = CUBE_POS * comptime!(OUTPUTS) + place * comptime!(TOGETHER);
+    let own = part(CUBE_POS, &firsts, &outputs, &starts);
+    let output = own.place * comptime!(OUTPUTS) + place * comptime!(TOGETHER);
 
     let mut sums = Array::<f32>::new(comptime!(rows * TOGETHER));
     #[unroll]
@@ -57,13 +83,17 @@ fn few_rows<W: Float, N: Size>(
     while first < vectors {
         let mut read = Array::<Vector<W, N>>::new(comptime!(ahead * TOGETHER));
         #[unroll]
-        for step in 0..ahead {
-            let vector = min(first + comptime!(step * SLICES), vectors - 1);
-            #[unroll]
-            for n in 0..comptime!(TOGETHER) {
-                // Outputs that are not there are the last one, and written nowhere.
-                let row = min(output + n, outputs - 1) * vectors;
-                read[comptime!(step * TOGETHER + n)] = weights[row + vector];
+        for n in 0..weights.len() {
+            if own.matrix == n {
+                round(
+                    &mut read,
+                    &weights[n],
+                    output,
+                    own.outputs,
+                    first,
+                    vectors,
+                    ahead,
+                );
             }
         }
         #[unroll]
@@ -101,45 +131,58 @@ fn few_rows<W: Float, N: Size>(
         comptime!(UNITS as usize),
     );
     if unit < run {
-        let output = CUBE_POS * comptime!(OUTPUTS) + unit / rows;
-        if output < outputs {
-            let place = unit % rows * outputs + output;
-            y[place] = finished(shared[unit], bias, residual, output, place, follows);
+        let output = own.place * comptime!(OUTPUTS) + unit / rows;
+        if output < own.outputs {
+            let place = own.start + unit % rows * own.outputs + output;
+            y[place] = finished(
+                shared[unit],
+                &biases,
+                residual,
+                own.matrix,
+                output,
+                place,
+                follows,
+            );
         }
     }
 }
 
-/// `[rows, outputs]`; `None` for a matrix that kernels do not read.
-pub(super) fn product(operands: &Operands, weight: &Tensor<2>) -> Option<CubeTensor> {
-    let width = match weight.dtype() {
+/// The products with matrices of the same format, one behind the other; `None` for matrices that kernels do
+/// not read.
+pub(super) fn products(operands: &Operands, matrices: &[Tensor<2>]) -> Option<CubeTensor> {
+    let width = match matrices.first()?.dtype() {
         dtype @ (DType::F32 | DType::F16) => dtype,
         _ => return None,
     };
-    let weight = into_contiguous(any_float(weight)?);
+    let lying = matrices
+        .iter()
+        .map(|matrix| any_float(matrix).map(into_contiguous));
+    let matrices: Vec<CubeTensor> = lying.collect::<Option<_>>()?;
     let y = operands.result();
     let vectors = operands.inputs / VECTOR;
-    let cubes = operands.outputs.div_ceil(OUTPUTS);
+    let (firsts, cubes) = operands.blocks(OUTPUTS);
     let ahead = rounds(vectors.div_ceil(SLICES), 5);
     let client = &operands.x.client;
-    operands.count(bytes(&weight), &y);
-    let [bias, residual] = operands.behind();
+    operands.count(matrices.iter().map(bytes).sum());
     macro_rules! launch {
         ($float:ty) => {
-            // SAFETY: a unit reads whole vectors of rows that the matrix and `x` have, by their shapes,
-            // bias and residual where they are there, and writes a number of the result.
+            // SAFETY: a unit reads whole vectors of rows that its matrix and `x` have, by their shapes,
+            // bias and residual where they are there, and writes a number of its matrix's result.
             unsafe {
                 few_rows::launch_unchecked::<$float>(
                     client,
                     CubeCount::Static(cubes as u32, 1, 1),
                     CubeDim::new_1d(UNITS),
                     VECTOR,
-                    buffer(&weight, elements(&weight) / VECTOR),
+                    matrices.iter().map(|held| buffer(held, elements(held) / VECTOR)).collect(),
                     buffer(&operands.x, elements(&operands.x) / VECTOR),
-                    bias,
-                    residual,
+                    operands.biases(),
+                    operands.residual(),
                     buffer(&y, elements(&y)),
+                    firsts.into_iter().collect(),
+                    operands.outputs.iter().copied().collect(),
+                    operands.starts().into_iter().collect(),
                     vectors,
-                    operands.outputs,
                     operands.rows,
                     ahead,
                     operands.follows(),

@@ -30,9 +30,9 @@ use super::{
         tensors::{self, UNITS, any_float, buffer, bytes, elements, empty, multiprocessors},
     },
     Follows, Operands, VECTOR,
-    activation::finished,
     many::narrowed,
     panels::{INT4_STEP, PANEL, byte, half_to_f32, nibble},
+    part::{Part, finished, one_of, part},
 };
 use crate::matrix::{Matrix, packed::PackedFormat};
 
@@ -62,6 +62,7 @@ const FEWEST_ROUNDS: usize = 8;
 struct Plan {
     /// `None` for a tensor.
     format: Option<PackedFormat>,
+    matrices: usize,
     /// Rows of a cube, in fragments.
     fragments: usize,
     /// Whether several cubes share a block.
@@ -73,10 +74,17 @@ struct Plan {
 /// The numbers of a unit's share of a fragment, where there are no matrix units: half a row.
 const SHARE: usize = SIDE * SIDE / PLANE;
 
-/// Four inputs of an output of a packed matrix, integers of 8 bits without their scale.
+/// Whether the format is one of brain floats.
+fn is_brain(format: Option<PackedFormat>) -> bool {
+    format == Some(PackedFormat::Bf16)
+}
+
+/// Four inputs of an output of a packed matrix, integers of 8 bits without their scale, brain floats times
+/// `factor`.
 #[cube]
 fn four<N: Size>(
     words: &[u32],
+    factor: f32,
     output: usize,
     vector: usize,
     panel_words: usize,
@@ -92,6 +100,17 @@ fn four<N: Size>(
         #[unroll]
         for k in 0..4usize {
             four.insert(k, f16::cast_from(byte(word >> comptime!(8 * k as u32))));
+        }
+    } else if comptime!(is_brain(Some(format))) {
+        #[unroll]
+        for pair in 0..2usize {
+            let word = words[panel + (vector * 2 + pair) * 32 + inside];
+            let (even, odd) = (
+                f32::from_bits(word << 16),
+                f32::from_bits(word & 0xffff_0000),
+            );
+            four.insert(comptime!(2 * pair), f16::cast_from(even * factor));
+            four.insert(comptime!(2 * pair + 1), f16::cast_from(odd * factor));
         }
     } else {
         let step = panel + vector / 8 * comptime!(INT4_STEP);
@@ -115,13 +134,13 @@ fn four<N: Size>(
 fn bring<N: Size>(
     next_x: &mut Array<Vector<f16, N>>,
     next_w: &mut Array<Vector<f16, N>>,
-    dense: &[Vector<f16, N>],
-    words: &[u32],
+    dense: &Sequence<Box<[Vector<f16, N>]>>,
+    words: &Sequence<Box<[u32]>>,
+    factors: &Sequence<f32>,
     x: &[Vector<f16, N>],
     first_row: usize,
-    first_output: usize,
     rows: usize,
-    outputs: usize,
+    own: &Part,
     first: usize,
     end: usize,
     vectors: usize,
@@ -138,30 +157,43 @@ fn bring<N: Size>(
         next_x[n] = x[row * vectors + min(vector, vectors - 1)] * Vector::new(there);
     }
     #[unroll]
-    for n in 0..comptime!(OUTPUTS * DEPTH / units) {
-        let at = UNIT_POS as usize + comptime!(n * units);
-        let (line, vector) = (at / comptime!(DEPTH), first + at % comptime!(DEPTH));
-        let vector = min(vector, vectors - 1);
-        let output = min(first_output + line, outputs - 1);
-        next_w[n] = match comptime!(plan.format) {
-            Some(format) => four(words, output, vector, panel_words, format),
-            None => dense[output * vectors + vector],
-        };
+    for matrix in 0..comptime!(plan.matrices) {
+        if own.matrix == matrix {
+            #[unroll]
+            for n in 0..comptime!(OUTPUTS * DEPTH / units) {
+                let at = UNIT_POS as usize + comptime!(n * units);
+                let (line, vector) = (at / comptime!(DEPTH), first + at % comptime!(DEPTH));
+                let vector = min(vector, vectors - 1);
+                let output = min(own.place * comptime!(OUTPUTS) + line, own.outputs - 1);
+                next_w[n] = match comptime!(plan.format) {
+                    Some(format) => four(
+                        &words[matrix],
+                        factors[matrix],
+                        output,
+                        vector,
+                        panel_words,
+                        format,
+                    ),
+                    None => dense[matrix][output * vectors + vector],
+                };
+            }
+        }
     }
 }
 
-/// What follows a sum: the scales of its row and, of 8-bit integers, of its output, and what else is wanted.
+/// What follows a sum: the scales of its row and of its weights, and what else is wanted.
 #[cube]
 #[allow(clippy::too_many_arguments)]
 fn behind(
     sum: f32,
-    words: &[u32],
+    words: &Sequence<Box<[u32]>>,
+    factors: &Sequence<f32>,
     scales: &[f32],
-    bias: &[f32],
+    biases: &Sequence<Box<[f32]>>,
     residual: &[f32],
     row: usize,
     output: usize,
-    outputs: usize,
+    own: &Part,
     vectors: usize,
     panel_words: usize,
     #[comptime] plan: Plan,
@@ -169,25 +201,45 @@ fn behind(
     let mut sum = sum * scales[row];
     if comptime!(plan.format == Some(PackedFormat::Int8)) {
         let panel = output / comptime!(PANEL) * panel_words;
-        let scale = words[panel + vectors * 32 + output % comptime!(PANEL)];
-        sum *= f32::from_bits(scale);
+        let at = panel + vectors * 32 + output % comptime!(PANEL);
+        sum *= f32::from_bits(one_of::<u32>(words, own.matrix, at));
     }
-    let place = row * outputs + output;
-    finished(sum, bias, residual, output, place, comptime!(plan.follows))
+    if comptime!(is_brain(plan.format)) {
+        #[unroll]
+        for matrix in 0..comptime!(plan.matrices) {
+            if own.matrix == matrix {
+                sum /= factors[matrix];
+            }
+        }
+    }
+    finished(
+        sum,
+        biases,
+        residual,
+        own.matrix,
+        output,
+        own.start + row * own.outputs + output,
+        comptime!(plan.follows),
+    )
 }
 
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn block<N: Size>(
-    dense: &[Vector<f16, N>],
-    words: &[u32],
+    dense: Sequence<Box<[Vector<f16, N>]>>,
+    words: Sequence<Box<[u32]>>,
+    factors: Sequence<f32>,
     x: &[Vector<f16, N>],
     scales: &[f32],
-    bias: &[f32],
+    biases: Sequence<Box<[f32]>>,
     residual: &[f32],
     y: &mut [f32],
+    firsts: Sequence<usize>,
+    outputs: Sequence<usize>,
+    starts: Sequence<usize>,
     rows: usize,
-    outputs: usize,
+    wide: usize,
+    len: usize,
     vectors: usize,
     panel_words: usize,
     rounds: usize,
@@ -203,9 +255,8 @@ fn block<N: Size>(
     let (plane, lane) = (unit / comptime!(PLANE), unit % comptime!(PLANE));
     // Cubes of the same outputs are neighbours, which read the same weights.
     let high = rows.div_ceil(comptime!(fragments * SIDE));
-    let wide = outputs.div_ceil(comptime!(OUTPUTS));
     let first_row = CUBE_POS % high * comptime!(fragments * SIDE);
-    let first_output = CUBE_POS / high % wide * comptime!(OUTPUTS);
+    let own = part(CUBE_POS / high % wide, &firsts, &outputs, &starts);
     let share = CUBE_POS / high / wide;
     let mut first = share * rounds * comptime!(DEPTH);
     let end = min(first + rounds * comptime!(DEPTH), vectors);
@@ -238,13 +289,13 @@ fn block<N: Size>(
     bring(
         &mut next_x,
         &mut next_w,
-        dense,
-        words,
+        &dense,
+        &words,
+        &factors,
         x,
         first_row,
-        first_output,
         rows,
-        outputs,
+        &own,
         first,
         end,
         vectors,
@@ -267,43 +318,43 @@ fn block<N: Size>(
         bring(
             &mut next_x,
             &mut next_w,
-            dense,
-            words,
+            &dense,
+            &words,
+            &factors,
             x,
             first_row,
-            first_output,
             rows,
-            outputs,
+            &own,
             first,
             end,
             vectors,
             panel_words,
             plan,
         );
-        let own = plane * comptime!(SIDE * STRIDE);
+        let lines = plane * comptime!(SIDE * STRIDE);
         if comptime!(plan.units == MatrixUnits::Own) {
             #[unroll]
-            for part in 0..comptime!(DEPTH * VECTOR / SIDE) {
-                let from = own + comptime!(part * SIDE / VECTOR);
+            for step in 0..comptime!(DEPTH * VECTOR / SIDE) {
+                let from = lines + comptime!(step * SIDE / VECTOR);
                 let w = cmma::Matrix::<Vector<f16, N>>::from_slice(
                     cmma::MatrixIdent::B,
                     16usize,
                     16usize,
                     16usize,
                     cmma::MatrixLayout::ColMajor,
-                    &ws[from..from + comptime!(SIDE * STRIDE - part * SIDE / VECTOR)],
+                    &ws[from..from + comptime!(SIDE * STRIDE - step * SIDE / VECTOR)],
                     comptime!((STRIDE * VECTOR) as u32).runtime(),
                 );
                 #[unroll]
                 for n in 0..fragments {
-                    let from = comptime!(n * SIDE * STRIDE + part * SIDE / VECTOR).runtime();
+                    let from = comptime!(n * SIDE * STRIDE + step * SIDE / VECTOR).runtime();
                     let x = cmma::Matrix::<Vector<f16, N>>::from_slice(
                         cmma::MatrixIdent::A,
                         16usize,
                         16usize,
                         16usize,
                         cmma::MatrixLayout::RowMajor,
-                        &xs[from..from + comptime!(SIDE * STRIDE - part * SIDE / VECTOR)],
+                        &xs[from..from + comptime!(SIDE * STRIDE - step * SIDE / VECTOR)],
                         comptime!((STRIDE * VECTOR) as u32).runtime(),
                     );
                     cmma::execute(&x, &w, &blocks[n], &blocks[n]);
@@ -317,7 +368,7 @@ fn block<N: Size>(
                     let mut sum = 0.0f32;
                     for vector in 0..comptime!(DEPTH) {
                         let x = xs[row * comptime!(STRIDE) + vector];
-                        let w = ws[own + output * comptime!(STRIDE) + vector];
+                        let w = ws[lines + output * comptime!(STRIDE) + vector];
                         #[unroll]
                         for e in 0..comptime!(VECTOR) {
                             sum += f32::cast_from(x.extract(e)) * f32::cast_from(w.extract(e));
@@ -332,7 +383,7 @@ fn block<N: Size>(
 
     // A fragment of rows at a time: shared memory is what most cubes wait for.
     let from = plane * comptime!(SIDE);
-    let output = first_output + unit % comptime!(OUTPUTS);
+    let output = own.place * comptime!(OUTPUTS) + unit % comptime!(OUTPUTS);
     #[unroll]
     for n in 0..fragments {
         if comptime!(plan.units == MatrixUnits::Own) {
@@ -353,20 +404,22 @@ fn block<N: Size>(
         let mut line = unit / comptime!(OUTPUTS);
         while line < comptime!(SIDE) {
             let row = first_row + comptime!(n * SIDE) + line;
-            if row < rows && output < outputs {
+            if row < rows && output < own.outputs {
                 let sum = sums[line * comptime!(OUTPUTS) + unit % comptime!(OUTPUTS)];
+                let place = own.start + row * own.outputs + output;
                 if comptime!(plan.shared) {
-                    y[(share * rows + row) * outputs + output] = sum;
+                    y[share * len + place] = sum;
                 } else {
-                    y[row * outputs + output] = behind(
+                    y[place] = behind(
                         sum,
-                        words,
+                        &words,
+                        &factors,
                         scales,
-                        bias,
+                        &biases,
                         residual,
                         row,
                         output,
-                        outputs,
+                        &own,
                         vectors,
                         panel_words,
                         plan,
@@ -384,12 +437,15 @@ fn block<N: Size>(
 #[allow(clippy::too_many_arguments)]
 fn join(
     parts: &[f32],
-    words: &[u32],
+    words: Sequence<Box<[u32]>>,
+    factors: Sequence<f32>,
     scales: &[f32],
-    bias: &[f32],
+    biases: Sequence<Box<[f32]>>,
     residual: &[f32],
     y: &mut [f32],
-    outputs: usize,
+    outputs: Sequence<usize>,
+    starts: Sequence<usize>,
+    rows: usize,
     vectors: usize,
     panel_words: usize,
     shares: usize,
@@ -397,21 +453,24 @@ fn join(
     #[comptime] plan: Plan,
 ) {
     let place = ABSOLUTE_POS;
-    if place < len {
+    let own = part(place, &starts, &outputs, &starts);
+    let (row, output) = (own.place / own.outputs, own.place % own.outputs);
+    // Between two results there may be numbers that are none.
+    if place < len && row < rows {
         let mut sum = 0.0f32;
         for share in 0..shares {
             sum += parts[share * len + place];
         }
-        let (row, output) = (place / outputs, place % outputs);
         y[place] = behind(
             sum,
-            words,
+            &words,
+            &factors,
             scales,
-            bias,
+            &biases,
             residual,
             row,
             output,
-            outputs,
+            &own,
             vectors,
             panel_words,
             plan,
@@ -469,30 +528,40 @@ pub(crate) fn multiplies_as_held(client: &Client) -> bool {
 pub(super) fn reads(matrix: &Matrix) -> bool {
     let lies_so = match matrix {
         Matrix::Dense(weight) => weight.val().dtype() == DType::F16,
-        Matrix::OnDevice(matrix) => !matrix.format().is_float(),
+        Matrix::OnDevice(matrix) => !matrix.format().is_float() || matrix.half_factor().is_some(),
         Matrix::Packed(_) => false,
     };
     lies_so && matrix.inputs().is_multiple_of(VECTOR)
 }
 
-/// `[rows, outputs]`; `None` for a matrix that the kernel does not [read](reads).
-pub(super) fn product(
+/// A matrix as the kernel reads it: its format, if it is packed, and its numbers.
+fn lying(matrix: &Matrix) -> Option<(Option<PackedFormat>, CubeTensor)> {
+    match matrix {
+        matrix if !reads(matrix) => None,
+        Matrix::OnDevice(matrix) => Some((Some(matrix.format()), tensors::words(matrix)?)),
+        Matrix::Dense(weight) => Some((None, into_contiguous(any_float(&weight.val())?))),
+        Matrix::Packed(_) => None,
+    }
+}
+
+/// The products with matrices that are held alike, one behind the other; `None` for a matrix that the kernel
+/// does not [read](reads).
+pub(super) fn products(
     operands: &Operands,
-    matrix: &Matrix,
+    matrices: &[&Matrix],
     units: MatrixUnits,
 ) -> Option<CubeTensor> {
-    if !reads(matrix) {
-        return None;
-    }
-    let (format, held) = match matrix {
-        Matrix::OnDevice(matrix) => (Some(matrix.format()), tensors::words(matrix)?),
-        Matrix::Dense(weight) => (None, into_contiguous(any_float(&weight.val())?)),
-        Matrix::Packed(_) => return None,
-    };
-    let (rows, outputs, vectors) = (operands.rows, operands.outputs, operands.inputs / VECTOR);
+    let lying = matrices
+        .iter()
+        .map(|matrix| lying(matrix))
+        .collect::<Option<Vec<_>>>()?;
+    let format = lying.first()?.0;
+    let held: Vec<CubeTensor> = lying.into_iter().map(|(_, held)| held).collect();
+    let (rows, vectors) = (operands.rows, operands.inputs / VECTOR);
     let (x, scales) = &narrowed(&operands.x, [rows, operands.inputs]);
     let [high, fragments] = blocks_of_rows(rows);
-    let blocks = high * outputs.div_ceil(OUTPUTS);
+    let (firsts, wide) = operands.blocks(OUTPUTS);
+    let blocks = high * wide;
     let all_rounds = vectors.div_ceil(DEPTH);
     // Two blocks for each multiprocessor, if each has enough to do.
     let wanted = (2 * multiprocessors(&x.client)).div_ceil(blocks);
@@ -500,26 +569,45 @@ pub(super) fn product(
     let shares = all_rounds.div_ceil(rounds);
     let plan = Plan {
         format,
+        matrices: matrices.len(),
         fragments,
         shared: shares > 1,
         units,
         follows: operands.follows(),
     };
-    let result = operands.result();
+    let (result, len) = (operands.result(), operands.len());
     let written = match plan.shared {
-        true => empty(x, [shares, rows, outputs], DType::F32),
+        true => empty(x, [shares * len], DType::F32),
         false => result.clone(),
     };
-    let len = rows * outputs;
-    count::moves(bytes(&held) + 2 * rows * operands.inputs + bytes(&written));
-    let [bias, residual] = operands.behind();
-    // What a matrix is not held as is not read.
-    let (dense, words) = match format {
-        Some(_) => (x, &held),
-        None => (&held, scales),
+    let weights = held.iter().map(bytes).sum::<usize>();
+    count::moves(weights + 2 * rows * operands.inputs + shares * operands.written());
+    let dense = || match format {
+        Some(_) => SequenceArg::new(),
+        None => held
+            .iter()
+            .map(|held| buffer(held, elements(held) / VECTOR))
+            .collect(),
     };
-    let panel_words = elements(&held) / outputs.div_ceil(PANEL);
-    // SAFETY: a unit reads vectors of rows that `x` has and of outputs that the matrix has, by their shapes,
+    let words = || match format {
+        Some(_) => held
+            .iter()
+            .map(|held| buffer(held, elements(held)))
+            .collect(),
+        None => SequenceArg::new(),
+    };
+    let factors = || {
+        let each = matrices.iter().map(|matrix| match matrix {
+            Matrix::OnDevice(matrix) => matrix.half_factor().unwrap_or(1.0),
+            _ => 1.0,
+        });
+        each.collect()
+    };
+    let outputs = || operands.outputs.iter().copied().collect();
+    let starts = || operands.starts().into_iter().collect();
+    // A panel is as large in each of them: they have the same inputs.
+    let panel_words = elements(held.first()?) / operands.outputs.first()?.div_ceil(PANEL);
+    // SAFETY: a unit reads vectors of rows that `x` has and of outputs that its matrix has, by their shapes,
     // and the scales of those, bias and residual where they are there; it writes numbers of its cube's block
     // alone, of the result or of its share of it.
     unsafe {
@@ -528,15 +616,20 @@ pub(super) fn product(
             tensors::cubes(blocks * shares),
             CubeDim::new_1d((PLANE * PLANES) as u32),
             VECTOR,
-            buffer(dense, elements(dense) / VECTOR),
-            buffer(words, elements(words)),
+            dense(),
+            words(),
+            factors(),
             buffer(x, elements(x) / VECTOR),
             buffer(scales, elements(scales)),
-            bias,
-            residual,
+            operands.biases(),
+            operands.residual(),
             buffer(&written, elements(&written)),
+            firsts.into_iter().collect(),
+            outputs(),
+            starts(),
             rows,
-            outputs,
+            wide,
+            len,
             vectors,
             panel_words,
             rounds,
@@ -545,8 +638,7 @@ pub(super) fn product(
         );
     }
     if plan.shared {
-        count::moves(bytes(&written) + bytes(&result));
-        let [bias, residual] = operands.behind();
+        count::moves((shares + 1) * operands.written());
         // SAFETY: a unit reads a number of each share and what follows it, where that is there, and writes
         // a number of the result.
         unsafe {
@@ -555,12 +647,15 @@ pub(super) fn product(
                 tensors::cubes(len.div_ceil(UNITS as usize)),
                 CubeDim::new_1d(UNITS),
                 buffer(&written, elements(&written)),
-                buffer(words, elements(words)),
+                words(),
+                factors(),
                 buffer(scales, elements(scales)),
-                bias,
-                residual,
+                operands.biases(),
+                operands.residual(),
                 buffer(&result, elements(&result)),
-                outputs,
+                outputs(),
+                starts(),
+                rows,
                 vectors,
                 panel_words,
                 shares,

@@ -11,7 +11,9 @@ mod dense;
 mod halves;
 mod many;
 mod panels;
+mod part;
 mod tiles;
+mod together;
 mod widen;
 
 use burn::tensor::{DType, Tensor};
@@ -27,6 +29,7 @@ use crate::{
 };
 
 pub(crate) use halves::{emulate, multiplies_as_held};
+pub(crate) use together::{gated, linears};
 pub(super) use {many::multiplies_halves, panels::PANEL, widen::weight};
 
 /// A packed matrix as a tensor `[outputs, inputs]` of `f32`, in the memory where it lies.
@@ -66,22 +69,39 @@ pub(crate) fn linear<const D: usize>(
     }
     let operands = Operands {
         x: lower(x)?,
-        bias: lower_optional(epilogue.bias.as_ref())?,
+        biases: lower_optional(epilogue.bias.as_ref())?
+            .into_iter()
+            .collect(),
         residual: lower_optional(epilogue.residual.as_ref())?,
         activation: epilogue.activation,
         rows,
         inputs,
-        outputs: matrix.outputs(),
+        outputs: vec![matrix.outputs()],
     };
-    shape[D - 1] = operands.outputs;
+    shape[D - 1] = matrix.outputs();
     let y = match (units, matrix) {
-        (Some(units), matrix) => halves::product(&operands, matrix, units)?,
+        (Some(units), matrix) => halves::products(&operands, &[matrix], units)?,
         (None, matrix) if rows > FEW => tiles::product(&operands, matrix)?,
-        (None, Matrix::Dense(weight)) => dense::product(&operands, &weight.val())?,
-        (None, Matrix::OnDevice(matrix)) => panels::product(&operands, matrix)?,
-        (None, Matrix::Packed(_)) => return None,
+        (None, matrix) => few_rows(&operands, &[matrix])?,
     };
+    let y = operands.apart(&y).pop()?;
     Some(tensors::lift::<2>(y).reshape(shape))
+}
+
+/// The products of a few rows with matrices that are held alike, one behind the other.
+fn few_rows(operands: &Operands, matrices: &[&Matrix]) -> Option<CubeTensor> {
+    let dense = matrices.iter().map(|matrix| match matrix {
+        Matrix::Dense(weight) => Some(weight.val()),
+        _ => None,
+    });
+    if let Some(dense) = dense.collect::<Option<Vec<_>>>() {
+        return dense::products(operands, &dense);
+    }
+    let packed = matrices.iter().map(|matrix| match matrix {
+        Matrix::OnDevice(matrix) => Some(matrix),
+        _ => None,
+    });
+    panels::products(operands, &packed.collect::<Option<Vec<_>>>()?)
 }
 
 /// The numbers of `x` that a unit reads at a time.
@@ -92,53 +112,46 @@ fn rounds(turns: usize, most: usize) -> usize {
     turns.div_ceil(turns.div_ceil(most).max(1)).max(1)
 }
 
-/// What a product of few rows reads beside the matrix.
+/// What a product reads beside its matrix, or its matrices, which have the same inputs.
 struct Operands {
     /// `[rows, inputs]`
     x: CubeTensor,
-    /// `[outputs]`
-    bias: Option<CubeTensor>,
-    /// `[rows, outputs]`
+    /// Of each matrix `[outputs]`, or none.
+    biases: Vec<CubeTensor>,
+    /// `[rows, outputs]`, of a single matrix.
     residual: Option<CubeTensor>,
+    /// Of the first matrix.
     activation: Option<Activation>,
     rows: usize,
     inputs: usize,
-    outputs: usize,
+    /// Of each matrix.
+    outputs: Vec<usize>,
 }
 
 impl Operands {
-    /// A result that is not yet written.
+    /// Results that are not yet written, see [`apart`](Self::apart).
     fn result(&self) -> CubeTensor {
-        tensors::empty(&self.x, [self.rows, self.outputs], DType::F32)
+        tensors::empty(&self.x, [self.len()], DType::F32)
     }
 
-    /// Counts what a product of few rows reads and writes beside the matrix, whose size this is.
-    fn count(&self, matrix: usize, y: &CubeTensor) {
-        let beside = [
-            Some(&self.x),
-            self.bias.as_ref(),
-            self.residual.as_ref(),
-            Some(y),
-        ];
-        let beside = beside.into_iter().flatten().map(tensors::bytes);
-        count::moves(matrix + beside.sum::<usize>());
+    /// Counts what a product of few rows reads and writes beside the matrices, whose size this is.
+    fn count(&self, matrices: usize) {
+        let beside = self.biases.iter().chain(&self.residual).map(tensors::bytes);
+        count::moves(matrices + tensors::bytes(&self.x) + beside.sum::<usize>() + self.written());
+    }
+
+    /// The bytes of all results.
+    fn written(&self) -> usize {
+        size_of::<f32>() * self.rows * self.outputs.iter().sum::<usize>()
     }
 
     /// What follows the sums, as kernels are compiled for it.
     fn follows(&self) -> Follows {
         Follows {
-            bias: self.bias.is_some(),
+            bias: !self.biases.is_empty(),
             activation: self.activation,
             residual: self.residual.is_some(),
         }
-    }
-
-    /// The buffers of bias and residual; `x` stands for one that is not there, and is not read.
-    fn behind(&self) -> [burn_cubecl::cubecl::prelude::BufferArg; 2] {
-        [&self.bias, &self.residual].map(|tensor| {
-            let tensor = tensor.as_ref().unwrap_or(&self.x);
-            tensors::buffer(tensor, tensors::elements(tensor))
-        })
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
         tensors::{self, UNITS, buffer, bytes, elements, multiprocessors},
     },
     Follows, Operands, VECTOR,
-    activation::finished,
+    part::{finished, part},
     rounds,
 };
 use crate::matrix::{device::DeviceMatrix, packed::PackedFormat};
@@ -46,7 +46,7 @@ impl Plan {
         let plan = Self {
             format: matrix.format(),
             rows: operands.rows,
-            width: width(matrix.outputs(), multiprocessors),
+            width: width(operands.outputs.iter().sum(), multiprocessors),
             ahead: 1,
             follows: operands.follows(),
         };
@@ -177,17 +177,51 @@ fn inputs<N: Size>(
     x[row * vectors + min(vector, vectors - 1)] * Vector::new(there)
 }
 
+/// What a unit reads of a matrix for the round that begins at the turn `first`: turns that are not there are
+/// the last one.
+#[cube]
+fn round<N: Size>(
+    read: &mut Array<Vector<u32, N>>,
+    words: &[Vector<u32, N>],
+    panel: usize,
+    quad: usize,
+    first: usize,
+    turns: usize,
+    #[comptime] plan: Plan,
+) {
+    let (slices, reads) = comptime!((plan.slices(), plan.reads()));
+    #[unroll]
+    for step in 0..comptime!(plan.ahead) {
+        let turn = min(first + step * slices, turns - 1);
+        #[unroll]
+        for n in 0..reads {
+            let at = if comptime!(plan.format == PackedFormat::Int4) {
+                if comptime!(n == 4) {
+                    turn * comptime!(INT4_STEP / 4) + 32 + quad / 2
+                } else {
+                    turn * comptime!(INT4_STEP / 4) + comptime!(8 * n) + quad
+                }
+            } else {
+                (turn * reads + n) * 8 + quad
+            };
+            read[step * reads + n] = words[panel + at];
+        }
+    }
+}
+
 #[cube(launch_unchecked)]
 #[allow(clippy::too_many_arguments)]
 fn few_rows<N: Size>(
-    words: &[Vector<u32, N>],
+    words: Sequence<Box<[Vector<u32, N>]>>,
     x: &[Vector<f32, N>],
-    bias: &[f32],
+    biases: Sequence<Box<[f32]>>,
     residual: &[f32],
     y: &mut [f32],
+    firsts: Sequence<usize>,
+    outputs: Sequence<usize>,
+    starts: Sequence<usize>,
     turns: usize,
     panel_reads: usize,
-    outputs: usize,
     vectors: usize,
     #[comptime] plan: Plan,
 ) {
@@ -196,9 +230,10 @@ fn few_rows<N: Size>(
     let unit = UNIT_POS as usize;
     let (slice, lane) = (unit / lanes, unit % lanes);
     let parts = comptime!(PANEL / width);
+    let own = part(CUBE_POS, &firsts, &outputs, &starts);
     // The four outputs' place among the eight fours of a panel.
-    let quad = CUBE_POS % parts * lanes + lane;
-    let panel = CUBE_POS / parts * panel_reads;
+    let quad = own.place % parts * lanes + lane;
+    let panel = own.place / parts * panel_reads;
 
     let mut sums = Array::<Vector<f32, N>>::new(rows);
     #[unroll]
@@ -209,20 +244,9 @@ fn few_rows<N: Size>(
     while first < turns {
         let mut read = Array::<Vector<u32, N>>::new(comptime!(ahead * reads));
         #[unroll]
-        for step in 0..ahead {
-            let turn = min(first + step * slices, turns - 1);
-            #[unroll]
-            for part in 0..reads {
-                let at = if comptime!(plan.format == PackedFormat::Int4) {
-                    if comptime!(part == 4) {
-                        turn * comptime!(INT4_STEP / 4) + 32 + quad / 2
-                    } else {
-                        turn * comptime!(INT4_STEP / 4) + comptime!(8 * part) + quad
-                    }
-                } else {
-                    (turn * reads + part) * 8 + quad
-                };
-                read[step * reads + part] = words[panel + at];
+        for n in 0..words.len() {
+            if own.matrix == n {
+                round(&mut read, &words[n], panel, quad, first, turns, plan);
             }
         }
         #[unroll]
@@ -264,11 +288,16 @@ fn few_rows<N: Size>(
     }
     if comptime!(plan.format == PackedFormat::Int8) {
         // Scales stand behind the steps of a panel.
-        let bits = words[panel + turns * 8 + quad];
         let mut scales = Vector::<f32, N>::new(0.0);
         #[unroll]
-        for k in 0..4usize {
-            scales.insert(k, f32::from_bits(bits.extract(k)));
+        for n in 0..words.len() {
+            if own.matrix == n {
+                let bits = words[n][panel + turns * 8 + quad];
+                #[unroll]
+                for k in 0..4usize {
+                    scales.insert(k, f32::from_bits(bits.extract(k)));
+                }
+            }
         }
         #[unroll]
         for r in 0..rows {
@@ -290,13 +319,14 @@ fn few_rows<N: Size>(
             slices,
             comptime!(UNITS as usize),
         );
-        let output = CUBE_POS * width + unit;
-        if unit < width && output < outputs {
-            let place = r * outputs + output;
+        let output = own.place * width + unit;
+        if unit < width && output < own.outputs {
+            let place = own.start + r * own.outputs + output;
             y[place] = finished(
                 shared[unit],
-                bias,
+                &biases,
                 residual,
+                own.matrix,
                 output,
                 place,
                 comptime!(plan.follows),
@@ -305,32 +335,40 @@ fn few_rows<N: Size>(
     }
 }
 
-/// `[rows, outputs]`
-pub(super) fn product(operands: &Operands, matrix: &DeviceMatrix) -> Option<CubeTensor> {
-    let words = tensors::words(matrix)?;
+/// The products with matrices that are held in the same format, one behind the other.
+pub(super) fn products(operands: &Operands, matrices: &[&DeviceMatrix]) -> Option<CubeTensor> {
+    let words = matrices.iter().map(|matrix| tensors::words(matrix));
+    let words: Vec<CubeTensor> = words.collect::<Option<_>>()?;
     let client = &operands.x.client;
-    let plan = Plan::new(matrix, operands, multiprocessors(client));
-    let panels = operands.outputs.div_ceil(PANEL);
+    let plan = Plan::new(matrices.first()?, operands, multiprocessors(client));
+    // A panel is as large in each of them: they have the same inputs.
+    let panel_reads = elements(words.first()?) / operands.outputs.first()?.div_ceil(PANEL) / VECTOR;
+    let (firsts, panels) = operands.blocks(PANEL);
+    let parts = PANEL / plan.width;
     let y = operands.result();
-    operands.count(bytes(&words), &y);
-    let [bias, residual] = operands.behind();
-    // SAFETY: a matrix has the words that its format and shape make, by its construction; a unit reads
+    operands.count(words.iter().map(bytes).sum());
+    // SAFETY: matrices have the words that their format and shape make, by their construction; a unit reads
     // those of its panel, vectors of rows that `x` has, bias and residual where they are there, and
-    // writes a number of the result.
+    // writes a number of its matrix's result.
     unsafe {
         few_rows::launch_unchecked(
             client,
-            CubeCount::Static((panels * PANEL / plan.width) as u32, 1, 1),
+            CubeCount::Static((panels * parts) as u32, 1, 1),
             CubeDim::new_1d(UNITS),
             VECTOR,
-            buffer(&words, elements(&words) / VECTOR),
+            words
+                .iter()
+                .map(|words| buffer(words, elements(words) / VECTOR))
+                .collect(),
             buffer(&operands.x, elements(&operands.x) / VECTOR),
-            bias,
-            residual,
+            operands.biases(),
+            operands.residual(),
             buffer(&y, elements(&y)),
+            firsts.into_iter().map(|panel| panel * parts).collect(),
+            operands.outputs.iter().copied().collect(),
+            operands.starts().into_iter().collect(),
             operands.inputs.div_ceil(plan.turn()),
-            elements(&words) / panels / VECTOR,
-            operands.outputs,
+            panel_reads,
             operands.inputs / VECTOR,
             plan,
         );

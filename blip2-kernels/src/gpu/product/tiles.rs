@@ -245,7 +245,7 @@ fn square<W: Float, N: Size>(
     }
 }
 
-/// `[rows, outputs]`; `None` for a matrix that the kernel does not read.
+/// The product with one matrix; `None` for one that the kernel does not read, and for several.
 pub(super) fn product(operands: &Operands, matrix: &Matrix) -> Option<CubeTensor> {
     let (format, held) = match matrix {
         Matrix::OnDevice(matrix) => (Some(matrix.format()), tensors::words(matrix)?),
@@ -258,11 +258,15 @@ pub(super) fn product(operands: &Operands, matrix: &Matrix) -> Option<CubeTensor
         side: if operands.rows > 48 { 64 } else { 32 },
         follows: operands.follows(),
     };
-    let (rows, outputs, vectors) = (operands.rows, operands.outputs, operands.inputs / VECTOR);
+    let (rows, vectors) = (operands.rows, operands.inputs / VECTOR);
+    let &[outputs] = operands.outputs.as_slice() else {
+        return None;
+    };
     let cubes = rows.div_ceil(plan.side) * outputs.div_ceil(plan.side);
     let y = operands.result();
-    operands.count(bytes(&held), &y);
-    let [bias, residual] = operands.behind();
+    operands.count(bytes(&held));
+    // A bias that is not there is not read.
+    let bias = operands.biases.first().unwrap_or(&operands.x);
     let x = &operands.x;
     let halves = held.dtype == DType::F16;
     // What a matrix is not held as is not read.
@@ -283,8 +287,8 @@ pub(super) fn product(operands: &Operands, matrix: &Matrix) -> Option<CubeTensor
                     buffer(dense, elements(dense) / VECTOR),
                     buffer(words, elements(words)),
                     buffer(x, elements(x) / VECTOR),
-                    bias,
-                    residual,
+                    buffer(bias, elements(bias)),
+                    operands.residual(),
                     buffer(&y, elements(&y)),
                     rows,
                     outputs,

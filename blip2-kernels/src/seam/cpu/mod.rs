@@ -9,7 +9,7 @@ use burn_flex::FlexTensor;
 
 pub(super) use attention::attention;
 
-use super::{Affine, TensorEpilogue};
+use super::TensorEpilogue;
 use crate::{
     kernel::{
         activation::{Activation, apply_to_all},
@@ -19,7 +19,7 @@ use crate::{
         product::{self, epilogue::SliceEpilogue},
         threads,
     },
-    matrix::Matrix,
+    matrix::{Affine, Matrix},
 };
 
 /// As [`super::linear`].
