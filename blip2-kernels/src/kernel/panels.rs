@@ -69,11 +69,6 @@ impl<'a> Panels<'a> {
         self.shape
     }
 
-    /// How its tiles are multiplied.
-    pub(crate) fn kind(&self) -> TileKind {
-        self.shape.kind
-    }
-
     /// The number of outputs.
     pub(crate) fn outputs(&self) -> usize {
         self.shape.outputs

@@ -74,7 +74,7 @@ fn turned(isa: Isa, matrix: Panels<'_>, in_bf16: bool, panels: Range<usize>) -> 
 
 /// Reads the weights of a panel at the inputs from `first` on; zeros where there are no more of either.
 fn read(isa: Isa, matrix: &Panels<'_>, panel: usize, first: usize, block: &mut Block) {
-    let kind = matrix.kind();
+    let kind = matrix.shape().kind;
     let (steps, behind) = matrix.panel(panel);
     let begin = first / kind.step() * kind.bytes();
     let end = begin + PANEL / kind.step() * kind.bytes();
