@@ -44,14 +44,13 @@ pub(crate) fn gated<const D: usize>(
     layers: &[Affine<'_>; 2],
     activation: Activation,
 ) -> Option<Tensor<D>> {
+    let [outputs, other] = layers.each_ref().map(|layer| layer.matrix.outputs());
+    if outputs != other {
+        return None;
+    }
     let (operands, results) = products(x, layers, Some(activation))?;
-    let &[outputs, other] = operands.outputs.as_slice() else {
-        return None;
-    };
-    let &[_, second] = operands.starts().as_slice() else {
-        return None;
-    };
-    let len = operands.rows * outputs.min(other);
+    let len = operands.rows * outputs;
+    let second = operands.starts().pop()?;
     count::moves(3 * size_of::<f32>() * len);
     // SAFETY: a unit reads a number of each result and writes the first one's: both have `len`, and the second
     // begins behind the first.
