@@ -23,7 +23,7 @@ const KEYS: usize = 128;
 const PARTS: usize = UNITS as usize / QUERIES;
 const SHARE: usize = KEYS / PARTS;
 
-/// Queries that a unit multiplies, two neighbours, and keys: every 32nd, as so many units have the same queries.
+/// Queries that a unit multiplies, two neighbours, and keys: every 32nd, as 32 units share the queries.
 const UNIT_QUERIES: usize = 2;
 const LANES: usize = UNITS as usize / (QUERIES / UNIT_QUERIES);
 const UNIT_KEYS: usize = KEYS / LANES;

@@ -20,8 +20,8 @@ use crate::{
     matrix::{Affine, Matrix, packed::PackedFormat},
 };
 
-/// Each of several results is filled up to a multiple of so many numbers: every device can bind a buffer that
-/// begins there (CUDA's at 512 bytes, WebGPU's at 256).
+/// Each of several results is padded to a multiple of this length: every device can bind a buffer that begins
+/// there (CUDA's alignment is 512 bytes, WebGPU's 256).
 const APART: usize = 128;
 
 /// As [`crate::seam::linears`], in one launch; `None` also where a launch for each serves as well.
