@@ -263,6 +263,43 @@ fn a_step_of_decoding_is_few_launches_that_read_each_weight_once() {
     }
 }
 
+/// Beams that take each other's places cost a table of where keys and values are, and move none of them.
+#[test]
+fn beams_change_places_without_keys_and_values() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    for preset in [Preset::Blip2Opt2_7b, Preset::Blip2FlanT5Xl] {
+        let blip2 = load(reduced(preset, 2, 4), Precision::F16);
+        let model = blip2.model().language_model();
+        let prompts = vec![(10..40).collect::<Vec<u32>>(); 2];
+        let embeds = model.embed(&prompts).unwrap();
+        let mask = vec![vec![true; 30]; 2];
+        let mut session = model.start(embeds, &mask, Some(0), 20).unwrap();
+        session.prefill().unwrap();
+        let stay = [0, 1, 2, 3, 4, 5];
+        let beams = [[0, 0, 1, 5, 4, 3], [2, 1, 0, 3, 3, 3], [1, 2, 2, 5, 3, 4]];
+        let mut step = |parents: &[usize]| {
+            let watch = Watch::new();
+            session.step(parents, &[11, 12, 13, 14, 15, 16]).unwrap();
+            [watch.launches(), watch.others(), watch.bytes_moved()]
+        };
+        step(&[0, 0, 0, 1, 1, 1]);
+        step(&beams[0]);
+        for parents in beams {
+            let [launches, others, bytes] = step(&stay);
+            let [moved_launches, moved_others, moved_bytes] = step(&parents);
+            println!(
+                "{preset}: {moved_launches} launches of {launches}, {moved_others} of Burn of {others}, \
+                 {moved_bytes} bytes of {bytes}"
+            );
+            assert!(
+                moved_launches <= launches + 1 && moved_others <= others,
+                "{preset}"
+            );
+            assert!((moved_bytes as f64) < 1.01 * bytes as f64, "{preset}");
+        }
+    }
+}
+
 /// Whether a step of decoding reads this tensor whole.
 fn of_step(config: &TextConfig, name: &str) -> bool {
     let Some(name) = name.strip_prefix("language_model.") else {
@@ -410,8 +447,8 @@ fn greedy_search_reads_a_token_and_not_all_logits() {
     }
 }
 
-/// Steps of rows that stay where they are, replayed, against the same steps of a processor: rows with
-/// padding before, between and behind, rows that end, and rows that change places.
+/// Steps of rows that stay with their prompts, replayed, against the same steps of a processor: rows with
+/// padding before, between and behind, rows that end, rows that change places, and beams.
 #[test]
 fn steps_that_a_device_was_told_once_are_those_of_a_processor() {
     let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
@@ -429,7 +466,7 @@ fn steps_that_a_device_was_told_once_are_those_of_a_processor() {
             let mut sessions = [&here, &there].map(|blip2| {
                 let model = blip2.model().language_model();
                 let embeds = model.embed(&prompts).unwrap();
-                let mut session = model.start(embeds, &mask, Some(0), 24).unwrap();
+                let mut session = model.start(embeds, &mask, Some(0), 48).unwrap();
                 session.prefill().unwrap();
                 session
             });
@@ -440,6 +477,19 @@ fn steps_that_a_device_was_told_once_are_those_of_a_processor() {
             steps.extend(vec![vec![0, 1]; 5]);
             steps.extend([vec![1, 0], vec![0, 0, 1]]);
             steps.extend(vec![vec![0, 1, 2]; 4]);
+            // Rows 0 and 1 are of one prompt now: as beams they swap, one takes the other's place, both go on.
+            let beams = [[1, 0, 2], [0, 0, 2], [0, 1, 2], [1, 1, 2], [1, 0, 2]];
+            steps.extend(beams.iter().cycle().take(10).map(|row| row.to_vec()));
+            // All of them twice, then the rows of the prompts one in another, and fewer.
+            steps.extend([vec![0, 0, 1, 1, 2, 2]]);
+            let beams = [[3, 0, 1, 1, 5, 4], [0, 1, 2, 3, 4, 5], [2, 2, 2, 0, 4, 4]];
+            steps.extend(beams.iter().cycle().take(6).map(|row| row.to_vec()));
+            steps.extend([
+                vec![4, 0, 5, 3, 1],
+                vec![2, 1, 0, 3, 4],
+                vec![1, 4],
+                vec![0, 1],
+            ]);
             for (n, parents) in steps.iter().enumerate() {
                 let tokens: Vec<u32> = (0..parents.len())
                     .map(|row| 4 + ((7 * n + 3 * row) % 20) as u32)

@@ -6,6 +6,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::KvCache;
 #[cfg(feature = "gpu")]
 use crate::gpu;
 
@@ -91,8 +92,8 @@ impl<const I: usize, const O: usize> Replay<I, O> {
     }
 }
 
-/// How many places caches hold that grow together, counted in a device's memory, so that a step that is
-/// recorded finds the next place whenever it is done again.
+/// How many places caches hold that grow together, and where, kept in a device's memory, so that a step that is
+/// recorded finds them whenever it is done again.
 #[derive(Debug)]
 pub struct PlaceCounter {
     #[cfg(feature = "gpu")]
@@ -102,14 +103,28 @@ pub struct PlaceCounter {
 }
 
 impl PlaceCounter {
-    /// Counts on from `places`, on the device of `neighbour`; `None` where nothing is recorded.
-    pub fn new<const D: usize>(neighbour: &Tensor<D>, places: usize) -> Option<Self> {
+    /// Counts on from the places that `cache` holds, and moves its sequences from where they are; `None` for a cache
+    /// that is not in a device's memory, or whose sequences are of different lengths.
+    pub fn of(cache: &KvCache) -> Option<Self> {
+        cache.counter()
+    }
+
+    /// Keeps the sequences `rows`, in that order, of all caches that [count here](KvCache::count_by), each of which
+    /// holds `places`. Kernels find them from then on, also those that were recorded: no key or value moves.
+    ///
+    /// `false`, and nothing is done, for another number of sequences, and where they did not move before the counter
+    /// was made: then kernels do not look for where they are.
+    ///
+    /// # Panics
+    ///
+    /// If a row is named that is not held, as slice indexing does.
+    pub fn move_rows(&self, rows: &[usize], places: usize) -> bool {
         #[cfg(feature = "gpu")]
-        return gpu::counter::Counter::new(neighbour, places).map(|inner| Self { inner });
+        return self.inner.move_rows(rows, places);
         #[cfg(not(feature = "gpu"))]
         {
-            let _ = (neighbour, places);
-            None
+            let _ = (rows, places);
+            match self.never {}
         }
     }
 

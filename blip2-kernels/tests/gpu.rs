@@ -203,6 +203,77 @@ fn a_cache_grows_and_changes_rows() {
     assert_eq!(seen.dims(), [2, 4, 1, 8]);
 }
 
+/// Whatever comes to a cache, in whatever order, it is what a processor's is.
+#[test]
+fn sequences_move_as_on_a_processor() {
+    let mut state = 7u64;
+    let mut draw = |below: usize| {
+        // Of a linear congruential generator, the upper bits.
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    for (prompts, capacity) in [(1, 40), (2, 6), (5, 300)] {
+        let mut caches = [Device::flex(), gpu()].map(|device| {
+            let caches = vec![KvCache::new(prompts, capacity); 2];
+            (caches, device)
+        });
+        let mut prompt = true;
+        for _ in 0..40 {
+            let (rows, len) = (caches[0].0[0].rows(), caches[0].0[0].len());
+            let (what, new) = match std::mem::replace(&mut prompt, false) {
+                true => (0, 3 + draw(5)),
+                false => (draw(8), 1 + draw(2) * draw(3)),
+            };
+            let chosen: Vec<usize> = match draw(3) {
+                0 => (0..1 + draw(7)).map(|_| draw(rows)).collect(),
+                _ => (0..rows).map(|_| draw(rows)).collect(),
+            };
+            let dropped = draw(3).min(len.saturating_sub(9));
+            let [k, v] = [0, 1].map(|_| random([rows, new, 2 * 8]));
+            let q = [1, 3, 17].map(|queries| random([rows, queries, 4 * 8]));
+            let outputs = caches.each_mut().map(|(layers, device)| {
+                let part = |x: &Tensor<3>, heads| split_heads(x.clone().to_device(device), heads);
+                match what {
+                    0..=4 => {
+                        for cache in layers.iter_mut() {
+                            cache.append(part(&k, 2), part(&v, 2));
+                        }
+                    }
+                    5 => {
+                        for cache in layers.iter_mut() {
+                            cache.drop_last(dropped);
+                        }
+                    }
+                    6 => layers[1] = layers[0].clone(),
+                    _ => {}
+                }
+                let attend = |cache: &KvCache, q| cache.attention(part(q, 4), 0.3).forward().output;
+                let of_all = layers
+                    .iter()
+                    .flat_map(|cache| q.each_ref().map(|q| attend(cache, q)));
+                let outputs: Vec<_> = of_all.collect();
+                if what > 2 {
+                    KvCache::select_all(layers.iter_mut(), &chosen);
+                }
+                outputs
+            });
+            let [expected, found] = outputs;
+            for (found, expected) in found.into_iter().zip(expected) {
+                near(found, expected);
+            }
+            let [expected, found] = caches.each_ref().map(|(layers, _)| {
+                layers
+                    .iter()
+                    .map(|cache| (cache.rows(), cache.len()))
+                    .collect::<Vec<_>>()
+            });
+            assert_eq!(found, expected);
+        }
+    }
+}
+
 #[test]
 fn the_newest_place_is_there_for_whoever_reads_it_first() {
     // Of two heads that share one of keys; 300 places are more than a cube has units.

@@ -140,7 +140,13 @@ fn a_recorded_step_writes_place_after_place() {
     let _alone = alone();
     let device = gpu();
     let capacity = 300;
-    for (prompt, hides) in [(3, false), (3, true), (254, false)] {
+    for (prompt, hides, moves) in [
+        (3, false, false),
+        (3, true, false),
+        (254, false, false),
+        (3, false, true),
+        (254, true, true),
+    ] {
         let first = [0, 1].map(|_| random([2, prompt, 2 * 8]));
         let bias = hides.then(|| {
             let hidden = Tensor::<4>::full([2, 1, 1, 1], -1e30, &Device::flex());
@@ -154,9 +160,12 @@ fn a_recorded_step_writes_place_after_place() {
             cache
         };
         let (mut told, mut counted) = (cache(&Device::flex()), cache(&device));
+        if moves {
+            told.select(&[1, 0]);
+            counted.select(&[1, 0]);
+        }
         assert_eq!(counted.capacity(), Some(capacity));
-        let neighbour = first[0].clone().to_device(&device);
-        let counter = PlaceCounter::new(&neighbour, prompt).unwrap();
+        let counter = PlaceCounter::of(&counted).unwrap();
         assert!(counted.count_by(Some(&counter)));
         let bias_there = bias.clone().map(|bias| bias.to_device(&device));
         let step = |cache: &mut KvCache, inputs: Vec<Tensor<3>>| {
@@ -170,6 +179,13 @@ fn a_recorded_step_writes_place_after_place() {
         let mut rehearsal = None;
         for n in 0..7 {
             let inputs = [4 * 8, 2 * 8, 2 * 8].map(|width| random([2, 1, width]));
+            if moves {
+                let rows = [[0, 0], [1, 0], [0, 1]][n % 3];
+                told.select(&rows);
+                assert!(counter.move_rows(&rows, counted.len()));
+            } else {
+                assert!(!counter.move_rows(&[1, 0], counted.len()));
+            }
             told.append(
                 part(&inputs[1], &Device::flex(), 2),
                 part(&inputs[2], &Device::flex(), 2),
@@ -223,8 +239,7 @@ fn a_number_that_a_kernel_is_told_is_noted() {
     for queries in [1, 2] {
         let mut cache = KvCache::new(1, 9);
         cache.append(part(3, 2), part(3, 2));
-        let neighbour = random([1, 1]).to_device(&device);
-        let counter = PlaceCounter::new(&neighbour, 3).unwrap();
+        let counter = PlaceCounter::of(&cache).unwrap();
         cache.count_by(Some(&counter));
         assert!(counter.is_read());
         counter.add_one();

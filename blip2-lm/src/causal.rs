@@ -152,9 +152,11 @@ pub(crate) struct CausalState {
     caches: Vec<KvCache>,
     /// How many positions count, for each row of the last step.
     counts: Vec<usize>,
+    /// The prompt that each row of the last step continues.
+    prompt_of: Vec<usize>,
     /// What hides padding in the caches, `[rows, 1, 1, keys]`, where there is any.
     padding: Option<Tensor<4>>,
-    /// Steps that a GPU is told once, while rows stay where they are, and what hides padding from them,
+    /// Steps that a GPU is told once, while rows stay with their prompts, and what hides padding from them,
     /// `[rows, 1, 1, capacity]`.
     steps: Option<(Steps, Option<Tensor<4>>)>,
     /// Whether it did not take them.
@@ -192,6 +194,7 @@ impl CausalState {
             prompt_rows: rows,
             longest: counts.iter().copied().max().unwrap_or(0),
             counts,
+            prompt_of: (0..rows).collect(),
             steps: None,
             refused: false,
             device,
@@ -253,25 +256,39 @@ impl CausalState {
         let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &self.device)?;
         let counts = parents.iter().filter_map(|&parent| self.counts.get(parent));
         check_room(model.context(), counts, 1)?;
-        // First everything that belongs to rows follows them to their new places: caches, what hides
-        // their padding, and how far each has come.
+        // First everything that belongs to rows follows them to their new places.
         if let Some(rows) = gather {
-            self.end_steps();
-            for cache in &mut self.caches {
-                cache.select(parents);
-            }
-            let keys = self.keys();
-            self.padding = self
-                .padding
-                .take()
-                .map(|bias| of_last_keys(bias.select(0, rows), keys));
-            self.counts = parents.iter().map(|&parent| self.counts[parent]).collect();
+            self.move_rows(parents, rows);
         }
         let embeds = model.embed_checked(ids);
         match self.repeat(model, embeds.clone())? {
             Some(logits) => Ok(logits),
             None => self.feed(model, embeds),
         }
+    }
+
+    /// Has rows go on from `parents`: caches, what hides their padding, and how far each has come, of which rows of a
+    /// prompt differ in the caches alone.
+    fn move_rows(&mut self, parents: &[usize], rows: Tensor<1, Int>) {
+        let stay = steps::stay_with_prompts(&self.prompt_of, parents);
+        if let (true, Some((steps, _))) = (stay, &self.steps)
+            && steps.move_rows(self.caches.as_mut_slice(), parents)
+        {
+            return;
+        }
+        self.end_steps();
+        KvCache::select_all(&mut self.caches, parents);
+        if stay {
+            return;
+        }
+        let keys = self.keys();
+        self.padding = self
+            .padding
+            .take()
+            .map(|bias| of_last_keys(bias.select(0, rows), keys));
+        let [counts, prompt_of] = [&self.counts, &self.prompt_of]
+            .map(|of| parents.iter().map(|&parent| of[parent]).collect());
+        (self.counts, self.prompt_of) = (counts, prompt_of);
     }
 
     /// A step that a GPU was told before, or is told to be done again; `None` where there is none.
@@ -289,7 +306,7 @@ impl CausalState {
         };
         let read = model.reads(embeds, &self.next_positions(1));
         if self.steps.is_none() {
-            self.steps = self.begin_steps(capacity, &read);
+            self.steps = self.begin_steps(capacity);
         }
         let Some((steps, padding)) = &mut self.steps else {
             return Ok(None);
@@ -307,12 +324,8 @@ impl CausalState {
         Ok(logits)
     }
 
-    fn begin_steps(
-        &mut self,
-        capacity: usize,
-        read: &[Tensor<3>],
-    ) -> Option<(Steps, Option<Tensor<4>>)> {
-        let steps = Steps::begin(self.caches.as_mut_slice(), read.first()?)?;
+    fn begin_steps(&mut self, capacity: usize) -> Option<(Steps, Option<Tensor<4>>)> {
+        let steps = Steps::begin(self.caches.as_mut_slice())?;
         let padding = self.padding.clone();
         Some((steps, padding.map(|bias| widened(bias, capacity))))
     }
@@ -401,6 +414,9 @@ impl CausalState {
             cache.join(other);
         }
         self.counts.extend(other.counts);
+        let prompts = self.prompt_rows;
+        let theirs = other.prompt_of.into_iter().map(|prompt| prompts + prompt);
+        self.prompt_of.extend(theirs);
         self.prompt_rows += other.prompt_rows;
         self.longest = self.longest.max(other.longest);
         Ok(())

@@ -1,7 +1,7 @@
-//! Steps of a decode that a GPU is told once: rows that stay where they are, a token each.
+//! Steps of a decode that a GPU is told once: as many rows of the same prompts, a token each.
 //!
-//! Of such a step nothing changes but numbers: what the first layer reads, and how many places the caches
-//! hold, which the device counts itself. The first step is done as it is described, the second is recorded
+//! Of such a step nothing changes but numbers: what the first layer reads, how many places the caches hold,
+//! which the device counts itself, and where they are, as beams take each other's places, which it looks up. The first step is done as it is described, the second is recorded
 //! while it is described, and from then on it is replayed.
 
 use blip2_kernels::{
@@ -27,7 +27,14 @@ impl Caches for [KvCache] {
     }
 }
 
-/// Steps of rows that stay where they are.
+/// Whether each of as many rows goes on from one of its own prompt, of which `prompts` has the number for each row.
+pub(crate) fn stay_with_prompts(prompts: &[usize], parents: &[usize]) -> bool {
+    let mut pairs = parents.iter().zip(prompts);
+    parents.len() == prompts.len()
+        && pairs.all(|(&parent, prompt)| prompts.get(parent) == Some(prompt))
+}
+
+/// Steps of as many rows of the same prompts.
 #[derive(Debug)]
 pub(crate) struct Steps {
     counter: PlaceCounter,
@@ -56,17 +63,26 @@ pub(crate) fn capacity<C: Caches + ?Sized>(caches: &mut C, more: usize) -> Optio
 
 impl Steps {
     /// Begins, if the caches are in a GPU's memory, alike, and have room for enough steps.
-    pub(crate) fn begin<C: Caches + ?Sized>(caches: &mut C, neighbour: &Tensor<3>) -> Option<Self> {
+    pub(crate) fn begin<C: Caches + ?Sized>(caches: &mut C) -> Option<Self> {
         capacity(caches, FEWEST)?;
-        let places = caches.growing().next()?.len();
-        let counter = PlaceCounter::new(neighbour, places)?;
-        for cache in caches.growing() {
-            cache.count_by(Some(&counter));
-        }
-        Some(Self {
+        let counter = PlaceCounter::of(caches.growing().next()?)?;
+        let steps = Self {
             counter,
             stage: Stage::Begun,
-        })
+        };
+        let counts = |cache: &mut KvCache| cache.count_by(Some(&steps.counter));
+        if caches.growing().all(counts) {
+            return Some(steps);
+        }
+        steps.end(caches);
+        None
+    }
+
+    /// Has the rows go on from `parents`, each from one of its own prompt; `false`, and the caches as they were,
+    /// where these steps cannot, and are to be [ended](Self::end).
+    pub(crate) fn move_rows<C: Caches + ?Sized>(&self, caches: &mut C, parents: &[usize]) -> bool {
+        let first = caches.growing().next();
+        first.is_some_and(|cache| self.counter.move_rows(parents, cache.len()))
     }
 
     /// One step, for which there is room: `work` from what its first layer reads to its logits. `None`, and

@@ -18,6 +18,7 @@ use super::{
     places::{
         BiasPlace, BiasPlaceLaunch, Extent, ExtentLaunch, LOWEST, Place, PlaceLaunch, VECTOR,
     },
+    rows::{RowTable, row_of},
     sum::{fold, fold_max},
     tensors::{self, UNITS, as_it_lies, buffer, bytes, elements, empty, lift, lower},
     tiled,
@@ -33,6 +34,7 @@ fn attend<N: Size>(
     k: &[Vector<f32, N>],
     v: &[Vector<f32, N>],
     bias: &[f32],
+    rows: &[u32],
     y: &mut [Vector<f32, N>],
     q_at: Place,
     k_at: Place,
@@ -43,6 +45,7 @@ fn attend<N: Size>(
     #[comptime] vectors: usize,
     #[comptime] together: usize,
     #[comptime] has_bias: bool,
+    #[comptime] has_rows: bool,
 ) {
     let units = comptime!(UNITS as usize);
     let unit = UNIT_POS as usize;
@@ -53,8 +56,8 @@ fn attend<N: Size>(
     let first = CUBE_POS % tiles * together;
     let head = CUBE_POS / tiles % extent.heads;
     let batch = CUBE_POS / tiles / extent.heads;
-    let k_start = k_at.start + batch * k_at.batch + head / extent.group * k_at.head;
-    let v_start = v_at.start + batch * v_at.batch + head / extent.group * v_at.head;
+    let k_start = k_at.start + head / extent.group * k_at.head;
+    let v_start = v_at.start + head / extent.group * v_at.head;
 
     // Queries that are not there are the last one, and written nowhere.
     let mut queries = Shared::<[Vector<f32, N>]>::new_slice(comptime!(together * vectors));
@@ -91,7 +94,8 @@ fn attend<N: Size>(
             mine[i] = 0.0;
         }
         if there {
-            let start = k_start + key * k_at.index;
+            let row = row_of(rows, batch, key, extent.row, has_rows);
+            let start = k_start + row * k_at.batch + key * k_at.index;
             #[unroll]
             for part in 0..vectors {
                 let k = k[start + part];
@@ -143,7 +147,8 @@ fn attend<N: Size>(
             let end = min(extent.keys - chunk, units);
             let mut place = group;
             while place < end {
-                let v = v[v_start + (chunk + place) * v_at.index + lane];
+                let row = row_of(rows, batch, chunk + place, extent.row, has_rows);
+                let v = v[v_start + row * v_at.batch + (chunk + place) * v_at.index + lane];
                 #[unroll]
                 for i in 0..together {
                     outputs[i] += v * Vector::new(scores[i * units + place]);
@@ -227,6 +232,8 @@ pub(crate) struct Places<'a> {
     /// Where the kernel is to read it, in place of being told: then a bias has a number for each place for
     /// which there is room.
     pub(crate) counter: Option<&'a Counter>,
+    /// Where they are, of sequences that moved.
+    pub(crate) rows: Option<&'a RowTable>,
 }
 
 impl Places<'_> {
@@ -234,6 +241,7 @@ impl Places<'_> {
         Self {
             count,
             counter: None,
+            rows: None,
         }
     }
 }
@@ -248,7 +256,7 @@ pub(crate) fn attention(
     bias: Option<&Tensor<4>>,
     scale: f64,
 ) -> Option<Tensor<4>> {
-    let (keys, counter) = (places.count, places.counter);
+    let (keys, counter, rows) = (places.count, places.counter, places.rows);
     let shape = q.tensor.meta.shape();
     let (batch, queries, width) = (shape[0], shape[2], shape[3]);
     let (heads, groups) = (q.count, k.count);
@@ -278,7 +286,8 @@ pub(crate) fn attention(
         }
         None => BiasPlaceLaunch::new(0, 0, 0),
     };
-    let is_tiled = queries >= tiled::QUERIES && vectors <= tiled::MOST_VECTORS;
+    // Many queries are a prompt's, whose sequences did not move yet.
+    let is_tiled = queries >= tiled::QUERIES && vectors <= tiled::MOST_VECTORS && rows.is_none();
     let together = match queries {
         1 => 1,
         _ if is_tiled => tiled::QUERIES,
@@ -287,7 +296,10 @@ pub(crate) fn attention(
     let cubes = batch * heads * queries.div_ceil(together);
     let y = empty(&q.tensor, [batch, queries, heads, width], DType::F32);
     let held = 2 * 4 * batch * groups * keys * width;
-    count::moves(2 * bytes(&y) + held + bias.as_ref().map_or(0, |(bias, _)| bytes(bias)));
+    let table = rows.map_or(0, |_| 4 * batch * keys);
+    count::moves(2 * bytes(&y) + held + table + bias.as_ref().map_or(0, |(bias, _)| bytes(bias)));
+    let rows_buffer = || rows.map_or_else(|| q.buffer(), RowTable::buffer);
+    let row = rows.map_or(0, |_| k.tensor.meta.shape()[2]);
     let bias_tensor = bias.as_ref().map_or(&q.tensor, |(bias, _)| bias);
     if let Some([new_k, new_v]) = newest {
         // What is told does not change from step to step.
@@ -307,6 +319,7 @@ pub(crate) fn attention(
                 new_v.buffer(),
                 buffer(bias_tensor, elements(bias_tensor)),
                 counter.map_or_else(|| q.buffer(), Counter::buffer),
+                rows_buffer(),
                 k.buffer(),
                 v.buffer(),
                 buffer(&y, elements(&y) / VECTOR),
@@ -316,11 +329,12 @@ pub(crate) fn attention(
                 k.place(),
                 v.place(),
                 bias_at,
-                ExtentLaunch::new(heads, heads / groups, queries, told, cubes),
+                ExtentLaunch::new(heads, heads / groups, queries, told, cubes, row),
                 scale as f32,
                 vectors,
                 bias.is_some(),
                 counter.is_some(),
+                rows.is_some(),
             );
         }
         return Some(lift::<4>(y).swap_dims(1, 2));
@@ -342,7 +356,7 @@ pub(crate) fn attention(
                 k.place(),
                 v.place(),
                 bias_at,
-                ExtentLaunch::new(heads, heads / groups, queries, keys, cubes),
+                ExtentLaunch::new(heads, heads / groups, queries, keys, cubes, row),
                 scale as f32,
                 vectors,
                 bias.is_some(),
@@ -362,16 +376,18 @@ pub(crate) fn attention(
             k.buffer(),
             v.buffer(),
             buffer(bias_tensor, elements(bias_tensor)),
+            rows_buffer(),
             buffer(&y, elements(&y) / VECTOR),
             q.place(),
             k.place(),
             v.place(),
             bias_at,
-            ExtentLaunch::new(heads, heads / groups, queries, keys, cubes),
+            ExtentLaunch::new(heads, heads / groups, queries, keys, cubes, row),
             scale as f32,
             vectors,
             together,
             bias.is_some(),
+            rows.is_some(),
         );
     }
     Some(lift::<4>(y).swap_dims(1, 2))

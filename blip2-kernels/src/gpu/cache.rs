@@ -2,16 +2,20 @@
 
 #![allow(unsafe_code)] // launches of kernels
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{DType, Tensor};
 use burn_cubecl::{
     cubecl::{self, prelude::*},
     tensor::CubeTensor,
 };
 
-use super::tensors::{self, UNITS, as_it_lies, buffer, elements, empty, lift};
-use super::{count, counter::Counter};
+use super::{
+    count,
+    counter::Counter,
+    rows::{RowTable, RowTables, Rows, row_of},
+    tensors::{self, UNITS, as_it_lies, buffer, elements, empty, lift},
+};
 
 /// Keys and values, each `[rows, groups, capacity, head_dim]`, of which `len` places count.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct DeviceCache {
     newest: Mutex<Option<Newest>>,
     /// Where kernels read how many places there are, if not from what they are told.
     counter: Option<Counter>,
+    /// Which row has a place of a sequence, once they moved.
+    table: Option<Arc<RowTable>>,
 }
 
 /// Keys and values, each `[rows, groups, 1, head_dim]`.
@@ -36,6 +42,11 @@ impl Clone for DeviceCache {
             len: self.len,
             newest: Mutex::new(self.held_back().clone()),
             counter: self.counter.clone(),
+            table: match &self.counter {
+                // Whoever counts moves the sequences where they lie.
+                Some(_) => self.own_table(),
+                None => self.table.clone(),
+            },
         }
     }
 }
@@ -58,6 +69,8 @@ struct Extent {
     capacity: usize,
     first: usize,
     len: usize,
+    /// Places of a sequence in the table of the rows that are read, where there is one.
+    row: usize,
 }
 
 /// A unit writes a number of the keys and one of the values.
@@ -66,11 +79,13 @@ struct Extent {
 fn write(
     keys: &[f32],
     values: &[f32],
+    rows: &[u32],
     held_keys: &mut [f32],
     held_values: &mut [f32],
     keys_at: Steps,
     values_at: Steps,
     extent: Extent,
+    #[comptime] has_rows: bool,
 ) {
     if ABSOLUTE_POS < extent.len {
         let inner = ABSOLUTE_POS % extent.width;
@@ -79,9 +94,10 @@ fn write(
         let batch = ABSOLUTE_POS / extent.width / extent.new / extent.groups;
         let row = (batch * extent.groups + head) * extent.capacity + extent.first + index;
         let to = row * extent.width + inner;
-        let from = batch * keys_at.batch + head * keys_at.head;
+        let read = row_of(rows, batch, index, extent.row, has_rows);
+        let from = read * keys_at.batch + head * keys_at.head;
         held_keys[to] = keys[from + index * keys_at.index + inner * keys_at.inner];
-        let from = batch * values_at.batch + head * values_at.head;
+        let from = read * values_at.batch + head * values_at.head;
         held_values[to] = values[from + index * values_at.index + inner * values_at.inner];
     }
 }
@@ -95,7 +111,7 @@ impl DeviceCache {
         let [rows, groups, new, width] = keys.dims();
         let (keys, values) = (as_it_lies(keys)?, as_it_lies(values)?);
         let mut cache = Self::empty(&keys, [rows, groups, capacity.max(new), width]);
-        cache.write(&keys, &values, [0, new]);
+        cache.write(&keys, &values, [0, new], None);
         cache.len = new;
         Some(cache)
     }
@@ -107,14 +123,40 @@ impl DeviceCache {
             len: 0,
             newest: Mutex::new(None),
             counter: None,
+            table: None,
         }
     }
 
-    /// Kernels read from now on in `counter`, which counts the same, how many places there are; or are told
-    /// so, as at first.
-    pub(crate) fn count_by(&mut self, counter: Option<&Counter>) {
+    /// Kernels read from now on in `counter`, which counts the same, how many places there are and in which rows
+    /// they are; or are told so, as at first. `false`, and nothing changed, for a counter of other rows.
+    pub(crate) fn count_by(&mut self, counter: Option<&Counter>) -> bool {
         self.settle();
+        if let Some(counter) = counter {
+            let [held, counted] =
+                [self.table.as_ref(), counter.table()].map(|table| table.map(|table| table.rows()));
+            if held != counted {
+                return false;
+            }
+            self.table = counter.table().cloned();
+        }
         self.counter = counter.cloned();
+        true
+    }
+
+    /// A counter of what is held here.
+    pub(crate) fn counter_of_all(&self) -> Option<Counter> {
+        Counter::new(&self.buffers[0], self.len, self.own_table())
+    }
+
+    /// The table once more, which nobody else has.
+    fn own_table(&self) -> Option<Arc<RowTable>> {
+        let table = self.table.as_ref()?;
+        Some(Arc::new(RowTable::new(table.rows(), &self.buffers[0])))
+    }
+
+    /// Which row has a place of a sequence, if they moved.
+    pub(crate) fn table(&self) -> Option<&RowTable> {
+        self.table.as_deref()
     }
 
     pub(crate) fn counter(&self) -> Option<&Counter> {
@@ -150,7 +192,7 @@ impl DeviceCache {
     /// Writes what [was taken](Self::take_newest).
     pub(crate) fn write_newest(&self, [keys, values]: &Newest) {
         self.note_told();
-        self.write(keys, values, [self.len.saturating_sub(1), 1]);
+        self.write(keys, values, [self.len.saturating_sub(1), 1], None);
     }
 
     /// Writes what is not yet written.
@@ -170,7 +212,8 @@ impl DeviceCache {
     }
 
     pub(crate) fn rows(&self) -> usize {
-        self.dims()[0]
+        let moved = self.table.as_ref().map(|table| table.sequences());
+        moved.unwrap_or(self.dims()[0])
     }
 
     pub(crate) fn groups(&self) -> usize {
@@ -182,6 +225,14 @@ impl DeviceCache {
             self.take_newest();
         }
         self.len = self.len.saturating_sub(count);
+        let Some(table) = &self.table else { return };
+        // What comes in their place goes to each sequence's own row.
+        let all: Vec<usize> = (0..table.sequences()).collect();
+        let rows = table.rows().selected(&all, self.len);
+        if rows != table.rows() {
+            self.note_told();
+            self.table = Some(Arc::new(RowTable::new(rows, &self.buffers[0])));
+        }
     }
 
     /// Keys and values as they lie, with room behind those that count; without the
@@ -193,8 +244,8 @@ impl DeviceCache {
     /// Takes new places behind those held; `false`, and nothing taken, for tensors that are elsewhere.
     pub(crate) fn append(&mut self, keys: &Tensor<4>, values: &Tensor<4>) -> bool {
         let [rows, groups, new, width] = keys.dims();
-        let [held, held_groups, capacity, held_width] = self.dims();
-        let fit = [rows, groups, width] == [held, held_groups, held_width];
+        let [_, held_groups, capacity, held_width] = self.dims();
+        let fit = [rows, groups, width] == [self.rows(), held_groups, held_width];
         let (Some(keys), Some(values)) = (as_it_lies(keys), as_it_lies(values)) else {
             return false;
         };
@@ -213,7 +264,7 @@ impl DeviceCache {
         }
         match new {
             1 => *self.held_back() = Some([keys, values]),
-            _ => self.write(&keys, &values, [self.len, new]),
+            _ => self.write(&keys, &values, [self.len, new], None),
         }
         self.len = end;
         true
@@ -222,19 +273,33 @@ impl DeviceCache {
     /// Moves into buffers of its own with room for `capacity`.
     fn renew(&mut self, capacity: usize) {
         self.note_told();
-        let [rows, groups, _, width] = self.dims();
-        let mut larger = Self::empty(&self.buffers[0], [rows, groups, capacity, width]);
-        let [keys, values] = &self.buffers;
-        larger.write(keys, values, [0, self.len]);
-        larger.len = self.len;
-        *self = larger;
+        *self = self.gathered(self.table.as_deref(), capacity);
     }
 
-    /// Writes the first `new` places of `keys` and `values` from the place `first` on, for which there is
-    /// room.
-    fn write(&self, keys: &CubeTensor, values: &CubeTensor, [first, new]: [usize; 2]) {
-        let [rows, groups, capacity, width] = self.dims();
-        let len = rows * groups * new * width;
+    /// The same in buffers of their own with room for `capacity`, each sequence in its own row; those of `table`, if
+    /// there is one.
+    fn gathered(&self, table: Option<&RowTable>, capacity: usize) -> Self {
+        let [held, groups, _, width] = self.dims();
+        let rows = table.map_or(held, RowTable::sequences);
+        let mut gathered = Self::empty(&self.buffers[0], [rows, groups, capacity, width]);
+        let [keys, values] = &self.buffers;
+        gathered.write(keys, values, [0, self.len], table);
+        gathered.len = self.len;
+        gathered
+    }
+
+    /// Writes the first `new` places of `keys` and `values`, in which the rows of `table` are read, from the place
+    /// `first` on, for which there is room, to each sequence's own row.
+    fn write(
+        &self,
+        keys: &CubeTensor,
+        values: &CubeTensor,
+        [first, new]: [usize; 2],
+        table: Option<&RowTable>,
+    ) {
+        let [_, groups, capacity, width] = self.dims();
+        let len = self.rows() * groups * new * width;
+        let row = keys.meta.shape()[2];
         // Keys and values, each read and written.
         count::moves(4 * 4 * len);
         let steps = |tensor: &CubeTensor| {
@@ -253,11 +318,13 @@ impl DeviceCache {
                 CubeDim::new_1d(UNITS),
                 all(keys),
                 all(values),
+                table.map_or_else(|| all(keys), RowTable::buffer),
                 buffer(held_keys, elements(held_keys)),
                 buffer(held_values, elements(held_values)),
                 steps(keys),
                 steps(values),
-                ExtentLaunch::new(groups, new, width, capacity, first, len),
+                ExtentLaunch::new(groups, new, width, capacity, first, len, row),
+                table.is_some(),
             );
         }
     }
@@ -266,21 +333,44 @@ impl DeviceCache {
     pub(crate) fn tensors(&self) -> (Tensor<4>, Tensor<4>) {
         self.note_told();
         self.settle();
-        let [keys, values] = &self.buffers;
+        let own = self.table.as_ref();
+        let own = own.map(|table| self.gathered(Some(table), self.len));
+        let [keys, values] = &own.as_ref().unwrap_or(self).buffers;
         let part = |buffer: &CubeTensor| lift::<4>(buffer.clone()).narrow(2, 0, self.len);
         (part(keys), part(values))
     }
 
-    /// Keeps the sequences `rows`, in that order.
-    pub(crate) fn select(&mut self, rows: &[usize]) {
+    /// Keeps the sequences `chosen`, in that order; `tables` has those that were made so far for caches that hold
+    /// the same places.
+    pub(crate) fn select(&mut self, chosen: &[usize], tables: &mut RowTables) {
         self.settle();
-        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
-        for buffer in &mut self.buffers {
-            let tensor = lift::<4>(buffer.clone());
-            let places = Tensor::<1, Int>::from_data(rows.as_slice(), &tensor.device());
-            if let Some(selected) = tensors::lower(&tensor.select(0, places)) {
-                *buffer = selected;
-            }
+        if chosen.iter().copied().eq(0..self.rows()) {
+            return;
+        }
+        self.note_told();
+        let [held, _, capacity, _] = self.dims();
+        let rows = match &self.table {
+            Some(table) => table.rows(),
+            None => Rows::own(held, capacity),
+        };
+        let table = tables.of(rows.selected(chosen, self.len), &self.buffers[0]);
+        // Of no sequences nothing is read, and a device has no memory of no bytes.
+        if chosen.is_empty() || chosen.len() <= held && 2 * chosen.len() > held {
+            self.table = Some(table);
+            return;
+        }
+        // More than there are rows for, or so few that what the others hold is worth having back.
+        *self = self.gathered(Some(&table), capacity);
+        if repeats(chosen) {
+            // They will part, and move: a step that is recorded reads a table from the first on.
+            self.table = Some(tables.of(Rows::own(chosen.len(), capacity), &self.buffers[0]));
         }
     }
+}
+
+/// Whether a sequence is chosen more than once.
+fn repeats(chosen: &[usize]) -> bool {
+    let mut sorted = chosen.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[0] == pair[1])
 }

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::DType;
 use burn_cubecl::{
     cubecl::{self, prelude::*},
     tensor::CubeTensor,
@@ -16,7 +16,8 @@ use burn_cubecl::{
 
 use super::{
     count,
-    tensors::{as_it_lies, buffer, empty},
+    rows::RowTable,
+    tensors::{buffer, empty},
 };
 
 #[cube(launch_unchecked)]
@@ -39,14 +40,19 @@ pub(crate) struct Counter {
     count: CubeTensor,
     /// Whether a kernel was told a number of places of its own.
     told: Arc<AtomicBool>,
+    /// Which row has a place of a sequence, if they move: the caches' that count here, and nobody else's.
+    table: Option<Arc<RowTable>>,
 }
 
 impl Counter {
     /// Counts on from `places`, on the device of `neighbour`.
-    pub(crate) fn new<const D: usize>(neighbour: &Tensor<D>, places: usize) -> Option<Self> {
-        let neighbour = as_it_lies(neighbour)?;
+    pub(super) fn new(
+        neighbour: &CubeTensor,
+        places: usize,
+        table: Option<Arc<RowTable>>,
+    ) -> Option<Self> {
         let places = u32::try_from(places).ok()?;
-        let count = empty(&neighbour, [1], DType::U32);
+        let count = empty(neighbour, [1], DType::U32);
         // SAFETY: one unit writes the only number.
         unsafe {
             begin::launch_unchecked(
@@ -60,7 +66,18 @@ impl Counter {
         Some(Self {
             count,
             told: Arc::default(),
+            table,
         })
+    }
+
+    pub(super) fn table(&self) -> Option<&Arc<RowTable>> {
+        self.table.as_ref()
+    }
+
+    /// Moves the sequences of all caches that count here, of which each holds `places`.
+    pub(crate) fn move_rows(&self, chosen: &[usize], places: usize) -> bool {
+        let table = self.table.as_ref();
+        table.is_some_and(|table| table.move_in_place(chosen, places))
     }
 
     /// Counts one more.

@@ -10,6 +10,7 @@
 //! | [`select`] | the likeliest token of each row of logits |
 //! | [`top`] | the largest logits of each row |
 //! | [`replay`] | work that was recorded, done again with other numbers |
+//! | [`rows`] | which row of a cache has a place of a sequence that moved |
 //! | [`counter`] | how many places caches hold, where kernels read it |
 //!
 //! Each function answers `None` for tensors that are elsewhere.
@@ -25,6 +26,7 @@ pub(crate) mod norm;
 mod places;
 pub(crate) mod product;
 pub(crate) mod replay;
+pub(crate) mod rows;
 pub(crate) mod select;
 pub(crate) mod sum;
 pub(crate) mod tensors;

@@ -9,6 +9,7 @@ use burn_cubecl::cubecl::{self, prelude::*};
 
 use super::{
     places::{BiasPlace, Extent, LOWEST, Place, VECTOR},
+    rows::row_of,
     sum::{fold, fold_max},
     tensors::UNITS,
 };
@@ -21,6 +22,7 @@ pub(super) fn attend_newest<N: Size>(
     new_v: &[Vector<f32, N>],
     bias: &[f32],
     count: &[u32],
+    rows: &[u32],
     k: &mut [Vector<f32, N>],
     v: &mut [Vector<f32, N>],
     y: &mut [Vector<f32, N>],
@@ -35,6 +37,7 @@ pub(super) fn attend_newest<N: Size>(
     #[comptime] vectors: usize,
     #[comptime] has_bias: bool,
     #[comptime] counted: bool,
+    #[comptime] has_rows: bool,
 ) {
     let units = comptime!(UNITS as usize);
     let unit = UNIT_POS as usize;
@@ -44,8 +47,8 @@ pub(super) fn attend_newest<N: Size>(
     let head = CUBE_POS % extent.heads;
     let batch = CUBE_POS / extent.heads;
     let group = head / extent.group;
-    let k_start = k_at.start + batch * k_at.batch + group * k_at.head;
-    let v_start = v_at.start + batch * v_at.batch + group * v_at.head;
+    let k_start = k_at.start + group * k_at.head;
+    let v_start = v_at.start + group * v_at.head;
     let new_k_start = new_k_at.start + batch * new_k_at.batch + group * new_k_at.head;
     let new_v_start = new_v_at.start + batch * new_v_at.batch + group * new_v_at.head;
     let mut keys = extent.keys;
@@ -75,7 +78,8 @@ pub(super) fn attend_newest<N: Size>(
         let there = key < keys;
         let mut score = 0.0f32;
         if there {
-            let start = k_start + key * k_at.index;
+            let row = row_of(rows, batch, key, extent.row, has_rows);
+            let start = k_start + row * k_at.batch + key * k_at.index;
             #[unroll]
             for part in 0..vectors {
                 let mut here = k[start + part];
@@ -115,7 +119,8 @@ pub(super) fn attend_newest<N: Size>(
             let end = min(keys - chunk, units);
             let mut place = slice;
             while place < end {
-                let at = v_start + (chunk + place) * v_at.index + lane;
+                let row = row_of(rows, batch, chunk + place, extent.row, has_rows);
+                let at = v_start + row * v_at.batch + (chunk + place) * v_at.index + lane;
                 let mut here = v[at];
                 if chunk + place == newest {
                     here = new_v[new_v_start + lane];

@@ -35,4 +35,6 @@ pub(super) struct Extent {
     pub(super) queries: usize,
     pub(super) keys: usize,
     pub(super) cubes: usize,
+    /// Places of a sequence in the [table of rows](super::rows), where there is one.
+    pub(super) row: usize,
 }

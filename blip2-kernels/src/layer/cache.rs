@@ -10,7 +10,7 @@ use burn::tensor::Tensor;
 use crate::replay::PlaceCounter;
 use crate::seam::{
     attention::{DotProductAttention, Operands},
-    cache::Storage,
+    cache::{Selecting, Storage},
 };
 
 /// Keys and values of the positions seen so far.
@@ -140,8 +140,38 @@ impl KvCache {
     ///
     /// If a row is named that is not held, as slice indexing does.
     pub fn select(&mut self, rows: &[usize]) {
+        self.select_sharing(rows, &mut Selecting::default());
+    }
+
+    /// Keeps the sequences `rows`, in that order, of caches that hold the same positions, as those of a model's layers
+    /// do: as [`select`](Self::select) of each, but a device is told once.
+    ///
+    /// ```
+    /// use blip2_kernels::KvCache;
+    /// use burn::tensor::{Device, Tensor};
+    ///
+    /// let mut layers = vec![KvCache::new(1, 10); 3];
+    /// for cache in &mut layers {
+    ///     let positions = Tensor::<4>::ones([1, 2, 3, 8], &Device::flex());
+    ///     cache.append(positions.clone(), positions);
+    /// }
+    /// KvCache::select_all(&mut layers, &[0, 0]);
+    /// assert!(layers.iter().all(|cache| cache.rows() == 2));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a row is named that is not held, as slice indexing does.
+    pub fn select_all<'a>(caches: impl IntoIterator<Item = &'a mut Self>, rows: &[usize]) {
+        let mut selecting = Selecting::default();
+        for cache in caches {
+            cache.select_sharing(rows, &mut selecting);
+        }
+    }
+
+    fn select_sharing(&mut self, rows: &[usize], selecting: &mut Selecting) {
         if let [part] = self.parts.as_mut_slice() {
-            return part.storage.select(rows);
+            return part.storage.select(rows, selecting);
         }
         let runs = runs(&self.starts(), rows);
         let uses = |part| runs.iter().filter(|(other, _)| *other == part).count();
@@ -154,7 +184,7 @@ impl KvCache {
                 _ => held[part].clone(),
             };
             self.parts.extend(part.map(|mut part| {
-                part.storage.select(&rows);
+                part.storage.select(&rows, selecting);
                 part
             }));
         }
@@ -180,15 +210,24 @@ impl KvCache {
         }
     }
 
-    /// Has kernels read in `counter`, which counts as many places, how many there are; or, with `None`, tells
-    /// them, as at first. A bias of what attends to them has a number for each place for which there is room
+    /// Has kernels read in `counter`, which counts as many places, how many there are and where they lie; or, with
+    /// `None`, tells them, as at first. A bias of what attends to them has a number for each place for which there is room
     /// ([`capacity`](Self::capacity)) where they read it.
     ///
-    /// `false` for a cache that is not in a device's memory, or whose sequences are of different lengths.
+    /// `false` for a cache that is not in a device's memory, whose sequences are of different lengths, or were moved
+    /// in another way than those that the counter was made of.
     pub fn count_by(&mut self, counter: Option<&PlaceCounter>) -> bool {
         match self.parts.as_mut_slice() {
             [part] => part.storage.count_by(counter),
             _ => false,
+        }
+    }
+
+    /// As [`PlaceCounter::of`].
+    pub(crate) fn counter(&self) -> Option<PlaceCounter> {
+        match self.parts.as_slice() {
+            [part] => part.storage.counter(),
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use super::{attention::Operands, burn_ops::cache::TensorCache};
 #[cfg(feature = "gpu")]
-use crate::gpu::cache::DeviceCache;
+use crate::gpu::{cache::DeviceCache, rows::RowTables};
 #[cfg(feature = "flex")]
 use crate::kernel::cache::SharedCache;
 use crate::replay::PlaceCounter;
@@ -24,6 +24,13 @@ pub(crate) enum Storage {
     OnDevice(Box<DeviceCache>),
     /// Tensors of Burn, whose rows are copied, which a GPU does better than chasing them.
     Tensors(Box<TensorCache>),
+}
+
+/// What caches that hold the same positions share when the same sequences of each are selected.
+#[derive(Debug, Default)]
+pub(crate) struct Selecting {
+    #[cfg(feature = "gpu")]
+    tables: RowTables,
 }
 
 impl Storage {
@@ -142,10 +149,18 @@ impl Storage {
     pub(crate) fn count_by(&mut self, counter: Option<&PlaceCounter>) -> bool {
         #[cfg(feature = "gpu")]
         if let Self::OnDevice(cache) = self {
-            cache.count_by(counter.map(|counter| &counter.inner));
-            return true;
+            return cache.count_by(counter.map(|counter| &counter.inner));
         }
         counter.is_none()
+    }
+
+    /// As [`PlaceCounter::of`].
+    pub(crate) fn counter(&self) -> Option<PlaceCounter> {
+        match self {
+            #[cfg(feature = "gpu")]
+            Self::OnDevice(cache) => cache.counter_of_all().map(|inner| PlaceCounter { inner }),
+            _ => None,
+        }
     }
 
     /// As [`crate::KvCache::capacity`].
@@ -166,13 +181,14 @@ impl Storage {
     }
 
     /// Keeps the sequences `rows`, in that order.
-    pub(crate) fn select(&mut self, rows: &[usize]) {
+    #[cfg_attr(not(feature = "gpu"), allow(unused_variables))] // only a device's caches share anything
+    pub(crate) fn select(&mut self, rows: &[usize], selecting: &mut Selecting) {
         match self {
             Self::Empty { rows: held } => *held = rows.len(),
             #[cfg(feature = "flex")]
             Self::Shared(cache) => cache.select(rows),
             #[cfg(feature = "gpu")]
-            Self::OnDevice(cache) => cache.select(rows),
+            Self::OnDevice(cache) => cache.select(rows, &mut selecting.tables),
             Self::Tensors(cache) => cache.select(rows),
         }
     }

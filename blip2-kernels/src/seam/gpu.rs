@@ -15,10 +15,10 @@ use crate::{
 /// The output of an attention whose map nobody wants; `None` for tensors that the kernel does not take.
 pub(super) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>> {
     let (bias, scale) = (described.bias.as_ref(), described.scale);
-    let (operands, keys) = match &described.operands {
+    let (operands, places) = match &described.operands {
         Operands::Apart { q, k, v } => {
             let operands = [Heads::all(q)?, Heads::all(k)?, Heads::all(v)?];
-            (operands, k.dims()[2])
+            (operands, Places::told(k.dims()[2]))
         }
         Operands::OnDevice { q, cache } => {
             let [keys, values] = cache.buffers();
@@ -28,6 +28,7 @@ pub(super) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
                 let places = Places {
                     count: cache.len(),
                     counter: cache.counter(),
+                    rows: cache.table(),
                 };
                 let output = attention_and_write(&operands, places, &newest, bias, scale);
                 if output.is_some() {
@@ -36,17 +37,21 @@ pub(super) fn attention(described: &DotProductAttention<'_>) -> Option<Tensor<4>
                 cache.write_newest(&newest);
             }
             cache.note_told();
-            (operands, cache.len())
+            let places = Places {
+                rows: cache.table(),
+                ..Places::told(cache.len())
+            };
+            (operands, places)
         }
         Operands::Joint(qkv) => {
             let [_, all, seq, _] = qkv.dims();
             let (lying, heads) = (as_it_lies(qkv)?, all / 3);
             let part = |part: usize| Heads::new(lying.clone(), part * heads, heads);
-            ([part(0)?, part(1)?, part(2)?], seq)
+            ([part(0)?, part(1)?, part(2)?], Places::told(seq))
         }
         _ => return None,
     };
-    attention::attention(operands.each_ref(), Places::told(keys), None, bias, scale)
+    attention::attention(operands.each_ref(), places, None, bias, scale)
 }
 
 /// Attention to places of which the newest is written on the way.

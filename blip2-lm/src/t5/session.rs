@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::{model::T5ForConditionalGeneration, state::T5State};
 use crate::{
-    batch::{Step, extension, ids_tensor, of_last_keys},
+    batch::{Step, extension, ids_tensor},
     error::LmError,
     session::Decode,
     steps::{self, Steps},
@@ -24,7 +24,7 @@ impl T5ForConditionalGeneration {
         };
         let read = self.reads(embeds, &state.states, capacity);
         if state.steps.is_none() {
-            state.steps = Steps::begin(state.states.as_mut_slice(), &read[0]);
+            state.steps = Steps::begin(state.states.as_mut_slice());
         }
         let Some(steps) = &mut state.steps else {
             return Ok(None);
@@ -70,7 +70,7 @@ impl Decode for T5ForConditionalGeneration {
         let capacity = state.max_new_tokens.clamp(1, RESERVED);
         state.states = self.states(&encoded, capacity);
         state.source_padding = encoded.padding;
-        let start = vec![vec![state.decoder_start]; state.running];
+        let start = vec![vec![state.decoder_start]; state.prompt_of.len()];
         let ids = ids_tensor(&start, self.vocab_size(), &state.device)?;
         self.feed(state, self.embed_checked(ids))
     }
@@ -84,19 +84,10 @@ impl Decode for T5ForConditionalGeneration {
         if state.prompts.is_some() {
             return Err(LmError::Order("the prompt has not run yet"));
         }
-        let (rows, vocab) = (state.running, self.vocab_size());
+        let (rows, vocab) = (state.prompt_of.len(), self.vocab_size());
         let Step { ids, gather } = Step::check(parents, tokens, rows, vocab, &state.device)?;
         if let Some(rows) = gather {
-            state.end_steps();
-            for layer in &mut state.states {
-                layer.select(parents);
-            }
-            let keys = state.source_len();
-            state.source_padding = state
-                .source_padding
-                .take()
-                .map(|bias| of_last_keys(bias.select(0, rows), keys));
-            state.running = parents.len();
+            state.move_rows(parents, rows);
         }
         let embeds = self.embed_checked(ids);
         match self.repeat(state, embeds.clone())? {
@@ -109,7 +100,12 @@ impl Decode for T5ForConditionalGeneration {
         if state.prompts.is_some() {
             return Err(LmError::Order("the prompt has not run yet"));
         }
-        let ids = extension(tokens, state.running, self.vocab_size(), &state.device)?;
+        let ids = extension(
+            tokens,
+            state.prompt_of.len(),
+            self.vocab_size(),
+            &state.device,
+        )?;
         self.feed(state, self.embed_checked(ids))
     }
 

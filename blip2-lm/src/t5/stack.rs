@@ -136,12 +136,9 @@ fn past_len(states: &[LayerState]) -> usize {
 }
 
 impl LayerState {
-    /// Keeps the sequences `rows`, in that order.
-    pub(super) fn select(&mut self, rows: &[usize]) {
-        self.source.select(rows);
-        if let Some(past) = &mut self.past {
-            past.select(rows);
-        }
+    /// The keys and values of the source.
+    pub(super) fn source_mut(&mut self) -> &mut KvCache {
+        &mut self.source
     }
 
     /// Drops the last `count` tokens.
