@@ -97,7 +97,7 @@ fn a_case() {
         Of::Preset(preset) => run(preset, precision, work),
         Of::Blip1 => run_blip1(precision, work),
     };
-    println!("\nbytes {} {predicted}", machine::peak_resident().unwrap());
+    println!("\nbytes {} {predicted}", machine::peak_held().unwrap());
 }
 
 /// Runs a preset; returns what was predicted.

@@ -19,11 +19,6 @@ use super::{
 };
 use crate::{Failure, model};
 
-/// What this program holds beside a program that has the library alone, which is all that a plan knows of:
-/// tables, the server and the dashboard are in it. Measured with the smallest work of the demonstration model,
-/// which took 36.4 MB where 19.7 were predicted.
-const PROGRAM: u64 = 16 << 20;
-
 /// Loads the model, runs it, and measures the machine when the model is gone.
 pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
     let (name, builder) = builder(args)?;
@@ -42,7 +37,7 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
     // On a GPU it is the device's memory that is of interest, and that is predicted.
     let peak_memory_bytes = match gpu::name(&device) {
         Some(_) => device_peak(args, &blip2)?.map(|peak| peak.saturating_sub(held_before)),
-        None => machine::peak_resident(),
+        None => machine::peak_held(),
     };
     let continuous = args
         .continuous
@@ -91,8 +86,6 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
             runs: times.runs,
         }
     });
-    // Which takes nothing of a GPU's memory.
-    let program = if gpu::is_served(&device) { 0 } else { PROGRAM };
     let adapter = gpu::name(&device).map(|name| Adapter {
         name,
         weights_bytes: held.unwrap_or_default(),
@@ -137,7 +130,7 @@ pub(super) fn measure(args: &BenchArgs) -> Result<Report, Failure> {
         continuous,
         peak_memory_bytes,
         weights_bytes: plan.weights(None),
-        predicted_peak_bytes: plan.predict(&work).peak().saturating_add(program),
+        predicted_peak_bytes: plan.predict(&work).peak(),
     })
 }
 

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod program;
+
 /// The bytes that this process may take beside those that it holds: what the machine has left, and
 /// the control groups that the process runs in. `None` where that is not known.
 pub fn available() -> Option<u64> {
@@ -19,6 +21,13 @@ pub fn resident() -> Option<u64> {
 /// The most bytes that this process ever held in memory (`VmHWM`), pages of mapped files included.
 pub fn peak_resident() -> Option<u64> {
     status(Path::new("/"), "VmHWM")
+}
+
+/// The most bytes that this process ever held, without the pages of the program itself and of its libraries: those
+/// are read from their files as code runs, as many as the system likes, and given back when memory is short.
+pub fn peak_held() -> Option<u64> {
+    let program = program::pages(&fs::read_to_string("/proc/self/smaps").ok()?);
+    Some(peak_resident()?.saturating_sub(program))
 }
 
 fn available_in(root: &Path) -> Option<u64> {
@@ -161,6 +170,9 @@ mod tests {
     fn this_process_and_machine_are_known() {
         let (resident, peak) = (resident().unwrap(), peak_resident().unwrap());
         assert!(resident > 1 << 20 && peak >= resident);
+        // This test's program is megabytes large.
+        let held = peak_held().unwrap();
+        assert!(held > 0 && held + (1 << 20) < peak, "{held} of {peak}");
         assert!(available().unwrap() > 1 << 20);
     }
 }

@@ -26,7 +26,7 @@ use crate::{
 /// What a language model that writes ahead is held in.
 pub(crate) const DRAFT: Precision = Precision::Int4;
 
-/// The program itself, its threads and its tokenizer.
+/// What the program itself takes: its threads and its tokenizer. Its code is not counted, which is its file's.
 pub(super) const PROCESS: u64 = 12 << 20;
 /// What the image encoder cannot use, at most, of memory that preparing pictures gave back: what
 /// the allocator keeps in other pieces than are needed.
@@ -405,7 +405,7 @@ pub(crate) fn belongs(tensor: &PlannedTensor, part: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryPrediction {
-    /// The program itself.
+    /// What the program itself takes, without its code.
     pub process: u64,
     /// The weights as they are held.
     pub weights: u64,
