@@ -1,11 +1,13 @@
 //! The adapters of a command line, and which of them is used.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use blip2_core::{Builder, Member};
+use blip2_io::Adapter;
 use clap::Args;
 
 use crate::Failure;
@@ -138,8 +140,38 @@ impl AdapterArgs {
         Ok(self.adapter.iter().fold(builder, with))
     }
 
-    /// Refuses what could not be told apart.
+    /// Tells of an adapter on another model than it was trained on, where its base is here.
+    pub(crate) fn note_other_base(&self, model: &Path) -> Result<(), Failure> {
+        if self.later {
+            return Ok(());
+        }
+        let Some(folder) = self.used()? else {
+            return Ok(());
+        };
+        // What is wrong with it is told when it is put on.
+        let Ok(base) = Adapter::open(folder).and_then(|adapter| adapter.base()) else {
+            return Ok(());
+        };
+        if !is_same(&base, model).unwrap_or(true) {
+            note!(
+                "note      {} was trained on {}, and is put on another model",
+                folder.display(),
+                base.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Refuses what could not be told apart, and files.
     fn check(&self) -> Result<(), Failure> {
+        let mut folders = self.read();
+        if let Some(file) = folders.find(|folder| folder.is_file()) {
+            let text = format!(
+                "--adapter {}: it is a file; give the folder that it is in",
+                file.display()
+            );
+            return Err(Failure::usage(text));
+        }
         for (place, adapter) in self.adapter.iter().enumerate() {
             let before = self.adapter.iter().take(place);
             if !before.into_iter().any(|other| other.name == adapter.name) {
@@ -165,6 +197,10 @@ impl AdapterArgs {
             names => names.join(", "),
         }
     }
+}
+
+fn is_same(a: &Path, b: &Path) -> io::Result<bool> {
+    Ok(fs::canonicalize(a)? == fs::canonicalize(b)?)
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ use crate::{
 /// The pipeline of `--model`, or the demonstration model.
 pub(crate) fn open(args: &ModelArgs) -> Result<Blip2Pipeline, Failure> {
     let builder = match &args.model {
-        Some(folder) => Blip2Pipeline::builder(folder),
+        Some(folder) => {
+            args.adapter.note_other_base(folder)?;
+            Blip2Pipeline::builder(folder)
+        }
         None => {
             note!("{}", demo::NOTICE);
             Blip2Pipeline::builder_from(demo::folder())
@@ -66,6 +69,9 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
 
 /// A BLIP-1 model that writes.
 pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> Result<T, Failure> {
+    if let Some(folder) = &args.model {
+        args.adapter.note_other_base(folder)?;
+    }
     let builder = args.memory.limit(seeing(builder, args));
     load_blip1(args.adapter.on(builder)?, &args.device)
 }

@@ -371,6 +371,43 @@ fn adapters_train_over_packed_weights_and_come_back_the_same() {
     }
 }
 
+/// Matrices, heads, and tables that are looked up alone: what is trained begins with the numbers of the base, and
+/// is saved as a state is.
+#[test]
+fn what_is_trained_is_so_in_full_precision_whatever_the_rest_is_held_in() {
+    for model in ["blip2_opt", "blip2_t5"] {
+        let load = |precision| {
+            let part = training(model).precision(precision).part("language_model");
+            part.load().unwrap()
+        };
+        let plain = load(Precision::F32).values();
+        assert!(
+            plain
+                .keys()
+                .any(|name| name.contains("embed") || name.contains("shared"))
+        );
+        for precision in [
+            Precision::Bf16,
+            Precision::F16,
+            Precision::Int8,
+            Precision::Int4,
+        ] {
+            let trained = load(precision);
+            let values = trained.values();
+            assert!(values.keys().eq(plain.keys()), "{model}, {precision}");
+            for (name, value) in &values {
+                assert!(*value == plain[name], "{model}, {precision}: {name}");
+            }
+            let folder = tempfile::tempdir().unwrap();
+            let progress = Progress::new(0, &Value::Null).unwrap();
+            let optimizer = AdamW::default();
+            trained
+                .save_state(&optimizer, &progress, folder.path())
+                .unwrap();
+        }
+    }
+}
+
 #[test]
 fn merged_adapters_give_the_same_numbers() {
     let batch = batch("blip2_opt");

@@ -74,8 +74,8 @@ fn a_merged_model_says_what_peft_says() {
     assert_said("blip1_vqa", &answer, &golden);
 }
 
-/// Writes the weights of a folder anew, floats in 16 bits.
-fn narrow(folder: &Path) {
+/// Writes the weights of a folder anew, floats in one of the formats of 16 bits.
+fn narrow(folder: &Path, (format, dtype): (Dtype, DType)) {
     let path = folder.join("model.safetensors");
     let bytes = fs::read(&path).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
@@ -85,12 +85,12 @@ fn narrow(folder: &Path) {
             let floats = view.data().chunks_exact(4);
             let floats = floats.map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()));
             let data = TensorData::new(floats.collect::<Vec<f32>>(), view.shape().to_vec());
-            let data = data.convert_dtype(DType::BF16).as_bytes().to_vec();
+            let data = data.convert_dtype(dtype).as_bytes().to_vec();
             (name.to_string(), (view.shape().to_vec(), data))
         })
         .collect();
     let views = narrowed.iter().map(|(name, (shape, data))| {
-        let view = TensorView::new(Dtype::BF16, shape.clone(), data).unwrap();
+        let view = TensorView::new(format, shape.clone(), data).unwrap();
         (name.clone(), view)
     });
     fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
@@ -99,7 +99,7 @@ fn narrow(folder: &Path) {
 #[test]
 fn a_merged_model_has_the_formats_of_its_base() {
     let base = copy("blip2_opt");
-    narrow(base.path());
+    narrow(base.path(), (Dtype::BF16, DType::BF16));
     let out = tempfile::tempdir().unwrap();
     merged(base.path(), "peft/opt_saved", &out.path().join("merged")).unwrap();
     let open = |folder: &Path| {
@@ -114,6 +114,33 @@ fn a_merged_model_has_the_formats_of_its_base() {
         changed += usize::from(before.tensor(name) != after.tensor(name));
     }
     assert!(changed > 0);
+}
+
+/// Numbers that the base's format does not hold are none, and no model is made of them.
+#[test]
+fn a_merge_beyond_its_base_s_format_writes_no_weights() {
+    let base = copy("blip2_opt");
+    narrow(base.path(), (Dtype::F16, DType::F16));
+    let own = tempfile::tempdir().unwrap();
+    let (from, adapter) = (fixture("peft/opt_saved"), own.path().join("adapter"));
+    fs::create_dir(&adapter).unwrap();
+    fs::copy(
+        from.join("adapter_model.safetensors"),
+        adapter.join("adapter_model.safetensors"),
+    )
+    .unwrap();
+    let settings = fs::read(from.join("adapter_config.json")).unwrap();
+    let mut settings: serde_json::Value = serde_json::from_slice(&settings).unwrap();
+    settings["lora_alpha"] = 1e9.into();
+    fs::write(adapter.join("adapter_config.json"), settings.to_string()).unwrap();
+    let out = own.path().join("merged");
+    let base = CheckpointFolder::open(base.path()).unwrap();
+    let adapter = Adapter::open(&adapter).unwrap();
+    let error = blip2_train::merge(&base, &adapter, &out)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("beyond what float16 holds"), "{error}");
+    assert!(!out.join("model.safetensors").exists());
 }
 
 #[test]

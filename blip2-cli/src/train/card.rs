@@ -37,7 +37,7 @@ impl Card {
         examples: usize,
         outcome: &Outcome<M>,
     ) -> Result<Self, Failure> {
-        let base = config.model.display().to_string();
+        let base = config.model()?.display().to_string();
         Ok(Self {
             base,
             kind,

@@ -60,7 +60,9 @@ impl Job<'_> {
         self.tell_idle(&trained);
         show::processes(self.together.size(), self.together.threads());
         if self.is_first() {
-            self.place.check_room(self.needed(&trained)?)?;
+            let [model, all] = self.needed(&trained)?;
+            self.place.check_room(all)?;
+            self.place.check_largest(model)?;
         }
         let objective = Sifted {
             objective,
@@ -173,9 +175,9 @@ impl Job<'_> {
         Ok(account)
     }
 
-    /// The bytes that are written at the most: the model, its adapters and three states, one of which
-    /// is being written.
-    fn needed<M: Module>(&self, trained: &Trained<M>) -> Result<u64, Failure> {
+    /// The bytes that are written at the most: of the model, and with its adapters and three states, one of
+    /// which is being written.
+    fn needed<M: Module>(&self, trained: &Trained<M>) -> Result<[u64; 2], Failure> {
         let checkpoint = self.folder.checkpoint().map_err(Failure::work)?;
         // What is trained, and the matrices that adapters are merged into, are written in `f32`.
         let changed: BTreeSet<String> = trained
@@ -202,7 +204,8 @@ impl Job<'_> {
         let averaged = u64::from(self.config.recipe.ema.is_some());
         let best = u64::from(self.config.validation.is_some());
         let state = numbers * (3 + averaged + best);
-        Ok(model.sum::<u64>() + numbers + 3 * state)
+        let model = model.sum::<u64>();
+        Ok([model, model + numbers + 3 * state])
     }
 
     fn trained<M: Module>(
@@ -261,7 +264,13 @@ impl Job<'_> {
     /// Writes what a training made that ended well, or was interrupted.
     fn finished<M: Module>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
         if self.is_first() {
-            self.write(outcome)?;
+            let written = self.write(outcome);
+            written.map_err(|failure| match failure {
+                Failure::Work(text) => {
+                    Failure::Work(format!("{text}\n{}", self.where_to_go_on(outcome)))
+                }
+                other => other,
+            })?;
             show::outcome(outcome);
         }
         match outcome.ended {
@@ -303,13 +312,20 @@ impl Job<'_> {
     }
 
     fn write_metrics<M>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
-        let metrics = outcome.metrics.save(self.place.out());
-        metrics.map_err(Failure::work)
+        let mut metrics = outcome.metrics.clone();
+        metrics.after_written(self.place.out());
+        metrics.save(self.place.out()).map_err(failure)
     }
 
-    /// Writes the curve, and the model if it is the best of some, or the last of all.
+    /// Writes the model if it is the best of some, or the last of all, and what was seen of its training.
     fn write<M: Module>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
-        self.write_metrics(outcome)?;
+        let trained = self.write_trained(outcome);
+        // Whatever hinders the one, the other is written.
+        let metrics = self.write_metrics(outcome);
+        trained.and(metrics)
+    }
+
+    fn write_trained<M: Module>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
         let is_last = outcome.steps >= outcome.planned || outcome.ended == Ended::Early;
         if outcome.best.is_none() && !is_last {
             return Ok(());
@@ -318,7 +334,7 @@ impl Job<'_> {
         let card = Card::new(self.config, kind, self.data.len(), outcome)?;
         if self.config.lora.is_some() {
             let adapter = self.place.adapter();
-            outcome.trained.save_lora(&adapter).map_err(Failure::work)?;
+            outcome.trained.save_lora(&adapter).map_err(failure)?;
             self.write_template(&adapter)?;
             card.write(Of::Adapter, &adapter)?;
             wrote(&adapter);
@@ -335,7 +351,7 @@ impl Job<'_> {
             }
         }
         let model = self.place.model();
-        outcome.trained.save(&model).map_err(Failure::work)?;
+        outcome.trained.save(&model).map_err(failure)?;
         self.write_template(&model)?;
         card.write(Of::Model, &model)?;
         wrote(&model);

@@ -55,8 +55,9 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
         note!("note      {line}");
     }
     let (out, on_what) = config.trained_on()?;
-    let model = find::beside(base, &config.model)?;
+    let model = find::beside(base, config.model()?)?;
     let folder = CheckpointFolder::open(model).map_err(Failure::work)?;
+    check_unpacked(&folder)?;
     objectives::check(&config, &folder)?;
     let place = Place::new(base.join(out));
     place.check_apart(&config, path, base, folder.path())?;
@@ -64,6 +65,7 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
     let is_first = together.is_first();
     if is_first {
         place.check_writable()?;
+        place.check_new()?;
     }
     let training = training(&config, base, &folder)?;
     let lock = is_first.then(|| place.lock(args.dry_run));
@@ -112,6 +114,18 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
     }
 }
 
+/// Refuses weights that are rounded already, which a trained model cannot be written with.
+fn check_unpacked(folder: &CheckpointFolder) -> Result<(), Failure> {
+    match folder.path().is_file() {
+        false => Ok(()),
+        true => Err(Failure::Work(format!(
+            "model = {}: a packed file cannot be trained, as no folder could be written of it; give the folder that \
+             it was packed from, and `precision` in [train], by which it is held as narrow",
+            folder.path().display()
+        ))),
+    }
+}
+
 /// Refuses processes that would never have anything to do.
 fn check_batch(config: &Config, together: &Together) -> Result<(), Failure> {
     let (batch, processes) = (config.recipe.batch, together.size());
@@ -147,7 +161,7 @@ fn training(config: &Config, base: &Path, folder: &CheckpointFolder) -> Result<T
         Some(lora) => match &lora.start {
             Some(start) => {
                 let started = Lora::load(base.join(start)).map_err(failure)?;
-                lora.check_start(started.config())?;
+                lora.check_start(&started)?;
                 training.adapters(started)
             }
             None => training
@@ -179,6 +193,7 @@ fn failure(error: TrainError) -> Failure {
         let key = match *argument {
             "r" => "[lora] rank",
             "lora_alpha" => "[lora] alpha",
+            "layers_to_transform" => "[lora] layers:",
             "min" => "[recipe] min_lr",
             "accumulate" | "betas" | "clip" | "ema" | "gamma" | "layer_decay" | "lr"
             | "patience" | "rates" | "steps" | "warmup" | "weight_decay" => {
@@ -188,7 +203,10 @@ fn failure(error: TrainError) -> Failure {
             "target_modules" => "[lora] targets",
             other => other,
         };
-        return Failure::Work(format!("{key} = {value} {reason}"));
+        return Failure::Work(match key.ends_with(':') {
+            true => format!("{key} {value} {reason}"),
+            false => format!("{key} = {value} {reason}"),
+        });
     }
     Failure::work(error)
 }

@@ -169,25 +169,39 @@ const ANSWERING: [ModelKind; 5] = [
 
 /// Refuses a score, and a checkpoint before it is loaded, that are not of what the objective trains.
 pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Failure> {
-    let (trained, other) = match config.train.objective {
+    let kind = folder.kind().map_err(Failure::work)?;
+    let trains = |objective: ObjectiveName| match objective {
+        ObjectiveName::Answers => ANSWERING.contains(&kind),
+        ObjectiveName::FirstStage => kind == ModelKind::Blip2Retrieval,
+    };
+    let (own, other, other_name) = match config.train.objective {
         ObjectiveName::Answers => {
             config.validation.as_ref().map(scorings).transpose()?;
-            (&ANSWERING[..], "first-stage")
+            ("answers", ObjectiveName::FirstStage, "first-stage")
         }
-        ObjectiveName::FirstStage => (&[ModelKind::Blip2Retrieval][..], "answers"),
+        ObjectiveName::FirstStage => ("first-stage", ObjectiveName::Answers, "answers"),
     };
-    let kind = folder.kind().map_err(Failure::work)?;
-    if trained.contains(&kind) {
-        let first_stage = config.train.objective == ObjectiveName::FirstStage;
-        let validation = config.validation.as_ref().filter(|_| first_stage);
-        return validation.map(recall).transpose().map(|_| ());
+    if !trains(config.train.objective) {
+        let remedy = match trains(other) {
+            true => format!(
+                "this objective, `{own}`, does not train: give `objective = \"{other_name}\"`"
+            ),
+            false => "no objective trains: give another `model`".into(),
+        };
+        return Err(Failure::Usage(format!(
+            "{} is {}, which {remedy}",
+            folder.path().display(),
+            kind.with_article()
+        )));
     }
-    Err(Failure::Usage(format!(
-        "{} is {}, which this objective does not train: give another `model`, or \
-         `objective = \"{other}\"`",
-        folder.path().display(),
-        kind.with_article()
-    )))
+    let is_blip1 = matches!(kind, ModelKind::BlipAnswer | ModelKind::BlipCaption);
+    if is_blip1 && config.train.template.is_some() {
+        let text = "[train] template: BLIP-1 reads questions as they are; leave it out";
+        return Err(Failure::Usage(text.into()));
+    }
+    let first_stage = config.train.objective == ObjectiveName::FirstStage;
+    let validation = config.validation.as_ref().filter(|_| first_stage);
+    validation.map(recall).transpose().map(|_| ())
 }
 
 /// How pictures and texts that find each other are counted.

@@ -139,6 +139,46 @@ impl Place {
         }
     }
 
+    /// Refuses a folder with a trained model that this training would not go on from, but replace.
+    pub(super) fn check_new(&self) -> Result<(), Failure> {
+        if self.has_states() {
+            return Ok(());
+        }
+        let is_filled = |folder: &PathBuf| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            // What a process left half written that was killed is no model.
+            entries
+                .into_iter()
+                .any(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+        };
+        match [self.model(), self.adapter()]
+            .iter()
+            .find(|own| is_filled(own))
+        {
+            None => Ok(()),
+            Some(own) => Err(Failure::Work(format!(
+                "{} holds what was trained before, and {} has no state to go on from: it would be replaced; move it \
+                 away, or give another `out`",
+                own.display(),
+                self.states().display()
+            ))),
+        }
+    }
+
+    /// Refuses a model whose file would be larger than this process may write; `needed` is in bytes.
+    pub(super) fn check_largest(&self, needed: u64) -> Result<(), Failure> {
+        match largest_file() {
+            Some(most) if needed > most => Err(Failure::Work(format!(
+                "{}: the model's file needs {:.3} GB, and no file of this process may be larger than {:.3} GB \
+                 (`ulimit -f`)",
+                self.model().display(),
+                needed as f64 / 1e9,
+                most as f64 / 1e9
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses what would not fit on the disk; `needed` is in bytes.
     pub(super) fn check_room(&self, needed: u64) -> Result<(), Failure> {
         let Some(folder) = existing(&self.out) else {
@@ -161,12 +201,24 @@ impl Place {
     }
 }
 
+/// The bytes of the largest file that this process may write (`RLIMIT_FSIZE`), where that is limited and known.
+fn largest_file() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max file size"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// Writes a file in a folder, or in the nearest one above it that there is, and removes it.
-fn probed(folder: &Path) -> Result<(), Failure> {
+pub(super) fn probed(folder: &Path) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         let text = format!("{} cannot be written in: {error}", folder.display());
         Failure::Work(text)
     };
+    if folder.is_symlink() && !folder.exists() {
+        return Err(failed(&"it is a link to what is not there"));
+    }
     let Some(at) = existing(folder) else {
         return Err(failed(&"no folder above it exists"));
     };

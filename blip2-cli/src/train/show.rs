@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use blip2_core::{CheckpointFolder, memory::machine::peak_resident};
+use blip2_core::{
+    CheckpointFolder,
+    memory::machine::{peak_resident, resident},
+};
 use blip2_io::dataset::{BrokenRecord, Dataset};
 use blip2_train::{Ended, Named, Outcome, Record, Score, Trained, Watch};
 use burn::module::Module;
@@ -95,7 +98,9 @@ pub(super) fn processes(size: usize, threads: usize) {
 
 /// What a step took that was tried.
 pub(super) fn tried<M>(outcome: &Outcome<M>) {
-    if outcome.made == 0 {
+    if outcome.steps > outcome.planned {
+        fewer(outcome);
+    } else if outcome.made == 0 {
         note!(
             "a step    none is left to make: {} of {} were made",
             outcome.steps,
@@ -117,16 +122,20 @@ pub(super) fn tried<M>(outcome: &Outcome<M>) {
     }
 }
 
-/// Bytes of this process in memory.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(1024 * kilobytes)
+/// That more steps were made than the file asks for.
+fn fewer<M>(outcome: &Outcome<M>) {
+    note!(
+        "note      {} steps are asked for, and {} were made before: none is made, and none taken back",
+        outcome.planned,
+        outcome.steps
+    );
 }
 
 /// How a training ended.
 pub(super) fn outcome<M>(outcome: &Outcome<M>) {
+    if outcome.steps > outcome.planned {
+        fewer(outcome);
+    }
     if let Some(record) = outcome.metrics.records.last() {
         let how = match outcome.ended {
             Ended::Early => ", ended early: the score no longer rose",

@@ -8,6 +8,7 @@ mod breaks;
 mod checked;
 mod goes_on;
 mod helpers;
+mod kept;
 mod layouts;
 mod lost;
 #[cfg(feature = "mpi")]

@@ -133,15 +133,25 @@ pub(crate) fn gated<const D: usize>(
 }
 
 /// As [`linear`] with a bias alone, summed in 64 bits where the device has them and the matrix is a
-/// tensor whose gradient is not wanted: what changes with every step is not worth exact sums.
+/// tensor. Where its gradient is wanted, that is the usual product's, and the numbers are those of exact sums.
 pub(crate) fn linear_exact<const D: usize>(x: Tensor<D>, layer: Affine<'_>) -> Tensor<D> {
-    if let Matrix::Dense(weight) = layer.matrix
-        && !is_tracked(&weight.val())
-        && let Some(y) = burn_ops::linear_exact(&x, weight.val(), layer.bias.as_ref())
-    {
-        return y;
+    let Matrix::Dense(weight) = layer.matrix else {
+        return linear(x, layer.matrix, biased(&layer));
+    };
+    let weight = weight.val();
+    if !is_tracked(&weight) {
+        return match burn_ops::linear_exact(&x, weight, layer.bias.as_ref()) {
+            Some(y) => y,
+            None => linear(x, layer.matrix, biased(&layer)),
+        };
     }
-    linear(x, layer.matrix, biased(&layer))
+    let bias = layer.bias.as_ref().map(|bias| bias.clone().detach());
+    let exact = burn_ops::linear_exact(&x.clone().detach(), weight.detach(), bias.as_ref());
+    let usual = linear(x, layer.matrix, biased(&layer));
+    match exact {
+        Some(exact) => usual.clone() + (exact - usual.detach()),
+        None => usual,
+    }
 }
 
 /// `residual + second(activation(first(x)))` on the last axis.

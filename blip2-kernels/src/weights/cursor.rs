@@ -162,11 +162,17 @@ impl<'a> Weights<'a> {
             stored.iter().product::<usize>(),
             held.iter().product::<usize>()
         );
+        let name = &self.name(name);
+        // What is trained is so in full precision, whatever the others are held in.
+        let precision = match self.observer.trains(name) {
+            true => Precision::F32,
+            false => self.precision,
+        };
         let request = TensorRequest {
-            name: &self.name(name),
+            name,
             shape: stored,
             role,
-            precision: self.precision,
+            precision,
             device: self.device,
             packs: false,
         };
@@ -201,8 +207,7 @@ impl<'a> Weights<'a> {
     fn matrix_as(&self, name: &str, outputs: usize, inputs: usize, role: Role) -> Matrix {
         let shape = [outputs, inputs];
         if self.observer.trains(&self.name(name)) {
-            // Trained in full precision, whatever the others are held in.
-            return Matrix::Dense(self.with_precision(Precision::F32).param(name, shape, role));
+            return Matrix::Dense(self.param(name, shape, role));
         }
         let place = Place::of(self.device);
         let integers = matches!(self.precision, Precision::Int8 | Precision::Int4);

@@ -7,7 +7,7 @@ use blip2_io::Adapter;
 use burn::tensor::{Device, TensorData};
 
 use super::merged::{Change, Changes};
-use crate::error::TrainError;
+use crate::{error::TrainError, lora::HEADS};
 
 /// An adapter's changes, by the names of the base's tensors.
 pub(super) struct Adapted<'a> {
@@ -18,13 +18,29 @@ pub(super) struct Adapted<'a> {
     whole: BTreeMap<String, &'a str>,
 }
 
+/// Whether a name is of a head that the base does not have beside its table of tokens.
+fn is_tied_head(name: &str, base: &Checkpoint) -> bool {
+    let name = name.strip_suffix(".weight").unwrap_or(name);
+    const TABLES: [&str; 3] = ["embed_tokens.", "shared.", "word_embeddings."];
+    let is_head = HEADS.iter().any(|head| name.ends_with(head));
+    let is_table = |name: &str| TABLES.iter().any(|table| name.contains(table));
+    is_head && base.names().any(is_table)
+}
+
 impl<'a> Adapted<'a> {
     /// Finds the place of everything that the adapter holds, and reads all of it once, so that nothing
     /// is wrong with it when it is written.
     pub(super) fn new(adapter: &'a Adapter, base: &Checkpoint) -> Result<Self, TrainError> {
         let homeless = |name: &str| {
-            let reason =
-                format!("`{name}` matches nothing in the model; it was made for another one");
+            let reason = match is_tied_head(name, base) {
+                true => format!(
+                    "`{name}` is the model's table of tokens in this base (`tie_word_embeddings`), which would be read \
+                     with the change as well: it cannot be merged; use the adapter as it is, with --adapter"
+                ),
+                false => {
+                    format!("`{name}` matches nothing in the model; it was made for another one")
+                }
+            };
             TrainError::from(adapter.mismatch(reason))
         };
         let contains = |name: &str| base.shape(name).is_some();

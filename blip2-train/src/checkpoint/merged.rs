@@ -47,14 +47,35 @@ fn is_stale(name: &str, base: &Checkpoint, changes: &dyn Changes) -> bool {
         })
 }
 
+/// The first tensor that was changed to numbers that its format does not hold, once all are written.
+pub(super) struct Beyond(Rc<RefCell<Option<(String, Dtype)>>>);
+
+impl Beyond {
+    /// Its name, and the format.
+    pub(super) fn first(&self) -> Option<(String, String)> {
+        let found = self.0.borrow();
+        let name = |dtype: Dtype| match dtype {
+            Dtype::F16 => "float16".to_string(),
+            Dtype::BF16 => "bfloat16".to_string(),
+            Dtype::F32 => "float32".to_string(),
+            other => format!("{other:?}"),
+        };
+        found
+            .as_ref()
+            .map(|(tensor, dtype)| (tensor.clone(), name(*dtype)))
+    }
+}
+
 /// All tensors that are written: those of the checkpoint, and what it did not have.
 pub(super) fn tensors<'s>(
     base: &'s Checkpoint,
     changes: &'s dyn Changes,
-) -> Vec<(String, Merged<'s>)> {
+) -> (Vec<(String, Merged<'s>)>, Beyond) {
+    let beyond = Beyond(Rc::default());
     let written = Rc::new(Written {
         base,
         last: RefCell::new(None),
+        beyond: beyond.0.clone(),
     });
     let merged = |name: &str, shape: &[usize], dtype| {
         let merged = Merged {
@@ -85,7 +106,7 @@ pub(super) fn tensors<'s>(
     let new = changes.more().into_iter();
     let new = new.filter(|(name, _)| !known.contains(name));
     all.extend(new.map(|(name, shape)| merged(name, shape, Dtype::F32)));
-    all
+    (all, beyond)
 }
 
 /// The format of a tensor of the checkpoint, if it can be written as it is.
@@ -107,6 +128,7 @@ fn stored(base: &Checkpoint, name: &str) -> Option<Dtype> {
 struct Written<'s> {
     base: &'s Checkpoint,
     last: RefCell<Option<String>>,
+    beyond: Rc<RefCell<Option<(String, Dtype)>>>,
 }
 
 impl Written<'_> {
@@ -143,6 +165,16 @@ impl Merged<'_> {
         stays.then(|| self.base.as_bytes(&self.name)).flatten()
     }
 
+    /// Notes a changed tensor that holds numbers which are none.
+    fn note_beyond(&self, data: &TensorData) {
+        let changed = self.changes.of(&self.name) != Change::None;
+        let floats = [Dtype::F16, Dtype::BF16, Dtype::F32, Dtype::F64];
+        if changed && floats.contains(&self.dtype) && !data.iter::<f32>().all(f32::is_finite) {
+            let own = (self.name.clone(), self.dtype);
+            self.written.beyond.borrow_mut().get_or_insert(own);
+        }
+    }
+
     fn numbers(&self) -> Option<TensorData> {
         let own = || self.base.tensor(&self.name);
         let data = match self.changes.of(&self.name) {
@@ -174,7 +206,10 @@ impl View for Merged<'_> {
             return Cow::Borrowed(bytes);
         }
         Cow::Owned(match self.numbers() {
-            Some(data) => data.as_bytes().to_vec(),
+            Some(data) => {
+                self.note_beyond(&data);
+                data.as_bytes().to_vec()
+            }
             // Asked for by a name of the checkpoint's own list.
             None => vec![0; self.data_len()],
         })

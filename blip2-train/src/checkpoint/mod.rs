@@ -111,8 +111,18 @@ fn save_changed(
 ) -> Result<(), TrainError> {
     fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
     files::copy_all_but_weights(source, folder)?;
-    let tensors = merged::tensors(base, changes);
-    save_tensors(&folder.join(WEIGHTS), tensors, Default::default())
+    let (tensors, beyond) = merged::tensors(base, changes);
+    let checked = || match beyond.first() {
+        None => Ok(()),
+        Some((name, format)) => {
+            let reason = format!(
+                "`{name}` would hold numbers that are none, or beyond what {format} holds, in which the base has it: \
+                 nothing is written; use the adapter as it is, or a base in float32"
+            );
+            Err(TrainError::state(folder, reason))
+        }
+    };
+    save_tensors(&folder.join(WEIGHTS), tensors, Default::default(), checked)
 }
 
 /// Writes a checkpoint that is no other's: all of these tensors.

@@ -20,15 +20,16 @@ pub(crate) fn write_tensors<'t>(
     metadata: Option<HashMap<String, String>>,
 ) -> Result<(), TrainError> {
     let tensors = tensors.into_iter().map(|(name, data)| (name, Floats(data)));
-    save_tensors(path, tensors, metadata.unwrap_or_default())
+    save_tensors(path, tensors, metadata.unwrap_or_default(), || Ok(()))
 }
 
 /// Writes tensors, each of which is made when its turn comes, so that the file appears whole or not at
-/// all.
+/// all: `checked` says whether what was made may appear.
 pub(crate) fn save_tensors<V: View>(
     path: &Path,
     tensors: impl IntoIterator<Item = (String, V)>,
     mut metadata: HashMap<String, String>,
+    checked: impl FnOnce() -> Result<(), TrainError>,
 ) -> Result<(), TrainError> {
     // `transformers` refuses a file that does not say so.
     metadata.insert("format".into(), "pt".into());
@@ -38,7 +39,7 @@ pub(crate) fn save_tensors<V: View>(
         SafeTensorError::IoError(source) => TrainError::file(path, source),
         other => TrainError::format(path, other),
     });
-    let published = written.and_then(|()| {
+    let published = written.and_then(|()| checked()).and_then(|()| {
         share(&partial)
             .and_then(|()| publish(&partial, path))
             .map_err(|error| TrainError::file(path, error))

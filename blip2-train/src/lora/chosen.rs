@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The heads that `all-linear` leaves out: they are tied to the table of words, or as large.
-const HEADS: [&str; 2] = ["lm_head", "cls.predictions.decoder"];
+pub(crate) const HEADS: [&str; 2] = ["lm_head", "cls.predictions.decoder"];
 
 /// The most patterns of a configuration.
 const MOST: usize = 2048;
@@ -96,6 +96,18 @@ impl Chosen {
         let mut expressions = self.config.expressions().zip(&self.targets);
         let idle = expressions.find(|(_, own)| !layers.clone().any(|layer| own.matches(layer)));
         idle.map(|(expression, _)| expression)
+    }
+
+    /// A block whose layers are to be adapted, of which none of these is a target.
+    pub(crate) fn idle_block<'n>(
+        &self,
+        layers: impl Iterator<Item = &'n str> + Clone,
+    ) -> Option<usize> {
+        let mut blocks = self.config.layers_to_transform.iter().copied();
+        blocks.find(|&own| {
+            let mut adapted = layers.clone().filter(|layer| self.targets(layer));
+            !adapted.any(|layer| block(layer) == Some(own))
+        })
     }
 }
 

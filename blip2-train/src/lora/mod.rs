@@ -17,7 +17,7 @@ use rand_chacha::{
 
 use crate::error::TrainError;
 
-pub(crate) use chosen::Chosen;
+pub(crate) use chosen::{Chosen, HEADS};
 pub use config::LoraConfig;
 pub(crate) use modules::whole_modules;
 pub(crate) use replaced::Replaced;
@@ -110,7 +110,7 @@ impl Lora {
     }
 
     /// The layers of saved adapters, for which the model must have a place.
-    pub(crate) fn saved_layers(&self) -> impl Iterator<Item = &str> {
+    pub fn saved_layers(&self) -> impl Iterator<Item = &str> {
         let saved = match &self.start {
             Start::Saved(adapters) => Some(adapters),
             Start::Fresh { .. } => None,

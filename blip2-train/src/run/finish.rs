@@ -6,6 +6,7 @@ use burn::module::Module;
 use super::{
     outcome::{Ended, Outcome, Unfinished},
     steps::Run,
+    watch::Watch,
 };
 use crate::{error::TrainError, group::agreed, state::take_back};
 
@@ -14,18 +15,21 @@ impl<M: Module> Run<'_, M> {
     pub(super) fn finish(
         mut self,
         ended: Result<Ended, TrainError>,
+        watch: &mut impl Watch,
     ) -> Result<Outcome<M>, Unfinished<M>> {
         // The model that is written next needs memory, and no step does.
         Recycling::give_back();
         let closed = |run: &mut Self, ended| match ended {
-            Ok(ended) => run
-                .check_finite()
-                .and_then(|()| run.save_metrics())
-                .map(|()| ended),
+            Ok(ended) => run.check_finite().map(|()| {
+                run.write_metrics();
+                ended
+            }),
             Err(TrainError::Cancelled) => run.save_rest().map(|()| Ended::Cancelled),
             Err(error) => Err(error),
         };
-        let mut failed = match closed(&mut self, ended) {
+        let closed = closed(&mut self, ended);
+        self.tell_unwritten(watch);
+        let mut failed = match closed {
             Ok(ended) => return self.outcome(ended).map_err(Unfinished::from),
             Err(error) => error,
         };
@@ -41,6 +45,7 @@ impl<M: Module> Run<'_, M> {
             failed = error;
             let _ = self.take_back();
         }
+        self.tell_unwritten(watch);
         Err(match self.outcome(Ended::Failed) {
             Ok(outcome) => Unfinished {
                 error: failed,
@@ -54,7 +59,10 @@ impl<M: Module> Run<'_, M> {
     fn save_rest(&mut self) -> Result<(), TrainError> {
         let step = self.optimizer.steps();
         match step == 0 || self.is_saved(step)? {
-            true => self.save_metrics(),
+            true => {
+                self.write_metrics();
+                Ok(())
+            }
             false => self.save(),
         }
     }
@@ -78,7 +86,8 @@ impl<M: Module> Run<'_, M> {
         };
         self.saved = saved;
         agreed(self.group, taken)?;
-        self.save_metrics()
+        self.write_metrics();
+        Ok(())
     }
 
     fn outcome(self, ended: Ended) -> Result<Outcome<M>, TrainError> {

@@ -174,7 +174,7 @@ pub fn train_together<M: Module>(
     run.place(loader, watch);
     run.count(loader, watch);
     let ended = run.steps(&share(loader), objective, watch);
-    let finished = run.finish(ended);
+    let finished = run.finish(ended, watch);
     drop(lock);
     finished
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -113,23 +113,22 @@ impl Metrics {
     ///
     /// # Errors
     ///
-    /// If a file cannot be written.
+    /// If a file cannot be written; the others are.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), TrainError> {
         let folder = folder.as_ref();
         fs::create_dir_all(folder).map_err(|error| TrainError::file(folder, error))?;
-        write_file(
-            &folder.join(STEPS),
-            lines(&self.records, folder)?.as_bytes(),
-        )?;
-        write_file(
-            &folder.join(SCORES),
-            lines(&self.scores, folder)?.as_bytes(),
-        )?;
-        write_file(&folder.join(TABLE), self.csv().as_bytes())?;
-        match self.curve_svg() {
-            Some(svg) => write_file(&folder.join(CURVE), svg.as_bytes()),
-            None => Ok(()),
-        }
+        let files = [
+            (STEPS, Some(lines(&self.records, folder)?)),
+            (SCORES, Some(lines(&self.scores, folder)?)),
+            (TABLE, Some(self.csv())),
+            (CURVE, self.curve_svg()),
+        ];
+        let written = files.into_iter().filter_map(|(name, text)| {
+            let text = text?;
+            Some(write_file(&folder.join(name), text.as_bytes()))
+        });
+        // All of them, whatever one meets.
+        written.fold(Ok(()), |first, written| first.and(written))
     }
 
     /// Reads what was seen of the first `steps` steps.
@@ -144,6 +143,28 @@ impl Metrics {
         records.retain(|record| record.step < steps);
         scores.retain(|score| score.step <= steps);
         Ok(Self { records, scores })
+    }
+
+    /// As [`load`](Self::load), of what can be read; and what cannot be, by file.
+    pub(super) fn recover(folder: &Path, steps: usize) -> (Self, Vec<(PathBuf, String)>) {
+        let mut faults = Vec::new();
+        let mut records: Vec<Record> = recovered(folder.join(STEPS), &mut faults);
+        let mut scores: Vec<Score> = recovered(folder.join(SCORES), &mut faults);
+        records.retain(|record| record.step < steps);
+        scores.retain(|score| score.step <= steps);
+        (Self { records, scores }, faults)
+    }
+
+    /// Puts before what was seen what was written in `folder` of earlier steps, and is not among it: where a training
+    /// went on without the rows of its beginning. What cannot be read there is left out.
+    pub fn after_written(&mut self, folder: impl AsRef<Path>) {
+        let first = self.records.first().map_or(0, |record| record.step);
+        let (mut earlier, _) = Self::recover(folder.as_ref(), first);
+        earlier.records.append(&mut self.records);
+        let known = self.scores.first().map_or(usize::MAX, |score| score.step);
+        earlier.scores.retain(|score| score.step < known);
+        earlier.scores.append(&mut self.scores);
+        *self = earlier;
     }
 
     pub(super) fn spent(&self) -> Duration {
@@ -225,6 +246,36 @@ fn lines<T: Serialize>(rows: &[T], folder: &Path) -> Result<String, TrainError> 
         text.push('\n');
     }
     Ok(text)
+}
+
+/// The rows of a file that can be read.
+fn recovered<T: DeserializeOwned>(path: PathBuf, faults: &mut Vec<(PathBuf, String)>) -> Vec<T> {
+    let text = match read_file(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => {
+            faults.push((path, "it cannot be read: earlier steps are not told".into()));
+            return Vec::new();
+        }
+    };
+    let mut rows = Vec::new();
+    let mut damaged = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        match serde_json::from_str(&exact::with_digits(line)) {
+            Ok(row) => rows.push(row),
+            Err(_) => damaged.push(number + 1),
+        }
+    }
+    if let Some(first) = damaged.first() {
+        let more = match damaged.len() {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
+        };
+        faults.push((
+            path,
+            format!("line {first}{more} of it is damaged and left out"),
+        ));
+    }
+    rows
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, TrainError> {

@@ -98,10 +98,11 @@ impl<M: Module> Run<'_, M> {
             watch.passed_over(path, reason);
         }
         self.restore(&state, measure, folder)?;
-        self.metrics = Metrics::load(folder, state.step).unwrap_or_else(|error| {
-            watch.passed_over(folder, &format!("earlier steps are not told: {error}"));
-            Metrics::default()
-        });
+        let (metrics, faults) = Metrics::recover(folder, state.step);
+        for (path, fault) in faults {
+            watch.passed_over(&path, &fault);
+        }
+        self.metrics = metrics;
         self.tell_of_before(watch);
         // Its last digits are exact there.
         let scores = self.metrics.scores.iter();
@@ -188,7 +189,7 @@ impl<M: Module> Run<'_, M> {
             return Ok(());
         };
         // Metrics before the state: rows of steps that a state does not know are dropped.
-        self.metrics.save(folder)?;
+        self.write_metrics();
         let step = self.optimizer.steps();
         let notes = Notes {
             about: self.recipe.about.clone(),
@@ -208,12 +209,23 @@ impl<M: Module> Run<'_, M> {
         Ok(())
     }
 
-    /// Saves what was seen, where states are saved.
-    pub(super) fn save_metrics(&self) -> Result<(), TrainError> {
-        let saved = match self.recipe.written() {
-            Some(folder) if self.group.rank() == 0 => self.metrics.save(folder),
-            _ => Ok(()),
+    /// Writes what was seen, where states are saved. That it cannot be is told, and keeps no state from being saved.
+    pub(super) fn write_metrics(&mut self) {
+        let Some(folder) = self.recipe.written().filter(|_| self.group.rank() == 0) else {
+            return;
         };
-        agreed(self.group, saved).map(|_| ())
+        if let Err(error) = self.metrics.save(folder) {
+            self.unwritten = Some(error.to_string());
+        }
+    }
+
+    /// Tells that what was seen could not be written, once for each reason.
+    pub(super) fn tell_unwritten(&mut self, watch: &mut impl Watch) {
+        let Some(reason) = self.unwritten.take() else {
+            return;
+        };
+        if self.told.insert(reason.clone()) {
+            watch.noted(&format!("metrics and curve are not written: {reason}"));
+        }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Run<'r, M> {
     pub(super) saved: Option<(usize, PathBuf)>,
     /// What was told to be left out.
     pub(super) told: BTreeSet<String>,
+    /// Why what was seen could not be written last, until it is told.
+    pub(super) unwritten: Option<String>,
     /// How many steps earlier processes made.
     pub(super) begun: usize,
     /// What earlier processes took.
@@ -68,6 +70,7 @@ impl<'r, M: Module> Run<'r, M> {
             metrics: Metrics::default(),
             saved: None,
             told: BTreeSet::new(),
+            unwritten: None,
             begun: 0,
             spent: Duration::ZERO,
         }
@@ -262,6 +265,7 @@ impl<'r, M: Module> Run<'r, M> {
             // With the score that ended it, or that is of other examples than those before.
             self.save()?;
         }
+        self.tell_unwritten(watch);
         Ok(ended)
     }
 }

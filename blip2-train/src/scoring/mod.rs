@@ -130,6 +130,10 @@ impl Scoring {
             );
             return Err(TrainError::argument("score", self, reason));
         }
+        if self == Self::Vqa && data.examples().iter().all(|own| own.question.is_none()) {
+            let reason = "is of answers to questions, and the data has captions alone";
+            return Err(TrainError::argument("score", self, reason));
+        }
         let right = data
             .examples()
             .iter()

@@ -115,7 +115,13 @@ impl<M: Module> Trained<M> {
             }
         }
         match passed_over.into_iter().next() {
-            Some((_, error)) => Err(error),
+            Some((path, error)) => {
+                let reason = format!(
+                    "no state is whole, and this is the last: {error}. Remove the states to begin anew, or give another \
+                     folder"
+                );
+                Err(TrainError::state(&path, reason))
+            }
             None => Ok(None),
         }
     }

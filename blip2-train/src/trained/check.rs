@@ -45,6 +45,13 @@ impl<M> Trained<M> {
                 });
             }
         }
+        if let (true, Some(block)) = (
+            lora.is_fresh(),
+            lora.chosen().idle_block(self.names.layers()),
+        ) {
+            let reason = "is the number of a block in which no layer is among the targets";
+            return Err(TrainError::argument("layers_to_transform", block, reason));
+        }
         // Those of another shape than their layer's, or of a rank that makes no sense, were not made.
         let adapted: BTreeSet<&str> = self
             .trained
@@ -61,7 +68,10 @@ impl<M> Trained<M> {
         }
         match lora.saved_layers().find(|layer| !adapted.contains(layer)) {
             Some(layer) => Err(TrainError::NothingTrains {
-                reason: format!("there is no layer `{layer}` of the adapter's shape"),
+                reason: format!(
+                    "there is no layer `{layer}` of the adapter's shape: it was made for another model, or for a head \
+                     that is this one's table of tokens"
+                ),
             }),
             None => Ok(()),
         }

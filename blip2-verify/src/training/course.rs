@@ -29,6 +29,7 @@ impl Course {
     ) -> Result<Self, VerifyError> {
         let mut optimizer = AdamW::default()
             .with_betas(recipe.betas.map(|beta| beta as f32))
+            .with_eps(recipe.eps as f32)
             .with_weight_decay(recipe.weight_decay as f32)
             .with_decay(Decay::All);
         let (mut losses, mut norms) = (Vec::new(), Vec::new());

@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 use super::{
     course::Course,
     recipe::Recipe,
-    start::{is_adapter, names},
+    start::{is_adapter, names, untouched},
 };
 use crate::{
     error::VerifyError,
@@ -136,7 +136,9 @@ impl Bench<'_> {
         kind: &str,
         own: &BTreeMap<String, TensorData>,
     ) -> Vec<(String, String)> {
-        let names = names(self.golden, &format!("{kind}."));
+        let idle = untouched(self.golden);
+        let mut names = names(self.golden, &format!("{kind}."));
+        names.retain(|name| !idle.contains(name));
         let keys: BTreeSet<String> = names.iter().map(|name| own_name(name)).collect();
         let own: BTreeSet<String> = own.keys().cloned().collect();
         self.report

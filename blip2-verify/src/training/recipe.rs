@@ -15,6 +15,7 @@ pub(super) struct Recipe {
     pub(super) norms: Vec<f64>,
     pub(super) lr: f64,
     pub(super) betas: [f64; 2],
+    pub(super) eps: f64,
     pub(super) weight_decay: f64,
     pub(super) smoothing: f64,
 }
@@ -30,6 +31,8 @@ impl Recipe {
             norms: numbers(golden, "grad_norms")?,
             lr: number(golden, "lr")?,
             betas: [beta1, beta2],
+            // PyTorch's own.
+            eps: number(golden, "eps").unwrap_or(1e-8),
             weight_decay: number(golden, "weight_decay")?,
             smoothing: number(golden, "label_smoothing").unwrap_or_default(),
         })

@@ -1,6 +1,9 @@
 //! Where examples are, in the file of a training.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use blip2_io::dataset::{ChoiceAnswers, Columns, Dataset, DatasetError, OnBroken, Split};
 use serde::{Deserialize, Serialize};
@@ -133,6 +136,15 @@ pub(crate) enum DataConfig {
     },
 }
 
+/// A folder, if it is one, with files in it.
+fn with_files(folder: PathBuf, files: [&str; 2]) -> Vec<PathBuf> {
+    let files = match folder.is_dir() {
+        true => files.map(|name| folder.join(name)).into(),
+        false => Vec::new(),
+    };
+    [folder].into_iter().chain(files).collect()
+}
+
 impl DataConfig {
     /// Reads the data set; relative paths are those of `base`.
     pub(crate) fn read(&self, base: &Path) -> Result<Dataset, DatasetError> {
@@ -240,7 +252,7 @@ impl DataConfig {
         }
     }
 
-    /// The files and folders that are read; relative paths are those of `base`.
+    /// The files and folders that are read, those that are found in a folder too; relative paths are those of `base`.
     pub(crate) fn paths(&self, base: &Path) -> Vec<PathBuf> {
         let paths: Vec<&PathBuf> = match self {
             Self::JsonLines { file, pictures, .. }
@@ -253,7 +265,15 @@ impl DataConfig {
             | Self::Karpathy { file, pictures, .. }
             | Self::Textcaps { file, pictures, .. }
             | Self::Flickr30k { file, pictures, .. } => vec![file, pictures],
-            Self::ImageFolder { folder, .. } | Self::IconqaTest { folder, .. } => vec![folder],
+            Self::ImageFolder { folder, .. } => {
+                return with_files(base.join(folder), ["metadata.jsonl", "metadata.csv"]);
+            }
+            Self::IconqaTest { folder, .. } => {
+                let folder = base.join(folder);
+                let items = fs::read_dir(&folder).into_iter().flatten().flatten();
+                let items: Vec<_> = items.map(|item| item.path().join("data.json")).collect();
+                return [folder].into_iter().chain(items).collect();
+            }
             // That there is none of them is told when they are read.
             Self::WebDataset { shards, .. } => return shards.files(base).unwrap_or_default(),
             Self::Parquet {
@@ -275,7 +295,10 @@ impl DataConfig {
                     .chain(annotations)
                     .collect()
             }
-            Self::EasyVqa { path, .. } => vec![path],
+            Self::EasyVqa { path, .. } => {
+                let files = ["train/questions.json", "test/questions.json"];
+                return with_files(base.join(path), files);
+            }
         };
         paths.into_iter().map(|path| base.join(path)).collect()
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-use blip2_train::{LoraConfig, NamePattern};
+use blip2_train::{Lora, LoraConfig, NamePattern};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{SeqAccess, Visitor},
@@ -74,7 +74,8 @@ impl LoraTable {
     }
 
     /// Refuses to go on from adapters of another kind than the file says: they are trained as they are.
-    pub(crate) fn check_start(&self, start: &LoraConfig) -> Result<(), Failure> {
+    pub(crate) fn check_start(&self, started: &Lora) -> Result<(), Failure> {
+        let start = started.config();
         let alpha = self.alpha.unwrap_or(start.lora_alpha);
         for (key, said, has) in [
             ("rank", self.rank as f64, start.r as f64),
@@ -103,16 +104,16 @@ impl LoraTable {
             let (said, has) = (shown(&self.alpha_pattern), shown(&has));
             return Err(contradicted("alpha_pattern", &said, &has));
         }
-        // What is saved may name layer by layer what the file names by the part that they are in.
+        // What is saved may name layer by layer, or by an expression, what the file names by the part that they are
+        // in: what counts is which layers have adapters.
         let said = self.config();
-        let covered = |target: &NamePattern| said.targets(target.as_str());
         let has = |target: &NamePattern| {
             let said = LoraConfig::new(self.rank, [target.clone()]);
             let said = said.with_layers_to_transform(self.layers.iter().copied());
-            let mut layers = start.target_modules.iter();
-            layers.any(|layer| said.targets(layer.as_str()))
+            started.saved_layers().any(|layer| said.targets(layer))
         };
-        match start.target_modules.iter().all(covered) && self.targets.iter().all(has) {
+        let all = started.saved_layers().all(|layer| said.targets(layer));
+        match all && self.targets.iter().all(has) {
             true => Ok(()),
             false => Err(contradicted(
                 "targets",

@@ -33,7 +33,9 @@ pub(crate) const EXAMPLE: &str = include_str!("../example.toml");
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    pub(crate) model: PathBuf,
+    /// Evaluation may be told of it beside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<PathBuf>,
     /// Evaluation writes nothing.
     pub(crate) out: Option<PathBuf>,
     /// Whether curves for TensorBoard are written.
@@ -145,6 +147,15 @@ impl Config {
             return Err(Failure::Work(text.into()));
         }
         Ok(())
+    }
+
+    /// The model that the file names.
+    pub(crate) fn model(&self) -> Result<&Path, Failure> {
+        let lacks =
+            "the file has no `model`, a line above its first table: the folder of a checkpoint";
+        self.model
+            .as_deref()
+            .ok_or_else(|| Failure::Work(lacks.into()))
     }
 
     /// What a training must have, and an evaluation need not.

@@ -24,7 +24,10 @@ use crate::{
     Failure,
     args::train::EvalArgs,
     sheet,
-    train::config::{Config, ValidationConfig},
+    train::{
+        config::{Config, ValidationConfig},
+        place,
+    },
 };
 
 /// Where they are written.
@@ -59,6 +62,7 @@ impl<'a> Files<'a> {
             read.try_for_each(|path| check_keeps(file, path).map_err(Failure::work))?;
             check_keeps(file, &args.config).map_err(Failure::work)?;
         }
+        files.check_names()?;
         let own: BTreeSet<&Path> = files.all().collect();
         if own.len() < files.all().count() {
             let text = "--answers, --results and --sheet each need a file of their own".to_string();
@@ -77,6 +81,36 @@ impl<'a> Files<'a> {
         [self.answers, self.results, self.sheet]
             .into_iter()
             .flatten()
+    }
+
+    /// Refuses names that would be taken for something else.
+    fn check_names(&self) -> Result<(), Failure> {
+        if self.all().any(|file| file == "-") {
+            let text = "`-` is no file: give /dev/stdout to have it in the output".to_string();
+            return Err(Failure::Usage(text));
+        }
+        match self.sheet {
+            Some(sheet) if !is_stream(sheet) && !ends_in(sheet, "png") => {
+                Err(Failure::Usage(format!(
+                    "--sheet {}: a sheet is a PNG; give a name that ends in .png",
+                    sheet.display()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses what cannot be written, before anything is asked.
+    pub(super) fn check_writable(&self) -> Result<(), Failure> {
+        let mut files = self.all().filter(|file| !is_stream(file));
+        files.try_for_each(|file| {
+            if file.is_dir() {
+                let text = "it is a folder: give the name of a file";
+                return Err(Failure::Work(format!("{}: {text}", file.display())));
+            }
+            let folder = file.parent().filter(|own| !own.as_os_str().is_empty());
+            place::probed(folder.unwrap_or(Path::new(".")))
+        })
     }
 
     /// Refuses files of answers where there are none.
@@ -99,7 +133,7 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Refuses results that no server takes: of questions and captions together.
+    /// Refuses results that no server takes: of questions and captions together, and of what it cannot tell by its id.
     pub(super) fn check(&self, data: &Dataset) -> Result<(), Failure> {
         let questions = data.examples().iter().filter(|own| own.question.is_some());
         let questions = questions.count();
@@ -110,7 +144,10 @@ impl<'a> Files<'a> {
                 data.len() - questions
             )));
         }
-        Ok(())
+        match self.results {
+            Some(_) => check_ids(data),
+            None => Ok(()),
+        }
     }
 
     /// Writes what is wanted; right answers where they are known.
@@ -120,23 +157,19 @@ impl<'a> Files<'a> {
         scores: &[Scoring],
         knows_answers: bool,
     ) -> Result<(), Failure> {
-        if let Some(path) = self.answers {
-            written(path, &told(path, said, scores, knows_answers)?)?;
-        }
-        if let Some(path) = self.results {
+        let answers = self.answers.map_or(Ok(()), |path| {
+            written(path, &told(path, said, scores, knows_answers)?)
+        });
+        let results = self.results.map_or(Ok(()), |path| {
             let rows = said.data.examples().iter().zip(&said.answers);
             let rows: Vec<Value> = rows.map(|(own, answer)| result(own, answer)).collect();
-            written(path, &Value::Array(rows).to_string())?;
-        }
-        if let Some(path) = self.sheet {
-            let sheet = worst(said, knows_answers);
-            match is_stream(path) {
-                true => streamed(path, &sheet::png(&sheet, path)?)?,
-                false => sheet::save(&sheet, path)?,
-            }
-            note!("wrote {}", path.display());
-        }
-        Ok(())
+            written(path, &Value::Array(rows).to_string())
+        });
+        let sheet = self
+            .sheet
+            .map_or(Ok(()), |path| drawn(path, said, knows_answers));
+        // Each of them, whatever became of the others.
+        answers.and(results).and(sheet)
     }
 
     /// Writes the answers of an evaluation that ended early beside where all of them would stand, if they
@@ -160,6 +193,30 @@ impl<'a> Files<'a> {
     }
 }
 
+/// Refuses ids by which no server finds a question, or a picture.
+fn check_ids(data: &Dataset) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for example in data.examples() {
+        let (what, column) = match example.question {
+            Some(_) => ("a question", "question_id"),
+            None => ("a picture", "image_id"),
+        };
+        let id = &example.id;
+        if id.parse::<u64>().is_err() {
+            return Err(Failure::Work(format!(
+                "--results: its servers know {what} by a number, and {id:?} is none: have `{column}` in the data, or \
+                 leave --results out, and take --answers"
+            )));
+        }
+        if !seen.insert(id) {
+            return Err(Failure::Work(format!(
+                "--results: its servers take one answer of {what}, and {id} is the id of more than one example"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The name for what is not whole: `answers.jsonl` is `answers.partial.jsonl` then.
 fn partial(path: &Path) -> PathBuf {
     match path.extension() {
@@ -179,11 +236,27 @@ fn told(
     scores: &[Scoring],
     knows_answers: bool,
 ) -> Result<String, Failure> {
-    let is_table = path.extension().is_some_and(|ending| ending == "csv");
-    match is_table {
+    match ends_in(path, "csv") {
         true => table(said, scores, knows_answers),
         false => Ok(lines(said, scores, knows_answers)),
     }
+}
+
+/// Whether a file's name has this ending, in small letters or large ones.
+fn ends_in(path: &Path, ending: &str) -> bool {
+    let own = path.extension();
+    own.is_some_and(|own| own.eq_ignore_ascii_case(ending))
+}
+
+/// Draws and writes a contact sheet.
+fn drawn(path: &Path, said: &Answered, knows_answers: bool) -> Result<(), Failure> {
+    let sheet = worst(said, knows_answers);
+    match is_stream(path) {
+        true => streamed(path, &sheet::png(&sheet, path)?)?,
+        false => sheet::save(&sheet, path)?,
+    }
+    note!("wrote {}", path.display());
+    Ok(())
 }
 
 /// How many pictures a sheet has.
@@ -256,7 +329,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
 
 /// An answer as the servers of VQA take it, or a caption as COCO's does.
 fn result(example: &Example, answer: &str) -> Value {
-    // Their ids are numbers.
+    // Their ids are numbers, as was checked.
     let id = match example.id.parse::<u64>() {
         Ok(id) => Value::from(id),
         Err(_) => Value::from(example.id.as_str()),

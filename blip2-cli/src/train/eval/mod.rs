@@ -41,8 +41,9 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     };
     let model = match &args.model {
         Some(model) => model.clone(),
-        None => find::beside(base, &config.model)?,
+        None => find::beside(base, config.model()?)?,
     };
+    args.adapter.note_other_base(&model)?;
     let data = validation_data(validation, base)?;
     let files = Files::of(args, &config, validation, base, &model)?;
     files.check_pictures(&data)?;
@@ -54,6 +55,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     let scores = scorings(validation)?;
     let data = sifted(&config, validation, &model, data, cancel.clone())?;
     files.check(&data)?;
+    files.check_writable()?;
     let knows_answers = knows_answers(&data);
     if knows_answers {
         for score in &scores {
@@ -80,7 +82,8 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
         true => &scores[..],
         false => &[],
     };
-    files.write(&said, scores, knows_answers)?;
+    // Whatever hinders a file, what was found is told.
+    let written = files.write(&said, scores, knows_answers);
     match knows_answers {
         true => report::scores(&said, scores)?,
         false => note!(
@@ -92,7 +95,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<(), Failure> {
     if args.answers.is_some() {
         report::wrong(&said, scores)?;
     }
-    Ok(())
+    written
 }
 
 /// Says what broke meanwhile.
