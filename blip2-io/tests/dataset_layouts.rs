@@ -597,7 +597,7 @@ fn tables_with_another_delimiter_are_told_which() {
         ),
         (
             "d.csv",
-            "image|caption\na.png|a\n",
+            "\r\n\nimage|caption\na.png|a\n",
             None,
             "`delimiter = \"|\"`",
         ),

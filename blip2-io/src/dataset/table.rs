@@ -89,7 +89,9 @@ fn other_delimiter(text: &[u8], names: &[String], used: u8, columns: &Columns) -
     if names.iter().any(is_known) {
         return None;
     }
-    let first = text.split(|&byte| byte == b'\n').next()?;
+    // Empty lines before it are passed over, as by the reader.
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let first = lines.find(|line| !line.trim_ascii().is_empty())?;
     let mut others = DELIMITERS.into_iter().filter(|&other| other != used);
     others.find(|&other| {
         let mut names = Vec::new();
