@@ -143,7 +143,7 @@ fn what_does_not_fit_is_said_in_words() {
         "line 3: `answer[0]` is a list of 1, where a text, a number",
         "line 4: it has neither `question` nor `caption`; its keys are `Question`, `Answer`, `image`; name",
         "line 5: `answer` is true, where",
-        "line 6: `image` is a list of 2, where the name of a picture's file would fit",
+        "line 6: its `image` is a list of 2, and an example is of one",
         "line 7: its picture is `https://example.org/a.png`, and not a file: download it",
         "line 8: its picture `../secret.png` is outside of",
         "line 9: there is no picture",
@@ -320,6 +320,15 @@ fn karpathy_s_splits_are_read() {
     assert_eq!(shown(&train), ["5 - A dog.|One dog."]);
     assert!(left_out(&train).contains("images, index 3: it has no `sentences`; its keys are"));
     assert_eq!(shown(&karpathy("train", true).unwrap()).len(), 2);
+    for no_folder in ["", " ", ".", "./"] {
+        let text = format!(
+            r#"{{"images": [{{"filepath": "{no_folder}", "filename": "b.png", "split": "train", "sentences": [{{"raw": "A cat."}}]}}]}}"#
+        );
+        let data = read(&folder, "k.json", text, |file, pictures| {
+            Dataset::karpathy(file, pictures, "train", false, OnBroken::Fail)
+        });
+        assert_eq!(shown(&data.unwrap()), ["images, index 0 - A cat."]);
+    }
     assert_eq!(shown(&karpathy("test", false).unwrap()), ["7 - A cow."]);
     let error = karpathy("validation", false).unwrap_err().to_string();
     assert!(
@@ -471,4 +480,335 @@ fn questions_and_annotations_that_do_not_fit_are_named_in_their_files() {
     ] {
         assert!(said.contains(words), "{words}\n{said}");
     }
+}
+
+/// What is in a picture's place is told as what it is.
+#[cfg(unix)]
+#[test]
+fn what_is_no_picture_is_told_as_what_it_is() {
+    let folder = folder(&["a.png"]);
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("empty")).unwrap();
+    fs::create_dir(at("notes")).unwrap();
+    fs::write(at("notes/a.txt"), "").unwrap();
+    std::os::unix::fs::symlink(at("nowhere.png"), at("link.png")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket.png")).unwrap();
+    let lines = [
+        r#"{"caption": "a", "image": "empty"}"#,
+        r#"{"caption": "a", "video": "notes"}"#,
+        r#"{"caption": "a", "image": "link.png"}"#,
+        r#"{"caption": "a", "image": "socket.png"}"#,
+        r#"{"caption": "a", "image": "none.png"}"#,
+        r#"{"caption": "a", "image": "a.png/b.png"}"#,
+        r#"{"caption": "a", "image": ""}"#,
+        r#"{"caption": "a", "image": "."}"#,
+        r#"{"caption": "a", "image": "empty/../a.png"}"#,
+    ];
+    let data = read(&folder, "d.jsonl", lines.join("\n"), |file, pictures| {
+        Dataset::json_lines(file, pictures, SKIP)
+    });
+    let data = data.unwrap();
+    assert_eq!(shown(&data), ["line 9 - a"]);
+    let said = left_out(&data);
+    for (line, words) in [
+        (1, "empty is a folder without a picture"),
+        (2, "notes is a folder without a picture"),
+        (3, "link.png is a link to a file that does not exist"),
+        (4, "socket.png is a pipe, a socket or a device"),
+        (5, "there is no picture"),
+        (6, "there is no picture"),
+        (7, "the name of its picture is empty"),
+        (8, "its picture `.` is the pictures' folder itself"),
+    ] {
+        let own = said.lines().nth(line - 1).unwrap();
+        assert!(
+            own.contains(&format!("line {line}: ")) && own.contains(words),
+            "{own}"
+        );
+    }
+}
+
+/// A folder that is not there is told once, and not of each picture.
+#[test]
+fn a_pictures_folder_that_is_not_there_is_told_once() {
+    let folder = folder(&["a.png"]);
+    let file = folder.path().join("d");
+    fs::write(&file, "").unwrap();
+    let none = folder.path().join("no-such-folder");
+    type Reader = fn(&Path, &Path) -> Result<Dataset, DatasetError>;
+    let readers: [Reader; 11] = [
+        |file, pictures| Dataset::json_lines(file, pictures, SKIP),
+        |file, pictures| Dataset::csv(file, pictures, &Columns::default(), None, SKIP),
+        |file, pictures| Dataset::vqa_v2(file, None, pictures, SKIP),
+        |file, pictures| Dataset::a_okvqa(file, pictures, ChoiceAnswers::Choice, SKIP),
+        |file, pictures| Dataset::vizwiz(file, pictures, false, SKIP),
+        |file, pictures| Dataset::gqa(file, pictures, false, SKIP),
+        |file, pictures| Dataset::textvqa(file, pictures, SKIP),
+        |file, pictures| Dataset::coco_captions(file, pictures, SKIP),
+        |file, pictures| Dataset::karpathy(file, pictures, "train", false, SKIP),
+        |file, pictures| Dataset::textcaps(file, pictures, SKIP),
+        |file, pictures| Dataset::flickr30k(file, pictures, SKIP),
+    ];
+    for reader in readers {
+        let error = reader(&file, &none).unwrap_err();
+        assert!(matches!(error, DatasetError::Read { .. }), "{error:?}");
+        let error = error.to_string();
+        assert!(
+            error.contains("no-such-folder: there is no such folder"),
+            "{error}"
+        );
+        let error = reader(&file, &file).unwrap_err().to_string();
+        assert!(error.contains("it is no folder"), "{error}");
+    }
+}
+
+#[test]
+fn tables_with_another_delimiter_are_told_which() {
+    let folder = folder(&["a.png"]);
+    let read_by = |name: &str, text: &str, delimiter| {
+        read(&folder, name, text, |file, pictures| {
+            Dataset::csv(file, pictures, &Columns::default(), delimiter, SKIP)
+        })
+    };
+    for (name, text, delimiter, said) in [
+        (
+            "d.csv",
+            "image;question;answer\na.png;what, now?;a\n",
+            None,
+            "`delimiter = \";\"`",
+        ),
+        (
+            "d.csv",
+            "image;q, or what is asked;caption\na.png;x;a\n",
+            None,
+            "`delimiter = \";\"`",
+        ),
+        (
+            "d.csv",
+            "\"image\";\"caption\"\r\n\"a.png\";\"a\"\r\n",
+            None,
+            "`delimiter = \";\"`",
+        ),
+        (
+            "d.csv",
+            "image\tcaption\na.png\ta\n",
+            None,
+            "`delimiter = \"\\t\"`",
+        ),
+        (
+            "d.csv",
+            "\r\n\nimage|caption\na.png|a\n",
+            None,
+            "`delimiter = \"|\"`",
+        ),
+        (
+            "d.tsv",
+            "image,caption\na.png,a\n",
+            None,
+            "`delimiter = \",\"`",
+        ),
+        (
+            "d.csv",
+            "image,caption\na.png,a\n",
+            Some(b';'),
+            "`delimiter = \",\"`",
+        ),
+    ] {
+        let error = read_by(name, text, delimiter).unwrap_err().to_string();
+        assert!(
+            error.contains(said) && !error.contains("columns`"),
+            "{error}"
+        );
+    }
+    // Other names are not a question of what stands between them.
+    let error = read_by("d.csv", "file;x;y\na.png;b;c\n", None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("name the right ones by `columns`"),
+        "{error}"
+    );
+    let data = read_by("d.csv", "image;caption\na.png;a, b\n", Some(b';')).unwrap();
+    assert_eq!(shown(&data), ["line 2 - a, b"]);
+}
+
+#[test]
+fn packed_files_are_told_as_that() {
+    let folder = folder(&["a.png"]);
+    for (name, bytes, said) in [
+        (
+            "d.jsonl.gz",
+            &b"\x1f\x8b\x08\x00\x00"[..],
+            "compressed by gzip",
+        ),
+        ("d.jsonl", b"\x28\xb5\x2f\xfd\x00", "compressed by zstd"),
+        (
+            "d.csv",
+            b"PK\x03\x04\x14\x00",
+            "a zip archive, or an Excel file",
+        ),
+    ] {
+        let lines = read(&folder, name, bytes, |file, pictures| {
+            Dataset::json_lines(file, pictures, SKIP)
+        });
+        let table = read(&folder, name, bytes, |file, pictures| {
+            Dataset::csv(file, pictures, &Columns::default(), None, SKIP)
+        });
+        let coco = read(&folder, name, bytes, |file, pictures| {
+            Dataset::coco_captions(file, pictures, SKIP)
+        });
+        for error in [lines, table, coco].map(Result::unwrap_err) {
+            let error = error.to_string();
+            assert!(
+                error.contains(said) && error.contains("unpack it"),
+                "{error}"
+            );
+        }
+    }
+}
+
+/// A list that pandas wrote as a text is no answer, in no kind of file.
+#[test]
+fn lists_that_pandas_wrote_as_texts_are_refused() {
+    let folder = folder(&["a.png"]);
+    for column in ["answers", "answer", "caption", "choices"] {
+        let question = if column == "caption" { "" } else { "what?" };
+        let (said, table) = (
+            format!("`{column}` is the text `['a', 'b']`, a list as Python writes it"),
+            format!("image,question,{column}\na.png,{question},\"['a', 'b']\"\n"),
+        );
+        let line = match question {
+            "" => format!(r#"{{"image": "a.png", "{column}": "['a', 'b']"}}"#),
+            _ => format!(r#"{{"image": "a.png", "question": "what?", "{column}": "['a', 'b']"}}"#),
+        };
+        let table = read(&folder, "d.csv", table, |file, pictures| {
+            Dataset::csv(file, pictures, &Columns::default(), None, OnBroken::Fail)
+        });
+        let line = read(&folder, "d.jsonl", line, |file, pictures| {
+            Dataset::json_lines(file, pictures, OnBroken::Fail)
+        });
+        for error in [table, line].map(Result::unwrap_err) {
+            let error = error.to_string();
+            assert!(
+                error.contains(&said) && error.contains("json.dumps"),
+                "{error}"
+            );
+        }
+    }
+}
+
+/// A right choice that is a place and the words of another means the same in every kind of file: what the
+/// others' do, and nothing where these do not tell.
+#[test]
+fn a_right_choice_is_a_place_or_the_words_in_every_kind_of_file() {
+    let folder = folder(&["a.png"]);
+    let three = r#"["1","2","3"]"#;
+    for (other, due) in [
+        (None, None),
+        // Others are told by places.
+        (Some((r#"["x","y"]"#, "1")), Some("2")),
+        // Others are told by words.
+        (Some((r#"["x","y"]"#, "\"y\"")), Some("1")),
+    ] {
+        for right in ["1", "\"1\""] {
+            let records = [Some((three, right)), other].into_iter().flatten();
+            let lines: Vec<String> = records
+                .clone()
+                .map(|(choices, right)| {
+                    format!(
+                        r#"{{"image":"a.png","question":"?","choices":{choices},"answer":{right}}}"#
+                    )
+                })
+                .collect();
+            let rows: Vec<String> = records
+                .map(|(choices, right)| {
+                    let choices = choices.replace('"', "\"\"");
+                    format!("a.png,?,\"{choices}\",{}", right.trim_matches('"'))
+                })
+                .collect();
+            let rows = format!("image,question,choices,answer\n{}\n", rows.join("\n"));
+            let lines = read(&folder, "d.jsonl", lines.join("\n"), |file, pictures| {
+                Dataset::json_lines(file, pictures, OnBroken::Fail)
+            });
+            let rows = read(&folder, "d.csv", rows, |file, pictures| {
+                Dataset::csv(file, pictures, &Columns::default(), None, OnBroken::Fail)
+            });
+            for data in [lines, rows] {
+                match (data, due) {
+                    (Ok(data), Some(due)) => assert_eq!(data.examples()[0].answers, [due]),
+                    (Err(error), None) => {
+                        let error = error.to_string();
+                        assert!(
+                            error.contains("as a place, counted from 0, another"),
+                            "{error}"
+                        );
+                    }
+                    (data, due) => panic!("{right}: {data:?}, {due:?}"),
+                }
+            }
+        }
+    }
+    // Those who are told both ways leave it open, and are read themselves.
+    let mixed = [
+        format!(r#"{{"image":"a.png","question":"?","choices":{three},"answer":1}}"#),
+        r#"{"image":"a.png","question":"?","choices":["x","y"],"answer":0}"#.into(),
+        r#"{"image":"a.png","question":"?","choices":["x","y"],"answer":"y"}"#.into(),
+        format!(r#"{{"image":"a.png","question":"?","choices":{three},"correct_choice_idx":1}}"#),
+        format!(r#"{{"image":"a.png","question":"?","choices":{three},"answer":["1"]}}"#),
+        format!(
+            r#"{{"image":"a.png","question":"?","choices":{three},"answer":1,"ques_type":"choose_txt"}}"#
+        ),
+    ];
+    let data = read(&folder, "d.jsonl", mixed.join("\n"), |file, pictures| {
+        Dataset::json_lines(file, pictures, SKIP)
+    });
+    let data = data.unwrap();
+    let answers: Vec<String> = data
+        .examples()
+        .iter()
+        .map(|own| own.answers.concat())
+        .collect();
+    assert_eq!(answers, ["x", "y", "2", "1", "2"]);
+    assert_eq!((data.choices(), data.broken().len()), (5, 1));
+    assert!(left_out(&data).contains("d.jsonl, line 1: its `answer` is `1`"));
+}
+
+/// IconQA and A-OKVQA tell places, whatever their choices say.
+#[test]
+fn kinds_that_tell_places_go_on_telling_them() {
+    let folder = folder(&["7/image.png", "000000000042.jpg"]);
+    let text = r#"{"question": "how many?", "choices": ["1", "2", "3"], "answer": 1}"#;
+    fs::write(folder.path().join("7/data.json"), text).unwrap();
+    let data = Dataset::iconqa_test(folder.path(), OnBroken::Fail).unwrap();
+    assert_eq!(shown(&data), ["7 how many? 2"]);
+    let text = r#"[{"image_id": 42, "question_id": "q", "question": "how many?", "choices": ["1", "2", "3"],
+        "correct_choice_idx": 1, "direct_answers": ["two"]}]"#;
+    let data = read(&folder, "aokvqa.json", text, |file, pictures| {
+        Dataset::a_okvqa(file, pictures, ChoiceAnswers::Choice, OnBroken::Fail)
+    });
+    assert_eq!(shown(&data.unwrap()), ["q how many? 2"]);
+}
+
+/// A moving picture is told with what a data set can have in its place.
+#[test]
+fn a_moving_picture_is_told_in_words_of_pictures() {
+    let folder = folder(&["a.png"]);
+    let mut encoder =
+        image::codecs::gif::GifEncoder::new(fs::File::create(folder.path().join("a.gif")).unwrap());
+    let frame = || image::Frame::new(image::RgbaImage::new(4, 4));
+    encoder.encode_frames([frame(), frame()]).unwrap();
+    drop(encoder);
+    let data = read(
+        &folder,
+        "d.jsonl",
+        r#"{"caption": "a", "image": "a.gif"}"#,
+        |file, pictures| Dataset::json_lines(file, pictures, SKIP),
+    );
+    let faults = data.unwrap().faults(1, |_| None, |_| true).unwrap();
+    assert!(
+        faults[&0].contains("animated GIF; save one frame of it as a picture"),
+        "{}",
+        faults[&0]
+    );
+    assert!(!faults[&0].contains("::"), "{}", faults[&0]);
 }

@@ -105,6 +105,95 @@ fn samples_are_the_files_of_one_name() {
     assert!(faults[&5].contains("000.tar/0009.png"), "{}", faults[&5]);
 }
 
+/// A sample's files that lie apart in an archive are told as that, each sample once; what stands together
+/// is read.
+#[test]
+fn files_of_a_sample_that_lie_apart_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("000.tar");
+    let picture = png(1);
+    let one = |name: &'static str| (name, &*picture);
+    fn text(name: &str) -> (&str, &[u8]) {
+        (name, b"a dog")
+    }
+    let json: (&str, &[u8]) = ("4.json", br#"{"caption": "more"}"#);
+    for (members, apart, lacking, examples) in [
+        (
+            vec![one("1.png"), one("2.png"), text("1.txt"), text("2.txt")],
+            2,
+            0,
+            0,
+        ),
+        (
+            vec![text("1.txt"), text("2.txt"), one("1.png"), one("2.png")],
+            2,
+            0,
+            0,
+        ),
+        // Three places, and one that stands together.
+        (
+            vec![
+                one("1.png"),
+                one("3.png"),
+                text("3.txt"),
+                text("1.txt"),
+                one("2.png"),
+                text("1.question.txt"),
+            ],
+            1,
+            1,
+            1,
+        ),
+        // What stands together, and something behind.
+        (
+            vec![
+                one("4.png"),
+                text("4.txt"),
+                one("5.png"),
+                text("5.txt"),
+                json,
+            ],
+            1,
+            0,
+            2,
+        ),
+        // Samples of one name that are whole are two, as where archives were joined.
+        (
+            vec![
+                one("1.png"),
+                text("1.txt"),
+                one("2.png"),
+                text("2.txt"),
+                one("1.png"),
+                text("1.txt"),
+            ],
+            0,
+            0,
+            3,
+        ),
+    ] {
+        shard(&path, &members);
+        // An archive before it with the same names is another one.
+        let other = folder.path().join("other.tar");
+        shard(
+            &other,
+            &[one("1.png"), text("1.txt"), one("9.png"), text("9.txt")],
+        );
+        let data = read(&[other, path.clone()]).unwrap();
+        let count = |said: &str| {
+            let all = data.broken().iter();
+            all.filter(|own| own.reason.contains(said)).count()
+        };
+        let found = [
+            count("do not stand together in the archive"),
+            count("it has no text"),
+            data.len() - 2,
+        ];
+        assert_eq!(found, [apart, lacking, examples], "{:?}", data.broken());
+        assert_eq!(data.broken().len(), apart + lacking);
+    }
+}
+
 #[test]
 fn archives_that_cannot_be_read_where_they_lie_are_refused() {
     let folder = tempfile::tempdir().unwrap();

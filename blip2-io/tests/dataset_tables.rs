@@ -12,7 +12,8 @@ use std::{
 };
 
 use arrow_array::{
-    ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray,
+    Array, ArrayRef, BinaryArray, Date32Array, Decimal128Array, Int64Array, RecordBatch,
+    StringArray, StructArray, TimestampMillisecondArray,
     builder::{ListBuilder, StringBuilder},
 };
 use arrow_schema::{DataType, Field};
@@ -24,7 +25,9 @@ use image::{Rgb, RgbImage};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
-    file::properties::WriterProperties,
+    data_type::{ByteArray, ByteArrayType},
+    file::{properties::WriterProperties, writer::SerializedFileWriter},
+    schema::parser::parse_message_type,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -89,6 +92,185 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>, group: usize) {
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
+}
+
+/// A file whose row groups have so many rows, as writers leave them that were handed no rows.
+fn grouped(path: &Path, groups: &[usize]) {
+    let schema = "message r { optional binary image; optional binary question (UTF8); \
+                  optional binary answer (UTF8); }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let file = File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+    let mut level = 0;
+    for &rows in groups {
+        let mut group = writer.next_row_group().unwrap();
+        let mut number = 0;
+        while let Some(mut column) = group.next_column().unwrap() {
+            let values: Vec<ByteArray> = (0..rows)
+                .map(|row| match number {
+                    0 => png(level + row as u8).into(),
+                    1 => "what?".into(),
+                    _ => (usize::from(level) + row).to_string().as_str().into(),
+                })
+                .collect();
+            let typed = column.typed::<ByteArrayType>();
+            if rows > 0 {
+                typed
+                    .write_batch(&values, Some(&vec![1; rows]), None)
+                    .unwrap();
+            }
+            column.close().unwrap();
+            number += 1;
+        }
+        group.close().unwrap();
+        level += rows as u8;
+    }
+    writer.close().unwrap();
+}
+
+/// Row groups and files without rows are what they are: nothing to read.
+#[test]
+fn what_has_no_rows_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for groups in [&[2, 0][..], &[0, 2], &[1, 0, 0, 1], &[0, 1, 1, 0]] {
+        grouped(&at("a.parquet"), groups);
+        let data = read(&at("a.parquet"), &Columns::default()).unwrap();
+        let found: Vec<(String, String, u8)> = data
+            .examples()
+            .iter()
+            .map(|own| {
+                (
+                    own.place.clone(),
+                    own.answers.concat(),
+                    level(&data, own.picture),
+                )
+            })
+            .collect();
+        let due = |row: u8| (format!("row {row}"), row.to_string(), row);
+        assert_eq!(found, [due(0), due(1)], "{groups:?}");
+        assert!(data.faults(1, |_| None, |_| true).unwrap().is_empty());
+    }
+    // Shards without rows, of no row group, of an empty one, of columns of nothing, and of none.
+    grouped(&at("b.parquet"), &[]);
+    grouped(&at("c.parquet"), &[0]);
+    let nothing = || -> ArrayRef { Arc::new(arrow_array::NullArray::new(0)) };
+    write(
+        &at("d.parquet"),
+        vec![("image", nothing()), ("question", nothing())],
+        9,
+    );
+    write(&at("e.parquet"), vec![("index", nothing())], 9);
+    let shards: Vec<PathBuf> = ["b", "c", "a", "d", "e"]
+        .map(|name| at(&format!("{name}.parquet")))
+        .into();
+    let all = Dataset::parquet(&shards, None, None, &Columns::default(), OnBroken::Fail).unwrap();
+    assert_eq!((all.len(), level(&all, 1)), (2, 1));
+    for alone in ["b", "c", "d", "e"] {
+        let error = read(&at(&format!("{alone}.parquet")), &Columns::default());
+        assert!(
+            matches!(error, Err(DatasetError::Empty { .. })),
+            "{alone}: {error:?}"
+        );
+    }
+}
+
+/// A column that holds what is not read is named with its type, and not taken for one that is missing.
+#[test]
+fn columns_of_types_that_are_not_read_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let decimal = || -> ArrayRef {
+        let own = Decimal128Array::from(vec![125]);
+        Arc::new(own.with_precision_and_scale(5, 2).unwrap())
+    };
+    let time = || -> ArrayRef { Arc::new(TimestampMillisecondArray::from(vec![1])) };
+    let date = || -> ArrayRef { Arc::new(Date32Array::from(vec![1])) };
+    let object = || -> ArrayRef {
+        let field = Arc::new(Field::new("answer", decimal().data_type().clone(), true));
+        Arc::new(StructArray::from(vec![(field, decimal())]))
+    };
+    let named = Columns::default().with_answer(Some("a".into()));
+    let text = || texts(&[Some("what?")]);
+    for (question, name, answer, columns, said) in [
+        (
+            text(),
+            "answer",
+            decimal(),
+            Columns::default(),
+            "its column `answer` holds decimals",
+        ),
+        (
+            text(),
+            "answers",
+            time(),
+            Columns::default(),
+            "its column `answers` holds dates with times",
+        ),
+        (
+            text(),
+            "direct_answers",
+            date(),
+            Columns::default(),
+            "`direct_answers` holds dates, where texts",
+        ),
+        (
+            text(),
+            "a",
+            decimal(),
+            named,
+            "its column `a` holds decimals",
+        ),
+        (
+            text(),
+            "choices",
+            decimal(),
+            Columns::default(),
+            "its column `choices` holds decimals",
+        ),
+        (
+            text(),
+            "answers",
+            object(),
+            Columns::default(),
+            "`answers` holds objects whose `answer` holds decimals",
+        ),
+        (
+            time(),
+            "answer",
+            text(),
+            Columns::default(),
+            "its column `question` holds dates with times",
+        ),
+    ] {
+        let columns_of = vec![
+            ("image", bytes(&[Some(png(1))])),
+            ("question", question),
+            (name, answer),
+        ];
+        write(&path, columns_of, 9);
+        let error = read(&path, &columns).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    // Where another column has the answer, or a caption is there, it means something else.
+    let captions = vec![
+        ("image", bytes(&[Some(png(1))])),
+        ("question", time()),
+        ("caption", text()),
+        ("answer", decimal()),
+    ];
+    let answers = vec![
+        ("image", bytes(&[Some(png(1))])),
+        ("question", text()),
+        ("answers", decimal()),
+        ("answer", text()),
+    ];
+    write(&path, answers, 9);
+    let data = read(&path, &Columns::default()).unwrap();
+    assert_eq!(data.examples()[0].answers, ["what?"]);
+    write(&path, captions, 9);
+    let data = read(&path, &Columns::default()).unwrap();
+    assert_eq!(data.examples()[0].answers, ["what?"]);
 }
 
 fn level(data: &Dataset, picture: usize) -> u8 {

@@ -26,6 +26,11 @@ use blip2_io::{
         join, vector_column,
     },
 };
+use parquet::{
+    data_type::{ByteArray, ByteArrayType},
+    file::writer::SerializedFileWriter,
+    schema::parser::parse_message_type,
+};
 
 fn written(path: &Path, columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     let batch = RecordBatch::try_from_iter(columns).unwrap();
@@ -61,6 +66,46 @@ fn texts(table: &Table, column: &str, rows: std::ops::Range<u64>, size: usize) -
 
 fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("row {n}")).collect()
+}
+
+/// A table of texts in row groups of so many rows.
+fn grouped(path: &Path, groups: &[usize]) {
+    let schema = parse_message_type("message r { optional binary name (UTF8); }").unwrap();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).unwrap();
+    let mut number = 0;
+    for &rows in groups {
+        let names: Vec<ByteArray> = (number..number + rows)
+            .map(|row| ByteArray::from(&*format!("row {row}")))
+            .collect();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        if rows > 0 {
+            let typed = column.typed::<ByteArrayType>();
+            typed
+                .write_batch(&names, Some(&vec![1; rows]), None)
+                .unwrap();
+        }
+        column.close().unwrap();
+        group.close().unwrap();
+        number += rows;
+    }
+    writer.close().unwrap();
+}
+
+/// A row group without rows, as writers leave one that were handed none, is nothing to read.
+#[test]
+fn row_groups_without_rows_are_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    for groups in [&[2, 0, 3][..], &[0, 5], &[5, 0], &[2, 0, 0, 3, 0]] {
+        grouped(&path, groups);
+        let table = Table::open(&path).unwrap();
+        for first in 0..5 {
+            let found = texts(&table, "name", first..5, 2).concat();
+            assert_eq!(found, numbered(5)[first as usize..], "{groups:?}");
+        }
+    }
 }
 
 /// One table in every form.

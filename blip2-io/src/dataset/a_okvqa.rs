@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Columns, Dataset, DatasetError, OnBroken,
+    below::folder_is_there,
     collect::Collector,
     fields::{self, needed, whole},
     json, read,
@@ -39,6 +40,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let text = read::text(file)?;
         let mut collector = Collector::new(file.to_path_buf());
         // The other's keys are not read.

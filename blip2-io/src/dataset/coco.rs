@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Dataset, DatasetError, OnBroken,
-    below::located,
+    below::{folder_is_there, located},
     collect::Collector,
     fields::{self, needed_text},
     json, read,
@@ -31,6 +31,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let text = read::text(file)?;
         let mut collector = Collector::new(file.to_path_buf());
         let mut names: HashMap<String, String> = HashMap::new();

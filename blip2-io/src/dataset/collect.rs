@@ -2,13 +2,16 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
 };
 
 use image::ImageFormat;
 
 use super::{
-    BrokenRecord, Dataset, DatasetError, Example, OnBroken, PictureFile, quote::shortened,
+    BrokenRecord, Dataset, DatasetError, Example, OnBroken, PictureFile,
+    choice::{Doubt, Telling, Told, Way},
+    quote::shortened,
     record::Record,
 };
 
@@ -26,6 +29,10 @@ pub(super) struct Collector {
     broken: Vec<BrokenRecord>,
     /// How many records ask for one of given choices.
     pub(super) choices: usize,
+    /// How the right ones are told.
+    pub(super) telling: Telling,
+    /// The examples whose right choice may be one or the other.
+    doubts: Vec<(usize, Doubt)>,
 }
 
 impl Collector {
@@ -37,6 +44,8 @@ impl Collector {
             places: HashMap::new(),
             broken: Vec::new(),
             choices: 0,
+            telling: Telling::default(),
+            doubts: Vec::new(),
         }
     }
 
@@ -51,6 +60,18 @@ impl Collector {
             place,
             reason,
         });
+    }
+
+    /// The place among the broken records of the one that was noted last.
+    pub(super) fn last_broken(&self) -> Option<usize> {
+        self.broken.len().checked_sub(1)
+    }
+
+    /// Tells another reason for a broken record, of which more was learnt.
+    pub(super) fn broken_otherwise(&mut self, record: usize, reason: String) {
+        if let Some(record) = self.broken.get_mut(record) {
+            record.reason = reason;
+        }
     }
 
     /// Adds an example whose picture is in one of these files, the first that there is; `None` if it is
@@ -77,11 +98,7 @@ impl Collector {
         question: Option<&str>,
     ) -> Option<usize> {
         let Some(picture) = pictures.iter().find_map(|path| self.picture(path)) else {
-            let names: Vec<_> = pictures
-                .iter()
-                .map(|path| shortened(&path.display().to_string(), MOST_OF_A_PATH))
-                .collect();
-            let reason = format!("there is no picture {}", names.join(" or "));
+            let reason = missing(pictures);
             self.broken(place.to_string(), reason);
             return None;
         };
@@ -103,10 +120,18 @@ impl Collector {
     /// Adds a record whose picture is in one of these files, the first that there is.
     pub(super) fn add_record_of(&mut self, place: String, record: Record, pictures: &[PathBuf]) {
         self.choices += usize::from(record.is_choice);
+        self.telling.note(&record.told);
         if let Some(picture) = self.checked(&place, pictures, record.question.as_deref()) {
-            self.examples
-                .extend(record.examples(place.clone(), picture, place));
+            self.add_examples(place.clone(), place, record, picture);
         }
+    }
+
+    /// Adds the examples of a record about a picture.
+    fn add_examples(&mut self, place: String, id: String, mut record: Record, picture: usize) {
+        if let Told::Either(doubt) = std::mem::take(&mut record.told) {
+            self.doubts.push((self.examples.len(), doubt));
+        }
+        self.examples.extend(record.examples(id, picture, place));
     }
 
     /// Adds a record that comes with its own picture; `id` is for one that names none.
@@ -122,9 +147,10 @@ impl Collector {
             return self.broken(place, EMPTY.into());
         }
         self.choices += usize::from(record.is_choice);
+        self.telling.note(&record.told);
         let number = self.pictures.len();
         self.pictures.push(picture);
-        self.examples.extend(record.examples(id, number, place));
+        self.add_examples(place, id, record, number);
     }
 
     /// The number of the picture in a file, if there is such a file.
@@ -140,7 +166,42 @@ impl Collector {
         place
     }
 
-    pub(super) fn finish(self, on_broken: OnBroken) -> Result<Dataset, DatasetError> {
+    /// Decides what right choices are that may be a place or the words, by how the others are told: a
+    /// data set tells all of them in one way. Where that is not seen, they are broken.
+    fn settle(&mut self) {
+        let doubts = std::mem::take(&mut self.doubts);
+        match self.telling.way() {
+            Some(Way::Words) => {}
+            Some(Way::Places) => {
+                for (number, doubt) in doubts {
+                    if let Some(example) = self.examples.get_mut(number) {
+                        example.answers = vec![doubt.at_place];
+                    }
+                }
+            }
+            None => self.leave_out(doubts),
+        }
+    }
+
+    /// Takes the examples of these numbers, which rise, out of the others.
+    fn leave_out(&mut self, doubts: Vec<(usize, Doubt)>) {
+        self.choices -= doubts.len();
+        let mut doubts = doubts.into_iter().peekable();
+        let mut number = 0;
+        let (broken, file) = (&mut self.broken, &self.file);
+        self.examples.retain(|example| {
+            let doubt = doubts.next_if(|(own, _)| *own == number);
+            number += 1;
+            if let Some((_, doubt)) = &doubt {
+                let place = example.place.clone();
+                broken.push(BrokenRecord::new(file.clone(), place, doubt.reason()));
+            }
+            doubt.is_none()
+        });
+    }
+
+    pub(super) fn finish(mut self, on_broken: OnBroken) -> Result<Dataset, DatasetError> {
+        self.settle();
         if on_broken == OnBroken::Fail && !self.broken.is_empty() {
             let records = self.broken;
             return Err(DatasetError::Broken { records });
@@ -161,6 +222,44 @@ impl Collector {
             choices: self.choices,
             frames: None,
         })
+    }
+}
+
+/// Why none of these is a picture: that there is none, or what there is in its place.
+fn missing(pictures: &[PathBuf]) -> String {
+    let in_place = pictures.iter().find_map(|path| {
+        let what = in_place(path)?;
+        Some(format!("{} {what}", told(path)))
+    });
+    in_place.unwrap_or_else(|| {
+        let names: Vec<_> = pictures.iter().map(|path| told(path)).collect();
+        format!("there is no picture {}", names.join(" or "))
+    })
+}
+
+fn told(path: &Path) -> String {
+    shortened(&path.display().to_string(), MOST_OF_A_PATH)
+}
+
+/// What is at a path where no picture is; none for nothing.
+fn in_place(path: &Path) -> Option<String> {
+    let denied = |error: io::Error| {
+        let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
+        is_denied.then(|| format!("cannot be read: {error}"))
+    };
+    match path.metadata() {
+        Ok(found) if found.is_dir() => path.read_dir().map_or_else(denied, |_| {
+            Some(
+                "is a folder without a picture, where a picture or a folder of frames is due"
+                    .into(),
+            )
+        }),
+        Ok(_) => Some("is a pipe, a socket or a device, and no file".into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let link = path.symlink_metadata().ok();
+            link.map(|_| "is a link to a file that does not exist".into())
+        }
+        Err(error) => denied(error),
     }
 }
 

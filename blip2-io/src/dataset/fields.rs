@@ -12,6 +12,23 @@ pub(super) fn get<'f>(fields: &'f Fields, key: &str) -> Option<&'f Value> {
     fields.get(key).filter(|value| !value.is_null())
 }
 
+/// The value of a named column, not null: of that key, or, where a name has dots, within objects.
+pub(super) fn named<'f>(fields: &'f Fields, name: &str) -> Option<&'f Value> {
+    found_at(fields, name).filter(|value| !value.is_null())
+}
+
+/// Whether there is a named column, be it null.
+pub(super) fn has(fields: &Fields, name: &str) -> bool {
+    found_at(fields, name).is_some()
+}
+
+fn found_at<'f>(fields: &'f Fields, name: &str) -> Option<&'f Value> {
+    fields.get(name).or_else(|| {
+        let (first, rest) = name.split_once('.')?;
+        found_at(fields.get(first)?.as_object()?, rest)
+    })
+}
+
 /// The first of several keys that is there.
 pub(super) fn first<'f, 'k>(
     fields: &'f Fields,
@@ -53,7 +70,7 @@ pub(super) fn needed_text(fields: &Fields, key: &str) -> Result<String, String> 
 }
 
 /// Where an object has its text.
-const TEXT_KEYS: [&str; 4] = ["answer", "raw", "caption", "text"];
+pub(super) const TEXT_KEYS: [&str; 4] = ["answer", "raw", "caption", "text"];
 
 /// One text or several: a list's members may be objects that hold the text by a usual name, as the
 /// answers of VQA and the sentences of COCO do.
@@ -64,6 +81,9 @@ pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, String> {
         .and_then(|fields| first(fields, TEXT_KEYS));
     let value = held.map_or(value, |(_, held)| held);
     let Value::Array(all) = value else {
+        if let Some(reason) = value.as_str().and_then(|text| written_list(key, text)) {
+            return Err(reason);
+        }
         let one = single(value).map(|one| vec![one]);
         return one.ok_or_else(|| unfit(key, value, "a text, a number or a list of them"));
     };
@@ -78,6 +98,40 @@ pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, String> {
         })
     };
     all.iter().enumerate().map(member).collect()
+}
+
+/// What is said of a text that is a list, as pandas writes one into the cell of a table: it would be
+/// learnt with its brackets.
+fn written_list(key: &str, text: &str) -> Option<String> {
+    let text = text.trim();
+    let within = |open, close| text.strip_prefix(open)?.strip_suffix(close).map(str::trim);
+    let is_json = || serde_json::from_str::<Value>(text).is_ok();
+    let begins = |own: &str, with: &[&str]| with.iter().any(|start| own.starts_with(start));
+    let is_list = within('[', ']').is_some_and(|own| {
+        let is_of_numbers = own.chars().any(|char| char.is_ascii_digit())
+            && own.chars().all(|char| " \n0123456789.,+-e".contains(char));
+        is_of_numbers
+            || begins(own, &["'", "\"", "{", "[", "None", "nan", "True", "False"])
+            || is_json()
+    });
+    let ends = |own: &str| own.ends_with(['\'', '"']) || own.ends_with(',');
+    let is_tuple = within('(', ')').is_some_and(|own| begins(own, &["'", "\""]) && ends(own));
+    let is_object = within('{', '}').is_some_and(|own| begins(own, &["'", "\""]));
+    if !(is_list || is_tuple || is_object) {
+        return None;
+    }
+    let what = match (is_json(), is_object) {
+        (true, false) => "a list that is written as a text: give the list itself",
+        (true, true) => "an object that is written as a text: give what it says",
+        (false, _) => {
+            "a list as Python writes it, and no JSON: write `[\"a\", \"b\"]` (`json.dumps` does in Python)"
+        }
+    };
+    Some(format!(
+        "{} is {}, {what}",
+        quoted(key),
+        found(&Value::String(text.into()))
+    ))
 }
 
 /// A whole number from 0 on, or the text that writes it.
@@ -121,6 +175,48 @@ mod tests {
             read(json!(["a", 7, {"answer": "b"}, {"raw": "c"}])).unwrap(),
             ["a", "7", "b", "c"]
         );
+    }
+
+    #[test]
+    fn lists_that_are_written_as_texts_are_refused() {
+        for (text, said) in [
+            ("['a', 'b']", "as Python writes it"),
+            ("['a' 'b']", "as Python writes it"),
+            ("['a'\n 'b']", "as Python writes it"),
+            (" [\"it's\", 'b'] ", "as Python writes it"),
+            ("[None, 'a']", "as Python writes it"),
+            ("[nan]", "as Python writes it"),
+            ("[1 2 3]", "as Python writes it"),
+            ("('a', 'b')", "as Python writes it"),
+            ("('a',)", "as Python writes it"),
+            ("{'a', 'b'}", "as Python writes it"),
+            ("[{'answer': 'a'}]", "as Python writes it"),
+            ("[\"a\", \"b\"]", "give the list itself"),
+            ("[1, 2]", "give the list itself"),
+            ("[]", "give the list itself"),
+            ("{\"answer\": \"a\"}", "give what it says"),
+        ] {
+            let error = texts("answers", &json!(text)).unwrap_err();
+            assert!(
+                error.starts_with("`answers` is the text") && error.contains(said),
+                "{error}"
+            );
+        }
+        for text in [
+            "[laughter] a dog",
+            "[unclear]",
+            "[…]",
+            "[...]",
+            "a dog (\"Rex\")",
+            "(\"Rex\") is a dog",
+            "('tis a dog)",
+            "it says ['a', 'b']",
+            "{a, b}",
+            "'a', 'b'",
+            "f(x)",
+        ] {
+            assert_eq!(texts("caption", &json!(text)).unwrap(), [text]);
+        }
     }
 
     #[test]

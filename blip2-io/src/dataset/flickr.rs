@@ -3,7 +3,11 @@
 use std::{collections::HashMap, path::Path};
 
 use super::{
-    Dataset, DatasetError, OnBroken, below::located, collect::Collector, quote::quoted, read,
+    Dataset, DatasetError, OnBroken,
+    below::{folder_is_there, located},
+    collect::Collector,
+    quote::quoted,
+    read,
     table::rows,
 };
 
@@ -31,6 +35,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let text = read::text(file)?;
         let delimiter = delimiter(&text);
         let mut collector = Collector::new(file.to_path_buf());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     Dataset, DatasetError, OnBroken,
-    below::located,
+    below::{folder_is_there, located},
     collect::Collector,
     fields::{self, Fields, get, needed_text, text},
     json,
@@ -28,6 +28,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let bytes = read::text(file)?;
         let answer = if full_answers { "fullAnswer" } else { "answer" };
         let mut collector = Collector::new(file.to_path_buf());

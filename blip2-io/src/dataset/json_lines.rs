@@ -8,8 +8,8 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    Columns, Dataset, DatasetError, OnBroken, collect::Collector, fields, json, quote::quoted,
-    read, record::Record,
+    Columns, Dataset, DatasetError, OnBroken, below::folder_is_there, collect::Collector, fields,
+    json, quote::quoted, read, record::Record,
 };
 
 impl Dataset {
@@ -17,7 +17,8 @@ impl Dataset {
     /// and `image`, a file below `pictures`, or `pid`, for which the picture is
     /// `pictures/{pid}/image.png` (IconQA's fill-in-the-blank questions are `train.jsonl` of such).
     /// With `choices`, a list, an `answer` that is a number is a place among them, counted from 0, and
-    /// stands for that choice's words. Empty lines are passed over.
+    /// stands for that choice's words; one that is itself one of the choices is what the other records'
+    /// answers are, a place or the words, and broken where those do not tell. Empty lines are passed over.
     ///
     /// # Errors
     ///
@@ -59,6 +60,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let text = read::text(file)?;
         if json::is_spread(&text) {
             let reason = "it is an object over several lines, where an object a line, or a list `[…]` of \
@@ -106,6 +108,8 @@ impl Dataset {
         }
         items.sort();
         let mut collector = Collector::new(folder.to_path_buf());
+        // IconQA tells a right choice by its place.
+        collector.telling.by_place = true;
         for item in items {
             let name = item.file_name().unwrap_or_default().to_string_lossy();
             let place = match name.chars().all(char::is_alphanumeric) {

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Dataset, DatasetError, OnBroken,
-    below::located,
+    below::{folder_is_there, located},
     collect::Collector,
     fields::{self, Fields, first, get, needed, needed_text, text, texts},
     json,
@@ -36,6 +36,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let bytes = read::text(file)?;
         let mut collector = Collector::new(file.to_path_buf());
         let mut splits: BTreeMap<String, usize> = BTreeMap::new();
@@ -81,6 +82,11 @@ fn described(fields: &Fields, pictures: &Path) -> Result<Described, String> {
     let mut files = Vec::new();
     if let Some(path) = get(fields, "filepath") {
         let path = text("filepath", path)?;
+        // An empty folder is none; as a path it would begin at the root.
+        let path = match path.trim() {
+            "" => ".",
+            path => path,
+        };
         files.push(located(pictures, &format!("{path}/{name}"))?);
     }
     files.push(located(pictures, &name)?);

@@ -58,6 +58,7 @@ mod json_lines;
 mod karpathy;
 mod loader;
 mod order;
+mod packed;
 #[cfg(feature = "tables")]
 mod parquet;
 #[cfg(feature = "tables")]

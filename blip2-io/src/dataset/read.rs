@@ -7,7 +7,7 @@ use crate::{
     unicode::{UTF_16, is_utf16},
 };
 
-use super::DatasetError;
+use super::{DatasetError, packed::packed};
 
 /// The most bytes of a file of records; Visual Genome's has 1.2 GB.
 const MAX_BYTES: u64 = 8 << 30;
@@ -22,6 +22,9 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, DatasetError> {
 /// The bytes of a file of text, without the mark with which some programs begin it.
 pub(super) fn text(path: &Path) -> Result<Vec<u8>, DatasetError> {
     let mut bytes = bytes(path)?;
+    if let Some(packed) = packed(&bytes) {
+        return Err(DatasetError::format(path, packed.way_out()));
+    }
     if is_utf16(&bytes) {
         return Err(DatasetError::format(path, UTF_16));
     }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{
     Columns, Example,
     below::located,
-    choice::chosen,
-    fields::{self, Fields, get, lacks, text, texts, unfit},
+    choice::{Chosen, RIGHT_CHOICE, Told, chosen},
+    fields::{self, Fields, lacks, named as get, text, texts, unfit},
     quote::{found, quoted},
     turns::{CONVERSATION, Turn, turns},
 };
@@ -25,13 +25,11 @@ const QUESTION: [&str; 1] = ["question"];
 const ANSWER: [&str; 3] = ["answers", "answer", "direct_answers"];
 const CAPTION: [&str; 5] = ["caption", "captions", "text", "txt", "cls"];
 const CHOICES: [&str; 1] = ["choices"];
-/// As IconQA calls it, too.
-const QUESTION_TYPE: [&str; 2] = ["question_type", "ques_type"];
+/// As IconQA alone calls a question's type; its answers among choices are places.
+const ICONQA: &str = "ques_type";
+const QUESTION_TYPE: [&str; 2] = ["question_type", ICONQA];
 const ANSWER_TYPE: [&str; 1] = ["answer_type"];
 const ID: [&str; 5] = ["question_id", "id", "pid", "instance_id", "image_id"];
-
-/// A-OKVQA's, where others have an answer.
-const RIGHT_CHOICE: &str = "correct_choice_idx";
 
 /// Beside the answers: how much each of them weighs.
 const WEIGHTS: [&str; 2] = ["weights", "weight"];
@@ -48,6 +46,8 @@ pub(super) struct Record {
     turns: Vec<Turn>,
     /// Whether the answer is one of given choices.
     pub(super) is_choice: bool,
+    /// How the right choice was told.
+    pub(super) told: Told,
     /// What there is to choose from.
     pub(super) choices: Vec<String>,
     pub(super) question_type: Option<String>,
@@ -59,17 +59,19 @@ impl Record {
     /// Reads a record; the error is a sentence that says what does not fit, and what would.
     pub(super) fn of(fields: &Fields, columns: &Columns) -> Result<Self, String> {
         let turns = conversation(fields, columns)?;
-        let (question, answers, is_choice) = match turns.is_empty() {
+        let said = match turns.is_empty() {
             true => asked(fields, columns)?,
-            false => (None, Vec::new(), false),
+            false => Said::default(),
         };
+        let is_choice = said.is_choice;
         Ok(Self {
             turns,
             image: image(fields, columns)?,
             pid: optional(fields::first(fields, ["pid"]))?,
-            question,
-            answers,
+            question: said.question,
+            answers: said.chosen.answers,
             is_choice,
+            told: said.chosen.told,
             choices: match column(fields, columns.choices.as_deref(), &CHOICES) {
                 Some((key, choices)) if is_choice => texts(key, choices)?,
                 _ => Vec::new(),
@@ -122,8 +124,16 @@ impl Record {
     }
 }
 
+/// Whether a record has something under this name.
+pub(super) fn is_known(columns: &Columns, name: &str) -> bool {
+    let is_picture = match &columns.image {
+        Some(own) => own == name,
+        None => IMAGE.contains(&name) || name == "images",
+    };
+    is_picture || names(columns).iter().any(|(own, _)| *own == name)
+}
+
 /// The keys that are read, but that of the picture, and whether they were named.
-#[cfg(feature = "tables")]
 pub(super) fn names(columns: &Columns) -> Vec<(&str, bool)> {
     let Columns {
         image: _,
@@ -152,6 +162,23 @@ pub(super) fn names(columns: &Columns) -> Vec<(&str, bool)> {
         .chain(QUESTION_TYPE)
         .chain(ANSWER_TYPE);
     named.chain(others.map(|usual| (usual, false))).collect()
+}
+
+/// The key of the question.
+#[cfg(feature = "tables")]
+pub(super) fn question(columns: &Columns) -> &str {
+    columns.question.as_deref().unwrap_or(QUESTION[0])
+}
+
+/// The keys of answers, and those of choices.
+#[cfg(feature = "tables")]
+pub(super) fn answers_and_choices(columns: &Columns) -> [Vec<&str>; 2] {
+    let named: [(&Option<String>, &[&'static str]); 2] =
+        [(&columns.answer, &ANSWER), (&columns.choices, &CHOICES)];
+    named.map(|(own, usual)| match own {
+        Some(own) => vec![own.as_str()],
+        None => usual.to_vec(),
+    })
 }
 
 /// The keys of which a record must have one.
@@ -208,15 +235,23 @@ fn optional(found: Option<(&str, &Value)>) -> Result<Option<String>, String> {
     found.map(|(key, value)| text(key, value)).transpose()
 }
 
-/// The question with its answers, or the captions; and whether the answer is a choice.
-fn asked(
-    fields: &Fields,
-    columns: &Columns,
-) -> Result<(Option<String>, Vec<String>, bool), String> {
+/// The question with its answers, or the captions.
+#[derive(Default)]
+struct Said {
+    question: Option<String>,
+    chosen: Chosen,
+    is_choice: bool,
+}
+
+fn asked(fields: &Fields, columns: &Columns) -> Result<Said, String> {
     if let Some((key, question)) = column(fields, columns.question.as_deref(), &QUESTION) {
         let question = text(key, question)?;
-        let (answers, is_choice) = answers(fields, columns)?;
-        return Ok((Some(question), answers, is_choice));
+        let (chosen, is_choice) = answers(fields, columns)?;
+        return Ok(Said {
+            question: Some(question),
+            chosen,
+            is_choice,
+        });
     }
     let Some((key, captions)) = column(fields, columns.caption.as_deref(), &CAPTION) else {
         let question = columns.question.as_deref().unwrap_or("question");
@@ -224,7 +259,7 @@ fn asked(
         // A table has the key in every row.
         if let Some(empty) = [question, caption]
             .into_iter()
-            .find(|key| fields.contains_key(*key))
+            .find(|key| fields::has(fields, key))
         {
             return Err(format!(
                 "its {} is empty: nothing is asked, and nothing described",
@@ -235,12 +270,23 @@ fn asked(
         let lacking = lacks(fields, &what).replacen("it has no", "it has neither", 1);
         return Err(format!("{lacking}; name the right ones by `columns`"));
     };
-    Ok((None, texts(key, captions)?, false))
+    Ok(Said {
+        chosen: plainly(texts(key, captions)?),
+        ..Said::default()
+    })
 }
 
-fn answers(fields: &Fields, columns: &Columns) -> Result<(Vec<String>, bool), String> {
+fn plainly(answers: Vec<String>) -> Chosen {
+    Chosen {
+        answers,
+        told: Told::Plainly,
+    }
+}
+
+/// The answers, and whether they are one of given choices.
+fn answers(fields: &Fields, columns: &Columns) -> Result<(Chosen, bool), String> {
     if let Some(named) = &columns.answer
-        && !fields.contains_key(named)
+        && !fields::has(fields, named)
     {
         return Err(lacks(fields, &quoted(named)));
     }
@@ -248,34 +294,47 @@ fn answers(fields: &Fields, columns: &Columns) -> Result<(Vec<String>, bool), St
     if let Some((key, choices)) = column(fields, columns.choices.as_deref(), &CHOICES) {
         let choices = texts(key, choices)?;
         let right = fields::first(fields, [RIGHT_CHOICE]).or(found);
-        return Ok((chosen(&choices, right)?, true));
+        let is_iconqa = fields.contains_key(ICONQA);
+        let is_place = is_iconqa || right.is_some_and(|(key, _)| key == RIGHT_CHOICE);
+        return Ok((chosen(&choices, right, is_place)?, true));
     }
     let Some((key, value)) = found else {
-        return Ok((Vec::new(), false));
+        return Ok((Chosen::default(), false));
     };
     let all = texts(key, value)?;
     match fields::first(fields, WEIGHTS) {
-        Some((key, weights)) => Ok((weighed(all, key, weights)?, false)),
-        None => Ok((all, false)),
+        Some((key, weights)) => Ok((plainly(weighed(all, key, weights)?), false)),
+        None => Ok((plainly(all), false)),
     }
 }
 
 /// Answers as often as they weigh, in tenths, as if ten people had given them.
 fn weighed(answers: Vec<String>, key: &str, weights: &Value) -> Result<Vec<String>, String> {
-    let numbers: Option<Vec<f64>> = match weights {
-        Value::Array(all) => all.iter().map(Value::as_f64).collect(),
-        one => one.as_f64().map(|one| vec![one]),
+    // The only cell of a table with an answer in each row is a text.
+    let number = |one: &Value| match one {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_f64(),
     };
-    let numbers = numbers.filter(|all| all.iter().all(|weight| *weight >= 0.0));
+    let numbers: Option<Vec<f64>> = match weights {
+        Value::Array(all) => all.iter().map(number).collect(),
+        one => number(one).map(|one| vec![one]),
+    };
+    let fit = |weight: &f64| weight.is_finite() && *weight >= 0.0;
+    let numbers = numbers.filter(|all| all.iter().all(fit));
     let due = "as many numbers from 0 on as there are answers";
     let numbers = numbers.ok_or_else(|| unfit(key, weights, due))?;
     if numbers.len() != answers.len() {
         return Err(unfit(key, weights, due));
     }
-    let sum: f64 = numbers.iter().sum();
-    let copies = |weight: f64| match sum > 0.0 {
-        true => (10.0 * weight / sum).round().clamp(1.0, 10.0) as usize,
-        false => 1,
+    let most = numbers.iter().copied().fold(0.0, f64::max);
+    if most == 0.0 && !answers.is_empty() {
+        return Err(format!("by its {} no answer weighs anything", quoted(key)));
+    }
+    // Of parts of the largest, whose sum is finite.
+    let sum: f64 = numbers.iter().map(|weight| weight / most).sum();
+    let copies = |weight: f64| match weight > 0.0 {
+        true => (10.0 * (weight / most) / sum).round().clamp(1.0, 10.0) as usize,
+        false => 0,
     };
     let each = answers.into_iter().zip(numbers);
     Ok(each
@@ -293,18 +352,26 @@ fn image(fields: &Fields, columns: &Columns) -> Result<Option<String>, String> {
     }
     match get(fields, "images") {
         None => Ok(None),
-        Some(Value::Array(all)) => match all.as_slice() {
-            [one] => name("images", one).map(Some),
-            _ => Err(format!(
-                "it has {} `images`, and an example is of one",
-                all.len()
-            )),
-        },
+        Some(own @ Value::Array(_)) => name("images", own).map(Some),
         Some(other) => Err(unfit("images", other, "a list of one picture's name")),
     }
 }
 
+/// The name of a picture, or of the only one of a list.
 fn name(key: &str, value: &Value) -> Result<String, String> {
+    let value = match value {
+        Value::Array(all) => match all.as_slice() {
+            [one] => one,
+            _ => {
+                return Err(format!(
+                    "its {} is a list of {}, and an example is of one",
+                    quoted(key),
+                    all.len()
+                ));
+            }
+        },
+        one => one,
+    };
     let path = value.get("path").filter(|path| path.is_string());
     let Some(name) = path.unwrap_or(value).as_str() else {
         return match value {
@@ -377,12 +444,12 @@ mod tests {
             (
                 json!({"question": "?", "image": ["a", "b"]}),
                 Columns::default(),
-                "`image` is a list of 2, where the name of a picture's file",
+                "its `image` is a list of 2, and an example is of one",
             ),
             (
                 json!({"question": "?", "images": ["a", "b"]}),
                 Columns::default(),
-                "it has 2 `images`, and an example is of one",
+                "its `images` is a list of 2, and an example is of one",
             ),
             (
                 json!({"question": {"en": "?"}}),
@@ -401,11 +468,63 @@ mod tests {
         let record = read(value, &Columns::default()).unwrap();
         assert_eq!(record.answers.iter().filter(|own| *own == "a").count(), 8);
         assert_eq!(record.answers.len(), 11);
-        let value = json!({"question": "?", "answer": ["a", "b"], "weight": [1]});
-        assert!(
-            read(value, &Columns::default())
-                .unwrap_err()
-                .contains("as many numbers")
+        // What weighs nothing is no answer, and large numbers have a sum, too.
+        for weight in [json!([1, 0]), json!([1e308, 0.0]), json!(["0.5", "0"])] {
+            let value = json!({"question": "?", "answer": ["a", "b"], "weight": weight});
+            let answers = read(value, &Columns::default()).unwrap().answers;
+            assert_eq!(answers, vec!["a"; 10]);
+        }
+        let value = json!({"question": "?", "answer": ["a", "b"], "weight": [1e308, 1e308]});
+        assert_eq!(read(value, &Columns::default()).unwrap().answers.len(), 10);
+        for (weight, said) in [
+            (json!([1]), "as many numbers"),
+            (json!([1, -1]), "as many numbers"),
+            (json!(["nan", 1]), "as many numbers"),
+            (json!(["inf", 1]), "as many numbers"),
+            (json!([0, 0]), "by its `weight` no answer weighs anything"),
+            (json!([0, 0.0]), "by its `weight` no answer weighs anything"),
+        ] {
+            let value = json!({"question": "?", "answer": ["a", "b"], "weight": weight});
+            let error = read(value, &Columns::default()).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_one_picture_is_it() {
+        for image in [json!("a.png"), json!(["a.png"]), json!([{"path": "a.png"}])] {
+            for key in ["image", "images"] {
+                let value = json!({"question": "?", key: image});
+                match read(value, &Columns::default()) {
+                    Ok(record) => assert_eq!(record.image.as_deref(), Some("a.png")),
+                    Err(error) => assert!(key == "images" && image.is_string(), "{error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_of_columns_lead_into_objects() {
+        let columns = Columns::default()
+            .with_question(Some("qa.q".into()))
+            .with_answer(Some("qa.all.said".into()))
+            .with_image(Some("photo.file".into()));
+        let value =
+            json!({"qa": {"q": "what?", "all": {"said": ["a"]}}, "photo": {"file": "x.png"}});
+        let record = read(value, &columns).unwrap();
+        assert_eq!(record.question.as_deref(), Some("what?"));
+        assert_eq!(
+            (record.answers, record.image),
+            (vec!["a".to_string()], Some("x.png".into()))
         );
+        // A key that has dots itself comes first.
+        let value = json!({"qa.q": "own?", "qa": {"q": "what?", "all": {"said": "b"}}, "photo": {"file": "x"}});
+        assert_eq!(
+            read(value, &columns).unwrap().question.as_deref(),
+            Some("own?")
+        );
+        let value = json!({"qa": {"q": "what?", "all": 3}, "photo": {"file": "x"}});
+        let error = read(value, &columns).unwrap_err();
+        assert!(error.contains("it has no `qa.all.said`"), "{error}");
     }
 }

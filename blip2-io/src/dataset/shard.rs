@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use super::DatasetError;
+use super::{
+    DatasetError,
+    packed::{FIRST, Packed, packed},
+};
 use crate::regular::open_regular;
 
 /// A member of a tar archive: where in the file it lies.
@@ -77,10 +80,14 @@ pub(super) fn members(
     };
     let mut file = open_regular(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    if let Some(packed) = compressed(&mut file).map_err(failed)? {
+    if let Some(packed) = packed_file(&mut file).map_err(failed)? {
+        let how = match packed {
+            Packed::By(program) => format!("compressed by {program}"),
+            Packed::Zip => "a zip archive".into(),
+        };
         let reason = format!(
-            "it is compressed by {packed}, and pictures are read where they lie: unpack it to a plain \
-             `.tar` (pictures are compressed already)"
+            "it is {how}, and pictures are read where they lie: unpack it to a plain `.tar` (pictures are \
+             compressed already)"
         );
         return Err(DatasetError::format(path, reason));
     }
@@ -113,19 +120,10 @@ pub(super) fn members(
     Ok(())
 }
 
-/// By what a file is compressed, as its first bytes say.
-fn compressed(file: &mut File) -> io::Result<Option<&'static str>> {
+/// By what a file is packed.
+fn packed_file(file: &mut File) -> io::Result<Option<Packed>> {
     let mut first = Vec::new();
-    file.by_ref().take(6).read_to_end(&mut first)?;
+    file.by_ref().take(FIRST).read_to_end(&mut first)?;
     file.rewind()?;
-    let kinds: [(&[u8], &str); 4] = [
-        (b"\x1f\x8b", "gzip"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-        (b"\xfd7zXZ", "xz"),
-        (b"BZh", "bzip2"),
-    ];
-    let mut kinds = kinds.into_iter();
-    Ok(kinds
-        .find(|(magic, _)| first.starts_with(magic))
-        .map(|(_, name)| name))
+    Ok(packed(&first))
 }

@@ -7,12 +7,16 @@ use serde_json::Value;
 
 use super::{
     Columns, Dataset, DatasetError, OnBroken,
+    below::folder_is_there,
     collect::Collector,
     fields::Fields,
     quote::{quoted, shortened},
     read,
-    record::Record,
+    record::{self, Record},
 };
+
+/// What stands between columns in files that are found.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// The most bytes of a row: a quote that is never closed would make one of the rest of the file.
 const MAX_ROW: usize = 1 << 20;
@@ -47,14 +51,22 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let text = read::text(file)?;
         let is_tsv = file.extension().is_some_and(|ending| ending == "tsv");
         let usual = if is_tsv { b'\t' } else { b',' };
+        let delimiter = delimiter.unwrap_or(usual);
         let mut collector = Collector::new(file.to_path_buf());
         let mut header: Option<Vec<String>> = None;
-        rows(&text, delimiter.unwrap_or(usual), true, |place, row| {
+        rows(&text, delimiter, true, |place, row| {
             let Some(names) = &header else {
-                header = Some(names_of(row).map_err(|reason| DatasetError::format(file, reason))?);
+                let names = names_of(row).and_then(|names| {
+                    match other_delimiter(&text, &names, delimiter, columns) {
+                        Some(other) => Err(divided(other, delimiter)),
+                        None => Ok(names),
+                    }
+                });
+                header = Some(names.map_err(|reason| DatasetError::format(file, reason))?);
                 return Ok(());
             };
             let record = row
@@ -68,6 +80,37 @@ impl Dataset {
         })?;
         collector.finish(on_broken)
     }
+}
+
+/// What stands between columns, where that is not what they are read by: by it the first line names columns
+/// that are known, and `names` has none.
+fn other_delimiter(text: &[u8], names: &[String], used: u8, columns: &Columns) -> Option<u8> {
+    let is_known = |name: &String| record::is_known(columns, name);
+    if names.iter().any(is_known) {
+        return None;
+    }
+    // Empty lines before it are passed over, as by the reader.
+    let mut lines = text.split(|&byte| byte == b'\n');
+    let first = lines.find(|line| !line.trim_ascii().is_empty())?;
+    let mut others = DELIMITERS.into_iter().filter(|&other| other != used);
+    others.find(|&other| {
+        let mut names = Vec::new();
+        let read = rows(first, other, true, |_, row| {
+            names.extend(row.unwrap_or_default());
+            Ok(())
+        });
+        read.is_ok() && names.len() > 1 && names.iter().any(is_known)
+    })
+}
+
+fn divided(by: u8, used: u8) -> String {
+    let shown = |byte: u8| char::from(byte).escape_default();
+    format!(
+        "its first line has `{0}` between the columns, and is read as if it had `{1}`: give `delimiter = \
+         \"{0}\"` (`kind = \"csv\"` has it), or save the file with `{1}`",
+        shown(by),
+        shown(used)
+    )
 }
 
 /// Hands out the cells of each row, by the number of its first line.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Columns, Dataset, DatasetError, OnBroken,
-    below::located,
+    below::{folder_is_there, located},
     collect::Collector,
     fields::{self, Fields, get, needed_text, text, texts},
     json, read,
@@ -36,6 +36,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let mut collector = Collector::new(file.to_path_buf());
         let mut all: Vec<Captioned> = Vec::new();
         let mut known: HashMap<String, usize> = HashMap::new();
@@ -71,6 +72,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let mut collector = Collector::new(file.to_path_buf());
         entries(file, |place, fields| {
             let record = fields.and_then(|fields| {
@@ -121,7 +123,10 @@ fn files(fields: &Fields, pictures: &Path) -> Result<Vec<PathBuf>, String> {
     let id = needed_text(fields, "image_id")?;
     let mut files = vec![located(pictures, &format!("{id}.jpg"))?];
     if let Some(path) = get(fields, "image_path") {
-        files.push(located(pictures, &text("image_path", path)?)?);
+        let path = text("image_path", path)?;
+        if !path.trim().is_empty() {
+            files.push(located(pictures, &path)?);
+        }
     }
     Ok(files)
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    Columns, Dataset, DatasetError, OnBroken, collect::Collector, fields, json, read,
-    record::Record,
+    Columns, Dataset, DatasetError, OnBroken, below::folder_is_there, collect::Collector, fields,
+    json, read, record::Record,
 };
 
 impl Dataset {
@@ -23,6 +23,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let text = read::text(file)?;
         let mut collector = Collector::new(file.to_path_buf());
         // A picture has one question, and is what the server calls it.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     Dataset, DatasetError, OnBroken,
+    below::folder_is_there,
     collect::Collector,
     fields::{self, needed, needed_text, texts, whole},
     json, read,
@@ -49,6 +50,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (questions.as_ref(), pictures.as_ref());
+        folder_is_there(pictures)?;
         let mut collector = Collector::new(file.to_path_buf());
         let answers = annotations.map(|file| read_answers(file, &mut collector));
         let mut answers: Option<Annotations> = answers.transpose()?;

@@ -1,6 +1,9 @@
 //! WebDataset's archives: files of one name are one sample.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -26,6 +29,10 @@ const PICTURES: [&str; 9] = [
 /// The endings of texts, which are read as keys of these names. `txt` and `cls` are captions where
 /// nothing else says what is asked or described.
 const TEXTS: [&str; 6] = ["txt", "cls", "caption", "text", "question", "answer"];
+
+/// What is said of a sample whose files are in several places of its archive.
+const APART: &str = "its files do not stand together in the archive, one behind another, as WebDataset wants \
+                     a sample's; pack them in the order of their names (`tar --sort=name -cf`)";
 
 impl Dataset {
     /// Reads WebDataset's shards, plain `.tar` archives: files that follow one another under one name,
@@ -54,6 +61,7 @@ impl Dataset {
             collector: Collector::new(own),
             columns,
             current: Sample::default(),
+            seen: HashMap::new(),
             several: shards.len() > 1,
         };
         for shard in shards {
@@ -66,6 +74,7 @@ impl Dataset {
                 }
             })?;
             samples.end(shard);
+            samples.seen.clear();
         }
         samples.collector.finish(on_broken)
     }
@@ -76,6 +85,9 @@ struct Samples<'c> {
     collector: Collector,
     columns: &'c Columns,
     current: Sample,
+    /// The names of the shard's samples that are ended, each with its record among the broken ones, if it
+    /// is one that lacks something.
+    seen: HashMap<String, Option<usize>>,
     /// Whether places must tell the shard.
     several: bool,
 }
@@ -116,6 +128,10 @@ impl Samples<'_> {
         }
         let place = format!("sample {}", quoted(&sample.key));
         let (file, key) = (sample.shard.clone(), sample.key.clone());
+        if let Some(lack) = sample.lack() {
+            return self.lacks(file, place, key, lack);
+        }
+        self.seen.entry(key.clone()).or_insert(None);
         match sample.read(self.columns) {
             Err(reason) => self.collector.broken_in(file, place, reason),
             Ok((record, picture)) => {
@@ -128,13 +144,36 @@ impl Samples<'_> {
             }
         }
     }
+
+    /// Notes a sample that lacks its picture or its text. Where the same name stood before in the archive,
+    /// both places are one sample, of which one is told.
+    fn lacks(&mut self, file: PathBuf, place: String, key: String, lack: String) {
+        let known = self.seen.get(&key).copied();
+        if let Some(Some(record)) = known {
+            return self.collector.broken_otherwise(record, APART.into());
+        }
+        let reason = match known {
+            None => lack,
+            Some(_) => APART.into(),
+        };
+        self.collector.broken_in(file, place, reason);
+        self.seen.insert(key, self.collector.last_broken());
+    }
 }
 
 impl Sample {
+    /// What it lacks: a sentence.
+    fn lack(&self) -> Option<String> {
+        if self.pictures.is_empty() {
+            return Some("it has no picture: no `.jpg`, `.png` or the like".into());
+        }
+        let lacks_text = self.texts.is_empty() && self.pictures.len() == 1;
+        lacks_text.then(|| "it has no text: no `.txt`, `.json` or `.cls`".into())
+    }
+
     fn read(mut self, columns: &Columns) -> Result<(Record, ShardMember), String> {
         let picture = match (self.pictures.pop(), self.pictures.len()) {
             (Some(picture), 0) => picture,
-            (None, _) => return Err("it has no picture: no `.jpg`, `.png` or the like".into()),
             (_, others) => {
                 return Err(format!(
                     "it has {} pictures, and an example is of one",
@@ -142,9 +181,6 @@ impl Sample {
                 ));
             }
         };
-        if self.texts.is_empty() {
-            return Err("it has no text: no `.txt`, `.json` or `.cls`".into());
-        }
         let mut record = Fields::new();
         for (ending, member) in self.texts {
             let text = member.read(MAX_TEXT).map_err(|error| error.to_string())?;

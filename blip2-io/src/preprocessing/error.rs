@@ -37,8 +37,8 @@ pub enum ImageError {
     },
     /// The picture is larger than the limits allow.
     #[error(
-        "the picture's {what} is {found}, over the limit of {limit}; raise ImageLimits::{option} if \
-         you trust it"
+        "the picture's {what} is {found}, over the limit of {limit}; make it smaller, or raise the limit \
+         `{option}` where you decode it yourself and trust it"
     )]
     Limit {
         /// What is too large.
@@ -50,19 +50,15 @@ pub enum ImageError {
         /// The option to raise.
         option: &'static str,
     },
-    /// The picture moves.
-    #[error(
-        "the picture is an animated {format}; save one frame of it, or decode with \
-         Animation::FirstFrame"
-    )]
+    /// The picture moves; [`Animation::FirstFrame`](super::Animation::FirstFrame) takes its first frame.
+    #[error("the picture is an animated {format}; save one frame of it as a picture of its own")]
     Animated {
         /// Its format.
         format: &'static str,
     },
-    /// The picture is one of several pages.
-    #[error(
-        "the picture is a TIFF of {found} pages; save one of them, or decode with Animation::FirstFrame"
-    )]
+    /// The picture is one of several pages; [`Animation::FirstFrame`](super::Animation::FirstFrame) takes the
+    /// first.
+    #[error("the picture is a TIFF of {found} pages; save one of them as a picture of its own")]
     Pages {
         /// How many there are.
         found: usize,

@@ -181,7 +181,8 @@ impl ParquetFile {
         let of_file = self.metadata.metadata().row_groups();
         for (place, group) in of_file.iter().enumerate() {
             let end = first + count(group);
-            if first < rows.end && end > rows.start {
+            // A row group without rows has no pages that could be read.
+            if first < end && first < rows.end && end > rows.start {
                 if groups.is_empty() {
                     offset = rows.start.saturating_sub(first);
                 }

@@ -35,7 +35,10 @@ pub enum VideoError {
     )]
     UnknownFormat,
     /// The video is larger than the limits allow.
-    #[error("the video has more than {limit} {what}; raise VideoOptions::{option} if you trust it")]
+    #[error(
+        "the video has more than {limit} {what}; give a shorter or smaller one, or raise the limit \
+         `{option}` where you open it yourself and trust it"
+    )]
     Limit {
         /// What there is too much of.
         what: &'static str,

@@ -117,6 +117,9 @@ fn typed(message: &str, key: &str) -> String {
         ("u64", "a whole number, not below 0"),
         ("u32", "a whole number, not below 0"),
     ];
+    if let Some(told) = too_large(message, key) {
+        return told;
+    }
     if !message.starts_with("invalid type") && !message.starts_with("invalid value") {
         let length = message.strip_prefix("invalid length ");
         let length = length.and_then(|rest| rest.split_once(", expected an array of length "));
@@ -141,6 +144,26 @@ fn typed(message: &str, key: &str) -> String {
         due => replaced(due, 9),
     };
     format!("{} is {}, and {due} is due", named(key), replaced(found, 0))
+}
+
+/// What is said of a whole number that no key takes, whatever its own range is.
+fn too_large(message: &str, key: &str) -> Option<String> {
+    let is_wide = message.contains(" as i128") || message.contains(" as u128");
+    if !is_wide && message != "integer number overflowed" {
+        return None;
+    }
+    let number = message.split('`').nth(1).unwrap_or_default();
+    Some(match number.starts_with('-') {
+        true => format!(
+            "{} is {number}, and a number not below 0 is due",
+            named(key)
+        ),
+        false => format!(
+            "{} is too large: {} is the largest whole number that is read",
+            named(key),
+            u64::MAX
+        ),
+    })
 }
 
 fn named(key: &str) -> String {
@@ -208,6 +231,18 @@ mod tests {
             (
                 "steps = -1",
                 "`steps` is the whole number `-1`, and a whole number, not below 0 is due",
+            ),
+            (
+                "seed = 18446744073709551616",
+                "`seed` is too large: 18446744073709551615 is the largest whole number",
+            ),
+            (
+                "steps = -99999999999999999999",
+                "`steps` is -99999999999999999999, and a number not below 0 is due",
+            ),
+            (
+                "seed = 999999999999999999999999999999999999999999",
+                "`seed` is too large: 18446744073709551615 is the largest whole number",
             ),
             (
                 "schedule = \"cosine\"",

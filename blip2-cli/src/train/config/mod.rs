@@ -117,7 +117,8 @@ impl Config {
     /// are refused by their keys.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |text: String| Failure::Work(format!("{}: {text}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let text = decoded(text).map_err(failed)?;
         let config = Self::parse(&text).map_err(failed)?;
         match config.check() {
             Err(Failure::Work(text)) => Err(failed(text)),
@@ -172,9 +173,35 @@ impl Config {
     }
 }
 
+/// The text of a file, which TOML wants in UTF-8.
+fn decoded(bytes: Vec<u8>) -> Result<String, String> {
+    if blip2_io::is_utf16(&bytes) {
+        return Err("it is UTF-16; save it as UTF-8".into());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = error.as_bytes().iter().take(valid);
+        let line = 1 + before.filter(|&&byte| byte == b'\n').count();
+        format!("line {line}: a character is not in UTF-8; save the file as UTF-8")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_another_encoding_is_told_which_is_due() {
+        let said = |bytes: &[u8]| decoded(bytes.to_vec()).unwrap_err();
+        assert!(said(b"\xff\xfem\0").contains("it is UTF-16; save it as UTF-8"));
+        assert!(said(b"\xfe\xff\0m").contains("it is UTF-16; save it as UTF-8"));
+        let latin = said(b"model = \"m\"\nout = \"f\xfcr\"\n");
+        assert!(
+            latin.contains("line 2: a character is not in UTF-8; save"),
+            "{latin}"
+        );
+        assert_eq!(decoded("für".into()).unwrap(), "für");
+    }
 
     /// What the example says of defaults is so.
     #[test]

@@ -3,7 +3,10 @@
 use arrow_schema::{DataType, Fields, Schema};
 use parquet::{arrow::ProjectionMask, schema::types::SchemaDescriptor};
 
-use super::{super::quote::quoted, value::is_read};
+use super::{
+    super::quote::quoted,
+    value::{is_read, is_unread_text},
+};
 use crate::dataset::{Columns, record};
 
 /// The most columns that are told.
@@ -64,9 +67,19 @@ impl Read {
             let known = |own: &TextColumn| wanted.contains(&own.name.as_str());
             texts.iter().any(known)
         };
-        if !is_said(&record::asks_or_describes(columns)) {
+        let asks = record::asks_or_describes(columns);
+        let is_asked = is_said(&asks);
+        let needed = match (is_asked, is_said(&[record::question(columns)])) {
+            (false, _) => vec![asks],
+            (true, true) => record::answers_and_choices(columns).into(),
+            (true, false) => Vec::new(),
+        };
+        for names in needed.iter().filter(|names| !is_said(names)) {
+            unread(schema, names)?;
+        }
+        if !is_asked {
             let wanted = [
-                columns.question.as_deref().unwrap_or("question"),
+                record::question(columns),
                 columns.caption.as_deref().unwrap_or("caption"),
             ];
             return Err(format!(
@@ -212,13 +225,7 @@ fn texts(schema: &Schema, columns: &Columns) -> Result<Vec<TextColumn>, String> 
                 name: name.into(),
                 way,
             }),
-            Some(data) if is_named => {
-                return Err(format!(
-                    "its column {} holds {}, where texts, numbers or lists of them would fit",
-                    quoted(name),
-                    kind(data)
-                ));
-            }
+            Some(data) if is_named => return Err(unfit(name, data)),
             // What stands under a usual name means something else.
             Some(_) => {}
             None if is_named => {
@@ -232,6 +239,25 @@ fn texts(schema: &Schema, columns: &Columns) -> Result<Vec<TextColumn>, String> 
         }
     }
     Ok(found)
+}
+
+/// Refuses a column of a usual name that holds what is not read, where no other has what it would have.
+fn unread(schema: &Schema, names: &[&str]) -> Result<(), String> {
+    let found = names
+        .iter()
+        .find_map(|name| Some((*name, schema.field_with_name(name).ok()?.data_type())));
+    match found {
+        Some((name, data)) if !is_read(data) => Err(unfit(name, data)),
+        _ => Ok(()),
+    }
+}
+
+fn unfit(name: &str, data: &DataType) -> String {
+    format!(
+        "its column {} holds {}, where texts, numbers or lists of them would fit",
+        quoted(name),
+        kind(data)
+    )
 }
 
 fn kind_of<'f>(fields: &'f Fields, way: &[String]) -> Option<&'f DataType> {
@@ -269,8 +295,22 @@ fn kind(data: &DataType) -> String {
         DataType::Boolean => "true and false".into(),
         DataType::Null => "nothing".into(),
         DataType::List(member) => format!("lists of {}", kind(member.data_type())),
-        DataType::Struct(fields) => format!("objects with the keys {}", told(fields)),
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => "dates".into(),
+        DataType::Struct(fields) => match fields.iter().find(|own| is_unread_text(own)) {
+            Some(own) => format!(
+                "objects whose {} holds {}",
+                quoted(own.name()),
+                kind(own.data_type())
+            ),
+            None => format!("objects with the keys {}", told(fields)),
+        },
+        DataType::Date32 | DataType::Date64 => "dates".into(),
+        DataType::Timestamp(..) => "dates with times (timestamps)".into(),
+        DataType::Time32(_) | DataType::Time64(_) => "times of a day".into(),
+        DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => "decimals (numbers of a fixed count of digits)".into(),
+        DataType::Map(..) => "maps".into(),
         other if other.is_numeric() => "numbers".into(),
         _ => "something else".into(),
     }

@@ -54,13 +54,14 @@ impl fmt::Debug for Table {
 }
 
 impl Table {
-    /// Opens a file, of which the description of itself is read.
+    /// Opens a file, of which the description of itself is read. One without rows has nothing to be read,
+    /// whatever its columns are: pandas writes those of an empty table as columns of nothing.
     pub(in crate::dataset) fn open(
         path: &Path,
         number: usize,
         columns: &Columns,
         held: &Arc<Held>,
-    ) -> Result<Self, DatasetError> {
+    ) -> Result<Option<Self>, DatasetError> {
         let mut file = opened(path)?;
         let format = |reason: String| DatasetError::format(path, reason);
         check_footer(&mut file).map_err(format)?;
@@ -79,14 +80,17 @@ impl Table {
             if counted != Some(rows) || !fits {
                 return Err(format!("it claims to have {rows} rows in {length} bytes"));
             }
+            if rows == 0 {
+                return Ok(None);
+            }
             let read = Read::of(metadata.schema(), metadata.parquet_schema(), columns)?;
-            Ok(Self {
+            Ok(Some(Self {
                 path: path.to_path_buf(),
                 number,
                 metadata,
                 read,
                 held: Arc::clone(held),
-            })
+            }))
         })
         .map_err(format)
     }
@@ -105,6 +109,10 @@ impl Table {
         let leaves = self.read.text_leaves();
         let mut before = 0;
         for (number, group) in self.metadata.metadata().row_groups().iter().enumerate() {
+            // A writer that was handed no rows leaves a row group without pages.
+            if group.num_rows() == 0 {
+                continue;
+            }
             let size: i64 = leaves
                 .iter()
                 .filter_map(|&leaf| group.columns().get(leaf))

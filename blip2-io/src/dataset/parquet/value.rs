@@ -8,8 +8,10 @@ use arrow_array::{
         UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
 use serde_json::{Map, Number, Value};
+
+use crate::dataset::fields::TEXT_KEYS;
 
 /// How deep lists and objects may stand in one another.
 const DEEPEST: usize = 8;
@@ -25,12 +27,20 @@ fn is_read_at(kind: &DataType, deepest: usize) -> bool {
     };
     match kind {
         DataType::List(member) => is_read_at(member.data_type(), deeper),
-        DataType::Struct(fields) => fields
-            .iter()
-            .any(|field| is_read_at(field.data_type(), deeper)),
+        DataType::Struct(fields) => {
+            let mut all = fields.iter();
+            all.clone()
+                .any(|field| is_read_at(field.data_type(), deeper))
+                && !all.any(|field| is_unread_text(field))
+        }
         DataType::Utf8 | DataType::Binary | DataType::Boolean | DataType::Null => true,
         other => other.is_integer() || other.is_floating(),
     }
+}
+
+/// Whether a field of an object is the text that is looked for in it, and holds what no record has.
+pub(super) fn is_unread_text(field: &Field) -> bool {
+    TEXT_KEYS.contains(&field.name().as_str()) && !is_read(field.data_type())
 }
 
 /// The value of a row; null where there is none, and for what no record has a use for.

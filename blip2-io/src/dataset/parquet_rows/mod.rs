@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::files::tables;
 use super::{
     Columns, Dataset, DatasetError, OnBroken, PictureFile,
-    below::common,
+    below::{common, folder_is_there},
     collect::Collector,
     fields::Fields,
     parquet::{Form, Table, TablePicture, TextColumn, value},
@@ -29,7 +29,8 @@ impl Dataset {
     /// it. Names of columns may lead into objects (`answers.text`).
     ///
     /// `paths` are files, or folders with files `.parquet` in them and below, of which those of `split`
-    /// are read, as the hub names them (`train-00000-of-00002.parquet`).
+    /// are read, as the hub names them (`train-00000-of-00002.parquet`). Files and row groups without
+    /// rows are passed over.
     ///
     /// What is said about pictures is read here, row group by row group. Pictures are read when they are
     /// needed, a row group's at once, and no more of them are held than 512 MiB. An order that suits that
@@ -56,6 +57,7 @@ impl Dataset {
         columns: &Columns,
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
+        pictures.map_or(Ok(()), folder_is_there)?;
         let files = tables(paths, split)?;
         let own = match files.as_slice() {
             [one] => one.clone(),
@@ -69,7 +71,9 @@ impl Dataset {
         };
         let held = Arc::default();
         for (number, file) in files.iter().enumerate() {
-            rows.add_table(Arc::new(Table::open(file, number, columns, &held)?))?;
+            if let Some(table) = Table::open(file, number, columns, &held)? {
+                rows.add_table(Arc::new(table))?;
+            }
         }
         rows.collector.finish(on_broken)
     }
