@@ -1,7 +1,7 @@
 //! Steps of a decode that a GPU is told once: as many rows of the same prompts, a token each.
 //!
-//! Of such a step nothing changes but numbers: what the first layer reads, how many places the caches hold,
-//! which the device counts itself, and where they are, as beams take each other's places, which it looks up. The first step is done as it is described, the second is recorded
+//! Of such a step nothing changes but numbers: what the first layer reads, how many places the caches hold, and where
+//! they are, as beams take each other's places. The device counts and looks up the last two itself. The first step is done as it is described, the second is recorded
 //! while it is described, and from then on it is replayed.
 
 use blip2_kernels::{

@@ -60,9 +60,9 @@ impl Job<'_> {
         self.tell_idle(&trained);
         show::processes(self.together.size(), self.together.threads());
         if self.is_first() {
-            let [model, all] = self.needed(&trained)?;
+            let [largest, all] = self.needed(&trained)?;
             self.place.check_room(all)?;
-            self.place.check_largest(model)?;
+            self.place.check_largest(largest)?;
         }
         let objective = Sifted {
             objective,
@@ -175,7 +175,7 @@ impl Job<'_> {
         Ok(account)
     }
 
-    /// The bytes that are written at the most: of the model, and with its adapters and three states, one of
+    /// The bytes that are written at the most: in a file, and of the model, its adapters and three states, one of
     /// which is being written.
     fn needed<M: Module>(&self, trained: &Trained<M>) -> Result<[u64; 2], Failure> {
         let checkpoint = self.folder.checkpoint().map_err(Failure::work)?;
@@ -205,7 +205,8 @@ impl Job<'_> {
         let best = u64::from(self.config.validation.is_some());
         let state = numbers * (3 + averaged + best);
         let model = model.sum::<u64>();
-        Ok([model, model + numbers + 3 * state])
+        // An optimizer's file has two moments of each number.
+        Ok([model.max(2 * numbers), model + numbers + 3 * state])
     }
 
     fn trained<M: Module>(
@@ -307,13 +308,21 @@ impl Job<'_> {
                 "{steps} steps were made; the same command goes on from {}",
                 state.display()
             ),
-            None => format!("{steps} steps were made, and no state was saved: it begins anew"),
+            None => match self.place.check_new() {
+                Ok(()) => {
+                    format!("{steps} steps were made, and no state was saved: it begins anew")
+                }
+                Err(_) => format!(
+                    "{steps} steps were made, and no state was saved: to begin anew, move away what was written in {}",
+                    self.place.out().display()
+                ),
+            },
         }
     }
 
     fn write_metrics<M>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
         let mut metrics = outcome.metrics.clone();
-        metrics.after_written(self.place.out());
+        metrics.after_written(self.place.out(), outcome.steps);
         metrics.save(self.place.out()).map_err(failure)
     }
 

@@ -139,22 +139,29 @@ impl Place {
         }
     }
 
+    /// The folders that hold weights: those are written last, and what was ended before is no model.
+    fn trained(&self) -> Vec<PathBuf> {
+        let holds_weights = |folder: &PathBuf| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.into_iter().any(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let ends = [".safetensors", ".bin"]
+                    .iter()
+                    .any(|end| name.ends_with(end));
+                ends && !name.starts_with('.')
+            })
+        };
+        let mut folders = vec![self.model(), self.adapter()];
+        folders.retain(holds_weights);
+        folders
+    }
+
     /// Refuses a folder with a trained model that this training would not go on from, but replace.
     pub(super) fn check_new(&self) -> Result<(), Failure> {
         if self.has_states() {
             return Ok(());
         }
-        let is_filled = |folder: &PathBuf| {
-            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            // What a process left half written that was killed is no model.
-            entries
-                .into_iter()
-                .any(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
-        };
-        match [self.model(), self.adapter()]
-            .iter()
-            .find(|own| is_filled(own))
-        {
+        match self.trained().first() {
             None => Ok(()),
             Some(own) => Err(Failure::Work(format!(
                 "{} holds what was trained before, and {} has no state to go on from: it would be replaced; move it \
@@ -165,13 +172,13 @@ impl Place {
         }
     }
 
-    /// Refuses a model whose file would be larger than this process may write; `needed` is in bytes.
+    /// Refuses what would have a file larger than this process may write; `needed` is in bytes.
     pub(super) fn check_largest(&self, needed: u64) -> Result<(), Failure> {
         match largest_file() {
             Some(most) if needed > most => Err(Failure::Work(format!(
-                "{}: the model's file needs {:.3} GB, and no file of this process may be larger than {:.3} GB \
+                "{}: the largest file needs {:.3} GB, and no file of this process may be larger than {:.3} GB \
                  (`ulimit -f`)",
-                self.model().display(),
+                self.out.display(),
                 needed as f64 / 1e9,
                 most as f64 / 1e9
             ))),

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::helpers::{RECIPE, config, data, errors, model, run, text};
+use crate::helpers::{config, data, errors, model, run, text};
 
 const LORA: &str = "[train]
 [lora]
@@ -104,10 +104,16 @@ fn an_evaluation_looks_first_where_it_writes() {
     let (folder, path) = place("");
     let at = |name: &str| folder.path().join(name);
     let eval = |option: &str, file: &str, because: &str| {
-        let said = refused(&["eval", text(&path), option, file], because);
-        assert!(!said.contains("exact match"), "{said}");
+        let output = run(&["eval", text(&path), option, file]);
+        let said = errors(&output);
+        assert!(
+            !output.status.success() && said.contains(because),
+            "{because}: {said}"
+        );
+        // No question was asked.
+        assert!(output.stdout.is_empty(), "{said}");
     };
-    eval("--answers", text(&at("nowhere/a.csv")), "nowhere");
+    eval("--answers", text(&at("nowhere/a.csv")), "make it first");
     eval("--answers", text(&at("pictures")), "it is a folder");
     eval("--answers", "-", "/dev/stdout");
     eval("--sheet", text(&at("sheet.jpg")), ".png");
@@ -172,7 +178,7 @@ fn a_curve_that_cannot_be_written_hinders_no_state_and_no_model() {
     assert!(said.contains("metrics and curve are not written"), "{said}");
     assert_eq!(said.matches("curve.svg").count(), 1, "told once: {said}");
     for file in [
-        "states/step-4/trained.safetensors",
+        "states/step-000000004/trained.safetensors",
         "states/metrics.jsonl",
         "model/model.safetensors",
         "adapter/adapter_model.safetensors",
@@ -315,14 +321,52 @@ fn a_tied_head_is_not_merged_and_it_is_said_why() {
     }
 }
 
+/// An adapter that is in the model already would count twice.
 #[test]
-fn recipes_that_are_longer_still_go_on() {
-    // The plain way stays open: as many steps more as are asked for.
-    let (folder, path) = place(RECIPE);
-    edit(&path, "steps = 30", "steps = 3");
+fn an_adapter_on_another_model_is_told() {
+    let (folder, path) = place(LORA);
+    edit(&path, "steps = 4", "steps = 4\nlr = 0.01");
     trained(&path);
-    edit(&path, "steps = 3", "steps = 6");
-    let said = trained(&path);
-    assert!(said.contains("step"), "{said}");
-    assert!(folder.path().join("run/states/step-6").exists());
+    let [own, merged, adapter] = [
+        model(),
+        folder.path().join("run/model"),
+        folder.path().join("run/adapter"),
+    ];
+    let copied = folder.path().join("copied");
+    fs::create_dir(&copied).unwrap();
+    for file in fs::read_dir(&own).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copied.join(file.file_name())).unwrap();
+    }
+    for (model, is_other) in [(&own, false), (&copied, false), (&merged, true)] {
+        let eval = [
+            "eval",
+            text(&path),
+            "--model",
+            text(model),
+            "--adapter",
+            text(&adapter),
+        ];
+        let output = run(&eval);
+        let said = errors(&output);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("is put on another model"), is_other, "{said}");
+    }
+}
+
+/// A last state is saved whatever its number: more steps go on from there.
+#[test]
+fn recipes_that_are_longer_go_on() {
+    let (folder, path) =
+        place("[train]\nparts = [\"language_projection\"]\n[recipe]\nsteps = 3\nbatch = 4\n");
+    let file = fs::read_to_string(&path).unwrap();
+    let (before, after) = file.split_once("[validation]").unwrap();
+    let (_, after) = after.split_once("[train]").unwrap();
+    fs::write(&path, format!("{before}[train]{after}")).unwrap();
+    trained(&path);
+    let state = |step: usize| folder.path().join(format!("run/states/step-{step:09}"));
+    assert!(state(3).is_dir());
+    edit(&path, "steps = 3", "steps = 5");
+    trained(&path);
+    assert!(state(5).is_dir());
 }

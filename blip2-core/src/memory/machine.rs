@@ -24,7 +24,8 @@ pub fn peak_resident() -> Option<u64> {
 }
 
 /// The most bytes that this process ever held, without the pages of the program itself and of its libraries: those
-/// are read from their files as code runs, as many as the system likes, and given back when memory is short.
+/// are read from their files as code runs, as many as the system likes, and given back when memory is short. Counted
+/// now, so that code which ran after the peak alone makes it less than it was.
 pub fn peak_held() -> Option<u64> {
     let program = program::pages(&fs::read_to_string("/proc/self/smaps").ok()?);
     Some(peak_resident()?.saturating_sub(program))

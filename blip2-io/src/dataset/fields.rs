@@ -108,14 +108,19 @@ fn written_list(key: &str, text: &str) -> Option<String> {
     let is_json = || serde_json::from_str::<Value>(text).is_ok();
     let begins = |own: &str, with: &[&str]| with.iter().any(|start| own.starts_with(start));
     let is_list = within('[', ']').is_some_and(|own| {
-        let is_of_numbers = own.chars().any(|char| char.is_ascii_digit())
+        // One number in brackets may be what is to be read in a picture.
+        let is_of_numbers = own.contains([',', ' ', '.'])
+            && own.chars().any(|char| char.is_ascii_digit())
             && own.chars().all(|char| " \n0123456789.,+-e".contains(char));
         is_of_numbers
             || begins(own, &["'", "\"", "{", "[", "None", "nan", "True", "False"])
-            || is_json()
+            || (is_json() && own.contains(','))
     });
-    let ends = |own: &str| own.ends_with(['\'', '"']) || own.ends_with(',');
-    let is_tuple = within('(', ')').is_some_and(|own| begins(own, &["'", "\""]) && ends(own));
+    // Words may be quoted in brackets: of a tuple there is a comma behind them.
+    let is_tuple = within('(', ')').is_some_and(|own| {
+        let parts = ["',", "\",", "' ,", "\" ,"];
+        begins(own, &["'", "\""]) && parts.iter().any(|part| own.contains(part))
+    });
     let is_object = within('{', '}').is_some_and(|own| begins(own, &["'", "\""]));
     if !(is_list || is_tuple || is_object) {
         return None;

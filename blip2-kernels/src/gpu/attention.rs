@@ -286,7 +286,7 @@ pub(crate) fn attention(
         }
         None => BiasPlaceLaunch::new(0, 0, 0),
     };
-    // Many queries are a prompt's, whose sequences did not move yet.
+    // Many queries are a prompt's, whose sequences did not move yet; others may take longer.
     let is_tiled = queries >= tiled::QUERIES && vectors <= tiled::MOST_VECTORS && rows.is_none();
     let together = match queries {
         1 => 1,

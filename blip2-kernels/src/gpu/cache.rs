@@ -138,6 +138,9 @@ impl DeviceCache {
                 return false;
             }
             self.table = counter.table().cloned();
+        } else if self.counter.is_some() {
+            // That of the counter moves for others.
+            self.table = self.own_table();
         }
         self.counter = counter.cloned();
         true
@@ -244,6 +247,11 @@ impl DeviceCache {
     /// Takes new places behind those held; `false`, and nothing taken, for tensors that are elsewhere.
     pub(crate) fn append(&mut self, keys: &Tensor<4>, values: &Tensor<4>) -> bool {
         let [rows, groups, new, width] = keys.dims();
+        if rows == 0 {
+            // Of no sequences nothing is kept, and a device has no memory of no bytes.
+            self.len += new;
+            return self.rows() == 0;
+        }
         let [_, held_groups, capacity, held_width] = self.dims();
         let fit = [rows, groups, width] == [self.rows(), held_groups, held_width];
         let (Some(keys), Some(values)) = (as_it_lies(keys), as_it_lies(values)) else {

@@ -134,7 +134,10 @@ fn upload(rows: &Rows, neighbour: &CubeTensor) -> CubeTensor {
     } else {
         rows.of.as_slice()
     };
-    let bytes: Vec<u8> = words.iter().copied().flat_map(u32::to_ne_bytes).collect();
+    let mut bytes = Vec::with_capacity(4 * words.len());
+    words
+        .iter()
+        .for_each(|word| bytes.extend_from_slice(&word.to_ne_bytes()));
     let handle = neighbour.client.create_from_slice(&bytes);
     let (client, device) = (neighbour.client.clone(), neighbour.device.clone());
     CubeTensor::new_contiguous(

@@ -3,7 +3,7 @@
 //! A decode appends a position to each of its sequences at every step, and between steps it drops
 //! sequences, repeats them and changes their order: beams of a search, candidates that continue one
 //! prompt, rows that have ended. [`KvCache`] is told so by [`select`](KvCache::select). Where the
-//! kernels run, no key or value is moved by that; on other devices the rows are copied.
+//! kernels run, and on a GPU, no key or value is moved by that; on other devices the rows are copied.
 
 use burn::tensor::Tensor;
 

@@ -135,7 +135,7 @@ impl Linear {
     }
 
     /// As [`forward`](Linear::forward), but summed in 64 bits where the device has them and the
-    /// weights are held as a tensor that is not trained.
+    /// weights are held as a tensor.
     ///
     /// For a layer whose rounding all later layers amplify and which is too small a part of the
     /// work for its cost to show: the patch embedding sums hundreds of products for each output,

@@ -22,7 +22,7 @@ pub(crate) enum Storage {
     /// A GPU, whose kernels write them in place.
     #[cfg(feature = "gpu")]
     OnDevice(Box<DeviceCache>),
-    /// Tensors of Burn, whose rows are copied, which a GPU does better than chasing them.
+    /// Tensors of Burn, whose rows are copied.
     Tensors(Box<TensorCache>),
 }
 

@@ -145,8 +145,12 @@ pub(crate) fn linear_exact<const D: usize>(x: Tensor<D>, layer: Affine<'_>) -> T
             None => linear(x, layer.matrix, biased(&layer)),
         };
     }
-    let bias = layer.bias.as_ref().map(|bias| bias.clone().detach());
-    let exact = burn_ops::linear_exact(&x.clone().detach(), weight.detach(), bias.as_ref());
+    // A parameter stays one when it is detached.
+    let bias = layer.bias.as_ref();
+    let bias = bias.map(|bias| bias.clone().detach().set_require_grad(false));
+    let numbers = x.clone().detach().set_require_grad(false);
+    let weight = weight.detach().set_require_grad(false);
+    let exact = burn_ops::linear_exact(&numbers, weight, bias.as_ref());
     let usual = linear(x, layer.matrix, biased(&layer));
     match exact {
         Some(exact) => usual.clone() + (exact - usual.detach()),

@@ -35,7 +35,7 @@ impl<'a> Adapted<'a> {
             let reason = match is_tied_head(name, base) {
                 true => format!(
                     "`{name}` is the model's table of tokens in this base (`tie_word_embeddings`), which would be read \
-                     with the change as well: it cannot be merged; use the adapter as it is, with --adapter"
+                     with the change as well: it cannot be merged; put the adapter on beside its base"
                 ),
                 false => {
                     format!("`{name}` matches nothing in the model; it was made for another one")

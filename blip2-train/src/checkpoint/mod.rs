@@ -117,7 +117,7 @@ fn save_changed(
         Some((name, format)) => {
             let reason = format!(
                 "`{name}` would hold numbers that are none, or beyond what {format} holds, in which the base has it: \
-                 nothing is written; use the adapter as it is, or a base in float32"
+                 no weights are written; use the adapter as it is, or a base in float32"
             );
             Err(TrainError::state(folder, reason))
         }

@@ -155,10 +155,14 @@ impl Metrics {
         (Self { records, scores }, faults)
     }
 
-    /// Puts before what was seen what was written in `folder` of earlier steps, and is not among it: where a training
-    /// went on without the rows of its beginning. What cannot be read there is left out.
-    pub fn after_written(&mut self, folder: impl AsRef<Path>) {
-        let first = self.records.first().map_or(0, |record| record.step);
+    /// Puts before what was seen of `steps` steps what was written in `folder` of earlier ones, and is not among it:
+    /// where a training went on without the rows of its beginning. What cannot be read there is left out.
+    pub fn after_written(&mut self, folder: impl AsRef<Path>, steps: usize) {
+        let first = self.records.first().map_or(steps, |record| record.step);
+        if first == 0 {
+            // It is whole, and what is there is of another training.
+            return;
+        }
         let (mut earlier, _) = Self::recover(folder.as_ref(), first);
         earlier.records.append(&mut self.records);
         let known = self.scores.first().map_or(usize::MAX, |score| score.step);

@@ -251,7 +251,8 @@ impl<'r, M: Module> Run<'r, M> {
     ) -> Result<Option<Ended>, TrainError> {
         let step = self.optimizer.steps();
         let is_scored = self.is_scored_after(step);
-        if is_scored || is_due(step, self.recipe.save_every) {
+        let is_last = self.recipe.save_every > 0 && step >= self.planned();
+        if is_scored || is_last || is_due(step, self.recipe.save_every) {
             self.save()?;
         }
         let measure = self.notes.measure.clone();

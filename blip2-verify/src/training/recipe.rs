@@ -17,6 +17,7 @@ pub(super) struct Recipe {
     pub(super) betas: [f64; 2],
     pub(super) eps: f64,
     pub(super) weight_decay: f64,
+    /// What is said of it, if that is more than nothing.
     pub(super) smoothing: f64,
 }
 

@@ -109,7 +109,12 @@ impl<'a> Files<'a> {
                 return Err(Failure::Work(format!("{}: {text}", file.display())));
             }
             let folder = file.parent().filter(|own| !own.as_os_str().is_empty());
-            place::probed(folder.unwrap_or(Path::new(".")))
+            let folder = folder.unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                let text = "there is no such folder to write in; make it first";
+                return Err(Failure::Work(format!("{}: {text}", folder.display())));
+            }
+            place::probed(folder)
         })
     }
 
