@@ -140,10 +140,17 @@ impl Products {
                 moved: 0,
             }
         } else {
+            let moved = match self.by {
+                // One layer's keys and values at a time: a prompt's rows become those of its beams, and what is left of
+                // a batch, once that is a quarter of it, goes to buffers of its own.
+                By::Gpu { .. } if rows > batch => (2 * whole(batch)).max(whole(rows) / 2),
+                By::Gpu { .. } => whole(rows) / 2,
+                _ => whole(rows),
+            };
             Keys {
                 prefill: whole(batch),
                 decode: whole(rows),
-                moved: whole(rows),
+                moved,
             }
         }
     }

@@ -363,7 +363,7 @@ impl DeviceCache {
         };
         let table = tables.of(rows.selected(chosen, self.len), &self.buffers[0]);
         // Of no sequences nothing is read, and a device has no memory of no bytes.
-        if chosen.is_empty() || chosen.len() <= held && 2 * chosen.len() > held {
+        if chosen.is_empty() || chosen.len() <= held && 4 * chosen.len() > held {
             self.table = Some(table);
             return;
         }
