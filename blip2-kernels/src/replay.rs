@@ -6,7 +6,6 @@
 
 use burn::tensor::Tensor;
 
-use crate::KvCache;
 #[cfg(feature = "gpu")]
 use crate::gpu;
 
@@ -103,13 +102,7 @@ pub struct PlaceCounter {
 }
 
 impl PlaceCounter {
-    /// Counts on from the places that `cache` holds, and moves its sequences from where they are; `None` for a cache
-    /// that is not in a device's memory, or whose sequences are of different lengths.
-    pub fn of(cache: &KvCache) -> Option<Self> {
-        cache.counter()
-    }
-
-    /// Keeps the sequences `rows`, in that order, of all caches that [count here](KvCache::count_by), each of which
+    /// Keeps the sequences `rows`, in that order, of all caches that [count here](crate::KvCache::count_by), each of which
     /// holds `places`. Kernels find them from then on, also those that were recorded: no key or value moves.
     ///
     /// `false`, and nothing is done, for another number of sequences, and where they did not move before the counter

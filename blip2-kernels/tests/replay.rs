@@ -13,7 +13,7 @@ use std::{
 use blip2_kernels::{
     Activation, KvCache, Precision, RandomWeights, Weights,
     device::Watch,
-    replay::{PlaceCounter, Rehearsal, Replay},
+    replay::{Rehearsal, Replay},
     split_heads,
 };
 use burn::tensor::{Device, Tensor};
@@ -165,7 +165,7 @@ fn a_recorded_step_writes_place_after_place() {
             counted.select(&[1, 0]);
         }
         assert_eq!(counted.capacity(), Some(capacity));
-        let counter = PlaceCounter::of(&counted).unwrap();
+        let counter = counted.counter().unwrap();
         assert!(counted.count_by(Some(&counter)));
         let bias_there = bias.clone().map(|bias| bias.to_device(&device));
         let step = |cache: &mut KvCache, inputs: Vec<Tensor<3>>| {
@@ -239,7 +239,7 @@ fn a_number_that_a_kernel_is_told_is_noted() {
     for queries in [1, 2] {
         let mut cache = KvCache::new(1, 9);
         cache.append(part(3, 2), part(3, 2));
-        let counter = PlaceCounter::of(&cache).unwrap();
+        let counter = cache.counter().unwrap();
         cache.count_by(Some(&counter));
         assert!(counter.is_read());
         counter.add_one();

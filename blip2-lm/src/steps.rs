@@ -65,7 +65,7 @@ impl Steps {
     /// Begins, if the caches are in a GPU's memory, alike, and have room for enough steps.
     pub(crate) fn begin<C: Caches + ?Sized>(caches: &mut C) -> Option<Self> {
         capacity(caches, FEWEST)?;
-        let counter = PlaceCounter::of(caches.growing().next()?)?;
+        let counter = caches.growing().next()?.counter()?;
         let steps = Self {
             counter,
             stage: Stage::Begun,

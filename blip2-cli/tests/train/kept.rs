@@ -114,7 +114,8 @@ fn an_evaluation_looks_first_where_it_writes() {
         assert!(output.stdout.is_empty(), "{said}");
     };
     eval("--answers", text(&at("nowhere/a.csv")), "make it first");
-    eval("--answers", text(&at("pictures")), "it is a folder");
+    fs::create_dir(at("other")).unwrap();
+    eval("--answers", text(&at("other")), "it is a folder");
     eval("--answers", "-", "/dev/stdout");
     eval("--sheet", text(&at("sheet.jpg")), ".png");
     // Without ids, and with one that two questions have, no server finds a question.

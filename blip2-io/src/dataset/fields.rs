@@ -114,7 +114,7 @@ fn written_list(key: &str, text: &str) -> Option<String> {
             && own.chars().all(|char| " \n0123456789.,+-e".contains(char));
         is_of_numbers
             || begins(own, &["'", "\"", "{", "[", "None", "nan", "True", "False"])
-            || (is_json() && own.contains(','))
+            || (is_json() && (own.is_empty() || own.contains(',')))
     });
     // Words may be quoted in brackets: of a tuple there is a comma behind them.
     let is_tuple = within('(', ')').is_some_and(|own| {
@@ -219,6 +219,9 @@ mod tests {
             "{a, b}",
             "'a', 'b'",
             "f(x)",
+            "[10]",
+            "(\"STOP\")",
+            "('Rex' and 'Max')",
         ] {
             assert_eq!(texts("caption", &json!(text)).unwrap(), [text]);
         }

@@ -223,8 +223,9 @@ impl KvCache {
         }
     }
 
-    /// As [`PlaceCounter::of`].
-    pub(crate) fn counter(&self) -> Option<PlaceCounter> {
+    /// A counter that counts on from the places held, and moves the sequences from where they are; `None` for a cache
+    /// that is not in a device's memory, or whose sequences are of different lengths.
+    pub fn counter(&self) -> Option<PlaceCounter> {
         match self.parts.as_slice() {
             [part] => part.storage.counter(),
             _ => None,

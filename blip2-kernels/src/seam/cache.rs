@@ -154,7 +154,7 @@ impl Storage {
         counter.is_none()
     }
 
-    /// As [`PlaceCounter::of`].
+    /// As [`crate::KvCache::counter`].
     pub(crate) fn counter(&self) -> Option<PlaceCounter> {
         match self {
             #[cfg(feature = "gpu")]

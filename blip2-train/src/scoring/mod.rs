@@ -296,7 +296,8 @@ mod tests {
         let data = |answers: &[&[&str]]| {
             let pictures = vec![PictureFile::File("x.png".into())];
             let own = |own: &&[&str]| own.iter().map(|text| text.to_string()).collect();
-            let examples = answers.iter().map(|answers| (0, None, own(answers)));
+            let asked = || Some("what?".to_string());
+            let examples = answers.iter().map(|answers| (0, asked(), own(answers)));
             Dataset::new(pictures, examples).unwrap()
         };
         let words: &[&[&str]] = &[&["red"], &["blue"]];

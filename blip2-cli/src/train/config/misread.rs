@@ -256,7 +256,7 @@ mod tests {
             let said = said(&recipe(line));
             assert!(said.contains(part), "{line}: {said}");
         }
-        let said = said("out = \"x\"\n");
-        assert!(said.contains("lacks `model`"), "{said}");
+        let said = said("out = \"x\"\n[validation]\nscore = \"vqa\"\n");
+        assert!(said.contains("lacks `data`"), "{said}");
     }
 }
