@@ -123,12 +123,14 @@ impl Metrics {
             (TABLE, Some(self.csv())),
             (CURVE, self.curve_svg()),
         ];
-        let written = files.into_iter().filter_map(|(name, text)| {
-            let text = text?;
-            Some(write_file(&folder.join(name), text.as_bytes()))
-        });
         // All of them, whatever one meets.
-        written.fold(Ok(()), |first, written| first.and(written))
+        let mut first = Ok(());
+        for (name, text) in files {
+            let Some(text) = text else { continue };
+            let written = write_file(&folder.join(name), text.as_bytes());
+            first = first.and(written);
+        }
+        first
     }
 
     /// Reads what was seen of the first `steps` steps.
