@@ -119,10 +119,19 @@ fn an_evaluation_looks_first_where_it_writes() {
     eval("--answers", "-", "/dev/stdout");
     eval("--sheet", text(&at("sheet.jpg")), ".png");
     // Without ids, and with one that two questions have, no server finds a question.
+    let record = |picture: usize, more: &str| {
+        format!(
+            "{{\"image\": \"{picture}/image.png\", \"question\": \"?\", \"answer\": \"red\"{more}}}\n"
+        )
+    };
+    let records = |more| {
+        (0..8)
+            .map(|picture| record(picture, more))
+            .collect::<String>()
+    };
+    fs::write(at("train.jsonl"), records("")).unwrap();
     eval("--results", text(&at("r.json")), "`question_id`");
-    let lines = fs::read_to_string(at("train.jsonl")).unwrap();
-    let same = lines.replace("\"pid\"", "\"question_id\": 5, \"pid\"");
-    fs::write(at("train.jsonl"), same).unwrap();
+    fs::write(at("train.jsonl"), records(", \"question_id\": 5")).unwrap();
     eval("--results", text(&at("r.json")), "more than one example");
     assert!(!at("r.json").exists());
 
