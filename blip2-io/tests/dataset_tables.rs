@@ -94,7 +94,7 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>, group: usize) {
     writer.close().unwrap();
 }
 
-/// A file whose row groups have so many rows, as writers leave them that were handed no rows.
+/// A file whose row groups have the numbers of rows in `groups`, as writers leave them that were handed no rows.
 fn grouped(path: &Path, groups: &[usize]) {
     let schema = "message r { optional binary image; optional binary question (UTF8); \
                   optional binary answer (UTF8); }";

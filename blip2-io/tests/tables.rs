@@ -68,7 +68,7 @@ fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("row {n}")).collect()
 }
 
-/// A table of texts in row groups of so many rows.
+/// A table of texts in row groups of as many rows as `groups` says.
 fn grouped(path: &Path, groups: &[usize]) {
     let schema = parse_message_type("message r { optional binary name (UTF8); }").unwrap();
     let file = fs::File::create(path).unwrap();

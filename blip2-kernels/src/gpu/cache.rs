@@ -247,10 +247,10 @@ impl DeviceCache {
     /// Takes new places behind those held; `false`, and nothing taken, for tensors that are elsewhere.
     pub(crate) fn append(&mut self, keys: &Tensor<4>, values: &Tensor<4>) -> bool {
         let [rows, groups, new, width] = keys.dims();
-        if rows == 0 {
+        if rows == 0 && self.rows() == 0 {
             // Of no sequences nothing is kept, and a device has no memory of no bytes.
             self.len += new;
-            return self.rows() == 0;
+            return true;
         }
         let [_, held_groups, capacity, held_width] = self.dims();
         let fit = [rows, groups, width] == [self.rows(), held_groups, held_width];
