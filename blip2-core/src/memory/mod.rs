@@ -44,7 +44,8 @@ pub use plan::{MemoryPlan, MemoryPrediction};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Workload {
-    /// Pictures, and prompts, that run together. Default 1.
+    /// Pictures, and prompts, that run together. Default 1. More are taken to have prompts of several lengths,
+    /// which are padded.
     pub batch: usize,
     /// The tokens of the longest prompt, without the picture's. Default 8.
     pub prompt_tokens: usize,

@@ -32,7 +32,7 @@ pub(super) const PROCESS: u64 = 12 << 20;
 /// the allocator keeps in other pieces than are needed.
 const KEPT_FROM_PREPROCESS: u64 = 12 << 20;
 /// The same of the language model and the image encoder.
-const KEPT_FROM_IMAGE: u64 = 32 << 20;
+const KEPT_FROM_IMAGE: u64 = 12 << 20;
 
 /// A model's tensors and the precision that they will be held in.
 ///
