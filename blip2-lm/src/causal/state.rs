@@ -1,145 +1,20 @@
-//! A running decode of any decoder-only model.
+//! What a decode remembers, and each thing that it does.
 
 use blip2_kernels::{KvCache, MASKED, causal_bias};
 use burn::tensor::{Device, Int, Tensor};
 
+use super::{
+    CausalLm,
+    positions::{Positions, check_room, count, positions_of},
+};
 use crate::{
     batch::{Step, decoder_bias, extension, joined_bias, of_last_keys, padding_bias, rows_tensor},
     error::LmError,
-    session::Decode,
     steps::{self, Steps},
 };
 
 /// The most positions that caches are allocated for at once where the context has no end.
 const UNBOUNDED: usize = 256;
-
-/// For each row the position of each of its places, counted from 0; `None` for padding.
-pub(crate) type Positions = Vec<Vec<Option<usize>>>;
-
-/// The positions of prompts: they count what the mask counts, so that padding, wherever it stands,
-/// shifts nothing.
-pub(crate) fn positions_of(mask: &[Vec<bool>]) -> Positions {
-    let row = |mask: &Vec<bool>| {
-        let mut next = 0;
-        let place = |&counts: &bool| {
-            counts.then(|| {
-                next += 1;
-                next - 1
-            })
-        };
-        mask.iter().map(place).collect()
-    };
-    mask.iter().map(row).collect()
-}
-
-/// Positions that count padding too.
-pub(crate) fn all_positions(mask: &[Vec<bool>]) -> Positions {
-    let row = |mask: &Vec<bool>| (0..mask.len()).map(Some).collect();
-    mask.iter().map(row).collect()
-}
-
-/// The number of positions in a row that count.
-pub(crate) fn count(mask: &[bool]) -> usize {
-    mask.iter().filter(|&&counts| counts).count()
-}
-
-/// Refuses prompts that are longer than the context.
-pub(crate) fn check_context(mask: &[Vec<bool>], context: Option<usize>) -> Result<(), LmError> {
-    let Some(context) = context else {
-        return Ok(());
-    };
-    let lengths = mask.iter().map(|row| count(row));
-    match lengths.enumerate().find(|&(_, tokens)| tokens > context) {
-        Some((row, tokens)) => Err(LmError::ContextTooLong {
-            row,
-            tokens,
-            context,
-        }),
-        None => Ok(()),
-    }
-}
-
-/// Refuses rows of so many positions whose context has no room for `new` more.
-fn check_room<'a>(
-    context: Option<usize>,
-    counts: impl Iterator<Item = &'a usize>,
-    new: usize,
-) -> Result<(), LmError> {
-    let Some(context) = context else {
-        return Ok(());
-    };
-    match counts
-        .enumerate()
-        .find(|&(_, &count)| count + new > context)
-    {
-        Some((row, count)) => Err(LmError::ContextTooLong {
-            row,
-            tokens: count + new,
-            context,
-        }),
-        None => Ok(()),
-    }
-}
-
-/// What a [`CausalState`] needs of a decoder-only model.
-pub(crate) trait CausalLm {
-    /// The size of the vocabulary.
-    fn vocab_size(&self) -> usize;
-
-    /// How many positions the context holds; `None` for any number.
-    fn context(&self) -> Option<usize>;
-
-    /// The embeddings of tokens that were checked, `[rows, seq, embedding_dim]`.
-    fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3>;
-
-    /// The number of caches.
-    fn caches(&self) -> usize;
-
-    /// Runs new positions through all layers; returns what the head reads.
-    ///
-    /// # Shapes
-    ///
-    /// - inputs_embeds: `[batch, new, embedding_dim]`
-    /// - positions: `[batch][new]`
-    /// - bias: `[batch or 1, 1, new, keys]`
-    /// - output: `[batch, new, embedding_dim]`
-    fn advance(
-        &self,
-        inputs_embeds: Tensor<3>,
-        positions: &Positions,
-        bias: Option<Tensor<4>>,
-        caches: &mut [KvCache],
-    ) -> Tensor<3>;
-
-    /// The logits, `[batch, seq, vocab]`.
-    fn head(&self, hidden: Tensor<3>) -> Tensor<3>;
-
-    /// Whether a prompt that ends in padding goes on after its last column, and at position 1 (the
-    /// reference's `generate` takes padding to stand at 0), in place of after its last position
-    /// that counts.
-    fn continues_padding(&self) -> bool {
-        false
-    }
-
-    /// The model as one whose steps can be recorded, if they can.
-    fn steps(&self) -> Option<&dyn CausalStep> {
-        None
-    }
-}
-
-/// A decoder-only model whose steps a GPU can be told once.
-pub(crate) trait CausalStep {
-    /// What the first layer reads of new positions, in tensors whose shapes do not depend on where they are.
-    fn reads(&self, inputs_embeds: Tensor<3>, positions: &Positions) -> Vec<Tensor<3>>;
-
-    /// As [`CausalLm::advance`], from there to the logits.
-    fn advance(
-        &self,
-        read: Vec<Tensor<3>>,
-        bias: Option<Tensor<4>>,
-        caches: &mut [KvCache],
-    ) -> Option<Tensor<3>>;
-}
 
 /// What a decode of a decoder-only model remembers between its steps.
 #[derive(Debug)]
@@ -429,47 +304,6 @@ impl CausalState {
     }
 }
 
-impl<M: CausalLm> Decode for M {
-    type State = CausalState;
-
-    fn vocab_size(&self) -> usize {
-        CausalLm::vocab_size(self)
-    }
-
-    fn rows(&self, state: &CausalState) -> usize {
-        state.rows()
-    }
-
-    fn prefill(&self, state: &mut CausalState) -> Result<Tensor<3>, LmError> {
-        state.prefill(self)
-    }
-
-    fn step(
-        &self,
-        state: &mut CausalState,
-        parents: &[usize],
-        tokens: &[u32],
-    ) -> Result<Tensor<3>, LmError> {
-        state.step(self, parents, tokens)
-    }
-
-    fn extend(&self, state: &mut CausalState, tokens: &[u32]) -> Result<Tensor<3>, LmError> {
-        state.extend(self, tokens)
-    }
-
-    fn rewind(&self, state: &mut CausalState, count: usize) {
-        state.rewind(count);
-    }
-
-    fn join(&self, state: &mut CausalState, other: CausalState) -> Result<(), LmError> {
-        state.join(other)
-    }
-
-    fn remaining_positions(&self, state: &CausalState) -> Option<usize> {
-        state.remaining_positions(self)
-    }
-}
-
 /// A bias `[rows, 1, 1, seen]` that hides nothing of what is behind, up to `keys`.
 fn widened(bias: Tensor<4>, keys: usize) -> Tensor<4> {
     let [rows, _, _, seen] = bias.dims();
@@ -502,29 +336,4 @@ fn last(hidden: Tensor<3>, mask: &[Vec<bool>]) -> Tensor<3> {
         .reshape([rows * seq, width])
         .select(0, places)
         .reshape([rows, 1, width])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn padding_shifts_no_position() {
-        let (t, f) = (true, false);
-        let rows = [vec![t, t, f, f, t], vec![f, f, t, t, t]];
-        let expected = [
-            [Some(0), Some(1), None, None, Some(2)],
-            [None, None, Some(0), Some(1), Some(2)],
-        ];
-        assert_eq!(positions_of(&rows), expected);
-    }
-
-    #[test]
-    fn prompts_beyond_the_context_are_refused() {
-        let rows = [vec![true, false, true], vec![true; 3]];
-        assert!(check_context(&rows, Some(3)).is_ok());
-        assert!(check_context(&rows, None).is_ok());
-        let error = check_context(&rows, Some(2)).unwrap_err().to_string();
-        assert!(error.contains("row 1 has 3"), "{error}");
-    }
 }
