@@ -68,10 +68,9 @@ fn handles_and_what_they_hand_out_are_owned() {
     assert_eq!(thread.join().unwrap().token_ids(), expected.token_ids());
 }
 
-/// The pieces of a stream, without white space at the end.
+/// The pieces of a stream.
 fn whole(stream: AnswerStream) -> String {
-    let pieces: Vec<String> = stream.map(Result::unwrap).collect();
-    pieces.concat().trim_end().to_string()
+    stream.map(Result::unwrap).collect()
 }
 
 #[test]
@@ -139,6 +138,24 @@ fn questions_and_captions_are_streamed_as_they_are_answered() {
         whole(blip.stream(&image, beginning).unwrap()),
         prompted.text
     );
+}
+
+#[test]
+fn white_space_before_a_stop_string_is_streamed_no_more_than_answered() {
+    let (blip, image) = (captioner(), picture(2));
+    let options =
+        Options::default().with_generation(GenerationConfig::default().with_max_new_tokens(20));
+    let written = blip.prompt_with(&image, "a", &options).unwrap().text;
+    let words: Vec<&str> = written.split(' ').collect();
+    assert!(words.len() > 3, "{written}");
+    for word in &words[1..] {
+        let config = GenerationConfig::default().with_max_new_tokens(20);
+        let config = config.with_stop_strings(vec![(*word).to_string()]);
+        let options = Options::default().with_generation(config);
+        let answer = blip.prompt_with(&image, "a", &options).unwrap();
+        let streamed = blip.stream_with(&image, "a", &options).unwrap();
+        assert_eq!(whole(streamed), answer.text, "until {word}");
+    }
 }
 
 #[test]

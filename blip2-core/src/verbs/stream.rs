@@ -2,15 +2,15 @@
 
 use std::{fmt, iter::FusedIterator};
 
-use blip2_lm::generate::{FinishReason, Stream, StreamToken};
+use blip2_lm::generate::{FinishReason, Stream, StreamToken, TrimmedPieces};
 
 use super::{Started, Timed, Timings};
 use crate::error::Blip2Error;
 
 /// An iterator over the pieces of a growing text; never half a character.
 ///
-/// The pieces together are the text that the same call returns at once, but for white space at its
-/// end. The model runs inside `next`, and only as far as the iterator is driven. Empty pieces are
+/// The pieces together are the text that the same call returns at once; white space waits until a word
+/// follows it. The model runs inside `next`, and only as far as the iterator is driven. Empty pieces are
 /// left out.
 ///
 /// It is owned: its session holds a handle of the model, so that a stream can be kept, sent to
@@ -33,7 +33,7 @@ use crate::error::Blip2Error;
 /// ```
 pub struct AnswerStream {
     growing: Growing,
-    started: bool,
+    text: TrimmedPieces,
     timings: Timings,
 }
 
@@ -54,7 +54,7 @@ impl AnswerStream {
         let stream = generator.stream(session, history)?;
         Ok(Self {
             growing: Growing::Text(Box::new(stream)),
-            started: false,
+            text: TrimmedPieces::default(),
             timings,
         })
     }
@@ -62,7 +62,7 @@ impl AnswerStream {
     pub(super) fn stopped(reason: FinishReason) -> Self {
         Self {
             growing: Growing::Stopped(reason),
-            started: false,
+            text: TrimmedPieces::default(),
             timings: Timings::default(),
         }
     }
@@ -97,16 +97,11 @@ impl Iterator for AnswerStream {
             return None;
         };
         loop {
-            let mut text = match stream.next()? {
-                Ok(piece) => piece.text,
+            let text = match stream.next()? {
+                Ok(piece) => self.text.push(&piece.text),
                 Err(error) => return Some(Err(error.into())),
             };
-            if !self.started {
-                // The first word's leading space belongs to the tokenizer, not to the text.
-                text.drain(..text.len() - text.trim_start().len());
-            }
             if !text.is_empty() {
-                self.started = true;
                 return Some(Ok(text));
             }
         }

@@ -1,6 +1,6 @@
 //! Texts that are being written for a client.
 
-use blip2_core::{Answer, AnswerPiece, FinishReason};
+use blip2_core::{Answer, FinishReason};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::Span;
 
@@ -127,22 +127,4 @@ pub(crate) async fn part<T>(
     let result = result.await;
     app.metrics().took(client.begun.elapsed());
     result.unwrap_or_else(|_| Err(ApiError::internal()))
-}
-
-/// The pieces of one sequence as text: the first word's leading space belongs to the tokenizer.
-#[derive(Default)]
-pub(crate) struct Text {
-    started: bool,
-}
-
-impl Text {
-    /// The text of a piece, as it follows those before it.
-    pub(crate) fn of(&mut self, piece: &AnswerPiece) -> String {
-        let text = match self.started {
-            true => piece.text.as_str(),
-            false => piece.text.trim_start(),
-        };
-        self.started |= !text.is_empty();
-        text.to_string()
-    }
 }

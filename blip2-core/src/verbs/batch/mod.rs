@@ -68,7 +68,8 @@ pub struct AnswerPiece {
     /// Which of the sequences that it asked for.
     pub sequence: usize,
     /// New text, whole characters only; empty while it may prove to be a stop string, and for end tokens.
-    /// All pieces together are the answer's text, but for white space around it.
+    /// All pieces together are the answer's text, but for white space around it, which
+    /// [`TrimmedPieces`](crate::generate::TrimmedPieces) leaves out.
     pub text: String,
     /// The token; none in what only brings text that was held back, and of a beam search.
     pub token: Option<Token>,

@@ -1,7 +1,7 @@
 //! What the model wrote, in OpenAI's shape.
 
 use axum::response::{Response, sse::Event};
-use blip2_core::{Answer, AnswerPiece, FinishReason, Token};
+use blip2_core::{Answer, AnswerPiece, FinishReason, Token, generate::TrimmedPieces};
 
 use super::types::{
     ChatReply, Choice, Chunk, ChunkChoice, Delta, Logprobs, TokenLogprob, TopLogprob, Usage,
@@ -9,10 +9,7 @@ use super::types::{
 };
 use crate::{
     engine::Written,
-    routes::{
-        running::{Running, Text},
-        sse,
-    },
+    routes::{running::Running, sse},
 };
 
 /// What all parts of a reply say.
@@ -73,7 +70,7 @@ struct State {
 #[derive(Default)]
 struct Sequence {
     begun: bool,
-    text: Text,
+    text: TrimmedPieces,
 }
 
 impl State {
@@ -89,7 +86,7 @@ impl State {
             };
             events.push(head.chunk(choice(&piece, delta, None, None), None));
         }
-        let content = Some(sequence.text.of(&piece));
+        let content = Some(sequence.text.push(&piece.text));
         let delta = Delta {
             role: None,
             content,

@@ -1,15 +1,13 @@
 //! A text while it grows.
 
 use axum::response::Response;
+use blip2_core::generate::TrimmedPieces;
 use serde::Serialize;
 
 use super::types::{AnswerReply, TokenReply};
 use crate::{
     engine::Written,
-    routes::{
-        running::{Running, Text},
-        sse,
-    },
+    routes::{running::Running, sse},
 };
 
 /// A piece of a text that grows.
@@ -23,10 +21,10 @@ struct Piece {
 
 /// A text in the library's own terms: events `piece`, and then one `answer` or `error`.
 pub(super) fn stream(running: Running) -> Response {
-    sse::events(running, Vec::<Text>::new(), |texts, written| {
+    sse::events(running, Vec::<TrimmedPieces>::new(), |texts, written| {
         vec![match written {
             Written::Piece(piece) => {
-                let text = sse::sequence(texts, piece.sequence).of(&piece);
+                let text = sse::sequence(texts, piece.sequence).push(&piece.text);
                 let piece = Piece {
                     sequence: piece.sequence,
                     text,
