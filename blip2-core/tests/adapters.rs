@@ -83,8 +83,17 @@ fn pipelines_say_with_an_adapter_what_peft_says() {
         // Of a head that is the base's table of tokens.
         "opt_head",
         "opt_head_saved",
+        "opt_head_dora",
+        // Of that table alone: the head keeps its own.
+        "opt_tokens",
         "t5_all",
+        // Of prompts' table alone: what is written is looked up in the old one.
+        "t5_shared",
+        "t5_tied_shared",
         "instruct_llama",
+        // Of a head of its own, which PEFT saves beside.
+        "llama_head",
+        "llama_head_dora",
     ] {
         let golden = golden(name);
         let blip2 = adapted(|base| Blip2Pipeline::builder(base), name, &golden);
@@ -98,19 +107,20 @@ fn pipelines_say_with_an_adapter_what_peft_says() {
 
 #[test]
 fn blip1_says_with_an_adapter_what_peft_says() {
-    let name = "blip1_caption";
-    let golden_caption = golden(name);
-    let text = golden_caption["text"].as_str().unwrap();
-    let captioner = adapted(|base| BlipCaptioner::builder(base), name, &golden_caption);
-    let picture = image(&golden_caption);
-    let caption = captioner.prompt_with(&picture, text, &options()).unwrap();
-    assert_said(name, &caption, &golden_caption);
-
-    let name = "blip1_vqa";
-    let golden = golden(name);
-    let answerer = adapted(|base| BlipAnswerer::builder(base), name, &golden);
-    let answer = answerer.answer_with(&picture, text, &options()).unwrap();
-    assert_said(name, &answer, &golden);
+    for name in ["blip1_caption", "blip1_caption_all"] {
+        let golden = golden(name);
+        let text = golden["text"].as_str().unwrap();
+        let captioner = adapted(|base| BlipCaptioner::builder(base), name, &golden);
+        let caption = captioner.prompt_with(&image(&golden), text, &options());
+        assert_said(name, &caption.unwrap(), &golden);
+    }
+    for name in ["blip1_vqa", "blip1_vqa_words", "blip1_vqa_head"] {
+        let golden = golden(name);
+        let text = golden["text"].as_str().unwrap();
+        let answerer = adapted(|base| BlipAnswerer::builder(base), name, &golden);
+        let answer = answerer.answer_with(&image(&golden), text, &options());
+        assert_said(name, &answer.unwrap(), &golden);
+    }
 }
 
 #[test]

@@ -10,15 +10,16 @@ use std::{fs, path::Path};
 use blip2_core::{
     Blip2Pipeline, CheckpointFolder, Precision, model::Blip2ForConditionalGeneration,
 };
+use blip2_io::Adapter;
 use blip2_lm::{Keep, LanguageModel};
-use blip2_testing::{fixture, largest_difference, view::floats};
+use blip2_testing::{copy, fixture, largest_difference, view::floats};
 use blip2_train::{
-    AdamW, Lora, LoraConfig, Progress, Trained, Training,
+    AdamW, Lora, LoraConfig, Progress, Trained, Training, merge,
     objective::{Batch, language_model_loss},
 };
 use burn::tensor::Tensor;
 use common::{batch, goldens, models};
-use safetensors::SafeTensors;
+use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 
 type Model = Blip2ForConditionalGeneration;
@@ -476,6 +477,75 @@ fn parts_trained_beside_adapters_are_saved_with_them() {
     let found = logits(blip2.load().unwrap().model(), &batch);
     let (most, largest) = largest_difference(&found, &after);
     assert!(most < 1e-4 * largest, "{most} of {largest}");
+}
+
+/// The model's table of tokens, which is its head.
+const TABLE: &str = "language_model.model.decoder.embed_tokens";
+
+/// A table that is the head is trained as both, of which PEFT makes two modules.
+#[test]
+fn a_table_trained_as_the_head_is_saved_as_both() {
+    let batch = batch("blip2_opt");
+    let with_table = |lora: Lora| training("blip2_opt").part(TABLE).adapters(lora);
+    let lora = Lora::fresh(LoraConfig::new(4, ["q_proj"]), 3).unwrap();
+    let mut trained = with_table(lora).load().unwrap();
+    steps(&mut trained, &mut AdamW::default(), &batch, 4);
+    let after = logits(trained.model(), &batch);
+    assert_eq!(trained.beyond_peft().count(), 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    trained.save_lora(folder.path()).unwrap();
+    let config = fs::read_to_string(folder.path().join("adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(
+        config["modules_to_save"],
+        json!(["language_model.lm_head", TABLE])
+    );
+    let again = with_table(Lora::load(folder.path()).unwrap())
+        .load()
+        .unwrap();
+    assert_eq!(logits(again.model(), &batch), after);
+
+    let base = CheckpointFolder::open(models().join("blip2_opt")).unwrap();
+    let merged = tempfile::tempdir().unwrap();
+    let adapter = Adapter::open(folder.path()).unwrap();
+    merge(&base, &adapter, &merged.path().join("model")).unwrap();
+    let beside = Blip2Pipeline::builder(models().join("blip2_opt")).adapter(folder.path());
+    for builder in [beside, Blip2Pipeline::builder(merged.path().join("model"))] {
+        let found = logits(builder.load().unwrap().model(), &batch);
+        let (most, largest) = largest_difference(&found, &after);
+        assert!(most < 1e-4 * largest, "{most} of {largest}");
+    }
+}
+
+/// A copy of a table beside it is not left with the old numbers, and a head of its own stays.
+#[test]
+fn copies_of_a_trained_table_are_not_left_behind() {
+    const HEAD: &str = "language_model.lm_head.weight";
+    let batch = batch("blip2_opt");
+    for own in [false, true] {
+        let base = copy("blip2_opt");
+        let path = base.path().join("model.safetensors");
+        let bytes = fs::read(&path).unwrap();
+        let held = SafeTensors::deserialize(&bytes).unwrap();
+        let table = held.tensor(&format!("{TABLE}.weight")).unwrap();
+        let mut numbers = table.data().to_vec();
+        if own {
+            numbers[3] ^= 0x80; // the first one's sign
+        }
+        let head = TensorView::new(table.dtype(), table.shape().to_vec(), &numbers).unwrap();
+        let all = held.tensors().into_iter();
+        let all = all.chain([(HEAD.to_string(), head)]);
+        let written = safetensors::serialize(all, None).unwrap();
+        fs::write(&path, written).unwrap();
+
+        let training = Training::of(&CheckpointFolder::open(base.path()).unwrap()).unwrap();
+        let mut trained = training.part(TABLE).load().unwrap();
+        steps(&mut trained, &mut AdamW::default(), &batch, 2);
+        let folder = saved_the_same(&trained, &batch);
+        let saved = tensors(&folder.path().join("model.safetensors"));
+        assert_eq!(saved.iter().any(|(name, ..)| name == HEAD), own);
+    }
 }
 
 /// A layer may be trained and have an adapter: both are in what is written.

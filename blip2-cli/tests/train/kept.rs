@@ -314,10 +314,19 @@ fn where_nothing_can_be_written_is_told_before_the_first_step() {
 #[test]
 fn a_tied_head_is_not_merged_and_it_is_said_why() {
     let out = tempfile::tempdir().unwrap();
-    let base = blip2_testing::fixture("blip2_opt");
     let out = out.path().join("merged");
-    for adapter in ["peft/opt_head", "peft/opt_head_saved"] {
-        let adapter = blip2_testing::fixture(adapter);
+    for (base, adapter) in [
+        ("blip2_opt", "opt_head"),
+        ("blip2_opt", "opt_head_saved"),
+        ("blip2_opt", "opt_head_dora"),
+        ("blip2_opt", "opt_tokens"),
+        ("blip2_t5", "t5_shared"),
+        ("blip2_t5_tied", "t5_tied_shared"),
+        ("blip1_vqa", "blip1_vqa_head"),
+        ("blip1_vqa", "blip1_vqa_words"),
+    ] {
+        let base = blip2_testing::fixture(base);
+        let adapter = blip2_testing::fixture(&format!("peft/{adapter}"));
         let merge = [
             "merge",
             text(&base),

@@ -46,14 +46,14 @@ impl<'s> Adapted<'s> {
         for own in adapter.layers() {
             let is_there = |layer: &str| {
                 let weight = format!("{layer}.weight");
-                source.contains(&weight) || table_of(source, &weight).is_some()
+                source.contains(&weight) || twin_of(source, &weight).is_some()
             };
             let base = Adapter::name_in(own, is_there).ok_or_else(|| homeless(own))?;
             layers.insert(base, Name::new(own));
         }
         let mut whole = BTreeMap::new();
         for own in adapter.replaced() {
-            let is_there = |name: &str| source.contains(name) || table_of(source, name).is_some();
+            let is_there = |name: &str| source.contains(name) || twin_of(source, name).is_some();
             let base = Adapter::name_in(own, is_there);
             whole.insert(base.ok_or_else(|| homeless(own))?, Name::new(own));
         }
@@ -106,14 +106,16 @@ impl<'s> Adapted<'s> {
         }
     }
 
-    fn replacement(&self, request: &TensorRequest<'_>) -> Option<Option<TensorData>> {
-        let name = self.whole.get(request.name)?;
+    /// A tensor as the adapter itself has it, or as its base has. PEFT saves the matrices of heads beside
+    /// what it adds to them.
+    fn plain(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+        let Some(name) = self.whole.get(request.name) else {
+            return self.base(request);
+        };
         name.asked.set(true);
-        let found = self.noted(self.adapter.replacement(name.own, request.shape));
-        Some(found.map(|data| {
-            let held = request.storage(data.dtype());
-            data.convert_dtype(held)
-        }))
+        let found = self.noted(self.adapter.replacement(name.own, request.shape))?;
+        let held = request.storage(found.dtype());
+        Some(found.convert_dtype(held))
     }
 
     /// The layer of a matrix that DoRA scales.
@@ -123,18 +125,18 @@ impl<'s> Adapted<'s> {
         self.adapter.config().use_dora.then_some(name)
     }
 
-    /// The matrix that DoRA makes of the base's.
+    /// The matrix that DoRA makes of the one that it is put on.
     fn dora(&self, name: &Name<'_>, request: &TensorRequest<'_>) -> Option<TensorData> {
         name.asked.set(true);
-        let base = self.base(request)?;
-        self.noted(self.adapter.merged(name.own, base, request.device))
+        let plain = self.plain(request)?;
+        self.noted(self.adapter.merged(name.own, plain, request.device))
     }
 
-    /// The base's tensor; of a head that the base does not have, its table of tokens.
+    /// The base's tensor; of one that the base does not have, the one that stands for it there.
     fn base(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
-        match table_of(self.source, request.name) {
-            Some(table) if !self.source.contains(request.name) => {
-                let name = table.as_str();
+        match twin_of(self.source, request.name) {
+            Some(twin) if !self.source.contains(request.name) => {
+                let name = twin.as_str();
                 self.source.tensor(&TensorRequest { name, ..*request })
             }
             _ => self.source.tensor(request),
@@ -142,27 +144,16 @@ impl<'s> Adapted<'s> {
     }
 }
 
-/// The table of tokens that is the head, too, where a head of this name would stand by itself: an adapter may
-/// be one of the head alone.
-fn table_of(source: &dyn WeightSource, head: &str) -> Option<String> {
-    const TABLES: [&str; 3] = [
-        "model.decoder.embed_tokens.weight",
-        "model.embed_tokens.weight",
-        "shared.weight",
-    ];
-    let model = head.strip_suffix("lm_head.weight")?;
-    let mut tables = TABLES.iter().map(|table| format!("{model}{table}"));
-    tables.find(|table| source.contains(table))
+/// The tensor that stands for this one in a source that holds both once.
+fn twin_of(source: &dyn WeightSource, name: &str) -> Option<String> {
+    Adapter::originals(name).find(|original| source.contains(original))
 }
 
 impl WeightSource for Adapted<'_> {
     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
-        if let Some(replaced) = self.replacement(request) {
-            return replaced;
-        }
         match self.scaled(request) {
             Some(name) => self.dora(name, request),
-            None => self.base(request),
+            None => self.plain(request),
         }
     }
 
@@ -185,11 +176,18 @@ impl WeightSource for Adapted<'_> {
 
     /// An adapter that has numbers for one of two that are one in its base parts them.
     fn differ(&self, name: &str, other: &str) -> bool {
-        let own = |name: &str| {
+        let whole = |name: &str| self.whole.get(name).inspect(|name| name.asked.set(true));
+        let is_layer = |name: &str| {
             let layer = name.strip_suffix(".weight").unwrap_or(name);
-            self.whole.contains_key(name) || self.layers.contains_key(layer)
+            self.layers.contains_key(layer)
         };
-        own(name) || own(other) || self.source.differ(name, other)
+        // Whoever asks knows both, and may read one.
+        match (whole(name), whole(other)) {
+            _ if is_layer(name) || is_layer(other) => true,
+            (Some(one), Some(other)) => !self.adapter.puts_the_same(one.own, other.own),
+            (None, None) => self.source.differ(name, other),
+            _ => true,
+        }
     }
 }
 

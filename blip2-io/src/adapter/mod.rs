@@ -6,6 +6,7 @@ mod merged;
 mod names;
 mod pattern;
 mod tensors;
+mod twins;
 
 use std::{
     collections::BTreeMap,
@@ -225,6 +226,31 @@ impl Adapter {
     /// model has stood at other places in other versions of `transformers`.
     pub fn name_in(name: &str, contains: impl Fn(&str) -> bool) -> Option<String> {
         in_base(name, contains)
+    }
+
+    /// The tensors of which one may be a copy that its base need not hold: of a head, the tables of tokens
+    /// which it may be.
+    pub fn originals(name: &str) -> impl Iterator<Item = String> {
+        twins::originals(name)
+    }
+
+    /// The tensors that may be copies of one, which a base that has it need not hold.
+    pub fn copies(name: &str) -> impl Iterator<Item = String> {
+        twins::copies(name)
+    }
+
+    /// Whether what takes two tensors' places is the same.
+    pub fn puts_the_same(&self, one: &str, other: &str) -> bool {
+        let [Some(one), Some(other)] = [one, other].map(|name| self.whole.get(name)) else {
+            return false;
+        };
+        !self.tensors.differ(one, other)
+    }
+
+    /// Whether what takes a tensor's place is only a copy of what takes its original's.
+    pub fn repeats(&self, tensor: &str) -> bool {
+        let mut originals = Self::originals(tensor);
+        originals.any(|original| self.puts_the_same(tensor, &original))
     }
 
     /// An error that says why it does not go with a model.

@@ -46,6 +46,8 @@ use crate::{
 #[derive(Module, Debug)]
 pub struct T5ForConditionalGeneration {
     shared: Embedding,
+    /// What the decoder's tokens are looked up in, where that is not the table of the prompts'.
+    decoder_tokens: Option<Embedding>,
     encoder: Encoder,
     decoder: Decoder,
     /// Where the head is not the table of token embeddings.
@@ -59,7 +61,8 @@ impl T5ForConditionalGeneration {
     /// `lm_head`).
     ///
     /// The head is a matrix of its own if the checkpoint holds one, whatever the configuration
-    /// says about tying; Flan-T5's does, T5 1.0's does not.
+    /// says about tying; Flan-T5's does, T5 1.0's does not. So is the decoder's table of tokens, where its
+    /// numbers are others than those of the prompts.
     ///
     /// # Errors
     ///
@@ -76,13 +79,19 @@ impl T5ForConditionalGeneration {
         ];
         let holds = |name: &&str| weights.contains(&format!("{name}.weight"));
         let table = names.into_iter().find(holds).unwrap_or("shared");
-        let own_head = table != "lm_head" && weights.contains("lm_head.weight");
+        let differs =
+            |name: &str| weights.differ(&format!("{name}.weight"), &format!("{table}.weight"));
+        let own_head =
+            table != "lm_head" && (weights.contains("lm_head.weight") || differs("lm_head"));
+        let own_tokens = table != "lm_head" && differs("decoder.embed_tokens");
         Ok(Self {
             shared: if own_head {
                 weights.embedding(table, vocab, model)
             } else {
                 weights.tied_embedding(table, vocab, model)
             },
+            decoder_tokens: own_tokens
+                .then(|| weights.embedding("decoder.embed_tokens", vocab, model)),
             encoder: Encoder::load(config, &weights.at("encoder")),
             decoder: Decoder::load(config, &weights.at("decoder")),
             lm_head: own_head.then(|| weights.head("lm_head", model, vocab, Bias::Without)),
@@ -116,7 +125,7 @@ impl T5ForConditionalGeneration {
     /// For an empty batch, ragged rows, and ids that the vocabulary does not have.
     pub fn embed(&self, ids: &[Vec<u32>]) -> Result<Tensor<3>, LmError> {
         let device = self.shared.device();
-        ids_tensor(ids, self.vocab_size(), &device).map(|ids| self.embed_checked(ids))
+        ids_tensor(ids, self.vocab_size(), &device).map(|ids| self.shared.forward(ids))
     }
 
     /// Reads embedded prompts and scores given answers to them: both halves in one call.
@@ -210,7 +219,8 @@ impl T5ForConditionalGeneration {
                 expected: format!("[{rows}], one row for each prompt,"),
             });
         }
-        let embeds = kept.beside(self.embed(decoder_input_ids)?, source);
+        let ids = ids_tensor(decoder_input_ids, self.vocab_size(), &source.device())?;
+        let embeds = kept.beside(self.embed_written(ids), source);
         let mut states = self.decoder.start(source, None);
         Ok(self.advance(embeds, &mut states, encoded.padding.clone(), kept))
     }
@@ -271,9 +281,10 @@ impl T5ForConditionalGeneration {
         self.decoder.start(source, Some(capacity))
     }
 
-    /// The embeddings of tokens that were checked, `[rows, seq, d_model]`.
-    pub(super) fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        self.shared.forward(ids)
+    /// What the decoder reads of tokens that were checked, `[rows, seq, d_model]`.
+    pub(super) fn embed_written(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let own = self.decoder_tokens.as_ref();
+        own.unwrap_or(&self.shared).forward(ids)
     }
 
     /// Runs new embedded tokens; their logits, `[batch, new, vocab]`.

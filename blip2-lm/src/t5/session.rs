@@ -72,7 +72,7 @@ impl Decode for T5ForConditionalGeneration {
         state.source_padding = encoded.padding;
         let start = vec![vec![state.decoder_start]; state.prompt_of.len()];
         let ids = ids_tensor(&start, self.vocab_size(), &state.device)?;
-        self.feed(state, self.embed_checked(ids))
+        self.feed(state, self.embed_written(ids))
     }
 
     fn step(
@@ -89,7 +89,7 @@ impl Decode for T5ForConditionalGeneration {
         if let Some(rows) = gather {
             state.move_rows(parents, rows);
         }
-        let embeds = self.embed_checked(ids);
+        let embeds = self.embed_written(ids);
         match self.repeat(state, embeds.clone())? {
             Some(logits) => Ok(logits),
             None => self.feed(state, embeds),
@@ -106,7 +106,7 @@ impl Decode for T5ForConditionalGeneration {
             self.vocab_size(),
             &state.device,
         )?;
-        self.feed(state, self.embed_checked(ids))
+        self.feed(state, self.embed_written(ids))
     }
 
     fn rewind(&self, state: &mut T5State, count: usize) {

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use blip2_core::Checkpoint;
+use blip2_io::Adapter;
 use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, View};
 
@@ -27,24 +28,21 @@ pub(crate) trait Changes {
 
     /// Names and shapes of tensors that the checkpoint may lack.
     fn more(&self) -> Vec<(&str, &[usize])>;
+
+    /// Whether a change of a tensor is one of all its copies.
+    fn is_of_copies(&self) -> bool;
 }
 
-/// Whether a tensor is a copy of a table that changes: it would be left with the old numbers, and be read as a
-/// head of its own.
+/// Whether a tensor is a copy of one that changes with its copies: it would be left with the old numbers, and be
+/// read as one of its own.
 fn is_stale(name: &str, base: &Checkpoint, changes: &dyn Changes) -> bool {
-    const TABLES: [&str; 2] = [
-        "model.decoder.embed_tokens.weight",
-        "model.embed_tokens.weight",
-    ];
-    let Some(prefix) = name.strip_suffix("lm_head.weight") else {
-        return false;
+    let changes_too = |original: String| {
+        let is_there = base.shape(&original).is_some();
+        is_there && changes.of(&original) != Change::None && !base.differ(name, &original)
     };
-    let mut tables = TABLES.iter().map(|table| format!("{prefix}{table}"));
-    changes.of(name) == Change::None
-        && tables.any(|table| {
-            let is_there = base.shape(&table).is_some();
-            is_there && changes.of(&table) != Change::None && !base.differ(name, &table)
-        })
+    changes.is_of_copies()
+        && changes.of(name) == Change::None
+        && Adapter::originals(name).any(changes_too)
 }
 
 /// The first tensor that was changed to numbers that its format does not hold, once all are written.

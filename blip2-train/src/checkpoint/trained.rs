@@ -17,12 +17,6 @@ pub(crate) struct TrainedValues<'v> {
 }
 
 impl TrainedValues<'_> {
-    /// The trained numbers of this name, or of what it is a copy of.
-    fn value(&self, name: &str) -> Option<&TensorData> {
-        let own = self.values.get(name);
-        own.or_else(|| self.values.get(&original(name)?))
-    }
-
     /// The adapter of the layer whose matrix has this name, `A` and `B`.
     fn adapter(&self, name: &str) -> Option<(&TensorData, &TensorData)> {
         let layer = name.strip_suffix(".weight")?;
@@ -33,7 +27,7 @@ impl TrainedValues<'_> {
 
 impl Changes for TrainedValues<'_> {
     fn of(&self, name: &str) -> Change {
-        match (self.value(name), self.adapter(name)) {
+        match (self.values.get(name), self.adapter(name)) {
             (Some(_), _) => Change::Trained,
             (None, Some(_)) => Change::Merged,
             (None, None) => Change::None,
@@ -42,7 +36,7 @@ impl Changes for TrainedValues<'_> {
 
     /// `W + scale · B · A` where the layer is adapted; with DoRA's lengths in the place of its rows' own.
     fn numbers(&self, name: &str, own: &dyn Fn() -> Option<TensorData>) -> Option<TensorData> {
-        let own = match self.value(name) {
+        let own = match self.values.get(name) {
             Some(data) => data.clone(),
             None => own()?,
         };
@@ -72,36 +66,9 @@ impl Changes for TrainedValues<'_> {
         own.map(|(name, data)| (name.as_str(), data.shape().as_slice()))
             .collect()
     }
-}
 
-/// What a tensor is a copy of that some checkpoints hold twice: the head of BLIP-1's decoder is its table
-/// of words. An old copy beside a trained table would be read as a head of its own.
-fn original(name: &str) -> Option<String> {
-    let (model, copied) = name.split_once("cls.predictions.decoder.")?;
-    match copied {
-        "weight" => Some(format!("{model}bert.embeddings.word_embeddings.weight")),
-        "bias" => Some(format!("{model}cls.predictions.bias")),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_of_a_trained_table_is_trained() {
-        let name = |name: &str| format!("text_decoder.{name}");
-        let words = TensorData::from([1f32, 2.0]);
-        let table = name("bert.embeddings.word_embeddings.weight");
-        let values = BTreeMap::from([(table, words.clone())]);
-        let trained = TrainedValues {
-            values: &values,
-            lora: None,
-        };
-        let found = trained.value(&name("cls.predictions.decoder.weight"));
-        assert_eq!(found, Some(&words));
-        assert_eq!(trained.value(&name("cls.predictions.decoder.bias")), None);
-        assert_eq!(trained.value("lm_head.weight"), None);
+    /// A model trains a table under all of its names.
+    fn is_of_copies(&self) -> bool {
+        true
     }
 }

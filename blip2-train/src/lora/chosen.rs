@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// The heads that `all-linear` leaves out: they are tied to the table of words, or as large.
-pub(crate) const HEADS: [&str; 2] = ["lm_head", "cls.predictions.decoder"];
+const HEADS: [&str; 2] = ["lm_head", "cls.predictions.decoder"];
 
 /// The most patterns of a configuration.
 const MOST: usize = 2048;

@@ -17,7 +17,7 @@ use rand_chacha::{
 
 use crate::error::TrainError;
 
-pub(crate) use chosen::{Chosen, HEADS};
+pub(crate) use chosen::Chosen;
 pub use config::LoraConfig;
 pub(crate) use modules::whole_modules;
 pub(crate) use replaced::Replaced;

@@ -36,6 +36,9 @@ impl<'s> Replaced<'s> {
         let mut whole = BTreeMap::new();
         for own in adapter.into_iter().flat_map(Adapter::replaced) {
             let name = Adapter::name_in(own, |name| source.contains(name));
+            if name.is_none() && adapter.is_some_and(|adapter| adapter.repeats(own)) {
+                continue;
+            }
             let name = name.ok_or_else(|| missing(adapter, own, "matches nothing in the model"))?;
             whole.insert(name, own);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use blip2_core::{Checkpoint, config::Blip2Config};
-use blip2_io::check_folders_apart;
+use blip2_io::{Adapter, check_folders_apart};
 use burn::module::Module;
 
 use super::{Trained, parameters::Values};
@@ -41,7 +41,24 @@ impl<M: Module> Trained<M> {
         let base = self.source.display().to_string();
         let mut values = self.values();
         values.retain(|name, _| !is_head(name));
+        for (copy, original) in self.copies() {
+            if let Some(data) = values.get(&original) {
+                values.insert(copy, data.clone());
+            }
+        }
         file::save(folder, config, &values, &self.whole_modules(), &base)
+    }
+
+    /// The copies of what was trained whole that the model holds as one with it, and PEFT apart, each with what
+    /// it is a copy of.
+    fn copies(&self) -> Vec<(String, String)> {
+        let is_own = |name: &String| self.names.iter().any(|named| named.name == *name);
+        let whole = self.trained.iter().filter(|name| !name.contains(".lora_"));
+        let copies = whole.flat_map(|name| {
+            let copies = Adapter::copies(name).filter(|copy| !is_own(copy));
+            copies.map(|copy| (copy, name.clone()))
+        });
+        copies.collect()
     }
 
     /// What was trained whole and PEFT cannot put on, by name; see [`save_lora`](Self::save_lora).
@@ -64,7 +81,10 @@ impl<M: Module> Trained<M> {
         let matrices: Vec<String> = matrices.collect();
         let all = self.names.iter().map(|named| named.name.as_str());
         let all = all.chain(matrices.iter().map(String::as_str));
-        let (trained, others) = all.partition(|name| whole(name));
+        let (mut trained, others): (BTreeSet<&str>, BTreeSet<&str>) =
+            all.partition(|name| whole(name));
+        let copies = self.copies();
+        trained.extend(copies.iter().map(|(copy, _)| copy.as_str()));
         whole_modules(&trained, &others)
     }
 
