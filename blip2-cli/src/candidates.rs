@@ -6,6 +6,22 @@ use std::{convert::Infallible, str::FromStr};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidates(pub(crate) Vec<String>);
 
+/// Answers that were given in an option, of which none is empty.
+pub(crate) fn given(text: &str) -> Result<Candidates, String> {
+    let candidates: Candidates = match text.parse() {
+        Ok(candidates) => candidates,
+        Err(never) => match never {},
+    };
+    match candidates
+        .0
+        .iter()
+        .any(|candidate| candidate.trim().is_empty())
+    {
+        true => Err("an answer is empty: commas stand between answers alone".into()),
+        false => Ok(candidates),
+    }
+}
+
 impl FromStr for Candidates {
     type Err = Infallible;
 

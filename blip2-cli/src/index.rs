@@ -44,7 +44,7 @@ pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
 const FIRST_SAVE: usize = 32;
 
 fn add(args: &IndexAddArgs) -> Result<(), Failure> {
-    let paths = expand(&args.images, false)?;
+    let paths = expand(&args.images, args.folders.recursive)?;
     let _lock = lock(&args.index)?;
     let existing = args.index.exists().then(|| open(&args.index)).transpose()?;
     let blip2 = model::open_retrieval(&args.model)?;
@@ -91,12 +91,12 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
     for path in &args.from {
         let vectors = Vectors::open(path).map_err(Failure::work)?;
-        index
-            .add_vectors(&blip2, &vectors)
-            .map_err(|error| match error {
-                IndexError::Vectors { .. } => Failure::work(error),
-                error => named(path, error),
-            })?;
+        let there = index.add_new_vectors(&blip2, &vectors);
+        skipped += there.map_err(|error| match error {
+            IndexError::Vectors { .. } => Failure::work(error),
+            error => named(path, error),
+        })?;
+        note_left_out(path, &vectors);
     }
     index.save(&args.index).map_err(Failure::work)?;
     note!(
@@ -114,6 +114,18 @@ fn add(args: &IndexAddArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tells of rows that have no vector.
+fn note_left_out(path: &Path, vectors: &Vectors) {
+    match vectors.left_out() {
+        0 => {}
+        1 => note!("{}: a row has no vector and is left out", path.display()),
+        rows => note!(
+            "{}: {rows} rows have no vector and are left out",
+            path.display()
+        ),
+    }
+}
+
 /// A file's pictures with their names, if an index does not hold them yet.
 fn fresh(
     path: &Path,
@@ -122,6 +134,8 @@ fn fresh(
     note: impl Fn(&str),
 ) -> Result<Option<Vec<(String, RgbImage)>>, Failure> {
     let name = name_of(path).map_err(Failure::Work)?;
+    let fault = |error| Failure::Work(format!("{}: {error}; rename it", path.display()));
+    PhotoIndex::check_name(&name).map_err(fault)?;
     let is_known = match args.frame {
         None | Some(FrameChoice::One(0)) => known(&name),
         Some(FrameChoice::One(n)) => known(&frame_name(&name, n + 1)),
@@ -173,11 +187,12 @@ fn export(args: &IndexExportArgs) -> Result<(), Failure> {
     index.save_npy(&args.output).map_err(Failure::work)
 }
 
-/// Whether a file holds vectors alone, as `blip2 embed` and `blip2 map --embed` write them.
+/// Whether a file, or a folder of parts, holds vectors alone, as `blip2 embed` and `blip2 map --embed` write them.
 fn is_vectors(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     let known = ["npy", "parquet", "pq"];
-    ending.is_some_and(|ending| known.iter().any(|known| ending.eq_ignore_ascii_case(known)))
+    path.is_dir()
+        || ending.is_some_and(|ending| known.iter().any(|known| ending.eq_ignore_ascii_case(known)))
 }
 
 /// Searches vectors alone: by similarity, without matching.
@@ -193,12 +208,15 @@ fn search_vectors(args: &IndexSearchArgs) -> Result<(), Failure> {
         ));
     }
     let vectors = Vectors::open(&args.index).map_err(Failure::work)?;
+    note_left_out(&args.index, &vectors);
     let query = Matcher::open(&args.model)?.embed_text(text)?;
     let found = vectors.nearest(query.vector(), args.limit);
-    for (rank, found) in (1..).zip(found.map_err(Failure::work)?) {
+    let found =
+        found.map_err(|error| Failure::Work(format!("{}: {error}", args.index.display())))?;
+    for (rank, found) in (1..).zip(found) {
         let name = vectors.names().get(found.row);
-        let name = name.map_or_else(|| format!("row {}", found.row), Clone::clone);
-        let (row, score) = (found.row, found.score);
+        let (row, score) = (vectors.row(found.row), found.score);
+        let name = name.map_or_else(|| format!("row {row}"), Clone::clone);
         match args.json {
             true => say!(
                 "{}",

@@ -4,8 +4,8 @@
 //! is printed may come from a file, whose escape codes are no orders to the terminal.
 
 use std::{
-    fmt,
-    io::{self, ErrorKind, Write},
+    fmt::{self, Write as _},
+    io::{self, ErrorKind, IsTerminal, Write},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -19,20 +19,21 @@ pub(crate) fn silence() {
     SILENT.store(true, Ordering::Relaxed);
 }
 
-/// Writes to standard output.
+/// Writes to standard output: as it is where no terminal obeys what stands in it.
 pub(crate) fn write(text: fmt::Arguments<'_>) -> Result<(), Failure> {
     if SILENT.load(Ordering::Relaxed) {
         return Ok(());
     }
-    let text = escaped(text.to_string());
-    io::stdout()
-        .lock()
-        .write_all(text.as_bytes())
-        .map_err(failed)
+    let mut stdout = io::stdout().lock();
+    let text = match stdout.is_terminal() {
+        true => escaped(text.to_string()),
+        false => text.to_string(),
+    };
+    stdout.write_all(text.as_bytes()).map_err(failed)
 }
 
 /// A text without control characters, but for those that lay it out, and without those that turn the
-/// direction of what follows or take no place.
+/// direction of what follows or take no place: they are written as JSON has them, as what is printed may be JSON.
 pub(crate) fn escaped(text: String) -> String {
     let orders = |char: char| {
         char.is_control() && !matches!(char, '\n' | '\t')
@@ -44,7 +45,8 @@ pub(crate) fn escaped(text: String) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
         match orders(char) {
-            true => shown.extend(char.escape_default()),
+            // A `String` takes all that is written to it.
+            true => write!(shown, "\\u{:04x}", u32::from(char)).unwrap_or_default(),
             false => shown.push(char),
         }
     }
@@ -96,8 +98,11 @@ mod tests {
         let plain = "two\tcolumns\nand a line, \u{e9}\u{4e2d}";
         assert_eq!(escaped(plain.into()), plain);
         let shown = escaped("a\u{1b}[2Kb\r\u{7f}\u{9b}c".into());
-        assert_eq!(shown, "a\\u{1b}[2Kb\\r\\u{7f}\\u{9b}c");
-        assert_eq!(escaped("gpj\u{202e}x".into()), "gpj\\u{202e}x");
+        assert_eq!(shown, r"a\u001b[2Kb\u000d\u007f\u009bc");
+        let text = "gpj\u{202e}x\u{7f}\u{feff}";
+        let json = escaped(serde_json::to_string(text).unwrap());
+        assert_eq!(json, r#""gpj\u202ex\u007f\ufeff""#);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 
     #[test]

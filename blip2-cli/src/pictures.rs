@@ -155,7 +155,13 @@ pub(crate) fn expand(arguments: &[PathBuf], recursive: bool) -> Result<Vec<PathB
             paths.push(argument.clone());
         } else {
             let text = argument.to_string_lossy();
-            let matches = glob::glob(&text).map_err(Failure::refused)?;
+            let matches = glob::glob(&text).map_err(|error| {
+                Failure::usage(format!(
+                    "{text}: no such file or folder, and no pattern either: {} at character {}; `[[]` stands for `[`",
+                    error.msg,
+                    error.pos + 1
+                ))
+            })?;
             let (before, mut left_out) = (paths.len(), LeftOut::default());
             for path in matches {
                 let path = path.map_err(Failure::work)?;

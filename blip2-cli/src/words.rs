@@ -94,11 +94,18 @@ fn of_vision(error: &VisionError) -> Option<String> {
             height,
             width,
             expected,
-        } => Some(format!(
-            "the folder prepares pictures of {height}×{width} pixels (height × width), and the model \
-             was trained at {expected}×{expected}: give --image-size {height} to interpolate its \
-             positions, or --image-size {expected}"
-        )),
+        } => {
+            let larger = height.max(width);
+            let other = match larger == expected {
+                true => String::new(),
+                false => format!(", or --image-size {expected}"),
+            };
+            Some(format!(
+                "the folder prepares pictures of {height}×{width} pixels (height × width), and the model \
+             was trained at {expected}×{expected}: give --image-size {larger}{other}, which makes squares of \
+             pictures and interpolates positions where that is another size"
+            ))
+        }
         _ => None,
     }
 }

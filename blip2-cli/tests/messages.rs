@@ -276,7 +276,7 @@ fn arguments_are_called_by_their_options() {
     answer(&["--template", "no place"], &["--template", "exactly once"]);
     answer(&["--device", "abacus"], &["abacus"]);
     answer(&["--precision", "int3"], &["int3"]);
-    answer(&["--one-of", "red,"], &["candidate"]);
+    answer(&["--one-of", "red,"], &["--one-of", "an answer is empty"]);
     says(&["answer", &picture, " "], &["`blip2 caption`", "--prompt"]);
     says(
         &["answer", &picture, "is </s> here?"],

@@ -160,6 +160,26 @@ fn a_broken_picture_stops_no_other() {
     assert_eq!(names.lines().count(), 2);
 }
 
+/// What cannot be a picture's name in an index is told, and stops no other; subfolders are looked through if asked.
+#[test]
+fn a_name_that_cannot_be_stops_no_other() {
+    let folder = photos(2);
+    let within = folder.path().join("photos/more");
+    std::fs::create_dir(&within).unwrap();
+    let first = folder.path().join("photos/0.png");
+    std::fs::copy(&first, within.join("within.png")).unwrap();
+    std::fs::copy(&first, folder.path().join("photos/a\tb.png")).unwrap();
+    let add = ["index", "add", "my.idx", "photos", "-r", "--model", MODEL];
+    fails(
+        &blip2(folder.path(), &add),
+        1,
+        &["control character", "rename it", "1 of 4 pictures"],
+    );
+    let names = stdout(&blip2(folder.path(), &["index", "list", "my.idx"]));
+    assert_eq!(names.lines().count(), 3);
+    assert!(names.contains("within.png"), "{names}");
+}
+
 #[test]
 fn what_cannot_be_is_refused() {
     let folder = photos(1);
@@ -336,7 +356,9 @@ fn vectors_alone_are_searched_as_an_index_is_by_similarity() {
     let names = |found: Vec<(String, f64)>| found.into_iter().map(|(name, _)| name);
     assert!(names(of("vectors.idx", &[])).eq(names(due)));
     let again = blip2(folder.path(), &[&add[..], &["--model", MODEL]].concat());
-    fails(&again, 1, &["embedded.npy", "already"]);
+    assert!(again.status.success());
+    let told = String::from_utf8(again.stderr).unwrap();
+    assert!(told.contains("0 added, 5 there already"), "{told}");
     let narrow = [
         "index",
         "add",
@@ -400,4 +422,46 @@ fn a_mapped_table_of_vectors_is_searched() {
     };
     assert_eq!(rows("all.parquet"), rows("all.npy"));
     assert_eq!(rows("all.npy").len(), 5);
+}
+
+/// A picture that could not be read is a row without a vector, and one that is asked about twice has two rows.
+#[cfg(feature = "tables")]
+#[test]
+fn rows_without_a_vector_and_rows_of_one_picture_are_passed_over() {
+    let folder = photos(3);
+    std::fs::write(folder.path().join("photos/a.png"), b"no picture").unwrap();
+    let files = std::fs::read_dir(folder.path().join("photos")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let mut table = String::from("image\n");
+    for file in files.iter().chain(&files[1..3]) {
+        table.push_str(&format!("{}\n", file.display()));
+    }
+    std::fs::write(folder.path().join("table.csv"), table).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = blip2(folder.path(), &[arguments, &["--model", MODEL]].concat());
+        let told = String::from_utf8(output.stderr.clone()).unwrap();
+        (stdout(&output), told)
+    };
+    for output in ["all.parquet", "parts"] {
+        let folder_of_parts = (output == "parts").then_some("parts/");
+        run(&[
+            "map",
+            "table.csv",
+            "--embed",
+            "-o",
+            folder_of_parts.unwrap_or(output),
+        ]);
+        let (found, told) = run(&["index", "search", output, "a dog", "--json"]);
+        assert!(told.contains("a row has no vector"), "{told}");
+        let mut found: Vec<_> = lines(&found)
+            .iter()
+            .map(|hit| hit["row"].as_u64())
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, [0, 1, 2, 4, 5].map(Some), "{output}");
+        let index = format!("{}.idx", output.replace('.', "-"));
+        let (_, told) = run(&["index", "add", &index, "--from", output]);
+        assert!(told.contains("3 added, 2 there already"), "{told}");
+    }
 }

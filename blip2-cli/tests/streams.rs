@@ -88,6 +88,6 @@ fn a_file_gives_the_terminal_no_orders() {
         .read_to_string(&mut error)
         .unwrap();
     assert_eq!(process.wait().unwrap().code(), Some(1));
-    assert!(error.contains(r"none\u{1b}[2Jsuch.png"), "{error}");
+    assert!(error.contains(r"none\u001b[2Jsuch.png"), "{error}");
     assert!(!error.contains('\u{1b}'), "{error:?}");
 }

@@ -126,6 +126,23 @@ fn what_is_no_video_is_told_apart() {
     assert!(open(&at("cut.gif"), 4).is_err());
 }
 
+/// What Pillow shows, by `fixtures/formats/make_webp.py`, laid over white.
+#[test]
+fn a_frame_that_is_taken_away_leaves_nothing() {
+    let path = blip2_testing::fixture("formats").join("taken_away.webp");
+    let video = open(&path, 3).unwrap();
+    let [red, blue, green, white] = [[200, 30, 20], [20, 40, 220], [10, 250, 10], [255; 3]];
+    let shown = [
+        [red; 8],
+        [red, red, blue, blue, blue, blue, red, red],
+        [green, green, white, white, white, white, red, red],
+    ];
+    for (frame, shown) in video.frames().iter().zip(shown) {
+        let diagonal: Vec<[u8; 3]> = (0..8).map(|at| frame.get_pixel(at, at).0).collect();
+        assert_eq!(diagonal, shown);
+    }
+}
+
 #[test]
 fn limits_are_kept() {
     let folder = tempfile::tempdir().unwrap();

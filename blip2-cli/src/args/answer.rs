@@ -8,7 +8,7 @@ use clap::Args;
 use super::{
     generation::GenerationArgs, model::ModelArgs, output::OutputArgs, picture::PictureArgs,
 };
-use crate::candidates::Candidates;
+use crate::candidates::{self, Candidates};
 
 #[derive(Debug, Args)]
 pub(crate) struct AnswerArgs {
@@ -50,7 +50,7 @@ pub(crate) struct AnswerArgs {
     /// Rank these answers, separated by commas, by their probabilities, and print them, the most
     /// probable first; of several questions the most probable alone. One with a comma in it stands in
     /// quotes: "red, 'blue, or teal'".
-    #[arg(long, value_name = "ANSWERS", conflicts_with = "prompt")]
+    #[arg(long, value_name = "ANSWERS", conflicts_with = "prompt", value_parser = candidates::given)]
     pub(crate) one_of: Vec<Candidates>,
     /// With --one-of: rank by the mean of the tokens' log-probabilities in place of their sum.
     #[arg(long, requires = "one_of")]

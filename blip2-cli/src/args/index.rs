@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{model::RetrievalArgs, picture::PictureArgs};
+use super::{folders::FolderArgs, model::RetrievalArgs, picture::PictureArgs};
 use crate::examples;
 
 #[derive(Debug, Args)]
@@ -47,6 +47,8 @@ pub(crate) struct IndexAddArgs {
     /// The batch size: how many pictures are encoded together.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,
+    #[command(flatten)]
+    pub(crate) folders: FolderArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
     #[command(flatten)]

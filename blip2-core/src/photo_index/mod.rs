@@ -226,6 +226,15 @@ impl PhotoIndex {
         Ok(())
     }
 
+    /// Whether a picture may have this name.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Name`].
+    pub fn check_name(name: &str) -> Result<(), IndexError> {
+        checked(name.to_string()).map(drop)
+    }
+
     /// Adds pictures whose embeddings were computed before, by `blip2 embed`, `blip2 map --embed` or
     /// [`save_npy`](Self::save_npy), perhaps on other machines: they are found by similarity, and never
     /// [matched](crate::Blip2Retrieval::match_encoded), for which a picture's encoding is needed. Each has the
@@ -258,6 +267,35 @@ impl PhotoIndex {
         blip2: &Blip2Retrieval,
         vectors: &Vectors,
     ) -> Result<(), IndexError> {
+        self.add_all_vectors(blip2, vectors, |name| Err(IndexError::Duplicate { name }))
+    }
+
+    /// As [`add_vectors`](Self::add_vectors), of pictures that the index does not hold yet, each once: how many
+    /// were left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_vectors`](Self::add_vectors), but for [`IndexError::Duplicate`].
+    pub fn add_new_vectors(
+        &mut self,
+        blip2: &Blip2Retrieval,
+        vectors: &Vectors,
+    ) -> Result<usize, IndexError> {
+        let mut left_out = 0;
+        self.add_all_vectors(blip2, vectors, |_| {
+            left_out += 1;
+            Ok(())
+        })?;
+        Ok(left_out)
+    }
+
+    /// Adds vectors; `twice` says what becomes of a picture that is there already.
+    fn add_all_vectors(
+        &mut self,
+        blip2: &Blip2Retrieval,
+        vectors: &Vectors,
+        mut twice: impl FnMut(String) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
         self.check(blip2)?;
         let [queries, dim] = self.shape.embedding;
         if vectors.shape() != [queries, dim] {
@@ -272,16 +310,18 @@ impl PhotoIndex {
         }
         let mut names: BTreeSet<String> = self.names().map(str::to_string).collect();
         let mut entries = Vec::with_capacity(vectors.len());
-        for row in 0..vectors.len() {
-            let name = match vectors.names().get(row) {
+        for picture in 0..vectors.len() {
+            let row = vectors.row(picture);
+            let name = match vectors.names().get(picture) {
                 Some(name) => name.clone(),
                 None => format!("{}:{row}", vectors.path().display()),
             };
             let name = checked(name)?;
             if !names.insert(name.clone()) {
-                return Err(IndexError::Duplicate { name });
+                twice(name)?;
+                continue;
             }
-            let numbers = vectors.picture(row).unwrap_or_default();
+            let numbers = vectors.picture(picture).unwrap_or_default();
             if !numbers.chunks_exact(dim.max(1)).all(is_unit) {
                 return Err(IndexError::Vectors {
                     path: vectors.path().to_path_buf(),

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use image::{
-    AnimationDecoder, Frames, ImageDecoder, ImageFormat, ImageResult, Limits,
+    AnimationDecoder, Frames, ImageDecoder, ImageFormat, ImageResult, Limits, Rgba,
     codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder},
 };
 
@@ -48,6 +48,10 @@ pub(crate) fn frames<'b>(
         ImageFormat::WebP => {
             let mut decoder = opened(WebPDecoder::new(cursor))?;
             check(&mut decoder, limits, bytes.len())?;
+            // A frame that is taken away leaves nothing, as in libwebp; unless it is told, the decoder leaves it.
+            if decoder.has_animation() && decoder.color_type().has_alpha() {
+                opened(decoder.set_background_color(Rgba([0; 4])))?;
+            }
             decoder.has_animation().then(|| decoder.into_frames())
         }
         _ => None,

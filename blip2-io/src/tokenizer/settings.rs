@@ -131,9 +131,10 @@ impl Settings {
         for (id, token) in &self.added {
             let found = inner.token_to_id(&token.content);
             if found != Some(*id) {
+                let found = found.map_or_else(|| "none".into(), |id| id.to_string());
                 let detail = format!(
-                    "the added token `{}` should have the id {id}, but after {TOKENIZER} it is \
-                     {found:?}; the files belong to different tokenizers",
+                    "the added token `{}` should have the id {id}, but after {TOKENIZER} it has \
+                     {found}; the files belong to different tokenizers",
                     token.content
                 );
                 return Err(IoError::tokenizer(files.path(self.added_in), detail));

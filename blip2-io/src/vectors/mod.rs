@@ -49,6 +49,9 @@ pub struct Vectors {
     group: usize,
     width: usize,
     names: Vec<String>,
+    /// Of a table in which some rows have no vector, the rows that have.
+    rows: Option<Vec<usize>>,
+    left_out: usize,
 }
 
 impl Vectors {
@@ -56,7 +59,8 @@ impl Vectors {
     /// `tables`) a Parquet file with one column of vectors, or one that is called `embedding`.
     ///
     /// The pictures' [names](Self::names) are those of `NAME.names.json` beside a NumPy file, as `blip2
-    /// embed` writes them, or the paths in the table.
+    /// embed` writes them, or the paths in the table. Rows of a table without a vector, such as those whose
+    /// picture could not be read, are [left out](Self::left_out).
     ///
     /// # Errors
     ///
@@ -100,6 +104,8 @@ impl Vectors {
             group,
             width,
             names: Vec::new(),
+            rows: None,
+            left_out: 0,
         })
     }
 
@@ -121,6 +127,19 @@ impl Vectors {
     /// The names of the pictures, in order; none where nothing tells them.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The row of the file in which a picture's vectors stand.
+    pub fn row(&self, picture: usize) -> usize {
+        let rows = self.rows.as_ref();
+        rows.and_then(|rows| rows.get(picture))
+            .copied()
+            .unwrap_or(picture)
+    }
+
+    /// How many rows of a table have no vector.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// How many vectors each picture has, and how many numbers each vector.

@@ -18,38 +18,43 @@ pub(super) fn read(path: &Path) -> Result<Vectors, VectorError> {
     let table = Table::open(path)?;
     let (name, shape) = column(&table)?;
     let size = shape.iter().product::<usize>();
-    let rows = usize::try_from(table.rows()).unwrap_or(usize::MAX);
     let pictures = PictureColumn::usual(&table.schema());
     let columns: Vec<&str> = [name.as_str()].into_iter().chain(pictures).collect();
-    let (mut values, mut names) = (Vec::new(), Vec::new());
+    let (mut values, mut names, mut rows, mut before) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for batch in table.batches_of(&columns, 0..table.rows(), ROWS)? {
         let batch = batch?;
         let Some(column) = batch.column_by_name(&name) else {
             break;
         };
-        if let Some(pictures) = pictures.and_then(|pictures| batch.column_by_name(pictures)) {
-            names.extend(paths(pictures.as_ref()));
+        let pictures = pictures.and_then(|pictures| batch.column_by_name(pictures));
+        let pictures = pictures.and_then(|pictures| PictureColumn::of(pictures.as_ref()));
+        for row in (0..batch.num_rows()).filter(|&row| column.is_valid(row)) {
+            append(column.slice(row, 1).as_ref(), size, &mut values).ok_or_else(|| {
+                let reason = format!("has no vector of {size} numbers in row {}", before + row);
+                VectorError::Table(table.column(&name, reason))
+            })?;
+            rows.push(before + row);
+            let path = pictures.as_ref().and_then(|pictures| pictures.path(row));
+            names.extend(path.map(str::to_string));
         }
-        append(column.as_ref(), size, &mut values).ok_or_else(|| {
-            let reason = format!("has rows without a vector of {size} numbers");
-            VectorError::Table(table.column(&name, reason))
-        })?;
+        before += batch.num_rows();
     }
-    let mut whole = vec![rows];
+    let mut whole = vec![rows.len()];
     whole.extend(shape);
     // All have a name, or none.
-    names.truncate(if names.len() == rows { rows } else { 0 });
+    names.truncate(if names.len() == rows.len() {
+        rows.len()
+    } else {
+        0
+    });
     let vectors = Vectors::new(path, values.into(), &whole)?;
-    Ok(Vectors { names, ..vectors })
-}
-
-/// The paths of pictures, of those that have one.
-fn paths(array: &dyn Array) -> Vec<String> {
-    let Some(pictures) = PictureColumn::of(array) else {
-        return Vec::new();
-    };
-    let paths = (0..array.len()).filter_map(|row| pictures.path(row));
-    paths.map(str::to_string).collect()
+    let left_out = before - rows.len();
+    Ok(Vectors {
+        names,
+        rows: (left_out > 0).then_some(rows),
+        left_out,
+        ..vectors
+    })
 }
 
 /// The name of the column of vectors, and their shape.
@@ -87,11 +92,8 @@ fn shape(field: &Field) -> Option<Vec<usize>> {
     (*data_type == DataType::Float32 && !shape.is_empty()).then_some(shape)
 }
 
-/// Appends the numbers of an array's rows; `None` if one has none, or not as many.
+/// Appends the numbers of an array's rows, which are there; `None` if one has not as many.
 fn append(array: &dyn Array, size: usize, values: &mut Vec<u8>) -> Option<()> {
-    if array.null_count() > 0 {
-        return None;
-    }
     let (mut inner, mut begin, mut count) = (array, 0, array.len());
     while let Some(lists) = inner.as_fixed_size_list_opt() {
         let width = usize::try_from(lists.value_length()).ok()?;
