@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::types::{AnswerReply, TokenReply};
 use crate::{
     engine::Written,
+    error::ApiError,
     routes::{
         running::{Running, Text},
         sse,
@@ -22,7 +23,7 @@ struct Piece {
 }
 
 /// A text in the library's own terms: events `piece`, and then one `answer` or `error`.
-pub(super) fn stream(running: Running) -> Response {
+pub(super) async fn stream(running: Running) -> Result<Response, ApiError> {
     sse::events(running, Vec::<Text>::new(), |texts, written| {
         vec![match written {
             Written::Piece(piece) => {
@@ -40,4 +41,5 @@ pub(super) fn stream(running: Running) -> Response {
             },
         }]
     })
+    .await
 }
