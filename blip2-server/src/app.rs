@@ -9,7 +9,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use blip2_core::CancelToken;
+use blip2_core::{CancelToken, FinishReason};
 use tokio::{sync::Semaphore, time::timeout_at};
 
 use crate::{
@@ -165,6 +165,14 @@ impl Client {
             None => cancel,
         };
         Self { cancel, begun, end }
+    }
+
+    /// Why nothing comes any more: a batch panicked, or what nobody waited for any longer had to make room.
+    pub(crate) fn lost(&self) -> ApiError {
+        match self.cancel.reason() {
+            Some(FinishReason::Deadline) => ApiError::timeout(),
+            _ => ApiError::internal(),
+        }
     }
 
     /// Waits until the answer is due, however long what is asked would wait for its turn.

@@ -77,6 +77,9 @@ fn host_name(text: &str) -> Result<String, String> {
     let is_address = text.parse::<std::net::IpAddr>().is_ok();
     match !text.is_empty() && (is_address || text.bytes().all(plain)) {
         true => Ok(text.into()),
-        false => Err("give a name alone, such as pictures.example, without https:// and port".into()),
+        false => Err(
+            "give a name alone, such as pictures.example, without https:// and without a port"
+                .into(),
+        ),
     }
 }

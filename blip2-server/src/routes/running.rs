@@ -74,8 +74,7 @@ impl Running {
     /// What comes next: a piece, or the end.
     pub(crate) async fn next(&mut self) -> Written {
         let next = self.client.wait(self.events.recv()).await;
-        // The channel closes without an end where the batch panicked.
-        let next = next.and_then(|next| next.ok_or_else(ApiError::internal));
+        let next = next.and_then(|next| next.ok_or_else(|| self.client.lost()));
         let next = next.unwrap_or_else(|error| Written::End(Box::new(Err(error))));
         match next {
             Written::Piece(piece) => {
@@ -145,7 +144,7 @@ pub(crate) async fn part<T>(
     drop(coming);
     let result = client.wait(result).await;
     app.metrics().took(client.begun.elapsed());
-    result?.unwrap_or_else(|_| Err(ApiError::internal()))
+    result?.unwrap_or_else(|_| Err(client.lost()))
 }
 
 /// The pieces of one sequence as text: the first word's leading space belongs to the tokenizer.
