@@ -4,8 +4,11 @@ use serde_json::Value;
 
 use crate::{error::ApiError, http::fields::Fields};
 
+/// Whether a value changes nothing.
+type Harmless = fn(&Value) -> bool;
+
 /// Keys that would change the answer, with what each may say without doing so.
-const KEYS: [(&str, fn(&Value) -> bool); 34] = [
+const KEYS: [(&str, Harmless); 34] = [
     ("audio", is_empty),
     ("bad_words", is_empty),
     ("best_of", |value| is_number(value, 1.0)),
