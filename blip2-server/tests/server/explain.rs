@@ -276,7 +276,10 @@ fn what_cannot_be_explained_is_refused() {
             "4000000000",
         ),
         (json!({"question": COLOR, "tokens": [-1]}), "-1"),
-        (json!({"question": COLOR, "tokens": many}), "there are 257 tokens"),
+        (
+            json!({"question": COLOR, "tokens": many}),
+            "there are 257 tokens",
+        ),
         (
             json!({"question": COLOR, "text": "red ".repeat(400)}),
             "tokens in `text`",
