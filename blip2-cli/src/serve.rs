@@ -1,12 +1,12 @@
 //! `blip2 serve`: answers over HTTP.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use blip2_core::{BlipAnswerer, BlipCaptioner, BlipRetrieval, CancelToken, ModelKind};
 #[cfg(feature = "otel")]
 use blip2_server::Telemetry;
-use blip2_server::{Batching, Limits, Model, Server, Settings};
-use tokio::{net::TcpListener, runtime::Builder, time::sleep};
+use blip2_server::{Batching, Limits, Model, Server, Settings, answer_while_loading};
+use tokio::{net::TcpListener, runtime::Builder, sync::oneshot, time::sleep};
 #[cfg(feature = "otel")]
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -26,12 +26,6 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     let settings = settings(&args)?;
-    if !args.host.is_loopback() && settings.keys.is_empty() {
-        note!(
-            "note: whoever reaches {} may ask, without a key; give --keys FILE to ask for one",
-            args.host
-        );
-    }
     #[cfg(feature = "otel")]
     let telemetry = telemetry(&args)?;
     let log = tracing_subscriber::fmt::layer()
@@ -51,11 +45,24 @@ pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
         .build()
         .map_err(Failure::work)?;
     // The address is taken before a model is loaded for minutes.
-    let address = SocketAddr::new(args.host, args.port);
-    let listener = runtime.block_on(TcpListener::bind(address));
-    let listener = listener.map_err(|error| refused(address, &error))?;
+    let listener = runtime.block_on(TcpListener::bind((args.host.as_str(), args.port)));
+    let listener = listener.map_err(|error| refused(&args, &error))?;
     let address = listener.local_addr().map_err(Failure::work)?;
-    let server = Server::new(open(args.model)?, settings).map_err(Failure::work)?;
+    if !address.ip().is_loopback() && settings.keys.is_empty() {
+        note!(
+            "note: whoever reaches {} may ask, without a key; give --keys FILE to ask for one",
+            address.ip()
+        );
+    }
+    let (loaded, wait) = oneshot::channel::<()>();
+    let answering = runtime.spawn(async move {
+        answer_while_loading(&listener, wait).await;
+        listener
+    });
+    let model = open(args.model)?;
+    drop(loaded);
+    let listener = runtime.block_on(answering).map_err(Failure::work)?;
+    let server = Server::new(model, settings).map_err(Failure::work)?;
     let stop = interrupt::watched("stopping, once what is under way has ended", || {})?;
     say!("http://{address}");
     out::flush()?;
@@ -77,12 +84,18 @@ fn telemetry(args: &ServeArgs) -> Result<Option<Telemetry>, Failure> {
     made.transpose().map_err(Failure::work)
 }
 
-fn refused(address: SocketAddr, error: &std::io::Error) -> Failure {
+fn refused(args: &ServeArgs, error: &std::io::Error) -> Failure {
     let hint = match error.kind() {
         std::io::ErrorKind::AddrInUse => "; give another --port, or 0 for one that is free",
         _ => "",
     };
-    Failure::Work(format!("{address}: {error}{hint}"))
+    let port = args.port;
+    // An address of IPv6 has colons of its own.
+    let host = match args.host.contains(':') {
+        true => format!("[{}]", args.host),
+        false => args.host.clone(),
+    };
+    Failure::Work(format!("{host}:{port}: {error}{hint}"))
 }
 
 async fn stopped(stop: CancelToken) {
@@ -105,6 +118,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
         .with_cache_bytes((args.cache as usize).saturating_mul(1 << 20));
     let settings = Settings::default()
         .with_model_id(name(args))
+        .with_allow_hosts(args.allow_host.clone())
         .with_keys(args.keys.as_deref().map_or(Ok(Vec::new()), keys)?)
         .with_limits(limits)
         .with_batching(batching)
@@ -126,7 +140,8 @@ fn name(args: &ServeArgs) -> String {
 }
 
 fn keys(file: &Path) -> Result<Vec<String>, Failure> {
-    let keys = text_lines(file)?;
+    let mut keys = text_lines(file)?;
+    keys.retain(|line| !line.starts_with('#'));
     // Without keys everyone may ask, which is not what was meant.
     match keys.is_empty() {
         true => Err(Failure::Work(format!(

@@ -186,8 +186,31 @@ fn what_keeps_it_from_starting_is_told() {
         "{told}"
     );
 
-    let (told, code) = refused(&["--max-body", "0"]);
-    assert!(told.contains("--max-body") && code == 2, "{told}");
+    for (option, value) in [
+        ("--max-body", "0"),
+        ("--max-pixels", "0"),
+        ("--model-name", ""),
+        ("--host", ""),
+        ("--allow-host", "https://pictures.example"),
+    ] {
+        let (told, code) = refused(&[option, value]);
+        assert!(told.contains(option) && code == 2, "{told}");
+    }
+}
+
+#[test]
+fn it_listens_by_a_name_and_answers_to_those_it_is_given() {
+    let server = Server::start(&["--host", "localhost", "--allow-host", "pictures.example"]);
+    let from = |host: &str| {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        let head = format!("GET /v1/models HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    };
+    assert!(from("pictures.example").starts_with("HTTP/1.1 200"));
+    assert!(from("evil.example").starts_with("HTTP/1.1 403"));
 }
 
 #[test]
@@ -208,14 +231,16 @@ fn keys_are_asked_for() {
 fn a_file_of_keys_is_read_as_other_texts_are() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys.txt");
-    fs::write(&keys, "\u{feff}one\r\ntwo\r\n").unwrap();
+    fs::write(&keys, "\u{feff}# ours\r\none\r\ntwo\r\n").unwrap();
     let server = Server::start(&["--keys", keys.to_str().unwrap()]);
     let asked = |key: &str| {
         let key = format!("Authorization: Bearer {key}\r\n");
         server.ask_with("GET /v1/models", &key, b"")
     };
     assert!(asked("one").starts_with("HTTP/1.1 200"), "{}", asked("one"));
-    assert!(asked("three").starts_with("HTTP/1.1 401"));
+    for other in ["three", "# ours"] {
+        assert!(asked(other).starts_with("HTTP/1.1 401"), "{other}");
+    }
     drop(server);
 
     let utf16 = "\u{feff}one\n".encode_utf16().flat_map(u16::to_le_bytes);

@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -8,8 +9,8 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use blip2_core::CancelToken;
-use tokio::sync::Semaphore;
+use blip2_core::{CancelToken, FinishReason};
+use tokio::{sync::Semaphore, time::timeout_at};
 
 use crate::{
     engine::Engine,
@@ -33,6 +34,8 @@ struct Inner {
     #[cfg(feature = "urls")]
     fetching: Arc<Semaphore>,
     ready: AtomicBool,
+    /// Whether it listens to its own machine alone.
+    loopback: AtomicBool,
     started: u64,
 }
 
@@ -57,6 +60,7 @@ impl App {
             #[cfg(feature = "urls")]
             fetching: Arc::new(Semaphore::new(FETCHES)),
             ready: AtomicBool::new(true),
+            loopback: AtomicBool::new(false),
             started: since.map_or(0, |since| since.as_secs()),
         }))
     }
@@ -107,6 +111,16 @@ impl App {
         self.0.started
     }
 
+    /// Whether it listens to its own machine alone, where none but that machine's names are its own.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.0.loopback.load(Ordering::Relaxed)
+    }
+
+    /// Says where it listens.
+    pub(crate) fn listens(&self, at: IpAddr) {
+        self.0.loopback.store(at.is_loopback(), Ordering::Relaxed);
+    }
+
     /// Whether it takes requests.
     pub(crate) fn is_ready(&self) -> bool {
         self.0.ready.load(Ordering::Relaxed)
@@ -137,17 +151,38 @@ impl<'a> Chosen<'a> {
 pub(crate) struct Client {
     pub(crate) cancel: CancelToken,
     pub(crate) begun: Instant,
+    /// When the answer is due.
+    end: Option<Instant>,
 }
 
 impl Client {
     /// A client whose request came at `begun`.
     pub(crate) fn new(app: &App, begun: Instant) -> Self {
         let cancel = CancelToken::new();
-        let cancel = match begun.checked_add(app.settings().limits.time) {
+        let end = begun.checked_add(app.settings().limits.time);
+        let cancel = match end {
             Some(end) => cancel.until(end),
             None => cancel,
         };
-        Self { cancel, begun }
+        Self { cancel, begun, end }
+    }
+
+    /// Why nothing comes any more: a batch panicked, or what nobody waited for any longer had to make room.
+    pub(crate) fn lost(&self) -> ApiError {
+        match self.cancel.reason() {
+            Some(FinishReason::Deadline) => ApiError::timeout(),
+            _ => ApiError::internal(),
+        }
+    }
+
+    /// Waits until the answer is due, however long what is asked would wait for its turn.
+    pub(crate) async fn wait<T>(&self, what: impl Future<Output = T>) -> Result<T, ApiError> {
+        match self.end {
+            None => Ok(what.await),
+            Some(end) => timeout_at(end.into(), what)
+                .await
+                .map_err(|_| ApiError::timeout()),
+        }
     }
 }
 

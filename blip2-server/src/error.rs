@@ -7,13 +7,14 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use blip2_core::{
-    Blip2Error, ErrorKind, generate::GenerateError, preprocessing::ImageError, video::VideoError,
-};
+use blip2_core::{Blip2Error, ErrorKind};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::json;
+use crate::{
+    json,
+    words::{Fault, Names},
+};
 
 /// Why a request has no answer.
 #[derive(Debug, Clone)]
@@ -102,6 +103,16 @@ impl ApiError {
         )
     }
 
+    /// A request by a name that is not the server's.
+    pub(crate) fn other_host() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "invalid_request_error",
+            Some("other_host"),
+            "this server is called by another name: ask it as localhost, or by a name that it was told to allow",
+        )
+    }
+
     /// A place where there is nothing.
     pub(crate) fn not_found() -> Self {
         Self::new(
@@ -168,7 +179,8 @@ impl ApiError {
             StatusCode::GATEWAY_TIMEOUT,
             "timeout_error",
             Some("timeout"),
-            "the answer took longer than this server allows; ask for fewer tokens",
+            "the answer took longer than this server allows; ask for fewer tokens, send less text, or try again when \
+             fewer others ask",
         )
     }
 
@@ -194,6 +206,18 @@ impl ApiError {
         )
     }
 
+    /// A server whose model is not there yet.
+    pub(crate) fn loading() -> Self {
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "server_error",
+            Some("loading"),
+            "the model is being loaded; try again later",
+        );
+        error.retry_after = Some(Duration::from_secs(5));
+        error
+    }
+
     /// A fault of the server's own, about which the log says more.
     pub(crate) fn internal() -> Self {
         Self::new(
@@ -216,6 +240,20 @@ impl ApiError {
     pub(crate) fn with_param(mut self, param: &str) -> Self {
         self.body.param = Some(param.to_string());
         self
+    }
+
+    /// Calls the part of the request that is at fault so, if there is one.
+    #[must_use]
+    pub(crate) fn renamed(self, param: &str) -> Self {
+        match self.body.param {
+            Some(_) => self.with_param(param),
+            None => self,
+        }
+    }
+
+    /// The status of its reply.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// What is wrong, for people.
@@ -252,13 +290,13 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl From<Blip2Error> for ApiError {
-    /// What is wrong with the request is told; what is wrong in here goes into the log.
-    fn from(error: Blip2Error) -> Self {
+impl ApiError {
+    /// What is wrong with a request is told, by its own keys; what is wrong in here goes into the log.
+    pub(crate) fn told(error: &Blip2Error, names: &Names) -> Self {
         match error.kind() {
-            ErrorKind::Input => Self::invalid(words(&error)),
+            ErrorKind::Input => Self::at_fault(names.tell(error)),
             ErrorKind::Limit => {
-                let mut told = Self::invalid(words(&error));
+                let mut told = Self::at_fault(names.tell(error));
                 if matches!(error, Blip2Error::Image(_) | Blip2Error::Video(_)) {
                     told.status = StatusCode::PAYLOAD_TOO_LARGE;
                     told.body.code = Some("too_large");
@@ -284,69 +322,46 @@ impl From<Blip2Error> for ApiError {
             }
         }
     }
-}
 
-/// What is wrong with a request, in its own words.
-fn words(error: &Blip2Error) -> String {
-    match error {
-        Blip2Error::Item { source, .. } => words(source),
-        Blip2Error::EmptyQuestion => "the question is empty".into(),
-        Blip2Error::SpecialToken { token, .. } => {
-            format!("the question contains the special token `{token}`, which is not read as text")
+    /// As [`told`](Self::told), of a list of texts, which stand in the request at these places.
+    pub(crate) fn told_of_list(
+        error: &Blip2Error,
+        names: &Names,
+        place: impl Fn(usize) -> usize,
+    ) -> Self {
+        let Blip2Error::Item { index, source } = error else {
+            return Self::told(error, names);
+        };
+        let told = Self::told(source, names);
+        let at = format!("{}[{}]", names.texts, place(*index));
+        match told.body.param {
+            Some(_) => told.of_part(&at),
+            None => told,
         }
-        Blip2Error::EmptyText => "the text is empty".into(),
-        Blip2Error::Video(VideoError::UnknownFormat) => {
-            "the model looks at videos, and this is no animated GIF, PNG or WebP; send one, or several pictures".into()
-        }
-        Blip2Error::Video(VideoError::Limit { what, limit, .. }) => {
-            format!("the video has more than {limit} {what}; send fewer")
-        }
-        Blip2Error::Video(VideoError::Frame(error)) => of_image(error),
-        Blip2Error::Image(error) => of_image(error),
-        Blip2Error::Generate(GenerateError::InvalidArgument {
-            argument,
-            value,
-            reason,
-        }) => format!("{} {value}: {reason}", name(argument)),
-        Blip2Error::Generate(GenerateError::BadScores { .. }) => {
-            "a token's score overflowed: the temperature is too extreme".into()
-        }
-        error => error.to_string(),
     }
-}
 
-/// What is wrong with a picture.
-fn of_image(error: &ImageError) -> String {
-    match error {
-        ImageError::Limit {
-            what, found, limit, ..
-        } => {
-            format!("the picture's {what} is {found}, over the limit of {limit}; make it smaller")
-        }
-        ImageError::Animated { format } => {
-            format!("the picture is an animated {format}; send one frame of it")
-        }
-        ImageError::Pages { found } => {
-            format!("the picture is a TIFF of {found} pages; send one of them")
-        }
-        error => error.to_string(),
+    /// Says that a part of several is at fault.
+    fn of_part(mut self, at: &str) -> Self {
+        self.body.message = format!("`{at}`: {}", self.body.message);
+        self.with_param(at)
     }
-}
 
-/// What a request calls an argument of generation.
-fn name(argument: &str) -> &str {
-    match argument {
-        "max_new_tokens" => "max_tokens",
-        "num_return_sequences" => "n",
-        "num_beams" => "beams",
-        "stop_strings" => "stop",
-        other => other,
+    fn at_fault(fault: Fault) -> Self {
+        let mut error = Self::invalid(fault.words);
+        error.body.param = fault.param;
+        error
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NAMES: Names = Names {
+        picture: "image",
+        text: "question",
+        texts: "candidates",
+    };
 
     fn body(error: &ApiError) -> serde_json::Value {
         serde_json::to_value(error.reply()).unwrap()
@@ -365,17 +380,33 @@ mod tests {
     fn what_goes_on_inside_is_not_told() {
         let tensors = vec!["secret".to_string()];
         let inner = Blip2Error::Holes { tensors };
-        let error = ApiError::from(inner);
+        let error = ApiError::told(&inner, &NAMES);
         assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!error.message().contains("secret"));
     }
 
     #[test]
     fn who_is_at_fault_decides_the_status() {
-        let status = |error: Blip2Error| ApiError::from(error).status.as_u16();
+        let status = |error: Blip2Error| ApiError::told(&error, &NAMES).status.as_u16();
         assert_eq!(status(Blip2Error::EmptyQuestion), 400);
         assert_eq!(status(Blip2Error::Deadline), 504);
         assert_eq!(status(Blip2Error::NoEndToken), 500);
+    }
+
+    #[test]
+    fn what_is_at_fault_is_named_by_the_requests_keys() {
+        let chat = Names {
+            text: "messages",
+            ..NAMES
+        };
+        for (names, param, says) in [
+            (NAMES, "question", "the question is empty"),
+            (chat, "messages", "the conversation is empty"),
+        ] {
+            let told = body(&ApiError::told(&Blip2Error::EmptyQuestion, &names));
+            assert_eq!(told["error"]["param"], param);
+            assert_eq!(told["error"]["message"], says);
+        }
     }
 
     #[test]

@@ -42,11 +42,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod app;
+mod connection;
 mod engine;
 mod error;
 mod http;
 mod json;
 mod keys;
+mod loading;
 mod metrics;
 mod model;
 mod picture;
@@ -55,7 +57,9 @@ mod server;
 mod settings;
 #[cfg(feature = "otel")]
 mod telemetry;
+mod words;
 
+pub use loading::answer_while_loading;
 pub use model::Model;
 pub use server::{Server, ServerError};
 pub use settings::{Batching, Limits, Settings};

@@ -107,9 +107,36 @@ fn decode_data(rest: &str, param: &str) -> Result<Vec<u8>, ApiError> {
             "the data: URL is not in base64: write data:image/png;base64,…",
         ));
     }
-    BASE64
-        .decode(data.trim())
-        .map_err(|_| fault("the data: URL is no valid base64"))
+    let decoded = BASE64.decode(data).or_else(|_| BASE64.decode(plain(data)));
+    decoded.map_err(|_| fault("the data: URL is no valid base64"))
+}
+
+/// Base64 as it is by the standard, of what is broken into lines, percent-encoded or in the alphabet of URLs.
+fn plain(data: &str) -> Vec<u8> {
+    let mut bytes = data.bytes();
+    let mut plain = Vec::with_capacity(data.len());
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b'%' => match (hex(bytes.next()), hex(bytes.next())) {
+                (Some(high), Some(low)) => 16 * high + low,
+                // Which is no base64.
+                _ => b'%',
+            },
+            byte => byte,
+        };
+        match byte {
+            byte if byte.is_ascii_whitespace() => {}
+            b'-' => plain.push(b'+'),
+            b'_' => plain.push(b'/'),
+            byte => plain.push(byte),
+        }
+    }
+    plain
+}
+
+fn hex(digit: Option<u8>) -> Option<u8> {
+    let digit = char::from(digit?).to_digit(16)?;
+    u8::try_from(digit).ok()
 }
 
 #[cfg(test)]
@@ -131,8 +158,23 @@ mod tests {
             "data:image/png;base64,aGk",
             "DATA:;BASE64,aGk=",
             "data:text/plain;charset=utf-8;base64, aGk= ",
+            "data:image/png;base64,aG\r\nk=\n",
+            "data:image/png;base64,aGk%3D",
+            "data:image/png;base64,aGk%3d%0A",
         ] {
             assert_eq!(bytes(url).unwrap(), b"hi", "{url}");
+        }
+    }
+
+    #[test]
+    fn both_alphabets_of_base64_are_read() {
+        let expected = [0xfb, 0xef, 0xff];
+        for url in [
+            "data:;base64,++//",
+            "data:;base64,--__",
+            "data:;base64,%2b%2B//",
+        ] {
+            assert_eq!(bytes(url).unwrap(), expected, "{url}");
         }
     }
 
@@ -142,6 +184,8 @@ mod tests {
             ("data:image/png,aGk", "not in base64"),
             ("data:image/png;base64", "comma"),
             ("data:image/png;base64,a*k", "no valid base64"),
+            ("data:image/png;base64,aGk%3", "no valid base64"),
+            ("data:image/png;base64,aGk%zz", "no valid base64"),
             ("/etc/passwd", "file names are not read"),
             ("file:///etc/passwd", "file names are not read"),
             ("", "file names are not read"),

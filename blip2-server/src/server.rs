@@ -1,15 +1,10 @@
 //! A model behind HTTP.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use futures_util::future::{Either, select};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -18,6 +13,7 @@ use tokio::{
 
 use crate::{
     app::App,
+    connection::answer,
     engine::Engine,
     metrics::Metrics,
     model::{Model, Served},
@@ -25,8 +21,8 @@ use crate::{
     settings::Settings,
 };
 
-/// How long the head of a request may take to arrive.
-const HEAD_TIME: Duration = Duration::from_secs(15);
+/// How long those may take who are told that the server stops.
+const LATE_TIME: Duration = Duration::from_secs(1);
 
 /// A model that answers over HTTP.
 ///
@@ -88,8 +84,8 @@ impl Server {
         routes::router(&self.app)
     }
 
-    /// Answers connections until `stop` comes. Then no more are taken, `/ready` says so, and what is under way
-    /// has [`stop_within`](Settings::stop_within) to end.
+    /// Answers connections until `stop` comes. Then what is under way has [`stop_within`](Settings::stop_within) to
+    /// end; meanwhile `/ready` says that it stops, and new requests are answered with 503.
     ///
     /// # Errors
     ///
@@ -101,36 +97,58 @@ impl Server {
     ) -> io::Result<()> {
         let address = listener.local_addr()?;
         tracing::info!(%address, "listening");
-        let router = self.router();
+        self.app.listens(address.ip());
+        let connections = self.app.settings().limits.connections.max(1);
+        let door = Door {
+            listener,
+            room: Arc::new(Semaphore::new(connections)),
+            router: self.router(),
+        };
         let open = GracefulShutdown::new();
-        let room = Arc::new(Semaphore::new(
-            self.app.settings().limits.connections.max(1),
-        ));
-        let mut stop = Box::pin(stop);
-        loop {
-            let next = Box::pin(accept(&listener, &room));
-            match select(next, stop).await {
-                Either::Left(((stream, leave), unstopped)) => {
-                    stop = unstopped;
-                    answer(stream, leave, router.clone(), &open);
-                }
-                Either::Right(_) => break,
-            }
-        }
-        drop(listener);
+        door.take(&open, stop).await;
         self.app.stop();
         let within = self.app.settings().stop_within;
         tracing::info!(?within, "stopping");
-        if timeout(within, open.shutdown()).await.is_err() {
-            tracing::warn!("requests were still under way, and are cut off");
-        }
+        // Whoever comes meanwhile is told so, and above all whoever asks `/ready`.
+        let ended = async {
+            if timeout(within, open.shutdown()).await.is_err() {
+                tracing::warn!("requests were still under way, and are cut off");
+            }
+        };
+        let late = GracefulShutdown::new();
+        door.take(&late, ended).await;
+        drop(door);
+        let _ = timeout(LATE_TIME, late.shutdown()).await;
         self.app.engine().stop();
         Ok(())
     }
 }
 
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+    router: Router,
+}
+
+impl Door {
+    /// Answers connections until `until` comes.
+    async fn take(&self, open: &GracefulShutdown, until: impl Future<Output = ()> + Send) {
+        let mut until = pin!(until);
+        loop {
+            let next = pin!(accept(&self.listener, &self.room));
+            match select(next, until.as_mut()).await {
+                Either::Left(((stream, leave), _)) => {
+                    answer(stream, leave, self.router.clone(), open);
+                }
+                Either::Right(_) => return,
+            }
+        }
+    }
+}
+
 /// The next connection, once there is room for one.
-async fn accept(
+pub(crate) async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
@@ -146,28 +164,6 @@ async fn accept(
             }
         }
     }
-}
-
-/// Answers what comes through a connection, in a task of its own.
-fn answer(
-    stream: TcpStream,
-    leave: Option<OwnedSemaphorePermit>,
-    router: Router,
-    open: &GracefulShutdown,
-) {
-    // Tokens are small, and each is waited for.
-    let _ = stream.set_nodelay(true);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let watched = open.watch(connection);
-    tokio::spawn(async move {
-        let _leave = leave;
-        if let Err(error) = watched.await {
-            tracing::debug!(%error, "a connection ended");
-        }
-    });
 }
 
 /// Why there is no server.

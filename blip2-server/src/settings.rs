@@ -39,6 +39,10 @@ pub struct Settings {
     pub model_id: String,
     /// The bearer keys any of which a request must bring; with none, everyone may ask. Default none.
     pub keys: Vec<String>,
+    /// Further names by which the server is called. One that listens to its own machine alone answers to
+    /// `localhost`, the addresses of loopback and these, since a page of elsewhere could else reach it by a name
+    /// that it lets stand for them; and wherever it listens, pages of these names may ask it. Default none.
+    pub allow_hosts: Vec<String>,
     /// What is too much.
     pub limits: Limits,
     /// How requests are gathered.
@@ -55,6 +59,7 @@ pub struct Settings {
 setters! { Settings {
     with_model_id(model_id: String),
     with_keys(keys: Vec<String>),
+    with_allow_hosts(allow_hosts: Vec<String>),
     with_limits(limits: Limits),
     with_batching(batching: Batching),
     with_allow_urls(allow_urls: bool),
@@ -67,6 +72,7 @@ impl Default for Settings {
         Self {
             model_id: "blip2".into(),
             keys: Vec::new(),
+            allow_hosts: Vec::new(),
             limits: Limits::default(),
             batching: Batching::default(),
             allow_urls: false,
@@ -82,6 +88,7 @@ impl std::fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("model_id", &self.model_id)
             .field("keys", &self.keys.len())
+            .field("allow_hosts", &self.allow_hosts)
             .field("limits", &self.limits)
             .field("batching", &self.batching)
             .field("allow_urls", &self.allow_urls)

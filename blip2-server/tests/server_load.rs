@@ -313,7 +313,7 @@ fn leave(served: &Served, body: &Value, dice: &mut Dice) {
     let body = body.to_string();
     let mut stream = TcpStream::connect(served.address).unwrap();
     let head = format!(
-        "POST /answer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     let _ = stream.write_all(head.as_bytes());

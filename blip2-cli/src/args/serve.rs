@@ -2,23 +2,29 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 
 use super::model::ModelArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// The address to listen at. With another than this machine's own, whoever reaches it may ask: give
-    /// --keys then.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    pub(crate) host: std::net::IpAddr,
+    /// The address to listen at, or a name of it. With another than this machine's own, whoever reaches it may ask:
+    /// give --keys then.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) host: String,
     /// The port to listen at; 0 for one that is free, which the first line of output tells.
     #[arg(long, value_name = "N", default_value_t = 8080)]
     pub(crate) port: u16,
     /// What the model is called in answers. Default: the last part of --model.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) model_name: Option<String>,
-    /// A text file of keys, one a line, any of which a request must bring as `Authorization: Bearer KEY`.
+    /// Another name by which the server is called, such as that of a proxy before it: where it listens to this
+    /// machine alone it answers to localhost and such names only, and pages of such names may ask it. May be given
+    /// several times.
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    pub(crate) allow_host: Vec<String>,
+    /// A text file of keys, one a line, any of which a request must bring as `Authorization: Bearer KEY`. Lines that
+    /// begin with # are comments.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: Option<PathBuf>,
     /// Fetch pictures by their URLs (http and https) too, of public servers.
@@ -44,7 +50,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "MB", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_body: u16,
     /// The largest picture, in millions of pixels.
-    #[arg(long, value_name = "MILLIONS", default_value_t = 50)]
+    #[arg(long, value_name = "MILLIONS", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_pixels: u16,
     /// The most tokens that a request may ask for.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
@@ -63,4 +69,17 @@ pub(crate) struct ServeArgs {
     pub(crate) otlp: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+}
+
+/// A name without a scheme, a port or a path.
+fn host_name(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_address = text.parse::<std::net::IpAddr>().is_ok();
+    match !text.is_empty() && (is_address || text.bytes().all(plain)) {
+        true => Ok(text.into()),
+        false => Err(
+            "give a name alone, such as pictures.example, without https:// and without a port"
+                .into(),
+        ),
+    }
 }

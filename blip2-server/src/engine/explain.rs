@@ -14,7 +14,7 @@ use super::{
     job::{About, Ask, Drawing, Explain, Explained, Job, Work},
     shown::Shown,
 };
-use crate::{error::ApiError, model::Model};
+use crate::{error::ApiError, model::Model, words::Names};
 
 /// Explains one request after another until the queue is closed. Of this there is one thread: a relevance holds
 /// the activations of all layers, an occlusion asks a question for each patch, and neither may multiply, nor
@@ -37,17 +37,22 @@ fn run(shared: &Shared, job: Job) {
     match (job.work, shared.model(job.model)) {
         // A client that has left reads nothing.
         (Work::Explain(asked), Some(model)) => {
-            let explained = explain(shared, model, &asked);
+            let explained = explain(shared, model, &asked, &job.names);
             let _ = asked.reply.send(explained);
         }
         (work, _) => Job { work, ..job }.fail(ApiError::internal()),
     }
 }
 
-fn explain(shared: &Shared, model: &Model, asked: &Explain) -> Result<Explained, ApiError> {
+fn explain(
+    shared: &Shared,
+    model: &Model,
+    asked: &Explain,
+    names: &Names,
+) -> Result<Explained, ApiError> {
     let frames = model.frames();
-    let shown = Shown::decode(&asked.picture, frames, &shared.decode)?;
-    let why = find(model, asked, &shown)?;
+    let shown = Shown::decode(&asked.picture, frames, &shared.decode, names)?;
+    let why = find(model, asked, &shown, names)?;
     let drawn = asked.drawing.map(|drawing| match drawing {
         Drawing::HeatMap => why.heat_map(&shown),
         Drawing::Strip => why.strip(&shown),
@@ -60,7 +65,12 @@ fn explain(shared: &Shared, model: &Model, asked: &Explain) -> Result<Explained,
     Ok(Explained { why, png })
 }
 
-fn find(model: &Model, asked: &Explain, shown: &Shown) -> Result<Explanation, ApiError> {
+fn find(
+    model: &Model,
+    asked: &Explain,
+    shown: &Shown,
+    names: &Names,
+) -> Result<Explanation, ApiError> {
     let options = &asked.options;
     let found = match (&asked.about, model) {
         (About::Text(ask), Model::Blip2(blip2)) => match ask {
@@ -87,7 +97,7 @@ fn find(model: &Model, asked: &Explain, shown: &Shown) -> Result<Explanation, Ap
         }
         _ => return Err(unable()),
     };
-    Ok(found?)
+    found.map_err(|error| ApiError::told(&error, names))
 }
 
 fn png(drawn: &RgbImage) -> Result<Bytes, ImageError> {

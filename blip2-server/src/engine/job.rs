@@ -10,13 +10,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::Span;
 
 use super::queue::Waits;
-use crate::{error::ApiError, picture::Upload};
+use crate::{error::ApiError, picture::Upload, words::Names};
 
 /// A request that waits for its turn.
 pub(crate) struct Job {
     pub(crate) work: Work,
     /// Whom it asks, by its place among the models that are served.
     pub(crate) model: usize,
+    /// What the request calls what it is about.
+    pub(crate) names: Names,
     /// Cancelled when its client leaves; with the request's deadline.
     pub(crate) cancel: CancelToken,
     /// The room that its body takes, if it has one of its own; given back with the body.
@@ -123,6 +125,8 @@ pub(crate) struct EmbedImage {
 /// Texts to be embedded.
 pub(crate) struct EmbedText {
     pub(crate) texts: Vec<String>,
+    /// Where each stands in the request.
+    pub(crate) places: Vec<usize>,
     pub(crate) reply: oneshot::Sender<Result<Vec<TextEmbedding>, ApiError>>,
 }
 

@@ -80,9 +80,8 @@ impl<T: Waits> Queue<T> {
         if state.closed {
             return Err(Refused::Closed);
         }
-        if state.waiting.len() >= self.limit {
-            state.waiting.retain(|item| !item.cancel().is_cancelled());
-        }
+        // Nobody waits for these any more, and they hold their pictures.
+        state.waiting.retain(|item| !item.cancel().is_cancelled());
         if state.waiting.len() >= self.limit {
             return Err(Refused::Full);
         }

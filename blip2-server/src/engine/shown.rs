@@ -7,7 +7,7 @@ use blip2_core::{
     video::VideoOptions,
 };
 
-use crate::{error::ApiError, picture::Upload};
+use crate::{error::ApiError, picture::Upload, words::Names};
 
 /// A picture, or the frames of a video that the model looks at.
 pub(super) enum Shown {
@@ -26,6 +26,7 @@ impl Shown {
         upload: &Upload,
         frames: usize,
         options: &DecodeOptions,
+        names: &Names,
     ) -> Result<Self, ApiError> {
         let decoded = match (frames, upload.files.as_slice()) {
             (1, [file]) => decode_bytes(file, options)
@@ -42,13 +43,8 @@ impl Shown {
                     .map_err(Blip2Error::from)
             }
         };
-        decoded.map_err(of_picture)
+        decoded.map_err(|error| ApiError::told(&error, names))
     }
-}
-
-/// An error about a request's picture.
-pub(super) fn of_picture(error: Blip2Error) -> ApiError {
-    ApiError::from(error).with_param("image")
 }
 
 impl<'s> From<&'s Shown> for Picture<'s> {

@@ -9,7 +9,7 @@ use super::{
     compare::{self, unable},
     job::{Job, Work},
     seen::Sight,
-    shown::{Shown, of_picture},
+    shown::Shown,
     write::Writing,
 };
 use crate::{error::ApiError, model::Model, picture::Digest};
@@ -91,7 +91,8 @@ impl Round<'_> {
             Some(picture) => match self.seen.get(&picture.digest) {
                 Some(Ok(sight)) => Some(sight.clone()),
                 Some(Err(error)) => {
-                    let error = error.clone();
+                    // Whoever else asks about it may call it otherwise.
+                    let error = error.clone().renamed(job.names.picture);
                     return job.fail(error);
                 }
                 None => return job.fail(ApiError::internal()),
@@ -101,31 +102,35 @@ impl Round<'_> {
         let Job {
             work,
             model: place,
+            names,
             cancel,
             room,
             ..
         } = job;
         // A client that has left reads nothing.
         match (work, sight) {
-            (Work::Write(write), Some(sight)) => self.writing.add(*write, span.clone(), &sight),
+            (Work::Write(write), Some(sight)) => {
+                self.writing.add(*write, span.clone(), &sight, names);
+            }
             (Work::Rank(rank), Some(sight)) => {
-                let ranked = compare::rank(&rank, &sight, &cancel);
+                let ranked = compare::rank(&rank, &sight, &names, &cancel);
                 let _ = rank.reply.send(ranked);
             }
             (Work::Match(of), Some(sight)) => {
-                let compared = compare::compare(model, &of, &sight, &cancel);
+                let compared = compare::compare(model, &of, &sight, &names, &cancel);
                 let _ = of.reply.send(compared);
             }
             (Work::EmbedImage(embed), Some(Sight::Photo(photo))) => {
                 let _ = embed.reply.send(Ok(photo.embedding));
             }
             (Work::EmbedText(of), None) => {
-                let embedded = compare::embed_texts(model, &of, &cancel);
+                let embedded = compare::embed_texts(model, &of, &names, &cancel);
                 let _ = of.reply.send(embedded);
             }
             (work, _) => Job {
                 work,
                 model: place,
+                names,
                 cancel,
                 room,
                 span: span.clone(),
@@ -177,7 +182,7 @@ impl Round<'_> {
             let Some(picture) = job.picture() else {
                 continue;
             };
-            match Shown::decode(picture, frames, &self.shared.decode) {
+            match Shown::decode(picture, frames, &self.shared.decode, &job.names) {
                 Ok(shown) => decoded.push((new, shown)),
                 Err(error) => {
                     self.seen.insert(new.digest, Err(error));
@@ -202,8 +207,11 @@ impl Round<'_> {
 
     /// Keeps a picture for this batch, and for those to come.
     fn keep(&mut self, new: &New<'_>, sight: Result<Sight, Blip2Error>) {
-        let _entered = new.jobs.first().map(|job| job.span.enter());
-        let sight = sight.map_err(of_picture);
+        let Some(first) = new.jobs.first() else {
+            return;
+        };
+        let _entered = first.span.enter();
+        let sight = sight.map_err(|error| ApiError::told(&error, &first.names));
         if let Ok(sight) = &sight {
             let mut cache = self.shared.cache();
             cache.insert((self.place, new.digest), sight.clone(), sight.bytes());

@@ -14,7 +14,7 @@ use super::{
     job::{Ask, Write, Written},
     seen::Sight,
 };
-use crate::{error::ApiError, metrics::Metrics};
+use crate::{error::ApiError, metrics::Metrics, words::Names};
 
 /// Texts to be written about pictures that were encoded, by the model that encoded them.
 #[derive(Default)]
@@ -37,6 +37,7 @@ impl<P: Writer> Asked<P> {
 }
 
 struct Client {
+    names: Names,
     reply: UnboundedSender<Written>,
     span: Span,
     /// Whether its text is searched for by beams.
@@ -45,7 +46,9 @@ struct Client {
 
 impl Client {
     fn end(&self, answer: Result<Answer, Blip2Error>) {
-        let answer = self.span.in_scope(|| answer.map_err(ApiError::from));
+        let answer = self
+            .span
+            .in_scope(|| answer.map_err(|error| ApiError::told(&error, &self.names)));
         self.send(Written::End(Box::new(answer)));
     }
 
@@ -62,7 +65,7 @@ impl Client {
 
 impl Writing {
     /// Adds a text; what cannot be written is told at once.
-    pub(super) fn add(&mut self, write: Write, span: Span, sight: &Sight) {
+    pub(super) fn add(&mut self, write: Write, span: Span, sight: &Sight, names: Names) {
         let searches = write.searches();
         let Write {
             ask,
@@ -71,6 +74,7 @@ impl Writing {
             ..
         } = write;
         let client = Client {
+            names,
             reply,
             span,
             searches,
@@ -104,12 +108,13 @@ impl Writing {
     }
 }
 
-type Request<P> = Result<AnswerRequest<P>, ApiError>;
+/// A request, or why there is none; [`None`] for what the model cannot do.
+type Request<P> = Result<AnswerRequest<P>, Option<Blip2Error>>;
 
 fn question<P: Answers>(seen: &Seen<P>, ask: &Ask, options: &Options) -> Request<P> {
     match ask {
         Ask::Question(question) => Ok(seen.request(question, options)?),
-        Ask::Prompt(_) | Ask::Caption => Err(unable()),
+        Ask::Prompt(_) | Ask::Caption => Err(None),
     }
 }
 
@@ -117,14 +122,15 @@ fn description<P: Describes>(seen: &Seen<P>, ask: &Ask, options: &Options) -> Re
     match ask {
         Ask::Prompt(prompt) => Ok(seen.request_prompt(prompt, options)?),
         Ask::Caption => Ok(seen.request_caption(options)?),
-        Ask::Question(_) => Err(unable()),
+        Ask::Question(_) => Err(None),
     }
 }
 
 fn push<P: Writer>(asked: &mut Vec<Asked<P>>, request: Request<P>, client: Client) {
     match request {
         Ok(request) => asked.push(Asked { request, client }),
-        Err(error) => client.send(Written::End(Box::new(Err(error)))),
+        Err(Some(error)) => client.end(Err(error)),
+        Err(None) => client.send(Written::End(Box::new(Err(unable())))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, Uri, header},
+    http::{HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -12,13 +12,15 @@ use tracing::Instrument as _;
 
 use super::{
     drain::refuse,
+    origin,
     request_id::{self, REQUEST_ID},
+    told::Account,
 };
 #[cfg(feature = "otel")]
 use crate::telemetry;
 use crate::{app::App, error::ApiError};
 
-/// Names a request, logs how it ended, and counts it.
+/// Names a request; when it has ended, it is logged and counted.
 pub(crate) async fn watch(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let id = request_id::of(request.headers());
@@ -37,17 +39,15 @@ pub(crate) async fn watch(State(app): State<App>, mut request: Request, next: Ne
     telemetry::join(&span, request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     request.extensions_mut().insert(Begun(begun));
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let has_body = request.method() != Method::HEAD;
+    let account = Account::new(app.clone(), route, span.clone(), begun);
+    let mut response = next.run(request).instrument(span).await;
     response.headers_mut().insert(REQUEST_ID, id);
-    let status = response.status().as_u16();
-    app.metrics().request(&route, status, begun);
-    #[cfg(feature = "otel")]
-    telemetry::ended(&span, status);
-    span.in_scope(|| {
-        let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(status, ms, "answered");
-    });
-    response
+    if !app.is_ready() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    account.of(response, has_body)
 }
 
 /// When a request came.
@@ -64,54 +64,31 @@ pub(crate) async fn with_key(State(app): State<App>, request: Request, next: Nex
     }
 }
 
-/// Refuses a request that a page of another origin makes a browser send: a server on loopback is for the
-/// programs and pages of its machine, not for every page that someone there looks at.
-pub(crate) async fn same_origin(request: Request, next: Next) -> Response {
-    match is_same_origin(request.headers(), request.uri()) {
+/// Refuses a request while the server stops.
+pub(crate) async fn while_ready(State(app): State<App>, request: Request, next: Next) -> Response {
+    match app.is_ready() {
         true => next.run(request).await,
-        false => refuse(request.into_body(), ApiError::other_origin())
+        false => refuse(request.into_body(), ApiError::stopping())
             .await
             .into_response(),
     }
 }
 
-fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        // No browser, or its own address bar.
-        return true;
+/// Refuses a request by a name that is not the server's, and one that a page of another origin makes a browser send:
+/// a server on loopback is for the programs and pages of its machine, not for every page that someone there looks
+/// at, whatever name that has the machine's address stand for.
+pub(crate) async fn own_name(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (headers, uri) = (request.headers(), request.uri());
+    let names = origin::Names {
+        loopback: app.is_loopback(),
+        allowed: &app.settings().allow_hosts,
     };
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| uri.authority().map(|authority| authority.as_str()));
-    let origin = origin.to_str().ok();
-    let origin = origin.and_then(|origin| Some(origin.split_once("://")?.1));
-    match (origin, host) {
-        (Some(origin), Some(host)) => origin.eq_ignore_ascii_case(host),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn pages_of_other_origins_are_told_apart() {
-        let from = |origin: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("127.0.0.1:8080"));
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
-            }
-            is_same_origin(&headers, &Uri::from_static("/answer"))
-        };
-        assert!(from(None));
-        assert!(from(Some("http://127.0.0.1:8080")));
-        for other in ["http://127.0.0.1:9090", "https://evil.example", "null"] {
-            assert!(!from(Some(other)), "{other}");
-        }
-    }
+    let error = if !names.are_asked(headers, uri) {
+        ApiError::other_host()
+    } else if !names.let_pages_ask(headers, uri) {
+        ApiError::other_origin()
+    } else {
+        return next.run(request).await;
+    };
+    refuse(request.into_body(), error).await.into_response()
 }

@@ -1,21 +1,22 @@
 //! Bodies, read within limits.
 
-use std::time::Instant;
+use std::{error::Error, io, time::Instant};
 
 use axum::{
     body::Body,
-    extract::{FromRequest, Multipart, Request},
+    extract::{FromRequest, Multipart, Request, multipart::Field},
     http::{HeaderMap, StatusCode, header},
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     drain::{refuse, refuse_rest},
+    fields::{Fields, FromFields, FromValue as _},
     guard::Begun,
+    json,
 };
 use crate::{
     app::{App, ROOM, off_thread},
@@ -53,13 +54,14 @@ impl FromRequest<App> for Payload {
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         let begun = request.extensions().get::<Begun>();
         let begun = begun.map_or_else(Instant::now, |begun| begun.0);
-        let (media, held) = match admit(request.headers(), app) {
+        let media = match admit(request.headers(), app) {
             Ok(admitted) => admitted,
             Err(error) => return Err(refuse(request.into_body(), error).await),
         };
         let limits = app.settings().limits;
         let (parts, body) = request.into_parts();
-        let bytes = timeout(limits.time, read(body, limits.body_bytes))
+        let coming = app.engine().coming();
+        let (bytes, room) = timeout(limits.time, read(body, app))
             .await
             .map_err(|_| ApiError::slow_body().closing())??;
         let form = (media == Media::Form).then(|| Request::from_parts(parts, Body::empty()));
@@ -67,13 +69,13 @@ impl FromRequest<App> for Payload {
             bytes,
             form,
             begun,
-            held,
+            held: Held { room, coming },
         })
     }
 }
 
-/// Judges a request by its head, and takes room for its body.
-fn admit(headers: &HeaderMap, app: &App) -> Result<(Media, Held), ApiError> {
+/// Judges a request by its head.
+fn admit(headers: &HeaderMap, app: &App) -> Result<Media, ApiError> {
     if !app.is_ready() {
         return Err(ApiError::stopping());
     }
@@ -83,15 +85,7 @@ fn admit(headers: &HeaderMap, app: &App) -> Result<(Media, Held), ApiError> {
     if length.is_some_and(|length| length > limits.body_bytes as u64) {
         return Err(ApiError::too_large(limits.body_bytes));
     }
-    // Whoever does not say how much comes may send all that is allowed.
-    let most = length.map_or(limits.body_bytes, |length| length as usize);
-    let room = u32::try_from(most.div_ceil(ROOM).max(1)).unwrap_or(u32::MAX);
-    let room = app.bodies().clone().try_acquire_many_owned(room);
-    let held = Held {
-        room: room.map_err(|_| app.engine().busy())?,
-        coming: app.engine().coming(),
-    };
-    Ok((media, held))
+    Ok(media)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,18 +118,56 @@ fn length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// Reads a body, and takes room for what has come of it: whoever only says that much will come takes none.
+async fn read(body: Body, app: &App) -> Result<(Bytes, OwnedSemaphorePermit), ApiError> {
+    let limit = app.settings().limits.body_bytes;
     let mut stream = body.into_data_stream();
     let mut bytes = BytesMut::new();
+    let mut room = more_room(app, 1)?;
     while let Some(chunk) = stream.next().await {
-        let chunk =
-            chunk.map_err(|_| ApiError::invalid("the request ended before its body did"))?;
-        if bytes.len() + chunk.len() > limit {
+        let chunk = chunk.map_err(|error| broken_off(&error))?;
+        let length = bytes.len() + chunk.len();
+        if length > limit {
             return Err(refuse_rest(stream, ApiError::too_large(limit)).await);
+        }
+        let more = length.div_ceil(ROOM).saturating_sub(room.num_permits());
+        if more > 0 {
+            match more_room(app, more) {
+                Ok(more) => room.merge(more),
+                Err(error) => {
+                    // What came of it makes room before the rest is thrown away.
+                    drop((bytes, room));
+                    return Err(refuse_rest(stream, error).await);
+                }
+            }
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.freeze())
+    Ok((bytes.freeze(), room))
+}
+
+fn more_room(app: &App, parts: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    let parts = u32::try_from(parts).unwrap_or(u32::MAX);
+    let room = app.bodies().clone().try_acquire_many_owned(parts);
+    room.map_err(|_| app.engine().busy())
+}
+
+/// Why a body is not whole.
+fn broken_off(error: &axum::Error) -> ApiError {
+    let mut causes = std::iter::successors(Some(error as &dyn Error), |error| (*error).source());
+    let ended = causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        let early = io.is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof);
+        let hyper = cause.downcast_ref::<hyper::Error>();
+        early || hyper.is_some_and(hyper::Error::is_incomplete_message)
+    });
+    let error = match ended {
+        true => ApiError::invalid("the request ended before its body did"),
+        false => {
+            ApiError::invalid("the request's body is broken: its chunks are not as HTTP has them")
+        }
+    };
+    error.closing()
 }
 
 /// What a body says, and the picture that came beside it as a file.
@@ -151,7 +183,7 @@ impl Payload {
     /// A body of JSON alone.
     pub(crate) async fn json<T>(self) -> Result<Said<T>, ApiError>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: FromFields + Send + 'static,
     {
         match self.form {
             Some(_) => Err(ApiError::unsupported_media()),
@@ -163,7 +195,7 @@ impl Payload {
     /// of them may come several times, and every other field is read as JSON.
     pub(crate) async fn json_or_form<T>(self, lists: &'static [&str]) -> Result<Said<T>, ApiError>
     where
-        T: DeserializeOwned + Send + 'static,
+        T: FromFields + Send + 'static,
     {
         let Self {
             bytes,
@@ -173,11 +205,13 @@ impl Payload {
         } = self;
         let (said, files) = match form {
             // A picture in base64 is megabytes, and parsing them takes an executor's thread too long.
-            None => (off_thread(move || parse(&bytes)).await?, Vec::new()),
+            None => {
+                let read = move || T::from_value(json::parse(&bytes)?, "");
+                (off_thread(read).await?, Vec::new())
+            }
             Some(head) => {
                 let (fields, files) = fields(head, bytes, lists).await?;
-                let said = serde_path_to_error::deserialize(Value::Object(fields));
-                (said.map_err(|error| fault(&error))?, files)
+                (T::from_fields(Fields::new(fields))?, files)
             }
         };
         Ok(Said {
@@ -186,23 +220,6 @@ impl Payload {
             begun,
             held,
         })
-    }
-}
-
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let said = serde_path_to_error::deserialize(&mut json).map_err(|error| fault(&error))?;
-    let rest = json.end();
-    rest.map_err(|_| ApiError::invalid("the body goes on after its JSON"))?;
-    Ok(said)
-}
-
-fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
-    let (path, inner) = (error.path().to_string(), error.inner());
-    let refused = ApiError::invalid(format!("the body does not say what is due: {inner}"));
-    match path.as_str() {
-        "." | "?" => refused,
-        path => refused.with_param(path),
     }
 }
 
@@ -236,33 +253,66 @@ async fn fields(
         let field = form.next_field().await.map_err(|error| broken(&error))?;
         let Some(field) = field else { break };
         let name = field.name().unwrap_or_default().to_string();
-        let is_file = field.file_name().is_some();
+        let is_file = is_file(&field);
         let value = field.bytes().await.map_err(|error| broken(&error))?;
-        if name == "image" && is_file {
+        if is_file {
             // Each takes a place of its own, and may be empty.
-            if files.len() == FILES {
-                return Err(ApiError::invalid("there are too many pictures").with_param("image"));
-            }
+            check_file(&name, files.len())?;
             files.push(value);
             continue;
         }
         let text = std::str::from_utf8(&value);
-        let text = text.map_err(|_| ApiError::invalid("is no UTF-8").with_param(&name))?;
-        add(&mut fields, name, text, lists);
+        let text = text.map_err(|_| {
+            let text =
+                format!("the field `{name}` is no UTF-8; a picture is sent as a file `image`");
+            ApiError::invalid(text).with_param(&name)
+        })?;
+        add(&mut fields, name, text, lists)?;
     }
     Ok((fields, files))
 }
 
-fn add(fields: &mut Map<String, Value>, name: String, text: &str, lists: &[&str]) {
+/// Whether a part of a form is a file: it has a file's name, or says that it is a picture or of bytes.
+fn is_file(field: &Field<'_>) -> bool {
+    let media = field.content_type().unwrap_or_default();
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    let is_bytes = essence.eq_ignore_ascii_case("application/octet-stream");
+    let begin = essence.get(.."image/".len());
+    let is_picture = begin.is_some_and(|begin| begin.eq_ignore_ascii_case("image/"));
+    field.file_name().is_some() || is_picture || is_bytes
+}
+
+fn check_file(name: &str, before: usize) -> Result<(), ApiError> {
+    if name != "image" {
+        let text = format!("the file `{name}` is not read: a picture is sent as a file `image`");
+        return Err(ApiError::invalid(text).with_param(name));
+    }
+    match before {
+        FILES => Err(ApiError::invalid("there are too many pictures").with_param("image")),
+        _ => Ok(()),
+    }
+}
+
+fn add(
+    fields: &mut Map<String, Value>,
+    name: String,
+    text: &str,
+    lists: &[&str],
+) -> Result<(), ApiError> {
     let value = match TEXTS.contains(&name.as_str()) {
         true => Value::from(text),
-        false => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)),
+        false => json::parse(text.as_bytes()).unwrap_or_else(|_| Value::from(text)),
     };
     if !lists.contains(&name.as_str()) {
+        if fields.contains_key(&name) {
+            let text = format!("the field `{name}` comes twice");
+            return Err(ApiError::invalid(text).with_param(&name));
+        }
         fields.insert(name, value);
     } else if let Value::Array(list) = fields.entry(name).or_insert_with(|| Value::Array(vec![])) {
         list.push(value);
     }
+    Ok(())
 }
 
 fn broken(error: &axum::extract::multipart::MultipartError) -> ApiError {

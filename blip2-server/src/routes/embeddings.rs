@@ -3,48 +3,82 @@
 use axum::extract::State;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use blip2_core::{ImageEmbedding, TextEmbedding};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    generation::{at_most, check_texts},
+    generation::{check_texts, few},
     native::able,
     picture::by_urls,
     running::part,
 };
 use crate::{
-    app::{App, Client},
+    app::{App, Client, off_thread},
     engine::{EmbedImage, EmbedText, Work},
     error::{ApiError, ErrorReply},
-    http::payload::{Held, Payload},
+    http::{
+        fields::{Fields, FromFields, FromValue, one_of, wrong},
+        payload::{Held, Payload},
+    },
     json::Json,
     model::Model,
+    words::Names,
 };
 
 /// Pictures and texts to be embedded.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EmbeddingsQuery {
     /// The model's name, as `/v1/models` has it.
     model: Option<String>,
     /// A text, a picture, or a list of them.
     input: Input,
     /// `float` or `base64`, of numbers of 32 bits, the lowest byte first.
-    #[serde(default)]
-    encoding_format: Format,
+    encoding_format: Option<Format>,
     /// Not supported: vectors have the model's own width.
     dimensions: Option<usize>,
 }
 
+impl FromFields for EmbeddingsQuery {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        let query = Self {
+            model: fields.optional("model")?,
+            input: fields.required("input")?,
+            encoding_format: fields.optional("encoding_format")?,
+            dimensions: fields.optional("dimensions")?,
+        };
+        // Whom it is for changes nothing.
+        let _: Option<Value> = fields.optional("user")?;
+        fields.end()?;
+        Ok(query)
+    }
+}
+
 /// One item, or several.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Input {
     One(Item),
     Many(Vec<Item>),
 }
 
+impl FromValue for Input {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        let is_token = |value: &Value| value.is_number() || value.is_array();
+        match value {
+            Value::Array(list) if list.iter().any(is_token) => Err(ApiError::invalid(
+                "`input` holds token ids, which depend on a model: send the texts (of LangChain's \
+                 OpenAIEmbeddings by check_embedding_ctx_length=False)",
+            )
+            .with_param(at)),
+            Value::Array(_) => Vec::from_value(value, at).map(Self::Many),
+            one => Item::from_value(one, at).map(Self::One),
+        }
+    }
+}
+
 /// A text, or a picture as a data: URL: as a string by itself, or by its name.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Item {
     Plain(String),
@@ -52,13 +86,80 @@ pub(crate) enum Item {
     Image { image: String },
 }
 
+impl FromValue for Item {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        match value {
+            Value::String(text) => Self::plain(text, at),
+            Value::Object(_) => Named::from_value(value, at).map(|named| named.0),
+            other => Err(wrong(
+                at,
+                "a text, a picture's data: URL, {\"text\": …} or {\"image\": …}",
+                &other,
+            )),
+        }
+    }
+}
+
+impl Item {
+    /// A string by itself: a picture, if it is one's data: URL, else a text, unless it was probably meant as a picture.
+    fn plain(text: String, at: &str) -> Result<Self, ApiError> {
+        let begins = |scheme: &str| {
+            let begin = text.get(..scheme.len());
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(scheme))
+        };
+        if begins("data:image/") {
+            return Ok(Self::Image { image: text });
+        }
+        let is_url = ["data:", "http://", "https://"].into_iter().any(begins);
+        if is_url && !text.trim().contains(char::is_whitespace) {
+            return Err(ApiError::invalid(format!(
+                "`{at}` is a URL: write {{\"image\": …}} of a picture, or {{\"text\": …}} if its letters are meant"
+            ))
+            .with_param(at));
+        }
+        Ok(Self::Plain(text))
+    }
+}
+
+/// A text or a picture by its name.
+struct Named(Item);
+
+impl FromFields for Named {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        let (text, image) = (fields.optional("text")?, fields.optional("image")?);
+        let at = fields.place("");
+        fields.end()?;
+        match (text, image) {
+            (Some(text), None) => Ok(Self(Item::Text { text })),
+            (None, Some(image)) => Ok(Self(Item::Image { image })),
+            _ => {
+                let at = at.trim_end_matches('.');
+                let text = format!(
+                    "`{at}` must have either `text` or `image`: each is an item of its own"
+                );
+                Err(ApiError::invalid(text).with_param(at))
+            }
+        }
+    }
+}
+
 /// How vectors are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {
     #[default]
     Float,
     Base64,
+}
+
+impl FromValue for Format {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        one_of(
+            &value,
+            at,
+            &[("float", Self::Float), ("base64", Self::Base64)],
+        )
+    }
 }
 
 /// The vectors, in the order of the input.
@@ -124,25 +225,30 @@ pub(crate) async fn embeddings(
         let text = "dimensions is not supported; leave it out";
         return Err(ApiError::unable(text).with_param("dimensions"));
     }
+    let is_list = matches!(query.input, Input::Many(_));
     let inputs = Inputs::sorted(query.input);
     let limits = app.settings().limits;
     let count = inputs.texts.len() + inputs.pictures.len();
-    if at_most("input", count, limits.candidates)? == 0 {
+    if few("input", "items", count, limits.candidates)? == 0 {
         return Err(ApiError::invalid("there is nothing to embed").with_param("input"));
     }
-    at_most("input", inputs.pictures.len(), PICTURES)?;
-    check_texts(inputs.texts.iter().map(|(_, text)| text.as_str()), &limits)?;
-    let tokens = tokens(chosen.model(), &inputs);
+    few("input", "pictures", inputs.pictures.len(), PICTURES)?;
+    check_texts(
+        inputs
+            .texts
+            .iter()
+            .map(|(_, text)| ("input", text.as_str())),
+        &limits,
+    )?;
+    let model = chosen.model().clone();
+    let (tokens, inputs) = off_thread(move || Ok((tokens(&model, &inputs), inputs))).await?;
     let client = Client::new(&app, read.begun);
-    let mut data = embed(
-        &app,
-        inputs,
-        client,
-        chosen.place,
-        read.held,
-        query.encoding_format,
-    )
-    .await?;
+    let format = query.encoding_format.unwrap_or_default();
+    let embedded = embed(&app, inputs, client, chosen.place, read.held, format).await;
+    let mut data = embedded.map_err(|error| match is_list {
+        true => error,
+        false => error.renamed("input"),
+    })?;
     data.sort_by_key(|embedding| embedding.index);
     Ok(Json(EmbeddingsReply {
         object: "list",
@@ -176,7 +282,6 @@ impl Inputs {
         for (place, item) in items.into_iter().enumerate() {
             match item {
                 Item::Image { image } => sorted.pictures.push((place, image)),
-                Item::Plain(text) if is_picture(&text) => sorted.pictures.push((place, text)),
                 Item::Plain(text) | Item::Text { text } => sorted.texts.push((place, text)),
             }
         }
@@ -184,11 +289,12 @@ impl Inputs {
     }
 }
 
-fn is_picture(text: &str) -> bool {
-    const BEGIN: &str = "data:image/";
-    let begin = text.get(..BEGIN.len());
-    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(BEGIN))
-}
+/// What requests call their parts.
+const NAMES: Names = Names {
+    picture: "input",
+    text: "input",
+    texts: "input",
+};
 
 async fn embed(
     app: &App,
@@ -205,15 +311,23 @@ async fn embed(
     let mut coming = Some(coming);
     let (places, texts): (Vec<usize>, Vec<String>) = inputs.texts.into_iter().unzip();
     if !texts.is_empty() {
-        let work = |reply| Work::EmbedText(EmbedText { texts, reply });
-        let embedded = part(app, &client, model, None, coming.take(), work).await?;
+        let work = |reply| {
+            Work::EmbedText(EmbedText {
+                texts,
+                places: places.clone(),
+                reply,
+            })
+        };
+        let embedded = part(app, &client, (model, NAMES), None, coming.take(), work).await?;
         let embedded = places.into_iter().zip(embedded);
         data.extend(embedded.map(|(place, text)| of_text(place, &text, format)));
     }
     for (place, url) in inputs.pictures {
-        let picture = by_urls(app, vec![url], "input").await?;
+        let named = |error: ApiError| error.renamed(&format!("input[{place}]"));
+        let picture = by_urls(app, vec![url], "input").await.map_err(named)?;
         let work = |reply| Work::EmbedImage(EmbedImage { picture, reply });
-        let image = part(app, &client, model, None, coming.take(), work).await?;
+        let image = part(app, &client, (model, NAMES), None, coming.take(), work).await;
+        let image = image.map_err(named)?;
         data.push(of_image(place, &image, format));
     }
     Ok(data)

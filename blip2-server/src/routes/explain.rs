@@ -7,26 +7,31 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use blip2_core::explain::{ExplainOptions, Explanation, Method};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    generation::{Generation, at_most, check_texts},
+    generation::{Generation, at_most, check_texts, few},
     picture::{Image, picture},
     running::result,
 };
 use crate::{
-    app::{App, Client},
+    app::{App, Client, off_thread},
     engine::{About, Ask, Drawing, Explain, Explained, Work},
     error::{ApiError, ErrorReply},
-    http::payload::Payload,
+    http::{
+        fields::{Fields, FromFields, FromValue, one_of},
+        payload::Payload,
+    },
     json::Json,
     model::Model,
     settings::Limits,
+    words::Names,
 };
 
 /// What is to be explained by a picture: one of `question`, `prompt`, `caption`, `match` and `similarity`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ExplainQuery {
     /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
     model: Option<String>,
@@ -40,8 +45,7 @@ pub(crate) struct ExplainQuery {
     /// Explain what continues this prompt.
     prompt: Option<String>,
     /// Explain the caption.
-    #[serde(default)]
-    caption: bool,
+    caption: Option<bool>,
     /// Explain how well this text matches the picture.
     #[serde(rename = "match")]
     matched: Option<String>,
@@ -52,9 +56,8 @@ pub(crate) struct ExplainQuery {
     /// As `text`, by the ids of its tokens: those of a reply to `/answer` or `/caption`.
     tokens: Option<Vec<u32>>,
     /// `relevance` (the default), `rollout`, `occlusion`, which asks once for each patch, or `attention`.
-    #[serde(default)]
     #[schema(value_type = Option<String>, example = "relevance")]
-    method: Method,
+    method: Option<Named>,
     /// Draw it, too, as a PNG: `heat_map`, or `strip` of a map for each token. Whoever accepts `image/png` alone
     /// gets the PNG itself.
     picture: Option<Drawn>,
@@ -62,8 +65,56 @@ pub(crate) struct ExplainQuery {
     generation: Generation,
 }
 
+impl FromFields for ExplainQuery {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        let query = Self {
+            model: fields.optional("model")?,
+            image: fields.optional("image")?,
+            question: fields.optional("question")?,
+            prompt: fields.optional("prompt")?,
+            caption: fields.optional("caption")?,
+            matched: fields.optional("match")?,
+            similarity: fields.optional("similarity")?,
+            text: fields.optional("text")?,
+            tokens: fields.optional("tokens")?,
+            method: fields.optional("method")?,
+            picture: fields.optional("picture")?,
+            generation: Generation::read(&mut fields)?,
+        };
+        fields.end()?;
+        query.generation.check_sampling()?;
+        Ok(query)
+    }
+}
+
+/// A method by its name.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Named(Method);
+
+impl FromValue for Named {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        let methods = [
+            ("relevance", Method::Relevance),
+            ("rollout", Method::Rollout),
+            ("occlusion", Method::Occlusion),
+            ("attention", Method::Attention),
+        ];
+        one_of(&value, at, &methods).map(Self)
+    }
+}
+
+impl FromValue for Drawn {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        one_of(
+            &value,
+            at,
+            &[("heat_map", Self::HeatMap), ("strip", Self::Strip)],
+        )
+    }
+}
+
 /// How an explanation is drawn.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Drawn {
     HeatMap,
@@ -154,7 +205,13 @@ pub(crate) async fn explain(
     let wants_png = accepts_png(&headers);
     let client = Client::new(&app, read.begun);
     let drawing = drawing.or(wants_png.then_some(Drawing::HeatMap));
-    let (about, options) = query.asked(chosen.model(), &limits, &client, drawing)?;
+    let names = query.names();
+    let model = chosen.model().clone();
+    let (about, options, client) = off_thread(move || {
+        let (about, options) = query.asked(&model, &limits, &client, drawing)?;
+        Ok((about, options, client))
+    })
+    .await?;
     let picture = picture(&app, image, read.files).await?;
     let work = |reply| {
         Work::Explain(Box::new(Explain {
@@ -165,7 +222,8 @@ pub(crate) async fn explain(
             reply,
         }))
     };
-    let Explained { why, png } = result(&app, &client, chosen.place, read.held, work).await?;
+    let Explained { why, png } =
+        result(&app, &client, chosen.place, names, read.held, work).await?;
     Ok(match png {
         Some(png) if wants_png => {
             let media = HeaderValue::from_static("image/png");
@@ -191,21 +249,54 @@ impl ExplainQuery {
         client: &Client,
         drawing: Option<Drawing>,
     ) -> Result<(About, ExplainOptions), ApiError> {
+        let names = self.names();
         let texts = [
-            &self.question,
-            &self.prompt,
-            &self.matched,
-            &self.similarity,
-            &self.text,
+            ("question", &self.question),
+            ("prompt", &self.prompt),
+            ("match", &self.matched),
+            ("similarity", &self.similarity),
+            ("text", &self.text),
         ];
-        check_texts(texts.into_iter().flatten().map(String::as_str), limits)?;
+        let texts = texts
+            .into_iter()
+            .filter_map(|(key, text)| Some((key, text.as_deref()?)));
+        check_texts(texts, limits)?;
         let about = self.about()?;
         check_able(model, &about)?;
         let most = match drawing {
             Some(Drawing::Strip) => limits.max_tokens.min(STRIP / model.frames().max(1)),
             _ => limits.max_tokens,
         };
-        Ok((about, self.options(model, limits, client, most)?))
+        let options = self.options(model, limits, client, most, &names)?;
+        Ok((about, options))
+    }
+
+    /// What it calls its parts.
+    fn names(&self) -> Names {
+        let text = match self {
+            Self {
+                question: Some(_), ..
+            } => "question",
+            Self {
+                prompt: Some(_), ..
+            } => "prompt",
+            Self {
+                matched: Some(_), ..
+            } => "match",
+            Self {
+                similarity: Some(_),
+                ..
+            } => "similarity",
+            _ => "caption",
+        };
+        Names {
+            picture: "image",
+            text,
+            texts: match self.text {
+                Some(_) => "text",
+                None => text,
+            },
+        }
     }
 
     /// What is explained.
@@ -215,7 +306,7 @@ impl ExplainQuery {
         let about = [
             text(Ask::Question, self.question.take()),
             text(Ask::Prompt, self.prompt.take()),
-            self.caption.then_some(About::Text(Ask::Caption)),
+            (self.caption == Some(true)).then_some(About::Text(Ask::Caption)),
             self.matched.take().map(About::Match),
             self.similarity.take().map(About::Similarity),
         ];
@@ -235,19 +326,20 @@ impl ExplainQuery {
         limits: &Limits,
         client: &Client,
         most: usize,
+        names: &Names,
     ) -> Result<ExplainOptions, ApiError> {
         at_most("max_tokens", self.generation.max_tokens.unwrap_or(0), most)?;
         let options = ExplainOptions::default()
-            .with_options(self.generation.options(limits, client)?)
-            .with_method(self.method);
+            .with_options(self.generation.options(limits, client, names)?)
+            .with_method(self.method.map(|named| named.0).unwrap_or_default());
         match (self.text, self.tokens) {
             (None, None) => Ok(options),
             (Some(text), None) => {
-                at_most("text", tokens(model, &text), most)?;
+                few("text", "tokens in `text`", tokens(model, &text), most)?;
                 Ok(options.with_text(text))
             }
             (None, Some(tokens)) => {
-                at_most("tokens", tokens.len(), most)?;
+                few("tokens", "tokens", tokens.len(), most)?;
                 Ok(options.with_tokens(tokens))
             }
             (Some(_), Some(_)) => {
@@ -284,14 +376,23 @@ fn accepts_png(headers: &HeaderMap) -> bool {
     let values = values.filter_map(|value| value.to_str().ok());
     let mut media = values.flat_map(|value| value.split(','));
     let first = media.find_map(|media| {
-        let essence = media.split(';').next().unwrap_or_default().trim();
+        let mut parts = media.split(';').map(str::trim);
+        let essence = parts.next().unwrap_or_default();
         match essence {
+            _ if parts.any(is_refusal) => None,
             _ if essence.eq_ignore_ascii_case("image/png") => Some(true),
             _ if essence.eq_ignore_ascii_case("application/json") => Some(false),
             _ => None,
         }
     });
     first.unwrap_or(false)
+}
+
+/// Whether a parameter says that what it stands at is not wanted: `q=0` (RFC 9110, section 12.4.2).
+fn is_refusal(parameter: &str) -> bool {
+    let quality = parameter.split_once('=');
+    let quality = quality.filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    quality.is_some_and(|(_, value)| value.trim().parse() == Ok(0.0))
 }
 
 #[cfg(test)]
@@ -305,6 +406,9 @@ mod tests {
             ("image/webp, IMAGE/PNG;q=0.9", true),
             ("image/png, application/json", true),
             ("application/json, image/png", false),
+            ("image/png;q=0, application/json", false),
+            ("image/png; Q=0.000", false),
+            ("application/json;q=0, image/png", true),
             ("*/*", false),
             ("image/*", false),
             ("", false),

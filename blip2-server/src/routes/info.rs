@@ -1,7 +1,7 @@
 //! What the server says of itself.
 
 use axum::{
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -64,7 +64,7 @@ pub(crate) async fn models(State(app): State<App>) -> Json<ModelsReply> {
 /// Tells of the model by its name.
 #[utoipa::path(
     get,
-    path = "/v1/models/{model}",
+    path = "/v1/models/{*model}",
     tag = "openai",
     params(("model" = String, Path, description = "The model's name")),
     responses(
@@ -75,8 +75,11 @@ pub(crate) async fn models(State(app): State<App>) -> Json<ModelsReply> {
 )]
 pub(crate) async fn model(
     State(app): State<App>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelReply>, ApiError> {
+    let Ok(Path(name)) = name else {
+        return Err(ApiError::invalid("the model's name is no UTF-8").with_param("model"));
+    };
     let chosen = app.chosen(Some(&name))?;
     Ok(Json(of(&app, chosen.served)))
 }

@@ -1,6 +1,7 @@
 //! The routes, and what stands before them.
 
 mod chat;
+mod description;
 mod embeddings;
 mod explain;
 mod generation;
@@ -17,27 +18,16 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, header},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
-use utoipa::OpenApi;
+use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{app::App, error::ApiError, http::guard, json::Json};
-
-/// What `/openapi.json` says of the whole.
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "BLIP-2", description = "Questions about pictures, answered."),
-    tags(
-        (name = "openai", description = "In the shape of OpenAI's API"),
-        (name = "blip2", description = "In the library's own terms"),
-        (name = "operation", description = "For whoever runs the server"),
-    )
-)]
-struct Description;
+use description::{Description, described};
 
 /// All routes, for a program to serve or to mount beside its own.
 pub(crate) fn router(app: &App) -> Router {
@@ -52,26 +42,26 @@ pub(crate) fn router(app: &App) -> Router {
         .routes(routes!(info::models))
         .routes(routes!(info::model))
         .split_for_parts();
-    let asking = asking
-        .layer(from_fn_with_state(app.clone(), guard::with_key))
-        .layer(from_fn(guard::same_origin));
-    let (operation, more) = OpenApiRouter::<App>::new()
+    // Figures tell how much is asked, which is for those who may ask.
+    let (figures, more) = OpenApiRouter::<App>::new()
+        .routes(routes!(info::metrics))
+        .split_for_parts();
+    let (operation, most) = OpenApiRouter::<App>::new()
         .routes(routes!(info::health))
         .routes(routes!(info::ready))
         .split_for_parts();
-    // Figures tell how much is asked, which is for those who may ask.
-    let (figures, most) = OpenApiRouter::<App>::new()
-        .routes(routes!(info::metrics))
-        .split_for_parts();
-    let figures = figures.layer(from_fn_with_state(app.clone(), guard::with_key));
-    let api = api.merge_from(more).merge_from(most);
+    let api = described(api.merge_from(more), most);
     let mut router = asking
-        .merge(operation)
         .merge(figures)
+        .layer(from_fn_with_state(app.clone(), guard::with_key))
         .route("/openapi.json", get(|| async move { Json(api) }));
     if app.settings().page {
         router = router.merge(page::router());
     }
+    let router = router
+        .layer(from_fn_with_state(app.clone(), guard::own_name))
+        .layer(from_fn_with_state(app.clone(), guard::while_ready))
+        .merge(operation);
     router
         .fallback(|| async { ApiError::not_found() })
         .method_not_allowed_fallback(|| async { ApiError::bad_method() })

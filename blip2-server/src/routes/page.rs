@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    extract::Path,
+    extract::{Path, rejection::PathRejection},
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -73,7 +73,8 @@ fn html() -> Response {
     page
 }
 
-async fn example(Path(name): Path<String>) -> Result<Response, ApiError> {
+async fn example(name: Result<Path<String>, PathRejection>) -> Result<Response, ApiError> {
+    let Path(name) = name.map_err(|_| ApiError::not_found())?;
     let found = EXAMPLES.iter().find(|(of, _)| *of == name);
     let (_, bytes) = found.ok_or_else(ApiError::not_found)?;
     Ok(file("image/png", bytes))

@@ -1,15 +1,19 @@
 //! The pictures and videos that requests bring.
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
-use super::generation::at_most;
+use super::generation::few;
 use crate::{
     app::{App, off_thread},
     error::ApiError,
-    http::fetch::fetch,
+    http::{
+        fetch::fetch,
+        fields::{FromValue, wrong},
+    },
     picture::{Source, Upload, source},
 };
 
@@ -17,7 +21,7 @@ use crate::{
 pub(crate) const FRAMES: usize = 64;
 
 /// A picture as a data: URL; for a model of videos an animated one, or one for each frame.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Image {
     One(String),
@@ -29,6 +33,16 @@ impl Image {
         match self {
             Self::One(url) => vec![url],
             Self::Frames(urls) => urls,
+        }
+    }
+}
+
+impl FromValue for Image {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        match value {
+            Value::String(url) => Ok(Self::One(url)),
+            Value::Array(_) => Vec::from_value(value, at).map(Self::Frames),
+            other => Err(wrong(at, "a data: URL or a list of them", &other)),
         }
     }
 }
@@ -105,6 +119,6 @@ fn check_count(app: &App, count: usize, param: &str) -> Result<(), ApiError> {
             "there are several pictures, and this model looks at one at a time",
         )
         .with_param(param)),
-        _ => at_most(param, count, FRAMES).map(drop),
+        _ => few(param, "pictures", count, FRAMES).map(drop),
     }
 }

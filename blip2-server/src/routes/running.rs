@@ -1,6 +1,6 @@
 //! Texts that are being written for a client.
 
-use blip2_core::{Answer, FinishReason};
+use blip2_core::{Answer, FinishReason, Options};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tracing::Span;
 
@@ -10,6 +10,7 @@ use crate::{
     error::ApiError,
     http::payload::Held,
     picture::Upload,
+    words::Names,
 };
 
 /// A text that is being written. When it is dropped, it is written no further.
@@ -20,17 +21,31 @@ pub(crate) struct Running {
     begun: bool,
 }
 
+/// What is asked for.
+pub(crate) struct Asked {
+    /// Whom it asks, by its place among the models.
+    pub(crate) model: usize,
+    pub(crate) names: Names,
+    pub(crate) picture: Upload,
+    pub(crate) ask: Ask,
+    pub(crate) options: Options,
+}
+
 impl Running {
     /// Asks for a text.
     pub(crate) fn start(
         app: &App,
         client: Client,
-        model: usize,
-        picture: Upload,
-        ask: Ask,
-        options: blip2_core::Options,
+        asked: Asked,
         held: Held,
     ) -> Result<Self, ApiError> {
+        let Asked {
+            model,
+            names,
+            picture,
+            ask,
+            options,
+        } = asked;
         let (reply, events) = mpsc::unbounded_channel();
         let write = Write {
             picture,
@@ -42,6 +57,7 @@ impl Running {
         app.engine().submit(Job {
             work: Work::Write(Box::new(write)),
             model,
+            names,
             cancel: client.cancel.clone(),
             room: Some(room),
             span: Span::current(),
@@ -57,9 +73,9 @@ impl Running {
 
     /// What comes next: a piece, or the end.
     pub(crate) async fn next(&mut self) -> Written {
-        let next = self.events.recv().await;
-        // The channel closes without an end where the batch panicked.
-        let next = next.unwrap_or_else(|| Written::End(Box::new(Err(ApiError::internal()))));
+        let next = self.client.wait(self.events.recv()).await;
+        let next = next.and_then(|next| next.ok_or_else(|| self.client.lost()));
+        let next = next.unwrap_or_else(|error| Written::End(Box::new(Err(error))));
         match next {
             Written::Piece(piece) => {
                 if !self.begun && piece.token.is_some() {
@@ -99,18 +115,19 @@ pub(crate) async fn result<T>(
     app: &App,
     client: &Client,
     model: usize,
+    names: Names,
     held: Held,
     work: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Work,
 ) -> Result<T, ApiError> {
     let (room, coming) = held.into_parts();
-    part(app, client, model, Some(room), Some(coming), work).await
+    part(app, client, (model, names), Some(room), Some(coming), work).await
 }
 
 /// As [`result`], of a part of what a request asks, which may keep its body's room until the last of them.
 pub(crate) async fn part<T>(
     app: &App,
     client: &Client,
-    model: usize,
+    (model, names): (usize, Names),
     room: Option<OwnedSemaphorePermit>,
     coming: Option<Coming>,
     work: impl FnOnce(oneshot::Sender<Result<T, ApiError>>) -> Work,
@@ -119,12 +136,13 @@ pub(crate) async fn part<T>(
     app.engine().submit(Job {
         work: work(reply),
         model,
+        names,
         cancel: client.cancel.clone(),
         room,
         span: Span::current(),
     })?;
     drop(coming);
-    let result = result.await;
+    let result = client.wait(result).await;
     app.metrics().took(client.begun.elapsed());
-    result.unwrap_or_else(|_| Err(ApiError::internal()))
+    result?.unwrap_or_else(|_| Err(client.lost()))
 }

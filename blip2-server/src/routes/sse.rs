@@ -10,24 +10,49 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 
 use super::running::Running;
-use crate::engine::Written;
+use crate::{engine::Written, error::ApiError, http::told::Late};
 
-/// A stream of events made of what is written, by a function that may give several for each piece.
-pub(crate) fn events<S: Send + 'static>(
-    running: Running,
+/// A stream of events made of what is written, by a function that may give several for each piece. It begins with the
+/// first of them.
+///
+/// # Errors
+///
+/// What is wrong with a request, if nothing was written: that is told as if there were no stream.
+pub(crate) async fn events<S: Send + 'static>(
+    mut running: Running,
     state: S,
     make: impl Fn(&mut S, Written) -> Vec<Event> + Send + 'static,
-) -> Response {
+) -> Result<Response, ApiError> {
+    let first = match running.next().await {
+        Written::End(end) => Written::End(Box::new(Ok((*end)?))),
+        first => first,
+    };
+    let late = Late::default();
+    let told = late.clone();
     // `None` once the end has come.
-    let unfolded = stream::unfold(Some((running, state, make)), |on| async move {
-        let (mut running, mut state, make) = on?;
-        let written = running.next().await;
-        let ended = matches!(written, Written::End(_));
+    let begin = Some((running, state, make, Some(first), told));
+    let unfolded = stream::unfold(begin, |on| async move {
+        let (mut running, mut state, make, first, told) = on?;
+        let written = match first {
+            Some(first) => first,
+            None => running.next().await,
+        };
+        let ended = match &written {
+            Written::Piece(_) => false,
+            Written::End(end) => {
+                if let Err(error) = end.as_ref() {
+                    told.set(error.status().as_u16());
+                }
+                true
+            }
+        };
         let events = make(&mut state, written);
-        let next = (!ended).then_some((running, state, make));
+        let next = (!ended).then_some((running, state, make, None, told));
         Some((stream::iter(events.into_iter().map(Ok)), next))
     });
-    respond(futures_util::StreamExt::flatten(unfolded))
+    let mut response = respond(futures_util::StreamExt::flatten(unfolded));
+    response.extensions_mut().insert(late);
+    Ok(response)
 }
 
 fn respond(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {

@@ -141,7 +141,7 @@ fn endless_client(served: &Served) -> TcpStream {
     let body = body.to_string();
     let mut stream = TcpStream::connect(served.address).unwrap();
     let head = format!(
-        "POST /answer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();

@@ -276,10 +276,13 @@ fn what_cannot_be_explained_is_refused() {
             "4000000000",
         ),
         (json!({"question": COLOR, "tokens": [-1]}), "-1"),
-        (json!({"question": COLOR, "tokens": many}), "tokens is 257"),
+        (
+            json!({"question": COLOR, "tokens": many}),
+            "there are 257 tokens",
+        ),
         (
             json!({"question": COLOR, "text": "red ".repeat(400)}),
-            "text is 40",
+            "tokens in `text`",
         ),
         // More than the model has positions for.
         (json!({"question": COLOR, "tokens": vec![358; 200]}), "128"),

@@ -96,7 +96,7 @@ fn a_body_of_unknown_length_is_cut_off_at_the_limit() {
     let mut stream = TcpStream::connect(served.address).unwrap();
     stream
         .write_all(
-            b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+            b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
               Transfer-Encoding: chunked\r\n\r\n",
         )
         .unwrap();
@@ -118,7 +118,7 @@ fn a_body_that_does_not_come_is_not_waited_for() {
     let limits = Limits::default().with_time(Duration::from_millis(200));
     let served = Served::start(demo(), Settings::default().with_limits(limits));
     let mut stream = TcpStream::connect(served.address).unwrap();
-    let head = b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+    let head = b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                  Content-Length: 100\r\n\r\n{";
     stream.write_all(head).unwrap();
     let mut reply = [0; 1024];
@@ -134,11 +134,13 @@ fn bodies_together_have_their_limit() {
         .with_bodies_bytes(100_000);
     let served = Served::start(demo(), Settings::default().with_limits(limits));
     let body = json!({"image": image("red-triangle"), "question": "what color is the shape?"});
-    // One that says it brings nearly all of it, and brings nothing.
+    // One that says it brings nearly all of it takes what it has brought.
     let mut greedy = TcpStream::connect(served.address).unwrap();
-    let head = b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+    let head = b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                  Content-Length: 99999\r\n\r\n";
     greedy.write_all(head).unwrap();
+    assert_eq!(served.post("/answer", &body).ok()["text"], "red");
+    greedy.write_all(&[b' '; 99_998]).unwrap();
     let refused = (0..200).find_map(|_| {
         std::thread::sleep(Duration::from_millis(10));
         let reply = served.post("/answer", &body);
@@ -157,6 +159,83 @@ fn bodies_together_have_their_limit() {
         answered.expect("the room is free again").ok()["text"],
         "red"
     );
+}
+
+#[test]
+fn uploads_that_bring_nothing_take_no_room() {
+    let limits = Limits::default()
+        .with_body_bytes(100_000)
+        .with_bodies_bytes(100_000);
+    let served = Served::start(demo(), Settings::default().with_limits(limits));
+    let stalled: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(served.address).unwrap();
+            let head = b"POST /answer HTTP/1.1\r\nHost: localhost\r\n\
+                         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(head).unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(200));
+    let body = json!({"image": image("red-triangle"), "question": "what color is the shape?"});
+    assert_eq!(served.post("/answer", &body).ok()["text"], "red");
+    drop(stalled);
+}
+
+#[test]
+fn a_body_that_is_broken_is_told_from_one_that_ends_early() {
+    let served = Served::start(demo(), Settings::default());
+    for (head, body, says) in [
+        (
+            "Transfer-Encoding: chunked",
+            "zz\r\nhello\r\n",
+            "chunks are not as HTTP",
+        ),
+        (
+            "Transfer-Encoding: chunked",
+            "5\r\nhel",
+            "ended before its body",
+        ),
+        ("Content-Length: 100", "{", "ended before its body"),
+    ] {
+        let mut stream = TcpStream::connect(served.address).unwrap();
+        let head = format!(
+            "POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{head}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(
+            reply.starts_with("HTTP/1.1 400") && reply.contains(says),
+            "{reply}"
+        );
+    }
+}
+
+#[test]
+fn on_loopback_a_server_answers_to_its_own_names_alone() {
+    let body = json!({"image": image("red-triangle"), "question": "what color is the shape?"});
+    let allowed = vec!["pictures.example".to_string()];
+    let served = Served::start(demo(), Settings::default().with_allow_hosts(allowed));
+    let port = served.address.port();
+    let named = |host: &str, origin: Option<&str>| {
+        let host = format!("{host}:{port}");
+        let mut headers = vec![("host", host.as_str())];
+        headers.extend(origin.map(|origin| ("origin", origin)));
+        served.post_with("/answer", &body, &headers)
+    };
+    for host in ["localhost", "127.0.0.1", "[::1]", "pictures.example"] {
+        assert_eq!(named(host, None).ok()["text"], "red", "{host}");
+    }
+    // A page whose name was made to stand for this machine asks as if of its own origin.
+    let own = format!("http://evil.example:{port}");
+    let error = named("evil.example", Some(&own)).error(403, "another name");
+    assert_eq!(error["code"], "other_host");
+    // A proxy may call the server by its address.
+    named("127.0.0.1", Some("https://pictures.example")).ok();
+    named("127.0.0.1", Some("https://evil.example")).error(403, "other origins");
 }
 
 #[test]

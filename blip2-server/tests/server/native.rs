@@ -167,7 +167,7 @@ fn what_makes_no_sense_is_refused_by_its_name() {
             "/answer",
             json!({"image": red}),
             400,
-            "missing field `question`",
+            "`question` is missing",
         ),
         (
             "/answer",
@@ -215,7 +215,7 @@ fn what_makes_no_sense_is_refused_by_its_name() {
             "/answer",
             json!({"image": red, "question": COLOR, "n": 99}),
             400,
-            "n is 99",
+            "`n` is 99",
         ),
         (
             "/rank",
@@ -242,7 +242,7 @@ fn what_makes_no_sense_is_refused_by_its_name() {
     served.send("/answer", media, b"{", &[]).error(400, "EOF");
     served
         .send("/answer", media, b"{} {}", &[])
-        .error(400, "missing field");
+        .error(400, "goes on after its JSON");
     served
         .send("/answer", "text/plain", b"x", &[])
         .error(415, "application/json");

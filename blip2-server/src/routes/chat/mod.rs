@@ -1,8 +1,10 @@
 //! `/v1/chat/completions`: conversations about a picture, in OpenAI's shape.
 
+mod bytes;
 mod conversation;
 mod reply;
 mod types;
+mod unsupported;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,19 +12,19 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde_json::Value;
 
 use super::{
-    generation::{Generation, check_texts},
+    generation::Generation,
     picture::by_urls,
-    running::Running,
+    running::{Asked, Running},
 };
 use crate::{
-    app::{App, Client},
+    app::{App, Client, off_thread},
     error::{ApiError, ErrorReply},
     http::{payload::Payload, request_id},
     json::Json,
     model::Model,
+    words::Names,
 };
 use conversation::Conversation;
 use reply::Head;
@@ -50,84 +52,70 @@ pub(crate) async fn completions(
     let read = payload.json::<ChatQuery>().await?;
     let mut query = read.said;
     let chosen = app.chosen(query.model.as_deref())?;
-    check_unsupported(&query)?;
     let limits = app.settings().limits;
-    let conversation = Conversation::read(std::mem::take(&mut query.messages))?;
-    check_texts(conversation.texts(), &limits)?;
-    let (ask, prompt) = conversation.ask(chosen.model())?;
+    let messages = std::mem::take(&mut query.messages);
+    let model = chosen.model().clone();
+    // A long conversation takes an executor's thread too long.
+    let read_model = model.clone();
+    let (pictures, ask, prompt_tokens) = off_thread(move || {
+        let conversation = Conversation::read(messages)?;
+        let (ask, prompt) = conversation.ask(&read_model, &limits)?;
+        Ok((conversation.pictures, ask, tokens(&read_model, &prompt)))
+    })
+    .await?;
     let client = Client::new(&app, read.begun);
-    let options = generation(&query)?.options(&limits, &client)?;
-    if conversation.pictures.is_empty() {
-        let text = "there is no picture: this model answers about one";
-        return Err(ApiError::invalid(text).with_param("messages"));
-    }
-    let picture = by_urls(&app, conversation.pictures, "messages").await?;
+    let stream = query.stream == Some(true);
     let head = Head {
         id: request_id::new("chatcmpl-"),
         created: now(),
-        model: chosen.served.id.clone(),
-        prompt_tokens: tokens(chosen.model(), &prompt),
+        name: chosen.served.id.clone(),
+        model,
+        prompt_tokens,
         logprobs: query.logprobs == Some(true),
         include_usage: query
             .stream_options
-            .is_some_and(|options| options.include_usage),
+            .as_ref()
+            .is_some_and(|options| options.include_usage == Some(true)),
     };
-    let running = Running::start(&app, client, chosen.place, picture, ask, options, read.held)?;
-    if query.stream == Some(true) {
-        return Ok(reply::stream(head, running));
+    let options = generation(query)?.options(&limits, &client, &NAMES)?;
+    if pictures.is_empty() {
+        let text = "there is no picture: this model answers about one";
+        return Err(ApiError::invalid(text).with_param("messages"));
+    }
+    let asked = Asked {
+        model: chosen.place,
+        names: NAMES,
+        picture: by_urls(&app, pictures, "messages").await?,
+        ask,
+        options,
+    };
+    let running = Running::start(&app, client, asked, read.held)?;
+    if stream {
+        return reply::stream(head, running).await;
     }
     let answer = running.answer().await?;
     Ok(Json(reply::whole(head, &answer)).into_response())
 }
 
-/// Refuses what would change the answer and is not done, rather than pass over it.
-fn check_unsupported(query: &ChatQuery) -> Result<(), ApiError> {
-    let is_set = |value: &Option<Value>| match value {
-        None | Some(Value::Null) => false,
-        Some(Value::Array(list)) => !list.is_empty(),
-        Some(Value::Object(map)) => !map.is_empty(),
-        Some(_) => true,
-    };
-    let format = query.response_format.as_ref();
-    let is_text = format.is_none_or(|format| format.get("type").is_some_and(|of| of == "text"));
-    let unsupported = [
-        (
-            "presence_penalty",
-            query.presence_penalty.is_some_and(|of| of != 0.0),
-        ),
-        (
-            "frequency_penalty",
-            query.frequency_penalty.is_some_and(|of| of != 0.0),
-        ),
-        ("tools", is_set(&query.tools)),
-        ("functions", is_set(&query.functions)),
-        ("logit_bias", is_set(&query.logit_bias)),
-        ("response_format", !is_text),
-    ];
-    match unsupported.into_iter().find(|(_, set)| *set) {
-        None => Ok(()),
-        Some((name, _)) => {
-            Err(ApiError::unable(format!("{name} is not supported; leave it out")).with_param(name))
-        }
-    }
-}
+/// What requests call their parts.
+const NAMES: Names = Names {
+    picture: "messages",
+    text: "messages",
+    texts: "messages",
+};
 
-fn generation(query: &ChatQuery) -> Result<Generation, ApiError> {
-    let top_logprobs = query.top_logprobs.unwrap_or(0) as usize;
+fn generation(query: ChatQuery) -> Result<Generation, ApiError> {
+    let top_logprobs = query.top_logprobs.unwrap_or(0);
     if top_logprobs > 0 && query.logprobs != Some(true) {
-        let text = "top_logprobs goes with logprobs; set that to true";
+        let text = "`top_logprobs` goes with `logprobs`; set that to true";
         return Err(ApiError::invalid(text).with_param("top_logprobs"));
     }
+    let newer = query.max_completion_tokens;
     Ok(Generation {
         top_logprobs,
-        max_tokens: query.max_completion_tokens.or(query.max_tokens),
-        n: query.n,
-        temperature: query.temperature,
-        top_p: query.top_p,
-        // OpenAI's seeds may be negative; any bits do.
-        seed: query.seed.map(i64::cast_unsigned),
-        stop: query.stop.clone(),
-        ..Generation::default()
+        max_tokens: newer.or(query.generation.max_tokens),
+        tokens_key: newer.map(|_| "max_completion_tokens"),
+        ..query.generation
     })
 }
 
@@ -135,7 +123,12 @@ fn generation(query: &ChatQuery) -> Result<Generation, ApiError> {
 fn tokens(model: &Model, prompt: &str) -> usize {
     let ids = model.tokenizer().encode(prompt);
     // What cannot be encoded is refused when it is asked.
-    model.picture_tokens() + ids.map_or(0, |ids| ids.len())
+    let count = ids.map_or(0, |ids| ids.len());
+    match model {
+        // A caption goes on from its prompt, which no token ends.
+        Model::Captioner(_) => count.saturating_sub(1),
+        _ => model.picture_tokens() + count,
+    }
 }
 
 /// Seconds since 1970.

@@ -1,14 +1,19 @@
 //! What the model wrote, in OpenAI's shape.
 
 use axum::response::{Response, sse::Event};
-use blip2_core::{Answer, AnswerPiece, FinishReason, Token, generate::TrimmedPieces};
+use blip2_core::{Answer, AnswerPiece, FinishReason, Token, Tokenizer, generate::TrimmedPieces};
 
-use super::types::{
-    ChatReply, Choice, Chunk, ChunkChoice, Delta, Logprobs, TokenLogprob, TopLogprob, Usage,
-    Written as Said,
+use super::{
+    bytes::of_bytes,
+    types::{
+        ChatReply, Choice, Chunk, ChunkChoice, Delta, Logprobs, TokenLogprob, TopLogprob, Usage,
+        Written as Said,
+    },
 };
 use crate::{
     engine::Written,
+    error::ApiError,
+    model::Model,
     routes::{running::Running, sse},
 };
 
@@ -16,7 +21,9 @@ use crate::{
 pub(super) struct Head {
     pub(super) id: String,
     pub(super) created: u64,
-    pub(super) model: String,
+    /// What the model is called.
+    pub(super) name: String,
+    pub(super) model: Model,
     pub(super) prompt_tokens: usize,
     pub(super) logprobs: bool,
     pub(super) include_usage: bool,
@@ -33,7 +40,9 @@ pub(super) fn whole(head: Head, answer: &Answer) -> ChatReply {
             content: answer.text.clone(),
             refusal: None,
         },
-        logprobs: head.logprobs.then(|| of_tokens(answer)),
+        logprobs: head
+            .logprobs
+            .then(|| of_tokens(answer, head.model.tokenizer())),
         finish_reason: finish(answer.finish_reason),
     });
     ChatReply {
@@ -42,12 +51,12 @@ pub(super) fn whole(head: Head, answer: &Answer) -> ChatReply {
         choices: choices.collect(),
         usage: Usage::new(head.prompt_tokens, completion),
         id: head.id,
-        model: head.model,
+        model: head.name,
     }
 }
 
 /// Texts while they grow.
-pub(super) fn stream(head: Head, running: Running) -> Response {
+pub(super) async fn stream(head: Head, running: Running) -> Result<Response, ApiError> {
     sse::events(
         running,
         State::default(),
@@ -59,6 +68,7 @@ pub(super) fn stream(head: Head, running: Running) -> Response {
             },
         },
     )
+    .await
 }
 
 #[derive(Default)]
@@ -96,7 +106,7 @@ impl State {
             .token
             .clone()
             .filter(|_| head.logprobs && ended != Some(FinishReason::Eos));
-        let logprobs = token.map(|token| logprobs(vec![of_token(&token)]));
+        let logprobs = token.map(|token| logprobs(vec![of_token(&token, head.model.tokenizer())]));
         events.push(head.chunk(choice(&piece, delta, logprobs, None), None));
         if let Some(reason) = ended.map(finish) {
             let last = choice(&piece, Delta::default(), None, Some(reason));
@@ -118,7 +128,7 @@ impl Head {
             id: &self.id,
             object: "chat.completion.chunk",
             created: self.created,
-            model: &self.model,
+            model: &self.name,
             choices: choice.into().into_iter().collect(),
             usage,
         })
@@ -144,12 +154,13 @@ fn done() -> Event {
 }
 
 /// The tokens of a text without the one that ended it, which has none.
-fn of_tokens(answer: &Answer) -> Logprobs {
+fn of_tokens(answer: &Answer, tokenizer: &Tokenizer) -> Logprobs {
     let tokens = match (answer.finish_reason, answer.tokens.split_last()) {
         (FinishReason::Eos, Some((_, tokens))) => tokens,
         _ => &answer.tokens,
     };
-    logprobs(tokens.iter().map(of_token).collect())
+    let told = tokens.iter().map(|token| of_token(token, tokenizer));
+    logprobs(told.collect())
 }
 
 fn logprobs(content: Vec<TokenLogprob>) -> Logprobs {
@@ -159,16 +170,16 @@ fn logprobs(content: Vec<TokenLogprob>) -> Logprobs {
     }
 }
 
-fn of_token(token: &Token) -> TokenLogprob {
+fn of_token(token: &Token, tokenizer: &Tokenizer) -> TokenLogprob {
     let top = token.top.iter().map(|other| TopLogprob {
         token: other.text.clone(),
         logprob: other.log_prob,
-        bytes: other.text.as_bytes().to_vec(),
+        bytes: of_bytes(other.id, &other.text, tokenizer),
     });
     TokenLogprob {
         token: token.text.clone(),
         logprob: token.log_prob,
-        bytes: token.text.as_bytes().to_vec(),
+        bytes: of_bytes(token.id, &token.text, tokenizer),
         top_logprobs: top.collect(),
     }
 }

@@ -1,13 +1,18 @@
 //! The shapes of OpenAI's chat completions, as far as a model of pictures has a use for them.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::routes::generation::Stop;
+use super::unsupported::check_rest;
+use crate::{
+    error::ApiError,
+    http::fields::{Fields, FromFields, FromValue, one_of, wrong},
+    routes::generation::Generation,
+};
 
 /// A conversation about a picture.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatQuery {
     /// The model's name, as `/v1/models` has it.
     pub(super) model: Option<String>,
@@ -19,56 +24,63 @@ pub(crate) struct ChatQuery {
     /// Whether tokens are told with their log-probabilities.
     pub(super) logprobs: Option<bool>,
     /// How many of the likeliest tokens are told in each place, up to 20; with `logprobs`.
-    pub(super) top_logprobs: Option<u32>,
-    /// The most tokens to write.
-    pub(super) max_tokens: Option<usize>,
+    pub(super) top_logprobs: Option<usize>,
     /// The newer name of `max_tokens`.
     pub(super) max_completion_tokens: Option<usize>,
-    /// How many texts to write.
-    pub(super) n: Option<usize>,
-    /// Where the text ends, at the latest.
-    pub(super) stop: Option<Stop>,
-    /// The random seed.
-    pub(super) seed: Option<i64>,
-    /// Above 0 tokens are sampled; without it and without `n` decoding is greedy.
-    pub(super) temperature: Option<f64>,
-    /// Sample from the most probable tokens whose probabilities add up to this.
-    pub(super) top_p: Option<f64>,
-    /// Not supported but for 0.
-    pub(super) presence_penalty: Option<f64>,
-    /// Not supported but for 0.
-    pub(super) frequency_penalty: Option<f64>,
-    /// Not supported.
-    #[schema(value_type = Option<Object>)]
-    pub(super) tools: Option<Value>,
-    /// Not supported.
-    #[schema(value_type = Option<Object>)]
-    pub(super) functions: Option<Value>,
-    /// Not supported but for `text`.
-    #[schema(value_type = Option<Object>)]
-    pub(super) response_format: Option<Value>,
-    /// Not supported.
-    #[schema(value_type = Option<Object>)]
-    pub(super) logit_bias: Option<Value>,
+    #[serde(flatten)]
+    pub(super) generation: Generation,
+}
+
+impl FromFields for ChatQuery {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        let query = Self {
+            model: fields.optional("model")?,
+            messages: fields.required("messages")?,
+            stream: fields.optional("stream")?,
+            stream_options: fields.optional("stream_options")?,
+            logprobs: fields.optional("logprobs")?,
+            top_logprobs: fields.optional("top_logprobs")?,
+            max_completion_tokens: fields.optional("max_completion_tokens")?,
+            generation: Generation::read(&mut fields)?,
+        };
+        check_rest(&fields)?;
+        Ok(query)
+    }
 }
 
 /// What a stream tells besides.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StreamOptions {
     /// Whether the last event tells how many tokens there were.
-    #[serde(default)]
-    pub(super) include_usage: bool,
+    pub(super) include_usage: Option<bool>,
+}
+
+impl FromFields for StreamOptions {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        Ok(Self {
+            include_usage: fields.optional("include_usage")?,
+        })
+    }
 }
 
 /// What someone said.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Message {
     pub(super) role: Role,
     pub(super) content: Option<Content>,
 }
 
+impl FromFields for Message {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        Ok(Self {
+            role: fields.required("role")?,
+            content: fields.optional("content")?,
+        })
+    }
+}
+
 /// Who said it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Role {
     System,
@@ -77,28 +89,85 @@ pub(crate) enum Role {
     Assistant,
 }
 
+impl FromValue for Role {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        let roles = [
+            ("system", Self::System),
+            ("developer", Self::Developer),
+            ("user", Self::User),
+            ("assistant", Self::Assistant),
+        ];
+        one_of(&value, at, &roles)
+    }
+}
+
 /// A text, or texts and pictures.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
+impl FromValue for Content {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        match value {
+            Value::String(text) => Ok(Self::Text(text)),
+            Value::Array(_) => Vec::from_value(value, at).map(Self::Parts),
+            other => Err(wrong(at, "a text or a list of parts", &other)),
+        }
+    }
+}
+
 /// A text or a picture.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Part {
     Text { text: String },
     ImageUrl { image_url: ImageUrl },
 }
 
+impl FromFields for Part {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        Ok(match fields.required("type")? {
+            Kind::Text => Self::Text {
+                text: fields.required("text")?,
+            },
+            Kind::ImageUrl => Self::ImageUrl {
+                image_url: fields.required("image_url")?,
+            },
+        })
+    }
+}
+
+/// What a part is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    ImageUrl,
+}
+
+impl FromValue for Kind {
+    fn from_value(value: Value, at: &str) -> Result<Self, ApiError> {
+        let kinds = [("text", Self::Text), ("image_url", Self::ImageUrl)];
+        one_of(&value, at, &kinds)
+    }
+}
+
 /// A picture by its URL.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ImageUrl {
     /// A data: URL; another one only where the server allows it.
     #[schema(example = "data:image/png;base64,…")]
     pub(super) url: String,
+}
+
+impl FromFields for ImageUrl {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        Ok(Self {
+            url: fields.required("url")?,
+        })
+    }
 }
 
 /// What the model wrote.
@@ -141,7 +210,8 @@ pub(crate) struct Logprobs {
 pub(crate) struct TokenLogprob {
     pub(super) token: String,
     pub(super) logprob: f32,
-    pub(super) bytes: Vec<u8>,
+    /// The token's bytes, which may be a part of a character; nothing where the tokenizer does not tell.
+    pub(super) bytes: Option<Vec<u8>>,
     pub(super) top_logprobs: Vec<TopLogprob>,
 }
 
@@ -150,7 +220,8 @@ pub(crate) struct TokenLogprob {
 pub(crate) struct TopLogprob {
     pub(super) token: String,
     pub(super) logprob: f32,
-    pub(super) bytes: Vec<u8>,
+    /// The token's bytes, which may be a part of a character; nothing where the tokenizer does not tell.
+    pub(super) bytes: Option<Vec<u8>>,
 }
 
 /// How many tokens there were.

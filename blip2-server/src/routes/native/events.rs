@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::types::{AnswerReply, TokenReply};
 use crate::{
     engine::Written,
+    error::ApiError,
     routes::{running::Running, sse},
 };
 
@@ -20,7 +21,7 @@ struct Piece {
 }
 
 /// A text in the library's own terms: events `piece`, and then one `answer` or `error`.
-pub(super) fn stream(running: Running) -> Response {
+pub(super) async fn stream(running: Running) -> Result<Response, ApiError> {
     sse::events(running, Vec::<TrimmedPieces>::new(), |texts, written| {
         vec![match written {
             Written::Piece(piece) => {
@@ -38,4 +39,5 @@ pub(super) fn stream(running: Running) -> Response {
             },
         }]
     })
+    .await
 }

@@ -10,9 +10,9 @@ use axum::{
 use blip2_core::RankOptions;
 
 use super::{
-    generation::{at_most, check_texts},
+    generation::{check_texts, few},
     picture::picture,
-    running::{Running, result},
+    running::{Asked, Running, result},
 };
 use crate::{
     app::{App, Client},
@@ -21,6 +21,7 @@ use crate::{
     http::payload::Payload,
     json::Json,
     model::Model,
+    words::Names,
 };
 use types::{
     AnswerQuery, AnswerReply, CaptionQuery, MatchQuery, MatchReply, MatchedReply, RankQuery,
@@ -50,12 +51,18 @@ pub(crate) async fn answer(State(app): State<App>, payload: Payload) -> Result<R
     let query = read.said;
     let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
-    check_texts([query.question.as_str()], &limits)?;
+    check_texts([("question", query.question.as_str())], &limits)?;
     let client = Client::new(&app, read.begun);
-    let options = query.generation.options(&limits, &client)?;
-    let picture = picture(&app, query.image, read.files).await?;
-    let ask = Ask::Question(query.question);
-    let running = Running::start(&app, client, chosen.place, picture, ask, options, read.held)?;
+    let names = names("question", "");
+    let options = query.generation.options(&limits, &client, &names)?;
+    let asked = Asked {
+        model: chosen.place,
+        names,
+        picture: picture(&app, query.image, read.files).await?,
+        ask: Ask::Question(query.question),
+        options,
+    };
+    let running = Running::start(&app, client, asked, read.held)?;
     reply(running, query.stream).await
 }
 
@@ -85,12 +92,21 @@ pub(crate) async fn caption(
     let query = read.said;
     let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
-    check_texts(query.prompt.as_deref(), &limits)?;
+    check_texts(
+        query.prompt.as_deref().map(|text| ("prompt", text)),
+        &limits,
+    )?;
     let client = Client::new(&app, read.begun);
-    let options = query.generation.options(&limits, &client)?;
-    let picture = picture(&app, query.image, read.files).await?;
-    let ask = query.prompt.map_or(Ask::Caption, Ask::Prompt);
-    let running = Running::start(&app, client, chosen.place, picture, ask, options, read.held)?;
+    let names = names("prompt", "");
+    let options = query.generation.options(&limits, &client, &names)?;
+    let asked = Asked {
+        model: chosen.place,
+        names,
+        picture: picture(&app, query.image, read.files).await?,
+        ask: query.prompt.map_or(Ask::Caption, Ask::Prompt),
+        options,
+    };
+    let running = Running::start(&app, client, asked, read.held)?;
     reply(running, query.stream).await
 }
 
@@ -99,9 +115,18 @@ pub(super) fn able(app: &App, can: impl Fn(&Model) -> bool) -> bool {
     app.models().iter().all(|served| can(&served.model))
 }
 
-async fn reply(running: Running, stream: bool) -> Result<Response, ApiError> {
-    if stream {
-        return Ok(events::stream(running));
+/// What the routes call their parts: each has a picture, and a text or a list of them.
+fn names(text: &'static str, texts: &'static str) -> Names {
+    Names {
+        picture: "image",
+        text,
+        texts,
+    }
+}
+
+async fn reply(running: Running, stream: Option<bool>) -> Result<Response, ApiError> {
+    if stream == Some(true) {
+        return events::stream(running).await;
     }
     let answer = running.answer().await?;
     Ok(Json(AnswerReply::from(answer)).into_response())
@@ -133,12 +158,24 @@ pub(crate) async fn rank(
     let query = read.said;
     let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
-    at_most("candidates", query.candidates.len(), limits.candidates)?;
-    let texts = query.candidates.iter().chain([&query.question]);
-    check_texts(texts.map(String::as_str), &limits)?;
+    few(
+        "candidates",
+        "candidates",
+        query.candidates.len(),
+        limits.candidates,
+    )?;
+    let texts = query
+        .candidates
+        .iter()
+        .map(|text| ("candidates", text.as_str()));
+    check_texts(
+        texts.chain([("question", query.question.as_str())]),
+        &limits,
+    )?;
     let client = Client::new(&app, read.begun);
     let picture = picture(&app, query.image, read.files).await?;
-    let options = RankOptions::default().with_length_normalized(query.length_normalized);
+    let options =
+        RankOptions::default().with_length_normalized(query.length_normalized == Some(true));
     let work = |reply| {
         Work::Rank(Rank {
             picture,
@@ -148,7 +185,8 @@ pub(crate) async fn rank(
             reply,
         })
     };
-    let ranked = result(&app, &client, chosen.place, read.held, work).await?;
+    let names = names("question", "candidates");
+    let ranked = result(&app, &client, chosen.place, names, read.held, work).await?;
     let ranked = ranked.into_iter().map(RankedReply::from).collect();
     Ok(Json(RankReply { ranked }))
 }
@@ -181,8 +219,11 @@ pub(crate) async fn compare(
     let query = read.said;
     let chosen = app.chosen(query.model.as_deref())?;
     let limits = app.settings().limits;
-    at_most("texts", query.texts.len(), limits.candidates)?;
-    check_texts(query.texts.iter().map(String::as_str), &limits)?;
+    few("texts", "texts", query.texts.len(), limits.candidates)?;
+    check_texts(
+        query.texts.iter().map(|text| ("texts", text.as_str())),
+        &limits,
+    )?;
     if query.texts.is_empty() {
         return Err(ApiError::invalid("there are no texts").with_param("texts"));
     }
@@ -196,7 +237,8 @@ pub(crate) async fn compare(
             reply,
         })
     };
-    let compared = result(&app, &client, chosen.place, read.held, work).await?;
+    let names = names("texts", "texts");
+    let compared = result(&app, &client, chosen.place, names, read.held, work).await?;
     let matches = query.texts.into_iter().zip(compared);
     let matches = matches.map(|(text, Compared { score, similarity })| MatchedReply {
         text,

@@ -1,13 +1,17 @@
 //! What the routes are asked, and what they reply.
 
 use blip2_core::{Answer, FinishReason, Ranked, Token};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::routes::{generation::Generation, picture::Image};
+use crate::{
+    error::ApiError,
+    http::fields::{Fields, FromFields},
+    routes::{generation::Generation, picture::Image},
+};
 
 /// A question about a picture.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AnswerQuery {
     /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
     pub(super) model: Option<String>,
@@ -19,14 +23,13 @@ pub(crate) struct AnswerQuery {
     #[schema(example = "what color is the shape?")]
     pub(super) question: String,
     /// Whether the text is sent while it grows, as server-sent events.
-    #[serde(default)]
-    pub(super) stream: bool,
+    pub(super) stream: Option<bool>,
     #[serde(flatten)]
     pub(super) generation: Generation,
 }
 
 /// A picture to be described.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CaptionQuery {
     /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
     pub(super) model: Option<String>,
@@ -36,14 +39,13 @@ pub(crate) struct CaptionQuery {
     /// What the caption goes on from, such as `a photo of`.
     pub(super) prompt: Option<String>,
     /// Whether the text is sent while it grows, as server-sent events.
-    #[serde(default)]
-    pub(super) stream: bool,
+    pub(super) stream: Option<bool>,
     #[serde(flatten)]
     pub(super) generation: Generation,
 }
 
 /// Candidate answers to a question about a picture.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RankQuery {
     /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
     pub(super) model: Option<String>,
@@ -55,12 +57,11 @@ pub(crate) struct RankQuery {
     /// The candidates; in a form the field comes once for each.
     pub(super) candidates: Vec<String>,
     /// Rank by the mean of the tokens' log-probabilities in place of their sum.
-    #[serde(default)]
-    pub(super) length_normalized: bool,
+    pub(super) length_normalized: Option<bool>,
 }
 
 /// Texts to be compared with a picture.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MatchQuery {
     /// The model's name, as `/v1/models` has it: by it an adapter is chosen.
     pub(super) model: Option<String>,
@@ -69,6 +70,62 @@ pub(crate) struct MatchQuery {
     pub(super) image: Option<Image>,
     /// The texts; in a form the field comes once for each.
     pub(super) texts: Vec<String>,
+}
+
+impl FromFields for AnswerQuery {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        let query = Self {
+            model: fields.optional("model")?,
+            image: fields.optional("image")?,
+            question: fields.required("question")?,
+            stream: fields.optional("stream")?,
+            generation: Generation::read(&mut fields)?,
+        };
+        fields.end()?;
+        query.generation.check_sampling()?;
+        Ok(query)
+    }
+}
+
+impl FromFields for CaptionQuery {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        let query = Self {
+            model: fields.optional("model")?,
+            image: fields.optional("image")?,
+            prompt: fields.optional("prompt")?,
+            stream: fields.optional("stream")?,
+            generation: Generation::read(&mut fields)?,
+        };
+        fields.end()?;
+        query.generation.check_sampling()?;
+        Ok(query)
+    }
+}
+
+impl FromFields for RankQuery {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        let query = Self {
+            model: fields.optional("model")?,
+            image: fields.optional("image")?,
+            question: fields.required("question")?,
+            candidates: fields.required("candidates")?,
+            length_normalized: fields.optional("length_normalized")?,
+        };
+        fields.end()?;
+        Ok(query)
+    }
+}
+
+impl FromFields for MatchQuery {
+    fn from_fields(mut fields: Fields) -> Result<Self, ApiError> {
+        let query = Self {
+            model: fields.optional("model")?,
+            image: fields.optional("image")?,
+            texts: fields.required("texts")?,
+        };
+        fields.end()?;
+        Ok(query)
+    }
 }
 
 /// A text that the model wrote.
