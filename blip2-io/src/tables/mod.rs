@@ -8,7 +8,7 @@
 //!
 //! | input | columns |
 //! |---|---|
-//! | Parquet | as they are |
+//! | Parquet | as they are; dictionaries as what they stand for |
 //! | JSON lines | the keys, in the order in which they first come: texts, numbers, truth values, and all else as JSON text |
 //! | CSV | texts; an empty cell is null |
 //! | pictures | `image`, their paths |
@@ -40,9 +40,11 @@ mod json_kinds;
 mod json_lines;
 mod lines;
 mod parquet_files;
+mod parquet_print;
 mod parquet_writer;
 mod picture_column;
 mod picture_list;
+mod plain_types;
 mod row_size;
 mod rows;
 mod table;
