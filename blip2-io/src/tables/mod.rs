@@ -9,7 +9,7 @@
 //! | input | columns |
 //! |---|---|
 //! | Parquet | as they are; dictionaries as what they stand for |
-//! | JSON lines | the keys, in the order in which they first come: texts, numbers, truth values, and all else as JSON text |
+//! | JSON lines | the keys, in the order in which they first come: texts, numbers, truth values, and all else, or what is of several kinds, as JSON text (which [`texts_of`] makes texts) |
 //! | CSV | texts; an empty cell is null |
 //! | pictures | `image`, their paths |
 //!
@@ -38,6 +38,9 @@ mod join;
 mod json_cells;
 mod json_kinds;
 mod json_lines;
+mod json_raw;
+mod json_texts;
+mod json_times;
 mod lines;
 mod parquet_files;
 mod parquet_print;
@@ -57,6 +60,7 @@ pub use arrow_schema;
 pub use batches::Batches;
 pub use error::TableError;
 pub use join::join;
+pub use json_texts::texts_of;
 pub use picture_column::{PictureCell, PictureColumn};
 pub use table::Table;
 pub use text_column::{TextColumn, TextLists};
