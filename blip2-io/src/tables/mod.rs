@@ -48,6 +48,7 @@ mod parquet_writer;
 mod picture_column;
 mod picture_list;
 mod plain_types;
+mod quotes;
 mod row_size;
 mod rows;
 mod table;

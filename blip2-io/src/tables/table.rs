@@ -46,8 +46,8 @@ impl Table {
         } else {
             match ending(path).as_str() {
                 "jsonl" | "ndjson" => Box::new(JsonLines::open(path)?),
-                "csv" => Box::new(CsvFile::open(path, b',')?),
-                "tsv" => Box::new(CsvFile::open(path, b'\t')?),
+                "csv" => Box::new(CsvFile::open(path, None)?),
+                "tsv" => Box::new(CsvFile::open(path, Some(b'\t'))?),
                 "parquet" | "pq" => Box::new(ParquetFiles::open(&[path.to_path_buf()])?),
                 _ if begins_as_parquet(path)? => {
                     Box::new(ParquetFiles::open(&[path.to_path_buf()])?)
@@ -57,6 +57,30 @@ impl Table {
         };
         let path = path.to_path_buf();
         Ok(Self { path, rows })
+    }
+
+    /// Opens a file whose first line names its columns, with this sign between its cells, whatever its name
+    /// ends in.
+    ///
+    /// ```
+    /// use blip2_io::tables::Table;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("a.csv");
+    /// std::fs::write(&file, "image;question\nbeach.jpg;how many dogs, and where?\n")?;
+    /// assert_eq!(Table::open_delimited(&file, b';')?.schema().fields().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_delimited(path: impl AsRef<Path>, delimiter: u8) -> Result<Self, TableError> {
+        let path = path.as_ref();
+        Ok(Self {
+            path: path.to_path_buf(),
+            rows: Box::new(CsvFile::open(path, Some(delimiter))?),
+        })
     }
 
     /// Pictures by their paths as a table with the one column `image`; `path` is what errors call it. A name
@@ -88,8 +112,9 @@ impl Table {
         self.rows.known().rows
     }
 
-    /// A hash of what is in the table, of Parquet files that of their metadata, and of pictures that of
-    /// their paths and sizes: another one says that the table has changed.
+    /// A hash of what is in the table; of Parquet files that of their metadata and of what their columns hold,
+    /// of large ones in samples; of pictures that of their paths and sizes and when they were written. Another
+    /// one says that the table has changed. What paths in a table lead to is not looked at.
     pub fn fingerprint(&self) -> u64 {
         self.rows.known().fingerprint
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod parquet;
+mod text;
 
 use std::{
     fs,
