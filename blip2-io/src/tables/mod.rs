@@ -60,7 +60,7 @@ pub use arrow_array;
 pub use arrow_schema;
 pub use batches::Batches;
 pub use error::TableError;
-pub use join::join;
+pub use join::{join, split};
 pub use json_texts::texts_of;
 pub use picture_column::{PictureCell, PictureColumn};
 pub use table::Table;

@@ -14,10 +14,11 @@ use ::parquet::{
 use blip2_io::tables::{
     Table, TableFormat, TableWriter,
     arrow_array::{
-        Array, ArrayRef, BinaryArray, DictionaryArray, RecordBatch, StringArray,
+        Array, ArrayRef, BinaryArray, DictionaryArray, Int64Array, RecordBatch, StringArray,
         types::Int8Type,
     },
     arrow_schema::{DataType, Field, Schema},
+    join, split,
 };
 use serde_json::{Value, json};
 
@@ -183,5 +184,40 @@ fn other_values_of_the_same_sizes_are_another_table() {
         let (one, other) = (print(size, b'x'), print(size, b'y'));
         assert_eq!(one.1, other.1, "the same size");
         assert_ne!(one.0, other.0, "{size}");
+    }
+}
+
+#[test]
+fn a_joined_table_comes_apart_again() {
+    let folder = tempfile::tempdir().unwrap();
+    for (ending, format) in [
+        ("parquet", TableFormat::Parquet),
+        ("jsonl", TableFormat::JsonLines),
+    ] {
+        let at = |name: &str| folder.path().join(format!("{name}.{ending}"));
+        let parts: Vec<_> = (0..3).map(|n| at(&n.to_string())).collect();
+        for (n, part) in parts.iter().enumerate() {
+            let numbers = Int64Array::from_iter_values(100 * n as i64..100 * n as i64 + 70);
+            let batch = RecordBatch::try_from_iter([("n", Arc::new(numbers) as ArrayRef)]);
+            write(part, &[batch.unwrap()]);
+        }
+        join(&parts, at("all"), format).unwrap();
+        split(at("all"), &[(70..140, at("again"))], format).unwrap();
+        let numbers = |name: &str| {
+            let table = Table::open(at(name)).unwrap();
+            table
+                .batches(0..table.rows(), 100)
+                .unwrap()
+                .next()
+                .unwrap()
+                .unwrap()
+        };
+        assert_eq!(numbers("again"), numbers("1"));
+        fs::rename(at("again"), at("1")).unwrap();
+        let before = fs::read(at("all")).unwrap();
+        join(&parts, at("all"), format).unwrap();
+        assert_eq!(fs::read(at("all")).unwrap(), before);
+        assert!(split(at("all"), &[(70..300, at("more"))], format).is_err());
+        assert!(!at("more").exists());
     }
 }
