@@ -83,18 +83,23 @@ impl Table {
         })
     }
 
-    /// Pictures by their paths as a table with the one column `image`; `path` is what errors call it. A name
-    /// that is no UTF-8 is shown as far as it can be, which names no file.
-    pub fn of_pictures(path: impl AsRef<Path>, pictures: &[PathBuf]) -> Self {
+    /// Pictures as a table with the one column `image`, which has the path that `name` gives each; `path` is
+    /// what errors call the table. A name that is no UTF-8 is shown as far as it can be, which names no file.
+    pub fn of_pictures(
+        path: impl AsRef<Path>,
+        pictures: &[PathBuf],
+        name: impl Fn(&Path) -> PathBuf,
+    ) -> Self {
         Self {
             path: path.as_ref().to_path_buf(),
-            rows: Box::new(PictureList::new(pictures)),
+            rows: Box::new(PictureList::new(pictures, name)),
         }
     }
 
-    /// Whether this is a folder with Parquet files in it.
-    pub fn is_folder(path: impl AsRef<Path>) -> bool {
-        parquet_in(path.as_ref()).is_ok_and(|files| !files.is_empty())
+    /// The Parquet files of a folder that is a table: those that do not begin with `_` or `.`, by their
+    /// names; none of what is no folder.
+    pub fn files_in(path: impl AsRef<Path>) -> Vec<PathBuf> {
+        parquet_in(path.as_ref()).unwrap_or_default()
     }
 
     /// The file or folder.

@@ -188,6 +188,21 @@ fn other_values_of_the_same_sizes_are_another_table() {
 }
 
 #[test]
+fn pictures_that_were_written_again_are_another_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("a.png");
+    let print = |day: u64| {
+        fs::write(&picture, "x").unwrap();
+        let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(day * 86_400);
+        let file = fs::File::options().write(true).open(&picture).unwrap();
+        file.set_modified(written).unwrap();
+        Table::of_pictures("", std::slice::from_ref(&picture), Into::into).fingerprint()
+    };
+    assert_eq!(print(1), print(1));
+    assert_ne!(print(1), print(2));
+}
+
+#[test]
 fn a_joined_table_comes_apart_again() {
     let folder = tempfile::tempdir().unwrap();
     for (ending, format) in [
