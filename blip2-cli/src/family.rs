@@ -26,6 +26,15 @@ pub(crate) fn of_one<T>(result: Result<T, Blip2Error>) -> Result<Result<T, Strin
     }
 }
 
+/// [`of_one`] where each was tried alone: what has no room then leaves room for others.
+#[cfg(feature = "tables")]
+pub(crate) fn of_row<T>(result: Result<T, Blip2Error>) -> Result<Result<T, String>, Failure> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Memory => Ok(Err(words(&error))),
+        result => of_one(result),
+    }
+}
+
 /// What is wrong in a stream of pictures.
 pub(crate) enum Fault {
     /// With one picture.

@@ -241,6 +241,19 @@ impl Search {
     }
 }
 
+/// Whether this is a file that is named like a picture.
+#[cfg(feature = "tables")]
+pub(crate) fn is_picture(path: &Path) -> bool {
+    why_not(path).is_none()
+}
+
+/// Whether there is a picture in a folder itself.
+#[cfg(feature = "tables")]
+pub(crate) fn has_pictures(folder: &Path) -> bool {
+    let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| is_picture(&entry.path()))
+}
+
 /// Why a name stands for no picture, if it does not.
 fn why_not(path: &Path) -> Option<&'static str> {
     let extension = path.extension().and_then(|extension| extension.to_str());

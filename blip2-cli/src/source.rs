@@ -61,8 +61,7 @@ fn fetched(url: &str, args: PictureArgs) -> Result<Vec<u8>, Failure> {
     match args.allow_urls {
         true => Fetch::default().bytes(url).map_err(Failure::work),
         false => Err(Failure::Work(format!(
-            "{url}: a URL, which is fetched only with --allow-urls, by `blip2 answer`, `caption` and \
-             `embed`"
+            "{url}: a URL, which is fetched only with --allow-urls"
         ))),
     }
 }

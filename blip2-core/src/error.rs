@@ -102,6 +102,17 @@ pub enum Blip2Error {
         /// The Q-Former's positions.
         positions: usize,
     },
+    /// A prompt that the language model's context has no room for, where it is the only one.
+    #[error(
+        "the prompt has {tokens} tokens with its picture, but the model's context holds {context}; \
+         shorten the prompt or generate less"
+    )]
+    ContextTooLong {
+        /// Its tokens.
+        tokens: usize,
+        /// What the context holds.
+        context: usize,
+    },
     /// Candidate answers that cannot be ranked or chosen from.
     #[error("the candidate answers cannot be used: {reason}")]
     #[non_exhaustive]
@@ -384,7 +395,10 @@ impl Blip2Error {
     /// The error of an item, without its place.
     pub(crate) fn of_item(self) -> Self {
         match self {
-            Self::Item { source, .. } => *source,
+            Self::Item { source, .. } => source.of_item(),
+            Self::Lm(LmError::ContextTooLong {
+                tokens, context, ..
+            }) => Self::ContextTooLong { tokens, context },
             other => other,
         }
     }

@@ -79,7 +79,7 @@ impl Blip2Error {
             | Self::Embedding { .. }
             | Self::Incomparable { .. }
             | Self::UnknownAdapter { .. } => ErrorKind::Input,
-            Self::PromptTooLong { .. } => ErrorKind::Limit,
+            Self::PromptTooLong { .. } | Self::ContextTooLong { .. } => ErrorKind::Limit,
             Self::Io(error) => error.into(),
             Self::WrongModel { .. }
             | Self::UnknownModel { .. }

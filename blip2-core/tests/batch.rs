@@ -268,3 +268,27 @@ fn what_cannot_be_answered_is_refused_before_it_joins() {
             .is_finished()
     );
 }
+
+#[test]
+fn a_prompt_that_the_context_has_no_room_for_ends_alone() {
+    let blip2 = pipeline("blip2_opt");
+    let seen = blip2.look(&picture(1)).unwrap();
+    let long = "what ".repeat(3000);
+    let options = Options::default();
+    let request = |question: &str| seen.request(question, &options).unwrap();
+    let requests = ["what?", &long, "what color?"].map(request);
+    let mut batch = AnswerBatch::start(requests.to_vec()).unwrap();
+    while !batch.is_finished() {
+        batch.step().unwrap();
+    }
+    let answers = batch.into_answers();
+    for (answer, question) in [(&answers[0], "what?"), (&answers[2], "what color?")] {
+        let alone = seen.ask_with(question, &options).unwrap();
+        assert_same(answer.as_ref().unwrap(), &alone, question);
+    }
+    let error = answers[1].as_ref().unwrap_err();
+    assert!(
+        matches!(error, Blip2Error::ContextTooLong { .. }),
+        "{error}"
+    );
+}

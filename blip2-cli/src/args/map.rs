@@ -1,6 +1,6 @@
 //! The command line of `blip2 map`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use blip2_core::Template;
 use blip2_io::tables::TableFormat;
@@ -20,7 +20,8 @@ use super::{
 ))]
 pub(crate) struct MapArgs {
     /// A table: a Parquet file or a folder of them, or a file that ends in .jsonl, .csv or .tsv. Or
-    /// pictures: a folder of them, or a glob pattern.
+    /// pictures: a folder of them, a glob pattern, or one. In a folder of both, --image COLUMN asks for the
+    /// tables and a pattern ('photos/*.png') for the pictures.
     pub(crate) input: PathBuf,
     /// Where the table goes: a file that ends in .parquet or .jsonl, or a folder of parts
     /// (part-00000.parquet …). The same command again goes on where it was stopped.
@@ -30,7 +31,8 @@ pub(crate) struct MapArgs {
     /// caption_finish_reason.
     #[arg(long)]
     pub(crate) caption: bool,
-    /// The prompt that captions continue: a column of the table, or a text.
+    /// The prompt that captions continue: a column of the table, or a text. A text of one word is given as
+    /// text:WORD, here and in other options, since a word alone is a column.
     #[arg(long, value_name = "COLUMN|TEXT", requires = "caption")]
     pub(crate) prompt: Option<String>,
     /// Answer a question about each picture, a column of the table or one text for all: the columns
@@ -40,8 +42,8 @@ pub(crate) struct MapArgs {
     /// The question of --rank and --score, if it is not that of --answer.
     #[arg(long, value_name = "COLUMN|TEXT", conflicts_with = "answer")]
     pub(crate) question: Option<String>,
-    /// Rank given answers to the question, separated by commas, or a column that holds them (a list, or
-    /// such a text): the columns best, best_share, best_log_prob and shares.
+    /// Rank given answers to the question, separated by commas, or a column that holds them (a list, a JSON
+    /// list in a text, or such a text): the columns best, best_share, best_log_prob and shares.
     #[arg(long, value_name = "ANSWERS|COLUMN")]
     pub(crate) rank: Option<String>,
     /// How likely the model finds a text as the answer to the question, or as a caption where there is
@@ -62,9 +64,12 @@ pub(crate) struct MapArgs {
     /// image, file_name, image_path, filename, picture, img or path, the first that there is.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) image: Option<String>,
-    /// The folder that paths are relative to. Default: the table's.
+    /// The folder that a table's paths are relative to. Default: the table's.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) pictures: Option<PathBuf>,
+    /// What stands between the cells of a table of text: one sign, or `tab`. Default: by the file's name.
+    #[arg(long, value_name = "SIGN|tab")]
+    pub(crate) delimiter: Option<Delimiter>,
     /// Leave this column of the input out of the output; may be given several times.
     #[arg(long, value_name = "COLUMN")]
     pub(crate) without: Vec<String>,
@@ -85,9 +90,13 @@ pub(crate) struct MapArgs {
     /// End with exit code 1 if a row has an error.
     #[arg(long)]
     pub(crate) fail_on_error: bool,
-    /// Throw away what another run left in the output, and begin anew.
+    /// Throw away what another run left in the output, and begin anew. Files that `blip2 map` did not make
+    /// are left alone, but for an --output that is a file.
     #[arg(long)]
     pub(crate) restart: bool,
+    /// Compute the parts anew in which a row has an error; otherwise it counts as done.
+    #[arg(long, conflicts_with = "restart")]
+    pub(crate) retry: bool,
     /// The prompt template, with {} in the question's place.
     #[arg(long, value_name = "TEXT")]
     pub(crate) template: Option<Template>,
@@ -97,6 +106,22 @@ pub(crate) struct MapArgs {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) generation: GenerationArgs,
+}
+
+/// A sign between cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delimiter(pub(crate) u8);
+
+impl FromStr for Delimiter {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.as_bytes()) {
+            ("tab" | "\\t", _) => Ok(Self(b'\t')),
+            (_, [sign]) if sign.is_ascii() && !b"\"\r\n".contains(sign) => Ok(Self(*sign)),
+            _ => Err("give one sign, such as ';', or tab"),
+        }
+    }
 }
 
 /// The form of parts.

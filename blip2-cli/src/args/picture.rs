@@ -20,6 +20,18 @@ pub(crate) struct PictureArgs {
     pub(crate) allow_urls: bool,
 }
 
+impl PictureArgs {
+    /// Whether pictures are taken by their URLs.
+    #[cfg(feature = "tables")]
+    pub(crate) fn allows_urls(self) -> bool {
+        #[cfg(feature = "urls")]
+        let allows = self.allow_urls;
+        #[cfg(not(feature = "urls"))]
+        let allows = false;
+        allows
+    }
+}
+
 /// Frames of an animation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameChoice {

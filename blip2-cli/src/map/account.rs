@@ -1,30 +1,69 @@
-//! How many rows have an error, of parts that were made before.
+//! How many rows have an error, of what was made before.
 
-use std::path::PathBuf;
+use std::{ops::Range, path::Path};
 
-use arrow_array::Array;
-use blip2_io::tables::Table;
+use blip2_io::tables::{Table, TableError, TextColumn};
 
-use crate::Failure;
+use crate::{Failure, words::words};
 
 /// How many rows are read at once.
 const ROWS: usize = 8192;
 
-/// The rows of tables whose column of this name is not null.
-pub(super) fn failed(tables: &[PathBuf], column: &str) -> Result<u64, Failure> {
-    let mut failed = 0;
-    for path in tables {
-        let table = Table::open(path).map_err(Failure::work)?;
-        // A file of JSON lines without a row has no columns.
-        if table.rows() == 0 {
-            continue;
-        }
-        let batches = table.batches_of(&[column], 0..table.rows(), ROWS);
-        for batch in batches.map_err(Failure::work)? {
-            let batch = batch.map_err(Failure::work)?;
-            let errors = batch.columns().first();
-            failed += errors.map_or(0, |errors| errors.len() - errors.null_count()) as u64;
+/// Rows that have an error.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Failed {
+    pub(super) rows: u64,
+    /// What the first of them tells.
+    pub(super) first: Option<String>,
+}
+
+impl Failed {
+    /// These and others behind them.
+    pub(super) fn and(self, others: Self) -> Self {
+        Self {
+            rows: self.rows + others.rows,
+            first: self.first.or(others.first),
         }
     }
-    Ok(failed)
+
+    /// Takes note of a row's error.
+    pub(super) fn add(&mut self, error: &str) {
+        self.rows += 1;
+        self.first.get_or_insert_with(|| error.to_string());
+    }
+}
+
+/// The rows of a table's ranges whose column of this name is not null.
+pub(super) fn failed(
+    path: &Path,
+    ranges: &[Range<u64>],
+    column: &str,
+) -> Result<Vec<Failed>, Failure> {
+    counted(path, ranges, column).map_err(|error| {
+        Failure::Work(format!(
+            "{}; it is damaged or was changed since: delete it, and the same command computes its rows again",
+            words(&error)
+        ))
+    })
+}
+
+fn counted(path: &Path, ranges: &[Range<u64>], column: &str) -> Result<Vec<Failed>, TableError> {
+    let table = Table::open(path)?;
+    let of = |range: &Range<u64>| {
+        let mut failed = Failed::default();
+        // A file of JSON lines without a row has no columns.
+        if table.rows() == 0 {
+            return Ok(failed);
+        }
+        for batch in table.batches_of(&[column], range.clone(), ROWS)? {
+            let batch = batch?;
+            let errors = batch.columns().first();
+            let errors = errors.and_then(|errors| TextColumn::of(errors.as_ref()));
+            let rows = 0..batch.num_rows();
+            let errors = rows.filter_map(|row| errors.as_ref()?.get(row));
+            errors.for_each(|error| failed.add(error));
+        }
+        Ok(failed)
+    };
+    ranges.iter().map(of).collect()
 }

@@ -14,7 +14,7 @@ use std::{
 
 use arrow_array::RecordBatch;
 use blip2_core::preprocessing::{Animation, DecodeOptions, ImageProcessor, PixelValues};
-use blip2_io::tables::{PictureCell, PictureColumn, Table, TableError};
+use blip2_io::tables::{PictureCell, PictureColumn, Table, TableError, texts_of};
 
 use crate::{
     Failure,
@@ -27,9 +27,17 @@ use crate::{
 /// How many batches are read ahead, beside those that are being decoded.
 const AHEAD: usize = 2;
 
+/// The most characters of a row's error about its picture.
+const LONGEST: usize = 600;
+const DATA: &str = "a data: URL, which is not decoded; write the picture's bytes into a column of bytes \
+                    (Parquet), or into a file";
+const RENAME: &str = "; a name that is not UTF-8 cannot stand in a table: rename the file";
+
 /// A batch whose pictures are as the model reads them.
 pub(super) struct Prepared {
     pub(super) batch: RecordBatch,
+    /// The same, in which what is read as text is text.
+    pub(super) read: RecordBatch,
     /// Of each row, or why it has none.
     pub(super) pictures: Vec<Result<PixelValues, String>>,
 }
@@ -47,6 +55,8 @@ type Reply = Result<Fed, TableError>;
 pub(super) struct Reading<'a> {
     pub(super) table: &'a Table,
     pub(super) column: &'a str,
+    /// The columns that are read as texts, and whether their lists are.
+    pub(super) texts: Vec<(&'a str, bool)>,
     pub(super) folder: &'a Path,
     pub(super) picture: PictureArgs,
     pub(super) processor: &'a ImageProcessor,
@@ -164,12 +174,21 @@ impl Decoding {
                 Err(_) => return,
             };
             let Ok(job) = job else { return };
-            let pictures = prepared(reading, &job.batch);
             let batch = job.batch;
+            let read = reading
+                .texts
+                .iter()
+                .fold(batch.clone(), |batch, (column, lists)| {
+                    texts_of(&batch, column, *lists)
+                });
+            let pictures = prepared(reading, &texts_of(&batch, reading.column, false));
             // Where nobody waits any more, the reader ends the queue.
-            let _ = job
-                .reply
-                .send(Ok(Fed::Batch(job.first, Prepared { batch, pictures })));
+            let prepared = Prepared {
+                batch,
+                read,
+                pictures,
+            };
+            let _ = job.reply.send(Ok(Fed::Batch(job.first, prepared)));
         }
     }
 }
@@ -209,6 +228,7 @@ fn picture(reading: &Reading<'_>, cell: PictureCell<'_>) -> Result<PixelValues, 
     };
     let options = options(reading.picture);
     let image = match cell {
+        PictureCell::Path(path) if is_data(path) => return Err(DATA.into()),
         PictureCell::Path(path) if url(Path::new(path)).is_some() => {
             let source = Source::open(Path::new(path), reading.picture).map_err(said)?;
             let still = options.with_animation(Animation::FirstFrame);
@@ -217,7 +237,31 @@ fn picture(reading: &Reading<'_>, cell: PictureCell<'_>) -> Result<PixelValues, 
         cell => cell.decode(reading.folder, &options),
     };
     let pixels = image.and_then(|image| reading.processor.process(&image));
-    pixels.map_err(|error| words(&error))
+    pixels.map_err(|error| match cell {
+        PictureCell::Path(path) if path.contains(char::REPLACEMENT_CHARACTER) => {
+            format!("{}{RENAME}", cut(&words(&error)))
+        }
+        _ => cut(&words(&error)),
+    })
+}
+
+/// Whether a text is a picture itself.
+fn is_data(text: &str) -> bool {
+    let begin = text.get(..5);
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case("data:"))
+}
+
+/// An error without the middle of what is long: a column of other texts may be taken for one of paths.
+fn cut(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= LONGEST {
+        return text.to_string();
+    }
+    let (begin, end) = (text.chars().take(LONGEST / 2), LONGEST / 2);
+    begin
+        .chain(['…'])
+        .chain(text.chars().skip(count - end))
+        .collect()
 }
 
 fn options(args: PictureArgs) -> DecodeOptions {

@@ -44,8 +44,9 @@ impl Made {
         }
     }
 
-    pub(super) fn failed(&self) -> bool {
-        !self.errors.is_empty()
+    /// What went wrong, if anything did.
+    pub(super) fn error(&self) -> Option<String> {
+        (!self.errors.is_empty()).then(|| self.errors.join("; "))
     }
 }
 
@@ -91,10 +92,7 @@ pub(super) fn columns(
         columns.push(numbers(matched.map(|row| Some(row?.matched.logit))));
         columns.push(numbers(compared.map(|row| Some(row?.similarity))));
     }
-    let errors = rows
-        .iter()
-        .map(|row| row.failed().then(|| row.errors.join("; ")));
-    columns.push(texts(errors));
+    columns.push(texts(rows.iter().map(Made::error)));
     Ok(columns)
 }
 

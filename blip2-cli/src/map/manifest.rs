@@ -9,11 +9,16 @@ use serde_json::{Map, Value};
 
 use crate::{
     Failure,
-    args::{map::MapArgs, model::ModelArgs},
+    args::{
+        map::{Delimiter, MapArgs},
+        model::ModelArgs,
+    },
 };
 
 /// The form of the manifest.
 const VERSION: u32 = 1;
+/// The option that brings pictures from elsewhere.
+const URLS: &str = "--allow-urls";
 /// The most bytes of a manifest.
 const LARGEST: u64 = 1 << 20;
 
@@ -43,7 +48,7 @@ impl Manifest {
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
         let foreign = |error: &dyn std::fmt::Display| {
             Failure::Work(format!(
-                "{}: says not what the run before did ({error}); give --restart to begin anew, or \
+                "{}: says not what the run before did ({error}); delete it with the parts, or give \
                  --output another name",
                 path.display()
             ))
@@ -59,8 +64,9 @@ impl Manifest {
             .map_err(|error| Failure::Work(format!("{}: {error}", path.display())))
     }
 
-    /// What differs from a run before, in words.
-    pub(super) fn difference(&self, before: &Self) -> Option<String> {
+    /// What differs from a run before, in words. Where failed rows are tried again, they may be tried with
+    /// URLs: no other row changes by it.
+    pub(super) fn difference(&self, before: &Self, is_retry: bool) -> Option<String> {
         if before.version != self.version {
             return Some("another version of the program began it".into());
         }
@@ -79,7 +85,14 @@ impl Manifest {
         let names = before.settings.keys().chain(self.settings.keys());
         for name in names {
             let (was, is) = (before.settings.get(name), self.settings.get(name));
-            if was != is {
+            if was != is && name == URLS && !is_retry {
+                return Some(format!(
+                    "{name} was {} and is {} (with --retry, which computes again what failed, it may differ)",
+                    shown(was),
+                    shown(is)
+                ));
+            }
+            if was != is && name != URLS {
                 return Some(format!("{name} was {} and is {}", shown(was), shown(is)));
             }
         }
@@ -133,6 +146,13 @@ fn settings(args: &MapArgs, format: &str) -> Map<String, Value> {
         "--ignore-orientation",
         args.picture.ignore_orientation.into(),
     );
+    if args.picture.allows_urls() {
+        set(URLS, true.into());
+    }
+    let delimiter = args.delimiter.map(|Delimiter(sign)| char::from(sign));
+    if let Some(delimiter) = delimiter {
+        set("--delimiter", delimiter.to_string().into());
+    }
     let folder = args
         .pictures
         .as_ref()

@@ -7,22 +7,20 @@
 
 mod account;
 mod asked;
+mod beside;
 mod check;
 mod feed;
+mod input;
 mod made;
 mod manifest;
 mod members;
 mod model;
 mod parts;
 mod place;
+mod relative;
 mod verbs;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Instant,
-};
+use std::{path::Path, sync::Arc, thread, time::Instant};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Schema, SchemaRef};
@@ -30,7 +28,9 @@ use blip2_core::CancelToken;
 use blip2_io::tables::{PictureColumn, Table, TableFormat};
 use indicatif::ProgressBar;
 
+use account::Failed;
 use feed::{Decoding, Fed, Feed, Prepared, Reading};
+use input::Input;
 use manifest::Manifest;
 use model::Model;
 use parts::Parts;
@@ -41,7 +41,6 @@ use crate::{
     Failure,
     args::{map::MapArgs, picture::FrameChoice},
     interrupt, model as opening,
-    pictures::expand,
 };
 
 pub(crate) fn run(args: &MapArgs) -> Result<(), Failure> {
@@ -55,44 +54,23 @@ pub(crate) fn run(args: &MapArgs) -> Result<(), Failure> {
             "a row has one text of each kind; leave out --num-return-sequences",
         ));
     }
-    let (table, folder) = open(args)?;
-    let verbs = Verbs::of(args, &table)?;
-    let image = image_column(args, &table)?;
+    let input = Input::open(args)?;
+    let verbs = Verbs::of(args, &input.table)?;
+    let image = image_column(args, &input.table)?;
     let (format, _) = place::format(args)?;
-    let kept = kept_columns(args, &table, &verbs, format)?;
-    let manifest = Manifest::of(args, &table, format.ending());
-    let place = Place::take(args, &table, &manifest)?;
+    let kept = kept_columns(args, &input.table, &verbs, format)?;
+    let manifest = Manifest::of(args, &input.table, format.ending());
+    let place = Place::take(args, &input, &manifest)?;
     let job = Job {
         args,
-        table,
-        folder,
+        input,
         image,
         kept,
         place,
-        part_rows: manifest.part_rows,
+        manifest,
+        error: format!("{}error", args.prefix),
     };
     job.run(verbs)
-}
-
-/// The table, and the folder that its paths are relative to.
-fn open(args: &MapArgs) -> Result<(Table, PathBuf), Failure> {
-    let input = &args.input;
-    let is_table = input.is_file() || Table::is_folder(input);
-    if !is_table {
-        let pictures = expand(std::slice::from_ref(input), args.folders.recursive)?;
-        let table = Table::of_pictures(input, &pictures);
-        return Ok((table, args.pictures.clone().unwrap_or_default()));
-    }
-    let table = Table::open(input).map_err(Failure::work)?;
-    let own = match input.is_dir() {
-        true => Some(input.as_path()),
-        false => input.parent(),
-    };
-    let folder = args.pictures.clone();
-    Ok((
-        table,
-        folder.unwrap_or_else(|| own.unwrap_or(Path::new("")).into()),
-    ))
 }
 
 /// The name of the column of pictures, which holds some.
@@ -165,57 +143,94 @@ fn kept_columns(
 /// A table on its way through the model.
 struct Job<'a> {
     args: &'a MapArgs,
-    table: Table,
-    folder: PathBuf,
+    input: Input,
     image: String,
     kept: Vec<usize>,
     place: Place,
-    part_rows: u64,
+    manifest: Manifest,
+    /// The name of the column of errors.
+    error: String,
 }
 
 impl Job<'_> {
     fn run(self, verbs: Verbs) -> Result<(), Failure> {
-        let parts = self.place.parts(self.table.rows(), self.part_rows);
-        let error = format!("{}error", self.args.prefix);
-        if self.place.is_finished()? {
-            let failed = account::failed(&self.place.tables(&parts), &error)?;
+        let parts = self
+            .place
+            .parts(self.input.table.rows(), self.manifest.part_rows);
+        let is_finished = self.place.is_finished()?;
+        let (mut done, mut left) = (Vec::new(), Vec::new());
+        let mut failed = Failed::default();
+        for (part, own) in parts.iter().zip(self.before(&parts, is_finished)?) {
+            match own.filter(|own| !self.args.retry || own.rows == 0) {
+                None => left.push(part.clone()),
+                Some(own) => {
+                    failed = failed.and(own);
+                    done.push(part.clone());
+                }
+            }
+        }
+        if is_finished && left.is_empty() {
             let removed = self.place.remove_folder();
             removed.map_err(|error| Failure::Work(error.to_string()))?;
             note!("{}: all rows were done before", self.args.output.display());
-            return self.told(failed);
+            return self.told(&failed);
         }
-        let (done, left): (Vec<Part>, Vec<Part>) =
-            parts.iter().cloned().partition(|part| part.path.exists());
-        let before: u64 = done
-            .iter()
-            .map(|part| part.rows.end - part.rows.start)
-            .sum();
-        let mut failed = 0;
-        if !left.is_empty() {
-            failed = self.compute(verbs, &left, before)?;
+        if left.is_empty() {
+            self.place.begin(&self.manifest)?;
+        } else {
+            let taken_out = if is_finished { done.as_slice() } else { &[] };
+            failed = failed.and(self.compute(verbs, &left, taken_out)?);
         }
-        let done: Vec<PathBuf> = done.into_iter().map(|part| part.path).collect();
-        failed += account::failed(&done, &error)?;
         self.place.finish(&parts)?;
         note!(
             "{}: {} rows: {} parts computed, {} kept from before",
             self.args.output.display(),
-            self.table.rows(),
+            self.input.table.rows(),
             left.len(),
             done.len()
         );
-        self.told(failed)
+        self.told(&failed)
     }
 
-    /// Says how many rows have an error.
-    fn told(&self, failed: u64) -> Result<(), Failure> {
-        if failed == 0 {
+    /// The errors of each part that was made before, which may be in the finished file.
+    fn before(&self, parts: &[Part], is_finished: bool) -> Result<Vec<Option<Failed>>, Failure> {
+        if is_finished {
+            let ranges: Vec<_> = parts.iter().map(|part| part.rows.clone()).collect();
+            let failed = account::failed(&self.args.output, &ranges, &self.error)?;
+            return Ok(failed.into_iter().map(Some).collect());
+        }
+        let of = |part: &Part| match self.place.has(part) {
+            false => Ok(None),
+            true => {
+                let rows = 0..part.rows.end - part.rows.start;
+                let failed = account::failed(&part.path, &[rows], &self.error)?;
+                Ok(failed.into_iter().next())
+            }
+        };
+        parts.iter().map(of).collect()
+    }
+
+    /// Says how many rows have an error. A run in which none has a result has failed.
+    fn told(&self, failed: &Failed) -> Result<(), Failure> {
+        let rows = self.input.table.rows();
+        let Some(first) = &failed.first else {
             return Ok(());
+        };
+        if failed.rows == rows {
+            let hint = match self.input.is_list || self.args.pictures.is_some() {
+                true => String::new(),
+                false => format!(
+                    " (paths are relative to the table's folder, if --pictures names no other: {})",
+                    shown(&self.input.folder).display()
+                ),
+            };
+            return Err(Failure::Work(format!(
+                "no row has a result: {rows} of {rows} rows have an error, the first of them: {first}{hint}"
+            )));
         }
         let text = format!(
-            "{failed} of {} rows have an error, which the column `{}error` tells",
-            self.table.rows(),
-            self.args.prefix
+            "{} of {rows} rows have an error, which the column `{}` tells; the first of them: {first}",
+            failed.rows, self.error
         );
         match self.args.fail_on_error {
             true => Err(Failure::Work(text)),
@@ -226,25 +241,30 @@ impl Job<'_> {
         }
     }
 
-    /// Computes parts, in their order; how many of their rows have an error.
-    fn compute(&self, verbs: Verbs, left: &[Part], before: u64) -> Result<u64, Failure> {
+    /// Computes parts, in their order; which of their rows have an error. Parts of a finished file are taken out
+    /// of it before.
+    fn compute(&self, verbs: Verbs, left: &[Part], finished: &[Part]) -> Result<Failed, Failure> {
         let model = Model::open(self.args, verbs)?;
+        self.place.begin(&self.manifest)?;
+        self.place.take_out(finished)?;
         let schema = self.schema(&model);
         let stop = interrupt::watched("ending after this batch", || {})?;
         let reading = Reading {
-            table: &self.table,
+            table: &self.input.table,
             column: &self.image,
-            folder: &self.folder,
+            texts: model.verbs().columns(),
+            folder: &self.input.folder,
             picture: self.args.picture,
             processor: model.processor(),
             batch: usize::from(self.args.batch),
         };
-        let bar = opening::bar(usize::try_from(self.table.rows()).unwrap_or(usize::MAX));
-        bar.set_position(before);
+        let rows = self.input.table.rows();
+        let bar = opening::bar(usize::try_from(rows).unwrap_or(usize::MAX));
+        bar.set_position(rows - rows_of(left.iter()));
         bar.reset_eta();
         let begun = Instant::now();
         let decoding = Decoding::new();
-        let done: Result<Option<(u64, u64)>, Failure> = thread::scope(|scope| {
+        let done: Result<Option<(Failed, u64)>, Failure> = thread::scope(|scope| {
             let ranges = left.iter().map(|part| part.rows.clone());
             let feed = Feed::begin(scope, &reading, &decoding, ranges.collect());
             let parts = Parts::begin(scope, self.place.format, &schema);
@@ -255,11 +275,11 @@ impl Job<'_> {
                 parts: &parts,
                 bar: &bar,
                 stop: &stop,
-                failed: 0,
+                failed: Failed::default(),
                 rows: 0,
             };
             let ended = work.run(&feed, left);
-            let (failed, rows) = (work.failed, work.rows);
+            let (failed, rows) = (std::mem::take(&mut work.failed), work.rows);
             // Nobody waits for what is still read.
             drop(feed);
             let written = parts.finish();
@@ -279,18 +299,17 @@ impl Job<'_> {
     }
 
     fn interrupted(&self, left: &[Part]) -> String {
-        let missing = left.iter().filter(|part| !part.path.exists());
-        let missing: u64 = missing.map(|part| part.rows.end - part.rows.start).sum();
+        let rows = self.input.table.rows();
+        let missing = rows_of(left.iter().filter(|part| !part.path.exists()));
         format!(
-            "interrupted: {} of {} rows are done; the same command goes on from there",
-            self.table.rows() - missing,
-            self.table.rows()
+            "interrupted: {} of {rows} rows are done; the same command goes on from there",
+            rows - missing
         )
     }
 
     /// The columns of the output, with what is said of the input's.
     fn schema(&self, model: &Model) -> SchemaRef {
-        let input = self.table.schema();
+        let input = self.input.table.schema();
         let kept = self
             .kept
             .iter()
@@ -298,6 +317,19 @@ impl Job<'_> {
         let new = model.verbs().fields(&self.args.prefix, &model.shape);
         let fields: Vec<_> = kept.chain(new.into_iter().map(Arc::new)).collect();
         Arc::new(Schema::new_with_metadata(fields, input.metadata().clone()))
+    }
+}
+
+/// How many rows parts have.
+fn rows_of<'p>(parts: impl Iterator<Item = &'p Part>) -> u64 {
+    parts.map(|part| part.rows.end - part.rows.start).sum()
+}
+
+/// A folder by a name: the working directory has none.
+fn shown(folder: &Path) -> &Path {
+    match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
     }
 }
 
@@ -317,7 +349,7 @@ struct Work<'a, 's> {
     parts: &'a Parts<'s>,
     bar: &'a ProgressBar,
     stop: &'a CancelToken,
-    failed: u64,
+    failed: Failed,
     rows: u64,
 }
 
@@ -354,7 +386,8 @@ impl Work<'_, '_> {
     /// The rows of a batch with their new columns.
     fn computed(&mut self, first: u64, prepared: &Prepared) -> Result<RecordBatch, Failure> {
         let mut made = self.model.compute(prepared, first)?;
-        self.failed += made.iter().filter(|row| row.failed()).count() as u64;
+        let errors = made.iter().filter_map(made::Made::error);
+        errors.for_each(|error| self.failed.add(&error));
         let kept = self
             .kept
             .iter()

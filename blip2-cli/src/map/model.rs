@@ -19,7 +19,7 @@ use crate::{
     Failure,
     args::{embed::Feature, map::MapArgs},
     embed::features::{Embedder, Member},
-    family::of_one,
+    family::of_row,
 };
 
 /// A model that was opened, with what it is asked.
@@ -93,7 +93,7 @@ impl Model {
         }
         let mut work = Work {
             model: self,
-            batch: &prepared.batch,
+            batch: &prepared.read,
             rows,
             options: self.options_from(first),
             made: &mut made,
@@ -174,15 +174,22 @@ impl Work<'_> {
         }
     }
 
-    fn look<P: Verbal>(&self, member: &P) -> Result<Vec<(usize, Seen<P>)>, Failure> {
+    fn look<P: Verbal>(&mut self, member: &P) -> Result<Vec<(usize, Seen<P>)>, Failure> {
         let pictures: Vec<Picture<'_>> = self
             .rows
             .iter()
             .map(|(_, pixels)| (*pixels).into())
             .collect();
-        let seen = member.look_together(&pictures).map_err(Failure::work)?;
-        let rows = self.rows.iter().map(|(row, _)| *row);
-        Ok(rows.zip(seen).collect())
+        let looked = each(&pictures, &|pictures| member.look_together(pictures))?;
+        let mut seen = Vec::new();
+        let rows: Vec<usize> = self.rows.iter().map(|(row, _)| *row).collect();
+        for (row, looked) in rows.into_iter().zip(looked) {
+            match looked {
+                Ok(looked) => seen.push((row, looked)),
+                Err(error) => self.set(row, |made| made.fail(error)),
+            }
+        }
+        Ok(seen)
     }
 
     /// Captions and answers of pictures that were looked at, all together.
@@ -208,7 +215,7 @@ impl Work<'_> {
         }
         let (mut places, mut ready) = (Vec::new(), Vec::new());
         for (row, is_caption, request) in requests {
-            match request.map(of_one) {
+            match request.map(of_row) {
                 Ok(request) => match request? {
                     Ok(request) => {
                         places.push((row, is_caption));
@@ -219,7 +226,7 @@ impl Work<'_> {
                 Err(error) => self.set(row, |made| made.fail(error)),
             }
         }
-        for ((row, is_caption), answer) in places.into_iter().zip(answered(ready)?) {
+        for ((row, is_caption), answer) in places.into_iter().zip(answered(&ready)?) {
             self.set(row, |made| {
                 let answer = made.take(answer);
                 match is_caption {
@@ -254,7 +261,7 @@ impl Work<'_> {
             asked.map(|((_, seen, question, _), texts)| (*seen, *question, texts.as_slice()));
         let ranked = Seen::rank_each(asked, &self.model.ranking);
         for ((row, ..), ranked) in rows.iter().zip(ranked) {
-            let ranked = of_one(ranked)?;
+            let ranked = of_row(ranked)?;
             self.set(*row, |made| made.ranked = made.take(ranked));
         }
         Ok(())
@@ -283,7 +290,7 @@ impl Work<'_> {
             }
         }
         for (row, scored) in places.into_iter().zip(run(&rows, &self.model.ranking)) {
-            let scored = of_one(scored)?;
+            let scored = of_row(scored)?;
             self.set(row, |made| {
                 made.scored = made
                     .take(scored)
@@ -315,7 +322,7 @@ impl Work<'_> {
             }
         };
         for (row, caption) in captions {
-            let caption = of_one(caption)?;
+            let caption = of_row(caption)?;
             self.set(row, |made| made.caption = made.take(caption));
         }
         Ok(())
@@ -337,7 +344,7 @@ impl Work<'_> {
         let answers = member.answers(pairs, &self.options);
         self.fail_others(&rows, |row| question.texts(batch).get(row));
         for (row, answer) in rows.into_iter().zip(answers) {
-            let answer = of_one(answer)?;
+            let answer = of_row(answer)?;
             self.set(row, |made| made.answer = made.take(answer));
         }
         Ok(())
@@ -356,7 +363,7 @@ impl Work<'_> {
         let compared = run(pairs);
         self.fail_others(&rows, |row| text.texts(batch).get(row));
         for (row, compared) in rows.into_iter().zip(compared) {
-            let compared = of_one(compared)?;
+            let compared = of_row(compared)?;
             self.set(row, |made| made.compared = made.take(compared));
         }
         Ok(())
@@ -430,13 +437,41 @@ fn score_answers<P: Answers>(
 }
 
 /// Requests, answered together.
-fn answered<P: Writer>(requests: Vec<AnswerRequest<P>>) -> Result<Each<Answer>, Failure> {
+fn answered<P: Writer>(requests: &[AnswerRequest<P>]) -> Result<Each<Answer>, Failure> {
     if requests.is_empty() {
         return Ok(Vec::new());
     }
-    let mut batch = AnswerBatch::start(requests).map_err(Failure::work)?;
-    while !batch.is_finished() {
-        batch.step().map_err(Failure::work)?;
+    let answers = each(requests, &|requests: &[AnswerRequest<P>]| {
+        let mut batch = AnswerBatch::start(requests.to_vec())?;
+        while !batch.is_finished() {
+            batch.step()?;
+        }
+        Ok(batch.into_answers())
+    })?;
+    let of_answer = |answer| match answer {
+        Ok(answer) => of_row(answer),
+        Err(error) => Ok(Err(error)),
+    };
+    answers.into_iter().map(of_answer).collect()
+}
+
+/// Runs items together, or where that fails halves of them, down to one: what is wrong with it, the room that it
+/// would need among that, is its own result.
+fn each<I, T>(
+    items: &[I],
+    run: &impl Fn(&[I]) -> Result<Vec<T>, Blip2Error>,
+) -> Result<Each<T>, Failure> {
+    match run(items) {
+        Ok(done) => Ok(done.into_iter().map(Ok).collect()),
+        Err(error) => {
+            let fault = of_row(Err(error))?;
+            if items.len() < 2 {
+                return Ok(vec![fault]);
+            }
+            let (first, second) = items.split_at(items.len() / 2);
+            let mut results = each(first, run)?;
+            results.extend(each(second, run)?);
+            Ok(results)
+        }
     }
-    batch.into_answers().into_iter().map(of_one).collect()
 }

@@ -65,6 +65,21 @@ impl Verbs {
         Ok(verbs)
     }
 
+    /// The columns that are read as texts, and whether their lists are.
+    pub(super) fn columns(&self) -> Vec<(&str, bool)> {
+        let prompt = self.caption.as_ref().and_then(Option::as_ref);
+        let asked = [
+            prompt,
+            self.question.as_ref(),
+            self.score.as_ref(),
+            self.matched.as_ref(),
+        ];
+        let texts = asked.into_iter().flatten().filter_map(Asked::column);
+        let lists = self.rank.as_ref().and_then(Given::column);
+        let texts = texts.map(|name| (name, false));
+        texts.chain(lists.map(|name| (name, true))).collect()
+    }
+
     /// Whether a text is written or scored.
     pub(super) fn writes(&self) -> bool {
         self.caption.is_some() || self.answer || self.rank.is_some() || self.score.is_some()

@@ -3,6 +3,7 @@
 #![cfg(feature = "tables")]
 #![allow(clippy::unwrap_used)]
 
+mod faults;
 mod helpers;
 mod refusals;
 mod results;

@@ -1,13 +1,10 @@
-//! Tables of text between commas or tabs.
+//! Tables of text between commas, tabs or another sign.
 
 use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use arrow_array::{RecordBatch, builder::StringBuilder};
@@ -18,8 +15,12 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     error::TableError,
     lines::{LONGEST, Mark, Marks, open_at},
+    quotes::Quotes,
     rows::{Known, Read, Rows, batch_of, shorter},
 };
+
+/// What a first column without a name is called.
+const INDEX: &str = "index";
 
 /// A CSV file that was looked through.
 #[derive(Debug)]
@@ -32,13 +33,16 @@ pub(super) struct CsvFile {
 }
 
 impl CsvFile {
-    /// Looks through a file, whose first line names its columns.
-    pub(super) fn open(path: &Path, delimiter: u8) -> Result<Self, TableError> {
+    /// Looks through a file, whose first line names its columns; where none is `given`, the delimiter is a comma, and what
+    /// looks like another one is refused.
+    pub(super) fn open(path: &Path, given: Option<u8>) -> Result<Self, TableError> {
+        let delimiter = given.unwrap_or(b',');
         let mut rows = Reading::open(path, delimiter, Mark { byte: 0, line: 1 })?;
         let Some((names, _)) = rows.next()? else {
             return Err(TableError::format(path, "the file is empty"));
         };
         let names = names_of(path, &names)?;
+        check_delimiter(path, given, &names)?;
         rows.width = Some(names.len());
         let (mut marks, mut count, mut hasher) = (Marks::default(), 0, Xxh3::new());
         names.iter().for_each(|name| hasher.update(name.as_bytes()));
@@ -95,7 +99,6 @@ struct Reading {
     reader: Reader<Limited>,
     /// Where the reader began.
     begin: Mark,
-    left: Arc<AtomicU64>,
     /// The cells of each row, once that is known.
     width: Option<usize>,
 }
@@ -103,10 +106,10 @@ struct Reading {
 impl Reading {
     fn open(path: &Path, delimiter: u8, at: Mark) -> Result<Self, TableError> {
         let (file, byte) = open_at(path, at.byte).map_err(TableError::read(path))?;
-        let left = Arc::new(AtomicU64::new(LONGEST));
         let limited = Limited {
             file,
-            left: Arc::clone(&left),
+            left: LONGEST,
+            quotes: Quotes::new(delimiter, at.line),
         };
         let reader = ReaderBuilder::new()
             .has_headers(false)
@@ -117,16 +120,20 @@ impl Reading {
             path: path.to_path_buf(),
             reader,
             begin: Mark { byte, ..at },
-            left,
             width: None,
         })
     }
 
     fn next(&mut self) -> Result<Option<(ByteRecord, Mark)>, TableError> {
-        self.left.store(LONGEST, Ordering::Relaxed);
+        self.reader.get_mut().left = LONGEST;
         let mut row = ByteRecord::new();
         let read = self.reader.read_byte_record(&mut row);
         let is_there = read.map_err(|error| TableError::format(&self.path, error))?;
+        if let Some(line) = self.reader.get_ref().quotes.fault() {
+            let reason = "a quote begins in it that is not closed; close it, or write a quote that is part \
+                          of a text twice, within quotes";
+            return Err(TableError::row(&self.path, line, reason));
+        }
         if !is_there {
             return Ok(None);
         }
@@ -184,20 +191,46 @@ fn text<'c>(path: &Path, line: u64, cell: &'c [u8]) -> Result<Option<&'c str>, T
     }
 }
 
+/// The columns' names. The first may have none: pandas writes its index so.
 fn names_of(path: &Path, row: &ByteRecord) -> Result<Vec<String>, TableError> {
     let mut names = Vec::new();
     for cell in row {
-        let name = text(path, 1, cell)?.unwrap_or_default().trim().to_string();
+        let mut name = text(path, 1, cell)?.unwrap_or_default().trim().to_string();
+        if name.is_empty() && names.is_empty() && row.len() > 1 {
+            name = INDEX.into();
+        }
         if name.is_empty() || names.contains(&name) {
             let reason = match name.is_empty() {
-                true => "it names the columns, and one has no name".to_string(),
-                false => format!("it names the column `{name}` twice"),
+                true => format!(
+                    "it names the columns, and number {} has no name; give it one",
+                    names.len() + 1
+                ),
+                false => format!("it names the column `{name}` twice; give one another name"),
             };
             return Err(TableError::row(path, 1, reason));
         }
         names.push(name);
     }
     Ok(names)
+}
+
+/// Refuses a table of one column whose name looks like several.
+fn check_delimiter(path: &Path, delimiter: Option<u8>, names: &[String]) -> Result<(), TableError> {
+    let ([name], None) = (names, delimiter) else {
+        return Ok(());
+    };
+    let others = [(';', "';'"), ('\t', "tab"), ('|', "'|'")];
+    match others.into_iter().find(|(sign, _)| name.contains(*sign)) {
+        None => Ok(()),
+        Some((_, given)) => Err(TableError::row(
+            path,
+            1,
+            format!(
+                "there is no comma in it, and the columns seem to stand between other signs; give \
+                 --delimiter {given} (or --delimiter ',' if it is one column)"
+            ),
+        )),
+    }
 }
 
 fn schema<'n>(names: impl Iterator<Item = &'n String>) -> SchemaRef {
@@ -209,17 +242,25 @@ fn schema<'n>(names: impl Iterator<Item = &'n String>) -> SchemaRef {
 /// of the rest of the file.
 struct Limited {
     file: io::BufReader<std::fs::File>,
-    left: Arc<AtomicU64>,
+    left: u64,
+    quotes: Quotes,
 }
 
 impl io::Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
-        let left = self.left.load(Ordering::Relaxed);
-        match left.checked_sub(read as u64) {
-            Some(rest) => self.left.store(rest, Ordering::Relaxed),
+        if read == 0 {
+            self.quotes.end();
+        }
+        self.quotes.pass(buffer.get(..read).unwrap_or_default());
+        match self.left.checked_sub(read as u64) {
+            Some(rest) => self.left = rest,
             None => {
-                let reason = format!("a row has more than {LONGEST} bytes: is a quote not closed?");
+                let mut reason =
+                    format!("a row has more than {LONGEST} bytes: is a quote not closed?");
+                if let Some(line) = self.quotes.open() {
+                    reason.push_str(&format!(" One begins in line {line}"));
+                }
                 return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
             }
         }

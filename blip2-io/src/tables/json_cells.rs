@@ -6,17 +6,17 @@ use arrow_array::{
     Array,
     cast::AsArray,
     types::{
-        ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, Float16Type,
-        Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-        TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        ArrowPrimitiveType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+        DecimalType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+        Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field};
 use serde::Serialize;
 
 use super::{
     json_kinds::is_json,
+    json_times::{self, Time},
     text_column::{TextColumn, ValidAt, list_range},
 };
 
@@ -28,9 +28,10 @@ pub(super) fn fits(data_type: &DataType) -> bool {
         | DataType::Boolean
         | DataType::Date32
         | DataType::Date64
+        | DataType::Time32(_)
+        | DataType::Time64(_)
         | DataType::Timestamp(..)
-        | DataType::Decimal128(..)
-        | DataType::Decimal256(..) => true,
+        | DataType::Duration(_) => true,
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             fits(item.data_type())
         }
@@ -129,15 +130,15 @@ fn number(out: &mut impl Write, array: &dyn Array, row: usize) -> io::Result<()>
         DataType::Float16 => json(out, &value::<Float16Type>(array, row).map(f32::from)),
         DataType::Float32 => json(out, &value::<Float32Type>(array, row)),
         DataType::Float64 => json(out, &value::<Float64Type>(array, row)),
-        DataType::Decimal128(..) => {
-            let array = array.as_primitive_opt::<Decimal128Type>();
-            json(out, &array.map(|array| array.value_as_string(row)))
-        }
-        DataType::Decimal256(..) => {
-            let array = array.as_primitive_opt::<Decimal256Type>();
-            json(out, &array.map(|array| array.value_as_string(row)))
-        }
-        _ => json(out, &time(array, row)),
+        DataType::Decimal32(..) => json(out, &decimal::<Decimal32Type>(array, row)),
+        DataType::Decimal64(..) => json(out, &decimal::<Decimal64Type>(array, row)),
+        DataType::Decimal128(..) => json(out, &decimal::<Decimal128Type>(array, row)),
+        DataType::Decimal256(..) => json(out, &decimal::<Decimal256Type>(array, row)),
+        _ => match json_times::time(array, row) {
+            Some(Time::Written(text)) => json(out, &text),
+            Some(Time::Count(count)) => json(out, &count),
+            None => out.write_all(b"null"),
+        },
     }
 }
 
@@ -145,33 +146,9 @@ fn value<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> Option<T::Nati
     array.as_primitive_opt::<T>().map(|array| array.value(row))
 }
 
-/// A date or a time as ISO 8601 has it.
-fn time(array: &dyn Array, row: usize) -> Option<String> {
-    macro_rules! at {
-        ($type:ty) => {
-            array.as_primitive_opt::<$type>()?.value_as_datetime(row)?
-        };
-    }
-    let (unit, zone) = match array.data_type() {
-        DataType::Date32 => {
-            let date = array.as_primitive_opt::<Date32Type>()?.value_as_date(row)?;
-            return Some(date.to_string());
-        }
-        DataType::Date64 => {
-            let date = array.as_primitive_opt::<Date64Type>()?.value_as_date(row)?;
-            return Some(date.to_string());
-        }
-        DataType::Timestamp(unit, zone) => (unit, zone.is_some()),
-        _ => return None,
-    };
-    let time = match unit {
-        TimeUnit::Second => at!(TimestampSecondType),
-        TimeUnit::Millisecond => at!(TimestampMillisecondType),
-        TimeUnit::Microsecond => at!(TimestampMicrosecondType),
-        TimeUnit::Nanosecond => at!(TimestampNanosecondType),
-    };
-    let ending = if zone { "Z" } else { "" };
-    Some(format!("{}{ending}", time.to_string().replace(' ', "T")))
+fn decimal<T: DecimalType>(array: &dyn Array, row: usize) -> Option<String> {
+    let array = array.as_primitive_opt::<T>()?;
+    Some(array.value_as_string(row))
 }
 
 fn json(out: &mut impl Write, value: &(impl Serialize + ?Sized)) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Files with a JSON object a line.
 
 use std::{
+    collections::HashMap,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,7 +14,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     error::TableError,
-    json_kinds::Kind,
+    json_kinds::{Cell, Found, Kind},
+    json_raw::raw_values,
     lines::{Lines, Mark, Marks},
     rows::{Known, Read, Rows, batch_of, shorter},
 };
@@ -36,7 +38,7 @@ impl JsonLines {
         let failed = TableError::read(path);
         let begin = Mark { byte: 0, line: 1 };
         let mut lines = Lines::open(path, begin).map_err(&failed)?;
-        let mut columns: Vec<(String, Kind)> = Vec::new();
+        let mut columns: Vec<(String, Found)> = Vec::new();
         let (mut marks, mut rows, mut hasher) = (Marks::default(), 0, Xxh3::new());
         let mut text = Vec::new();
         while let Some(mark) = lines.next(&mut text).map_err(&failed)? {
@@ -50,9 +52,14 @@ impl JsonLines {
                     true => columns.get_mut(place),
                     false => columns.iter_mut().find(|(known, _)| *known == name),
                 };
+                let raw = || raw_values(&text).remove(&name);
                 match known {
-                    Some((_, kind)) => *kind = kind.with(&value),
-                    None => columns.push((name, Kind::Unknown.with(&value))),
+                    Some((_, found)) => found.add(&value, raw),
+                    None => {
+                        let mut found = Found::default();
+                        found.add(&value, raw);
+                        columns.push((name, found));
+                    }
                 }
             }
             if columns.len() > MOST_KEYS {
@@ -60,6 +67,9 @@ impl JsonLines {
                 return Err(TableError::row(path, mark.line, reason));
             }
         }
+        let columns = columns.into_iter();
+        let columns: Vec<(String, Kind)> =
+            columns.map(|(name, found)| (name, found.kind())).collect();
         let fields: Vec<_> = columns
             .iter()
             .map(|(name, kind)| kind.field(name))
@@ -136,18 +146,29 @@ impl Reading {
         if rows == 0 {
             return Ok(None);
         }
-        let mut values = vec![Vec::new(); self.columns.len()];
+        let is_raw = |kind: &Kind| *kind == Kind::Json;
+        let any_raw = self.columns.iter().any(|(_, kind)| is_raw(kind));
+        let mut cells = vec![Vec::new(); self.columns.len()];
         let mut text = Vec::new();
         for _ in 0..rows {
             let mark = self.line(&mut text)?;
             let mut object = object(&self.path, mark.line, &text)?;
-            for ((name, _), values) in self.columns.iter().zip(&mut values) {
-                values.push(object.get_mut(name).map(Value::take));
+            let mut raw = match any_raw {
+                true => raw_values(&text),
+                false => HashMap::new(),
+            };
+            for ((name, kind), cells) in self.columns.iter().zip(&mut cells) {
+                let value = object.get_mut(name).map(Value::take);
+                let raw = match is_raw(kind) {
+                    true => raw.remove(name),
+                    false => None,
+                };
+                cells.push(value.map(|value| Cell { value, raw }));
             }
         }
         self.left -= rows;
-        let arrays = self.columns.iter().zip(&values);
-        let arrays = arrays.map(|((_, kind), values)| kind.array(values));
+        let arrays = self.columns.iter().zip(&cells);
+        let arrays = arrays.map(|((_, kind), cells)| kind.array(cells));
         batch_of(&self.path, &self.schema, arrays, rows as usize).map(Some)
     }
 }

@@ -8,8 +8,8 @@
 //!
 //! | input | columns |
 //! |---|---|
-//! | Parquet | as they are |
-//! | JSON lines | the keys, in the order in which they first come: texts, numbers, truth values, and all else as JSON text |
+//! | Parquet | as they are; dictionaries as what they stand for |
+//! | JSON lines | the keys, in the order in which they first come: texts, numbers, truth values, and all else, or what is of several kinds, as JSON text (which [`texts_of`] makes texts) |
 //! | CSV | texts; an empty cell is null |
 //! | pictures | `image`, their paths |
 //!
@@ -38,11 +38,17 @@ mod join;
 mod json_cells;
 mod json_kinds;
 mod json_lines;
+mod json_raw;
+mod json_texts;
+mod json_times;
 mod lines;
 mod parquet_files;
+mod parquet_print;
 mod parquet_writer;
 mod picture_column;
 mod picture_list;
+mod plain_types;
+mod quotes;
 mod row_size;
 mod rows;
 mod table;
@@ -54,7 +60,8 @@ pub use arrow_array;
 pub use arrow_schema;
 pub use batches::Batches;
 pub use error::TableError;
-pub use join::join;
+pub use join::{join, split};
+pub use json_texts::texts_of;
 pub use picture_column::{PictureCell, PictureColumn};
 pub use table::Table;
 pub use text_column::{TextColumn, TextLists};

@@ -1,14 +1,15 @@
 //! Parquet files, of which only the batches that are asked for are in memory.
 
 use std::{
+    collections::HashSet,
     fs::File,
-    io::{self, Read as _, Seek, SeekFrom},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use arrow_schema::Schema;
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -17,18 +18,18 @@ use parquet::{
             ParquetRecordBatchReaderBuilder,
         },
     },
+    errors::ParquetError,
     file::metadata::RowGroupMetaData,
 };
 use xxhash_rust::xxh3::Xxh3;
 
 use super::{
     error::TableError,
+    parquet_print,
+    plain_types::plain,
     rows::{Known, Read, Rows},
 };
 use crate::regular::open_regular;
-
-/// The bytes at a file's end that say how long its metadata is.
-const TAIL: u64 = 8;
 
 /// Files of the same columns, one after another.
 #[derive(Debug)]
@@ -50,9 +51,10 @@ impl ParquetFiles {
         let mut hasher = Xxh3::new();
         for path in paths {
             let opened = open_regular(path).map_err(TableError::read(path))?;
-            let metadata = ArrowReaderMetadata::load(&opened, ArrowReaderOptions::new())
-                .map_err(|error| TableError::format(path, error))?;
-            hasher.update(&footer(&opened).map_err(TableError::read(path))?);
+            let metadata = metadata_of(&opened).map_err(|error| TableError::format(path, error))?;
+            check_names(path, metadata.schema())?;
+            parquet_print::add(&mut hasher, &opened, metadata.metadata())
+                .map_err(TableError::read(path))?;
             let rows = u64::try_from(metadata.metadata().file_metadata().num_rows());
             let rows = rows.map_err(|error| TableError::format(path, error))?;
             files.push(Arc::new(ParquetFile {
@@ -61,13 +63,14 @@ impl ParquetFiles {
                 rows,
             }));
         }
-        let schema = match files.first() {
+        let first = match files.first() {
             Some(first) => Arc::clone(first.metadata.schema()),
             None => Arc::new(Schema::empty()),
         };
         for file in &files {
-            file.check_alike(&schema, &files)?;
+            file.check_alike(&first, &files)?;
         }
+        let schema = of_all(&first, &files);
         let known = Known {
             schema,
             rows: files.iter().map(|file| file.rows).sum(),
@@ -94,6 +97,9 @@ impl Rows for ParquetFiles {
             first += file.rows;
         }
         let columns = columns.to_vec();
+        let schema = self.known.schema.project(&columns);
+        let schema = schema.map_err(|error| TableError::format(Path::new(""), error))?;
+        let schema = Arc::new(schema);
         // A file is opened when the one before it is read.
         let mut parts = parts.into_iter();
         let mut open: Option<(Arc<ParquetFile>, ParquetRecordBatchReader)> = None;
@@ -102,6 +108,7 @@ impl Rows for ParquetFiles {
                 if let Some((file, reader)) = &mut open
                     && let Some(batch) = reader.next()
                 {
+                    let batch = batch.and_then(|batch| with_schema(&batch, &schema));
                     return Some(batch.map_err(|error| TableError::format(&file.path, error)));
                 }
                 let (file, rows) = parts.next()?;
@@ -194,20 +201,56 @@ impl ParquetFile {
     }
 }
 
-fn count(group: &RowGroupMetaData) -> u64 {
-    u64::try_from(group.num_rows()).unwrap_or(0)
+/// What a file says of itself. Dictionaries are read as what they stand for: files of one table number their
+/// words differently, and all words together may be more than the numbers of one file can name.
+fn metadata_of(file: &File) -> Result<ArrowReaderMetadata, ParquetError> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new())?;
+    match plain(metadata.schema()) {
+        None => Ok(metadata),
+        Some(plain) => {
+            let options = ArrowReaderOptions::new().with_schema(plain);
+            ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+        }
+    }
 }
 
-/// A file's metadata as it is written, with the places and sizes of all that is in it.
-fn footer(mut file: &File) -> io::Result<Vec<u8>> {
-    let length = file.metadata()?.len();
-    let mut tail = [0; TAIL as usize];
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    file.read_exact(&mut tail)?;
-    let [a, b, c, d, ..] = tail;
-    let footer = u64::from(u32::from_le_bytes([a, b, c, d])) + TAIL;
-    file.seek(SeekFrom::Start(length.saturating_sub(footer)))?;
-    let mut bytes = Vec::new();
-    file.take(footer).read_to_end(&mut bytes)?;
-    Ok(bytes)
+fn check_names(path: &Path, schema: &Schema) -> Result<(), TableError> {
+    let mut names = HashSet::new();
+    let twice = schema
+        .fields()
+        .iter()
+        .find(|field| !names.insert(field.name()));
+    match twice {
+        None => Ok(()),
+        Some(field) => Err(TableError::Column {
+            path: path.to_path_buf(),
+            column: field.name().clone(),
+            reason: "is there twice; write the file again with a name of its own for each column"
+                .into(),
+        }),
+    }
+}
+
+/// The first file's schema, in which may be null what may be in any file.
+fn of_all(first: &SchemaRef, files: &[Arc<ParquetFile>]) -> SchemaRef {
+    let fields = first.fields().iter().enumerate().map(|(place, field)| {
+        let is_null = |file: &Arc<ParquetFile>| {
+            let own = file.metadata.schema().fields().get(place);
+            own.is_some_and(|own| own.is_nullable())
+        };
+        let nullable = files.iter().any(is_null);
+        field.as_ref().clone().with_nullable(nullable)
+    });
+    let fields: Vec<_> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, first.metadata().clone()))
+}
+
+/// A file's rows as those of the table.
+fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), batch.columns().to_vec(), &options)
+}
+
+fn count(group: &RowGroupMetaData) -> u64 {
+    u64::try_from(group.num_rows()).unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
 use parquet::{
@@ -17,6 +17,7 @@ use parquet::{
         properties::{EnabledStatistics, WriterProperties},
     },
 };
+use serde_json::Value;
 
 use super::{error::TableError, row_size::row_size};
 use crate::new_file::NewFile;
@@ -65,8 +66,7 @@ impl ParquetWriter {
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
-        let batch = batch.clone().with_schema(Arc::clone(&self.schema));
-        let batch = batch.map_err(|error| TableError::format(&self.path, error))?;
+        let batch = self.own(batch)?;
         let mut begin = 0;
         for row in 0..batch.num_rows() {
             self.waiting_rows += 1;
@@ -82,6 +82,15 @@ impl ParquetWriter {
                 .push(batch.slice(begin, batch.num_rows() - begin));
         }
         Ok(())
+    }
+
+    /// Rows with the file's own schema: what theirs says beside the columns (pandas's index, say) is not
+    /// compared.
+    fn own(&self, batch: &RecordBatch) -> Result<RecordBatch, TableError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let (schema, columns) = (Arc::clone(&self.schema), batch.columns().to_vec());
+        let own = RecordBatch::try_new_with_options(schema, columns, &options);
+        own.map_err(|error| TableError::format(&self.path, error))
     }
 
     /// Encodes what waits.
@@ -124,7 +133,8 @@ pub(super) fn of_writing(path: &Path, error: ParquetError) -> TableError {
 /// Pictures and vectors are neither compared nor repeated: no statistics, no dictionary.
 fn properties(schema: &Schema) -> Result<WriterProperties, ParquetError> {
     let kept = schema.metadata().get(KEPT);
-    let kept = kept.map(|text| vec![KeyValue::new(KEPT.to_string(), text.clone())]);
+    let kept = kept.and_then(|text| still_true(text, schema));
+    let kept = kept.map(|text| vec![KeyValue::new(KEPT.to_string(), text)]);
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_key_value_metadata(kept);
@@ -142,4 +152,14 @@ fn properties(schema: &Schema) -> Result<WriterProperties, ParquetError> {
         }
     }
     Ok(properties.build())
+}
+
+/// What the hub's library said of the columns that are there. Of new ones it sees the types itself, and the
+/// fingerprint was that of other rows.
+fn still_true(text: &str, schema: &Schema) -> Option<String> {
+    let mut said: Value = serde_json::from_str(text).ok()?;
+    said.as_object_mut()?.shift_remove("fingerprint");
+    let features = said.get_mut("info")?.get_mut("features")?.as_object_mut()?;
+    features.retain(|name, _| schema.field_with_name(name).is_ok());
+    Some(said.to_string())
 }

@@ -5,6 +5,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 use arrow_array::StringArray;
@@ -26,14 +27,20 @@ pub(super) struct PictureList {
 impl PictureList {
     /// A name that is no UTF-8 is shown as far as it can be: a table keeps texts, and whoever opens what is
     /// shown finds nothing there, so that the row has an error and the others go on.
-    pub(super) fn new(paths: &[PathBuf]) -> Self {
+    pub(super) fn new(paths: &[PathBuf], name: impl Fn(&Path) -> PathBuf) -> Self {
         let mut texts = Vec::with_capacity(paths.len());
         let mut hasher = Xxh3::new();
         for path in paths {
-            let size = fs::metadata(path).map_or(0, |found| found.len());
-            let text = path.to_string_lossy();
+            let found = fs::metadata(path).ok();
+            let size = found.as_ref().map_or(0, fs::Metadata::len);
+            let written = found.and_then(|found| found.modified().ok());
+            let written = written.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            let written = written.map_or(0, |since| since.as_nanos());
+            let name = name(path);
+            let text = name.to_string_lossy();
             hasher.update(text.as_bytes());
             hasher.update(&size.to_le_bytes());
+            hasher.update(&written.to_le_bytes());
             texts.push(text.into_owned());
         }
         Self {

@@ -46,8 +46,8 @@ impl Table {
         } else {
             match ending(path).as_str() {
                 "jsonl" | "ndjson" => Box::new(JsonLines::open(path)?),
-                "csv" => Box::new(CsvFile::open(path, b',')?),
-                "tsv" => Box::new(CsvFile::open(path, b'\t')?),
+                "csv" => Box::new(CsvFile::open(path, None)?),
+                "tsv" => Box::new(CsvFile::open(path, Some(b'\t'))?),
                 "parquet" | "pq" => Box::new(ParquetFiles::open(&[path.to_path_buf()])?),
                 _ if begins_as_parquet(path)? => {
                     Box::new(ParquetFiles::open(&[path.to_path_buf()])?)
@@ -59,18 +59,47 @@ impl Table {
         Ok(Self { path, rows })
     }
 
-    /// Pictures by their paths as a table with the one column `image`; `path` is what errors call it. A name
-    /// that is no UTF-8 is shown as far as it can be, which names no file.
-    pub fn of_pictures(path: impl AsRef<Path>, pictures: &[PathBuf]) -> Self {
+    /// Opens a file whose first line names its columns, with this sign between its cells, whatever its name
+    /// ends in.
+    ///
+    /// ```
+    /// use blip2_io::tables::Table;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let file = folder.path().join("a.csv");
+    /// std::fs::write(&file, "image;question\nbeach.jpg;how many dogs, and where?\n")?;
+    /// assert_eq!(Table::open_delimited(&file, b';')?.schema().fields().len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_delimited(path: impl AsRef<Path>, delimiter: u8) -> Result<Self, TableError> {
+        let path = path.as_ref();
+        Ok(Self {
+            path: path.to_path_buf(),
+            rows: Box::new(CsvFile::open(path, Some(delimiter))?),
+        })
+    }
+
+    /// Pictures as a table with the one column `image`, which has the path that `name` gives each; `path` is
+    /// what errors call the table. A name that is no UTF-8 is shown as far as it can be, which names no file.
+    pub fn of_pictures(
+        path: impl AsRef<Path>,
+        pictures: &[PathBuf],
+        name: impl Fn(&Path) -> PathBuf,
+    ) -> Self {
         Self {
             path: path.as_ref().to_path_buf(),
-            rows: Box::new(PictureList::new(pictures)),
+            rows: Box::new(PictureList::new(pictures, name)),
         }
     }
 
-    /// Whether this is a folder with Parquet files in it.
-    pub fn is_folder(path: impl AsRef<Path>) -> bool {
-        parquet_in(path.as_ref()).is_ok_and(|files| !files.is_empty())
+    /// The Parquet files of a folder that is a table: those that do not begin with `_` or `.`, by their
+    /// names; none of what is no folder.
+    pub fn files_in(path: impl AsRef<Path>) -> Vec<PathBuf> {
+        parquet_in(path.as_ref()).unwrap_or_default()
     }
 
     /// The file or folder.
@@ -88,8 +117,9 @@ impl Table {
         self.rows.known().rows
     }
 
-    /// A hash of what is in the table, of Parquet files that of their metadata, and of pictures that of
-    /// their paths and sizes: another one says that the table has changed.
+    /// A hash of what is in the table; of Parquet files that of their metadata and of what their columns hold,
+    /// of large ones in samples; of pictures that of their paths and sizes and when they were written. Another
+    /// one says that the table has changed. What paths in a table lead to is not looked at.
     pub fn fingerprint(&self) -> u64 {
         self.rows.known().fingerprint
     }

@@ -11,7 +11,7 @@ use blip2_lm::generate::{CancelToken, FinishReason, Generated, GenerationConfig}
 use super::{
     Answer, Options, Started, Timings, Writer, alone, or_stopped, run::answer, token::Token,
 };
-use crate::error::Blip2Error;
+use crate::{error::Blip2Error, kind::ErrorKind};
 pub use flow::{AnswerFlow, Flowing};
 use group::{Brought, Group, Growing, Rows};
 pub use request::AnswerRequest;
@@ -83,7 +83,8 @@ impl<P: Writer> AnswerBatch<P> {
     /// # Errors
     ///
     /// What is wrong with the batch as a whole, such as [`Blip2Error::Memory`] for one that is too large:
-    /// fewer requests may fit; and [`Blip2Error::Rows`] for requests of several models.
+    /// fewer requests may fit; and [`Blip2Error::Rows`] for requests of several models. A prompt that is too
+    /// long for the model's context is that request's own error.
     pub fn start(requests: Vec<AnswerRequest<P>>) -> Result<Self, Blip2Error> {
         check_one_model(requests.iter().map(AnswerRequest::member))?;
         let mut batch = Self {
@@ -102,7 +103,7 @@ impl<P: Writer> AnswerBatch<P> {
             }
         }
         if !together.is_empty() {
-            batch.start_rows(&together)?;
+            batch.start_together(&together)?;
         }
         for number in beams {
             batch.start_beams(number)?;
@@ -125,6 +126,25 @@ impl<P: Writer> AnswerBatch<P> {
             Err(error) => self.end(request, stopped_or(error)),
         }
         Ok(())
+    }
+
+    /// Begins requests without beams. One that the context has no room for ends, and the others begin: halves
+    /// find it.
+    fn start_together(&mut self, numbers: &[usize]) -> Result<(), Blip2Error> {
+        let groups = self.groups.len();
+        match self.start_rows(numbers) {
+            Err(error) if error.kind() == ErrorKind::Limit => {
+                self.groups.truncate(groups);
+                if let [one] = numbers {
+                    self.end(*one, Err(error.of_item()));
+                    return Ok(());
+                }
+                let (first, second) = numbers.split_at(numbers.len() / 2);
+                self.start_together(first)?;
+                self.start_together(second)
+            }
+            started => started,
+        }
     }
 
     /// Begins requests without beams, those together that may share a session.

@@ -3,12 +3,20 @@
 #![cfg(feature = "tables")]
 #![allow(clippy::unwrap_used)]
 
+mod parquet;
+mod text;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use ::parquet::{
+    data_type::{ByteArray, ByteArrayType},
+    file::writer::SerializedFileWriter,
+    schema::parser::parse_message_type,
+};
 use blip2_io::{
     ErrorKind,
     tables::{
@@ -25,11 +33,6 @@ use blip2_io::{
         arrow_schema::{DataType, Field, Schema},
         join, vector_column,
     },
-};
-use parquet::{
-    data_type::{ByteArray, ByteArrayType},
-    file::writer::SerializedFileWriter,
-    schema::parser::parse_message_type,
 };
 
 fn written(path: &Path, columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
