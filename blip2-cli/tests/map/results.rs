@@ -104,7 +104,13 @@ fn every_form_of_input_gets_the_captions_of_the_command_for_pictures() {
             "{input}"
         );
         // What was there is carried through as it was.
-        let listed = || Table::of_pictures("", &[place.path("photos/000.png")], Into::into);
+        let listed = || {
+            Table::of_pictures(
+                "",
+                &[place.path("photos/000.png")],
+                std::path::Path::to_path_buf,
+            )
+        };
         let input = Table::open(&from).unwrap_or_else(|_| listed());
         for field in input.schema().fields() {
             assert!(
