@@ -326,7 +326,7 @@ fn a_tied_head_is_not_merged_and_it_is_said_why() {
         ("blip1_vqa", "blip1_vqa_words"),
     ] {
         let base = blip2_testing::fixture(base);
-        let adapter = blip2_testing::fixture(&format!("peft/{adapter}"));
+        let adapter = blip2_testing::fixture(format!("peft/{adapter}"));
         let merge = [
             "merge",
             text(&base),
