@@ -246,7 +246,9 @@ impl Job<'_> {
     fn compute(&self, verbs: Verbs, left: &[Part], finished: &[Part]) -> Result<Failed, Failure> {
         let model = Model::open(self.args, verbs)?;
         self.place.begin(&self.manifest)?;
-        self.place.take_out(finished)?;
+        if !finished.is_empty() {
+            self.place.take_out(finished)?;
+        }
         let schema = self.schema(&model);
         let stop = interrupt::watched("ending after this batch", || {})?;
         let reading = Reading {

@@ -324,8 +324,9 @@ fn the_output_is_the_next_command_s_input_wherever_it_is() {
     map(&["map", "photos", "-o", "here.jsonl", "--caption"]);
     assert_eq!(key(&place, "here.jsonl", "image")[0], "photos/000.png");
     let (input, output) = (place.text("out/c.jsonl"), place.text("d.jsonl"));
-    map(&["map", &input, "-o", &output, "--answer", QUESTION]);
-    assert_eq!(key(&place, "d.jsonl", "error"), ["null"; 2]);
+    let next = ["--answer", QUESTION, "--prefix", "next_"];
+    map(&[["map", &input, "-o", &output].as_slice(), &next].concat());
+    assert_eq!(key(&place, "d.jsonl", "next_error"), ["null"; 2]);
     // Where nothing is found, that is the end of it, with where it was looked for.
     fs::write(place.path("away.csv"), "image\nnone.png\n").unwrap();
     let told = fails(

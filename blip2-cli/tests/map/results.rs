@@ -1,6 +1,6 @@
 //! What comes out of a table, in each form and for each thing that is asked.
 
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 use blip2_io::tables::{
     Table,
@@ -104,13 +104,7 @@ fn every_form_of_input_gets_the_captions_of_the_command_for_pictures() {
             "{input}"
         );
         // What was there is carried through as it was.
-        let listed = || {
-            Table::of_pictures(
-                "",
-                &[place.path("photos/000.png")],
-                std::path::Path::to_path_buf,
-            )
-        };
+        let listed = || Table::of_pictures("", &[place.path("photos/000.png")], Path::to_path_buf);
         let input = Table::open(&from).unwrap_or_else(|_| listed());
         for field in input.schema().fields() {
             assert!(

@@ -72,11 +72,11 @@ impl Found {
         if number.is_u64() {
             return Self::INTEGER | Self::LARGE | Self::UNSIGNED;
         }
-        // A whole number of more digits was rounded when it was read; smaller ones were none.
-        let float = number.as_f64().unwrap_or(0.0);
-        let is_rounded = float.abs() > i64::MAX as f64
-            && raw()
-                .is_some_and(|raw| !raw.contains(['.', 'e', 'E']) && format!("{float:.0}") != raw);
+        // A whole number of more digits became one with a fraction when it was read; smaller ones did not.
+        let is_large = number
+            .as_f64()
+            .is_some_and(|float| float.abs() > i64::MAX as f64);
+        let is_rounded = is_large && raw().is_some_and(|raw| !raw.contains(['.', 'e', 'E']));
         match is_rounded {
             true => Self::OTHER,
             false => Self::FRACTION,

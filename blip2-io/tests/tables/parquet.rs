@@ -196,12 +196,7 @@ fn pictures_that_were_written_again_are_another_list() {
         let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(day * 86_400);
         let file = fs::File::options().write(true).open(&picture).unwrap();
         file.set_modified(written).unwrap();
-        Table::of_pictures(
-            "",
-            std::slice::from_ref(&picture),
-            std::path::Path::to_path_buf,
-        )
-        .fingerprint()
+        Table::of_pictures("", std::slice::from_ref(&picture), Path::to_path_buf).fingerprint()
     };
     assert_eq!(print(1), print(1));
     assert_ne!(print(1), print(2));

@@ -23,7 +23,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Value, ApiError> {
     Ok(value)
 }
 
-/// Reads a value, of so many that are left.
+/// Reads a value, where this number may come yet.
 struct Tree<'l>(&'l mut usize);
 
 impl<'de> DeserializeSeed<'de> for Tree<'_> {
