@@ -48,6 +48,7 @@ impl Names {
             Blip2Error::Image(error) => fault(of_image(error), self.picture),
             Blip2Error::Video(error) => fault(of_video(error), self.picture),
             Blip2Error::Frames { .. } => fault(error.to_string(), self.picture),
+            Blip2Error::ContextTooLong { tokens, context } => self.too_long(*tokens, *context),
             Blip2Error::Lm(error) => self.of_model(error),
             Blip2Error::Generate(error) => self.of_generation(error),
             error => Fault {
@@ -57,18 +58,22 @@ impl Names {
         }
     }
 
+    fn too_long(&self, tokens: usize, context: usize) -> Fault {
+        let noun = self.noun();
+        fault(
+            format!(
+                "{noun}, with the picture and the answer, takes {tokens} tokens, and the model reads {context}; \
+                 shorten it, or ask for fewer tokens"
+            ),
+            self.text,
+        )
+    }
+
     fn of_model(&self, error: &LmError) -> Fault {
         match error {
             LmError::ContextTooLong {
                 tokens, context, ..
-            } => fault(
-                format!(
-                    "{}, with the picture and the answer, takes {tokens} tokens, and the model reads {context}; \
-                     shorten it, or ask for fewer tokens",
-                    self.noun()
-                ),
-                self.text,
-            ),
+            } => self.too_long(*tokens, *context),
             LmError::Token { id, vocab, .. } => fault(
                 format!("the model has no token {id}: its tokens are those below {vocab}"),
                 "tokens",

@@ -509,7 +509,7 @@ fn a_table_trained_as_the_head_is_saved_as_both() {
     let base = CheckpointFolder::open(models().join("blip2_opt")).unwrap();
     let merged = tempfile::tempdir().unwrap();
     let adapter = Adapter::open(folder.path()).unwrap();
-    merge(&base, &adapter, &merged.path().join("model")).unwrap();
+    merge(&base, &adapter, merged.path().join("model")).unwrap();
     let beside = Blip2Pipeline::builder(models().join("blip2_opt")).adapter(folder.path());
     for builder in [beside, Blip2Pipeline::builder(merged.path().join("model"))] {
         let found = logits(builder.load().unwrap().model(), &batch);

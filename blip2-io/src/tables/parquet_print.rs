@@ -46,9 +46,11 @@ fn samples(begin: u64, size: u64) -> Vec<(u64, u64)> {
     if size <= WHOLE {
         return vec![(begin, size)];
     }
-    let step = (size - SAMPLE) / (SAMPLES - 1);
-    (0..SAMPLES)
-        .map(|n| (begin.saturating_add(n * step), SAMPLE))
+    let last = size - SAMPLE;
+    let step = last / (SAMPLES - 1);
+    let places = (0..SAMPLES - 1).map(|n| n * step).chain([last]);
+    places
+        .map(|place| (begin.saturating_add(place), SAMPLE))
         .collect()
 }
 

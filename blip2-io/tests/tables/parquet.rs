@@ -14,7 +14,7 @@ use ::parquet::{
 use blip2_io::tables::{
     Table, TableFormat, TableWriter,
     arrow_array::{
-        Array, ArrayRef, BinaryArray, DictionaryArray, Int64Array, RecordBatch, StringArray,
+        ArrayRef, BinaryArray, DictionaryArray, Int64Array, RecordBatch, StringArray,
         types::Int8Type,
     },
     arrow_schema::{DataType, Field, Schema},

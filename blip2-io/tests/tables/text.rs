@@ -7,7 +7,7 @@ use blip2_io::{
     tables::{
         Table, TextColumn,
         arrow_array::{
-            Array, ArrayRef, Decimal32Array, Decimal64Array, DurationSecondArray, RecordBatch,
+            ArrayRef, Decimal32Array, Decimal64Array, DurationSecondArray, RecordBatch,
             Time64MicrosecondArray, TimestampSecondArray,
         },
         texts_of,

@@ -20,7 +20,7 @@ fn settings(within: Duration) -> Settings {
 #[test]
 fn what_is_under_way_ends_and_nothing_new_begins() {
     let served = Served::start(endless(), settings(Duration::from_secs(60)));
-    let body = json!({"image": image("red-triangle"), "question": "what?", "max_tokens": 300});
+    let body = json!({"image": image("red-triangle"), "question": "what?", "max_tokens": 3000});
     thread::scope(|scope| {
         let asked = scope.spawn(|| served.post("/answer", &body));
         thread::sleep(Duration::from_millis(150));
@@ -36,7 +36,7 @@ fn what_is_under_way_ends_and_nothing_new_begins() {
             assert_eq!(refused.header("connection"), "close");
         }
         let answer = asked.join().unwrap().ok();
-        assert_eq!(answer["tokens"].as_array().unwrap().len(), 300);
+        assert_eq!(answer["tokens"].as_array().unwrap().len(), 3000);
     });
     let address = served.address;
     served.join();
