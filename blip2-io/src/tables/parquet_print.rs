@@ -10,9 +10,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The bytes at a file's end that say how long its metadata is.
 const TAIL: u64 = 8;
-/// A column's bytes in a row group are hashed whole, up to so many.
+/// A column's bytes in a row group are hashed whole up to this number.
 const WHOLE: u64 = 1 << 20;
-/// Of more, so many samples are.
+/// Of more, this number of samples is.
 const SAMPLES: u64 = 16;
 /// How many bytes a sample has.
 const SAMPLE: u64 = WHOLE / SAMPLES;

@@ -48,7 +48,7 @@ pub(crate) fn check_context(mask: &[Vec<bool>], context: Option<usize>) -> Resul
     }
 }
 
-/// Refuses rows of so many positions whose context has no room for `new` more.
+/// Refuses rows of these numbers of positions whose context has no room for `new` more.
 pub(super) fn check_room<'a>(
     context: Option<usize>,
     counts: impl Iterator<Item = &'a usize>,

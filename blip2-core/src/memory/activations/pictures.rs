@@ -42,7 +42,7 @@ pub(in crate::memory) fn vision(
     positions + embeddings.max(layer)
 }
 
-/// Embedding `rows` patches, by a `kernel` of so many numbers for each output.
+/// Embedding `rows` patches, by a `kernel` of this number of inputs and outputs.
 fn embeddings(rows: usize, [kernel, hidden]: [usize; 2], products: Products) -> u64 {
     let piece = rows.min(ROWS_AT_ONCE);
     let (cut, embedded) = (floats(&[rows, kernel]), floats(&[rows, hidden]));

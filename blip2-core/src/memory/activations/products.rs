@@ -86,7 +86,7 @@ impl Products {
         }
     }
 
-    /// What is widened for a product of so many rows.
+    /// What is widened for a product of `rows` rows.
     pub(in crate::memory) fn widened_for(self, rows: usize) -> u64 {
         match self.by {
             By::Gpu { .. } if rows <= ROWS_AS_HELD => 0,
