@@ -109,6 +109,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
     let limits = Limits::default()
         .with_body_bytes(usize::from(args.max_body) << 20)
         .with_pixels(u64::from(args.max_pixels) * 1_000_000)
+        .with_prompt_tokens(args.max_prompt_tokens.into())
         .with_max_tokens(args.max_tokens.into())
         .with_time(timeout);
     let batching = Batching::default()

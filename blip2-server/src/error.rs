@@ -45,6 +45,9 @@ pub(crate) struct ErrorBody {
     code: Option<&'static str>,
 }
 
+/// OpenAI's code of a text that is too long.
+const TOO_LONG: &str = "context_length_exceeded";
+
 impl ApiError {
     fn new(
         status: StatusCode,
@@ -151,6 +154,13 @@ impl ApiError {
             Some("too_large"),
             format!("the request is larger than {limit} bytes"),
         )
+    }
+
+    /// A text of more tokens than are read.
+    pub(crate) fn too_long(fault: Fault) -> Self {
+        let mut told = Self::at_fault(fault);
+        told.body.code = Some(TOO_LONG);
+        told
     }
 
     /// A body in a format that is not read.
@@ -301,7 +311,7 @@ impl ApiError {
                     told.status = StatusCode::PAYLOAD_TOO_LARGE;
                     told.body.code = Some("too_large");
                 } else {
-                    told.body.code = Some("context_length_exceeded");
+                    told.body.code = Some(TOO_LONG);
                 }
                 told
             }

@@ -108,6 +108,9 @@ pub struct Limits {
     pub pixels: u64,
     /// The most bytes of all texts of a request. Default 16 KiB.
     pub text_bytes: usize,
+    /// The most tokens of a question or a prompt, and of each candidate. The context of the model bounds them too;
+    /// T5 has none, and takes time and memory that grow with the square of what it reads. Default 2,048.
+    pub prompt_tokens: usize,
     /// The most tokens that a request may ask for. Default 256.
     pub max_tokens: usize,
     /// The most answers to a question (`n`) or beams. Default 8.
@@ -125,6 +128,7 @@ setters! { Limits {
     with_bodies_bytes(bodies_bytes: usize),
     with_pixels(pixels: u64),
     with_text_bytes(text_bytes: usize),
+    with_prompt_tokens(prompt_tokens: usize),
     with_max_tokens(max_tokens: usize),
     with_sequences(sequences: usize),
     with_candidates(candidates: usize),
@@ -139,6 +143,7 @@ impl Default for Limits {
             bodies_bytes: 256 << 20,
             pixels: 50_000_000,
             text_bytes: 16 << 10,
+            prompt_tokens: 2048,
             max_tokens: 256,
             sequences: 8,
             candidates: 256,

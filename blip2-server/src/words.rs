@@ -69,6 +69,17 @@ impl Names {
         )
     }
 
+    /// Says that its text has more tokens than are allowed.
+    pub(crate) fn too_many_tokens(&self, tokens: usize, most: usize) -> Fault {
+        fault(too_many(self.noun(), tokens, most), self.text)
+    }
+
+    /// As [`too_many_tokens`](Self::too_many_tokens), of one of its texts.
+    pub(crate) fn part_of_too_many_tokens(&self, at: usize, tokens: usize, most: usize) -> Fault {
+        let noun = format!("`{}[{at}]`", self.texts);
+        fault(too_many(&noun, tokens, most), self.texts)
+    }
+
     fn of_model(&self, error: &LmError) -> Fault {
         match error {
             LmError::ContextTooLong {
@@ -122,6 +133,10 @@ impl Names {
             _ => "the text",
         }
     }
+}
+
+fn too_many(noun: &str, tokens: usize, most: usize) -> String {
+    format!("{noun} has {tokens} tokens, and this server allows {most}; shorten it")
 }
 
 fn special(noun: &str, token: &str) -> String {

@@ -52,6 +52,9 @@ pub(crate) struct ServeArgs {
     /// The largest picture, in millions of pixels.
     #[arg(long, value_name = "MILLIONS", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_pixels: u16,
+    /// The most tokens of a question or a prompt.
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_prompt_tokens: u16,
     /// The most tokens that a request may ask for.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_tokens: u16,

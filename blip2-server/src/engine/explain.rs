@@ -12,6 +12,7 @@ use super::{
     Shared,
     compare::unable,
     job::{About, Ask, Drawing, Explain, Explained, Job, Work},
+    length::short_enough,
     shown::Shown,
 };
 use crate::{error::ApiError, model::Model, words::Names};
@@ -34,7 +35,14 @@ pub(super) fn work(shared: &Arc<Shared>) {
 fn run(shared: &Shared, job: Job) {
     let span = job.span.clone();
     let _entered = span.enter();
-    match (job.work, shared.model(job.model)) {
+    let model = shared.model(job.model);
+    let Some(job) = (match model {
+        Some(model) => short_enough(job, model, shared.prompt_tokens),
+        None => Some(job),
+    }) else {
+        return;
+    };
+    match (job.work, model) {
         // A client that has left reads nothing.
         (Work::Explain(asked), Some(model)) => {
             let explained = explain(shared, model, &asked, &job.names);

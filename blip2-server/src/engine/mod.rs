@@ -5,6 +5,7 @@ mod cache;
 mod compare;
 mod explain;
 mod job;
+mod length;
 mod queue;
 mod seen;
 mod shown;
@@ -47,6 +48,8 @@ struct Shared {
     slow: Queue<Job>,
     cache: Mutex<Cache<(usize, Digest), Sight>>,
     batching: Batching,
+    /// The most tokens of a text that is read.
+    prompt_tokens: usize,
     decode: DecodeOptions,
     metrics: Arc<Metrics>,
 }
@@ -87,6 +90,7 @@ impl Engine {
             slow: Queue::new(batching.queue.max(1)),
             cache: Mutex::new(Cache::new(batching.cache_bytes)),
             decode: DecodeOptions::default().with_limits(image),
+            prompt_tokens: limits.prompt_tokens,
             batching: Batching {
                 size: batching.size.max(1),
                 ..batching

@@ -8,6 +8,7 @@ use super::{
     Shared,
     compare::{self, unable},
     job::{Job, Work},
+    length::short_enough,
     seen::Sight,
     shown::Shown,
     write::Writing,
@@ -74,7 +75,11 @@ impl Round<'_> {
     fn begin(&mut self, batch: Vec<Job>) -> Writing {
         // What was seen before is in the cache; here a batch that others join for hours would keep all of it.
         self.seen.clear();
-        let batch: Vec<Job> = batch.into_iter().filter_map(Job::wanted).collect();
+        let wanted = batch.into_iter().filter_map(Job::wanted);
+        let most = self.shared.prompt_tokens;
+        let batch: Vec<Job> = wanted
+            .filter_map(|job| short_enough(job, self.model, most))
+            .collect();
         self.look(&batch);
         for job in batch {
             self.take(job);

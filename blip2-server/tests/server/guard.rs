@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use blip2_core::image::{ImageFormat, RgbImage};
+use blip2_core::{
+    Blip2Pipeline,
+    image::{ImageFormat, RgbImage},
+};
 use blip2_server::{Limits, Settings};
 use serde_json::json;
 
@@ -87,6 +90,74 @@ fn limits_hold() {
     // Less tokens than usual are written where fewer are allowed.
     let body = json!({"image": red, "question": "what color is the shape?"});
     assert_eq!(served.post("/answer", &body).ok()["text"], "red");
+}
+
+// T5 has no context that would bound them.
+#[test]
+fn texts_of_too_many_tokens_are_refused_before_anything_is_read() {
+    let t5 = Blip2Pipeline::from_pretrained("../fixtures/blip2_t5").unwrap();
+    let served = Served::start(t5, Settings::default());
+    let red = image("red-triangle");
+    let long = "a ".repeat(5000);
+    let chat = json!([{"role": "user", "content": [
+        {"type": "image_url", "image_url": {"url": red}}, {"type": "text", "text": long},
+    ]}]);
+    for (path, body, says, param) in [
+        (
+            "/answer",
+            json!({"image": red, "question": long}),
+            "the question has",
+            "question",
+        ),
+        (
+            "/answer",
+            json!({"image": red, "question": long, "stream": true}),
+            "the question has",
+            "question",
+        ),
+        (
+            "/caption",
+            json!({"image": red, "prompt": long}),
+            "the prompt has",
+            "prompt",
+        ),
+        (
+            "/rank",
+            json!({"image": red, "question": "what?", "candidates": ["red", long]}),
+            "`candidates[1]` has",
+            "candidates",
+        ),
+        (
+            "/explain",
+            json!({"image": red, "question": long, "max_tokens": 1}),
+            "the question has",
+            "question",
+        ),
+        (
+            "/v1/chat/completions",
+            json!({"messages": chat}),
+            "the conversation has",
+            "messages",
+        ),
+    ] {
+        let error = served.post(path, &body).error(400, says);
+        assert_eq!(error["code"], "context_length_exceeded", "{error}");
+        assert_eq!(error["param"], param, "{error}");
+        let said = error["message"].as_str().unwrap();
+        assert!(said.contains("allows 2048; shorten it"), "{said}");
+    }
+}
+
+#[test]
+fn a_prompt_may_have_the_tokens_that_are_allowed() {
+    let question = "what color is the shape?";
+    let tokens = demo().tokenizer().encode(question).unwrap().len();
+    for (most, status) in [(tokens, 200), (tokens - 1, 400)] {
+        let limits = Limits::default().with_prompt_tokens(most);
+        let served = Served::start(demo(), Settings::default().with_limits(limits));
+        let body = json!({"image": image("red-triangle"), "question": question});
+        assert_eq!(served.post("/answer", &body).status, status, "{most}");
+    }
 }
 
 #[test]
