@@ -75,6 +75,7 @@ Examples:
   blip2 index search photos.idx --image photo.jpg --sheet found.png --model models/blip2-itm-vit-g
   blip2 index search photos.npy \"a dog on the beach\" --model models/blip2-itm-vit-g
   blip2 index export photos.idx -o photos.npy
+  blip2 index add photos.idx photos/ --replace --model models/blip2-itm-vit-g
   blip2 index add photos.idx --from embedded.parquet --model models/blip2-itm-vit-g
   blip2 index list photos.idx
   blip2 index remove photos.idx photos/beach.jpg";

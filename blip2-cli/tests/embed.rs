@@ -250,3 +250,55 @@ fn what_a_model_does_not_have_is_refused() {
     assert!(embed("instructblipvideo_t5", &[text(&picture)]).contains("videos"));
     embed("blip2_opt", &[text(&picture), "-o", "features.txt"]);
 }
+
+/// An interrupt leaves what there is, unless a file stands there already, which may have all.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_what_was_computed() {
+    use std::{
+        io::{BufRead, BufReader, Read},
+        process::Stdio,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    fs::write(photos.join("000.png"), "no picture").unwrap();
+    for n in 1..400 {
+        let copy = photos.join(format!("{n:03}.png"));
+        fs::copy(fixture("images/rgb_97x61.png"), copy).unwrap();
+    }
+    let output = folder.path().join("features.npy");
+    let model = fixture("blip2_itr");
+    let embed = ["embed", text(&photos), "--model", text(&model), "-o"];
+    let embed = [&embed[..], &[text(&output), "--batch", "2"]].concat();
+    let interrupted = || {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_blip2"))
+            .args(&embed)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // That the first is no picture is told on the way.
+        let mut said = BufReader::new(process.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.contains("000.png"), "{line}");
+        let id = process.id().to_string();
+        let told = Command::new("kill").args(["-INT", &id]).status();
+        assert!(told.unwrap().success());
+        said.read_to_string(&mut line).unwrap();
+        assert_eq!(process.wait().unwrap().code(), Some(130), "{line}");
+        line
+    };
+    let said = interrupted();
+    assert!(said.contains(" of 400 pictures"), "{said}");
+    let (shape, _) = npy(&output);
+    let names: Vec<String> =
+        serde_json::from_slice(&fs::read(folder.path().join("features.names.json")).unwrap())
+            .unwrap();
+    assert_eq!(shape[0], names.len());
+    assert!((1..399).contains(&names.len()), "{}", names.len());
+    let before = fs::read(&output).unwrap();
+    let said = interrupted();
+    assert!(said.contains("stays as it was"), "{said}");
+    assert_eq!(fs::read(&output).unwrap(), before);
+}

@@ -146,6 +146,66 @@ fn a_long_list_is_saved_on_the_way() {
     assert_eq!(names.len(), 150);
 }
 
+/// Files that have changed are encoded anew where that is asked for.
+#[test]
+fn pictures_are_replaced_when_asked_for() {
+    let folder = photos(3);
+    let add = ["index", "add", "my.idx", "photos", "--model", MODEL];
+    fails_not(&blip2(folder.path(), &add), "3 added");
+    let at = |name: &str| folder.path().join("photos").join(name);
+    std::fs::copy(at("2.png"), folder.path().join("changed.png")).unwrap();
+    std::fs::rename(at("1.png"), at("2.png")).unwrap();
+    std::fs::rename(folder.path().join("changed.png"), at("1.png")).unwrap();
+    let best = || {
+        let search = ["index", "search", "my.idx", "--image", "photos/1.png"];
+        let search = [&search[..], &["--json", "--model", MODEL]].concat();
+        let found = lines(&stdout(&blip2(folder.path(), &search)));
+        found[0]["image"].as_str().unwrap().to_string()
+    };
+    fails_not(&blip2(folder.path(), &add), "0 added, 3 there already");
+    assert_eq!(best(), "photos/2.png", "what it was added as");
+    let replace = [&add[..], &["--replace", "--batch", "2"]].concat();
+    fails_not(
+        &blip2(folder.path(), &replace),
+        "0 added, 3 replaced, 0 there already, 3 together",
+    );
+    assert_eq!(best(), "photos/1.png");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_what_was_encoded() {
+    let folder = photos(255);
+    let add = ["index", "add", "my.idx", "photos", "--batch", "1"];
+    let add = [&add[..], &["--model", MODEL]].concat();
+    let process = Command::new(env!("CARGO_BIN_EXE_blip2"))
+        .args(&add)
+        .current_dir(folder.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = std::time::Instant::now();
+    while !folder.path().join("my.idx").exists() {
+        assert!(began.elapsed() < std::time::Duration::from_secs(60));
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let id = process.id().to_string();
+    let told = Command::new("kill").args(["-INT", &id]).status();
+    assert!(told.unwrap().success());
+    let ended = process.wait_with_output().unwrap();
+    fails(&ended, 130, &["of 255 pictures are done", "goes on"]);
+    let names = || stdout(&blip2(folder.path(), &["index", "list", "my.idx"]));
+    let done = names().lines().count();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains(&format!("{done} of 255")), "{said}");
+    assert!((64..255).contains(&done), "{done}");
+    fails_not(
+        &blip2(folder.path(), &add),
+        &format!("{done} there already, 255 together"),
+    );
+    assert_eq!(names().lines().count(), 255);
+}
+
 #[test]
 fn a_broken_picture_stops_no_other() {
     let folder = photos(2);

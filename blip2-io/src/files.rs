@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 
 use crate::{
     error::IoError,
@@ -143,12 +143,18 @@ impl Files {
         }
     }
 
-    /// A JSON file's content; `None` if there is no such file.
+    /// The content of a JSON file, which holds an object; `None` if there is no such file.
     pub(crate) fn json<T: DeserializeOwned>(&self, file: &str) -> Result<Option<T>, IoError> {
         let Some(text) = self.read(file)? else {
             return Ok(None);
         };
-        parse_json(&self.path(file), &text).map(Some)
+        let path = self.path(file);
+        // serde would take a list's items for the fields in their order.
+        if text.trim_ascii_start().starts_with(b"[") {
+            let fault = serde_json::Error::custom("a list stands where an object is due");
+            return Err(IoError::json(&path, String::new(), fault));
+        }
+        parse_json(&path, &text).map(Some)
     }
 
     /// A large file's content, mapped unless the folder says otherwise; `None` if there is no such

@@ -22,7 +22,7 @@ use crate::{
     error::IoError,
     files::{Files, Reading, map_at},
     hub::{HubCache, ModelId},
-    preprocessing::ImageProcessorConfig,
+    preprocessing::{ImageError, ImageProcessorConfig},
     tokenizer::{self, Tokenizer},
 };
 
@@ -435,13 +435,20 @@ impl CheckpointFolder {
     ///
     /// If neither file says it, or what it says makes no sense.
     pub fn image_processor(&self) -> Result<ImageProcessorConfig, IoError> {
-        if let Some(config) = self.processor()?.image_processor {
-            return Ok(config);
-        }
-        self.required_json(
-            "preprocessor_config.json",
-            "it says how pictures are resized and normalised; copy it from the model's repository",
-        )
+        let (file, config) = match self.processor()?.image_processor {
+            Some(config) => ("processor_config.json", config),
+            None => {
+                let file = "preprocessor_config.json";
+                let remedy = "it says how pictures are resized and normalised; copy it from the model's repository";
+                (file, self.required_json(file, remedy)?)
+            }
+        };
+        let checked = ImageProcessorConfig::validate(&config);
+        checked.map_err(|source| ImageError::File {
+            path: self.files.path(file),
+            source: Box::new(source),
+        })?;
+        Ok(config)
     }
 
     /// `processor_config.json`; the default if there is none.

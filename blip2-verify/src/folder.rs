@@ -1,7 +1,7 @@
 //! A folder, or each folder in it that holds goldens, by what they are goldens of.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -27,7 +27,15 @@ pub fn verify(
     if Golden::exists(folder) {
         return Ok(vec![verify_one(folder, options)?]);
     }
-    let entries = fs::read_dir(folder).map_err(|error| VerifyError::read(folder, error))?;
+    let entries = fs::read_dir(folder).map_err(|error| {
+        let fault = match error.kind() {
+            io::ErrorKind::NotADirectory => {
+                io::Error::new(error.kind(), "a file, where a folder with goldens is due")
+            }
+            _ => error,
+        };
+        VerifyError::read(folder, fault)
+    })?;
     let mut folders: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|f| Golden::exists(f))

@@ -44,6 +44,9 @@ pub(crate) struct IndexAddArgs {
     /// export` (.npy, .parquet); may be given several times. These pictures are found by similarity alone.
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Vec<PathBuf>,
+    /// Encode pictures anew that the index holds already, in place of what it has of them: where files have changed.
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// The batch size: how many pictures are encoded together.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch: u16,

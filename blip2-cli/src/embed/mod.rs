@@ -10,12 +10,14 @@ use blip2_core::preprocessing::PixelValues;
 use crate::{
     Failure,
     args::embed::EmbedArgs,
-    asked, model,
+    asked, interrupt, model,
     pictures::{self, expand},
 };
 use features::Embedder;
 pub(crate) use vectors::VectorFile;
 use vectors::Vectors;
+
+const ENDING: &str = "ending after this batch";
 
 pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
     let texts = match &args.texts {
@@ -30,10 +32,14 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
     args.output.check_no_input(inputs.map(PathBuf::as_path))?;
     let embedder = Embedder::open(&args.model, "embed")?;
     let feature = embedder.feature(args.features)?;
+    let stop = interrupt::watched(ENDING, || {})?;
     let mut vectors = Vectors::begin(&args.output, "image")?;
     let bar = model::bar(paths.len());
-    let mut failed = 0;
+    let (mut failed, mut done) = (0, 0);
     for chunk in paths.chunks(usize::from(args.batch)) {
+        if stop.is_cancelled() {
+            break;
+        }
         let mut batch = Vec::new();
         for path in chunk {
             let note = |note: &str| bar.suspend(|| note!("{note}"));
@@ -53,9 +59,13 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<(), Failure> {
             vectors.add(&names, &embedder.of_pictures(pixels, feature)?, &bar)?;
             batch = rest;
         }
+        done += chunk.len();
         bar.inc(chunk.len() as u64);
     }
     bar.finish_and_clear();
+    if done < paths.len() {
+        return vectors.interrupted(&format!("{done} of {} pictures", paths.len()));
+    }
     vectors.finish()?;
     match failed {
         0 => Ok(()),
@@ -70,14 +80,23 @@ fn of_texts(args: &EmbedArgs, texts: &[String]) -> Result<(), Failure> {
     let inputs = args.texts.iter().chain(args.model.read());
     args.output.check_no_input(inputs.map(PathBuf::as_path))?;
     let embedder = Embedder::open(&args.model, "embed")?;
+    let stop = interrupt::watched(ENDING, || {})?;
     let mut vectors = Vectors::begin(&args.output, "text")?;
     let bar = model::bar(texts.len());
+    let mut done = 0;
     for batch in texts.chunks(usize::from(args.batch)) {
+        if stop.is_cancelled() {
+            break;
+        }
         vectors.add(batch, &embedder.of_texts(batch)?, &bar)?;
+        done += batch.len();
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
-    vectors.finish()
+    match done < texts.len() {
+        true => vectors.interrupted(&format!("{done} of {} texts", texts.len())),
+        false => vectors.finish(),
+    }
 }
 
 /// A file's pictures as the image encoder reads them, with their names: the file's, and of several

@@ -52,15 +52,24 @@ impl VectorFile {
         &self,
         inputs: impl IntoIterator<Item = &'p Path> + Clone,
     ) -> Result<(), Failure> {
-        let outputs = match self {
-            Self::Standard => Vec::new(),
-            Self::JsonLines(path) | Self::Safetensors(path) => vec![path.clone()],
-            Self::Npy(path) => vec![path.clone(), names_file(path)],
-        };
-        for output in outputs {
+        for output in self.files() {
             apart::check("--output", &output, inputs.clone())?;
         }
         Ok(())
+    }
+
+    /// The files that are written.
+    fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Standard => Vec::new(),
+            Self::JsonLines(path) | Self::Safetensors(path) => vec![path.clone()],
+            Self::Npy(path) => vec![path.clone(), names_file(path)],
+        }
+    }
+
+    /// Whether one of them is there.
+    fn exists(&self) -> bool {
+        self.files().iter().any(|file| file.exists())
     }
 }
 
@@ -133,6 +142,25 @@ impl<'o> Vectors<'o> {
             })?,
         }
         Ok(())
+    }
+
+    /// Writes what there is of an interrupted work, which is `done`; where a file stood before, that stays, since it
+    /// may have all.
+    pub(super) fn interrupted(self, done: &str) -> Result<(), Failure> {
+        let (VectorFile::JsonLines(path) | VectorFile::Npy(path) | VectorFile::Safetensors(path)) =
+            self.output
+        else {
+            return Err(Failure::Interrupted(format!("interrupted after {done}")));
+        };
+        let path = path.display();
+        let said = match self.output.exists() {
+            true => format!("interrupted after {done}; {path} stays as it was"),
+            false => {
+                self.finish()?;
+                format!("interrupted; {path} has {done}")
+            }
+        };
+        Err(Failure::Interrupted(said))
     }
 
     /// Writes the file.

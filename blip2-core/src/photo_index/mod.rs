@@ -209,21 +209,65 @@ impl PhotoIndex {
         blip2: &Blip2Retrieval,
         pictures: impl IntoIterator<Item = (N, P)>,
     ) -> Result<(), IndexError> {
-        self.check(blip2)?;
-        let (mut names, mut images) = (Vec::new(), Vec::new());
-        for (name, image) in pictures {
-            let name = checked(name.into())?;
-            if self.contains(&name) || names.contains(&name) {
-                return Err(IndexError::Duplicate { name });
-            }
-            names.push(name);
-            images.push(image.into());
+        let (names, images) = apart(pictures)?;
+        if let Some(name) = names.iter().find(|name| self.contains(name)) {
+            return Err(IndexError::Duplicate { name: name.clone() });
         }
+        let new = self.encoded(blip2, names, images)?;
+        self.entries.extend(new);
+        Ok(())
+    }
+
+    /// As [`add_batch`](Self::add_batch), with pictures whose names are there already in the place of those: how
+    /// many were replaced.
+    ///
+    /// ```
+    /// # let blip2 = blip2_core::Blip2Retrieval::from_pretrained("../fixtures/blip2_itr")?;
+    /// # let mut index = blip2_core::PhotoIndex::new(&blip2);
+    /// # let picture = |name: &str| blip2.open(format!("../examples/images/{name}.png"));
+    /// let (red, blue) = (picture("red-triangle")?, picture("blue-circle")?);
+    /// index.add(&blip2, "today", &red)?;
+    /// assert_eq!(index.put_batch(&blip2, [("today", &blue), ("yesterday", &red)])?, 1);
+    /// let best = &index.search_by_picture(&blip2, &red, 1)?[0];
+    /// assert_eq!((index.len(), best.name.as_str()), (2, "yesterday"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add); [`IndexError::Duplicate`] for a name that the batch has twice.
+    pub fn put_batch<'a, N: Into<String>, P: Into<Picture<'a>>>(
+        &mut self,
+        blip2: &Blip2Retrieval,
+        pictures: impl IntoIterator<Item = (N, P)>,
+    ) -> Result<usize, IndexError> {
+        let (names, images) = apart(pictures)?;
+        let mut replaced = 0;
+        for new in self.encoded(blip2, names, images)? {
+            match self.entries.iter_mut().find(|old| old.name == new.name) {
+                Some(old) => {
+                    *old = new;
+                    replaced += 1;
+                }
+                None => self.entries.push(new),
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// Pictures as they are kept.
+    fn encoded(
+        &self,
+        blip2: &Blip2Retrieval,
+        names: Vec<String>,
+        images: Vec<Picture<'_>>,
+    ) -> Result<Vec<Entry>, IndexError> {
+        self.check(blip2)?;
         let photos = blip2.encode_batch(images, &CompareOptions::default())?;
         let entries = names.into_iter().zip(&photos);
-        self.entries
-            .extend(entries.map(|(name, photo)| Entry::new(name, photo)));
-        Ok(())
+        Ok(entries
+            .map(|(name, photo)| Entry::new(name, photo))
+            .collect())
     }
 
     /// Whether a picture may have this name.
@@ -382,6 +426,22 @@ impl fmt::Debug for PhotoIndex {
 fn is_unit(vector: &[f32]) -> bool {
     let square: f32 = vector.iter().map(|x| x * x).sum();
     (square - 1.0).abs() < 1e-2
+}
+
+/// The names and the pictures of a batch, none of whose names is there twice.
+fn apart<'a, N: Into<String>, P: Into<Picture<'a>>>(
+    pictures: impl IntoIterator<Item = (N, P)>,
+) -> Result<(Vec<String>, Vec<Picture<'a>>), IndexError> {
+    let (mut names, mut images) = (Vec::new(), Vec::new());
+    for (name, image) in pictures {
+        let name = checked(name.into())?;
+        if names.contains(&name) {
+            return Err(IndexError::Duplicate { name });
+        }
+        names.push(name);
+        images.push(image.into());
+    }
+    Ok((names, images))
 }
 
 /// A name that can be one.
