@@ -204,7 +204,8 @@ impl Answering {
         match tried.err()? {
             Blip2Error::Lm(LmError::ContextTooLong {
                 tokens, context, ..
-            }) => Some(format!(
+            })
+            | Blip2Error::ContextTooLong { tokens, context } => Some(format!(
                 "is too long: with its picture and its answer it has {tokens} tokens, and the model's \
                  context holds {context}"
             )),
