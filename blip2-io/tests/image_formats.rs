@@ -275,6 +275,16 @@ fn tiffs_of_all_colours_are_read_as_pillow_reads_them() {
         ("ycbcr_film.tif", 0),
         ("cmyk_lzw.tif", 0),
         ("float_turned.tif", 0),
+        ("palette_1.tif", 0),
+        ("palette_2.tif", 0),
+        ("palette_4.tif", 0),
+        ("palette_8_lzw.tif", 0),
+        ("gray_alpha.tif", 0),
+        ("gray_1.tif", 0),
+        ("gray_1_inverted.tif", 0),
+        ("gray_2.tif", 0),
+        ("gray_4.tif", 0),
+        ("gray_4_inverted.tif", 0),
         // Decoders of JPEG differ by a few levels.
         ("ycbcr_jpeg_444.tif", 3),
         ("ycbcr_jpeg_420.tif", 6),
@@ -282,6 +292,21 @@ fn tiffs_of_all_colours_are_read_as_pillow_reads_them() {
         let found = distance(name);
         assert!(found <= tolerance, "{name}: {found}");
     }
+}
+
+#[test]
+fn a_palette_may_be_short_and_must_be_there() {
+    let mut bytes = fs::read(fixture("formats/palette_4.tif")).unwrap();
+    // The palette's tag, its type, and how many levels it has.
+    let tag = [0x40, 1, 3, 0, 48, 0, 0, 0];
+    let place = bytes.windows(8).position(|entry| entry == tag).unwrap();
+    bytes[place + 4] = 6;
+    let short = decode(&bytes).unwrap();
+    assert!(short.pixels().any(|pixel| pixel.0 == [0; 3]));
+    bytes[place] = 0x41;
+    let error = decode(&bytes).unwrap_err();
+    assert!(error.to_string().contains("palette"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Malformed);
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! TIFF's colours to RGB, in the integers of Pillow and `libtiff`.
 
+use image::{DynamicImage, ImageBuffer};
 use tiff::decoder::DecodingResult;
+
+use super::packed::unpacked;
+use crate::preprocessing::color::{Transparency, to_rgb};
 
 /// Gray levels clipped to 0 to 255 and without fractions, as Pillow converts them; `None` of numbers in
 /// which no TIFF has gray levels.
@@ -20,6 +24,35 @@ pub(super) fn gray(levels: DecodingResult) -> Option<Vec<u8>> {
         _ => return None,
     };
     Some(levels.into_iter().flat_map(|level| [level; 3]).collect())
+}
+
+/// Gray levels of fewer bits than a byte, of which the highest is white.
+pub(super) fn few_grays(packed: &[u8], bits: u8, width: usize) -> Vec<u8> {
+    let step = u8::MAX / (u8::MAX >> (8 - bits));
+    unpacked(packed, bits, width)
+        .flat_map(|level| [level * step; 3])
+        .collect()
+}
+
+/// Pairs of a gray level and how opaque it is; `None` of numbers in which no TIFF has them.
+pub(super) fn gray_and_alpha(
+    levels: DecodingResult,
+    transparency: Transparency,
+) -> Option<Vec<u8>> {
+    // As one row: what is beside a pixel does not matter to it.
+    let width = |levels: usize| u32::try_from(levels / 2).ok();
+    let picture = match levels {
+        DecodingResult::U8(levels) => {
+            let row = ImageBuffer::from_raw(width(levels.len())?, 1, levels);
+            DynamicImage::ImageLumaA8(row?)
+        }
+        DecodingResult::U16(levels) => {
+            let row = ImageBuffer::from_raw(width(levels.len())?, 1, levels);
+            DynamicImage::ImageLumaA16(row?)
+        }
+        _ => return None,
+    };
+    Some(to_rgb(&picture, transparency).into_raw())
 }
 
 /// Inks to light, as Pillow's `convert("RGB")` does: each ink darkens what black leaves.

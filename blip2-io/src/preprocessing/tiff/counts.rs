@@ -7,6 +7,7 @@ use tiff::{
     tags::{CompressionMethod, Tag},
 };
 
+use super::numbers::{FIRST, Numbers, entry};
 use crate::preprocessing::{error::ImageError, jpeg};
 
 /// Within how many bytes a JPEG that is a strip or a tile says how large it is.
@@ -32,24 +33,12 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), ImageError> {
 /// Whether the values that the first directory counts fit into the file; `None` if it has no whole
 /// directory, which the decoder says better.
 fn counts_fit(bytes: &[u8]) -> Option<bool> {
-    let little = bytes.starts_with(b"II");
-    let short = |place: usize| {
-        let found = *bytes.get(place..)?.first_chunk()?;
-        Some(match little {
-            true => u16::from_le_bytes(found),
-            false => u16::from_be_bytes(found),
-        })
-    };
-    let long = |place: usize| {
-        let found = *bytes.get(place..)?.first_chunk()?;
-        Some(match little {
-            true => u32::from_le_bytes(found),
-            false => u32::from_be_bytes(found),
-        })
-    };
-    let directory = long(4)? as usize;
-    for entry in 0..usize::from(short(directory)?) {
-        let place = directory + 2 + 12 * entry;
+    let numbers = Numbers::of(bytes)?;
+    let short = |place| numbers.short(bytes, place);
+    let long = |place| numbers.long(bytes, place);
+    let directory = usize::try_from(long(FIRST)?).ok()?;
+    for number in 0..usize::from(short(directory)?) {
+        let place = entry(directory, number)?;
         let width: u64 = match short(place + 2)? {
             3 | 8 => 2,
             4 | 9 | 11 | 13 => 4,

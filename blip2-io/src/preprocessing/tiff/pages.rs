@@ -4,11 +4,10 @@
 
 use std::collections::BTreeSet;
 
+use super::numbers::{FIRST, Numbers, entry};
+
 /// More pages than any document has; a chain is not followed further.
 const MOST: usize = 65_536;
-
-/// Where the place of the first directory stands.
-const FIRST: usize = 4;
 
 /// The tags that say what a directory's picture is for stand first: they are the lowest of all.
 const LOOKED_AT: usize = 4;
@@ -59,57 +58,21 @@ impl Pages {
     /// Makes this page, counted from 0, the first one of its file; `None` if there is none such.
     pub(in crate::preprocessing) fn lead(&self, bytes: &mut [u8], page: usize) -> Option<()> {
         let place = *self.places.get(page)?;
-        *bytes.get_mut(FIRST..)?.first_chunk_mut()? = match self.numbers {
-            Numbers::Little => place.to_le_bytes(),
-            Numbers::Big => place.to_be_bytes(),
-        };
-        Some(())
+        self.numbers.put_long(bytes, FIRST, place)
     }
-}
-
-/// In which order a file's numbers have their bytes.
-#[derive(Clone, Copy)]
-enum Numbers {
-    Little,
-    Big,
 }
 
 impl Numbers {
-    fn of(bytes: &[u8]) -> Option<Self> {
-        match bytes.first_chunk()? {
-            b"II*\0" => Some(Self::Little),
-            b"MM\0*" => Some(Self::Big),
-            _ => None,
-        }
-    }
-
-    fn short(self, bytes: &[u8], place: usize) -> Option<u16> {
-        let found = *bytes.get(place..)?.first_chunk()?;
-        Some(match self {
-            Self::Little => u16::from_le_bytes(found),
-            Self::Big => u16::from_be_bytes(found),
-        })
-    }
-
-    fn long(self, bytes: &[u8], place: usize) -> Option<u32> {
-        let found = *bytes.get(place..)?.first_chunk()?;
-        Some(match self {
-            Self::Little => u32::from_le_bytes(found),
-            Self::Big => u32::from_be_bytes(found),
-        })
-    }
-
     /// Whether the directory at `place` is of a page, and the place of the next one, or 0; `None` if it is
     /// not all in the file.
     fn directory(self, bytes: &[u8], place: u32) -> Option<(bool, u32)> {
         let start = usize::try_from(place).ok()?;
         let count = usize::from(self.short(bytes, start)?);
-        let entry = |number: usize| start.checked_add(2 + 12 * number);
-        let next = self.long(bytes, entry(count)?)?;
+        let next = self.long(bytes, entry(start, count)?)?;
         // What some files have for a place behind their last page is none of a directory.
         let (mut has_width, mut is_whole) = (false, true);
         for number in 0..count.min(LOOKED_AT) {
-            let at = entry(number)?;
+            let at = entry(start, number)?;
             match self.short(bytes, at)? {
                 NEW_SUBFILE_TYPE => is_whole &= self.value(bytes, at)? & REDUCED_OR_MASK == 0,
                 SUBFILE_TYPE => is_whole &= self.value(bytes, at)? != REDUCED,
@@ -118,15 +81,6 @@ impl Numbers {
             }
         }
         Some((has_width && is_whole, next))
-    }
-
-    /// The one number of an entry, which stands in it.
-    fn value(self, bytes: &[u8], entry: usize) -> Option<u32> {
-        const SHORT: u16 = 3;
-        match self.short(bytes, entry + 2)? {
-            SHORT => self.short(bytes, entry + 8).map(u32::from),
-            _ => self.long(bytes, entry + 8),
-        }
     }
 }
 
