@@ -17,7 +17,7 @@ pub(crate) fn given(text: &str) -> Result<Candidates, String> {
         .iter()
         .any(|candidate| candidate.trim().is_empty())
     {
-        true => Err("a candidate is empty: commas stand between candidates alone".into()),
+        true => Err("an answer is empty: commas stand between candidates alone".into()),
         false => Ok(candidates),
     }
 }

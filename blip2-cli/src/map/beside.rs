@@ -9,11 +9,14 @@ use std::{
 /// The fewest digits of a part's number.
 pub(super) const DIGITS: usize = 5;
 
+/// What the record of a run is called in a folder of tables.
+const RECORD: &str = "_map.json";
+
 /// Where it is kept what a run was asked: hidden from whoever reads a folder of tables.
 pub(super) fn manifest_of(output: &Path, is_file: bool) -> PathBuf {
     match is_file {
         true => beside(output, ".map.json"),
-        false => output.join("_map.json"),
+        false => output.join(RECORD),
     }
 }
 
@@ -35,12 +38,13 @@ pub(super) fn is_part(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| part_end(name) == Some(""))
 }
 
-/// Whether a name is that of a part in the making: `.part-00000.parquet.….partial`.
-pub(super) fn is_half_part(name: &OsStr) -> bool {
+/// Whether a name is that of a part in the making, or of a folder's record: `.part-00000.parquet.….partial`,
+/// `._map.json.….partial`.
+pub(super) fn is_half(name: &OsStr) -> bool {
     let inner = name
         .to_str()
         .and_then(|name| name.strip_prefix('.')?.strip_suffix(".partial"));
-    let end = inner.and_then(part_end);
+    let end = inner.and_then(|name| part_end(name).or_else(|| name.strip_prefix(RECORD)));
     end.is_some_and(|end| end.starts_with('.'))
 }
 
@@ -85,6 +89,8 @@ mod tests {
             ("part-00000.parquet", true, false),
             ("part-1234567.jsonl", true, false),
             (".part-00000.parquet.aB3x.partial", false, true),
+            ("._map.json.aB3x.partial", false, true),
+            ("._map.jsonaB3x.partial", false, false),
             ("part-0000.parquet", false, false),
             ("part-00000-abc.snappy.parquet", false, false),
             ("part-00000.parquet.crc", false, false),
@@ -92,7 +98,7 @@ mod tests {
             ("part-2-thesis.txt", false, false),
             (".part-notes.partial", false, false),
         ] {
-            let found = (is_part(name.as_ref()), is_half_part(name.as_ref()));
+            let found = (is_part(name.as_ref()), is_half(name.as_ref()));
             assert_eq!(found, (part, half), "{name}");
         }
     }

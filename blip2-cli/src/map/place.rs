@@ -12,7 +12,7 @@ use blip2_io::{
 };
 
 use super::{
-    beside::{DIGITS, beside, entries, is_half_part, is_part, manifest_of, remove_named},
+    beside::{DIGITS, beside, entries, is_half, is_part, manifest_of, remove_named},
     input::Input,
     manifest::Manifest,
 };
@@ -237,7 +237,7 @@ impl Place {
     pub(super) fn remove_folder(&self) -> io::Result<()> {
         let folder = self.folder();
         let is_own =
-            |entry: &fs::DirEntry| is_part(&entry.file_name()) || is_half_part(&entry.file_name());
+            |entry: &fs::DirEntry| is_part(&entry.file_name()) || is_half(&entry.file_name());
         if !entries(&folder)?.iter().all(is_own) {
             // Something else was put there, and stays.
             return remove_named(&folder, is_part);
@@ -259,7 +259,7 @@ impl Place {
 
     /// Takes away what runs that were killed left half.
     fn sweep(&self) -> io::Result<()> {
-        remove_named(&self.folder(), is_half_part)?;
+        remove_named(&self.folder(), is_half)?;
         if !self.is_file {
             return Ok(());
         }
