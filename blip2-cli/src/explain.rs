@@ -68,6 +68,11 @@ impl<'a> What<'a> {
 }
 
 fn options(args: &ExplainArgs) -> Result<ExplainOptions, Failure> {
+    if args.generation.sequences() > 1 {
+        return Err(Failure::usage(
+            "one text is explained; leave out --num-return-sequences",
+        ));
+    }
     let call = args.generation.options(args.template.clone())?;
     let options = ExplainOptions::default()
         .with_options(call)
@@ -132,19 +137,19 @@ impl Member {
         Ok(match kind {
             ModelKind::BlipCaption => {
                 let builder = BlipCaptioner::builder(folder);
-                Self::Captioner(Box::new(model::open_writer(builder, args)?))
+                Self::Captioner(Box::new(model::open_any_blip1(builder, args)?))
             }
             ModelKind::BlipAnswer => {
                 let builder = BlipAnswerer::builder(folder);
-                Self::Answerer(Box::new(model::open_writer(builder, args)?))
+                Self::Answerer(Box::new(model::open_any_blip1(builder, args)?))
             }
             ModelKind::BlipRetrieval => {
                 let builder = BlipRetrieval::builder(folder);
-                Self::BlipRetrieval(Box::new(model::open_writer(builder, args)?))
+                Self::BlipRetrieval(Box::new(model::open_any_blip1(builder, args)?))
             }
             ModelKind::Blip2Retrieval => {
                 let builder = Blip2Retrieval::builder(folder);
-                Self::Retrieval(Box::new(model::open_writer(builder, args)?))
+                Self::Retrieval(Box::new(model::open_any_blip1(builder, args)?))
             }
             _ => Self::Blip2(Box::new(model::open(args)?)),
         })

@@ -85,7 +85,7 @@ impl Answerer {
         match (&args.model, model::kind(args.model.as_deref())) {
             (Some(folder), Some(ModelKind::BlipAnswer)) => {
                 let builder = BlipAnswerer::builder(folder);
-                let opened = model::open_writer(builder, args)?;
+                let opened = model::open_any_blip1(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
             }
             _ => Ok(Self::Blip2(Box::new(model::open(args)?))),
@@ -229,7 +229,7 @@ impl Captioner {
         match (&args.model, model::kind(args.model.as_deref())) {
             (Some(folder), Some(ModelKind::BlipCaption)) => {
                 let builder = BlipCaptioner::builder(folder);
-                let opened = model::open_writer(builder, args)?;
+                let opened = model::open_any_blip1(builder, args)?;
                 Ok(Self::Blip1(Box::new(opened)))
             }
             _ => Ok(Self::Blip2(Box::new(model::open(args)?))),

@@ -67,8 +67,11 @@ pub(crate) fn kind(folder: Option<&Path>) -> Option<ModelKind> {
     folder.kind().ok()
 }
 
-/// A BLIP-1 model that writes.
-pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> Result<T, Failure> {
+/// A BLIP-1 model, with all that may be said of a model.
+pub(crate) fn open_any_blip1<T: Member>(
+    builder: Builder<T>,
+    args: &ModelArgs,
+) -> Result<T, Failure> {
     if let Some(folder) = &args.model {
         args.adapter.note_other_base(folder)?;
     }
@@ -76,7 +79,7 @@ pub(crate) fn open_writer<T: Member>(builder: Builder<T>, args: &ModelArgs) -> R
     load_blip1(args.adapter.on(builder)?, &args.device)
 }
 
-/// A BLIP-1 model that compares.
+/// A BLIP-1 model, with what may be said of one that compares.
 pub(crate) fn open_blip1<T: Member>(
     builder: Builder<T>,
     args: &RetrievalArgs,

@@ -159,18 +159,16 @@ fn open(mut args: ModelArgs) -> Result<Model, Failure> {
     let kind = model::kind(args.model.as_deref());
     Ok(match (args.model.clone(), kind) {
         (Some(folder), Some(ModelKind::BlipAnswer)) => {
-            model::open_writer(BlipAnswerer::builder(folder), &args)?.into()
+            model::open_any_blip1(BlipAnswerer::builder(folder), &args)?.into()
         }
         (Some(folder), Some(ModelKind::BlipCaption)) => {
-            model::open_writer(BlipCaptioner::builder(folder), &args)?.into()
+            model::open_any_blip1(BlipCaptioner::builder(folder), &args)?.into()
         }
         (Some(folder), Some(ModelKind::Blip2Retrieval)) => {
             model::open_retrieval(&retrieval(folder, args)?)?.into()
         }
         (Some(folder), Some(ModelKind::BlipRetrieval)) => {
-            let builder = BlipRetrieval::builder(&folder);
-            let args = retrieval(folder, args)?;
-            model::open_blip1(builder, &args)?.into()
+            model::open_any_blip1(BlipRetrieval::builder(folder), &args)?.into()
         }
         _ => model::open(&args)?.into(),
     })
@@ -179,7 +177,7 @@ fn open(mut args: ModelArgs) -> Result<Model, Failure> {
 fn retrieval(model: std::path::PathBuf, args: ModelArgs) -> Result<RetrievalArgs, Failure> {
     if args.image_size.is_some() || args.memory.memory_limit.is_some() {
         return Err(Failure::usage(
-            "--image-size and --memory-limit are not for a model that compares",
+            "--image-size and --memory-limit are not for a BLIP-2 that compares",
         ));
     }
     Ok(RetrievalArgs {

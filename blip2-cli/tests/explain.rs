@@ -215,6 +215,18 @@ fn what_makes_no_sense_is_refused_before_a_model_is_loaded() {
             "--frame all",
         ),
         (
+            vec![
+                copy,
+                question,
+                "--json",
+                "--beams",
+                "2",
+                "--num-return-sequences",
+                "2",
+            ],
+            "leave out --num-return-sequences",
+        ),
+        (
             vec![copy, "--match", "a dog", "--json"],
             "retrieval checkpoint",
         ),

@@ -48,13 +48,14 @@
 //! | caption | `caption` | `caption_with` | `caption_batch` | `caption_each` | `stream_caption`, `stream_caption_with` | `caption`, `caption_with`, `caption_stream`, `caption_stream_with` |
 //! | prompt | `prompt` | `prompt_with` | `prompt_batch` | `prompt_each` | `stream`, `stream_with` | `prompt`, `prompt_with`, `prompt_batch`, `prompt_each`, `stream`, `stream_with` |
 //! | look | `look` | `look_with` | `look_batch` | | | |
-//! | match | `match_probability` | | `match_batch` | | | `match_encoded` |
-//! | similarity | `similarity` | | `similarity_batch` | | | `similarity_encoded` |
-//! | embed | `embed_image`, `embed_text` | | `embed_image_batch`, `embed_text_batch` | | | |
-//! | encode | `encode` | | `encode_batch` | | | |
+//! | match | `match_probability` | `match_probability_with` | `match_batch` | `match_each` | | `match_encoded`, `match_encoded_with` |
+//! | similarity | `similarity` | `similarity_with` | `similarity_batch` | | | `similarity_encoded` |
+//! | match and similarity | | | | `compare_each` | | |
+//! | embed | `embed_image`, `embed_text` | `embed_image_with`, `embed_text_with` | `embed_image_batch`, `embed_text_batch` | `embed_image_each`, `embed_text_each` | | |
+//! | encode | `encode` | `encode_with` | `encode_batch` | `encode_each` | | |
 //! | explain | | `explain_answer`, `explain_caption`, `explain_prompt`, `explain_match`, `explain_similarity` | | | | |
 //!
-//! [`Blip2Pipeline`] has all but the last four; [`BlipAnswerer`] answers, [`BlipCaptioner`] describes;
+//! [`Blip2Pipeline`] has all of them but match, similarity, embed and encode, and explains what it writes; [`BlipAnswerer`] answers, [`BlipCaptioner`] describes;
 //! [`Blip2Retrieval`] and [`BlipRetrieval`] match and compare; [`ImageEmbedder`] and [`TextEmbedder`]
 //! embed. All are loaded by the same [`Builder`] and are handles: cheap to clone, `Send + Sync`.
 //! The error of a batch names the item at fault ([`Blip2Error::Item`]).

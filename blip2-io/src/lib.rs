@@ -42,7 +42,9 @@
 //! | `dataset` | data sets |
 //! | `tables` | tables, and Parquet |
 //! | `lavis` | LAVIS's `.pth` files |
+//! | `jpeg2000` | pictures in JPEG 2000 |
 //! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
+//! | `urls` | pictures by their URLs |
 //!
 //! `default-features = false, features = ["preprocessing"]` decodes and resizes pictures without
 //! building Burn or `tokenizers`; so does `dataset`.

@@ -28,6 +28,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! `mpi` trains as one of several processes over MPI, which must be installed.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -13,6 +13,10 @@ use super::{generation::GenerationArgs, model::ModelArgs, picture::PictureArgs};
         .required(true)
         .args(["question", "caption", "prompt", "matched", "similarity"])
 ))]
+#[command(
+    override_usage = "blip2 explain [OPTIONS] <--output <FILE>|--json> <IMAGE> <QUESTION|--caption|--prompt <TEXT>|\
+                            --match <TEXT>|--similarity <TEXT>>"
+)]
 pub(crate) struct ExplainArgs {
     /// The picture; for a model of videos, a folder of frames or an animated GIF, PNG or WebP.
     pub(crate) image: PathBuf,

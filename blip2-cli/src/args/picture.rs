@@ -7,13 +7,14 @@ use clap::Args;
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct PictureArgs {
     /// Which frame of an animated GIF, PNG or WebP, or page of a TIFF, a model of single pictures is
-    /// shown: its number, from 1, or all of them one after another. Default: the first, with a note.
+    /// shown: its number, from 1, or, by answer, caption, embed and index add, all of them one after another.
+    /// Default: the first, with a note.
     #[arg(long, value_name = "N|all")]
     pub(crate) frame: Option<FrameChoice>,
     /// Leave pictures as their pixels are stored, whatever their EXIF says of how the camera was held.
     #[arg(long)]
     pub(crate) ignore_orientation: bool,
-    /// Take pictures by their URLs (http and https) too: of public servers, up to 64 MB each, within 30
+    /// Take pictures by their URLs (http and https) too: of public servers, up to 64 MiB each, within 30
     /// seconds.
     #[cfg(feature = "urls")]
     #[arg(long)]

@@ -49,19 +49,19 @@ impl Embedder {
         let member = match (&args.model, kind) {
             (Some(folder), Some(ModelKind::BlipCaption)) => {
                 let builder = BlipCaptioner::builder(folder);
-                Member::Captioner(Box::new(model::open_writer(builder, args)?))
+                Member::Captioner(Box::new(model::open_any_blip1(builder, args)?))
             }
             (Some(folder), Some(ModelKind::BlipAnswer)) => {
                 let builder = BlipAnswerer::builder(folder);
-                Member::Answerer(Box::new(model::open_writer(builder, args)?))
+                Member::Answerer(Box::new(model::open_any_blip1(builder, args)?))
             }
             (Some(folder), Some(ModelKind::BlipRetrieval)) => {
                 let builder = BlipRetrieval::builder(folder);
-                Member::BlipRetrieval(Box::new(model::open_writer(builder, args)?))
+                Member::BlipRetrieval(Box::new(model::open_any_blip1(builder, args)?))
             }
             (Some(folder), Some(ModelKind::Blip2Retrieval)) => {
                 let builder = Blip2Retrieval::builder(folder);
-                Member::Retrieval(Box::new(model::open_writer(builder, args)?))
+                Member::Retrieval(Box::new(model::open_any_blip1(builder, args)?))
             }
             _ => Member::Blip2(Box::new(model::open(args)?)),
         };

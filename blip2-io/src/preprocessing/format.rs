@@ -4,6 +4,9 @@ use image::ImageFormat;
 
 use super::{apple_double::MAGIC, error::ImageError};
 
+/// With the feature it is read before anyone asks here.
+const JPEG_2000: &str = "JPEG 2000 (for which the feature `jpeg2000` has a decoder)";
+
 /// Formats that are known by their first bytes and not read, at the place where those begin.
 const NOT_READ: [(usize, &[u8], &str); 18] = [
     (4, b"ftypavif", "AVIF"),
@@ -14,8 +17,8 @@ const NOT_READ: [(usize, &[u8], &str); 18] = [
     (4, b"ftypmsf1", "HEIF"),
     (4, b"ftypqt", "QuickTime film"),
     (4, b"ftyp", "MP4 film"),
-    (0, b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\0\0\0\x0cjP  ", JPEG_2000),
+    (0, b"\xff\x4f\xff\x51", JPEG_2000),
     (0, b"\0\0\0\x0cJXL ", "JPEG XL"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"8BPS", "Photoshop"),
