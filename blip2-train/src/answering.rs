@@ -342,10 +342,7 @@ impl<M: Writes> Objective<M> for Answering {
         let Validation {
             data, on_broken, ..
         } = self.validation.as_ref()?;
-        let whole = || {
-            let records = data.len() + data.broken().len();
-            self.measure_on(&format!("of {records} records"))
-        };
+        let whole = || self.measure_on(&data.extent());
         (*on_broken == OnBroken::Skip).then(whole).flatten()
     }
 

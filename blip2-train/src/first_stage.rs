@@ -184,8 +184,8 @@ impl Objective<Blip2ForPretraining> for FirstStage {
 
     fn measure_of_the_whole(&self) -> Option<String> {
         let (data, recall) = self.validation.as_ref()?;
-        let (k, records) = (recall.k, data.len() + data.broken().len());
-        let whole = || format!("recall@{k} on data of {records} records");
+        let k = recall.k;
+        let whole = || format!("recall@{k} on data {}", data.extent());
         (self.on_broken == OnBroken::Skip).then(whole)
     }
 

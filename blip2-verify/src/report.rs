@@ -172,6 +172,9 @@ impl Report {
     }
 }
 
+/// To what width stages' names are padded: a golden's cases may be named by anything.
+const WIDEST: usize = 60;
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self
@@ -180,7 +183,7 @@ impl fmt::Display for Report {
             .map(|c| c.stage.len())
             .max()
             .unwrap_or(5)
-            .max(5);
+            .clamp(5, WIDEST);
         writeln!(f, "{}", self.name)?;
         writeln!(
             f,

@@ -76,6 +76,10 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
     )?;
     let file = (is_first && place.out().exists()).then(|| place.checked());
     let sieve = Sieve::of(&config, &folder, file, together, cancel.clone());
+    let sieve = match args.dry_run {
+        true => sieve.read_only(),
+        false => sieve,
+    };
     let data = on_what.read(base).map_err(Failure::work)?;
     let on_broken = on_what.on_broken();
     let job = |data, held_out| Job {

@@ -1,6 +1,7 @@
 //! Where a training writes: nowhere that it reads, and where there is room.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
 };
@@ -44,10 +45,14 @@ impl Place {
     pub(super) fn has_states(&self) -> bool {
         let entries = fs::read_dir(self.states()).into_iter().flatten().flatten();
         let mut names = entries.map(|entry| entry.file_name());
-        names.any(|name| {
-            let name = name.to_string_lossy();
-            name.starts_with("step-") || name.starts_with("replaced-")
-        })
+        names.any(|name| is_state(&name))
+    }
+
+    /// The bytes of the states that there are.
+    fn held_by_states(&self) -> u64 {
+        let entries = fs::read_dir(self.states()).into_iter().flatten().flatten();
+        let states = entries.filter(|entry| is_state(&entry.file_name()));
+        states.map(|entry| held_by(&entry.path())).sum()
     }
 
     /// Takes the folder, and removes what a process left half written in it that was killed. A dry run
@@ -186,8 +191,10 @@ impl Place {
         }
     }
 
-    /// Refuses what would not fit on the disk; `needed` is in bytes.
+    /// Refuses what would not fit on the disk; `needed` is in bytes, those among them that states have which are
+    /// there and will be replaced.
     pub(super) fn check_room(&self, needed: u64) -> Result<(), Failure> {
+        let needed = needed.saturating_sub(self.held_by_states());
         let Some(folder) = existing(&self.out) else {
             return Ok(());
         };
@@ -206,6 +213,23 @@ impl Place {
             free as f64 / 1e9
         )))
     }
+}
+
+/// Whether a folder's name is that of a state, or of one on its way to be replaced.
+fn is_state(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("step-") || name.starts_with("replaced-")
+}
+
+/// The bytes of a folder's files, in its folders too.
+fn held_by(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let held = entries.map(|entry| match entry.metadata() {
+        Ok(found) if found.is_dir() => held_by(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    });
+    held.sum()
 }
 
 /// The bytes of the largest file that this process may write (`RLIMIT_FSIZE`), where that is limited and known.
@@ -253,5 +277,31 @@ fn overlap(error: IoError) -> Failure {
             input.display()
         )),
         other => Failure::work(other),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_that_will_be_replaced_need_no_room_beside_themselves() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().to_path_buf());
+        let free = fs4::available_space(folder.path()).unwrap();
+        let much = 1 << 34;
+        let needed = free + much;
+        assert!(place.check_room(needed).is_err());
+        // Of these lengths, and next to nothing on the disk.
+        for state in ["step-000000002", "other"] {
+            let state = place.states().join(state);
+            fs::create_dir_all(&state).unwrap();
+            let file = File::create(state.join("trained.safetensors")).unwrap();
+            file.set_len(2 * much).unwrap();
+        }
+        assert_eq!(place.held_by_states(), 2 * much);
+        assert!(place.check_room(needed).is_ok());
+        assert!(place.check_room(needed + 2 * much).is_err());
     }
 }

@@ -21,8 +21,10 @@ use crate::{Failure, model::bar};
 ///
 /// Of several processes the first looks, for all of them.
 pub(super) struct Sieve<'t> {
-    /// Where it is remembered; nowhere in a run that writes nothing.
+    /// Where it is remembered.
     file: Option<PathBuf>,
+    /// Whether what is found is written there.
+    writes: bool,
     /// What judges texts: the files that say how they are read, the template, and this program.
     judge: String,
     together: &'t Together,
@@ -75,9 +77,18 @@ impl<'t> Sieve<'t> {
         let judge = [RULES, template, &scores, &stamps.join(" ")].join(" ");
         Self {
             file,
+            writes: true,
             judge,
             together,
             cancel,
+        }
+    }
+
+    /// The same, which reads what is remembered and writes nothing.
+    pub(super) fn read_only(self) -> Self {
+        Self {
+            writes: false,
+            ..self
         }
     }
 
@@ -146,7 +157,8 @@ impl<'t> Sieve<'t> {
 
     /// That nothing is remembered costs time alone.
     fn remember(&self, memory: &Memory) {
-        if let (Some(file), Ok(text)) = (&self.file, serde_json::to_vec(memory)) {
+        let file = self.file.as_ref().filter(|_| self.writes);
+        if let (Some(file), Ok(text)) = (file, serde_json::to_vec(memory)) {
             let _ = blip2_train::write_file(file, &text);
         }
     }

@@ -141,6 +141,64 @@ fn a_validation_picture_that_breaks_is_left_out_or_loses_nothing() {
     assert!(said.contains("going on after 40 steps"), "{said}");
 }
 
+/// Of the first examples another one is the last where a picture is gone: they are the same data still.
+#[test]
+fn a_validation_picture_that_is_gone_leaves_the_first_examples_the_same_data() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let short = recipe(&[
+        ("steps = 30", "steps = 4"),
+        ("evaluate_every = 10", "evaluate_every = 2"),
+    ]);
+    let path = config(folder.path(), "run", &short);
+    validated_apart(folder.path(), &path, "skip");
+    let file = read(&path).replace("[validation]\n", "[validation]\nfirst = 3\n");
+    fs::write(&path, &file).unwrap();
+    let output = run(&["train", text(&path)]);
+    assert!(output.status.success(), "{}", errors(&output));
+
+    fs::remove_dir_all(folder.path().join("held/0")).unwrap();
+    fs::write(&path, file.replace("steps = 4", "steps = 6")).unwrap();
+    let output = run(&["train", text(&path)]);
+    let said = errors(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("going on after 4 steps"), "{said}");
+    // Another number of them is other data.
+    let fewer = file
+        .replace("steps = 4", "steps = 8")
+        .replace("first = 3", "first = 2");
+    fs::write(&path, fewer).unwrap();
+    let output = run(&["train", text(&path)]);
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot be compared"), "{said}");
+}
+
+/// Scores whose rows are gone are taken from what is told of the run, as losses are.
+#[test]
+fn scores_go_on_from_where_they_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let short = recipe(&[
+        ("steps = 30", "steps = 4"),
+        ("evaluate_every = 10", "evaluate_every = 2"),
+    ]);
+    let path = config(folder.path(), "run", &short);
+    let output = run(&["train", text(&path)]);
+    assert!(output.status.success(), "{}", errors(&output));
+    fs::remove_file(folder.path().join("run/states/scores.jsonl")).unwrap();
+    fs::write(&path, read(&path).replace("steps = 4", "steps = 6")).unwrap();
+    let output = run(&["train", text(&path)]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let rows = read(&folder.path().join("run/scores.jsonl"));
+    let steps: Vec<u64> = rows
+        .lines()
+        .map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap())
+        .map(|row| row["step"].as_u64().unwrap())
+        .collect();
+    assert_eq!(steps, [0, 2, 4, 6]);
+}
+
 /// All below a folder, by path, with its bytes.
 fn tree(folder: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
     let mut found = std::collections::BTreeMap::new();
@@ -164,9 +222,14 @@ fn a_dry_run_refuses_what_the_run_would() {
         )
     };
     let path = config(folder.path(), "run", &lora(4, 2));
+    let out = folder.path().join("run");
+    // What it finds is not even kept where there is a folder for it.
+    fs::create_dir(&out).unwrap();
+    let output = run(&["train", text(&path), "--dry-run"]);
+    assert!(output.status.success(), "{}", errors(&output));
+    assert!(tree(&out).is_empty());
     let output = run(&["train", text(&path)]);
     assert!(output.status.success(), "{}", errors(&output));
-    let out = folder.path().join("run");
     let before = tree(&out);
     let refused = |part: &str| {
         for more in [&["--dry-run"][..], &[]] {

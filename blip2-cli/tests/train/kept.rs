@@ -91,6 +91,19 @@ fn an_evaluation_writes_onto_no_file_that_its_folders_hold() {
             }
             assert_eq!(fs::read(&file).ok(), before);
         }
+        // Nor onto one another, by whatever name.
+        let again = of_folder.join("../both.jsonl");
+        refused(
+            &[
+                "eval",
+                text(&config),
+                "--answers",
+                text(&at("both.jsonl")),
+                "--results",
+                text(&again),
+            ],
+            "a file of their own",
+        );
         // Beside them there is room.
         let free = at("answers.jsonl");
         let output = run(&["eval", text(&config), "--answers", text(&free)]);

@@ -215,6 +215,8 @@ impl Collector {
             });
         }
         Ok(Dataset {
+            records: self.examples.len() + self.broken.len(),
+            taken: None,
             examples: self.examples,
             pictures: self.pictures,
             broken: self.broken,

@@ -181,6 +181,10 @@ pub struct Dataset {
     choices: usize,
     /// As how many frames a picture is seen; none for pictures.
     frames: Option<usize>,
+    /// How many records were read, the broken ones among them.
+    records: usize,
+    /// How many examples were taken, the first ones; none where all were.
+    taken: Option<usize>,
 }
 
 impl Dataset {
@@ -281,6 +285,28 @@ impl Dataset {
     #[must_use]
     pub fn first(mut self, count: usize) -> Self {
         self.examples.truncate(count);
+        self.taken = Some(self.taken.map_or(count, |before| before.min(count)));
         self
+    }
+
+    /// What it is of what was read, in words: the same whichever of the records turn out to be broken, since another
+    /// example is then the last of the first ones.
+    ///
+    /// ```
+    /// use blip2_io::dataset::{Dataset, PictureFile};
+    ///
+    /// let pictures = vec![PictureFile::File("beach.jpg".into())];
+    /// let captions = ["a dog", "a beach"].map(|caption| (0, None, vec![caption.to_string()]));
+    /// let data = Dataset::new(pictures, captions)?;
+    /// assert_eq!(data.extent(), "of 2 records");
+    /// assert_eq!(data.first(1).extent(), "of the first 1 of 2 records");
+    /// # Ok::<(), blip2_io::dataset::DatasetError>(())
+    /// ```
+    pub fn extent(&self) -> String {
+        let records = self.records;
+        match self.taken {
+            None => format!("of {records} records"),
+            Some(taken) => format!("of the first {taken} of {records} records"),
+        }
     }
 }

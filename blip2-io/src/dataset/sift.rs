@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, Metadata},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -129,7 +129,7 @@ impl Dataset {
         Ok(self)
     }
 
-    /// A hash, in hexadecimal, of all texts and of the sizes of the pictures' files, wherever they are:
+    /// A hash, in hexadecimal, of all texts and of the sizes of the pictures' files, or frames', wherever they are:
     /// it tells data sets apart without reading the pictures.
     pub fn fingerprint(&self) -> String {
         self.hash(|metadata, _| metadata.len().to_string())
@@ -160,10 +160,61 @@ impl Dataset {
             example.answers.iter().for_each(|answer| add(answer));
             add(&example.answers.len().to_string());
         }
+        let mut add_file = |file: &Path, name: &Path| {
+            let metadata = fs::metadata(file);
+            add(&metadata.map_or_else(|_| String::new(), |own| of_picture(&own, name)));
+        };
         for picture in &self.pictures {
-            let metadata = fs::metadata(picture.file());
-            add(&metadata.map_or_else(|_| String::new(), |own| of_picture(&own, &picture.path())));
+            let file = picture.file();
+            match frames(&file) {
+                None => add_file(&file, &picture.path()),
+                Some(frames) => frames.iter().for_each(|frame| add_file(frame, frame)),
+            }
         }
         format!("{:016x}", hasher.digest())
+    }
+}
+
+/// The files of a video that is a folder of frames, in order; [`None`] of a file.
+fn frames(path: &Path) -> Option<Vec<PathBuf>> {
+    // What a folder says of itself tells nothing of what is in its files.
+    let entries = fs::read_dir(path).ok()?.flatten();
+    let mut frames: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    frames.sort();
+    Some(frames)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::dataset::PictureFile;
+
+    fn videos(folder: &Path) -> Dataset {
+        let pictures = vec![PictureFile::File(folder.to_path_buf())];
+        let data = Dataset::new(pictures, [(0, None, vec!["a dog runs".into()])]);
+        data.unwrap().of_videos(2)
+    }
+
+    #[test]
+    fn a_frame_that_changes_is_seen() {
+        let place = tempfile::tempdir().unwrap();
+        let frames = |name: &str, last: &str| {
+            let folder = place.path().join(name);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("1.png"), "one").unwrap();
+            fs::write(folder.join("2.png"), last).unwrap();
+            videos(&folder)
+        };
+        let first = frames("a", "two");
+        let (stamp, fingerprint) = (first.stamp(), first.fingerprint());
+        assert_eq!(videos(&place.path().join("a")).stamp(), stamp);
+        // The same elsewhere.
+        let copied = frames("b", "two");
+        assert_ne!(copied.stamp(), stamp);
+        assert_eq!(copied.fingerprint(), fingerprint);
+        let changed = frames("a", "another");
+        assert_ne!(changed.stamp(), stamp);
+        assert_ne!(changed.fingerprint(), fingerprint);
     }
 }

@@ -161,14 +161,12 @@ impl Metrics {
     /// where a training went on without the rows of its beginning. What cannot be read there is left out.
     pub fn after_written(&mut self, folder: impl AsRef<Path>, steps: usize) {
         let first = self.records.first().map_or(steps, |record| record.step);
-        if first == 0 {
-            // It is whole, and what is there is of another training.
-            return;
-        }
-        let (mut earlier, _) = Self::recover(folder.as_ref(), first);
-        earlier.records.append(&mut self.records);
-        let known = self.scores.first().map_or(usize::MAX, |score| score.step);
+        let known = self.scores.first().map_or(steps + 1, |score| score.step);
+        let (mut earlier, _) = Self::recover(folder.as_ref(), steps);
+        // What begins with the first step, or the score before it, is whole, and what is there is of another training.
+        earlier.records.retain(|record| record.step < first);
         earlier.scores.retain(|score| score.step < known);
+        earlier.records.append(&mut self.records);
         earlier.scores.append(&mut self.scores);
         *self = earlier;
     }

@@ -10,7 +10,7 @@ use std::{
 
 use blip2_core::figure::{Line, contact_sheet};
 use blip2_io::{
-    check_folders_apart, check_keeps,
+    IoError, check_folders_apart, check_keeps,
     dataset::{Dataset, Example, PictureFile},
     preprocessing::DecodeOptions,
     write_file,
@@ -63,8 +63,13 @@ impl<'a> Files<'a> {
             check_keeps(file, &args.config).map_err(Failure::work)?;
         }
         files.check_names()?;
-        let own: BTreeSet<&Path> = files.all().collect();
-        if own.len() < files.all().count() {
+        // One file may have several names.
+        let is_again = |(place, file): (usize, &Path)| {
+            let onto = |other| check_keeps(file, other);
+            let mut before = files.all().take(place);
+            before.any(|other| matches!(onto(other), Err(IoError::OntoInput { .. })))
+        };
+        if files.all().enumerate().any(is_again) {
             let text = "--answers, --results and --sheet each need a file of their own".to_string();
             return Err(Failure::Usage(text));
         }

@@ -104,8 +104,22 @@ pub(super) fn right(example: &Example) -> String {
     example.usual_answer().unwrap_or_default().to_string()
 }
 
+/// The most characters of a cell: answers, and what data calls its kinds, may be of any length.
+const WIDEST: usize = 60;
+
+/// A text on one line, cut where it is too wide for a table.
+fn cell(text: &str) -> String {
+    let text = text.replace(char::is_control, " ");
+    match text.char_indices().nth(WIDEST) {
+        None => text,
+        Some(_) => text.chars().take(WIDEST - 1).chain(['…']).collect(),
+    }
+}
+
 /// Rows of cells, after an empty line: the first column to the left, numbers to the right.
 fn table(rows: &[Vec<String>]) -> Result<(), Failure> {
+    let rows = rows.iter().map(|row| row.iter().map(|text| cell(text)));
+    let rows: Vec<Vec<String>> = rows.map(Iterator::collect).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -113,7 +127,7 @@ fn table(rows: &[Vec<String>]) -> Result<(), Failure> {
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     say!("");
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).enumerate();
         let cells = cells.map(|(column, (cell, width))| match column {
             0 => format!("{cell:<width$}"),
@@ -123,4 +137,21 @@ fn table(rows: &[Vec<String>]) -> Result<(), Failure> {
         say!("{}", cells.join("   "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_one_line_of_few_characters() {
+        assert_eq!(cell("a dog"), "a dog");
+        assert_eq!(cell("a\nb\u{1b}[2J"), "a b [2J");
+        let widest = "é".repeat(WIDEST);
+        assert_eq!(cell(&widest), widest);
+        let cut = cell(&"é".repeat(WIDEST + 1));
+        assert_eq!((cut.chars().count(), cut.ends_with('…')), (WIDEST, true));
+        // More than a width that is formatted may be.
+        assert!(table(&[vec!["red ".repeat(70_000), "1".into()]]).is_ok());
+    }
 }
