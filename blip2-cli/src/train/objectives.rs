@@ -5,7 +5,7 @@ use std::path::Path;
 use blip2_core::{CheckpointFolder, GenerationConfig, ModelKind};
 use blip2_io::{
     dataset::{Dataset, DatasetError},
-    preprocessing::DecodeOptions,
+    preprocessing::{DecodeOptions, Size},
 };
 use blip2_train::{Answering, FirstStage, Objective, Recall, Scoring, TrainError, Validation};
 
@@ -194,6 +194,7 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
             kind.with_article()
         )));
     }
+    check_size(folder)?;
     let is_blip1 = matches!(kind, ModelKind::BlipAnswer | ModelKind::BlipCaption);
     if is_blip1 && config.train.template.is_some() {
         let text = "[train] template: BLIP-1 reads questions as they are; leave it out";
@@ -202,6 +203,29 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
     let first_stage = config.train.objective == ObjectiveName::FirstStage;
     let validation = config.validation.as_ref().filter(|_| first_stage);
     validation.map(recall).transpose().map(|_| ())
+}
+
+/// Refuses a folder that prepares pictures at another size than its model was trained at, which training and scores
+/// keep to. What cannot be read of it is told when it is loaded.
+pub(super) fn check_size(folder: &CheckpointFolder) -> Result<(), Failure> {
+    let trained = match folder.blip_config() {
+        Ok(blip) => Some(blip.vision_config.image_size),
+        Err(_) => folder.config().ok().map(|own| own.vision_config.image_size),
+    };
+    let processor = folder.image_processor().ok();
+    let found = processor.and_then(|own| own.output_size());
+    let (Some(trained), Some(Size { height, width })) = (trained, found) else {
+        return Ok(());
+    };
+    if [height, width].map(|side| side as usize) == [trained; 2] {
+        return Ok(());
+    }
+    Err(Failure::Work(format!(
+        "{}: its processor prepares pictures of {height}×{width} pixels (height × width), and the model was trained \
+         at {trained}×{trained}, to which training and scores keep: set the size in preprocessor_config.json (or \
+         processor_config.json) to {trained}",
+        folder.path().display()
+    )))
 }
 
 /// How pictures and texts that find each other are counted.
@@ -253,6 +277,8 @@ pub(super) fn validation_data(
     base: &Path,
 ) -> Result<Dataset, Failure> {
     let data = validation.data.read(base).map_err(Failure::work)?;
+    // As scores are defined: against all captions of a picture.
+    let data = data.captions_by_picture();
     Ok(match validation.first {
         Some(first) => data.first(first),
         None => data,

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use blip2_testing::fixture;
 use serde_json::{Value, json};
 
 use crate::helpers::{RECIPE, config, data, errors, run, text};
@@ -188,5 +189,51 @@ fn a_training_tells_the_validation_loss_and_all_scores() {
             if tag == "train/loss" { 30 } else { 4 },
             "{tag}"
         );
+    }
+}
+
+/// However captions stand in a file, a picture's are scored together, as pycocoevalcap does.
+#[test]
+fn captions_in_rows_of_their_own_are_scored_by_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let captions = [
+        (1, "a red dog"),
+        (2, "dog in here"),
+        (1, "in here a dog"),
+        (2, "red"),
+    ];
+    let images = [1, 2].map(|id| json!({"id": id, "file_name": format!("{id}/image.png")}));
+    let annotations: Vec<Value> = captions
+        .iter()
+        .map(|(image, caption)| json!({"image_id": image, "caption": caption}))
+        .collect();
+    let coco = json!({"images": images, "annotations": annotations});
+    fs::write(at("coco.json"), coco.to_string()).unwrap();
+    let rows: Vec<String> = captions
+        .iter()
+        .map(|(image, caption)| {
+            let row = json!({"image": format!("{image}/image.png"), "caption": caption});
+            row.to_string()
+        })
+        .collect();
+    fs::write(at("rows.jsonl"), rows.join("\n")).unwrap();
+    let model = fixture("blip1_caption");
+    let scores = |kind: &str, file: &str, first: &str| {
+        let settings = format!(
+            "model = \"{}\"\n[validation]\nscore = \"cider-d\"\nscores = [\"bleu1\", \"rouge-l\"]\n{first}\
+             [validation.data]\nkind = \"{kind}\"\nfile = \"{file}\"\npictures = \"pictures\"\n",
+            model.display()
+        );
+        fs::write(at("eval.toml"), settings).unwrap();
+        let output = run(&["eval", text(&at("eval.toml"))]);
+        assert!(output.status.success(), "{}", errors(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (first, count) in [("", "of 2 examples"), ("first = 1\n", "of 1 examples")] {
+        let together = scores("coco-captions", "coco.json", first);
+        assert!(together.contains(count), "{together}");
+        assert_eq!(scores("json-lines", "rows.jsonl", first), together);
     }
 }

@@ -76,7 +76,7 @@ mod vizwiz;
 mod vqa_v2;
 mod web_dataset;
 
-use std::path::PathBuf;
+use std::{collections::HashMap, path::PathBuf};
 
 use crate::{preprocessing::DecodeOptions, video::Video};
 
@@ -286,6 +286,41 @@ impl Dataset {
     pub fn first(mut self, count: usize) -> Self {
         self.examples.truncate(count);
         self.taken = Some(self.taken.map_or(count, |before| before.min(count)));
+        self
+    }
+
+    /// The same with all captions of a picture in one example, the first one's, as COCO has them, where each is a
+    /// record of its own: scores of captions are defined so. Questions stay as they are.
+    ///
+    /// ```
+    /// use blip2_io::dataset::{Dataset, PictureFile};
+    ///
+    /// let pictures = ["beach.jpg", "city.jpg"].map(|name| PictureFile::File(name.into()));
+    /// let caption = |picture, text: &str| (picture, None, vec![text.to_string()]);
+    /// let rows = [caption(0, "a dog"), caption(1, "a street"), caption(0, "a dog on a beach")];
+    /// let data = Dataset::new(pictures.into(), rows)?.captions_by_picture();
+    /// assert_eq!(data.len(), 2);
+    /// assert_eq!(data.examples()[0].answers, ["a dog", "a dog on a beach"]);
+    /// # Ok::<(), blip2_io::dataset::DatasetError>(())
+    /// ```
+    #[must_use]
+    pub fn captions_by_picture(mut self) -> Self {
+        let mut places = HashMap::new();
+        let mut kept: Vec<Example> = Vec::with_capacity(self.examples.len());
+        for example in self.examples {
+            let is_caption = example.question.is_none() && example.choices.is_empty();
+            let place = places.get(&example.picture).filter(|_| is_caption);
+            match place.and_then(|&place: &usize| kept.get_mut(place)) {
+                Some(first) => first.answers.extend(example.answers),
+                None => {
+                    if is_caption {
+                        places.insert(example.picture, kept.len());
+                    }
+                    kept.push(example);
+                }
+            }
+        }
+        self.examples = kept;
         self
     }
 

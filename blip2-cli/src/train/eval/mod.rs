@@ -21,7 +21,7 @@ use indicatif::ProgressBar;
 use self::files::Files;
 use super::{
     config::{Config, ScoreName, ValidationConfig},
-    objectives::{check_score, generation, recall, scorings, seen_by, validation_data},
+    objectives::{check_score, check_size, generation, recall, scorings, seen_by, validation_data},
     sift::Sieve,
     together::Together,
 };
@@ -224,6 +224,7 @@ fn sifted_by(
     cancel: CancelToken,
     fault: impl Fn(&Example) -> Option<String> + Sync,
 ) -> Result<Dataset, Failure> {
+    check_size(folder)?;
     let alone = Together::alone();
     let sieve = Sieve::of(config, folder, None, &alone, cancel);
     let sifted = sieve.sifted("validation", data, validation.data.on_broken(), fault);
