@@ -14,7 +14,7 @@ use crate::{
     group::{Alone, Group, together},
     objective::Batch,
     run::{At, Losses, Objective, Scores, Shared},
-    scoring::Scoring,
+    scoring::{Scoring, can_choose},
     trained::device_of,
     writes::Writes,
 };
@@ -182,9 +182,13 @@ impl Answering {
         }
     }
 
-    /// Why a model cannot [choose](Scoring::chooses) one of an example's choices; `None` if it can, or
-    /// there are none.
+    /// Why a model cannot [choose](Scoring::chooses) one of an example's choices; `None` if it can.
     pub fn choice_fault(&self, example: &Example) -> Option<String> {
+        if !can_choose(example) {
+            let reason = "multiple choice is of questions with `choices`, one of which is the right answer, and it has \
+                          none such";
+            return Some(reason.into());
+        }
         let question = example.question.as_deref();
         example.choices.iter().find_map(|choice| {
             let fault = self.text_fault(question, choice)?;

@@ -74,8 +74,9 @@ pub enum TrainError {
     },
     /// A loss or a gradient that is no number.
     #[error(
-        "{what} is {value} at step {step}{}; lower the learning rate, or clip gradients",
-        rate(*.lr)
+        "{what} is {value} at step {step}{}; {}",
+        rate(*.lr),
+        remedy(*.step, *.lr)
     )]
     NotFinite {
         /// What it is.
@@ -300,6 +301,18 @@ impl TrainError {
 /// A learning rate that is known.
 fn rate(lr: Option<f64>) -> String {
     lr.map_or_else(String::new, |lr| format!(", at a learning rate of {lr:e}"))
+}
+
+/// What may help where numbers are none.
+fn remedy(step: usize, lr: Option<f64>) -> &'static str {
+    match (step, lr) {
+        // No rate has changed anything yet. Whoever makes steps of their own is told neither.
+        (0, Some(_)) => {
+            "nothing is trained by then: look for numbers in the base model's weights that are none, or too large for \
+             how they are held"
+        }
+        _ => "lower the learning rate, or clip gradients",
+    }
 }
 
 fn listed(names: &[String]) -> String {

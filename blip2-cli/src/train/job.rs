@@ -322,7 +322,8 @@ impl Job<'_> {
 
     fn write_metrics<M>(&self, outcome: &Outcome<M>) -> Result<(), Failure> {
         let mut metrics = outcome.metrics.clone();
-        metrics.after_written(self.place.out(), outcome.steps);
+        let since = outcome.steps.saturating_sub(outcome.made);
+        metrics.after_written(self.place.out(), since);
         metrics.save(self.place.out()).map_err(failure)
     }
 

@@ -96,6 +96,9 @@ impl Place {
         let start = start.map(|start| base.join(start));
         let validation = config.validation.iter().map(|own| &own.data);
         let data = config.data.iter().chain(validation);
+        for folder in data.clone().filter_map(|data| data.folder_of_records(base)) {
+            check_folders_apart(&self.out, folder).map_err(overlap)?;
+        }
         let mut read: Vec<PathBuf> = data.flat_map(|data| data.paths(base)).collect();
         read.push(path.to_path_buf());
         for written in self.written() {
@@ -181,11 +184,10 @@ impl Place {
     pub(super) fn check_largest(&self, needed: u64) -> Result<(), Failure> {
         match largest_file() {
             Some(most) if needed > most => Err(Failure::Work(format!(
-                "{}: the largest file needs {:.3} GB, and no file of this process may be larger than {:.3} GB \
-                 (`ulimit -f`)",
+                "{}: the largest file needs {}, and no file of this process may be larger than {} (`ulimit -f`)",
                 self.out.display(),
-                needed as f64 / 1e9,
-                most as f64 / 1e9
+                size(needed),
+                size(most)
             ))),
             _ => Ok(()),
         }
@@ -206,12 +208,19 @@ impl Place {
             return Ok(());
         }
         Err(Failure::Work(format!(
-            "{}: the model, its adapters and three states need {:.2} GB, and {:.2} GB are free; make \
-             room, or give another `out`",
+            "{}: the model, its adapters and three states need {}, and {} are free; make room, or give another `out`",
             self.out.display(),
-            needed as f64 / 1e9,
-            free as f64 / 1e9
+            size(needed),
+            size(free)
         )))
+    }
+}
+
+/// How much that is, so that what is near to one another is told apart.
+fn size(bytes: u64) -> String {
+    match bytes {
+        ..1_000_000_000 => format!("{:.3} MB", bytes as f64 / 1e6),
+        _ => format!("{:.3} GB", bytes as f64 / 1e9),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a person sees of a training.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use blip2_core::{
     CheckpointFolder,
@@ -58,16 +58,20 @@ pub(super) fn plan<M: Module>(
         "          {:.2} % of all",
         100.0 * numbers as f64 / all.max(1) as f64
     );
+    let examples = data.examples().iter();
+    let seen: BTreeSet<usize> = examples.clone().map(|own| own.picture).collect();
+    // As they were read; of those that were left out since nothing is trained.
+    let with_choices = examples.filter(|own| !own.choices.is_empty()).count();
+    let choices = data.choices().min(with_choices);
     note!(
         "data      {} examples about {} pictures, {} left out",
         data.len(),
-        data.pictures().len(),
+        seen.len(),
         data.broken().len()
     );
-    if data.choices() > 0 {
+    if choices > 0 {
         note!(
-            "          {} ask for one of given choices, and are trained on the right choice's words",
-            data.choices()
+            "          {choices} ask for one of given choices, and are trained on the right choice's words"
         );
     }
     let recipe = &config.recipe;

@@ -80,6 +80,60 @@ fn an_example_that_cannot_be_used_is_named_by_its_line() {
     }
 }
 
+/// Whatever its positions are, a language model has a context.
+#[test]
+fn what_is_longer_than_llamas_context_is_named_by_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let long = "in ".repeat(600);
+    let choice = serde_json::json!({
+        "question": "which?", "answer": 0, "choices": ["red", long], "pid": 2,
+    });
+    let first = add(
+        folder.path(),
+        &[asked("what?", &long, "1"), choice.to_string()],
+    );
+    let path = config(folder.path(), "run", RECIPE);
+    let file = fs::read_to_string(&path).unwrap();
+    let llama = blip2_testing::fixture("instructblip_llama");
+    let file = file.replace(text(&model()), text(&llama));
+    fs::write(&path, &file).unwrap();
+    let output = run(&["train", text(&path), "--dry-run"]);
+    let said = errors(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("is too long"), "{said}");
+    let left_out = |said: &str, line: usize| {
+        let line = format!("line {line}:");
+        let mut lines = said.lines();
+        lines.any(|told| told.starts_with("left out:") && told.contains(&line))
+    };
+    assert!(left_out(&said, first), "{said}");
+
+    let chosen = file.replace("score = \"exact-match\"", "score = \"multiple-choice\"");
+    fs::write(&path, chosen).unwrap();
+    let output = run(&["eval", text(&path)]);
+    let said = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "nothing is left: {said}");
+    for line in [1, first, first + 1] {
+        assert!(said.contains(&format!("line {line}:")), "{said}");
+    }
+    let choice = serde_json::json!({
+        "question": "which?", "answer": 0, "choices": ["red", "in"], "pid": 2,
+    });
+    let next = add(folder.path(), &[choice.to_string()]);
+    let output = run(&["eval", text(&path)]);
+    let said = errors(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("of 1 examples"),
+        "{said}"
+    );
+    assert!(
+        left_out(&said, first + 1) && !left_out(&said, next),
+        "{said}"
+    );
+}
+
 #[test]
 fn choices_are_trained_on_by_their_words() {
     let folder = tempfile::tempdir().unwrap();

@@ -104,6 +104,24 @@ fn an_evaluation_writes_onto_no_file_that_its_folders_hold() {
             ],
             "a file of their own",
         );
+        // A folder of results would be one more of the records.
+        if kind == "iconqa-test" {
+            let settings = fs::read_to_string(&config).unwrap();
+            let data = "[data]\nkind = \"iconqa-test\"\nfolder = \"items\"\n[lora]\nrank = 2\n\
+                        targets = [\"q_proj\"]\n[recipe]\nsteps = 1\nbatch = 1\n";
+            for out in ["items/out", "items"] {
+                let settings = format!("out = \"{out}\"\n{settings}{data}");
+                fs::write(at("train.toml"), settings).unwrap();
+                for more in [&["--dry-run"][..], &[]] {
+                    let train = at("train.toml");
+                    refused(
+                        &[&["train", text(&train)][..], more].concat(),
+                        "would be written onto what is read",
+                    );
+                }
+            }
+            assert!(!at("items/out").exists());
+        }
         // Beside them there is room.
         let free = at("answers.jsonl");
         let output = run(&["eval", text(&config), "--answers", text(&free)]);
@@ -144,6 +162,9 @@ fn an_evaluation_looks_first_where_it_writes() {
     };
     fs::write(at("train.jsonl"), records("")).unwrap();
     eval("--results", text(&at("r.json")), "`question_id`");
+    // A picture's number is no question's.
+    fs::write(at("train.jsonl"), records(", \"image_id\": 5")).unwrap();
+    eval("--results", text(&at("r.json")), "has `image_id` alone");
     fs::write(at("train.jsonl"), records(", \"question_id\": 5")).unwrap();
     eval("--results", text(&at("r.json")), "more than one example");
     assert!(!at("r.json").exists());
@@ -236,6 +257,8 @@ fn metrics_go_on_from_what_can_be_read_of_them() {
         rows.collect()
     };
     assert_eq!(steps(&of_states), [0, 2, 3, 4, 5]);
+    let of_run = run_folder.join("metrics.jsonl");
+    assert_eq!(steps(&of_run), [0, 1, 2, 3, 4, 5], "it had the row");
 
     // Of those that are gone the rest is told where the run is told.
     fs::remove_file(&of_states).unwrap();

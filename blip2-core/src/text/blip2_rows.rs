@@ -61,10 +61,7 @@ impl Blip2Rows {
             TextConfig::Llama(_) => Form::After,
             _ => Form::Spaced,
         };
-        let context = match &config.text_config {
-            TextConfig::Opt(opt) => Some(opt.max_position_embeddings),
-            _ => None,
-        };
+        let context = config.text_config.context();
         let added = match config.image_token_index {
             Some(_) => 0,
             None => config.num_query_tokens,

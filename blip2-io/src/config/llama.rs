@@ -4,8 +4,8 @@ use blip2_kernels::Activation;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    ConfigError, LAYERS, RopeParameters, TOKENS, WIDTH, check_epsilon, check_heads, check_size,
-    one_if_single, one_or_many, one_or_none,
+    ConfigError, LAYERS, RopeParameters, RopeType, TOKENS, WIDTH, check_epsilon, check_heads,
+    check_size, one_if_single, one_or_many, one_or_none,
 };
 
 /// `LlamaConfig`; the defaults are LLaMA-7B.
@@ -191,6 +191,13 @@ impl From<Raw> for LlamaConfig {
 }
 
 impl LlamaConfig {
+    /// How many positions a text may have; `None` where the rotary positions' base grows with the text, which has no
+    /// end then. All others were trained up to one.
+    pub fn context(&self) -> Option<usize> {
+        let stretches = self.rope_parameters.rope_type == RopeType::Dynamic;
+        (!stretches).then_some(self.max_position_embeddings)
+    }
+
     /// Checks that the numbers make sense together.
     ///
     /// # Errors

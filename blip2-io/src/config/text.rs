@@ -118,6 +118,15 @@ impl TextConfig {
         }
     }
 
+    /// How many positions a prompt and its answer may have together; `None` for any number, as T5's are relative.
+    pub fn context(&self) -> Option<usize> {
+        match self {
+            Self::Opt(config) => Some(config.max_position_embeddings),
+            Self::T5(_) => None,
+            Self::Llama(config) => config.context(),
+        }
+    }
+
     /// The id that the decoder of an encoder-decoder starts from; `None` for decoder-only models.
     pub fn decoder_start_token_id(&self) -> Option<u32> {
         match self {

@@ -97,6 +97,9 @@ pub use shard::ShardMember;
 pub struct Example {
     /// What the data set calls it.
     pub id: String,
+    /// By which of a record's keys that is told, such as `question_id`; none where the data set has ids of its own, or
+    /// none.
+    pub id_key: Option<String>,
     /// The picture: its number in [`Dataset::pictures`].
     pub picture: usize,
     /// The question; none for captions.
@@ -133,6 +136,7 @@ impl Example {
     ) -> Self {
         Self {
             id,
+            id_key: None,
             picture,
             question,
             answers,

@@ -30,6 +30,8 @@ const ICONQA: &str = "ques_type";
 const QUESTION_TYPE: [&str; 2] = ["question_type", ICONQA];
 const ANSWER_TYPE: [&str; 1] = ["answer_type"];
 const ID: [&str; 5] = ["question_id", "id", "pid", "instance_id", "image_id"];
+/// Captions are known by their pictures.
+const ID_OF_CAPTION: [&str; 5] = ["image_id", "id", "pid", "instance_id", "question_id"];
 
 /// Beside the answers: how much each of them weighs.
 const WEIGHTS: [&str; 2] = ["weights", "weight"];
@@ -53,6 +55,8 @@ pub(super) struct Record {
     pub(super) question_type: Option<String>,
     pub(super) answer_type: Option<String>,
     pub(super) id: Option<String>,
+    /// By which key that is told.
+    id_key: Option<String>,
 }
 
 impl Record {
@@ -64,7 +68,14 @@ impl Record {
             false => Said::default(),
         };
         let is_choice = said.is_choice;
+        let usual = match turns.is_empty() && said.question.is_none() {
+            true => &ID_OF_CAPTION,
+            false => &ID,
+        };
+        let id = column(fields, columns.id.as_deref(), usual);
         Ok(Self {
+            id_key: id.map(|(key, _)| key.to_string()),
+            id: optional(id)?,
             turns,
             image: image(fields, columns)?,
             pid: optional(fields::first(fields, ["pid"]))?,
@@ -78,7 +89,6 @@ impl Record {
             },
             question_type: kind(fields, &QUESTION_TYPE),
             answer_type: kind(fields, &ANSWER_TYPE),
-            id: optional(column(fields, columns.id.as_deref(), &ID))?,
         })
     }
 
@@ -101,6 +111,7 @@ impl Record {
                 false => id.clone(),
             };
             Example {
+                id_key: self.id_key.clone(),
                 question_type: self.question_type.clone(),
                 answer_type: self.answer_type.clone(),
                 choices: self.choices.clone(),

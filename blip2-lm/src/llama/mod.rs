@@ -1,7 +1,7 @@
 //! LLaMA (Touvron et al., 2023) and what has its architecture, such as Vicuna: rotary positions,
 //! root-mean-square norm, a gated MLP.
 
-use blip2_io::config::{LlamaConfig, RopeType};
+use blip2_io::config::LlamaConfig;
 
 use crate::{
     decoder::{Described, Description, LayerNames, Names, NormKind, NormPlace, Positions, Scales},
@@ -24,8 +24,6 @@ const NAMES: Names = Names {
 impl Described for LlamaConfig {
     fn describe(&self) -> Result<Description, LmError> {
         self.validate()?;
-        // A base that grows with the text has no end; all other positions were trained up to one.
-        let stretches = self.rope_parameters.rope_type == RopeType::Dynamic;
         Ok(Description {
             vocab_size: self.vocab_size,
             pad_token_id: self.pad_token_id,
@@ -36,7 +34,7 @@ impl Described for LlamaConfig {
             num_heads: self.num_attention_heads,
             num_key_value_heads: self.num_key_value_heads,
             head_dim: self.head_dim,
-            context: (!stretches).then_some(self.max_position_embeddings),
+            context: self.context(),
             positions: Positions::Rotary {
                 rope: Box::new(self.rope_parameters.clone()),
                 longest: self.max_position_embeddings,

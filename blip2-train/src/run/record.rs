@@ -157,18 +157,16 @@ impl Metrics {
         (Self { records, scores }, faults)
     }
 
-    /// Puts before what was seen of `steps` steps what was written in `folder` of earlier ones, and is not among it:
-    /// where a training went on without the rows of its beginning. What cannot be read there is left out.
-    pub fn after_written(&mut self, folder: impl AsRef<Path>, steps: usize) {
-        let first = self.records.first().map_or(steps, |record| record.step);
-        let known = self.scores.first().map_or(steps + 1, |score| score.step);
-        let (mut earlier, _) = Self::recover(folder.as_ref(), steps);
-        // What begins with the first step, or the score before it, is whole, and what is there is of another training.
-        earlier.records.retain(|record| record.step < first);
-        earlier.scores.retain(|score| score.step < known);
-        earlier.records.append(&mut self.records);
-        earlier.scores.append(&mut self.scores);
-        *self = earlier;
+    /// Adds what was written in `folder` of the steps before `since`, at which a training went on, and is not among what
+    /// was seen: where the rows beside its states are gone or damaged. What cannot be read there is left out, and all
+    /// of it where the training began anew: it is of another one then.
+    pub fn after_written(&mut self, folder: impl AsRef<Path>, since: usize) {
+        if since == 0 {
+            return;
+        }
+        let (earlier, _) = Self::recover(folder.as_ref(), since);
+        fill(&mut self.records, earlier.records, |record| record.step);
+        fill(&mut self.scores, earlier.scores, |score| score.step);
     }
 
     pub(super) fn spent(&self) -> Duration {
@@ -252,12 +250,20 @@ fn lines<T: Serialize>(rows: &[T], folder: &Path) -> Result<String, TrainError> 
     Ok(text)
 }
 
+/// Adds the rows of steps that are not there.
+fn fill<T>(own: &mut Vec<T>, others: Vec<T>, step: impl Fn(&T) -> usize) {
+    let known: BTreeSet<usize> = own.iter().map(&step).collect();
+    let missing = others.into_iter().filter(|row| !known.contains(&step(row)));
+    own.extend(missing);
+    own.sort_by_key(step);
+}
+
 /// The rows of a file that can be read.
 fn recovered<T: DeserializeOwned>(path: PathBuf, faults: &mut Vec<(PathBuf, String)>) -> Vec<T> {
     let text = match read_file(&path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(_) => {
-            faults.push((path, "it cannot be read: earlier steps are not told".into()));
+            faults.push((path, "it cannot be read, and its rows are left out".into()));
             return Vec::new();
         }
     };

@@ -207,7 +207,7 @@ fn usual(example: &Example) -> &str {
 }
 
 /// Whether one of an example's choices is right, and each of them a text.
-fn can_choose(example: &Example) -> bool {
+pub(crate) fn can_choose(example: &Example) -> bool {
     let is_choice = |answer: &String| example.choices.contains(answer);
     let is_empty = |choice: &String| choice.trim().is_empty();
     example.question.is_some()

@@ -38,7 +38,12 @@ impl<M: Module> Trained<M> {
         if !self.source.as_os_str().is_empty() {
             check_folders_apart(folder, &self.source)?;
         }
-        let base = self.source.display().to_string();
+        // Opened from another folder, a relative path would lead elsewhere.
+        let base = match self.source.exists() {
+            true => std::path::absolute(&self.source).unwrap_or_else(|_| self.source.clone()),
+            false => self.source.clone(),
+        };
+        let base = base.display().to_string();
         let mut values = self.values();
         values.retain(|name, _| !is_head(name));
         for (copy, original) in self.copies() {

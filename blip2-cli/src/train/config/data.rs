@@ -303,6 +303,14 @@ impl DataConfig {
         paths.into_iter().map(|path| base.join(path)).collect()
     }
 
+    /// A folder in which every folder is read as a record: nothing else may lie in it.
+    pub(crate) fn folder_of_records(&self, base: &Path) -> Option<PathBuf> {
+        match self {
+            Self::IconqaTest { folder, .. } => Some(base.join(folder)),
+            _ => None,
+        }
+    }
+
     /// What becomes of examples that cannot be used.
     pub(crate) fn on_broken(&self) -> OnBroken {
         match self {

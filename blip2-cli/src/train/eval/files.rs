@@ -203,6 +203,9 @@ impl<'a> Files<'a> {
     }
 }
 
+/// Keys that are ids of one thing, and of no other.
+const OTHER_IDS: [&str; 4] = ["question_id", "image_id", "pid", "instance_id"];
+
 /// Refuses ids by which no server finds a question, or a picture.
 fn check_ids(data: &Dataset) -> Result<(), Failure> {
     let mut seen = BTreeSet::new();
@@ -212,6 +215,14 @@ fn check_ids(data: &Dataset) -> Result<(), Failure> {
             None => ("a picture", "image_id"),
         };
         let id = &example.id;
+        let key = example.id_key.as_deref().unwrap_or(column);
+        // `id`, and what the data's own names call it, may be either's.
+        if key != column && OTHER_IDS.contains(&key) {
+            return Err(Failure::Work(format!(
+                "--results: its servers know {what} by its `{column}`, and the data has `{key}` alone: have `{column}` \
+                 in the data, or leave --results out, and take --answers"
+            )));
+        }
         if id.parse::<u64>().is_err() {
             return Err(Failure::Work(format!(
                 "--results: its servers know {what} by a number, and {id:?} is none: have `{column}` in the data, or \
