@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::helpers::{config, data, errors, model, run, text};
+use crate::helpers::{blip2, config, data, errors, model, run, text};
 
 const LORA: &str = "[train]
 [lora]
@@ -424,4 +424,29 @@ fn recipes_that_are_longer_go_on() {
     edit(&path, "steps = 3", "steps = 5");
     trained(&path);
     assert!(state(5).is_dir());
+}
+
+/// An adapter finds its base from wherever it is opened.
+#[cfg(unix)]
+#[test]
+fn an_adapter_names_its_base_by_where_it_is() {
+    let (folder, path) = place(LORA);
+    let base = folder.path().join("base");
+    std::os::unix::fs::symlink(model(), &base).unwrap();
+    edit(&path, text(&model()), "base");
+    let output = blip2()
+        .current_dir(folder.path())
+        .args(["train", "run.toml"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", errors(&output));
+    let adapter = folder.path().join("run/adapter");
+    let config = fs::read(adapter.join("adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    let named = Path::new(config["base_model_name_or_path"].as_str().unwrap());
+    assert!(named.is_absolute(), "{}", named.display());
+    assert_eq!(
+        fs::canonicalize(named).unwrap(),
+        fs::canonicalize(base).unwrap()
+    );
 }
