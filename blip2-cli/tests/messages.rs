@@ -12,8 +12,9 @@ use std::{
 use blip2_testing::fixture;
 
 /// Words in capitals and small letters that are no Rust items of ours: the classes that a
-/// `config.json` names, names of models, formats and other projects.
-const KNOWN: [&str; 20] = [
+/// `config.json` names, names of models, formats, units and other projects.
+const KNOWN: [&str; 21] = [
+    "MiB",
     "NumPy",
     "Blip2ForConditionalGeneration",
     "Blip2ForImageTextRetrieval",

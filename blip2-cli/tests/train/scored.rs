@@ -220,9 +220,9 @@ fn captions_in_rows_of_their_own_are_scored_by_picture() {
         .collect();
     fs::write(at("rows.jsonl"), rows.join("\n")).unwrap();
     let model = fixture("blip1_caption");
-    let scores = |kind: &str, file: &str, first: &str| {
+    let scores = |kind: &str, file: &str, more: &str| {
         let settings = format!(
-            "model = \"{}\"\n[validation]\nscore = \"cider-d\"\nscores = [\"bleu1\", \"rouge-l\"]\n{first}\
+            "model = \"{}\"\n[validation]\nscore = \"bleu1\"\n{more}\
              [validation.data]\nkind = \"{kind}\"\nfile = \"{file}\"\npictures = \"pictures\"\n",
             model.display()
         );
@@ -231,9 +231,11 @@ fn captions_in_rows_of_their_own_are_scored_by_picture() {
         assert!(output.status.success(), "{}", errors(&output));
         String::from_utf8(output.stdout).unwrap()
     };
-    for (first, count) in [("", "of 2 examples"), ("first = 1\n", "of 1 examples")] {
-        let together = scores("coco-captions", "coco.json", first);
+    // CIDEr-D is of several pictures.
+    let all = "scores = [\"cider-d\", \"rouge-l\"]\n";
+    for (more, count) in [(all, "of 2 examples"), ("first = 1\n", "of 1 examples")] {
+        let together = scores("coco-captions", "coco.json", more);
         assert!(together.contains(count), "{together}");
-        assert_eq!(scores("json-lines", "rows.jsonl", first), together);
+        assert_eq!(scores("json-lines", "rows.jsonl", more), together);
     }
 }
