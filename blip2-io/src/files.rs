@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, Error as _};
 
 use crate::{
     error::IoError,
+    lfs,
     regular::{self, open_regular},
 };
 
@@ -21,8 +22,6 @@ use crate::{
 /// published have some 35 MB.
 const MAX_SMALL_FILE: u64 = 256 << 20;
 
-/// What a Git LFS pointer begins with.
-const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Named files: a folder on disk, or files that a program carries inside itself.
@@ -135,7 +134,7 @@ impl Files {
 
     /// Refuses what Git LFS leaves in place of a file that it did not fetch.
     fn check_fetched(&self, file: &str, content: &[u8]) -> Result<(), IoError> {
-        match is_lfs_pointer(content) {
+        match lfs::is_pointer(content) {
             true => Err(IoError::GitLfs {
                 path: self.path(file),
             }),
@@ -180,17 +179,12 @@ pub(crate) fn map_at(path: &Path, reading: Reading) -> Result<Option<Content>, I
         Err(error) => return Err(IoError::read(path, error)),
     };
     let content = Content::of(&file, reading).map_err(|error| IoError::read(path, error))?;
-    match is_lfs_pointer(&content.bytes) {
+    match lfs::is_pointer(&content.bytes) {
         true => Err(IoError::GitLfs {
             path: path.to_path_buf(),
         }),
         false => Ok(Some(content)),
     }
-}
-
-/// Whether this is how a Git LFS pointer begins.
-pub(crate) fn is_lfs_pointer(content: &[u8]) -> bool {
-    content.starts_with(LFS_POINTER)
 }
 
 /// A large file's content.

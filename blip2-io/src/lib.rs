@@ -92,6 +92,8 @@ mod folder;
 pub mod hub;
 #[cfg(feature = "lavis")]
 pub mod lavis;
+#[cfg(feature = "preprocessing")]
+mod lfs;
 #[cfg(any(feature = "checkpoint", feature = "tables"))]
 mod lock;
 #[cfg(feature = "checkpoint")]

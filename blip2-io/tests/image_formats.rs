@@ -295,6 +295,14 @@ fn tiffs_of_all_colours_are_read_as_pillow_reads_them() {
 }
 
 #[test]
+fn what_git_lfs_did_not_fetch_is_told_with_the_way_out() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:5f1e\nsize 12345\n";
+    let error = decode(pointer).unwrap_err();
+    assert!(error.to_string().contains("git lfs pull"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[test]
 fn a_palette_may_be_short_and_must_be_there() {
     let mut bytes = fs::read(fixture("formats/palette_4.tif")).unwrap();
     // The palette's tag, its type, and how many levels it has.

@@ -17,11 +17,12 @@ use super::{
 
 /// The part of COCO's validation pictures that most train on, beside `train`.
 const RESTVAL: &str = "restval";
+const TRAIN: &str = "train";
 
 impl Dataset {
     /// Reads Karpathy's splits (`dataset_coco.json`, `dataset_flickr30k.json`): an example for each
     /// picture of the split, with all its sentences as captions. With `restval`, pictures of that split
-    /// belong to it too, as in most trainings on `train`. Pictures are below `pictures`, by their
+    /// belong to `train` too, as in most trainings. Pictures are below `pictures`, by their
     /// `filepath` and `filename`, or their `filename` alone.
     ///
     /// # Errors
@@ -37,6 +38,12 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         let (file, pictures) = (file.as_ref(), pictures.as_ref());
         folder_is_there(pictures)?;
+        if restval && split != TRAIN {
+            let reason = format!(
+                "`{RESTVAL}` adds to the pictures of the split `{TRAIN}`, and `{split}` was asked for: leave it out"
+            );
+            return Err(DatasetError::format(file, reason));
+        }
         let bytes = read::text(file)?;
         let mut collector = Collector::new(file.to_path_buf());
         let mut splits: BTreeMap<String, usize> = BTreeMap::new();

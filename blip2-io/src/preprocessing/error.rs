@@ -25,6 +25,9 @@ pub enum ImageError {
         /// Its format.
         format: &'static str,
     },
+    /// A pointer of Git LFS, which was to be the picture.
+    #[error("it is a pointer of Git LFS and no picture; fetch the picture with `git lfs pull`")]
+    GitLfs,
     /// A frame was asked for that the picture does not have.
     #[error(
         "the picture has {}; there is none with the number {wanted}, counted from 0", frames(*.found)
@@ -126,6 +129,7 @@ impl ImageError {
             | Self::Animated { .. }
             | Self::Pages { .. } => ErrorKind::Unsupported,
             Self::NoFrame { .. } => ErrorKind::Missing,
+            Self::GitLfs => ErrorKind::NotFound,
             Self::Limit { .. } => ErrorKind::Limit,
             Self::Read { source, .. } => ErrorKind::of_read(source),
             Self::File { source, .. } => source.kind(),

@@ -3,6 +3,7 @@
 use image::ImageFormat;
 
 use super::{apple_double::MAGIC, error::ImageError};
+use crate::lfs;
 
 /// With the feature it is read before anyone asks here.
 const JPEG_2000: &str = "JPEG 2000 (for which the feature `jpeg2000` has a decoder)";
@@ -33,9 +34,12 @@ const NOT_READ: [(usize, &[u8], &str); 18] = [
 ///
 /// # Errors
 ///
-/// [`ImageError::UnsupportedFormat`] naming a format that is not read, or
+/// [`ImageError::UnsupportedFormat`] naming a format that is not read, [`ImageError::GitLfs`], or
 /// [`ImageError::UnknownFormat`].
 pub(super) fn format_of(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
+    if lfs::is_pointer(bytes) {
+        return Err(ImageError::GitLfs);
+    }
     let known = image::guess_format(bytes).ok();
     if let Some(format) = known.filter(ImageFormat::reading_enabled) {
         if format == ImageFormat::WebP && is_widest_webp(bytes) {

@@ -15,7 +15,7 @@ use std::{
 
 use pytorch_reader::{PickleError, PytorchError, PytorchReader, Tensor};
 
-use crate::{error::IoError, fault::Cause, files::is_lfs_pointer, names, regular::open_regular};
+use crate::{error::IoError, fault::Cause, lfs, names, regular::open_regular};
 
 mod length;
 
@@ -23,7 +23,7 @@ mod length;
 pub(crate) fn open(path: &Path) -> Result<BTreeMap<String, Tensor>, IoError> {
     let read = |error| IoError::read(path, error);
     let start = start(path).map_err(read)?;
-    if is_lfs_pointer(&start) {
+    if lfs::is_pointer(&start) {
         let path = path.to_path_buf();
         return Err(IoError::GitLfs { path });
     }

@@ -34,6 +34,11 @@ fn karpathy_s_splits_are_read() {
         assert_eq!(shown(&data.unwrap()), ["images, index 0 - A cat."]);
     }
     assert_eq!(shown(&karpathy("test", false).unwrap()), ["7 - A cow."]);
+    let error = karpathy("test", true).unwrap_err().to_string();
+    assert!(
+        error.contains("`test` was asked for: leave it out"),
+        "{error}"
+    );
     let error = karpathy("validation", false).unwrap_err().to_string();
     assert!(
         error.contains("`validation`; there are `restval` (1), `test` (1), `train` (2)"),

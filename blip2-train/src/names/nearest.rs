@@ -41,16 +41,20 @@ pub fn nearest_name<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) ->
     (edits <= 1 + name.chars().count() / 4).then_some(nearest)
 }
 
-/// The patterns nearest to this one that match some name, by edit distance.
+/// The patterns nearest to this one that match some name: those that begin with it, then by edit distance.
 fn nearest<'n>(pattern: &str, names: impl Iterator<Item = &'n str>) -> Vec<String> {
     let candidates: BTreeSet<&str> = names.flat_map(ends).collect();
-    let mut ranked: Vec<_> = candidates
-        .into_iter()
-        .map(|candidate| (edits(pattern, candidate), candidate.len(), candidate))
-        .collect();
-    ranked.sort_unstable();
+    let goes_on = |candidate: &str| {
+        let rest = candidate.strip_prefix(pattern);
+        rest.is_some_and(|rest| rest.starts_with('.'))
+    };
+    let mut ranked: Vec<_> = candidates.into_iter().collect();
+    ranked.sort_by_cached_key(|candidate| {
+        let edits = edits(pattern, candidate);
+        (!goes_on(candidate), edits, candidate.len(), *candidate)
+    });
     let best = ranked.into_iter().take(SHOWN);
-    best.map(|(_, _, name)| name.to_string()).collect()
+    best.map(str::to_string).collect()
 }
 
 /// All patterns that match a name.
@@ -108,6 +112,7 @@ mod tests {
             "qformer.encoder.layer.0.attention.attention.query.weight",
             "language_model.layers.0.self_attn.q_proj.weight",
             "query_tokens",
+            "language_model.lm_head.weight",
         ];
         let found = |pattern: &str| {
             let patterns = [NamePattern::from("qformer"), pattern.into()];
@@ -116,6 +121,7 @@ mod tests {
         assert!(found("query_tokens").is_ok());
         for (pattern, near) in [
             ("qform", "`qformer`"),
+            ("lm_head", "`lm_head.weight`"),
             ("qformer.encodr", "`qformer.encoder`"),
             ("querytokens", "`query_tokens`"),
             ("selfattn.q_proj.weight", "`self_attn.q_proj.weight`"),

@@ -165,6 +165,17 @@ impl Config {
         let out = self.out.as_deref().ok_or_else(|| {
             lacks("the file has no `out`, which says where the trained model is written")
         })?;
+        if out.as_os_str().is_empty() {
+            return Err(lacks(
+                "`out` is empty, and says where the trained model is written: name a folder",
+            ));
+        }
+        if out.starts_with("~") {
+            // A folder of that name is never meant.
+            return Err(lacks(
+                "`out` begins with `~`, which only a shell knows: write that folder out",
+            ));
+        }
         let data = self
             .data
             .as_ref()
@@ -291,6 +302,17 @@ mod tests {
                 panic!("accepted: {to}");
             };
             assert!(text.contains(&format!("] {key} = ")), "{text}");
+        }
+    }
+
+    #[test]
+    fn out_is_a_folder_that_can_be_meant() {
+        for (out, part) in [("\"\"", "empty"), ("\"~/runs\"", "`~`")] {
+            let config: Config = toml::from_str(&format!("out = {out}\n")).unwrap();
+            let Err(Failure::Work(text)) = config.trained_on() else {
+                panic!("accepted: {out}");
+            };
+            assert!(text.contains(part), "{text}");
         }
     }
 
