@@ -114,7 +114,10 @@ impl DatasetError {
 /// The first records, and how many more there are.
 fn listed(records: &[BrokenRecord]) -> String {
     const SHOWN: usize = 10;
-    let mut text = format!("{} broken records:", records.len());
+    let mut text = match records.len() {
+        1 => "a broken record:".to_string(),
+        count => format!("{count} broken records:"),
+    };
     for record in records.iter().take(SHOWN) {
         text.push_str(&format!("\n  {record}"));
     }
