@@ -164,7 +164,7 @@ fn an_evaluation_looks_first_where_it_writes() {
     eval("--results", text(&at("r.json")), "`question_id`");
     // A picture's number is no question's.
     fs::write(at("train.jsonl"), records(", \"image_id\": 5")).unwrap();
-    eval("--results", text(&at("r.json")), "has `image_id` alone");
+    eval("--results", text(&at("r.json")), "ids are its `image_id`");
     fs::write(at("train.jsonl"), records(", \"question_id\": 5")).unwrap();
     eval("--results", text(&at("r.json")), "more than one example");
     assert!(!at("r.json").exists());

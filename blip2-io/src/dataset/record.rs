@@ -30,8 +30,6 @@ const ICONQA: &str = "ques_type";
 const QUESTION_TYPE: [&str; 2] = ["question_type", ICONQA];
 const ANSWER_TYPE: [&str; 1] = ["answer_type"];
 const ID: [&str; 5] = ["question_id", "id", "pid", "instance_id", "image_id"];
-/// Captions are known by their pictures.
-const ID_OF_CAPTION: [&str; 5] = ["image_id", "id", "pid", "instance_id", "question_id"];
 
 /// Beside the answers: how much each of them weighs.
 const WEIGHTS: [&str; 2] = ["weights", "weight"];
@@ -68,11 +66,7 @@ impl Record {
             false => Said::default(),
         };
         let is_choice = said.is_choice;
-        let usual = match turns.is_empty() && said.question.is_none() {
-            true => &ID_OF_CAPTION,
-            false => &ID,
-        };
-        let id = column(fields, columns.id.as_deref(), usual);
+        let id = column(fields, columns.id.as_deref(), &ID);
         Ok(Self {
             id_key: id.map(|(key, _)| key.to_string()),
             id: optional(id)?,

@@ -219,8 +219,9 @@ fn check_ids(data: &Dataset) -> Result<(), Failure> {
         // `id`, and what the data's own names call it, may be either's.
         if key != column && OTHER_IDS.contains(&key) {
             return Err(Failure::Work(format!(
-                "--results: its servers know {what} by its `{column}`, and the data has `{key}` alone: have `{column}` \
-                 in the data, or leave --results out, and take --answers"
+                "--results: its servers know {what} by its `{column}`, and the data's ids are its `{key}`: have \
+                 `{column}` in the data, with `columns = {{ id = \"{column}\" }}` where it has both, or leave --results \
+                 out, and take --answers"
             )));
         }
         if id.parse::<u64>().is_err() {
