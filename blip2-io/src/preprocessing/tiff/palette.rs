@@ -34,7 +34,7 @@ pub(super) fn bits(color: ColorType) -> Option<u8> {
     }
 }
 
-/// The colours of pixels whose numbers have so many bits.
+/// The colours of pixels, each the number of one, of 1 to 8 bits.
 pub(super) fn to_rgb(
     decoder: &mut Tiff<'_>,
     bits: u8,
