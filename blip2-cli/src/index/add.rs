@@ -48,8 +48,13 @@ pub(super) fn run(args: &IndexAddArgs) -> Result<(), Failure> {
     kept?;
     adding.tell();
     if done < paths.len() {
+        // With --replace it would begin with the first again.
+        let rest = match args.replace {
+            true => "they are kept",
+            false => "the same command goes on with the others",
+        };
         return Err(Failure::Interrupted(format!(
-            "interrupted: {done} of {} pictures are done; the same command goes on with the others",
+            "interrupted: {done} of {} pictures are done; {rest}",
             paths.len()
         )));
     }
