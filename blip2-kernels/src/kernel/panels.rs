@@ -21,6 +21,11 @@ impl PanelShape {
         self.outputs.div_ceil(PANEL)
     }
 
+    /// Whether matrices of both shapes read their input in one form.
+    pub(crate) fn reads_like(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.inputs == other.inputs
+    }
+
     /// The size of a panel in bytes.
     pub(crate) fn panel_bytes(&self) -> usize {
         self.kind.panel_bytes(self.inputs)

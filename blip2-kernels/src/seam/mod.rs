@@ -102,12 +102,13 @@ pub(crate) fn linear<const D: usize>(
 }
 
 /// The products of one input with several layers, each as [`linear`] with its bias makes it but for the order of
-/// sums.
+/// sums on a GPU.
 pub(crate) fn linears<const N: usize, const D: usize>(
     x: Tensor<D>,
     layers: [Affine<'_>; N],
 ) -> [Tensor<D>; N] {
     first_served! {
+        "flex" => cpu::linears(&x, &layers),
         "gpu" => device::product::linears(&x, &layers),
         else layers.map(|layer| linear(x.clone(), layer.matrix, biased(&layer)))
     }
@@ -120,6 +121,7 @@ pub(crate) fn gated<const D: usize>(
     activation: Activation,
 ) -> Tensor<D> {
     first_served! {
+        "flex" => cpu::gated(&x, &layers, activation),
         "gpu" => device::product::gated(&x, &layers, activation),
         else {
             let [gate, up] = layers;

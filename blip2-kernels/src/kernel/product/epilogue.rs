@@ -1,7 +1,10 @@
 //! What happens to the sums of a tile: widening, bias, activation, residual, and their way into the
 //! result.
 
-use super::{input::Range, output::Output};
+use super::{
+    input::Range,
+    output::{Output, Sink},
+};
 use crate::kernel::{
     activation::Activation,
     isa::{
@@ -43,15 +46,17 @@ pub(super) struct Finish<'a> {
     pub(super) ranges: &'a [Range],
     /// What stands behind the steps of the panel.
     pub(super) behind: &'a [u8],
-    /// Whether the result holds the sums of earlier blocks.
-    pub(super) earlier: bool,
+    /// The sums of earlier blocks, where there are any: a panel's part of some rows.
+    pub(super) earlier: Option<&'a Output<'a>>,
     /// Of the last block: what follows the product.
     pub(super) last: Option<Last<'a>>,
     /// Where the results go: a panel's part of some rows.
-    pub(super) y: &'a Output<'a>,
+    pub(super) y: Sink<'a>,
     pub(super) row: usize,
     pub(super) output: usize,
     pub(super) width: usize,
+    /// All outputs.
+    pub(super) outputs: usize,
 }
 
 /// What follows a product, for the outputs of a panel.
@@ -78,8 +83,8 @@ vectorized! {
         for (n, sums) in sums.iter().enumerate() {
             let mut values = Aligned(*sums);
             scales.widen(job.kind, &mut values, job.ranges[n]);
-            if job.earlier {
-                add(&mut values, &job.y.load(job.row + n, job.output, job.width));
+            if let Some(earlier) = job.earlier {
+                add(&mut values, &earlier.load(job.row + n, job.output, job.width));
             }
             if let Some(bias) = &bias {
                 add(&mut values, bias);
@@ -91,7 +96,7 @@ vectorized! {
                 activate(job.kind, activation, &mut values);
             }
             if let Some(residual) = residual {
-                let start = (job.row + n) * job.y.outputs + job.output;
+                let start = (job.row + n) * job.outputs + job.output;
                 add(&mut values, &padded(&residual[start..start + job.width]));
             }
             job.y.store(job.row + n, job.output, job.width, &values);

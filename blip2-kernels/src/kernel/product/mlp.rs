@@ -1,7 +1,21 @@
 //! Two layers with an activation between them.
 
-use super::{compute, epilogue::SliceEpilogue, linear, output::Output};
-use crate::kernel::{activation::Activation, isa::Isa, panels::Panels};
+use super::{
+    Ready, compute,
+    epilogue::SliceEpilogue,
+    linear,
+    output::{Output, Sink},
+    run, run_ready, unit,
+    work::Work,
+};
+use crate::kernel::{
+    activation::Activation,
+    isa::{
+        Isa,
+        unit::{Product, UNIT_ROWS},
+    },
+    panels::Panels,
+};
 
 /// The rows that pass both layers at a time. What is inside, several times as wide as a row, is then
 /// never there for all rows of many pictures, and each matrix is still read for enough rows at
@@ -27,6 +41,11 @@ pub(crate) fn mlp(
     let (inputs, outputs) = (first.inputs(), second.outputs());
     let rows = x.len().checked_div(inputs).unwrap_or(0);
     assert_eq!(residual.len(), rows * outputs, "a residual for each result");
+    assert_eq!(
+        first.outputs(),
+        second.inputs(),
+        "what one makes the other reads"
+    );
     let inside = SliceEpilogue {
         bias: first_bias,
         activation: Some(activation),
@@ -36,7 +55,7 @@ pub(crate) fn mlp(
     let blocks = rows.div_ceil(ROWS);
     for block in 0..blocks {
         let [start, end] = [block, block + 1].map(|block| block * rows / blocks);
-        let inner = linear(isa, &x[start * inputs..end * inputs], first, &inside);
+        let x = &x[start * inputs..end * inputs];
         let last = SliceEpilogue {
             bias,
             activation: None,
@@ -44,7 +63,14 @@ pub(crate) fn mlp(
         };
         let count = end - start;
         let output = Output::new(y.spare_capacity_mut(), count, outputs);
-        compute(isa, &inner, second, &last, count, &output, None);
+        if count >= UNIT_ROWS && are_brain_floats(isa, first, second) {
+            let inner = rounded(isa, x, first, &inside, count);
+            let work = Work::new(isa, second, &last, count, Sink::Rows(&output), None);
+            run_ready(&inner, &[(work, second)], count);
+        } else {
+            let inner = linear(isa, x, first, &inside);
+            compute(isa, &inner, second, &last, count, &output, None);
+        }
         // SAFETY: there is room for all rows, and the product has stored each of these.
         #[allow(unsafe_code)]
         unsafe {
@@ -52,6 +78,29 @@ pub(crate) fn mlp(
         }
     }
     y
+}
+
+/// Whether a matrix unit multiplies both matrices as brain floats.
+fn are_brain_floats(isa: Isa, first: Panels<'_>, second: Panels<'_>) -> bool {
+    [first, second].iter().all(|matrix| {
+        let product = Product::of(isa, matrix.shape().kind);
+        product == Some(Product::Bf16)
+    })
+}
+
+/// The first layer's results, ready for the second: never there in `f32`.
+fn rounded(
+    isa: Isa,
+    x: &[f32],
+    first: Panels<'_>,
+    inside: &SliceEpilogue<'_>,
+    rows: usize,
+) -> Ready {
+    let mut inner = unit::Rows::room(rows, first.outputs());
+    let rounding = inner.rounding();
+    let work = Work::new(isa, first, inside, rows, Sink::Rounded(&rounding), None);
+    run(x, &[(work, first)], rows);
+    Ready::Unit(inner)
 }
 
 #[cfg(test)]
@@ -79,7 +128,7 @@ mod tests {
                 })
             };
             let (first, second) = (pack(inner, inputs, &w), pack(outputs, inner, &v));
-            for rows in [0, 1, ROWS, 2 * ROWS + 1] {
+            for rows in [0, 1, 32, 45, ROWS, 2 * ROWS + 1] {
                 let (x, residual) = (
                     random_values(rows * inputs, 4),
                     random_values(rows * outputs, 5),

@@ -1,8 +1,8 @@
 //! Products of activations with packed matrices.
 //!
 //! [`linear`] is the whole of a linear layer in one pass over the matrix: product, bias, activation
-//! and residual. The matrix is shared out by panels, or many rows of a small one by rows, among the
-//! threads of the current `rayon` pool.
+//! and residual; [`linears`] is several that read one input. The matrix is shared out by panels, or many rows of a small
+//! one by rows, among the threads of the current `rayon` pool.
 //! Each element of the result is summed in an order that depends on the matrix alone, so that a
 //! row's result is the same to the bit whether it stands alone or in a batch, and for any number of
 //! threads.
@@ -20,22 +20,18 @@ mod transient_panels;
 #[cfg(feature = "autodiff")]
 mod turned;
 mod unit;
+mod vectors;
 mod work;
 
 use std::ops::Range;
 
 use self::{
     epilogue::SliceEpilogue,
-    input::{Blocking, Input},
-    output::Output,
-    work::{Part, Work},
+    output::{Output, Sink},
+    work::Work,
 };
 use super::{
-    isa::{
-        Isa, bring_near, tile,
-        tile_kind::{NO_SUMS, PANEL, Sums, TILE_ROWS},
-        unit::Product,
-    },
+    isa::{Isa, tile_kind::TILE_ROWS, unit::Product},
     panels::{PanelShape, Panels},
     threads,
 };
@@ -51,18 +47,52 @@ pub(crate) fn linear(
     matrix: Panels<'_>,
     epilogue: &SliceEpilogue<'_>,
 ) -> Vec<f32> {
-    let rows = x.len().checked_div(matrix.inputs()).unwrap_or(0);
-    let len = rows * matrix.outputs();
-    let mut y = Vec::with_capacity(len);
-    let output = Output::new(y.spare_capacity_mut(), rows, matrix.outputs());
-    compute(isa, x, matrix, epilogue, rows, &output, None);
-    // SAFETY: there is room for as many, and the product has stored each: it passes all panels for
-    // all rows, and a panel's part of a row is stored whole.
-    #[allow(unsafe_code)]
-    unsafe {
-        y.set_len(len);
-    }
+    let [y] = linears(isa, x, [(matrix, *epilogue)]);
     y
+}
+
+/// Several layers of one input, to the bit what [`linear`] makes of each: the input is made ready once, and the
+/// threads are given work once.
+///
+/// # Panics
+///
+/// If the matrices have other [shapes](PanelShape) than one another but for their outputs, or if the lengths of the
+/// slices are not theirs.
+pub(crate) fn linears<const N: usize>(
+    isa: Isa,
+    x: &[f32],
+    layers: [(Panels<'_>, SliceEpilogue<'_>); N],
+) -> [Vec<f32>; N] {
+    let inputs = layers.first().map_or(0, |(matrix, _)| matrix.inputs());
+    let rows = x.len().checked_div(inputs).unwrap_or(0);
+    let mut results = layers
+        .each_ref()
+        .map(|(matrix, _)| Vec::with_capacity(rows * matrix.outputs()));
+    let outputs: Vec<Output<'_>> = results
+        .iter_mut()
+        .zip(&layers)
+        .map(|(y, (matrix, _))| Output::new(y.spare_capacity_mut(), rows, matrix.outputs()))
+        .collect();
+    let products: Vec<_> = layers
+        .iter()
+        .zip(&outputs)
+        .map(|((matrix, epilogue), y)| {
+            (
+                Work::new(isa, *matrix, epilogue, rows, Sink::Rows(y), None),
+                *matrix,
+            )
+        })
+        .collect();
+    run(x, &products, rows);
+    for (y, (matrix, _)) in results.iter_mut().zip(&layers) {
+        // SAFETY: there is room for as many, and the products have stored each: they pass all panels for
+        // all rows, and a panel's part of a row is stored whole.
+        #[allow(unsafe_code)]
+        unsafe {
+            y.set_len(rows * matrix.outputs());
+        }
+    }
+    results
 }
 
 /// Fills the result, and `kept` with what the activation is applied to.
@@ -75,54 +105,58 @@ fn compute(
     y: &Output<'_>,
     kept: Option<&Output<'_>>,
 ) {
-    let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
-    assert_eq!(x.len(), rows * inputs, "whole rows of {inputs} inputs");
-    if let Some(bias) = epilogue.bias {
-        assert_eq!(bias.len(), outputs, "a bias for each output");
-    }
-    if let Some(residual) = epilogue.residual {
-        assert_eq!(residual.len(), rows * outputs, "a residual for each result");
-    }
-    if rows > 0 && outputs > 0 {
-        let work = Work {
-            isa,
-            shape: matrix.shape(),
-            epilogue,
-            x,
-            y,
-            kept,
-        };
-        run(work, matrix, rows);
-    }
+    let work = Work::new(isa, matrix, epilogue, rows, Sink::Rows(y), kept);
+    run(x, &[(work, matrix)], rows);
 }
 
-/// Shares the work out: by panels of the matrix, each of which then is read once. Of a matrix that stays
+/// Shares the work out: by panels of the matrices, each of which then is read once. Of matrices that stay
 /// in the cache, many rows are shared out instead: a share's input is then in the cache too, from its
-/// interleaving to its result.
-fn run(work: Work<'_>, matrix: Panels<'_>, rows: usize) {
+/// interleaving to its results.
+fn run(x: &[f32], products: &[(Work<'_>, Panels<'_>)], rows: usize) {
     const CACHED: usize = 1 << 19;
     const SHARE: usize = 8 * TILE_ROWS;
-    let (threads, panels) = (rayon::current_num_threads(), work.shape.count());
-    if are_few(work.shape, rows) {
-        return Ready::new(work, 0..rows, false).panels(matrix, 0..panels);
+    let Some(&(Work { isa, shape, .. }, _)) = products.first() else {
+        return;
+    };
+    let inputs = shape.inputs;
+    assert_eq!(x.len(), rows * inputs, "whole rows of {inputs} inputs");
+    let shapes = products.iter().map(|(work, _)| work.shape);
+    let alike = |other: PanelShape| other.reads_like(&shape);
+    assert!(shapes.clone().all(alike), "matrices that read one input");
+    let panels: usize = shapes.clone().map(|shape| shape.count()).sum();
+    if rows == 0 || panels == 0 {
+        return;
+    }
+    let threads = rayon::current_num_threads();
+    if are_few(shapes.map(|shape| shape.outputs).sum(), inputs, rows) {
+        return Ready::new(isa, shape, x, 0, false).panels_of(products, 0..panels);
     }
     let shares = rows.div_ceil(SHARE);
-    if shares >= 2 * threads && matrix.size() <= CACHED {
+    let size: usize = products.iter().map(|(_, matrix)| matrix.size()).sum();
+    if shares >= 2 * threads && size <= CACHED {
         let share = |n: usize| n * rows / shares;
         return threads::each(0..shares, |n| {
-            Ready::new(work, share(n)..share(n + 1), false).panels(matrix, 0..panels);
+            let (first, end) = (share(n), share(n + 1));
+            let x = &x[first * inputs..end * inputs];
+            Ready::new(isa, shape, x, first, false).panels_of(products, 0..panels);
         });
     }
-    let ready = Ready::new(work, 0..rows, true);
+    run_ready(&Ready::new(isa, shape, x, 0, true), products, rows);
+}
+
+/// Shares the panels of the matrices out, for rows that are ready.
+fn run_ready(ready: &Ready, products: &[(Work<'_>, Panels<'_>)], rows: usize) {
+    let panels: usize = products.iter().map(|(work, _)| work.shape.count()).sum();
     // Many shares for each thread, so that one which is held up does not hold up all. With many rows a share
     // has panels enough that its input, which each of them reads, stays in the cache.
     let shares = if rows <= TILE_ROWS { 16 } else { 4 };
-    let share = match threads {
+    let share = match rayon::current_num_threads() {
         1 => panels,
-        _ => panels.div_ceil(shares * threads),
+        threads => panels.div_ceil(shares * products.len() * threads),
     };
+    let share = share.max(1);
     threads::each(0..panels.div_ceil(share), |n| {
-        ready.panels(matrix, n * share..((n + 1) * share).min(panels));
+        ready.panels_of(products, n * share..((n + 1) * share).min(panels));
     });
 }
 
@@ -130,6 +164,7 @@ fn run(work: Work<'_>, matrix: Panels<'_>, rows: usize) {
 /// are near, and forgets them.
 #[cfg(feature = "autodiff")]
 fn run_making(
+    x: &[f32],
     work: Work<'_>,
     rows: usize,
     make: impl Fn(Range<usize>) -> transient_panels::TransientPanels + Send + Sync,
@@ -140,135 +175,69 @@ fn run_making(
     if rows == 0 || panels == 0 {
         return;
     }
-    let few = are_few(work.shape, rows);
+    let few = are_few(work.shape.outputs, work.shape.inputs, rows);
     let share = match few {
         true => panels,
         false => (MADE / work.shape.panel_bytes().max(1)).min(panels.div_ceil(2 * threads)),
     };
-    let ready = Ready::new(work, 0..rows, !few);
+    let ready = Ready::new(work.isa, work.shape, x, 0, !few);
     let starts = (0..panels).step_by(share.max(1));
     threads::each(starts, |start| {
         let panels = start..panels.min(start + share.max(1));
-        ready.panels(make(panels.clone()).as_panels(), panels);
+        ready.panels(&work, make(panels.clone()).as_panels(), panels);
     });
 }
 
 /// Whether products are so few that they are computed, in some ten microseconds, sooner than another thread is
 /// woken.
-fn are_few(shape: PanelShape, rows: usize) -> bool {
+fn are_few(outputs: usize, inputs: usize, rows: usize) -> bool {
     const FEW: usize = 1 << 19;
-    rows.saturating_mul(shape.outputs * shape.inputs) < FEW
+    rows.saturating_mul(outputs * inputs) < FEW
 }
 
-/// A product of some rows, whose input is ready for what multiplies it.
-enum Ready<'a> {
+/// Some rows, ready for what multiplies them.
+enum Ready {
     /// By vectors.
-    Vectors(Job<'a>),
+    Vectors(vectors::Rows),
     /// By a matrix unit.
-    Unit(unit::Job<'a>),
+    Unit(unit::Rows),
 }
 
-impl<'a> Ready<'a> {
-    /// Makes the input of some rows ready, the work of which is `shared` out if it is worth that.
+impl Ready {
+    /// Makes `x` `[rows, inputs]` ready, of which the first is row `first` of the result; the work of which is
+    /// `shared` out if it is worth that.
     ///
     /// A matrix unit sums brain floats in another order than vectors do. So where there is one it serves
     /// every product of them, of a single row too, or a row's result would depend on its company.
-    fn new(work: Work<'a>, rows: Range<usize>, shared: bool) -> Self {
-        match Product::of(work.isa, work.shape.kind) {
-            Some(product) => Self::Unit(unit::Job::new(work, product, rows, shared)),
-            None => Self::Vectors(Job::new(work, rows, shared)),
+    fn new(isa: Isa, shape: PanelShape, x: &[f32], first: usize, shared: bool) -> Self {
+        let inputs = shape.inputs;
+        match Product::of(isa, shape.kind) {
+            Some(product) => Self::Unit(unit::Rows::new(isa, product, x, inputs, first, shared)),
+            None => Self::Vectors(vectors::Rows::new(
+                isa, shape.kind, x, inputs, first, shared,
+            )),
         }
     }
 
     /// Computes the outputs of some panels.
-    fn panels(&self, matrix: Panels<'_>, panels: Range<usize>) {
+    fn panels(&self, work: &Work<'_>, matrix: Panels<'_>, panels: Range<usize>) {
         match self {
-            Self::Vectors(job) => job.panels(matrix, panels),
-            Self::Unit(job) => job.panels(matrix, panels),
-        }
-    }
-}
-
-/// A product of some rows by vectors.
-struct Job<'a> {
-    work: Work<'a>,
-    blocking: Blocking,
-    input: Input,
-    /// The first of the rows.
-    first: usize,
-}
-
-impl<'a> Job<'a> {
-    fn new(work: Work<'a>, rows: Range<usize>, shared: bool) -> Self {
-        let inputs = work.shape.inputs;
-        let kind = work.shape.kind.by(work.isa);
-        let blocking = Blocking::new(kind, rows.len(), inputs);
-        let x = &work.x[rows.start * inputs..rows.end * inputs];
-        Self {
-            work,
-            input: Input::new(work.isa, &blocking, x, inputs, shared),
-            blocking,
-            first: rows.start,
+            Self::Vectors(rows) => rows.panels(work, matrix, panels),
+            Self::Unit(rows) => rows.panels(work, matrix, panels),
         }
     }
 
-    fn panels(&self, matrix: Panels<'_>, panels: Range<usize>) {
-        let mut sums = NO_SUMS;
-        if self.blocking.tiles == 1 {
-            // A decoder's product: reading the matrix is the work, and it is read in its own order,
-            // so that the processor's prefetching sees one stream.
-            for panel in panels {
-                for block in 0..self.blocking.blocks() {
-                    self.tile(matrix, panel, block, 0, &mut sums);
-                }
+    /// Computes the outputs of some panels of several matrices, which are counted through all of them.
+    fn panels_of(&self, products: &[(Work<'_>, Panels<'_>)], panels: Range<usize>) {
+        let mut first = 0;
+        for (work, matrix) in products {
+            let end = first + work.shape.count();
+            let own = panels.start.max(first)..panels.end.min(end);
+            if !own.is_empty() {
+                self.panels(work, *matrix, own.start - first..own.end - first);
             }
-            return;
+            first = end;
         }
-        // An encoder's product: blocks of inputs outermost, so that the interleaved input of a block
-        // stays in the second level of the cache while all panels pass it, and so does a panel's block
-        // while all tiles of rows pass it. Each tile has its share of the next panel brought there, which
-        // would else be waited for.
-        let tiles = self.blocking.tiles;
-        for block in 0..self.blocking.blocks() {
-            for panel in panels.clone() {
-                let next = match panel + 1 < panels.end {
-                    true => self.steps(matrix, panel + 1, block),
-                    false => &[],
-                };
-                let mut shares = next.chunks(next.len().div_ceil(tiles).max(1));
-                for tile in 0..tiles {
-                    bring_near(shares.next().unwrap_or_default());
-                    self.tile(matrix, panel, block, tile, &mut sums);
-                }
-            }
-        }
-    }
-
-    /// A panel's part of a block.
-    fn steps<'m>(&self, matrix: Panels<'m>, panel: usize, block: usize) -> &'m [u8] {
-        let kind = self.blocking.kind;
-        let (first, count) = self.blocking.block_steps(block);
-        let (steps, _) = matrix.panel(panel);
-        &steps[first * kind.bytes()..(first + count) * kind.bytes()]
-    }
-
-    fn tile(&self, matrix: Panels<'_>, panel: usize, block: usize, tile: usize, sums: &mut Sums) {
-        let kind = self.blocking.kind;
-        let steps = self.steps(matrix, panel, block);
-        let (own, rows) = self.blocking.tile_rows(tile);
-        let input = self.input.tile(&self.blocking, block, tile);
-        let part = Part {
-            panel,
-            behind: matrix.panel(panel).1,
-            row: self.first + own,
-            ranges: &self.input.ranges[own..own + rows],
-            earlier: block > 0,
-            last: block + 1 == self.blocking.blocks(),
-        };
-        self.work.prefetch(&part);
-        tile::tile(self.work.isa, kind, rows, input, steps, sums);
-        self.work
-            .finish(&part, &sums.as_chunks::<PANEL>().0[..rows]);
     }
 }
 
@@ -357,6 +326,47 @@ mod tests {
                             together,
                             "{isa} {format}"
                         );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Also matrices of which one ends within a share of the work, and one is empty.
+    #[test]
+    fn layers_of_one_input_make_what_each_makes_alone_to_the_bit() {
+        const INPUTS: usize = 330;
+        let w = random_values(300 * INPUTS, 1);
+        // Matrices of a few numbers are multiplied otherwise than larger ones, and an empty one is of the few.
+        let sizes = [[30, 0, 33, 5], [300, 210, 233, 270]];
+        for (format, outputs) in PackedFormat::ALL
+            .into_iter()
+            .flat_map(|format| sizes.map(|outputs| (format, outputs)))
+        {
+            let matrices = outputs.map(|outputs| {
+                PackedMatrix::pack(format, outputs, INPUTS, |output, row| {
+                    row.copy_from_slice(&w[output * INPUTS..][..INPUTS]);
+                })
+            });
+            for rows in [0, 1, 30, 500] {
+                let x = random_values(rows * INPUTS, 2);
+                let biases = outputs.map(|outputs| random_values(outputs, 3));
+                let layers = std::array::from_fn::<_, 4, _>(|n| {
+                    let epilogue = SliceEpilogue {
+                        bias: (n != 2).then_some(&*biases[n]),
+                        activation: (n == 0).then_some(Activation::Silu),
+                        residual: None,
+                    };
+                    (matrices[n].panels(), epilogue)
+                });
+                for isa in Isa::available() {
+                    let expected =
+                        layers.map(|(matrix, epilogue)| linear(isa, &x, matrix, &epilogue));
+                    for threads in [1, 3] {
+                        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                        let run = || linears(isa, &x, layers);
+                        let found = pool.build().unwrap().install(run);
+                        assert!(found == expected, "{isa} {format} {rows}");
                     }
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::{marker::PhantomData, mem::MaybeUninit};
 
+use super::unit::Rounding;
 use crate::kernel::isa::tile_kind::{Aligned, PANEL};
 #[cfg(feature = "autodiff")]
 use crate::kernel::isa::{
@@ -132,6 +133,32 @@ impl<'a> Output<'a> {
         };
         let isa = Isa::Portable;
         self.multiply(isa, [nothing; 2], [rows, 0, columns], place, false);
+    }
+}
+
+/// Where the results of a product go.
+#[derive(Clone, Copy)]
+pub(super) enum Sink<'a> {
+    /// As they are.
+    Rows(&'a Output<'a>),
+    /// Rounded to brain floats, into the input of the next product by a matrix unit.
+    Rounded(&'a Rounding<'a>),
+}
+
+impl Sink<'_> {
+    /// Stores a panel's results of a row.
+    #[inline(always)]
+    pub(super) fn store(
+        &self,
+        row: usize,
+        output: usize,
+        width: usize,
+        values: &Aligned<[f32; PANEL]>,
+    ) {
+        match self {
+            Self::Rows(rows) => rows.store(row, output, width, values),
+            Self::Rounded(rounding) => rounding.store(row, output, width, values),
+        }
     }
 }
 

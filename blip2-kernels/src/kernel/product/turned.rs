@@ -5,7 +5,10 @@ use std::ops::Range;
 use half::{bf16, f16};
 
 use super::{
-    epilogue::SliceEpilogue, output::Output, run_making, transient_panels::TransientPanels,
+    epilogue::SliceEpilogue,
+    output::{Output, Sink},
+    run_making,
+    transient_panels::TransientPanels,
     work::Work,
 };
 use crate::kernel::{
@@ -34,11 +37,10 @@ pub(super) fn linear_through(isa: Isa, x: &[f32], matrix: Panels<'_>, in_bf16: b
         isa,
         shape,
         epilogue: &SliceEpilogue::default(),
-        x,
-        y: &Output::filled(&mut y, shape.outputs),
+        y: Sink::Rows(&Output::filled(&mut y, shape.outputs)),
         kept: None,
     };
-    run_making(work, rows, |panels| turned(isa, matrix, in_bf16, panels));
+    run_making(x, work, rows, |panels| turned(isa, matrix, in_bf16, panels));
     y
 }
 

@@ -3,11 +3,11 @@
 use super::{
     epilogue::{self, Finish, Last, SliceEpilogue},
     input::Range,
-    output::Output,
+    output::{Output, Sink},
 };
 use crate::kernel::{
     isa::{Isa, prefetch, tile_kind::PANEL},
-    panels::PanelShape,
+    panels::{PanelShape, Panels},
 };
 
 /// What is to be computed.
@@ -17,8 +17,7 @@ pub(super) struct Work<'a> {
     /// Of the matrix, which panels are given with.
     pub(super) shape: PanelShape,
     pub(super) epilogue: &'a SliceEpilogue<'a>,
-    pub(super) x: &'a [f32],
-    pub(super) y: &'a Output<'a>,
+    pub(super) y: Sink<'a>,
     /// What activations are applied to.
     pub(super) kept: Option<&'a Output<'a>>,
 }
@@ -37,7 +36,36 @@ pub(super) struct Part<'a> {
     pub(super) last: bool,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// The product of some rows with a matrix.
+    ///
+    /// # Panics
+    ///
+    /// If the lengths of what follows the product are not those of the matrix.
+    pub(super) fn new(
+        isa: Isa,
+        matrix: Panels<'_>,
+        epilogue: &'a SliceEpilogue<'a>,
+        rows: usize,
+        y: Sink<'a>,
+        kept: Option<&'a Output<'a>>,
+    ) -> Self {
+        let outputs = matrix.outputs();
+        if let Some(bias) = epilogue.bias {
+            assert_eq!(bias.len(), outputs, "a bias for each output");
+        }
+        if let Some(residual) = epilogue.residual {
+            assert_eq!(residual.len(), rows * outputs, "a residual for each result");
+        }
+        Self {
+            isa,
+            shape: matrix.shape(),
+            epilogue,
+            y,
+            kept,
+        }
+    }
+
     /// From the sums of a part's rows to their results.
     pub(super) fn finish(&self, part: &Part<'_>, sums: &[[f32; PANEL]]) {
         let Self {
@@ -64,12 +92,16 @@ impl Work<'_> {
             kind: shape.kind,
             ranges: part.ranges,
             behind: part.behind,
-            earlier: part.earlier,
+            earlier: match y {
+                Sink::Rows(y) if part.earlier => Some(y),
+                _ => None,
+            },
             last: part.last.then_some(last),
             y,
             row: part.row,
             output,
             width,
+            outputs: shape.outputs,
         };
         epilogue::finish(isa, job, sums);
     }
@@ -88,7 +120,9 @@ impl Work<'_> {
             }
         };
         for row in part.row..part.row + part.ranges.len() {
-            near(self.y.place(row, first, width));
+            if let Sink::Rows(y) = self.y {
+                near(y.place(row, first, width));
+            }
             if let Some(residual) = self.epilogue.residual {
                 near(residual.as_ptr().wrapping_add(row * outputs + first));
             }

@@ -22,6 +22,9 @@ use crate::{
     matrix::{Affine, Matrix},
 };
 
+/// Fewer numbers are changed sooner than other threads are woken.
+const LARGE: usize = 1 << 16;
+
 /// As [`super::linear`].
 pub(super) fn linear<const D: usize>(
     x: &Tensor<D>,
@@ -41,6 +44,86 @@ pub(super) fn linear<const D: usize>(
     let y = product::linear(Isa::active(), flex::slice(&x), packed.panels(), &epilogue);
     shape[D - 1] = packed.outputs();
     Some(flex::lift(y, shape))
+}
+
+/// As [`super::linears`]: rows are rounded once. `None` also for matrices that are not held alike, each of which
+/// rounds them in its own way.
+pub(super) fn linears<const N: usize, const D: usize>(
+    x: &Tensor<D>,
+    layers: &[Affine<'_>; N],
+) -> Option<[Tensor<D>; N]> {
+    let results = products(x, layers, None)?;
+    let mut outputs = layers.iter().map(|layer| layer.matrix.outputs());
+    Some(results.map(|y| {
+        let mut shape = x.dims();
+        shape[D - 1] = outputs.next().unwrap_or_default();
+        flex::lift(y, shape)
+    }))
+}
+
+/// As [`super::gated`]; `None` as of [`linears`].
+pub(super) fn gated<const D: usize>(
+    x: &Tensor<D>,
+    layers: &[Affine<'_>; 2],
+    activation: Activation,
+) -> Option<Tensor<D>> {
+    let [outputs, other] = layers.each_ref().map(|layer| layer.matrix.outputs());
+    if outputs != other {
+        return None;
+    }
+    let [mut gated, up] = products(x, layers, Some(activation))?;
+    multiply(&mut gated, &up);
+    let mut shape = x.dims();
+    shape[D - 1] = outputs;
+    Some(flex::lift(gated, shape))
+}
+
+/// The products of `x` with the layers' matrices and what follows them, the activation of the first alone.
+fn products<const N: usize, const D: usize>(
+    x: &Tensor<D>,
+    layers: &[Affine<'_>; N],
+    activation: Option<Activation>,
+) -> Option<[Vec<f32>; N]> {
+    let mut matrices = Vec::with_capacity(N);
+    for layer in layers {
+        matrices.push((
+            layer.matrix.as_packed()?.panels(),
+            lower(layer.bias.as_ref())?,
+        ));
+    }
+    let shape = matrices.first()?.0.shape();
+    if !matrices
+        .iter()
+        .all(|(matrix, _)| matrix.shape().reads_like(&shape))
+    {
+        return None;
+    }
+    let x = flex::lower(x)?;
+    let layers = std::array::from_fn(|n| {
+        let (matrix, bias) = &matrices[n];
+        let epilogue = SliceEpilogue {
+            bias: bias.as_ref().map(flex::slice),
+            activation: activation.filter(|_| n == 0),
+            residual: None,
+        };
+        (*matrix, epilogue)
+    });
+    Some(product::linears(Isa::active(), flex::slice(&x), layers))
+}
+
+/// Multiplies each number by the other in its place; many of them on all threads.
+fn multiply(values: &mut [f32], others: &[f32]) {
+    /// Numbers that are taken at once.
+    const PART: usize = 1 << 14;
+    let product = |(values, others): (&mut [f32], &[f32])| {
+        for (value, other) in values.iter_mut().zip(others) {
+            *value *= other;
+        }
+    };
+    match values.len() {
+        ..LARGE => product((values, others)),
+        _ => threads::each(values.chunks_mut(PART).zip(others.chunks(PART)), product),
+    }
 }
 
 /// As [`super::mlp`]: some rows pass both layers at a time.
@@ -107,8 +190,6 @@ pub(super) fn rms_norm<const D: usize>(
 fn each_row(x: &[f32], width: usize, change: impl Fn(&mut [f32]) + Send + Sync) -> Vec<f32> {
     /// Rows that are taken at once.
     const ROWS: usize = 16;
-    /// Fewer numbers are changed sooner than other threads are woken.
-    const LARGE: usize = 1 << 16;
     let (mut y, width) = (x.to_vec(), width.max(1));
     match y.len() {
         ..LARGE => y.chunks_exact_mut(width).for_each(change),

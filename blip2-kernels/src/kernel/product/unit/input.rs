@@ -2,7 +2,7 @@
 
 use std::ops::Range as Span;
 
-use super::lines::Lines;
+use super::{lines::Lines, rounding::Rounding};
 use crate::kernel::{
     isa::{
         Isa,
@@ -44,6 +44,12 @@ impl Layout {
         tile * UNIT_ROWS..self.rows.min((tile + 1) * UNIT_ROWS)
     }
 
+    /// Where the line of a row's chunk is among all.
+    pub(super) fn line(&self, row: usize, chunk: usize) -> usize {
+        let tile = row / UNIT_ROWS;
+        tile * UNIT_ROWS * self.chunks + chunk * self.padded(tile) + row % UNIT_ROWS
+    }
+
     /// How many rows the unit takes for a tile, of which the last may be empty: whole registers, unless
     /// there is less than one in all. A unit is no faster with fewer.
     pub(super) fn padded(&self, tile: usize) -> usize {
@@ -67,16 +73,13 @@ impl Input {
     pub(super) fn new(isa: Isa, layout: Layout, x: &[f32], shared: bool) -> Self {
         /// Fewer numbers are rounded sooner than other threads are woken.
         const LARGE: usize = 1 << 15;
-        let Layout {
-            rows,
-            inputs,
-            chunks,
-            ..
-        } = layout;
-        let padded = (0..layout.tiles).map(|tile| layout.padded(tile));
+        let Layout { inputs, chunks, .. } = layout;
         // Rows that only fill a register up may be anything: nobody reads what becomes of them.
-        let mut lines = Lines::any(padded.sum::<usize>() * chunks);
-        let mut ranges = vec![Range::NONE; rows];
+        let Self {
+            mut lines,
+            mut ranges,
+            ..
+        } = Self::room(layout);
         let size = UNIT_ROWS * chunks.max(1);
         let tiles = lines.chunks_mut(size).zip(ranges.chunks_mut(UNIT_ROWS));
         let tiles = tiles.zip(x.chunks((UNIT_ROWS * inputs).max(1)));
@@ -94,6 +97,21 @@ impl Input {
             lines,
             ranges,
         }
+    }
+
+    /// Rows of any content, to be [rounded](Self::rounding) into.
+    pub(super) fn room(layout: Layout) -> Self {
+        let padded = (0..layout.tiles).map(|tile| layout.padded(tile));
+        Self {
+            layout,
+            lines: Lines::any(padded.sum::<usize>() * layout.chunks),
+            ranges: vec![Range::NONE; layout.rows],
+        }
+    }
+
+    /// What rounds results to brain floats in the place of these rows.
+    pub(super) fn rounding(&mut self) -> Rounding<'_> {
+        Rounding::new(self.layout, &mut self.lines)
     }
 
     /// The lines of some chunks of a tile.

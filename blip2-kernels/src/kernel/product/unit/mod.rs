@@ -3,18 +3,21 @@
 mod input;
 mod lines;
 mod plan;
+mod rounding;
 
 use std::ops::Range;
 
+pub(super) use self::rounding::Rounding;
 use self::{
     input::{Input, Layout},
     plan::{GROUP, Plan},
 };
 use super::work::{Part, Work};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use crate::kernel::isa::{Isa, unit::amx::Amx};
+use crate::kernel::isa::unit::amx::Amx;
 use crate::kernel::{
     isa::{
+        Isa,
         tile_kind::{Aligned, PANEL},
         unit::{
             Ahead, Block, CHUNK_BYTES, MatrixUnit, Product, UNIT_ROWS, UnitSums, emulated::Emulated,
@@ -23,14 +26,19 @@ use crate::kernel::{
     panels::Panels,
 };
 
-/// A product of some rows, whose input is ready.
-pub(super) struct Job<'a> {
-    work: Work<'a>,
+/// Some rows, ready for a matrix unit.
+pub(super) struct Rows {
     layout: Layout,
     input: Input,
     plan: Plan,
     /// The first of the rows.
     first: usize,
+}
+
+/// A product of these rows.
+struct Job<'a> {
+    work: &'a Work<'a>,
+    rows: &'a Rows,
 }
 
 /// A part of a panel.
@@ -45,45 +53,71 @@ struct Slice<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Job<'a> {
-    pub(super) fn new(work: Work<'a>, product: Product, rows: Range<usize>, shared: bool) -> Self {
-        let inputs = work.shape.inputs;
-        let layout = Layout::new(product, rows.len(), inputs);
-        let x = &work.x[rows.start * inputs..rows.end * inputs];
+impl Rows {
+    /// Rounds `x` `[rows, inputs]`, of which the first is row `first` of the result. The work is `shared` out if
+    /// it is worth that.
+    pub(super) fn new(
+        isa: Isa,
+        product: Product,
+        x: &[f32],
+        inputs: usize,
+        first: usize,
+        shared: bool,
+    ) -> Self {
+        let layout = Layout::new(product, x.len() / inputs.max(1), inputs);
         Self {
-            work,
             layout,
-            input: Input::new(work.isa, layout, x, shared),
+            input: Input::new(isa, layout, x, shared),
             plan: Plan::new(layout),
-            first: rows.start,
+            first,
         }
+    }
+
+    /// Rows of brain floats, to be [rounded](Self::rounding) into.
+    pub(super) fn room(rows: usize, inputs: usize) -> Self {
+        let layout = Layout::new(Product::Bf16, rows, inputs);
+        Self {
+            layout,
+            input: Input::room(layout),
+            plan: Plan::new(layout),
+            first: 0,
+        }
+    }
+
+    /// What rounds results in the place of these rows.
+    pub(super) fn rounding(&mut self) -> Rounding<'_> {
+        self.input.rounding()
     }
 
     /// Computes the outputs of some panels.
-    pub(super) fn panels(&self, matrix: Panels<'_>, panels: Range<usize>) {
+    pub(super) fn panels(&self, work: &Work<'_>, matrix: Panels<'_>, panels: Range<usize>) {
+        let job = Job { work, rows: self };
         #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if self.work.isa == Isa::Amx {
-            return self.by(&Amx::ready(self.layout.rows), matrix, panels);
+        if work.isa == Isa::Amx {
+            return job.by(&Amx::ready(self.layout.rows), matrix, panels);
         }
-        self.by(&Emulated::ready(self.layout.rows), matrix, panels);
+        job.by(&Emulated::ready(self.layout.rows), matrix, panels);
     }
+}
 
+impl Job<'_> {
     /// From the outermost loop to the innermost: a group of tiles, whose input the second level of the
     /// cache holds; a group of panels, whose sums are kept; a block of inputs, if the second level does not
     /// hold all; the panels; a slice of a panel, which the first level holds; and the tiles.
     fn by(&self, unit: &impl MatrixUnit, matrix: Panels<'_>, panels: Range<usize>) {
-        for tiles in self.plan.groups() {
+        let plan = self.rows.plan;
+        for tiles in plan.groups() {
             // Where one block has all inputs, a panel is done before the next begins.
-            let (group, kept) = match self.plan.keeps() {
+            let (group, kept) = match plan.keeps() {
                 true => (GROUP, GROUP),
                 false => (panels.len().max(1), 1),
             };
             let mut sums = vec![Aligned([0f32; UNIT_ROWS * PANEL]); tiles.len() * kept];
             for first in panels.clone().step_by(group) {
                 let group = first..panels.end.min(first + group);
-                for block in self.plan.blocks() {
+                for block in plan.blocks() {
                     let slices = group.clone().flat_map(|panel| {
-                        let slices = self.plan.slices(block.clone());
+                        let slices = plan.slices(block.clone());
                         slices.map(move |chunks| slice(matrix, panel, chunks))
                     });
                     let mut slices = slices.peekable();
@@ -106,27 +140,28 @@ impl<'a> Job<'a> {
         tiles: Range<usize>,
         sums: &mut [UnitSums],
     ) {
+        let layout = self.rows.layout;
         // Steps that are not there are steps of zeros.
         let mut rest = Aligned([0u8; CHUNK_BYTES]);
         rest[..slice.rest.len()].copy_from_slice(slice.rest);
-        let last = slice.chunks.end == self.layout.chunks;
+        let last = slice.chunks.end == layout.chunks;
         for (sums, tile) in sums.iter_mut().zip(tiles.clone()) {
-            let rows = self.layout.tile_rows(tile);
+            let rows = layout.tile_rows(tile);
             let part = Part {
                 panel: slice.panel,
                 behind: slice.behind,
-                row: self.first + rows.start,
-                ranges: &self.input.ranges[rows.clone()],
+                row: self.rows.first + rows.start,
+                ranges: &self.rows.input.ranges[rows.clone()],
                 earlier: false,
                 last,
             };
             let whole = slice.whole.len() / CHUNK_BYTES;
             let middle = slice.chunks.start + whole;
             let block = |panel, chunks: Range<usize>| Block {
-                product: self.layout.product,
-                rows: self.layout.padded(tile),
+                product: layout.product,
+                rows: layout.padded(tile),
                 add: chunks.start > 0,
-                input: self.input.lines(tile, chunks),
+                input: self.rows.input.lines(tile, chunks),
                 panel,
                 ahead: ahead(slice, next, tile - tiles.start, tiles.len()),
             };
