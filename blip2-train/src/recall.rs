@@ -1,6 +1,6 @@
 //! How well pictures and texts find each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use blip2_core::{
     CancelToken, TextRows,
@@ -103,6 +103,36 @@ impl Recall {
     pub fn with_batch(mut self, batch: usize) -> Self {
         self.batch = batch;
         self
+    }
+
+    /// Refuses to count as found what is among as many candidates as there are: that is always 1.
+    ///
+    /// ```
+    /// use blip2_io::dataset::{Dataset, PictureFile};
+    /// use blip2_train::Recall;
+    ///
+    /// let pictures = ["dog.jpg", "boat.jpg"].map(|name| PictureFile::File(name.into()));
+    /// let captions = [(0, "a dog"), (1, "a boat")].map(|(n, caption)| (n, None, vec![caption.into()]));
+    /// let data = Dataset::new(pictures.into(), captions)?;
+    /// assert!(Recall::at(1).check(&data).is_ok());
+    /// assert!(Recall::at(5).check(&data).is_err());
+    /// # Ok::<(), blip2_io::dataset::DatasetError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Argument`] saying so.
+    pub fn check(&self, data: &Dataset) -> Result<(), TrainError> {
+        let pictures: BTreeSet<usize> = data.examples().iter().map(|own| own.picture).collect();
+        let texts: usize = data.examples().iter().map(|own| said(own).count()).sum();
+        if self.k < pictures.len().max(texts) {
+            return Ok(());
+        }
+        let reason = format!(
+            "of {} pictures and {texts} texts is 1, whatever is found: count fewer, or give more data",
+            pictures.len()
+        );
+        Err(TrainError::argument("recall@k", self.k, reason))
     }
 
     /// The recall of a data set by the similarity of embeddings, at `k` and then at each of the others.

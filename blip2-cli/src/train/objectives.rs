@@ -112,6 +112,7 @@ pub(super) fn first_stage(
     let data = sieve.sifted("validation", data, own.data.on_broken(), |example| {
         objective.fault(example)
     })?;
+    check_recall(&recall, &data)?;
     objective
         .with_on_broken(own.data.on_broken())
         .with_validation(data, recall)
@@ -129,6 +130,16 @@ pub(super) fn check_score(scoring: Scoring, data: &Dataset) -> Result<(), Failur
             checked.map_err(Failure::work)
         }
     }
+}
+
+/// Refuses a recall that would be 1 on this data whatever is found, by which no model is better than another.
+pub(super) fn check_recall(recall: &Recall, data: &Dataset) -> Result<(), Failure> {
+    recall.check(data).map_err(|error| match error {
+        TrainError::Argument { value, reason, .. } => {
+            Failure::Work(format!("[validation] score: recall@{value} {reason}"))
+        }
+        other => Failure::work(other),
+    })
 }
 
 /// Says where VQA's accuracy cannot be 1.
@@ -201,6 +212,11 @@ pub(super) fn check(config: &Config, folder: &CheckpointFolder) -> Result<(), Fa
         return Err(Failure::Usage(text.into()));
     }
     let first_stage = config.train.objective == ObjectiveName::FirstStage;
+    if first_stage && config.recipe.batch < 2 {
+        let text = "[recipe] batch: the first stage contrasts the pairs of a batch with one another, and of one pair \
+                    nothing can be learnt: give 2 or more";
+        return Err(Failure::Usage(text.into()));
+    }
     let validation = config.validation.as_ref().filter(|_| first_stage);
     validation.map(recall).transpose().map(|_| ())
 }

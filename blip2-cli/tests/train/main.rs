@@ -11,6 +11,8 @@ mod helpers;
 mod kept;
 mod layouts;
 mod lost;
+#[cfg(all(feature = "mpi", target_os = "linux"))]
+mod machines;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod outputs;
@@ -214,6 +216,11 @@ fn the_first_stage_is_trained_and_evaluated() {
             "VQA accuracy",
         ),
         ("first-stage", "recall@0", "above 0"),
+        (
+            "first-stage",
+            "recall@99",
+            "[validation] score: recall@99 of 8 pictures and 8 texts is 1",
+        ),
         ("answers", "recall@1", "recall"),
         ("first-stage", "cider", "did you mean `cider-d`?"),
         ("first-stage", "unheard-of", "recall@5"),
@@ -223,6 +230,18 @@ fn the_first_stage_is_trained_and_evaluated() {
         assert!(!output.status.success());
         assert!(errors(&output).contains(part), "{}", errors(&output));
     }
+
+    let path = write("first-stage", "recall@1");
+    let one = fs::read_to_string(&path).unwrap();
+    assert!(one.contains("batch = 4"));
+    fs::write(&path, one.replace("batch = 4", "batch = 1")).unwrap();
+    let output = run(&["train", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = errors(&output);
+    assert!(
+        told.contains("[recipe] batch: the first stage contrasts"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn run(size: usize, arguments: &[&str]) -> Output {
     processes(size).args(arguments).output().unwrap()
 }
 
-fn assert_same(one: &Path, other: &Path) {
+pub(crate) fn assert_same(one: &Path, other: &Path) {
     let (one, other) = (losses(one), losses(other));
     assert_eq!(one.len(), other.len());
     for ((step, a), (other_step, b)) in one.iter().zip(&other) {
@@ -65,7 +65,7 @@ gradient_checkpointing = false
 shift = 2
 ";
 
-fn recipe(folder: &Path, out: &str) -> std::path::PathBuf {
+pub(crate) fn recipe(folder: &Path, out: &str) -> std::path::PathBuf {
     let path = config(folder, out, "");
     let text = fs::read_to_string(&path).unwrap();
     let text = text.replace("[validation]\n", "[validation]\nloss = true\n");
@@ -144,14 +144,14 @@ fn signal(name: &str, process: u32) {
 }
 
 /// Waits until there is a state after `before`.
-fn wait_for_state(states: &Path, before: &Option<std::ffi::OsString>) {
+pub(crate) fn wait_for_state(states: &Path, before: &Option<std::ffi::OsString>) {
     let started = Instant::now();
     while newest(states) == *before && started.elapsed() < Duration::from_secs(120) {
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-fn wait(mut child: Child) -> Output {
+pub(crate) fn wait(mut child: Child) -> Output {
     let started = Instant::now();
     while child.try_wait().unwrap().is_none() {
         assert!(started.elapsed() < Duration::from_secs(60), "it hangs");

@@ -37,7 +37,10 @@ pub(super) fn told(text: &str, error: &toml::de::Error) -> String {
         return plain(message, "", "the file");
     };
     let line = 1 + before(text, &span).matches('\n').count();
-    let (key, place) = (key(text, &span), place(text, &span));
+    let (key, mut place) = (key(text, &span), place(text, &span));
+    if message.starts_with("unknown field") && row(text, &span).trim_start().starts_with('[') {
+        place = around(&place);
+    }
     format!("line {line}: {}", plain(message, &key, &place))
 }
 
@@ -81,6 +84,14 @@ fn plain(message: &str, key: &str, place: &str) -> String {
     typed(message, key)
 }
 
+/// The table that a head's last name is looked for in.
+fn around(head: &str) -> String {
+    match head.trim_matches(['[', ']']).rsplit_once('.') {
+        Some((table, _)) => format!("[{table}]"),
+        None => "the file".to_string(),
+    }
+}
+
 /// What may have been meant, of `others`, or all of them.
 fn meant(name: &str, others: &[&str], or_else: &str) -> String {
     let synonyms = || SYNONYMS.iter().filter(|(_, own)| others.contains(own));
@@ -119,6 +130,10 @@ fn typed(message: &str, key: &str) -> String {
     ];
     if let Some(told) = too_large(message, key) {
         return told;
+    }
+    // What has one of several names.
+    if message.starts_with("wanted ") {
+        return format!("{} is no text, and one of its names is due", named(key));
     }
     if !message.starts_with("invalid type") && !message.starts_with("invalid value") {
         let length = message.strip_prefix("invalid length ");
@@ -177,12 +192,25 @@ fn before<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
     text.get(..span.start).unwrap_or(text)
 }
 
-/// The key on the line of a span, if it is there.
+/// The line that a span begins on.
+fn row<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
+    let begin = before(text, span).rfind('\n').map_or(0, |at| at + 1);
+    let rest = text.get(begin..).unwrap_or_default();
+    rest.lines().next().unwrap_or_default()
+}
+
+/// The key whose value a span is, or the key on its line, if it is there.
 fn key(text: &str, span: &Range<usize>) -> String {
     let begin = before(text, span).rfind('\n').map_or(0, |at| at + 1);
-    let line = text.get(begin..).unwrap_or_default();
-    let line = line.lines().next().unwrap_or_default();
-    let key = line.split_once('=').map_or("", |(key, _)| key.trim());
+    let own = text.get(begin..span.start).unwrap_or_default().trim_end();
+    if let Some(own) = own.strip_suffix('=') {
+        // In a table that is written on one line, others may stand before it.
+        let own = own.rsplit(['{', ',']).next().unwrap_or_default();
+        return own.trim().to_string();
+    }
+    let key = row(text, span)
+        .split_once('=')
+        .map_or("", |(key, _)| key.trim());
     key.to_string()
 }
 
@@ -251,6 +279,26 @@ mod tests {
             (
                 "ema = true",
                 "`ema` is the word `true`, and a number is due",
+            ),
+            (
+                "schedule = 5",
+                "`schedule` is no text, and one of its names is due",
+            ),
+            (
+                "activations = [\"bf16\"]",
+                "`activations` is no text, and one of its names is due",
+            ),
+            (
+                "augmentation = { flip = true, shift = \"far\" }",
+                "`shift` is the text \"far\", and a whole number, not below 0 is due",
+            ),
+            (
+                "[recipies]",
+                "the file has no `recipies`: did you mean `recipe`?",
+            ),
+            (
+                "[recipe.augmentatoin]",
+                "[recipe] has no `augmentatoin`: did you mean `augmentation`?",
             ),
         ] {
             let said = said(&recipe(line));

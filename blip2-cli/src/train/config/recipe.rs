@@ -28,7 +28,7 @@ pub(crate) struct RecipeConfig {
     pub(crate) min_lr: f64,
     pub(crate) warmup: Warmup,
     pub(crate) gamma: f64,
-    pub(crate) weight_decay: f32,
+    pub(crate) weight_decay: f64,
     pub(crate) no_decay: Vec<NamePattern>,
     #[serde(deserialize_with = "two")]
     pub(crate) betas: [f32; 2],
@@ -212,7 +212,7 @@ impl RecipeConfig {
     pub(crate) fn optimizer(&self) -> AdamW {
         let optimizer = AdamW::default()
             .with_betas(self.betas)
-            .with_weight_decay(self.weight_decay)
+            .with_weight_decay(self.weight_decay as f32)
             .with_no_decay(self.no_decay.iter().cloned())
             .with_layer_decay(self.layer_decay);
         let rates = self.rates.iter();
@@ -277,7 +277,7 @@ impl RecipeConfig {
             clip >= 0.0 && clip.is_finite(),
             range,
         )?;
-        let right = decay >= 0.0 && decay.is_finite();
+        let right = (0.0..=f64::from(f32::MAX)).contains(&decay);
         within("[recipe] weight_decay", decay, right, range)?;
         for beta in self.betas {
             below("[recipe] betas", beta.into(), 1.0)?;

@@ -21,7 +21,10 @@ use indicatif::ProgressBar;
 use self::files::Files;
 use super::{
     config::{Config, ScoreName, ValidationConfig},
-    objectives::{check_score, check_size, generation, recall, scorings, seen_by, validation_data},
+    objectives::{
+        check_recall, check_score, check_size, generation, recall, scorings, seen_by,
+        validation_data,
+    },
     sift::Sieve,
     together::Together,
 };
@@ -251,6 +254,7 @@ fn recalled(
     let texts = TextRows::of(&folder).map_err(Failure::work)?;
     let fault = |example: &Example| recall.fault(example, &texts);
     let data = sifted_by(config, validation, &folder, data, cancel.clone(), fault)?;
+    check_recall(&recall, &data)?;
     let found = recalled_of(args, validation, (&recall, &texts), &folder, &data, &cancel)?;
     tell(&found.left_out);
     for found in &found.scores {
