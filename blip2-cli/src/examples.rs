@@ -78,7 +78,8 @@ Examples:
   blip2 index add photos.idx photos/ --replace --model models/blip2-itm-vit-g
   blip2 index add photos.idx --from embedded.parquet --model models/blip2-itm-vit-g
   blip2 index list photos.idx
-  blip2 index remove photos.idx photos/beach.jpg";
+  blip2 index remove photos.idx photos/beach.jpg
+  blip2 index remove photos.idx --missing";
 
 pub(crate) const INSPECT: &str = "\
 Examples:

@@ -69,18 +69,27 @@ pub(crate) fn frame_name(picture: &str, number: usize) -> String {
     format!("{picture}#{number}")
 }
 
-/// Opens what [`open_named`] gave this name.
-pub(crate) fn open_by_name(name: &str, args: PictureArgs) -> Option<RgbImage> {
-    let frame = |args: PictureArgs, frame| PictureArgs { frame, ..args };
-    let quiet = |_: &str| {};
+/// The file that [`open_named`] gave this name, and the frame of it.
+fn file_of(name: &str) -> (&Path, Option<FrameChoice>) {
     let picture = Path::new(name);
     if !picture.exists()
         && let Some((picture, number)) = name.rsplit_once('#')
         && let Ok(choice @ FrameChoice::One(_)) = number.parse()
     {
-        return open_one(Path::new(picture), frame(args, Some(choice)), quiet).ok();
+        return (Path::new(picture), Some(choice));
     }
-    open_one(picture, frame(args, None), quiet).ok()
+    (picture, None)
+}
+
+/// Whether the file is there that [`open_named`] gave this name.
+pub(crate) fn is_there(name: &str) -> bool {
+    file_of(name).0.exists()
+}
+
+/// Opens what [`open_named`] gave this name.
+pub(crate) fn open_by_name(name: &str, args: PictureArgs) -> Option<RgbImage> {
+    let (picture, frame) = file_of(name);
+    open_one(picture, PictureArgs { frame, ..args }, |_| {}).ok()
 }
 
 /// Opens a picture, or the frames of an animation, or pages, that are asked for. Where none are, it is the first,

@@ -124,6 +124,30 @@ fn an_index_is_made_searched_drawn_and_changed() {
         stdout(&run(&["index", "list", "my.idx"])).lines().count(),
         3
     );
+
+    // Files that are gone; but not all, as in another folder than the index was made in.
+    let prune = ["index", "remove", "my.idx", "--missing"];
+    fails_not(&run(&prune), "0 removed, 3 left");
+    let lost = ["photos/0.png", "photos/1.png"].map(|name| folder.path().join(name));
+    let was_there = names.lines().filter(|name| *name != gone);
+    let expected: Vec<_> = was_there
+        .filter(|name| lost.iter().any(|lost| lost.ends_with(name)))
+        .collect();
+    for lost in lost {
+        std::fs::remove_file(lost).unwrap();
+    }
+    let output = run(&prune);
+    assert_eq!(stdout(&output).lines().collect::<Vec<_>>(), expected);
+    let left = 3 - expected.len();
+    fails_not(&run(&prune), &format!("0 removed, {left} left"));
+    std::fs::remove_dir_all(folder.path().join("photos")).unwrap();
+    fails(
+        &run(&prune),
+        1,
+        &["my.idx", "nothing was removed", "in the folder in which"],
+    );
+    let listed = stdout(&run(&["index", "list", "my.idx"]));
+    assert_eq!(listed.lines().count(), left);
 }
 
 #[track_caller]

@@ -63,8 +63,12 @@ pub(crate) struct IndexRemoveArgs {
     /// The index file.
     pub(crate) index: PathBuf,
     /// The pictures' names.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "missing")]
     pub(crate) names: Vec<String>,
+    /// Remove the pictures whose files are no longer there. Names are looked for from the folder in which it is run, as
+    /// they were when they were added.
+    #[arg(long, conflicts_with = "names")]
+    pub(crate) missing: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::{
     Failure, apart,
     args::index::{IndexArgs, IndexCommand, IndexExportArgs, IndexListArgs, IndexRemoveArgs},
+    pictures::is_there,
 };
 
 pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
@@ -31,6 +32,9 @@ pub(crate) fn run(args: &IndexArgs) -> Result<(), Failure> {
 fn remove(args: &IndexRemoveArgs) -> Result<(), Failure> {
     let _lock = lock(&args.index)?;
     let mut index = open(&args.index)?;
+    if args.missing {
+        return remove_missing(index, &args.index);
+    }
     let missing: Vec<&str> = args
         .names
         .iter()
@@ -45,6 +49,32 @@ fn remove(args: &IndexRemoveArgs) -> Result<(), Failure> {
         )));
     }
     index.save(&args.index).map_err(Failure::work)
+}
+
+/// Removes the pictures whose files are gone. Where all are, it is run in another folder than they were added in.
+fn remove_missing(mut index: PhotoIndex, path: &Path) -> Result<(), Failure> {
+    let gone = index.names().filter(|name| !is_there(name));
+    let gone: Vec<String> = gone.map(String::from).collect();
+    if gone.len() == index.len() && !index.is_empty() {
+        return Err(Failure::Work(format!(
+            "{}: none of its {} pictures is here, such as {}; nothing was removed: run it in the folder in which they \
+             were added",
+            path.display(),
+            gone.len(),
+            gone.first().map_or("", String::as_str)
+        )));
+    }
+    for name in &gone {
+        index.remove(name);
+    }
+    if !gone.is_empty() {
+        index.save(path).map_err(Failure::work)?;
+    }
+    for name in &gone {
+        say!("{name}");
+    }
+    note!("{} removed, {} left", gone.len(), index.len());
+    Ok(())
 }
 
 fn list(args: &IndexListArgs) -> Result<(), Failure> {
