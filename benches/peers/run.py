@@ -2,7 +2,8 @@
 
     python run.py --ours ../../target/release/blip2 --threads 1 2 [--rounds 3] [--only vit-bf16 …]
 
-Rows whose name begins with `avx2-` hold both sides to AVX2, which is what most people's processors have.
+Rows whose name ends with `-of-8` are of eight pictures at once, a picture's share of the time; those
+whose name begins with `avx2-` hold both sides to AVX2, which is what most people's processors have.
 
 Each side runs as a process of its own, in turns, so that both meet the same machine: a round runs
 ours in one precision, then the peers that it is compared with, then ours in the next precision. A
@@ -39,6 +40,9 @@ OURS = {
     "opt-int4": [OPT, "--precision", "int4"],
     "t5-bf16": [T5, "--precision", "bf16"],
     "t5-int8": [T5, "--precision", "int8"],
+    "opt-f32-vision-of-8": [OPT, "--vision-precision", "f32", "--lm-precision", "int8", "--batch", "8"],
+    "opt-bf16-of-8": [OPT, "--precision", "bf16", "--batch", "8"],
+    "opt-int8-of-8": [OPT, "--precision", "int8", "--batch", "8"],
 }
 
 # name: what, our run, our stage and field, the peers as (peer, work) or as a run of ours, at least
@@ -60,6 +64,13 @@ ROWS = {
     "opt-int4": ("OPT-2.7B decode, int4", "opt-int4", DECODE, ["opt-int8"], 1.5),
     "caption-int4": ("caption of 20 tokens, int4", "opt-int4", CAPTION,
                      [("transformers-bf16", "caption")], 4.0),
+    "vit-f32-of-8": ("ViT-g, one image of 8, f32", "opt-f32-vision-of-8", VISION, ["opt-f32-vision"], 1.0),
+    "vit-bf16-of-8": ("ViT-g, one image of 8, bf16", "opt-bf16-of-8", VISION, ["opt-bf16"], 1.0),
+    "vit-int8-of-8": ("ViT-g, one image of 8, int8", "opt-int8-of-8", VISION, ["opt-int8"], 1.0),
+    "caption-bf16-of-8": ("caption of 20 tokens, one of 8, bf16", "opt-bf16-of-8", CAPTION,
+                          [("transformers-bf16", "caption-of-8")], 1.25),
+    "caption-int8-of-8": ("caption of 20 tokens, one of 8, int8", "opt-int8-of-8", CAPTION,
+                          [("transformers-bf16", "caption-of-8")], 2.2),
     "avx2-vit-f32": ("ViT-g, one image, f32", "opt-f32-vision", VISION, [("torch-f32", "vit")], 1.0),
     "avx2-vit-bf16": ("ViT-g, one image, bf16", "opt-bf16", VISION, [("torch-bf16", "vit")], 1.0),
     "avx2-vit-int8": ("ViT-g, one image, int8", "opt-int8", VISION, [("torch-int8", "vit")], 1.0),
@@ -88,12 +99,17 @@ class Round:
             self.options.ours, "bench", "--preset", preset, *precisions, *stacks, "--threads",
             str(self.threads), "--repeat", str(self.options.repeat), "--no-peaks", "--json"])
 
+    def share(self, run, held, stage, field):
+        """Our time of a stage, a picture's share of it; a token is a step's, which gives every picture one."""
+        seconds = self.ours(run, held)["stages"][stage][field]
+        return seconds if field == "seconds_per_token" else seconds / of(run)
+
     def theirs(self, peer, work, held):
         stacks = ["--stacks", str(self.options.stacks)] if self.options.stacks else []
         found = self.once((peer, work, held), [
             sys.executable, HERE / "worker.py", peer, work, *stacks, "--threads", str(self.threads),
             "--repeat", str(self.options.repeat), "--layers", str(self.options.layers)])
-        return statistics.median(found["seconds"])
+        return statistics.median(found["seconds"]) / of(work)
 
     def once(self, key, command):
         if key not in self.kept:
@@ -110,13 +126,18 @@ class Round:
         held = name.split("-")[0]
         for peer in peers:
             try:
-                own = self.ours(run, held)["stages"][stage][field]
+                own = self.share(run, held, stage, field)
                 if isinstance(peer, str):
-                    yield f"ours, {peer}", self.ours(peer, held)["stages"][stage][field], own
+                    yield f"ours, {peer}", self.share(peer, held, stage, field), own
                 else:
                     yield peer[0], self.theirs(*peer, held), own
             except RuntimeError:
                 continue
+
+
+def of(name):
+    """Of how many pictures at once a run or a work is."""
+    return 8 if name.endswith("-of-8") else 1
 
 
 def last_json(command, held):

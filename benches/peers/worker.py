@@ -177,11 +177,11 @@ def t5(peer, precision, part):
     return per_token(step)
 
 
-def caption(precision):
+def caption(precision, pictures):
     model = models.blip2(DTYPES[precision], layers=arguments.stacks)
-    image = pixels(DTYPES[precision])
-    ids = torch.randint(5, 1000, (1, PROMPT))
-    ids = torch.cat([torch.full((1, IMAGE), 50265), ids], 1)
+    image = pixels(DTYPES[precision]).expand(pictures, -1, -1, -1)
+    ids = torch.randint(5, 1000, (pictures, PROMPT))
+    ids = torch.cat([torch.full((pictures, IMAGE), 50265), ids], 1)
     mask = torch.ones_like(ids)
     return timed(lambda: model.generate(
         pixel_values=image, input_ids=ids, attention_mask=mask, max_new_tokens=NEW,
@@ -195,7 +195,8 @@ def main():
         "opt-decode": lambda: opt_decode(peer, precision),
         "t5-encoder": lambda: t5(peer, precision, "encoder"),
         "t5-decode": lambda: t5(peer, precision, "decode"),
-        "caption": lambda: caption(precision),
+        "caption": lambda: caption(precision, 1),
+        "caption-of-8": lambda: caption(precision, 8),
     }
     print(json.dumps({"seconds": works[arguments.work]()}))
 
