@@ -33,6 +33,7 @@
 mod blip1;
 mod blip2;
 mod clip_vision;
+mod conformer;
 mod kind;
 mod llama;
 mod opt;
@@ -53,6 +54,7 @@ use crate::fault::ErrorKind;
 pub use blip1::{BlipConfig, BlipTextConfig, BlipVisionConfig};
 pub use blip2::{Blip2Config, Blip2Variant};
 pub use clip_vision::ClipVisionConfig;
+pub use conformer::ConformerConfig;
 #[cfg(feature = "lavis")]
 pub(crate) use kind::article;
 pub use kind::{Ability, ModelKind};
