@@ -100,6 +100,7 @@ pub use weights::{
     random::RandomWeights,
     request::TensorRequest,
     role::Role,
+    shape::matrix_shape,
     shared::SharedWeights,
     source::{WeightSource, packed_matrix},
 };

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use blip2_io::{Checkpoint, CheckpointFolder};
-use blip2_kernels::{RandomWeights, TensorRequest};
+use blip2_kernels::{RandomWeights, TensorRequest, matrix_shape};
 use burn::tensor::{DType, Device};
 
 use super::versions::NamedAdapter;
@@ -32,9 +32,9 @@ impl Origin {
             ),
             Self::Random { .. } => (None, None),
         };
-        let bytes = match (packed, request.shape) {
-            (Some(format), &[outputs, inputs]) => format.bytes(outputs, inputs),
-            (_, shape) => shape.iter().product::<usize>() * stored.unwrap_or(DType::F32).size(),
+        let bytes = match (packed, matrix_shape(request.shape)) {
+            (Some(format), Some([outputs, inputs])) => format.bytes(outputs, inputs),
+            _ => request.shape.iter().product::<usize>() * stored.unwrap_or(DType::F32).size(),
         };
         bytes as u64
     }

@@ -33,7 +33,7 @@ impl Account {
             return None;
         };
         self.used.borrow_mut().insert(name.to_string());
-        let found = if entry.shape != shape {
+        let found = if !entry.fits(shape) {
             format!("{:?}", entry.shape)
         } else if !entry.dtype.is_float() {
             format!("{:?}, which is no format for weights", entry.dtype)

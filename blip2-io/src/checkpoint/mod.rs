@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use blip2_kernels::PackedFormat;
+use blip2_kernels::{PackedFormat, matrix_shape};
 use burn::tensor::DType;
 use bytes::Bytes;
 use pytorch_reader::Tensor;
@@ -89,6 +89,14 @@ struct Entry {
     place: Place,
     /// Of a matrix that is stored packed; its shape and format are those of the matrix.
     packed: Option<PackedFormat>,
+}
+
+impl Entry {
+    /// Whether this is a tensor of `shape`. What is packed is a matrix, whatever axes of one it had.
+    fn fits(&self, shape: &[usize]) -> bool {
+        self.shape == shape
+            || self.packed.is_some() && matrix_shape(shape).is_some_and(|shape| self.shape == shape)
+    }
 }
 
 /// Where a tensor's bytes are.

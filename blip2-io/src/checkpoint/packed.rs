@@ -12,7 +12,9 @@ use std::{
     path::Path,
 };
 
-use blip2_kernels::{PackedFormat, Role, TensorRequest, WeightSource, packed_matrix};
+use blip2_kernels::{
+    PackedFormat, Role, TensorRequest, WeightSource, matrix_shape, packed_matrix,
+};
 use burn::tensor::{DType, Device};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -165,8 +167,8 @@ fn plan<'t>(tensors: &'t [PlannedTensor], device: &Device) -> Vec<Plan<'t>> {
     for tensor in tensors {
         let stored = tensor.stored.unwrap_or(DType::F32);
         let elements: usize = tensor.shape.iter().product();
-        let (kind, bytes) = match (tensor.role, tensor.shape.as_slice()) {
-            (Role::Matrix | Role::Head, &[outputs, inputs]) => {
+        let (kind, bytes) = match (tensor.role, matrix_shape(&tensor.shape)) {
+            (Role::Matrix | Role::Head, Some([outputs, inputs])) => {
                 let format = tensor.precision.packed(stored, tensor.role);
                 (Kind::Matrix(format), format.bytes(outputs, inputs))
             }
@@ -204,16 +206,16 @@ fn header(plans: &[Plan<'_>], files: &BTreeMap<String, String>) -> Vec<u8> {
     let mut at = 0;
     for plan in plans {
         let name = plan.tensor.name.clone();
-        let (dtype, shape) = match (plan.kind, plan.tensor.shape.as_slice()) {
-            (Kind::Matrix(format), &[outputs, inputs]) => {
+        let stored = plan.tensor.shape.clone();
+        let (dtype, shape) = match (plan.kind, matrix_shape(&stored)) {
+            (Kind::Matrix(format), Some(shape)) => {
                 let format = format.to_string();
-                let shape = [outputs, inputs];
                 matrices.insert(name.clone(), Described { format, shape });
                 ("U8", vec![plan.bytes])
             }
-            (Kind::Floats(DType::F16), shape) => ("F16", shape.to_vec()),
-            (Kind::Floats(DType::BF16), shape) => ("BF16", shape.to_vec()),
-            (_, shape) => ("F32", shape.to_vec()),
+            (Kind::Floats(DType::F16), _) => ("F16", stored),
+            (Kind::Floats(DType::BF16), _) => ("BF16", stored),
+            _ => ("F32", stored),
         };
         let offsets = [at, at + plan.bytes];
         entries.insert(

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use blip2_kernels::{PackedFormat, Precision, Role, TensorRequest, WeightSource, packs};
+use blip2_kernels::{
+    PackedFormat, Precision, Role, TensorRequest, WeightSource, matrix_shape, packs,
+};
 use burn::tensor::{DType, Device, TensorData};
 
 use super::{Checkpoint, account::Account};
@@ -39,8 +41,8 @@ impl PlannedTensor {
             Precision::AsStored => precision,
             insisted => insisted,
         };
-        if let (Some(format), &[outputs, inputs], Precision::AsStored) =
-            (self.packed, self.shape.as_slice(), precision)
+        if let (Some(format), Some([outputs, inputs]), Precision::AsStored) =
+            (self.packed, matrix_shape(&self.shape), precision)
             && packs(device)
         {
             return format.bytes(outputs, inputs) as u64;
@@ -124,8 +126,8 @@ impl<'c> WeightPlan<'c> {
 impl WeightSource for WeightPlan<'_> {
     fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
         let stored = self.checkpoint.and_then(|checkpoint| {
-            let fits = checkpoint.shape(request.name) == Some(request.shape);
-            checkpoint.dtype(request.name).filter(|_| fits)
+            let entry = checkpoint.tensors.get(request.name)?;
+            entry.fits(request.shape).then_some(entry.dtype)
         });
         self.tensors.borrow_mut().push(PlannedTensor {
             name: request.name.to_string(),

@@ -206,16 +206,28 @@ impl<'a> Weights<'a> {
 
     fn matrix_as(&self, name: &str, outputs: usize, inputs: usize, role: Role) -> Matrix {
         let shape = [outputs, inputs];
+        self.matrix_stored_as(name, &shape, shape, role)
+    }
+
+    /// The matrix of `shape` that the checkpoint stores as `stored`, one of those of
+    /// [`matrix_shape`](super::shape::matrix_shape).
+    fn matrix_stored_as(
+        &self,
+        name: &str,
+        stored: &[usize],
+        shape: [usize; 2],
+        role: Role,
+    ) -> Matrix {
         if self.observer.trains(&self.name(name)) {
-            return Matrix::Dense(self.param(name, shape, role));
+            return Matrix::Dense(self.param_as(name, stored, shape, role));
         }
         let place = Place::of(self.device);
         let integers = matches!(self.precision, Precision::Int8 | Precision::Int4);
         if place == Place::Tensor && !integers {
-            return Matrix::Dense(self.param(name, shape, role));
+            return Matrix::Dense(self.param_as(name, stored, shape, role));
         }
         let name = self.name(name);
-        let request = self.request(&name, &shape, role);
+        let request = self.request(&name, stored, role);
         let matrix = self.part(&request, || match place {
             Place::Device => device_matrix(self.source, &request),
             Place::Host => packed_matrix(self.source, &request).map(Matrix::Packed),
@@ -247,6 +259,28 @@ impl<'a> Weights<'a> {
             bias.is_there()
                 .then(|| at.param("bias", [d_output], Role::Bias)),
         ))
+    }
+
+    /// The pointwise convolution `name`, which is a linear layer of each position: `name.weight`
+    /// `[out, in, 1]` and, if asked, `name.bias` `[out]`. It has no adapter.
+    ///
+    /// ```
+    /// use blip2_kernels::{Bias, RandomWeights, Weights};
+    /// use burn::tensor::{Device, Tensor};
+    ///
+    /// let (source, device) = (RandomWeights::new(0, 0.02), Device::flex());
+    /// let conv = Weights::new(&source, &device).pointwise("up_conv", 24, 96, Bias::With);
+    /// let x = Tensor::<3>::ones([2, 5, 24], &device); // [batch, positions, channels]
+    /// assert_eq!(conv.forward(x).dims(), [2, 5, 96]);
+    /// ```
+    pub fn pointwise(&self, name: &str, d_input: usize, d_output: usize, bias: Bias) -> Linear {
+        let (at, shape) = (self.at(name), [d_output, d_input]);
+        let stored = [d_output, d_input, 1];
+        Linear::new(
+            at.matrix_stored_as("weight", &stored, shape, Role::Matrix),
+            bias.is_there()
+                .then(|| at.param("bias", [d_output], Role::Bias)),
+        )
     }
 
     /// A layer of one's own making, whose name the cursor has: with its adapter, if the source has
@@ -356,5 +390,58 @@ impl<'a> Weights<'a> {
     /// The root-mean-square norm `name`: `name.weight` `[dim]`.
     pub fn rms_norm(&self, name: &str, dim: usize, eps: f64) -> RmsNorm {
         RmsNorm::new(self.at(name).param("weight", [dim], Role::Scale), eps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tensor of three axes, stored as brain floats.
+    struct Stored(TensorData);
+
+    impl WeightSource for Stored {
+        fn tensor(&self, request: &TensorRequest<'_>) -> Option<TensorData> {
+            let fits = **self.0.shape() == *request.shape;
+            let held = request.storage(self.0.dtype());
+            fits.then(|| self.0.clone().convert_dtype(held))
+        }
+
+        fn contains(&self, name: &str) -> bool {
+            name == "conv.weight"
+        }
+    }
+
+    /// The kernel of a pointwise convolution is the matrix of the linear layer that has its numbers.
+    #[test]
+    fn a_pointwise_convolution_is_a_linear_layer_in_every_precision() {
+        let device = Device::flex();
+        let values: Vec<f32> = (0..6 * 4).map(|n| (n % 7) as f32 / 2.0 - 1.5).collect();
+        let stored = |shape: &[usize]| {
+            let data = TensorData::new(values.clone(), shape.to_vec());
+            Stored(data.convert_dtype(DType::BF16))
+        };
+        let (conv, linear) = (stored(&[6, 4, 1]), stored(&[6, 4]));
+        let x = Tensor::<3>::from_floats([[[0.5, -1.0, 2.0, 1.5]]], &device);
+        for precision in Precision::ALL {
+            let conv = Weights::new(&conv, &device).with_precision(precision);
+            let conv = conv.pointwise("conv", 4, 6, Bias::Without);
+            let linear = Weights::new(&linear, &device).with_precision(precision);
+            let linear = linear.linear("conv", 4, 6, Bias::Without);
+            let found = conv.forward(x.clone()).into_data();
+            assert_eq!(found, linear.forward(x.clone()).into_data(), "{precision}");
+            assert!(found.iter::<f32>().any(|value| value != 0.0), "{precision}");
+        }
+    }
+
+    #[test]
+    fn a_pointwise_convolution_takes_the_memory_of_its_matrix() {
+        let device = Device::flex();
+        for precision in Precision::ALL {
+            let bytes = |shape: &[usize]| {
+                precision.held_bytes(Role::Matrix, shape, DType::F32, &device)
+            };
+            assert_eq!(bytes(&[96, 24, 1]), bytes(&[96, 24]), "{precision}");
+        }
     }
 }

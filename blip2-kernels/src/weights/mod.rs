@@ -14,5 +14,6 @@ pub(crate) mod precision;
 pub(crate) mod random;
 pub(crate) mod request;
 pub(crate) mod role;
+pub(crate) mod shape;
 pub(crate) mod shared;
 pub(crate) mod source;

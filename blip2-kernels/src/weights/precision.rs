@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use burn::tensor::{DType, Device};
 
-use super::role::Role;
+use super::{role::Role, shape::matrix_shape};
 use crate::{
     kernel::isa::{Isa, peak},
     matrix::packed::PackedFormat,
@@ -137,11 +137,11 @@ impl Precision {
     pub fn held_bytes(self, role: Role, shape: &[usize], stored: DType, device: &Device) -> u64 {
         let elements = shape.iter().map(|&n| n as u64).product::<u64>();
         let on_device = seam::packs_on_device(device);
-        let dtype = match (role, shape) {
-            (Role::Matrix | Role::Head | Role::Embedding, &[outputs, inputs]) if on_device => {
+        let dtype = match (role, matrix_shape(shape)) {
+            (Role::Matrix | Role::Head | Role::Embedding, Some([outputs, inputs])) if on_device => {
                 return self.on_device(stored, role).device_bytes(outputs, inputs);
             }
-            (Role::Matrix | Role::Head, &[outputs, inputs]) if seam::packs(device) => {
+            (Role::Matrix | Role::Head, Some([outputs, inputs])) if seam::packs(device) => {
                 return self.packed(stored, role).bytes(outputs, inputs) as u64;
             }
             (Role::Matrix | Role::Head, _) if matches!(self, Self::Int8 | Self::Int4) => DType::F32,

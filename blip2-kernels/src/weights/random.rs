@@ -3,7 +3,7 @@
 use burn::tensor::{Bytes, DType, TensorData, f16};
 use rayon::prelude::*;
 
-use super::{request::TensorRequest, role::Role, source::WeightSource};
+use super::{request::TensorRequest, role::Role, shape::matrix_shape, source::WeightSource};
 use crate::{
     matrix::{device::DeviceMatrix, packed::PackedMatrix},
     seam,
@@ -66,9 +66,7 @@ impl RandomWeights {
 
 impl WeightSource for RandomWeights {
     fn packed(&self, request: &TensorRequest<'_>) -> Option<PackedMatrix> {
-        let &[outputs, inputs] = request.shape else {
-            return None;
-        };
+        let [outputs, inputs] = matrix_shape(request.shape)?;
         let format = match seam::packs_on_device(request.device) {
             true => request.precision.on_device(DType::F32, request.role),
             false => request.precision.packed(DType::F32, request.role),

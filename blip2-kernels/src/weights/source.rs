@@ -6,7 +6,7 @@ use burn::{
 };
 use rayon::prelude::*;
 
-use super::{request::TensorRequest, role::Role};
+use super::{request::TensorRequest, role::Role, shape::matrix_shape};
 use crate::{
     matrix::{
         Matrix,
@@ -94,9 +94,7 @@ pub fn packed_matrix(
     if let Some(packed) = source.packed(request) {
         return Some(packed);
     }
-    let &[outputs, inputs] = request.shape else {
-        return None;
-    };
+    let [outputs, inputs] = matrix_shape(request.shape)?;
     let data = source.tensor(request)?;
     let format = request.precision.packed(data.dtype(), request.role);
     let packed = PackedMatrix::from_data(format, outputs, inputs, &data);
@@ -130,9 +128,7 @@ pub(super) fn device_matrix(
     source: &dyn WeightSource,
     request: &TensorRequest<'_>,
 ) -> Option<Matrix> {
-    let &[outputs, inputs] = request.shape else {
-        return None;
-    };
+    let [outputs, inputs] = matrix_shape(request.shape)?;
     // Tables that are only looked up are never packed in a file.
     if request.role != Role::Embedding
         && let Some(packed) = source.packed(request)
@@ -146,7 +142,7 @@ pub(super) fn device_matrix(
             let packed = PackedMatrix::from_data(format, outputs, inputs, &data)?;
             upload(&packed, request.device)
         }
-        false => dense(data, format, request.device),
+        false => dense(data, [outputs, inputs], format, request.device),
     };
     source.release(request);
     Some(matrix)
@@ -162,14 +158,16 @@ fn upload(packed: &PackedMatrix, device: &Device) -> Matrix {
     let rows = values.par_chunks_exact_mut(inputs.max(1)).enumerate();
     rows.for_each(|(output, row)| packed.read_row(output, row));
     let data = TensorData::new(values, [outputs, inputs]);
-    dense(data, packed.format(), device)
+    dense(data, [outputs, inputs], packed.format(), device)
 }
 
-fn dense(data: TensorData, format: PackedFormat, device: &Device) -> Matrix {
+fn dense(data: TensorData, shape: [usize; 2], format: PackedFormat, device: &Device) -> Matrix {
     let dtype = match format {
         PackedFormat::F16 if device.supports_dtype(DType::F16) => DType::F16,
         _ => DType::F32,
     };
-    let tensor = Tensor::from_data(data.convert_dtype(dtype), (device, dtype));
+    // A pointwise convolution's has an axis more.
+    let (bytes, _, _) = data.convert_dtype(dtype).into_parts();
+    let tensor = Tensor::from_data(TensorData::from_bytes(bytes, shape, dtype), (device, dtype));
     Matrix::Dense(Param::from_tensor(tensor))
 }
