@@ -15,12 +15,13 @@ use modules::Crate;
 use references::{Arrow, arrows};
 
 /// The library crates, each of which is held to all of this.
-const LIBRARIES: [&str; 9] = [
+const LIBRARIES: [&str; 10] = [
     "blip2-kernels",
     "blip2-io",
     "blip2-vision",
     "blip2-qformer",
     "blip2-lm",
+    "blip2-audio",
     "blip2-core",
     "blip2-train",
     "blip2-server",
