@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(feature = "sound")]
+use crate::sound::SoundError;
 use crate::{
     config::{ConfigError, ModelKind},
     fault::{Cause, ErrorKind},
@@ -378,6 +380,10 @@ pub enum IoError {
     /// A picture that could not be read.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A sound that could not be read, or prepared.
+    #[cfg(feature = "sound")]
+    #[error(transparent)]
+    Sound(#[from] SoundError),
 }
 
 impl IoError {
@@ -421,6 +427,8 @@ impl IoError {
             Self::Tokenize(_) => ErrorKind::Invalid,
             Self::Adapter { kind, .. } => *kind,
             Self::Image(error) => error.kind(),
+            #[cfg(feature = "sound")]
+            Self::Sound(error) => error.kind(),
         }
     }
 

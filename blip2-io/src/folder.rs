@@ -13,6 +13,8 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny},
 };
 
+#[cfg(feature = "sound")]
+use crate::sound::{ProcessorParts, SoundProcessorConfig};
 use crate::{
     checkpoint::{Checkpoint, CheckpointWeights, PlannedTensor, packed},
     config::{
@@ -448,6 +450,34 @@ impl CheckpointFolder {
             path: self.files.path(file),
             source: Box::new(source),
         })?;
+        Ok(config)
+    }
+
+    /// How sounds are prepared: from the `audio_processor` part of `processor_config.json`, else from
+    /// `preprocessor_config.json`; the token that stands for a sound is the one that
+    /// `tokenizer_config.json` names, else `processor_config.json`.
+    ///
+    /// # Errors
+    ///
+    /// If neither file says it, or what it says makes no sense.
+    #[cfg(feature = "sound")]
+    pub fn sound_processor(&self) -> Result<SoundProcessorConfig, IoError> {
+        const PROCESSOR: &str = "processor_config.json";
+        let mut parts: ProcessorParts = self.files.json(PROCESSOR)?.unwrap_or_default();
+        let (file, mut config) = match parts.sound() {
+            Some(config) => (PROCESSOR, config),
+            None => {
+                let file = "preprocessor_config.json";
+                let remedy =
+                    "it says how mel features are computed; copy it from the model's repository";
+                (file, self.required_json(file, remedy)?)
+            }
+        };
+        if let Some(token) = tokenizer::audio_token(&self.files)?.or(parts.audio_token) {
+            config.audio_token = token;
+        }
+        let checked = SoundProcessorConfig::validate(&config);
+        checked.map_err(|source| source.in_file(&self.files.path(file)))?;
         Ok(config)
     }
 

@@ -1,5 +1,5 @@
-//! Everything that BLIP-2 reads: checkpoint folders, weights, tokenizers, pictures and
-//! videos.
+//! Everything that BLIP-2 reads: checkpoint folders, weights, tokenizers, pictures, videos and
+//! sounds.
 //!
 //! Use this crate to open a Hugging Face checkpoint from a program of your own, or for its image
 //! preprocessing, which equals Pillow's to the bit; to run BLIP-2, use `blip2-core`.
@@ -13,6 +13,7 @@
 //! | [`Tokenizer`] | `tokenizer.json` and what belongs to it, or what was published before it | `checkpoint` |
 //! | [`preprocessing`] | pictures, and what is done to them before a model sees them | `preprocessing` |
 //! | [`video`] | frames of videos, evenly chosen | `preprocessing` |
+//! | `sound` | WAV files, resampling, mel features | `sound` |
 //! | `dataset` | pictures with questions or captions, and their batches | `dataset` |
 //! | [`hub`] | models that Python has downloaded, and downloads | `checkpoint`, `hub` |
 //! | [`vectors`] | feature vectors in NumPy files and tables, and the search among them | `checkpoint` |
@@ -41,20 +42,21 @@
 //! | `preprocessing` (part of the others) | pictures and videos |
 //! | `dataset` | data sets |
 //! | `tables` | tables, and Parquet |
+//! | `sound` | WAV files and mel features, for Granite Speech |
 //! | `lavis` | LAVIS's `.pth` files |
 //! | `jpeg2000` | pictures in JPEG 2000 |
 //! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //! | `urls` | pictures by their URLs |
 //!
 //! `default-features = false, features = ["preprocessing"]` decodes and resizes pictures without
-//! building Burn or `tokenizers`; so does `dataset`.
+//! building Burn or `tokenizers`; so does `dataset`, and `sound` for sounds.
 //!
 //! # Untrusted files
 //!
 //! Headers, offsets, shapes and formats of weights are checked before use, an index may not lead
 //! out of its folder, and no code runs that a file may hold: PyTorch's pickles are only parsed.
 //! Of a tokenizer, everything that the library beneath takes on trust is looked at first.
-//! Pictures are decoded within limits that are checked first. Pipes and devices are never opened.
+//! Pictures and sounds are decoded within limits that are checked first. Pipes and devices are never opened.
 //! Nothing is printed, and nothing is downloaded but by `hub::Download`.
 //!
 //! # Errors
@@ -64,7 +66,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "preprocessing")]
+#[cfg(any(feature = "preprocessing", feature = "sound"))]
 #[macro_use]
 mod setters;
 
@@ -82,7 +84,7 @@ pub mod config;
 pub mod dataset;
 #[cfg(feature = "checkpoint")]
 mod error;
-#[cfg(feature = "preprocessing")]
+#[cfg(any(feature = "preprocessing", feature = "sound"))]
 mod fault;
 #[cfg(feature = "checkpoint")]
 mod files;
@@ -92,7 +94,7 @@ mod folder;
 pub mod hub;
 #[cfg(feature = "lavis")]
 pub mod lavis;
-#[cfg(feature = "preprocessing")]
+#[cfg(any(feature = "preprocessing", feature = "sound"))]
 mod lfs;
 #[cfg(any(feature = "checkpoint", feature = "tables"))]
 mod lock;
@@ -104,12 +106,14 @@ mod new_file;
 mod plain;
 #[cfg(feature = "preprocessing")]
 pub mod preprocessing;
-#[cfg(feature = "preprocessing")]
+#[cfg(any(feature = "preprocessing", feature = "sound"))]
 mod regular;
 #[cfg(feature = "urls")]
 pub mod remote;
 #[cfg(feature = "checkpoint")]
 mod report;
+#[cfg(feature = "sound")]
+pub mod sound;
 #[cfg(feature = "tables")]
 pub mod tables;
 #[cfg(feature = "checkpoint")]
@@ -123,11 +127,11 @@ pub mod vectors;
 #[cfg(feature = "preprocessing")]
 pub mod video;
 
-#[cfg(feature = "preprocessing")]
+#[cfg(any(feature = "preprocessing", feature = "sound"))]
 pub use fault::{Cause, ErrorKind};
 #[cfg(feature = "preprocessing")]
 pub use image;
-#[cfg(feature = "preprocessing")]
+#[cfg(any(feature = "preprocessing", feature = "sound"))]
 pub use regular::open_regular;
 #[cfg(feature = "dataset")]
 pub use unicode::is_utf16;

@@ -31,7 +31,10 @@ fn an_empty_configuration_is_the_references() {
     assert_eq!(config, ConformerConfig::default());
     config.validate().unwrap();
     assert_eq!((config.head_size(), config.inner_size()), (128, 1024));
-    assert_eq!((config.feedforward_size(), config.conv_size()), (4096, 2048));
+    assert_eq!(
+        (config.feedforward_size(), config.conv_size()),
+        (4096, 2048)
+    );
     assert_eq!(read(json!({ "dim_head": null })), config);
 }
 
@@ -72,15 +75,24 @@ fn numbers_that_make_no_sense_are_named() {
         assert_eq!(error.to_string(), message);
         let error = read(json!({ key: u32::MAX })).validate().unwrap_err();
         assert_eq!(error.key(), key);
-        assert!(error.to_string().ends_with("the file is damaged"), "{error}");
+        assert!(
+            error.to_string().ends_with("the file is damaged"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn products_that_no_model_has_are_named() {
     for (value, key) in [
-        (json!({ "feedforward_mult": 1025 }), "hidden_dim * feedforward_mult"),
-        (json!({ "conv_expansion_factor": 1025 }), "hidden_dim * conv_expansion_factor"),
+        (
+            json!({ "feedforward_mult": 1025 }),
+            "hidden_dim * feedforward_mult",
+        ),
+        (
+            json!({ "conv_expansion_factor": 1025 }),
+            "hidden_dim * conv_expansion_factor",
+        ),
         (json!({ "dim_head": 1 << 18 }), "num_heads * dim_head"),
     ] {
         assert_eq!(read(value).validate().unwrap_err().key(), key);
@@ -90,17 +102,25 @@ fn products_that_no_model_has_are_named() {
 #[test]
 fn heads_that_do_not_divide_the_width() {
     assert_eq!(
-        read(json!({ "num_heads": 3 })).validate().unwrap_err().to_string(),
+        read(json!({ "num_heads": 3 }))
+            .validate()
+            .unwrap_err()
+            .to_string(),
         "encoder_config.hidden_dim = 1024: cannot be divided among num_heads = 3; name a dim_head"
     );
-    read(json!({ "num_heads": 3, "dim_head": 341 })).validate().unwrap();
+    read(json!({ "num_heads": 3, "dim_head": 341 }))
+        .validate()
+        .unwrap();
 }
 
 #[test]
 fn a_block_that_is_longer_than_the_embeddings_reach() {
     read(json!({ "context_size": 512 })).validate().unwrap();
     assert_eq!(
-        read(json!({ "context_size": 513 })).validate().unwrap_err().to_string(),
+        read(json!({ "context_size": 513 }))
+            .validate()
+            .unwrap_err()
+            .to_string(),
         "encoder_config.context_size = 513: frames of a block need an embedding of each distance, \
          and max_pos_emb = 512 has fewer"
     );

@@ -12,9 +12,7 @@ use std::{
     path::Path,
 };
 
-use blip2_kernels::{
-    PackedFormat, Role, TensorRequest, WeightSource, matrix_shape, packed_matrix,
-};
+use blip2_kernels::{PackedFormat, Role, TensorRequest, WeightSource, matrix_shape, packed_matrix};
 use burn::tensor::{DType, Device};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,7 @@
 //! Text to token ids and back.
 
+#[cfg(feature = "sound")]
+mod audio_token;
 mod batch;
 mod clean_up;
 mod guard;
@@ -14,6 +16,8 @@ use tokenizers::{PostProcessor, TruncationDirection};
 
 use crate::error::IoError;
 
+#[cfg(feature = "sound")]
+pub(crate) use audio_token::audio_token;
 pub use batch::TokenBatch;
 use clean_up::clean_up;
 pub(crate) use load::{as_json, load};
