@@ -324,6 +324,45 @@ def safetensors():
         write(name + ".safetensors", file(head % (text, one % ("a", "U8", [16], 0, 16)), bytes(16)))
 
 
+def wav(data=bytes(100), tag=1, channels=1, rate=16_000, bits=16, frame=None, stated=None, extra=b"", kept=None):
+    frame = channels * bits // 8 if frame is None else frame
+    second = rate * frame & 0xFFFF_FFFF
+    form = struct.pack("<HHIIHH", tag, channels, rate, second, frame, bits) + extra
+    form = form[:kept]
+    body = b"WAVEfmt " + struct.pack("<I", len(form)) + form
+    body += b"data" + struct.pack("<I", len(data) if stated is None else stated) + data
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def wavs():
+    whole = wav()
+    write("empty.wav", b"")
+    write("magic.wav", whole[:12])
+    write("no_data.wav", wav(b""))
+    write("no_format.wav", whole[:12] + whole[36:])
+    write("short_format.wav", wav(b"", kept=10)[:30])
+    write("cut.wav", whole[:90])
+    write("endless.wav", wav(stated=0xFFFF_FFFF))
+    write("endless_chunk.wav", whole[:12] + b"LIST\xff\xff\xff\xff" + whole[12:])
+    write("half.wav", wav(bytes(101)))
+    write("no_channels.wav", wav(channels=0))
+    write("channels.wav", wav(bytes(2 * 65_535), channels=65_535, bits=8, frame=65_535))
+    write("no_rate.wav", wav(rate=0))
+    write("rate.wav", wav(rate=0xFFFF_FFFF))
+    write("frame.wav", wav(bytes(99), frame=3))
+    write("seconds.wav", wav(bytes(2 * 3_601), rate=1))
+    write("bits.wav", wav(bits=12, frame=2))
+    write("double.wav", wav(bytes(96), tag=3, bits=64))
+    valid = struct.pack("<HHIH", 22, 24, 4, 1) + bytes.fromhex("000000001000800000aa00389b71")
+    write("valid.wav", wav(tag=0xFFFE, bits=32, extra=valid))
+    write("mu_law.wav", wav(tag=7, bits=8))
+    write("adpcm.wav", wav(tag=0x11, bits=4, frame=256))
+    write("nan.wav", wav(struct.pack("<fff", 0.5, float("nan"), 0.5), tag=3, bits=32))
+    write("flac.wav", b"fLaC\0\0\0\x22" + bytes(34))
+    write("mp3.wav", b"ID3\x04\0\0\0\0\0\0\xff\xfb\x90\x64" + bytes(100))
+    write("pointer.wav", b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1234\n")
+
+
 if __name__ == "__main__":
-    for made in [pngs, gifs, bmps, tgas, tiffs, texts, others, pickles, zips, safetensors]:
+    for made in [pngs, gifs, bmps, tgas, tiffs, texts, others, pickles, zips, safetensors, wavs]:
         made()
