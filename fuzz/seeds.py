@@ -93,6 +93,12 @@ def pictures():
                     seed("animations", path.name, read(path))
 
 
+def sounds():
+    for folder in [FIXTURES / "audio", BAD]:
+        for path in folder.glob("*.wav"):
+            seed("sounds", path.name, read(path))
+
+
 def tar(members):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -169,5 +175,5 @@ def requests():
 
 
 if __name__ == "__main__":
-    for make in [checkpoints, tokenizers, pictures, texts, requests]:
+    for make in [checkpoints, tokenizers, pictures, sounds, texts, requests]:
         make()
