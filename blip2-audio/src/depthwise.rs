@@ -93,7 +93,10 @@ mod tests {
             let (before, behind) = padding(length);
             assert_eq!(before + behind, length - 1);
         }
-        assert_eq!([padding(5), padding(4), padding(1)], [(2, 2), (2, 1), (0, 0)]);
+        assert_eq!(
+            [padding(5), padding(4), padding(1)],
+            [(2, 2), (2, 1), (0, 0)]
+        );
     }
 
     /// Two channels, a kernel of even length, numbers by hand.

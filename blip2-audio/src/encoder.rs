@@ -146,7 +146,9 @@ impl ConformerEncoder {
     fn projected(&self, hidden: Tensor<3>, keep: Keep) -> ConformerOutput {
         let mut kept = Kept::new(keep);
         let last_hidden_state = match kept.is_idle() {
-            true => in_groups(self, hidden, |some| self.through(some, &mut Kept::default())),
+            true => in_groups(self, hidden, |some| {
+                self.through(some, &mut Kept::default())
+            }),
             false => self.through(hidden, &mut kept),
         };
         ConformerOutput {

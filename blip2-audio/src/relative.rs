@@ -16,16 +16,15 @@ use burn::tensor::Tensor;
 /// - embeddings: `[2 · most + 1, head_size]` of the distances from `−most` on, where `most` is not below `block`
 /// - output: `[blocks, heads, block, block]`
 pub(crate) fn relative_bias(q: Tensor<4>, embeddings: Tensor<2>, scale: f64) -> Tensor<4> {
-    let [blocks, heads, block, size] = q.dims();
-    let [distances, _] = embeddings.dims();
+    let [_, _, block, _] = q.dims();
+    let [distances, size] = embeddings.dims();
     let most = distances / 2;
     // From the distance block − 1, of the last query to the first key, down to −block: one more than
     // occurs, so that the rows below have an even width.
     let near = embeddings.narrow(0, most - block, 2 * block).flip([0]) * scale;
-    let scores = q
-        .reshape([blocks * heads * block, size])
-        .matmul(near.transpose());
-    shifted(scores.reshape([blocks, heads, block, 2 * block]))
+    // A product for each head, and not one of all rows: its bits do not depend on how many blocks there are.
+    let near = near.transpose().reshape([1, 1, size, 2 * block]);
+    shifted(q.matmul(near))
 }
 
 /// Shifts row `c` of each head to the left by `block − 1 − c`.
@@ -60,11 +59,8 @@ mod tests {
             [20.0, 21.0, 22.0, 23.0, 24.0, 25.0],
         ]]]);
         let found = shifted(Tensor::from_data(scores, &Device::flex()));
-        let expected = TensorData::from([[[
-            [2f32, 3.0, 4.0],
-            [11.0, 12.0, 13.0],
-            [20.0, 21.0, 22.0],
-        ]]]);
+        let expected =
+            TensorData::from([[[[2f32, 3.0, 4.0], [11.0, 12.0, 13.0], [20.0, 21.0, 22.0]]]]);
         assert_eq!(found.into_data(), expected);
     }
 

@@ -1,5 +1,5 @@
 //! What the encoder does beside computing the right numbers.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
@@ -8,7 +8,7 @@ use blip2_audio::{
     Weights,
 };
 use blip2_io::ErrorKind;
-use blip2_testing::{difference, largest};
+use blip2_testing::difference;
 use burn::tensor::{DType, Device, Distribution, Tensor};
 use common::{FIXTURES, Fixture};
 
@@ -33,6 +33,10 @@ fn encoder(config: &ConformerConfig, device: &Device) -> ConformerEncoder {
 fn encode(encoder: &ConformerEncoder, features: Tensor<3>) -> Tensor<3> {
     let output = encoder.forward(features, &ConformerOptions::default());
     output.unwrap().last_hidden_state
+}
+
+fn length(x: Tensor<3>) -> f32 {
+    x.square().sum().sqrt().into_scalar()
 }
 
 fn noise(shape: [usize; 3], device: &Device) -> Tensor<3> {
@@ -107,14 +111,14 @@ fn a_frame_hears_its_block_and_its_neighbours() {
     assert_eq!(heard, expected);
 }
 
-/// By how much narrow weights change the last hidden state of the fixtures, whose values are norms' and
-/// reach 3 to 5.
+/// How far the last hidden state is from the reference's with narrow weights: the length of the difference,
+/// over that of the golden. The fixtures' layers are a few dozen numbers wide, so that errors average out
+/// less than in any published checkpoint.
 #[test]
 fn narrow_weights_are_near() {
     for name in FIXTURES {
         let fixture = Fixture::open(name);
         let golden = fixture.golden("encoder.last_hidden_state");
-        let scale = largest(golden.clone());
         for (precision, most) in [
             (Precision::AsStored, 1e-6),
             (Precision::F16, 2e-3),
@@ -125,7 +129,8 @@ fn narrow_weights_are_near() {
             let encoder = fixture.encoder(precision);
             let found = encode(&encoder, fixture.input_features());
             assert_eq!(found.dtype(), DType::F32);
-            let error = difference(found, golden.clone()) / scale;
+            let error = length(found - golden.clone()) / length(golden.clone());
+            eprintln!("{name} {precision}: {error:.1e}");
             assert!(error <= most, "{name} {precision}: {error}");
         }
     }
@@ -147,7 +152,10 @@ fn a_single_layer_is_not_conditioned() {
     let device = Device::flex();
     let run = |layers: usize, characters: usize| {
         let config = small().with_num_layers(layers).with_output_dim(characters);
-        encode(&encoder(&config, &device), Tensor::ones([1, 9, 10], &device))
+        encode(
+            &encoder(&config, &device),
+            Tensor::ones([1, 9, 10], &device),
+        )
     };
     assert_eq!(difference(run(1, 5), run(1, 7)), 0.0);
     assert!(difference(run(2, 5), run(2, 7)) > 0.0);
@@ -164,9 +172,19 @@ fn wrong_features_are_refused() {
             .unwrap_err()
     };
     let error = refused([1, 9, 5]);
-    assert!(matches!(error, AudioError::Width { found: 5, expected: 10 }));
+    assert!(matches!(
+        error,
+        AudioError::Width {
+            found: 5,
+            expected: 10
+        }
+    ));
     assert_eq!(error.kind(), ErrorKind::Mismatch);
-    assert!(error.to_string().contains("has 5 numbers but the encoder reads 10"));
+    assert!(
+        error
+            .to_string()
+            .contains("has 5 numbers but the encoder reads 10")
+    );
     let error = refused([0, 9, 10]);
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert_eq!(
@@ -174,7 +192,11 @@ fn wrong_features_are_refused() {
         "features of shape [0, 9, 10] are no recordings of shape [batch, frames, input_dim]: the \
          batch is empty"
     );
-    assert!(refused([1, 0, 10]).to_string().contains("there is no frame"));
+    assert!(
+        refused([1, 0, 10])
+            .to_string()
+            .contains("there is no frame")
+    );
 }
 
 #[test]
@@ -183,6 +205,10 @@ fn a_configuration_that_makes_no_sense_is_refused() {
     let source = RandomWeights::new(1, 0.3);
     let config = small().with_context_size(7);
     let error = ConformerEncoder::load(&config, &Weights::new(&source, &device)).unwrap_err();
-    assert!(error.to_string().starts_with("encoder_config.context_size = 7"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("encoder_config.context_size = 7")
+    );
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }

@@ -438,9 +438,8 @@ mod tests {
     fn a_pointwise_convolution_takes_the_memory_of_its_matrix() {
         let device = Device::flex();
         for precision in Precision::ALL {
-            let bytes = |shape: &[usize]| {
-                precision.held_bytes(Role::Matrix, shape, DType::F32, &device)
-            };
+            let bytes =
+                |shape: &[usize]| precision.held_bytes(Role::Matrix, shape, DType::F32, &device);
             assert_eq!(bytes(&[96, 24, 1]), bytes(&[96, 24]), "{precision}");
         }
     }
