@@ -25,6 +25,7 @@ pub fn opened_with(kind: ModelKind) -> &'static str {
         ModelKind::BlipCaption => "BlipCaptioner",
         ModelKind::BlipAnswer => "BlipAnswerer",
         ModelKind::BlipRetrieval => "BlipRetrieval",
+        ModelKind::GraniteSpeech => "SpeechPipeline",
         kind if kind.is_language_model() => "blip2_lm::LanguageModel",
         _ => "nothing in this version",
     }

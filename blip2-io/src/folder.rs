@@ -12,14 +12,15 @@ use serde::{
     Deserialize,
     de::{DeserializeOwned, IgnoredAny},
 };
+use serde_json::Value;
 
 #[cfg(feature = "sound")]
 use crate::sound::{ProcessorParts, SoundProcessorConfig};
 use crate::{
     checkpoint::{Checkpoint, CheckpointWeights, PlannedTensor, packed},
     config::{
-        Ability, Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, ModelKind,
-        ProcessorConfig, PromptConfig, TextConfig,
+        Ability, Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, GraniteSpeechConfig,
+        ModelKind, ProcessorConfig, PromptConfig, TextConfig,
     },
     error::IoError,
     files::{Files, Reading, map_at},
@@ -266,8 +267,8 @@ impl CheckpointFolder {
         self.checked(config, Blip2Config::validate)
     }
 
-    /// The configuration of a language model: the file itself where the folder holds an OPT, T5 or
-    /// LLaMA alone, or its `text_config` where it holds a whole BLIP-2, checked.
+    /// The configuration of a language model: the file itself where the folder holds an OPT, T5, LLaMA
+    /// or Granite alone, or its `text_config` where it holds a whole BLIP-2 or Granite Speech, checked.
     ///
     /// # Errors
     ///
@@ -291,10 +292,14 @@ impl CheckpointFolder {
             text_config: Option<TextConfig>,
         }
         let answers = |kind: ModelKind| kind.can(Ability::Answer) || kind.can(Ability::AnswerVideo);
+        let hears = |kind: ModelKind| kind.can(Ability::AnswerSound);
         let kind = self.expect(
-            |kind| kind.is_language_model() || answers(kind),
+            |kind| kind.is_language_model() || answers(kind) || hears(kind),
             "a language model, or a BLIP-2 with one",
         )?;
+        if hears(kind) {
+            return Ok(self.speech_config()?.text_config);
+        }
         let config = if kind.is_language_model() {
             self.required_json(CONFIG, COMPLETE)?
         } else {
@@ -325,6 +330,45 @@ impl CheckpointFolder {
         self.expect(|kind| kind.model_type() == "blip", "a BLIP-1")?;
         let config: BlipConfig = self.required_json(CONFIG, COMPLETE)?;
         self.checked(config.joined(), BlipConfig::validate)
+    }
+
+    /// The configuration of a Granite Speech, checked.
+    ///
+    /// # Errors
+    ///
+    /// As [`config`](Self::config).
+    pub fn speech_config(&self) -> Result<GraniteSpeechConfig, IoError> {
+        self.expect(|kind| kind == ModelKind::GraniteSpeech, "a Granite Speech")?;
+        let config: GraniteSpeechConfig = self.required_json(CONFIG, COMPLETE)?;
+        self.checked(config, GraniteSpeechConfig::validate)
+    }
+
+    /// The text of the folder's chat template (`chat_template.jinja`, or the key `chat_template` of
+    /// `tokenizer_config.json`), if there is one. It is a Jinja program, which this library does not run.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or `tokenizer_config.json` is no JSON.
+    pub fn chat_template(&self) -> Result<Option<String>, IoError> {
+        const FILE: &str = "chat_template.jinja";
+        #[derive(Deserialize)]
+        struct Written {
+            chat_template: Option<Value>,
+        }
+        if let Some(bytes) = self.files.read(FILE)? {
+            let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
+                let invalid = io::Error::new(io::ErrorKind::InvalidData, error);
+                IoError::read(&self.files.path(FILE), invalid)
+            })?;
+            return Ok(Some(text));
+        }
+        let written: Option<Written> = self.files.json("tokenizer_config.json")?;
+        Ok(match written.and_then(|written| written.chat_template) {
+            Some(Value::String(text)) => Some(text),
+            // A list of named templates.
+            Some(named @ Value::Array(_)) => Some(named.to_string()),
+            _ => None,
+        })
     }
 
     /// The configuration of CLIP's vision tower, checked: the file itself, or its `vision_config`

@@ -38,7 +38,7 @@ use crate::{
 #[non_exhaustive]
 #[allow(clippy::large_enum_variant)] // there is one for each pipeline
 pub enum LanguageModel {
-    /// A decoder-only model: OPT or LLaMA.
+    /// A decoder-only model: OPT, LLaMA or Granite.
     Decoder(DecoderLm),
     /// An encoder-decoder model.
     T5(T5ForConditionalGeneration),
@@ -54,6 +54,7 @@ impl LanguageModel {
         match config {
             TextConfig::Opt(config) => DecoderLm::load(config, weights).map(Self::Decoder),
             TextConfig::Llama(config) => DecoderLm::load(config, weights).map(Self::Decoder),
+            TextConfig::Granite(config) => DecoderLm::load(config, weights).map(Self::Decoder),
             TextConfig::T5(config) => {
                 T5ForConditionalGeneration::load(config, weights).map(Self::T5)
             }

@@ -79,6 +79,7 @@ mod causal;
 mod decoder;
 mod error;
 pub mod generate;
+mod granite;
 mod language_model;
 mod llama;
 mod mlp;
@@ -89,7 +90,7 @@ pub mod t5;
 
 pub use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, Tokenizer,
-    config::{BlipTextConfig, LlamaConfig, OptConfig, T5Config, TextConfig},
+    config::{BlipTextConfig, GraniteConfig, LlamaConfig, OptConfig, T5Config, TextConfig},
 };
 pub use blip2_kernels::{Keep, Precision, RandomWeights, Weights};
 pub use decoder::{DecoderLm, DecoderOutput};

@@ -50,6 +50,7 @@ impl FreshWeights {
             ),
             TextConfig::Opt(opt) => (opt.tie_word_embeddings, None),
             TextConfig::Llama(llama) => (llama.tie_word_embeddings, None),
+            TextConfig::Granite(granite) => (granite.tie_word_embeddings, None),
             _ => (false, None),
         };
         Self {

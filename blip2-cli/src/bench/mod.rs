@@ -53,6 +53,7 @@ fn config(preset: Preset, layers: Option<usize>) -> Blip2Config {
         TextConfig::Opt(text) => text.num_hidden_layers = layers,
         TextConfig::T5(text) => (text.num_layers, text.num_decoder_layers) = (layers, layers),
         TextConfig::Llama(text) => text.num_hidden_layers = layers,
+        TextConfig::Granite(text) => text.num_hidden_layers = layers,
         // No preset has another.
         _ => {}
     }

@@ -89,6 +89,7 @@ fn of_prompt(config: &TextConfig, seq: usize) -> f64 {
             config.num_hidden_layers as f64 * layer(seq, weights, seq, queries)
                 + layer(1, config.hidden_size * config.vocab_size, 0, 0)
         }
+        TextConfig::Granite(config) => of_prompt(&TextConfig::Llama(config.to_llama()), seq),
         _ => 0.0,
     }
 }

@@ -104,6 +104,12 @@ fn text(config: &Blip2Config, rows: usize) -> Stack {
             text.hidden_size,
             2 * text.intermediate_size,
         ),
+        TextConfig::Granite(text) => stack(
+            text.num_hidden_layers,
+            text.num_attention_heads,
+            text.hidden_size,
+            2 * text.intermediate_size,
+        ),
         // The decoder has few positions, and the encoder's to look at.
         TextConfig::T5(text) => stack(
             text.num_layers + text.num_decoder_layers,

@@ -56,9 +56,28 @@ pub(super) fn of_blip2(config: &Blip2Config, work: &Workload, size: [usize; 2]) 
         vision.hidden_size,
         vision.intermediate_size,
     );
-    let read = config.num_placeholders().saturating_add(work.prompt_tokens);
+    of_text(&config.text_config, work, config.num_placeholders(), seen)
+}
+
+/// The largest of `other` and of what a language model makes whose prompts hold this number of
+/// placeholders.
+pub(super) fn of_text(
+    config: &TextConfig,
+    work: &Workload,
+    placeholders: usize,
+    other: Piece,
+) -> Option<Piece> {
+    let read = placeholders.saturating_add(work.prompt_tokens);
+    let Some(writes) = writes(config, work, read) else {
+        return Some(other);
+    };
+    largest(writes.pieces(work).into_iter().chain([other]))
+}
+
+/// What a language model writes after `read` positions; `None` of one whose widths are not known.
+fn writes(config: &TextConfig, work: &Workload, read: usize) -> Option<Writes> {
     let all = read.saturating_add(work.new_tokens);
-    let writes = match &config.text_config {
+    Some(match config {
         TextConfig::Opt(text) => Writes {
             inner: text.ffn_dim,
             keys: text.hidden_size,
@@ -73,6 +92,9 @@ pub(super) fn of_blip2(config: &Blip2Config, work: &Workload, size: [usize; 2]) 
             read,
             positions: all,
         },
+        TextConfig::Granite(text) => {
+            return writes(&TextConfig::Llama(text.to_llama()), work, read);
+        }
         TextConfig::T5(text) => Writes {
             inner: text.d_ff,
             keys: text.num_heads * text.d_kv,
@@ -80,9 +102,8 @@ pub(super) fn of_blip2(config: &Blip2Config, work: &Workload, size: [usize; 2]) 
             read,
             positions: read.max(work.new_tokens),
         },
-        _ => return Some(seen),
-    };
-    largest(writes.pieces(work).into_iter().chain([seen]))
+        _ => return None,
+    })
 }
 
 /// The same of a BLIP-1.

@@ -451,6 +451,7 @@ pub(crate) fn has_tied_head(config: &Blip2Config) -> bool {
         TextConfig::T5(text) => text.scale_decoder_outputs,
         TextConfig::Opt(text) => text.tie_word_embeddings,
         TextConfig::Llama(text) => text.tie_word_embeddings,
+        TextConfig::Granite(text) => text.tie_word_embeddings,
         _ => false,
     }
 }

@@ -47,6 +47,10 @@ pub enum ModelKind {
     T5,
     /// A language model alone, LLaMA, such as Vicuna: `LlamaForCausalLM`.
     Llama,
+    /// A language model alone, Granite: `GraniteForCausalLM`.
+    Granite,
+    /// Granite Speech, whose Q-Former reads sound: `GraniteSpeechForConditionalGeneration`.
+    GraniteSpeech,
 }
 
 /// What a model can do.
@@ -71,6 +75,8 @@ pub enum Ability {
     EncodeImage,
     /// Continue texts, without pictures.
     ContinueText,
+    /// Write down what is said, and answer questions about sound.
+    AnswerSound,
 }
 
 /// A line of the table by which a folder is recognised. Of several with the same `model_type` the
@@ -83,7 +89,7 @@ struct Member {
 }
 
 /// Everything that is recognised; a new member of the family is one more line.
-const MEMBERS: [Member; 14] = [
+const MEMBERS: [Member; 16] = [
     Member {
         kind: ModelKind::Blip2,
         model_types: &["blip-2"],
@@ -167,6 +173,18 @@ const MEMBERS: [Member; 14] = [
         model_types: &["llama"],
         classes: &["LlamaForCausalLM"],
         abilities: &[Ability::ContinueText],
+    },
+    Member {
+        kind: ModelKind::Granite,
+        model_types: &["granite"],
+        classes: &["GraniteForCausalLM"],
+        abilities: &[Ability::ContinueText],
+    },
+    Member {
+        kind: ModelKind::GraniteSpeech,
+        model_types: &["granite_speech"],
+        classes: &["GraniteSpeechForConditionalGeneration"],
+        abilities: &[Ability::AnswerSound],
     },
 ];
 
@@ -315,6 +333,7 @@ impl fmt::Display for Ability {
             Self::EmbedText => "embed texts",
             Self::EncodeImage => "encode pictures",
             Self::ContinueText => "continue texts",
+            Self::AnswerSound => "transcribe speech and answer questions about sound",
         })
     }
 }
@@ -359,7 +378,7 @@ mod tests {
         assert_eq!(
             ModelKind::known_types(),
             "`blip-2`, `instructblip`, `instructblipvideo`, `clip_vision_model`, `clip`, `blip`, \
-             `opt`, `t5`, `mt5`, `llama`"
+             `opt`, `t5`, `mt5`, `llama`, `granite`, `granite_speech`"
         );
     }
 }

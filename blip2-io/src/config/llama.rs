@@ -158,11 +158,7 @@ impl Default for Raw {
 impl From<Raw> for LlamaConfig {
     fn from(raw: Raw) -> Self {
         // The older spelling goes before the newer one, as in the reference.
-        let mut rope = raw.rope_scaling.or(raw.rope_parameters).unwrap_or_default();
-        rope.rope_theta = rope.rope_theta.or(raw.rope_theta).or(Some(1e4));
-        rope.original_max_position_embeddings = raw
-            .original_max_position_embeddings
-            .or(rope.original_max_position_embeddings);
+        let rope = raw.rope_scaling.or(raw.rope_parameters);
         Self {
             vocab_size: raw.vocab_size,
             hidden_size: raw.hidden_size,
@@ -182,12 +178,25 @@ impl From<Raw> for LlamaConfig {
             eos_token_id: raw.eos_token_id,
             pretraining_tp: raw.pretraining_tp.unwrap_or(1),
             tie_word_embeddings: raw.tie_word_embeddings,
-            rope_parameters: rope,
+            rope_parameters: rope_of(rope, raw.rope_theta, raw.original_max_position_embeddings),
             attention_bias: raw.attention_bias,
             attention_dropout: raw.attention_dropout.unwrap_or(0.0),
             mlp_bias: raw.mlp_bias,
         }
     }
+}
+
+/// Rotary positions as a file spells them: the base, and the context that a model was pretrained with,
+/// may stand beside them.
+pub(super) fn rope_of(
+    rope: Option<RopeParameters>,
+    theta: Option<f64>,
+    original: Option<usize>,
+) -> RopeParameters {
+    let mut rope = rope.unwrap_or_default();
+    rope.rope_theta = rope.rope_theta.or(theta).or(Some(1e4));
+    rope.original_max_position_embeddings = original.or(rope.original_max_position_embeddings);
+    rope
 }
 
 impl LlamaConfig {

@@ -34,6 +34,8 @@ mod blip1;
 mod blip2;
 mod clip_vision;
 mod conformer;
+mod granite;
+mod granite_speech;
 mod kind;
 mod llama;
 mod opt;
@@ -55,6 +57,8 @@ pub use blip1::{BlipConfig, BlipTextConfig, BlipVisionConfig};
 pub use blip2::{Blip2Config, Blip2Variant};
 pub use clip_vision::ClipVisionConfig;
 pub use conformer::ConformerConfig;
+pub use granite::GraniteConfig;
+pub use granite_speech::GraniteSpeechConfig;
 #[cfg(feature = "lavis")]
 pub(crate) use kind::article;
 pub use kind::{Ability, ModelKind};

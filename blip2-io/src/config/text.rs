@@ -7,7 +7,7 @@ use serde::{
 use serde_json::Value;
 
 use super::{
-    ConfigError, LlamaConfig, OptConfig,
+    ConfigError, GraniteConfig, LlamaConfig, OptConfig,
     t5::{self, T5Config},
 };
 
@@ -32,6 +32,8 @@ pub enum TextConfig {
     T5(T5Config),
     /// `llama`: a decoder-only model, such as Vicuna.
     Llama(LlamaConfig),
+    /// `granite`: a decoder-only model, LLaMA with multipliers.
+    Granite(GraniteConfig),
 }
 
 impl Default for TextConfig {
@@ -50,9 +52,10 @@ impl<'de> Deserialize<'de> for TextConfig {
             Value::String(name) if name == "t5" => keyed(value).map(Self::T5),
             Value::String(name) if name == "mt5" => keyed(t5::of_mt5(value)).map(Self::T5),
             Value::String(name) if name == "llama" => keyed(value).map(Self::Llama),
+            Value::String(name) if name == "granite" => keyed(value).map(Self::Granite),
             other => Err(D::Error::custom(format!(
                 "model_type = {other} is not supported; supported: \"opt\", \"t5\", \"mt5\", \
-                 \"llama\""
+                 \"llama\", \"granite\""
             ))),
         }
     }
@@ -70,6 +73,7 @@ impl TextConfig {
             Self::Opt(_) => "opt",
             Self::T5(_) => "t5",
             Self::Llama(_) => "llama",
+            Self::Granite(_) => "granite",
         }
     }
 
@@ -79,6 +83,7 @@ impl TextConfig {
             Self::Opt(config) => config.vocab_size,
             Self::T5(config) => config.vocab_size,
             Self::Llama(config) => config.vocab_size,
+            Self::Granite(config) => config.vocab_size,
         }
     }
 
@@ -88,6 +93,7 @@ impl TextConfig {
             Self::Opt(config) => config.hidden_size,
             Self::T5(config) => config.d_model,
             Self::Llama(config) => config.hidden_size,
+            Self::Granite(config) => config.hidden_size,
         }
     }
 
@@ -97,6 +103,7 @@ impl TextConfig {
             Self::Opt(config) => &config.eos_token_id,
             Self::T5(config) => &config.eos_token_id,
             Self::Llama(config) => &config.eos_token_id,
+            Self::Granite(config) => &config.eos_token_id,
         }
     }
 
@@ -106,6 +113,7 @@ impl TextConfig {
             Self::Opt(config) => config.pad_token_id,
             Self::T5(config) => config.pad_token_id,
             Self::Llama(config) => config.pad_token_id,
+            Self::Granite(config) => config.pad_token_id,
         }
     }
 
@@ -115,6 +123,7 @@ impl TextConfig {
             Self::Opt(config) => config.bos_token_id,
             Self::T5(config) => config.bos_token_id,
             Self::Llama(config) => config.bos_token_id,
+            Self::Granite(config) => config.bos_token_id,
         }
     }
 
@@ -124,13 +133,14 @@ impl TextConfig {
             Self::Opt(config) => Some(config.max_position_embeddings),
             Self::T5(_) => None,
             Self::Llama(config) => config.context(),
+            Self::Granite(config) => config.context(),
         }
     }
 
     /// The id that the decoder of an encoder-decoder starts from; `None` for decoder-only models.
     pub fn decoder_start_token_id(&self) -> Option<u32> {
         match self {
-            Self::Opt(_) | Self::Llama(_) => None,
+            Self::Opt(_) | Self::Llama(_) | Self::Granite(_) => None,
             Self::T5(config) => config.decoder_start_token_id,
         }
     }
@@ -150,6 +160,7 @@ impl TextConfig {
             Self::Opt(config) => config.validate()?,
             Self::T5(config) => config.validate()?,
             Self::Llama(config) => config.validate()?,
+            Self::Granite(config) => config.validate()?,
         }
         let vocab = self.vocab_size();
         // Only these are always looked up: by the embedding of a decoder-only model as it is made, and by

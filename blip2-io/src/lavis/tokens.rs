@@ -87,6 +87,7 @@ pub(super) fn place_image(
         TextConfig::Opt(config) => &mut config.vocab_size,
         TextConfig::T5(config) => &mut config.vocab_size,
         TextConfig::Llama(config) => &mut config.vocab_size,
+        TextConfig::Granite(config) => &mut config.vocab_size,
     };
     if rows > *vocab {
         let with_token = ids(files)?.filter(|id| *id >= *vocab as u64).count();
@@ -132,7 +133,7 @@ pub(super) fn as_lavis_loads(
             }
             config.bos_token_id = config.bos_token_id.or(Some(1));
         }
-        TextConfig::Llama(_) => {}
+        TextConfig::Llama(_) | TextConfig::Granite(_) => {}
     }
     Ok(())
 }

@@ -25,8 +25,8 @@ use crate::{
 };
 
 /// A decoder-only language model with its output head: OPT (`OPTForCausalLM`; Zhang et al., 2022),
-/// or LLaMA (`LlamaForCausalLM`; Touvron et al., 2023) and what has its architecture, such as
-/// Vicuna.
+/// LLaMA (`LlamaForCausalLM`; Touvron et al., 2023) and what has its architecture, such as
+/// Vicuna, or Granite (`GraniteForCausalLM`).
 ///
 /// ```
 /// use blip2_lm::{DecoderLm, Keep, LlamaConfig, RandomWeights, Weights, burn::tensor::Device};
@@ -69,7 +69,8 @@ pub struct DecoderLm {
 
 impl DecoderLm {
     /// Builds the model from the weights below the cursor (`model`, `lm_head`). `config` is an
-    /// [`OptConfig`](crate::OptConfig) or a [`LlamaConfig`](crate::LlamaConfig).
+    /// [`OptConfig`](crate::OptConfig), a [`LlamaConfig`](crate::LlamaConfig) or a
+    /// [`GraniteConfig`](crate::GraniteConfig).
     ///
     /// # Errors
     ///

@@ -19,16 +19,27 @@ pub(in crate::memory) struct Text {
 /// The language model.
 pub(in crate::memory) fn text(config: &Blip2Config, work: &Workload, products: Products) -> Text {
     let placeholders = config.num_placeholders();
+    of_text(&config.text_config, placeholders, work, products)
+}
+
+/// A language model whose prompts hold this number of placeholders.
+pub(in crate::memory) fn of_text(
+    config: &TextConfig,
+    placeholders: usize,
+    work: &Workload,
+    products: Products,
+) -> Text {
     let seq = placeholders.saturating_add(work.prompt_tokens);
-    let text = match &config.text_config {
+    let text = match config {
         TextConfig::Opt(text) => opt(text, work, seq, products),
         TextConfig::T5(text) => t5(text, work, seq, products),
         TextConfig::Llama(text) => llama(text, work, seq, products),
+        TextConfig::Granite(text) => llama(&text.to_llama(), work, seq, products),
         _ => Text::default(),
     };
     // Whoever asks keeps what the pictures gave.
     let features = match products.by_gpu() {
-        true => floats(&[work.batch, placeholders, config.text_config.hidden_size()]),
+        true => floats(&[work.batch, placeholders, config.hidden_size()]),
         false => 0,
     };
     Text {
