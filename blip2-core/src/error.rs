@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "speech")]
+use blip2_audio::AudioError;
+#[cfg(feature = "speech")]
+use blip2_io::sound::SoundError;
 use blip2_io::{
     IoError,
     config::{ConfigError, ModelKind},
@@ -56,6 +60,10 @@ pub enum Blip2Error {
     /// A video could not be read or sampled.
     #[error(transparent)]
     Video(#[from] VideoError),
+    /// A sound could not be read or prepared.
+    #[cfg(feature = "speech")]
+    #[error(transparent)]
+    Sound(#[from] SoundError),
     /// A question without a word in it.
     #[error("the question is empty; ask something, or use `caption` or `prompt`")]
     EmptyQuestion,
@@ -104,7 +112,7 @@ pub enum Blip2Error {
     },
     /// A prompt that the language model's context has no room for, where it is the only one.
     #[error(
-        "the prompt has {tokens} tokens with its picture, but the model's context holds {context}; \
+        "the prompt has {tokens} tokens with its picture or sound, but the model's context holds {context}; \
          shorten the prompt or generate less"
     )]
     ContextTooLong {
@@ -112,6 +120,17 @@ pub enum Blip2Error {
         tokens: usize,
         /// What the context holds.
         context: usize,
+    },
+    /// A prompt that does not have one place for each sound that it is about.
+    #[error("{}", sound_places(*.found, *.expected, .token))]
+    #[non_exhaustive]
+    SoundPlaces {
+        /// The placeholders found.
+        found: usize,
+        /// How many there should be: one, or none of a text without sound.
+        expected: usize,
+        /// The placeholder's text.
+        token: String,
     },
     /// Candidate answers that cannot be ranked or chosen from.
     #[error("the candidate answers cannot be used: {reason}")]
@@ -335,6 +354,10 @@ pub enum Blip2Error {
     /// The image encoder refused its input or configuration.
     #[error(transparent)]
     Vision(#[from] VisionError),
+    /// The encoder of sound refused its input or configuration.
+    #[cfg(feature = "speech")]
+    #[error(transparent)]
+    Audio(#[from] AudioError),
     /// The Q-Former refused its input or configuration.
     #[error(transparent)]
     QFormer(#[from] QFormerError),
@@ -443,6 +466,19 @@ fn holes(tensors: &[String]) -> String {
         tensors.len(),
         shown.collect::<Vec<_>>().join(", ")
     )
+}
+
+fn sound_places(found: usize, expected: usize, token: &str) -> String {
+    match expected {
+        0 => format!(
+            "the prompt has {found} places for sound (`{token}`), and there is none; leave them out, or \
+             give a sound"
+        ),
+        _ => format!(
+            "the prompt has {found} places for its sound; write `{token}` exactly once, where the sound \
+             goes"
+        ),
+    }
 }
 
 fn frames(found: Option<usize>, expected: usize) -> String {

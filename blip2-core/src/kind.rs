@@ -1,5 +1,7 @@
 //! What is at fault in an error, for programs to decide by.
 
+#[cfg(feature = "speech")]
+use blip2_audio::AudioError;
 use blip2_io::{IoError, preprocessing::ImageError, video::VideoError};
 use blip2_lm::{LmError, generate::GenerateError};
 use blip2_qformer::QFormerError;
@@ -69,6 +71,7 @@ impl Blip2Error {
             | Self::SpecialToken { .. }
             | Self::SpecialTokenInText { .. }
             | Self::PlaceholderInPrompt { .. }
+            | Self::SoundPlaces { .. }
             | Self::Candidates { .. }
             | Self::Rows { .. }
             | Self::Placeholders { .. }
@@ -100,6 +103,10 @@ impl Blip2Error {
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Deadline => ErrorKind::Deadline,
             Self::Vision(error) => of_vision(error),
+            #[cfg(feature = "speech")]
+            Self::Sound(error) => of_read(error.kind()),
+            #[cfg(feature = "speech")]
+            Self::Audio(error) => of_audio(error),
             Self::QFormer(error) => of_qformer(error),
             Self::Lm(error) => error.into(),
             Self::Generate(error) => of_generate(error),
@@ -157,6 +164,14 @@ fn of_read(kind: blip2_io::ErrorKind) -> ErrorKind {
 fn of_vision(error: &VisionError) -> ErrorKind {
     match error {
         VisionError::Config(_) => ErrorKind::Configuration,
+        _ => ErrorKind::Input,
+    }
+}
+
+#[cfg(feature = "speech")]
+fn of_audio(error: &AudioError) -> ErrorKind {
+    match error {
+        AudioError::Config(_) => ErrorKind::Configuration,
         _ => ErrorKind::Input,
     }
 }

@@ -30,6 +30,7 @@
 //! | constraints on the next token | [`Options::with_constraint`], [`Options::with_constraint_fn`] |
 //! | how well pictures and texts go together | [`Blip2Retrieval`] |
 //! | BLIP-1, the first model of the name | [`BlipAnswerer`], [`BlipCaptioner`], [`BlipRetrieval`] |
+//! | recordings written down, questions about sound (Granite Speech; feature `speech`) | `speech::SpeechPipeline` |
 //! | pictures found by a text or by another picture | [`PhotoIndex`] |
 //! | the model on tensors, stage by stage | [`model`] |
 //! | where in the picture the model looked, for each word | [`explain`] |
@@ -98,6 +99,7 @@
 //! | `metal` | Apple GPUs through Metal shaders |
 //! | `webgpu` | WebGPU |
 //! | `cuda`, `rocm` | GPUs of NVIDIA and AMD by their own ways; building them downloads an LLVM |
+//! | `speech` | questions about sound (`speech`): Granite Speech |
 //! | `lavis` | LAVIS's checkpoints, which it writes as Hugging Face folders |
 //! | `hub` | downloads from the Hugging Face hub; what Python has downloaded is found without it |
 //!
@@ -134,6 +136,8 @@ mod pipeline;
 mod precision;
 mod preset;
 mod retrieval;
+#[cfg(feature = "speech")]
+pub mod speech;
 mod text;
 mod verbs;
 mod whole;
@@ -143,6 +147,8 @@ use std::path::Path;
 pub use blip1::{BlipAnswerer, BlipCaptioner, BlipRetrieval};
 #[cfg(feature = "lavis")]
 pub use blip2_io::lavis;
+#[cfg(feature = "speech")]
+pub use blip2_io::sound;
 pub use blip2_io::{
     Checkpoint, CheckpointFolder, CheckpointWeights, LoadReport, Tokenizer, checkpoint,
     config::{self, Ability, Blip2Config, ModelKind, TextConfig},
@@ -167,6 +173,8 @@ pub use pipeline::{Blip2Pipeline, EncodedImage};
 pub use precision::PrecisionPlan;
 pub use preset::{Preset, UnknownPreset};
 pub use retrieval::{Blip2Retrieval, ImageEmbedder, TextEmbedder};
+#[cfg(feature = "speech")]
+pub use speech::SpeechPipeline;
 pub use text::{AnswerRows, LabeledRows, Template, TextRows};
 pub use verbs::{
     Answer, AnswerBatch, AnswerFlow, AnswerPiece, AnswerRequest, AnswerStream, Answers,

@@ -2,6 +2,7 @@
 
 mod notes;
 mod obstacles;
+mod speech;
 
 use std::{
     fmt,
@@ -9,9 +10,9 @@ use std::{
 };
 
 use blip2_io::{
-    CheckpointFolder, LoadReport,
+    Checkpoint, CheckpointFolder, LoadReport,
     checkpoint::{PlannedTensor, WeightPlan},
-    config::{ModelKind, TextConfig},
+    config::ModelKind,
 };
 use blip2_kernels::{Precision, Weights};
 use blip2_lm::LanguageModel;
@@ -22,7 +23,7 @@ use crate::{
     device::default_device,
     error::Blip2Error,
     family::ANSWERING,
-    load::{IGNORABLE, IGNORABLE_BESIDE_RETRIEVAL, IGNORABLE_OF_ANSWERING},
+    load::{IGNORABLE, IGNORABLE_BESIDE_RETRIEVAL, IGNORABLE_OF_ANSWERING, IGNORABLE_OF_SPEECH},
     memory::{MemoryPlan, Workload, belongs},
     model::{
         Blip2ForConditionalGeneration, Blip2ForImageTextRetrieval, Blip2TextModelWithProjection,
@@ -66,7 +67,7 @@ pub struct Inspection {
     pub path: PathBuf,
     /// Which member of the family it holds, and so what it can do.
     pub kind: ModelKind,
-    /// `opt`, `t5` or `llama`, if the model has a language model.
+    /// `opt`, `t5`, `llama` or `granite`, if the model has a language model.
     pub language_model: Option<&'static str>,
     /// The model's parts.
     pub parts: Vec<Part>,
@@ -110,7 +111,8 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
     let checkpoint = folder.checkpoint()?;
     let device = default_device()?;
     let plan = WeightPlan::new(&checkpoint);
-    let language_model = build(&folder, kind, &Weights::new(&plan, &device))?;
+    let weights = Weights::new(&plan, &device);
+    let language_model = build(&folder, kind, &checkpoint, &weights)?;
     let peak = MemoryPlan::of_folder(&folder, &checkpoint, &device)?;
     let (parts, ignorable) = account(kind);
     let tensors = plan.tensors();
@@ -140,6 +142,7 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
 fn build(
     folder: &CheckpointFolder,
     kind: ModelKind,
+    checkpoint: &Checkpoint,
     weights: &Weights<'_>,
 ) -> Result<Option<&'static str>, Blip2Error> {
     let stored = PrecisionPlan::from(Precision::AsStored);
@@ -162,11 +165,7 @@ fn build(
         kind if ANSWERING.contains(&kind) => {
             let config = folder.config()?;
             Blip2ForConditionalGeneration::build(&config, weights, stored)?;
-            return Ok(Some(match config.text_config {
-                TextConfig::T5(_) => "t5",
-                TextConfig::Llama(_) => "llama",
-                _ => "opt",
-            }));
+            return Ok(Some(config.text_config.model_type()));
         }
         ModelKind::BlipCaption => {
             BlipForConditionalGeneration::build(&folder.blip_config()?, weights, stored)?;
@@ -177,6 +176,7 @@ fn build(
         ModelKind::BlipRetrieval => {
             BlipForImageTextRetrieval::build(&folder.blip_config()?, weights, stored)?;
         }
+        ModelKind::GraniteSpeech => return speech::build(folder, checkpoint, weights).map(Some),
         kind if kind.is_language_model() => {
             let config = folder.text_config()?;
             LanguageModel::load(&config, weights)?;
@@ -231,6 +231,10 @@ fn account(kind: ModelKind) -> (&'static [&'static str], &'static [&'static str]
                 "itm_head",
             ],
             &IGNORABLE,
+        ),
+        ModelKind::GraniteSpeech => (
+            &["encoder", "projector", "language_model"],
+            &IGNORABLE_OF_SPEECH,
         ),
         kind if kind.is_language_model() => (&["language_model"], &IGNORABLE_OF_ANSWERING),
         _ => (
@@ -327,6 +331,7 @@ impl fmt::Display for Inspection {
                     let of = match self.kind {
                         ModelKind::BlipAnswer => "an answer",
                         ModelKind::BlipRetrieval => "a match",
+                        ModelKind::GraniteSpeech => "an answer about ten seconds",
                         _ => "a caption",
                     };
                     writeln!(f, "; {} at the peak of {of}", grouped(peak))?;

@@ -6,9 +6,12 @@ use crate::family::ANSWERING;
 
 /// Special tokens that no vocabulary has.
 pub(super) fn of(folder: &CheckpointFolder, kind: ModelKind) -> Vec<String> {
-    let (beyond, vocabulary) = match special_tokens(folder, kind) {
-        Some(found) => found,
-        None => return Vec::new(),
+    let mut notes = Vec::new();
+    if kind == ModelKind::GraniteSpeech {
+        notes.extend(super::speech::note());
+    }
+    let Some((beyond, vocabulary)) = special_tokens(folder, kind) else {
+        return notes;
     };
     let note = |(key, id)| {
         format!(
@@ -16,7 +19,8 @@ pub(super) fn of(folder: &CheckpointFolder, kind: ModelKind) -> Vec<String> {
              the model is run as if it had none"
         )
     };
-    beyond.into_iter().map(note).collect()
+    notes.extend(beyond.into_iter().map(note));
+    notes
 }
 
 /// Those that are beyond the vocabulary, by their keys, and how large that is; `None` of a model that
@@ -25,7 +29,7 @@ fn special_tokens(
     folder: &CheckpointFolder,
     kind: ModelKind,
 ) -> Option<(Vec<(&'static str, u32)>, usize)> {
-    if kind.is_language_model() {
+    if kind.is_language_model() || kind == ModelKind::GraniteSpeech {
         let text = folder.text_config().ok()?;
         return Some((text.ids_beyond_vocabulary(), text.vocab_size()));
     }

@@ -36,7 +36,10 @@ pub(super) fn of(folder: &CheckpointFolder, kind: ModelKind) -> Vec<String> {
             note(texts(folder, kind));
         }
     }
-    if kind != ModelKind::Blip2Text {
+    if kind == ModelKind::GraniteSpeech {
+        #[cfg(feature = "speech")]
+        note(sounds(folder));
+    } else if kind != ModelKind::Blip2Text {
         note(pictures(folder, kind));
     }
     obstacles
@@ -58,8 +61,23 @@ fn texts(folder: &CheckpointFolder, kind: ModelKind) -> Result<(), Blip2Error> {
         ModelKind::BlipCaption => read::<BlipCaptioner>(folder),
         ModelKind::BlipAnswer => read::<BlipAnswerer>(folder),
         ModelKind::BlipRetrieval => read::<BlipRetrieval>(folder),
+        #[cfg(feature = "speech")]
+        ModelKind::GraniteSpeech => read::<crate::speech::SpeechPipeline>(folder),
+        #[cfg(not(feature = "speech"))]
+        ModelKind::GraniteSpeech => Ok(()),
         _ => read::<Blip2Pipeline>(folder),
     }
+}
+
+/// Whether sound is prepared as the encoder reads it, and the adapter is there that makes the language
+/// model understand it.
+#[cfg(feature = "speech")]
+fn sounds(folder: &CheckpointFolder) -> Result<(), Blip2Error> {
+    use crate::speech::SpeechPipeline;
+
+    let config = folder.speech_config()?;
+    SpeechPipeline::read_pictures(folder, &config, &Settings::default())?;
+    SpeechPipeline::own_adapter(folder, &config).map(drop)
 }
 
 /// Whether pictures are prepared as the image encoder sees them.

@@ -35,6 +35,8 @@ use crate::{
 /// | `memory_limit` | [`Blip2Pipeline`](crate::Blip2Pipeline) and all of BLIP-1 |
 /// | `template`, `speculative` | [`Blip2Pipeline`](crate::Blip2Pipeline) |
 ///
+/// `SpeechPipeline` (feature `speech`) takes all but those of pictures.
+///
 /// ```no_run
 /// use blip2_core::{Blip2Pipeline, Device, Precision};
 ///
@@ -290,7 +292,8 @@ impl<P: Member> Builder<P> {
                 reason: "the model is given, and nothing narrower of it".into(),
             });
         }
-        let mut generation = settings.generation.clone().unwrap_or_default();
+        let generation = settings.generation.clone();
+        let mut generation = generation.unwrap_or_else(P::usual_generation);
         generation.validate()?;
         let device = match &settings.device {
             Some(device) => device.clone(),

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
@@ -111,6 +112,15 @@ pub trait Load: Handle {
         Ok(None)
     }
 
+    /// The folder of the adapter that the checkpoint itself brings, if it brings one; it is put on where
+    /// the caller gives none.
+    fn own_adapter(
+        _folder: &CheckpointFolder,
+        _config: &Self::Config,
+    ) -> Result<Option<PathBuf>, Blip2Error> {
+        Ok(None)
+    }
+
     fn read_texts(
         folder: &CheckpointFolder,
         config: &Self::Config,
@@ -122,6 +132,11 @@ pub trait Load: Handle {
         config: &Self::Config,
         settings: &Settings,
     ) -> Result<Self::Pictures, Blip2Error>;
+
+    /// The arguments of calls that have none of their own, where the builder was given none either.
+    fn usual_generation() -> GenerationConfig {
+        GenerationConfig::default()
+    }
 
     /// Completes the arguments of calls that have none of their own by what the checkpoint says.
     fn complete(

@@ -45,6 +45,10 @@ pub(crate) const IGNORABLE_OF_ANSWERING: [&str; 6] = [
 /// Buffers of old versions, which any checkpoint may hold.
 pub(crate) const IGNORABLE: [&str; 1] = ["position_ids"];
 
+/// The same of a Granite Speech: copies of tied heads, and what batch norms count while they are trained.
+pub(crate) const IGNORABLE_OF_SPEECH: [&str; 3] =
+    ["lm_head.weight", "num_batches_tracked", "attention_dists"];
+
 /// The same of a model of retrieval, and what the first stage trains beside it.
 pub(crate) const IGNORABLE_BESIDE_RETRIEVAL: [&str; 7] = [
     "position_ids",

@@ -65,10 +65,17 @@ impl<C: FolderConfig> Source<C> {
                 });
             }
         };
-        check_names(&adapters)?;
         family::expect(&folder, P::KINDS)?;
+        let config = C::read(&folder)?;
+        let unnamed = |named: &NamedAdapter| &*named.name == UNNAMED;
+        if !adapters.iter().any(unnamed)
+            && let Some(path) = P::own_adapter(&folder, &config)?
+        {
+            adapters.insert(0, NamedAdapter::new(UNNAMED, Adapter::open(path)?));
+        }
+        check_names(&adapters)?;
         Ok(Opened {
-            config: C::read(&folder)?,
+            config,
             origin: Origin::Checkpoint(folder.checkpoint()?),
             adapters,
             folder,

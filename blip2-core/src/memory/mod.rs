@@ -25,6 +25,8 @@ pub mod machine;
 mod pieces;
 mod plan;
 mod planned;
+#[cfg(feature = "speech")]
+mod speech;
 
 use blip2_kernels::setters;
 
@@ -44,7 +46,7 @@ pub use plan::{MemoryPlan, MemoryPrediction};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Workload {
-    /// Pictures, and prompts, that run together. Default 1. More are taken to have prompts of several lengths,
+    /// Pictures or sounds, and prompts, that run together. Default 1. More are taken to have prompts of several lengths,
     /// which are padded.
     pub batch: usize,
     /// The tokens of the longest prompt, without the picture's. Default 8.
@@ -57,6 +59,9 @@ pub struct Workload {
     pub image_size: Option<[usize; 2]>,
     /// The pixels of the largest picture before it is resized. Default 640 · 480.
     pub picture_pixels: usize,
+    /// The frames that the encoder of sound reads of the longest sound, of which there are 50 a second in
+    /// the published models. Default 500: ten seconds.
+    pub sound_frames: usize,
 }
 
 setters! { Workload {
@@ -66,6 +71,7 @@ setters! { Workload {
     with_beams(beams: usize),
     with_image_size(image_size: impl Into<Option<[usize; 2]>>),
     with_picture_pixels(picture_pixels: usize),
+    with_sound_frames(sound_frames: usize),
 } }
 
 impl Default for Workload {
@@ -77,6 +83,7 @@ impl Default for Workload {
             beams: 1,
             image_size: None,
             picture_pixels: 640 * 480,
+            sound_frames: 500,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "speech")]
+use blip2_io::config::GraniteSpeechConfig;
 use blip2_io::{
     Adapter, Checkpoint, CheckpointFolder,
     checkpoint::{PlannedTensor, WeightPlan},
@@ -12,7 +14,7 @@ use burn::tensor::{DType, Device};
 
 use super::{
     Workload,
-    activations::{self, By, Products},
+    activations::{By, Products},
     planned::{Planned, Stages},
 };
 use crate::{
@@ -138,6 +140,50 @@ impl MemoryPlan {
         Self::of(model, &plan, precision, device)
     }
 
+    /// The plan of a Granite Speech of this configuration on the default CPU device. With
+    /// [`Precision::AsStored`], of a file that stores `f32`. Adapters are not counted.
+    ///
+    /// ```
+    /// use blip2_core::{Precision, config::GraniteSpeechConfig, memory::{MemoryPlan, Workload}};
+    ///
+    /// let config: GraniteSpeechConfig =
+    ///     serde_json::from_str(r#"{ "projector_config": { "encoder_hidden_size": 1024 } }"#)?;
+    /// let plan = MemoryPlan::of_speech(&config, Precision::Bf16)?;
+    /// let seconds = |seconds| plan.predict(&Workload::default().with_sound_frames(50 * seconds)).peak();
+    /// assert!(seconds(600) > seconds(10));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// For a configuration that makes no sense.
+    #[cfg(feature = "speech")]
+    pub fn of_speech(
+        config: &GraniteSpeechConfig,
+        precision: impl Into<PrecisionPlan>,
+    ) -> Result<Self, Blip2Error> {
+        Self::of_speech_on(config, None, precision.into(), &default_device()?)
+    }
+
+    /// The plan of what `checkpoint` holds of a Granite Speech, or of the configuration alone.
+    #[cfg(feature = "speech")]
+    pub(crate) fn of_speech_on(
+        config: &GraniteSpeechConfig,
+        checkpoint: Option<&Checkpoint>,
+        precision: PrecisionPlan,
+        device: &Device,
+    ) -> Result<Self, Blip2Error> {
+        let plan = match checkpoint {
+            Some(checkpoint) => WeightPlan::new(checkpoint),
+            None if config.tie_word_embeddings => {
+                WeightPlan::without_checkpoint().without("lm_head.weight")
+            }
+            None => WeightPlan::without_checkpoint(),
+        };
+        let model = Planned::Speech(Box::new(config.clone()));
+        Self::of(model, &plan, precision, device)
+    }
+
     /// The plan of the folder of a member whose memory is predicted.
     pub(crate) fn of_folder(
         folder: &CheckpointFolder,
@@ -152,6 +198,11 @@ impl MemoryPlan {
         if BLIP1.contains(&kind) {
             let config = folder.blip_config()?;
             return Self::of_blip1_on(&config, kind, checkpoint, stored, device).map(Some);
+        }
+        #[cfg(feature = "speech")]
+        if kind == ModelKind::GraniteSpeech {
+            let config = folder.speech_config()?;
+            return Self::of_speech_on(&config, checkpoint, stored, device).map(Some);
         }
         Ok(None)
     }
@@ -244,7 +295,7 @@ impl MemoryPlan {
 
     /// The precision that a tensor is held in, if it follows any.
     fn held(&self, tensor: &PlannedTensor) -> Precision {
-        if belongs(tensor, "vision_model") {
+        if belongs(tensor, self.model.encoder()) {
             self.precision.vision
         } else if self.model.texts().iter().any(|part| belongs(tensor, part)) {
             self.precision.language_model
@@ -298,7 +349,6 @@ impl MemoryPlan {
     /// nothing of the machine's own.
     pub fn predict(&self, work: &Workload) -> MemoryPrediction {
         let size = work.image_size.unwrap_or(self.model.size());
-        let frames = work.batch.saturating_mul(self.model.frames());
         let Stages {
             vision,
             qformer,
@@ -310,10 +360,7 @@ impl MemoryPlan {
         let on_gpu = self.is_on_gpu();
         let (process, preprocess) = match on_gpu {
             true => (0, 0),
-            false => (
-                PROCESS,
-                activations::preprocess(frames, work.picture_pixels, size),
-            ),
+            false => (PROCESS, self.model.preprocess(work, size)),
         };
         MemoryPrediction {
             process,
@@ -409,9 +456,9 @@ pub struct MemoryPrediction {
     pub process: u64,
     /// The weights as they are held.
     pub weights: u64,
-    /// Preparing pictures.
+    /// Preparing pictures or sounds.
     pub preprocess: u64,
-    /// The image encoder.
+    /// The image encoder, or that of sound.
     pub vision: u64,
     /// The Q-Former and the projection.
     pub qformer: u64,

@@ -1,14 +1,20 @@
 //! Whose memory is planned, and what its stages take.
 
+#[cfg(feature = "speech")]
+use blip2_io::config::GraniteSpeechConfig;
 use blip2_io::config::{Blip2Config, BlipConfig, ModelKind};
 use blip2_kernels::Weights;
 
+#[cfg(feature = "speech")]
+use super::speech;
 use super::{
     Workload,
     activations::{self, Products, Text},
     blip1, explained,
     pieces::{self, Piece},
 };
+#[cfg(feature = "speech")]
+use crate::speech::GraniteSpeechForConditionalGeneration;
 use crate::{
     error::Blip2Error,
     model::{
@@ -24,6 +30,8 @@ pub(super) enum Planned {
     Blip2(Box<Blip2Config>),
     /// A BLIP-1, and which of its kinds.
     Blip1(Box<BlipConfig>, ModelKind),
+    #[cfg(feature = "speech")]
+    Speech(Box<GraniteSpeechConfig>),
 }
 
 /// What the stages take, in bytes.
@@ -50,15 +58,21 @@ impl Planned {
             Self::Blip1(config, _) => {
                 BlipForImageTextRetrieval::build(config, weights, stored)?;
             }
+            #[cfg(feature = "speech")]
+            Self::Speech(config) => {
+                GraniteSpeechForConditionalGeneration::build(config, weights, stored)?;
+            }
         }
         Ok(())
     }
 
-    /// The height and width that it was trained at.
+    /// The height and width that it was trained at; nothing of a model without pictures.
     pub(super) fn size(&self) -> [usize; 2] {
         let side = match self {
             Self::Blip2(config) => config.vision_config.image_size,
             Self::Blip1(config, _) => config.vision_config.image_size,
+            #[cfg(feature = "speech")]
+            Self::Speech(_) => 0,
         };
         [side, side]
     }
@@ -68,6 +82,8 @@ impl Planned {
         match self {
             Self::Blip2(config) => config.model_type.num_frames(),
             Self::Blip1(..) => 1,
+            #[cfg(feature = "speech")]
+            Self::Speech(_) => 1,
         }
     }
 
@@ -76,6 +92,29 @@ impl Planned {
         match self {
             Self::Blip2(_) => &["language_model"],
             Self::Blip1(..) => &["text_encoder", "text_decoder"],
+            #[cfg(feature = "speech")]
+            Self::Speech(_) => &["language_model"],
+        }
+    }
+
+    /// What is held in the precision of the image encoder, or of that of sound.
+    pub(super) fn encoder(&self) -> &'static str {
+        match self {
+            Self::Blip2(_) | Self::Blip1(..) => "vision_model",
+            #[cfg(feature = "speech")]
+            Self::Speech(_) => "encoder",
+        }
+    }
+
+    /// What preparing pictures or sounds takes on the host.
+    pub(super) fn preprocess(&self, work: &Workload, size: [usize; 2]) -> u64 {
+        match self {
+            Self::Blip2(_) | Self::Blip1(..) => {
+                let frames = work.batch.saturating_mul(self.frames());
+                activations::preprocess(frames, work.picture_pixels, size)
+            }
+            #[cfg(feature = "speech")]
+            Self::Speech(_) => speech::preprocess(work),
         }
     }
 
@@ -88,7 +127,7 @@ impl Planned {
     ) -> Stages {
         // Of a video each frame is a picture.
         let frames = work.batch.saturating_mul(self.frames());
-        let [of_vision, of_texts] = [products(&["vision_model"]), products(self.texts())];
+        let [of_vision, of_texts] = [products(&[self.encoder()]), products(self.texts())];
         match self {
             Self::Blip2(config) => Stages {
                 vision: activations::vision(&config.vision_config, frames, size, of_vision),
@@ -103,6 +142,12 @@ impl Planned {
                     text: blip1::text(config, *kind, work, size, of_texts),
                 }
             }
+            #[cfg(feature = "speech")]
+            Self::Speech(config) => Stages {
+                vision: speech::encoder(&config.encoder_config, work, of_vision),
+                qformer: speech::projector(config, work, products(&["projector"])),
+                text: speech::text(config, work, of_texts),
+            },
         }
     }
 
@@ -111,6 +156,8 @@ impl Planned {
         match self {
             Self::Blip2(config) => pieces::of_blip2(config, work, size),
             Self::Blip1(config, kind) => pieces::of_blip1(config, *kind, work, size),
+            #[cfg(feature = "speech")]
+            Self::Speech(config) => speech::largest_piece(config, work),
         }
     }
 
@@ -119,6 +166,9 @@ impl Planned {
         match self {
             Self::Blip2(config) => explained::explained(config, work, size, largest),
             Self::Blip1(config, kind) => blip1::explained(config, *kind, work, size, largest),
+            // Nothing explains it.
+            #[cfg(feature = "speech")]
+            Self::Speech(_) => 0,
         }
     }
 }

@@ -130,10 +130,13 @@ impl fmt::Display for Answer {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Timings {
-    /// Colour conversion, resizing and normalisation.
+    /// Colour conversion, resizing and normalisation; of sound, resampling and mel features.
     pub preprocess: Option<Duration>,
     /// The image encoder.
     pub vision: Option<Duration>,
+    /// The encoder of sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio: Option<Duration>,
     /// The Q-Former and the projection into the language model.
     pub qformer: Option<Duration>,
     /// Reading the prompt: the language model's first step, and T5's encoder.
@@ -154,6 +157,7 @@ impl Timings {
         [
             self.preprocess,
             self.vision,
+            self.audio,
             self.qformer,
             self.prefill,
             self.decode,

@@ -39,6 +39,8 @@ pub use grammar::Grammar;
 pub use options::Options;
 pub(crate) use rank::TOGETHER;
 pub use rank::{RankOptions, Ranked};
+#[cfg(feature = "speech")]
+pub(crate) use run::grow;
 pub(crate) use run::{decode, or_stopped, run_made};
 pub use seen::Seen;
 pub(crate) use seen::looking;

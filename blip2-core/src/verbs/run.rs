@@ -91,7 +91,10 @@ pub(super) fn stream_seen<W: Writer>(
     grow(started.map(|started| (started, timings)))
 }
 
-fn grow(started: Result<(Started, Timings), Blip2Error>) -> Result<AnswerStream, Blip2Error> {
+/// The stream of a decode that was started, or an empty one of a call that was stopped before.
+pub(crate) fn grow(
+    started: Result<(Started, Timings), Blip2Error>,
+) -> Result<AnswerStream, Blip2Error> {
     match started {
         Ok((started, timings)) => AnswerStream::of(started, timings),
         Err(error) => match error.stopped() {

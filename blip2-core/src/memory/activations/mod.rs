@@ -13,6 +13,8 @@ mod pictures;
 mod products;
 mod texts;
 
+#[cfg(feature = "speech")]
+pub(in crate::memory) use texts::of_text;
 pub(in crate::memory) use {
     pictures::{qformer, vision},
     products::{By, Products},

@@ -1,0 +1,142 @@
+//! How a speech pipeline is loaded.
+
+use std::path::PathBuf;
+
+use blip2_io::{
+    CheckpointFolder,
+    config::{GraniteSpeechConfig, ModelKind},
+};
+use blip2_kernels::Weights;
+use blip2_lm::{LanguageModel, generate::GenerationConfig};
+
+use super::{GraniteSpeechForConditionalGeneration, Sounds, SpeechPipeline, SpeechTexts};
+use crate::{
+    error::Blip2Error,
+    load::{FolderConfig, IGNORABLE_OF_SPEECH, Load, NamedAdapter, Opened, Settings, Takes},
+    memory::{DRAFT, MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
+    precision::PrecisionPlan,
+};
+
+/// The new tokens of a call that asks for no other number, as the published models' cards generate: what
+/// is said takes more than a caption.
+const NEW_TOKENS: usize = 200;
+/// What says that an adapter lies in a folder.
+const ADAPTER: &str = "adapter_config.json";
+
+impl FolderConfig for GraniteSpeechConfig {
+    fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
+        Ok(folder.speech_config()?)
+    }
+}
+
+impl Load for SpeechPipeline {
+    type Config = GraniteSpeechConfig;
+    type Model = GraniteSpeechForConditionalGeneration;
+    type Texts = SpeechTexts;
+    type Pictures = Sounds;
+    type Memory = MemoryLimit;
+
+    const NAME: &'static str = "SpeechPipeline";
+    const KINDS: &'static [ModelKind] = &[ModelKind::GraniteSpeech];
+    const TAKES: Takes = Takes {
+        pictures: false,
+        image_size: false,
+        ..Takes::ALL
+    };
+    const IGNORABLE: Option<&'static [&'static str]> = Some(&IGNORABLE_OF_SPEECH);
+
+    fn build_model(
+        config: &GraniteSpeechConfig,
+        weights: &Weights<'_>,
+        precision: PrecisionPlan,
+    ) -> Result<Self::Model, Blip2Error> {
+        Self::Model::build(config, weights, precision)
+    }
+
+    fn build_draft(
+        config: &GraniteSpeechConfig,
+        weights: &Weights<'_>,
+    ) -> Result<Option<LanguageModel>, Blip2Error> {
+        let weights = weights.with_precision(DRAFT).at("language_model");
+        Ok(Some(LanguageModel::load(&config.text_config, &weights)?))
+    }
+
+    /// The adapter beside the checkpoint. The reference puts on whatever is there, whether the
+    /// configuration speaks of it or not.
+    fn own_adapter(
+        folder: &CheckpointFolder,
+        config: &GraniteSpeechConfig,
+    ) -> Result<Option<PathBuf>, Blip2Error> {
+        let path = folder.path();
+        if path.join(ADAPTER).is_file() {
+            return Ok(Some(path.to_path_buf()));
+        }
+        if !config.has_lora_adapter {
+            return Ok(None);
+        }
+        Err(Blip2Error::Incomplete {
+            what: format!(
+                "{}: {ADAPTER} is missing, though config.json says `has_lora_adapter`, and without its \
+                 adapter the model does not understand speech",
+                path.display()
+            ),
+            remedy: "copy adapter_config.json and adapter_model.safetensors from the model's repository, \
+                     give their folder as `adapter`, or set `has_lora_adapter` to false"
+                .into(),
+        })
+    }
+
+    fn read_texts(
+        folder: &CheckpointFolder,
+        config: &GraniteSpeechConfig,
+        settings: &Settings,
+    ) -> Result<SpeechTexts, Blip2Error> {
+        SpeechTexts::new(folder, config, settings)
+    }
+
+    fn read_pictures(
+        folder: &CheckpointFolder,
+        config: &GraniteSpeechConfig,
+        _: &Settings,
+    ) -> Result<Sounds, Blip2Error> {
+        Sounds::of(folder, config)
+    }
+
+    fn usual_generation() -> GenerationConfig {
+        GenerationConfig::default().with_max_new_tokens(NEW_TOKENS)
+    }
+
+    fn complete(
+        folder: &CheckpointFolder,
+        config: &GraniteSpeechConfig,
+        generation: &mut GenerationConfig,
+    ) -> Result<(), Blip2Error> {
+        if generation.eos_token_id.is_empty() {
+            let written: Option<GenerationConfig> = folder.generation_config()?;
+            let written = written.map(|written| written.eos_token_id);
+            let ends = written.filter(|ends| !ends.is_empty());
+            let own = || config.text_config.eos_token_ids().to_vec();
+            generation.eos_token_id = ends.unwrap_or_else(own);
+        }
+        generation.stop_strings.extend(folder.prompts()?.stop);
+        Ok(())
+    }
+
+    fn memory(
+        opened: &Opened<GraniteSpeechConfig>,
+        settings: &Settings,
+        _: &Sounds,
+        given: bool,
+    ) -> Result<MemoryLimit, Blip2Error> {
+        let (config, device) = (&opened.config, &opened.device);
+        let checkpoint = opened.origin.checkpoint();
+        let plan = MemoryPlan::of_speech_on(config, checkpoint, settings.precision, device)?
+            .with_adapters(opened.adapters.iter().map(NamedAdapter::adapter))
+            .with_draft(settings.speculative);
+        let memory = MemoryLimit::of_settings(plan, settings.memory_limit, device);
+        if !given {
+            memory.check(&Workload::default(), MemoryPrediction::peak)?;
+        }
+        Ok(memory)
+    }
+}
