@@ -29,6 +29,13 @@ Examples:
   blip2 caption photos/ --output beside --beams 5 --num-return-sequences 3
   blip2 caption photos/ --prompts prompts.csv --output captions.csv";
 
+#[cfg(feature = "speech")]
+pub(crate) const TRANSCRIBE: &str = "\
+Examples:
+  blip2 transcribe meeting.wav --model models/granite-speech-3.3-2b
+  blip2 transcribe calls/*.wav --json --model models/granite-speech-3.3-2b
+  blip2 transcribe meeting.wav --question \"translate the speech to French\" --beams 4 --model models/granite-speech-3.3-2b";
+
 pub(crate) const EXPLAIN: &str = "\
 Examples:
   blip2 explain photo.jpg \"what is the woman holding?\" -o map.png --model models/blip2-flan-t5-xl

@@ -22,6 +22,8 @@ pub(crate) fn all(command: &mut Command) -> Result<(), Failure> {
         Command::Embed(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         #[cfg(feature = "tables")]
         Command::Map(args) => adapted(&mut args.model.model, &mut args.model.adapter),
+        #[cfg(feature = "speech")]
+        Command::Transcribe(args) => replace(&mut args.model),
         Command::Match(args) => with_adapters(&mut args.model.model, &mut args.model.adapter),
         Command::Index(args) => match &mut args.command {
             IndexCommand::Add(args) => {

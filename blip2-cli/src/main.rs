@@ -45,6 +45,8 @@ mod shell;
 mod shown;
 mod source;
 mod train;
+#[cfg(feature = "speech")]
+mod transcribe;
 mod verify;
 mod words;
 
@@ -114,6 +116,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Answer(args) => answer::run(&args),
         Command::Caption(args) => caption::run(&args),
+        #[cfg(feature = "speech")]
+        Command::Transcribe(args) => transcribe::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Embed(args) => embed::run(&args),
         #[cfg(feature = "tables")]

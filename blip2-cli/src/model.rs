@@ -120,7 +120,7 @@ pub(crate) fn device(args: &DeviceArgs) -> Result<blip2_core::Device, Failure> {
 }
 
 /// A builder that says on the spinner how far it has come.
-fn told<P: Member>(builder: Builder<P>, spinner: &ProgressBar) -> Builder<P> {
+pub(crate) fn told<P: Member>(builder: Builder<P>, spinner: &ProgressBar) -> Builder<P> {
     let spinner = spinner.clone();
     builder.progress(move |progress| spinner.set_message(format!("loading the model: {progress}")))
 }

@@ -330,6 +330,8 @@ pub(crate) fn commands(kind: ModelKind) -> Option<&'static str> {
         ModelKind::BlipCaption => Some("`blip2 caption`"),
         ModelKind::BlipAnswer => Some("`blip2 answer`"),
         ModelKind::BlipRetrieval => Some("`blip2 match`"),
+        #[cfg(feature = "speech")]
+        ModelKind::GraniteSpeech => Some("`blip2 transcribe`"),
         _ => None,
     }
 }

@@ -313,8 +313,20 @@ fn a_conversion_asks_for_its_options() {
 #[test]
 fn help_is_in_the_programs_words_and_has_examples() {
     let commands = [
-        "answer", "caption", "match", "index", "inspect", "pack", "merge", "convert", "verify",
-        "train", "eval", "bench", "serve",
+        "answer",
+        "caption",
+        "match",
+        "index",
+        "inspect",
+        "pack",
+        "merge",
+        "convert",
+        "verify",
+        "train",
+        "eval",
+        "bench",
+        "serve",
+        "transcribe",
     ];
     let index = ["add", "remove", "list", "search"].map(|command| vec!["index", command]);
     let mut all: Vec<Vec<&str>> = commands.map(|command| vec![command]).to_vec();

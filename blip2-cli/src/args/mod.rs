@@ -22,6 +22,8 @@ pub(crate) mod picture;
 pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod train;
+#[cfg(feature = "speech")]
+pub(crate) mod transcribe;
 
 use clap::{Parser, Subcommand};
 
@@ -31,6 +33,8 @@ use self::hub::DownloadArgs;
 use self::map::MapArgs;
 #[cfg(feature = "serve")]
 use self::serve::ServeArgs;
+#[cfg(feature = "speech")]
+use self::transcribe::TranscribeArgs;
 use self::{
     answer::AnswerArgs,
     caption::CaptionArgs,
@@ -68,6 +72,10 @@ pub(crate) enum Command {
     /// Describe pictures (image captioning).
     #[command(after_help = examples::CAPTION)]
     Caption(CaptionArgs),
+    /// Write down what is said in recordings, or answer questions about them; needs a checkpoint of Granite Speech.
+    #[cfg(feature = "speech")]
+    #[command(after_help = examples::TRANSCRIBE)]
+    Transcribe(TranscribeArgs),
     /// Show where in a picture the model looked, for each word (attention relevance, rollout,
     /// occlusion).
     #[command(after_help = examples::EXPLAIN)]
