@@ -20,3 +20,8 @@ struct Explain;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/answers.md")]
 struct Answers;
+
+/// Compiles the example of the page about sound.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/speech.md")]
+struct Speech;
