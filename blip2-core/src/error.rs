@@ -471,12 +471,11 @@ fn holes(tensors: &[String]) -> String {
 fn sound_places(found: usize, expected: usize, token: &str) -> String {
     match expected {
         0 => format!(
-            "the prompt has {found} places for sound (`{token}`), and there is none; leave them out, or \
-             give a sound"
+            "the prompt holds `{token}` {found} times, and there is no sound to put there; leave it out, \
+             or give a sound"
         ),
         _ => format!(
-            "the prompt has {found} places for its sound; write `{token}` exactly once, where the sound \
-             goes"
+            "the prompt holds `{token}` {found} times; write it exactly once, where the sound goes"
         ),
     }
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "speech")]
 use blip2_audio::AudioError;
+#[cfg(feature = "speech")]
+use blip2_io::sound::SoundError;
 use blip2_io::{IoError, preprocessing::ImageError, video::VideoError};
 use blip2_lm::{LmError, generate::GenerateError};
 use blip2_qformer::QFormerError;
@@ -104,7 +106,7 @@ impl Blip2Error {
             Self::Deadline => ErrorKind::Deadline,
             Self::Vision(error) => of_vision(error),
             #[cfg(feature = "speech")]
-            Self::Sound(error) => of_read(error.kind()),
+            Self::Sound(error) => of_sound(error),
             #[cfg(feature = "speech")]
             Self::Audio(error) => of_audio(error),
             Self::QFormer(error) => of_qformer(error),
@@ -120,6 +122,8 @@ impl From<&IoError> for ErrorKind {
     fn from(error: &IoError) -> Self {
         match error {
             IoError::Image(error) => of_image(error),
+            #[cfg(feature = "speech")]
+            IoError::Sound(error) => of_sound(error),
             IoError::Tokenize(_) => Self::Input,
             IoError::Config { .. } => Self::Configuration,
             _ => Self::Checkpoint,
@@ -165,6 +169,15 @@ fn of_vision(error: &VisionError) -> ErrorKind {
     match error {
         VisionError::Config(_) => ErrorKind::Configuration,
         _ => ErrorKind::Input,
+    }
+}
+
+#[cfg(feature = "speech")]
+fn of_sound(error: &SoundError) -> ErrorKind {
+    match error {
+        SoundError::Config { .. } => ErrorKind::Configuration,
+        SoundError::File { source, .. } => of_sound(source),
+        error => of_read(error.kind()),
     }
 }
 

@@ -61,6 +61,9 @@
 //! embed. All are loaded by the same [`Builder`] and are handles: cheap to clone, `Send + Sync`.
 //! The error of a batch names the item at fault ([`Blip2Error::Item`]).
 //!
+//! `SpeechPipeline` (feature `speech`) has the verbs `transcribe`, `ask` and `prompt` about a recording, each
+//! with options, in a batch and streamed, and `continue_text` without one.
+//!
 //! # In a server
 //!
 //! All that is handed out is owned: pipelines and [`Seen`] are `Send + Sync + 'static`, an

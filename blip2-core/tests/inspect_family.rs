@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use blip2_core::{Blip2Pipeline, Checkpoint, ModelKind, inspect::inspect};
+use blip2_core::{Blip2Pipeline, Checkpoint, ModelKind, inspect::inspect, memory::Workload};
 use blip2_testing::{copy, fixture};
 
 #[test]
@@ -28,6 +28,34 @@ fn every_member_is_recognised_and_fits_its_checkpoint() {
         let text = found.to_string();
         assert!(
             text.contains(kind.class()) && text.contains(&kind.describe()),
+            "{text}"
+        );
+    }
+}
+
+/// With or without the feature that runs it.
+#[test]
+fn a_speech_model_is_counted_by_its_parts() {
+    for name in ["granite_speech", "granite_speech_untied"] {
+        let found = inspect(fixture(name)).unwrap();
+        assert_eq!(found.kind, ModelKind::GraniteSpeech);
+        assert_eq!(found.language_model, Some("granite"));
+        assert_eq!(found.parts.len(), 3);
+        assert!(found.parts.iter().all(|part| part.parameters > 0));
+        assert!(found.is_complete(), "{name}: {:?}", found.obstacles);
+        assert!(found.report.unused.is_empty(), "{name}: {}", found.report);
+        // What the four batch norms count is no number of the model.
+        let checkpoint = Checkpoint::open(fixture(name)).unwrap();
+        assert_eq!(found.parameters() * 4 + 4 * 8, checkpoint.size(), "{name}");
+        let runs = cfg!(feature = "speech");
+        assert_eq!(found.peak_memory(&Workload::default()).is_empty(), !runs);
+        assert_eq!(
+            found.notes.iter().any(|note| note.contains("`speech`")),
+            !runs
+        );
+        let text = found.to_string();
+        assert!(
+            text.contains("with granite") && text.contains("sound"),
             "{text}"
         );
     }

@@ -1,4 +1,4 @@
-//! The language models of BLIP-2 and InstructBLIP, OPT, T5 (Flan-T5) and LLaMA (Vicuna), BLIP-1's
+//! The language models of BLIP-2 and InstructBLIP, OPT, T5 (Flan-T5) and LLaMA (Vicuna), Granite, BLIP-1's
 //! text model, and one decoding engine for all: greedy search, beam search, sampling, constraints,
 //! streaming.
 //!

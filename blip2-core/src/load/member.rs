@@ -25,7 +25,7 @@ use crate::{error::Blip2Error, precision::PrecisionPlan};
 /// [`Blip2Retrieval`](crate::Blip2Retrieval), [`ImageEmbedder`](crate::ImageEmbedder),
 /// [`TextEmbedder`](crate::TextEmbedder), [`BlipAnswerer`](crate::BlipAnswerer),
 /// [`BlipCaptioner`](crate::BlipCaptioner) or [`BlipRetrieval`](crate::BlipRetrieval). For functions
-/// that load any of them by its [`Builder`](crate::Builder).
+/// that load any of them, or with the feature `speech` a `SpeechPipeline`, by its [`Builder`](crate::Builder).
 ///
 /// ```
 /// use blip2_core::{Blip2Error, Blip2Pipeline, Blip2Retrieval, Builder, Member};

@@ -9,7 +9,10 @@ use blip2_io::{
 use blip2_kernels::Weights;
 use blip2_lm::{LanguageModel, generate::GenerationConfig};
 
-use super::{GraniteSpeechForConditionalGeneration, Sounds, SpeechPipeline, SpeechTexts};
+use super::{
+    GraniteSpeechForConditionalGeneration, Sounds, SpeechPipeline, SpeechTexts,
+    model::language_config,
+};
 use crate::{
     error::Blip2Error,
     load::{FolderConfig, IGNORABLE_OF_SPEECH, Load, NamedAdapter, Opened, Settings, Takes},
@@ -58,7 +61,10 @@ impl Load for SpeechPipeline {
         weights: &Weights<'_>,
     ) -> Result<Option<LanguageModel>, Blip2Error> {
         let weights = weights.with_precision(DRAFT).at("language_model");
-        Ok(Some(LanguageModel::load(&config.text_config, &weights)?))
+        Ok(Some(LanguageModel::load(
+            &language_config(config),
+            &weights,
+        )?))
     }
 
     /// The adapter beside the checkpoint. The reference puts on whatever is there, whether the

@@ -29,6 +29,12 @@
 //! [`continue_text`](SpeechPipeline::continue_text), which has none, runs without it. Both share the
 //! model's own weights, so that nothing is loaded or merged when a call follows one of the other kind.
 //!
+//! # Probabilities
+//!
+//! `transformers` 5.23 does not divide the logits of a Granite Speech by the language model's
+//! `logits_scaling`, as earlier versions did. Probabilities here are those of 5.23: greedy answers are the
+//! same either way, and with sampling a temperature of `logits_scaling` gives those of before.
+//!
 //! # The prompt
 //!
 //! The published models are trained on prompts of a chat template. That is a Jinja program, which this

@@ -1,7 +1,7 @@
 //! The composition of the three parts: encoder of sound, projector, language model.
 
 use blip2_audio::{ConformerEncoder, ConformerOptions};
-use blip2_io::config::GraniteSpeechConfig;
+use blip2_io::config::{GraniteSpeechConfig, TextConfig};
 use blip2_kernels::Weights;
 use blip2_lm::{LanguageModel, Session};
 use burn::{
@@ -101,7 +101,10 @@ impl GraniteSpeechForConditionalGeneration {
         Ok(Self {
             encoder: ConformerEncoder::load(&config.encoder_config, &sound.at("encoder"))?,
             projector: SpeechProjector::load(config, &weights.at("projector"))?,
-            language_model: LanguageModel::load(&config.text_config, &text.at("language_model"))?,
+            language_model: LanguageModel::load(
+                &language_config(config),
+                &text.at("language_model"),
+            )?,
             audio_token: config.audio_token_index,
         })
     }
@@ -225,6 +228,16 @@ impl GraniteSpeechForConditionalGeneration {
     ) -> Result<Session<&'m LanguageModel>, Blip2Error> {
         let (embeds, mask) = self.inputs_embeds(sounds, rows)?;
         Ok(language_model.start(embeds, &mask, None, max_new_tokens)?)
+    }
+}
+
+/// The language model as Granite Speech has it. Its own head, in place of Granite's, does not divide logits
+/// by `logits_scaling` in `transformers` 5.23, whose tokens, scores and probabilities these are; earlier
+/// versions divided. The likeliest token is the same.
+pub(super) fn language_config(config: &GraniteSpeechConfig) -> TextConfig {
+    match &config.text_config {
+        TextConfig::Granite(text) => TextConfig::Granite(text.clone().with_logits_scaling(1.0)),
+        other => other.clone(),
     }
 }
 
