@@ -202,7 +202,7 @@ proptest! {
             return Ok(());
         }
         let batch = found.unwrap();
-        let frames = (count / hop + 1) / 2;
+        let frames = (count / hop).div_ceil(2);
         prop_assert_eq!(batch.shape(), [1, frames, 6]);
         let windows = frames.div_ceil(window);
         prop_assert_eq!(batch.audio_embed_sizes(), [windows * (window / rate.min(window))]);

@@ -76,11 +76,11 @@ impl SoundProcessorConfig {
     /// How many embeddings the projector makes of a sound of so many samples, which is how many
     /// placeholders it has in the prompt.
     ///
-    /// Two mel frames are one frame of the encoder, and every window of those that is begun becomes
+    /// Two of its `samples / hop_length + 1` mel frames are one frame of the encoder, and every window of those that is begun becomes
     /// `projector_window_size / projector_downsample_rate` embeddings.
     pub fn embed_size(&self, samples: usize) -> usize {
         let hop = self.melspec_kwargs.hop_length.max(1);
-        let frames = (samples / hop + 1) / 2;
+        let frames = (samples / hop).div_ceil(2);
         let window = self.projector_window_size.max(1);
         frames.div_ceil(window) * (window / self.projector_downsample_rate.max(1))
     }
