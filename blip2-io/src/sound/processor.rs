@@ -76,8 +76,8 @@ impl SoundProcessorConfig {
     /// How many embeddings the projector makes of a sound of so many samples, which is how many
     /// placeholders it has in the prompt.
     ///
-    /// Two of its `samples / hop_length + 1` mel frames are one frame of the encoder, and every window of those that is begun becomes
-    /// `projector_window_size / projector_downsample_rate` embeddings.
+    /// Two of its `samples / hop_length + 1` mel frames are one frame of the encoder, and every window
+    /// of those that is begun becomes `projector_window_size / projector_downsample_rate` embeddings.
     pub fn embed_size(&self, samples: usize) -> usize {
         let hop = self.melspec_kwargs.hop_length.max(1);
         let frames = (samples / hop).div_ceil(2);
