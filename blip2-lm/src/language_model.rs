@@ -62,6 +62,15 @@ impl LanguageModel {
         }
     }
 
+    /// As [`DecoderLm::with_placeholder`]; an encoder-decoder stays as it is.
+    #[must_use]
+    pub fn with_placeholder(self, token: u32) -> Self {
+        match self {
+            Self::Decoder(model) => Self::Decoder(model.with_placeholder(token)),
+            Self::T5(model) => Self::T5(model),
+        }
+    }
+
     /// The size of the vocabulary.
     pub fn vocab_size(&self) -> usize {
         match self {

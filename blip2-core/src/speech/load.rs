@@ -11,7 +11,7 @@ use blip2_lm::{LanguageModel, generate::GenerationConfig};
 
 use super::{
     GraniteSpeechForConditionalGeneration, Sounds, SpeechPipeline, SpeechTexts,
-    model::language_config,
+    model::load_language_model,
 };
 use crate::{
     error::Blip2Error,
@@ -60,11 +60,8 @@ impl Load for SpeechPipeline {
         config: &GraniteSpeechConfig,
         weights: &Weights<'_>,
     ) -> Result<Option<LanguageModel>, Blip2Error> {
-        let weights = weights.with_precision(DRAFT).at("language_model");
-        Ok(Some(LanguageModel::load(
-            &language_config(config),
-            &weights,
-        )?))
+        let weights = weights.with_precision(DRAFT);
+        Ok(Some(load_language_model(config, &weights)?))
     }
 
     /// The adapter beside the checkpoint. The reference puts on whatever is there, whether the

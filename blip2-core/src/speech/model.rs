@@ -101,10 +101,7 @@ impl GraniteSpeechForConditionalGeneration {
         Ok(Self {
             encoder: ConformerEncoder::load(&config.encoder_config, &sound.at("encoder"))?,
             projector: SpeechProjector::load(config, &weights.at("projector"))?,
-            language_model: LanguageModel::load(
-                &language_config(config),
-                &text.at("language_model"),
-            )?,
+            language_model: load_language_model(config, &text)?,
             audio_token: config.audio_token_index,
         })
     }
@@ -231,14 +228,20 @@ impl GraniteSpeechForConditionalGeneration {
     }
 }
 
-/// The language model as Granite Speech has it. Its own head, in place of Granite's, does not divide logits
-/// by `logits_scaling` in `transformers` 5.23, whose tokens, scores and probabilities these are; earlier
-/// versions divided. The likeliest token is the same.
-pub(super) fn language_config(config: &GraniteSpeechConfig) -> TextConfig {
-    match &config.text_config {
-        TextConfig::Granite(text) => TextConfig::Granite(text.clone().with_logits_scaling(1.0)),
-        other => other.clone(),
-    }
+/// The language model as Granite Speech has it: it reads the placeholder as token 0, also where it has
+/// written it itself; and its own head, in place of Granite's, does not divide logits by `logits_scaling` in
+/// `transformers` 5.23, whose tokens, scores and probabilities these are. Earlier versions divided. The
+/// likeliest token is the same.
+pub(super) fn load_language_model(
+    config: &GraniteSpeechConfig,
+    weights: &Weights<'_>,
+) -> Result<LanguageModel, Blip2Error> {
+    let text = match &config.text_config {
+        TextConfig::Granite(text) => &TextConfig::Granite(text.clone().with_logits_scaling(1.0)),
+        other => other,
+    };
+    let model = LanguageModel::load(text, &weights.at("language_model"))?;
+    Ok(model.with_placeholder(config.audio_token_index))
 }
 
 /// For each position, row by row, which of the vectors of all rows' sounds stands there, if any.

@@ -65,6 +65,9 @@ pub struct DecoderLm {
     embedding_scale: f64,
     logits_divisor: f64,
     forward_counts_padding: bool,
+    /// A token that is read as token 0.
+    #[module(skip)]
+    placeholder: Option<u32>,
 }
 
 impl DecoderLm {
@@ -118,6 +121,18 @@ impl DecoderLm {
             embedding_scale: description.scales.embedding,
             logits_divisor: description.scales.logits_divisor,
             forward_counts_padding: description.forward_counts_padding,
+            placeholder: None,
+        }
+    }
+
+    /// Reads `token` as token 0 wherever it comes, also where the model has written it itself: so does the
+    /// reference of Granite Speech with the placeholder for sound, which may have no embedding. The
+    /// logits are as they are.
+    #[must_use]
+    pub fn with_placeholder(self, token: u32) -> Self {
+        Self {
+            placeholder: Some(token),
+            ..self
         }
     }
 
@@ -448,6 +463,13 @@ impl CausalLm for DecoderLm {
     }
 
     fn embed_checked(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let ids = match self.placeholder {
+            Some(token) => {
+                let is_placeholder = ids.clone().equal_elem(i64::from(token));
+                ids.mask_fill(is_placeholder, 0)
+            }
+            None => ids,
+        };
         self.embed_tokens.forward(ids)
     }
 
