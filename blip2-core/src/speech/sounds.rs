@@ -69,7 +69,7 @@ impl Sounds {
         if found < needed {
             return Err(SoundError::TooShort { found, needed }.into());
         }
-        Ok((found / mel.hop_length.max(1) + 1) / 2)
+        Ok((found / mel.hop_length.max(1)).div_ceil(2))
     }
 
     /// What the encoder reads of a sound at the model's rate, `[1, frames, input_dim]`.
