@@ -31,7 +31,7 @@ pub(crate) fn run(args: &TranscribeArgs) -> Result<(), Failure> {
             Ok(answer) => tell(args, path, &answer)?,
             Err(Failure::Work(error)) => {
                 failed += 1;
-                tell_fault(args, path, &error);
+                tell_fault(args, path, &error)?;
             }
             Err(other) => return Err(other),
         }
@@ -97,7 +97,7 @@ fn tell(args: &TranscribeArgs, path: &Path, answer: &Answer) -> Result<(), Failu
 }
 
 /// Tells of a recording that has no text; the others go on.
-fn tell_fault(args: &TranscribeArgs, path: &Path, error: &str) {
+fn tell_fault(args: &TranscribeArgs, path: &Path, error: &str) -> Result<(), Failure> {
     if args.json {
         say!(
             "{}",
@@ -109,4 +109,5 @@ fn tell_fault(args: &TranscribeArgs, path: &Path, error: &str) {
         true => note!("{error}"),
         false => note!("{name}: {error}"),
     }
+    Ok(())
 }
