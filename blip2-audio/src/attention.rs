@@ -9,7 +9,7 @@ use burn::{
     tensor::Tensor,
 };
 
-use crate::{block::EPSILON, relative::relative_bias, spans::spans};
+use crate::{epsilon::EPSILON, relative::relative_bias, spans::spans};
 
 /// Self-attention of the frames of a block to one another (`GraniteSpeechConformerAttention`), with an
 /// embedding of each distance between a query and a key (Shaw et al., 2018).

@@ -4,10 +4,9 @@ use blip2_io::config::ConformerConfig;
 use blip2_kernels::{LayerNorm, Weights};
 use burn::{module::Module, tensor::Tensor};
 
-use crate::{attention::Attention, convolution::Convolution, feed_forward::FeedForward};
-
-/// The epsilon of all norms: PyTorch's default, which no configuration changes.
-pub(crate) const EPSILON: f64 = 1e-5;
+use crate::{
+    attention::Attention, convolution::Convolution, epsilon::EPSILON, feed_forward::FeedForward,
+};
 
 /// A layer of the conformer (`GraniteSpeechConformerBlock`; Gulati et al., 2020, section 2.4).
 #[derive(Module, Debug)]

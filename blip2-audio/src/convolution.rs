@@ -7,7 +7,7 @@ use burn::{
     tensor::{Tensor, activation::sigmoid},
 };
 
-use crate::{block::EPSILON, depthwise::Depthwise};
+use crate::{depthwise::Depthwise, epsilon::EPSILON};
 
 /// A gated expansion, a depthwise convolution and a projection (`GraniteSpeechConformerConvModule`; Gulati
 /// et al., 2020, section 2.2).

@@ -7,7 +7,7 @@ use burn::{
     tensor::{Tensor, module::conv1d, ops::ConvOptions},
 };
 
-use crate::block::EPSILON;
+use crate::epsilon::EPSILON;
 
 /// A convolution of each channel by itself, without a bias (`GraniteSpeechConformerDepthWiseConv1d`), and
 /// the batch norm of its output (Ioffe and Szegedy, 2015) by the statistics of training.

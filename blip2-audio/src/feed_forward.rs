@@ -4,7 +4,7 @@ use blip2_io::config::ConformerConfig;
 use blip2_kernels::{Activation, Bias, LayerNorm, Linear, Weights, mlp};
 use burn::{module::Module, tensor::Tensor};
 
-use crate::block::EPSILON;
+use crate::epsilon::EPSILON;
 
 /// A pre-norm perceptron whose output counts half (`GraniteSpeechConformerFeedForward`): one stands before
 /// attention and convolution, one behind them, as in Macaron-Net (Lu et al., 2019).

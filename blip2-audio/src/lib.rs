@@ -89,6 +89,7 @@ mod conditioning;
 mod convolution;
 mod depthwise;
 mod encoder;
+mod epsilon;
 mod error;
 mod feed_forward;
 mod options;
