@@ -14,6 +14,8 @@ use blip2_core::{
     preprocessing::ImageError,
     video::VideoError,
 };
+#[cfg(feature = "speech")]
+use blip2_io::sound::SoundError;
 use blip2_io::{IoError, dataset::DatasetError};
 use blip2_train::TrainError;
 use blip2_verify::VerifyError;
@@ -115,6 +117,8 @@ fn of_blip2(error: &Blip2Error) -> Option<String> {
         Blip2Error::Io(error) => return of_folder(error),
         Blip2Error::Image(error) => return of_picture(error),
         Blip2Error::Video(error) => return of_video(error),
+        #[cfg(feature = "speech")]
+        Blip2Error::Sound(error) => return of_sound(error),
         Blip2Error::Generate(error) => return of_generation(error),
         Blip2Error::Memory(error) => of_memory(error),
         Blip2Error::Vision(error) => return of_vision(error),
@@ -219,6 +223,19 @@ fn of_picture(error: &ImageError) -> Option<String> {
             "the picture has {found} frames, and --frame asks for number {}",
             wanted + 1
         ),
+        _ => return None,
+    })
+}
+
+#[cfg(feature = "speech")]
+fn of_sound(error: &SoundError) -> Option<String> {
+    Some(match error {
+        SoundError::File { path, source } => {
+            format!("{}: {}", path.display(), of_sound(source)?)
+        }
+        SoundError::Limit {
+            what, found, limit, ..
+        } => format!("the sound's {what} is {found}, over the limit of {limit}; cut it into parts"),
         _ => return None,
     })
 }
