@@ -149,7 +149,7 @@ impl MemoryPlan {
     /// let config: GraniteSpeechConfig =
     ///     serde_json::from_str(r#"{ "projector_config": { "encoder_hidden_size": 1024 } }"#)?;
     /// let plan = MemoryPlan::of_speech(&config, Precision::Bf16)?;
-    /// let seconds = |seconds| plan.predict(&Workload::default().with_sound_frames(50 * seconds)).peak();
+    /// let seconds = |seconds: usize| plan.predict(&Workload::default().with_sound_frames(50 * seconds)).peak();
     /// assert!(seconds(600) > seconds(10));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
