@@ -12,7 +12,7 @@ pub(super) fn build(
     _: &Checkpoint,
     weights: &Weights<'_>,
 ) -> Result<&'static str, Blip2Error> {
-    use crate::{precision::PrecisionPlan, speech::GraniteSpeechForConditionalGeneration};
+    use crate::{model::GraniteSpeechForConditionalGeneration, precision::PrecisionPlan};
 
     let config = folder.speech_config()?;
     GraniteSpeechForConditionalGeneration::build(&config, weights, PrecisionPlan::default())?;

@@ -14,7 +14,7 @@ use super::{
     pieces::{self, Piece},
 };
 #[cfg(feature = "speech")]
-use crate::speech::GraniteSpeechForConditionalGeneration;
+use crate::model::GraniteSpeechForConditionalGeneration;
 use crate::{
     error::Blip2Error,
     model::{

@@ -7,6 +7,8 @@ mod generation;
 mod halves;
 mod pretraining;
 mod retrieval;
+#[cfg(feature = "speech")]
+mod speech;
 
 pub use blip1::{
     BlipForConditionalGeneration, BlipForImageTextRetrieval, BlipForQuestionAnswering,
@@ -19,6 +21,10 @@ pub use generation::{Blip2ForConditionalGeneration, ImageFeatures};
 pub use halves::{Blip2TextModelWithProjection, Blip2VisionModelWithProjection};
 pub use pretraining::{Blip2ForPretraining, Written};
 pub use retrieval::Blip2ForImageTextRetrieval;
+#[cfg(feature = "speech")]
+pub(crate) use speech::load_language_model;
+#[cfg(feature = "speech")]
+pub use speech::{GraniteSpeechForConditionalGeneration, SoundFeatures, SpeechProjector};
 
 pub use crate::text::{PaddingSide, PromptRows};
 

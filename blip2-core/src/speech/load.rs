@@ -9,14 +9,12 @@ use blip2_io::{
 use blip2_kernels::Weights;
 use blip2_lm::{LanguageModel, generate::GenerationConfig};
 
-use super::{
-    GraniteSpeechForConditionalGeneration, Sounds, SpeechPipeline, SpeechTexts,
-    model::load_language_model,
-};
+use super::{GraniteSpeechForConditionalGeneration, Sounds, SpeechPipeline, SpeechTexts};
 use crate::{
     error::Blip2Error,
     load::{FolderConfig, IGNORABLE_OF_SPEECH, Load, NamedAdapter, Opened, Settings, Takes},
     memory::{DRAFT, MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
+    model::load_language_model,
     precision::PrecisionPlan,
 };
 

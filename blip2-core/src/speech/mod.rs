@@ -58,8 +58,6 @@
 //! [`prompt`](SpeechPipeline::prompt), in which `<|audio|>` stands once.
 
 mod load;
-mod model;
-mod projector;
 mod run;
 mod sounds;
 mod texts;
@@ -72,8 +70,7 @@ use blip2_io::{
 };
 use burn::tensor::Tensor;
 
-pub use model::{GraniteSpeechForConditionalGeneration, SoundFeatures};
-pub use projector::SpeechProjector;
+pub use crate::model::{GraniteSpeechForConditionalGeneration, SoundFeatures, SpeechProjector};
 pub use sounds::Sounds;
 pub use texts::SpeechTexts;
 

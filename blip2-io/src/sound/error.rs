@@ -78,7 +78,7 @@ pub enum SoundError {
     /// A rate that no sound has.
     #[error(
         "the rate is {rate} Hz; it must be from 1 to {}",
-        super::limits::MAX_RATE
+        super::rate::MAX_RATE
     )]
     Rate {
         /// The rate in Hz.

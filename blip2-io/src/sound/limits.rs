@@ -2,9 +2,6 @@
 
 use super::error::SoundError;
 
-/// The highest rate of a sound in Hz: twice what the fastest converters have.
-pub(super) const MAX_RATE: u32 = 768_000;
-
 /// How long a sound may be. All are checked against the header, before any sample is decoded.
 ///
 /// ```

@@ -42,6 +42,7 @@ mod format;
 mod limits;
 mod mel;
 mod processor;
+mod rate;
 mod resample;
 mod riff;
 mod wav;

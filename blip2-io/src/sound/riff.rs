@@ -1,6 +1,6 @@
 //! The header of a WAV: what its chunks state, checked against the file before it is decoded.
 
-use super::{error::SoundError, limits::MAX_RATE};
+use super::{error::SoundError, rate::MAX_RATE};
 
 /// The tag of a format whose own tag is in an extension.
 const EXTENSIBLE: u16 = 0xfffe;

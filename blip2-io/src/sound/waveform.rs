@@ -4,11 +4,7 @@ use std::{fs, path::Path};
 
 use crate::regular;
 
-use super::{
-    error::SoundError,
-    limits::{MAX_RATE, SoundLimits},
-    resample, wav,
-};
+use super::{error::SoundError, limits::SoundLimits, rate::MAX_RATE, resample, wav};
 
 /// The largest value that a sample may have. Floats may be a little louder than full scale; what is far
 /// beyond are integers that were not divided.

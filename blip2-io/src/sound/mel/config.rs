@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sound::{error::SoundError, limits::MAX_RATE};
+use crate::sound::{error::SoundError, rate::MAX_RATE};
 
 /// The lowest rate in Hz at which speech can be told.
 const MIN_RATE: u32 = 1_000;

@@ -11,8 +11,10 @@
 pub(crate) mod backward;
 pub(crate) mod epilogue;
 pub(crate) mod input;
+mod layout;
 pub(crate) mod mlp;
 pub(crate) mod output;
+mod rounding;
 #[cfg(feature = "autodiff")]
 pub(crate) mod transient;
 #[cfg(feature = "autodiff")]

@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, mem::MaybeUninit};
 
-use super::unit::Rounding;
+use super::rounding::Rounding;
 use crate::kernel::isa::tile_kind::{Aligned, PANEL};
 #[cfg(feature = "autodiff")]
 use crate::kernel::isa::{

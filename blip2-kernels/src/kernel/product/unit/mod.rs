@@ -3,16 +3,18 @@
 mod input;
 mod lines;
 mod plan;
-mod rounding;
 
 use std::ops::Range;
 
-pub(super) use self::rounding::Rounding;
 use self::{
-    input::{Input, Layout},
+    input::Input,
     plan::{GROUP, Plan},
 };
-use super::work::{Part, Work};
+use super::{
+    layout::Layout,
+    rounding::Rounding,
+    work::{Part, Work},
+};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use crate::kernel::isa::unit::amx::Amx;
 use crate::kernel::{

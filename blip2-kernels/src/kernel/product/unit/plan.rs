@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::input::Layout;
+use crate::kernel::product::layout::Layout;
 
 /// Panels whose sums are kept while their blocks of inputs come one after another.
 pub(super) const GROUP: usize = 8;

@@ -1,5 +1,7 @@
 //! The composition of the three parts: encoder of sound, projector, language model.
 
+mod projector;
+
 use blip2_audio::{ConformerEncoder, ConformerOptions};
 use blip2_io::config::{GraniteSpeechConfig, TextConfig};
 use blip2_kernels::Weights;
@@ -9,14 +11,16 @@ use burn::{
     tensor::{Bool, Tensor, TensorData},
 };
 
-use super::SpeechProjector;
-use crate::{error::Blip2Error, model::PromptRows, precision::PrecisionPlan, whole::whole};
+pub use projector::SpeechProjector;
+
+use super::PromptRows;
+use crate::{error::Blip2Error, precision::PrecisionPlan, whole::whole};
 
 /// Granite Speech (`GraniteSpeechForConditionalGeneration`): a conformer that reads mel features, a
 /// [projector](SpeechProjector) that gathers its frames by a Q-Former, and a language model.
 ///
 /// This is the model on tensors, each arrow of the data's journey a call of its own; most users want
-/// [`SpeechPipeline`](super::SpeechPipeline), which stands on it.
+/// [`SpeechPipeline`](crate::speech::SpeechPipeline), which stands on it.
 ///
 /// ```
 /// # let speech = blip2_core::speech::SpeechPipeline::from_pretrained("../fixtures/granite_speech")?;
@@ -232,7 +236,7 @@ impl GraniteSpeechForConditionalGeneration {
 /// written it itself; and its own head, in place of Granite's, does not divide logits by `logits_scaling` in
 /// `transformers` 5.23, whose tokens, scores and probabilities these are. Earlier versions divided. The
 /// likeliest token is the same.
-pub(super) fn load_language_model(
+pub(crate) fn load_language_model(
     config: &GraniteSpeechConfig,
     weights: &Weights<'_>,
 ) -> Result<LanguageModel, Blip2Error> {

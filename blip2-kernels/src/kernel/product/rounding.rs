@@ -6,7 +6,7 @@
 
 use std::marker::PhantomData;
 
-use super::input::Layout;
+use super::layout::Layout;
 use crate::kernel::{
     isa::{
         tile_kind::{Aligned, PANEL},
