@@ -73,7 +73,7 @@ impl SoundProcessorConfig {
         self.melspec_kwargs.sample_rate
     }
 
-    /// How many embeddings the projector makes of a sound of so many samples, which is how many
+    /// How many embeddings the projector makes of a sound of this number of samples, which is how many
     /// placeholders it has in the prompt.
     ///
     /// Two of its `samples / hop_length + 1` mel frames are one frame of the encoder, and every window

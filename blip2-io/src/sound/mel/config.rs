@@ -65,7 +65,7 @@ impl MelConfig {
         (self.n_fft / 2 + 1).max(self.hop_length)
     }
 
-    /// The number of mel frames of a sound of so many samples, of which two become one frame.
+    /// The number of mel frames of a sound of this number of samples, of which two become one frame.
     pub(super) fn mel_frames(&self, samples: usize) -> usize {
         samples / self.hop_length.max(1) + 1
     }

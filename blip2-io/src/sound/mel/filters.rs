@@ -61,7 +61,7 @@ fn mel(hertz: f64) -> f64 {
     2595.0 * (1.0 + hertz / 700.0).log10()
 }
 
-/// The frequency of so many mel.
+/// The frequency of a number of mel.
 fn hertz(mel: f32) -> f32 {
     let power = 10f64.powf(f64::from(mel / 2595.0)) as f32;
     700.0 * (power - 1.0)
