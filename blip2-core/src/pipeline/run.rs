@@ -3,32 +3,27 @@
 use std::{sync::Arc, time::Instant};
 
 use blip2_io::Tokenizer;
-use blip2_lm::generate::{
-    CancelToken, GenerationConfig, Generator, Speculative, TokenDecoder, score_continuations,
-};
+use blip2_lm::generate::{CancelToken, GenerationConfig, TokenDecoder, score_continuations};
 
 use super::{Blip2Pipeline, looked::Looked};
 use crate::{
     error::Blip2Error,
     load::{Loaded, Part},
     memory::{MemoryPrediction, Workload},
-    model::ImageFeatures,
+    model::{ImageFeatures, LanguageModel},
     picture::Picture,
     text::{DigitToken, Prompt, PromptRows, Prompts, Template},
     verbs::{
-        Answer, Answers, Describes, Options, Started, TOGETHER, Timed, Timings, Writer, decode,
+        Answer, Answers, Describes, LaidOut, Options, Started, TOGETHER, Timings, Writer, decode,
         go_on, stage,
     },
 };
 
-/// Prompts that are laid out: each row's history is what its lengths and penalties count.
+/// Prompts that are known to be possible.
 pub struct Prepared {
-    rows: PromptRows,
+    laid_out: LaidOut,
     /// What a Q-Former that reads prompts reads.
     instructions: Option<PromptRows>,
-    histories: Vec<Vec<u32>>,
-    generator: Generator<'static>,
-    new_tokens: usize,
     cancel: CancelToken,
 }
 
@@ -51,27 +46,20 @@ impl Writer for Blip2Pipeline {
             Some(start) => vec![vec![start]; rows.len()],
             None => rows.unpadded(),
         };
-        let new_tokens = histories
-            .iter()
-            .map(|history| generator.config().new_tokens_after(history.len()))
-            .try_fold(0, |most, tokens| tokens.map(|tokens| most.max(tokens)))?;
-        let config = generator.config();
+        let laid_out = LaidOut::new(rows, histories, generator)?;
         let work = Workload {
             batch: prompts.len(),
             prompt_tokens: Prompts::longest(prompts),
-            new_tokens,
-            beams: config.num_beams.max(config.num_return_sequences),
+            new_tokens: laid_out.new_tokens,
+            beams: laid_out.beams(),
             ..Workload::default()
         };
         self.inner
             .memory
             .check(&work, MemoryPrediction::text_peak)?;
         Ok(Prepared {
-            rows,
+            laid_out,
             instructions: texts.instructions(prompts)?,
-            histories,
-            generator,
-            new_tokens,
             cancel: options.cancel().clone(),
         })
     }
@@ -162,7 +150,7 @@ impl Writer for Blip2Pipeline {
         } = &prepared;
         let features = self.features(looked, instructions.as_ref(), cancel, timings)?;
         go_on(cancel)?;
-        self.start(&features, prepared)
+        self.start(&features, prepared.laid_out)
     }
 
     fn start_many(
@@ -171,34 +159,26 @@ impl Writer for Blip2Pipeline {
         prepared: Prepared,
         timings: &mut Timings,
     ) -> Result<Vec<(Vec<usize>, Started)>, Blip2Error> {
-        let places = (0..prepared.histories.len()).collect();
+        let places = (0..prepared.laid_out.rows.len()).collect();
         Ok(vec![(places, self.start_one(looked, prepared, timings)?)])
     }
 }
 
 impl Blip2Pipeline {
     /// Starts a decode after prompts, one for each picture of `features`.
-    fn start(&self, features: &ImageFeatures, prepared: Prepared) -> Result<Started, Blip2Error> {
-        let start = Instant::now();
-        let model = &self.inner.model;
-        let (rows, new_tokens) = (&prepared.rows, prepared.new_tokens);
-        let session = model.start(features, rows, new_tokens)?;
+    fn start(&self, features: &ImageFeatures, laid_out: LaidOut) -> Result<Started, Blip2Error> {
+        let (since, model) = (Instant::now(), &self.inner.model);
+        let (rows, new_tokens) = (&laid_out.rows, laid_out.new_tokens);
         let held = Part::new(&self.inner, |loaded| loaded.model.language_model());
-        let session = session.held_by(held)?;
-        let session = match self.inner.draft.as_ref().filter(|_| writes_one(&prepared)) {
-            Some(draft) => {
-                let ahead = model.start_with(draft, features, rows, new_tokens)?;
-                let session = Speculative::new(session, ahead.held_by(Arc::clone(draft))?);
-                let drafts = session.drafts();
-                Timed::new(session, start.elapsed()).counting(drafts)
-            }
-            None => Timed::new(session, start.elapsed()),
+        let session = model.start(features, rows, new_tokens)?.held_by(held)?;
+        let ahead = |draft: &Arc<LanguageModel>| {
+            let ahead = model.start_with(draft, features, rows, new_tokens)?;
+            Ok::<_, Blip2Error>(ahead.held_by(Arc::clone(draft))?)
         };
-        Ok(Started {
-            session,
-            histories: prepared.histories,
-            generator: prepared.generator,
-        })
+        let draft = self.inner.draft.as_ref();
+        let ahead = draft.filter(|_| laid_out.writes_one()).map(ahead);
+        let ahead = ahead.transpose()?;
+        Ok(laid_out.started(session, ahead, since))
     }
 
     /// The log-probabilities of some continuations of each prompt, together.
@@ -218,19 +198,9 @@ impl Blip2Pipeline {
         );
         let prepared = self.prepare(prompts, &options)?;
         go_on(cancel)?;
-        let mut started = self.start(features, prepared)?;
+        let mut started = self.start(features, prepared.laid_out)?;
         Ok(score_continuations(&mut started.session, tokens)?)
     }
-}
-
-/// Whether a single sequence grows.
-fn writes_one(prepared: &Prepared) -> bool {
-    let config = prepared.generator.config();
-    [
-        prepared.rows.len(),
-        config.num_beams,
-        config.num_return_sequences,
-    ] == [1; 3]
 }
 
 impl Answers for Blip2Pipeline {

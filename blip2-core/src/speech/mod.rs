@@ -10,6 +10,8 @@
 //! let sound = speech.open("meeting.wav")?;
 //! println!("{}", speech.transcribe(&sound)?);
 //! println!("{}", speech.ask(&sound, "translate the speech to French")?);
+//! let heard = speech.hear(&sound)?; // encoded once, for many questions
+//! println!("{}", heard.ask("how many people speak?")?);
 //! println!("{}", speech.continue_text("The capital of France is")?); // without sound
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -57,6 +59,7 @@
 //! [builder](crate::Builder::template) or to a [call](Options::with_template), or the whole text to
 //! [`prompt`](SpeechPipeline::prompt), in which `<|audio|>` stands once.
 
+mod heard;
 mod load;
 mod run;
 mod sounds;
@@ -71,6 +74,7 @@ use blip2_io::{
 use burn::tensor::Tensor;
 
 pub use crate::model::{GraniteSpeechForConditionalGeneration, SoundFeatures, SpeechProjector};
+pub use heard::Heard;
 pub use sounds::Sounds;
 pub use texts::SpeechTexts;
 
@@ -149,8 +153,8 @@ impl SpeechPipeline {
     /// [`Blip2Error::Sound`] for a sound that is too short to be one frame, or too long.
     pub fn input_features(&self, sound: &Waveform) -> Result<Tensor<3>, Blip2Error> {
         let reading = &self.inner.pictures;
-        let sound = reading.at_rate(sound)?.into_owned();
-        reading.input_features(sound, &self.inner.device)
+        let sound = reading.at_rate(sound)?;
+        reading.input_features(&sound, &self.inner.device)
     }
 
     /// The rows of raw prompts as the language model reads them, for calls of [`model`](Self::model),
@@ -439,6 +443,36 @@ impl SpeechPipeline {
     ) -> Result<AnswerStream, Blip2Error> {
         let prompt = self.inner.texts.about_sound(prompt)?;
         self.grow(sound, prompt, options)
+    }
+
+    /// Encodes a recording, to be asked many questions without being encoded again.
+    ///
+    /// ```
+    /// # let speech = blip2_core::speech::SpeechPipeline::from_pretrained("../fixtures/granite_speech")?;
+    /// # let sound = speech.open("../fixtures/granite_speech/noise_713ms.wav")?;
+    /// let heard = speech.hear(&sound)?;
+    /// println!("{}", heard.transcribe()?);
+    /// println!("{}", heard.ask("how many people speak?")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::Sound`] for a recording that is too short, and [`Blip2Error::Memory`] for one that would
+    /// take too much memory.
+    pub fn hear(&self, sound: &Waveform) -> Result<Heard, Blip2Error> {
+        self.hear_with(sound, &Options::default())
+    }
+
+    /// [`hear`](Self::hear) with options, of which a way to cancel and a deadline matter.
+    ///
+    /// # Errors
+    ///
+    /// As [`hear`](Self::hear); [`Blip2Error::Cancelled`] and [`Blip2Error::Deadline`] of a call that was
+    /// stopped.
+    pub fn hear_with(&self, sound: &Waveform, options: &Options) -> Result<Heard, Blip2Error> {
+        let (features, timings) = self.hear_one(sound, options)?;
+        Ok(Heard::new(self.clone(), features, timings))
     }
 
     /// Continues a text without sound, by the language model without any adapter.

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use blip2_io::sound::Waveform;
-use blip2_lm::generate::{CancelToken, Generator, Speculative};
+use blip2_lm::generate::CancelToken;
 
 use super::{
     SoundFeatures, SpeechPipeline,
@@ -13,9 +13,9 @@ use crate::{
     error::Blip2Error,
     load::{Loaded, Part},
     memory::{MemoryPrediction, Workload},
-    model::PromptRows,
+    model::LanguageModel,
     verbs::{
-        Answer, AnswerStream, Options, Started, Timed, Timings, decode, go_on, grow, or_stopped,
+        Answer, AnswerStream, LaidOut, Options, Started, Timings, decode, go_on, grow, or_stopped,
         stage,
     },
 };
@@ -28,12 +28,9 @@ struct Read<'s> {
     frames: Vec<usize>,
 }
 
-/// Prompts that are laid out and known to be possible.
+/// Prompts that are known to be possible.
 struct Prepared {
-    rows: PromptRows,
-    histories: Vec<Vec<u32>>,
-    generator: Generator<'static>,
-    new_tokens: usize,
+    laid_out: LaidOut,
     cancel: CancelToken,
 }
 
@@ -81,6 +78,73 @@ impl SpeechPipeline {
         grow(started.map(|started| (started, timings)))
     }
 
+    /// Encodes a sound, for prompts to come.
+    pub(super) fn hear_one(
+        &self,
+        sound: &Waveform,
+        options: &Options,
+    ) -> Result<(SoundFeatures, Timings), Blip2Error> {
+        let options = options.begun();
+        let mut timings = Timings::default();
+        let read = self.read(&[sound], &mut timings);
+        let read = read.map_err(Blip2Error::of_item)?;
+        let work = Workload {
+            batch: 1,
+            sound_frames: read.frames.iter().copied().max().unwrap_or(0),
+            ..Workload::default()
+        };
+        self.inner.memory.check(&work, MemoryPrediction::peak)?;
+        let heard = self.hear_all(read, options.cancel(), &mut timings);
+        let heard = heard.map_err(Blip2Error::of_item)?;
+        // Whoever gave up waiting is not handed what nobody will ask.
+        go_on(options.cancel())?;
+        let [heard] = <[_; 1]>::try_from(heard).map_err(|heard| Blip2Error::Rows {
+            reason: format!("{} sounds were heard of one", heard.len()),
+        })?;
+        Ok((heard, timings))
+    }
+
+    /// Writes after prompts about one sound that was heard.
+    pub(super) fn run_heard(
+        &self,
+        heard: &SoundFeatures,
+        prompts: &[SpeechPrompt],
+        options: &Options,
+    ) -> Result<Vec<Answer>, Blip2Error> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let started = self.start_heard(heard, prompts, &options.begun())?;
+        let written =
+            started.and_then(|started| decode(started, self.tokenizer(), Timings::default()));
+        or_stopped(written, prompts.len())
+    }
+
+    /// Starts a stream after one prompt about a sound that was heard.
+    pub(super) fn grow_heard(
+        &self,
+        heard: &SoundFeatures,
+        prompt: SpeechPrompt,
+        options: &Options,
+    ) -> Result<AnswerStream, Blip2Error> {
+        let started = self.start_heard(heard, &[prompt], &options.begun());
+        let started = started.map_err(Blip2Error::of_item)?;
+        grow(started.map(|started| (started, Timings::default())))
+    }
+
+    /// The outer error is of prompts that nothing can be written after, the inner of a start that failed.
+    fn start_heard(
+        &self,
+        heard: &SoundFeatures,
+        prompts: &[SpeechPrompt],
+        options: &Options,
+    ) -> Result<Result<Started, Blip2Error>, Blip2Error> {
+        let lengths = vec![heard.len(); prompts.len()];
+        let prepared = self.prepare_with(prompts, (&lengths, 0), options)?;
+        let sounds = vec![heard.clone(); prompts.len()];
+        Ok(self.start(&sounds, prepared))
+    }
+
     /// Writes after prompts without sound, with the language model as it was before it heard any: without
     /// its adapter.
     pub(super) fn write(
@@ -93,7 +157,8 @@ impl SpeechPipeline {
         }
         let plain = self.without_adapter();
         let options = options.begun();
-        let prepared = plain.prepare(prompts, &[], &options)?;
+        let silence = vec![0; prompts.len()];
+        let prepared = plain.prepare_with(prompts, (&silence, 0), &options)?;
         let written = go_on(options.cancel())
             .and_then(|()| plain.start(&[], prepared))
             .and_then(|started| decode(started, plain.tokenizer(), Timings::default()));
@@ -122,48 +187,49 @@ impl SpeechPipeline {
     }
 
     /// Checks that prompts can be generated after, before any sound is encoded; `frames` are those of each
-    /// prompt's sound, or none at all.
+    /// prompt's sound.
     fn prepare(
         &self,
         prompts: &[SpeechPrompt],
         frames: &[usize],
         options: &Options,
     ) -> Result<Prepared, Blip2Error> {
+        let config = &self.inner.config;
+        let lengths = frames.iter().map(|frames| config.num_placeholders(*frames));
+        let longest = frames.iter().copied().max().unwrap_or(0);
+        self.prepare_with(prompts, (&lengths.collect::<Vec<_>>(), longest), options)
+    }
+
+    /// The same where it is known how many vectors each prompt's sound has; `sound_frames` are those of the
+    /// longest that is still to be encoded.
+    fn prepare_with(
+        &self,
+        prompts: &[SpeechPrompt],
+        (lengths, sound_frames): (&[usize], usize),
+        options: &Options,
+    ) -> Result<Prepared, Blip2Error> {
         let Loaded {
             texts,
-            config,
             memory,
             generation,
             ..
         } = self.inner.as_ref();
         let decoder = Arc::clone(texts);
         let generator = options.generator(options.generation_over(generation), decoder)?;
-        let vectors = |frames: &usize| config.num_placeholders(*frames);
-        let lengths: Vec<usize> = match frames {
-            [] => vec![0; prompts.len()],
-            frames => frames.iter().map(vectors).collect(),
-        };
-        let rows = texts.lay_out(prompts, &lengths)?;
+        let rows = texts.lay_out(prompts, lengths)?;
         let histories = rows.unpadded();
-        let config = generator.config();
-        let new_tokens = histories
-            .iter()
-            .map(|history| config.new_tokens_after(history.len()))
-            .try_fold(0, |most, tokens| tokens.map(|tokens| most.max(tokens)))?;
+        let laid_out = LaidOut::new(rows, histories, generator)?;
         let work = Workload {
             batch: prompts.len(),
             prompt_tokens: SpeechTexts::longest(prompts),
-            new_tokens,
-            beams: config.num_beams.max(config.num_return_sequences),
-            sound_frames: frames.iter().copied().max().unwrap_or(0),
+            new_tokens: laid_out.new_tokens,
+            beams: laid_out.beams(),
+            sound_frames,
             ..Workload::default()
         };
         memory.check(&work, MemoryPrediction::peak)?;
         Ok(Prepared {
-            rows,
-            histories,
-            generator,
-            new_tokens,
+            laid_out,
             cancel: options.cancel().clone(),
         })
     }
@@ -178,7 +244,7 @@ impl SpeechPipeline {
     ) -> Result<Vec<SoundFeatures>, Blip2Error> {
         let sounds = read.sounds.into_iter().enumerate();
         let heard = sounds.map(|(index, sound)| {
-            let heard = self.hear(sound.into_owned(), cancel, timings);
+            let heard = self.encode(&sound, cancel, timings);
             // A call that was stopped is no fault of an item.
             heard.map_err(|error| match error {
                 Blip2Error::Cancelled | Blip2Error::Deadline => error,
@@ -188,9 +254,9 @@ impl SpeechPipeline {
         heard.collect()
     }
 
-    fn hear(
+    fn encode(
         &self,
-        sound: Waveform,
+        sound: &Waveform,
         cancel: &CancelToken,
         timings: &mut Timings,
     ) -> Result<SoundFeatures, Blip2Error> {
@@ -222,36 +288,19 @@ impl SpeechPipeline {
 
     /// Starts a decode after prompts, one for each of the sounds, or without any.
     fn start(&self, sounds: &[SoundFeatures], prepared: Prepared) -> Result<Started, Blip2Error> {
-        go_on(&prepared.cancel)?;
-        let start = Instant::now();
-        let model = &self.inner.model;
-        let (rows, new_tokens) = (&prepared.rows, prepared.new_tokens);
-        let session = model.start(sounds, rows, new_tokens)?;
+        let Prepared { laid_out, cancel } = prepared;
+        go_on(&cancel)?;
+        let (since, model) = (Instant::now(), &self.inner.model);
+        let (rows, new_tokens) = (&laid_out.rows, laid_out.new_tokens);
         let held = Part::new(&self.inner, |loaded| loaded.model.language_model());
-        let session = session.held_by(held)?;
-        let session = match self.inner.draft.as_ref().filter(|_| writes_one(&prepared)) {
-            Some(draft) => {
-                let ahead = model.start_with(draft, sounds, rows, new_tokens)?;
-                let session = Speculative::new(session, ahead.held_by(Arc::clone(draft))?);
-                let drafts = session.drafts();
-                Timed::new(session, start.elapsed()).counting(drafts)
-            }
-            None => Timed::new(session, start.elapsed()),
+        let session = model.start(sounds, rows, new_tokens)?.held_by(held)?;
+        let ahead = |draft: &Arc<LanguageModel>| {
+            let ahead = model.start_with(draft, sounds, rows, new_tokens)?;
+            Ok::<_, Blip2Error>(ahead.held_by(Arc::clone(draft))?)
         };
-        Ok(Started {
-            session,
-            histories: prepared.histories,
-            generator: prepared.generator,
-        })
+        let draft = self.inner.draft.as_ref();
+        let ahead = draft.filter(|_| laid_out.writes_one()).map(ahead);
+        let ahead = ahead.transpose()?;
+        Ok(laid_out.started(session, ahead, since))
     }
-}
-
-/// Whether a single sequence grows.
-fn writes_one(prepared: &Prepared) -> bool {
-    let config = prepared.generator.config();
-    [
-        prepared.rows.len(),
-        config.num_beams,
-        config.num_return_sequences,
-    ] == [1; 3]
 }

@@ -1,6 +1,6 @@
 //! From sound to what the encoder reads.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, slice};
 
 use blip2_io::{
     CheckpointFolder,
@@ -75,10 +75,10 @@ impl Sounds {
     /// What the encoder reads of a sound at the model's rate, `[1, frames, input_dim]`.
     pub(super) fn input_features(
         &self,
-        sound: Waveform,
+        sound: &Waveform,
         device: &Device,
     ) -> Result<Tensor<3>, Blip2Error> {
-        let features = self.processor.process(&[sound])?;
+        let features = self.processor.process(slice::from_ref(sound))?;
         Ok(features.tensor(device))
     }
 }
