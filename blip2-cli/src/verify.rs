@@ -1,6 +1,6 @@
 //! `blip2 verify FOLDER`: the parity certificate.
 
-use blip2_verify::{VerifyOptions, verify};
+use blip2_verify::{Check, Outcome, VerifyOptions, verify};
 
 use crate::{Failure, args::checkpoint::VerifyArgs};
 
@@ -24,11 +24,15 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     match reports.iter().find(|report| !report.passed()) {
         None => Ok(()),
         Some(report) => Err(Failure::Work(match report.first_divergence() {
-            Some(check) => format!(
-                "{}: `{}` diverges from its golden",
-                report.name, check.stage
-            ),
+            Some(check) => fault(&report.name, check),
             None => format!("{}: there was nothing to check", report.name),
         })),
+    }
+}
+
+fn fault(name: &str, Check { stage, outcome }: &Check) -> String {
+    match outcome {
+        Outcome::Failed { error } => format!("{name}: {stage}: {error}"),
+        _ => format!("{name}: `{stage}` diverges from its golden"),
     }
 }

@@ -23,9 +23,9 @@ use burn::tensor::Tensor;
 use serde_json::Value;
 
 use crate::{
+    case::Case,
     compare::{Compare, Comparison},
     error::VerifyError,
-    generation,
     golden::Golden,
     loss::cross_entropy,
     options::VerifyOptions,
@@ -295,7 +295,7 @@ impl<'v> Verifier<'v> {
         let text = &self.config.text_config;
         for (name, value) in cases {
             let key = format!("gen.{name}");
-            let case = generation::case(&key, value)?;
+            let case = Case::read(&key, value)?;
             if case.f64_agrees == Some(false) {
                 let why = "the reference in f64 gives other tokens";
                 self.comparison.report().skip(key, why);

@@ -9,11 +9,20 @@ use blip2_core::{Blip2Error, CheckpointFolder, ModelKind};
 use serde_json::Value;
 
 use crate::{
-    blip1, clip, error::VerifyError, features, golden::Golden, images, options::VerifyOptions,
-    report::Report, retrieval, stages, tokenizers, training,
+    blip1, clip,
+    error::VerifyError,
+    features,
+    golden::Golden,
+    images,
+    options::VerifyOptions,
+    report::{Outcome, Report},
+    retrieval, stages, tokenizers, training,
 };
+#[cfg(feature = "speech")]
+use crate::{recordings, speech};
 
-/// Verifies a folder, or each folder in it that holds goldens.
+/// Verifies a folder, or each folder in it that holds goldens. One of those that cannot be read fails by its
+/// report, which has why, and the others are verified all the same.
 ///
 /// # Errors
 ///
@@ -44,10 +53,14 @@ pub fn verify(
         return Err(VerifyError::NoGolden(folder.to_path_buf()));
     }
     folders.sort();
-    folders
-        .iter()
-        .map(|folder| verify_one(folder, options))
-        .collect()
+    let reports = folders.iter().map(|folder| {
+        verify_one(folder, options).unwrap_or_else(|error| {
+            let mut report = Report::new(folder.display().to_string());
+            report.push("the folder", Outcome::failed(error));
+            report
+        })
+    });
+    Ok(reports.collect())
 }
 
 fn verify_one(folder: &Path, options: &VerifyOptions) -> Result<Report, VerifyError> {
@@ -58,6 +71,8 @@ fn verify_one(folder: &Path, options: &VerifyOptions) -> Result<Report, VerifyEr
         images::verify(folder, &golden, &mut report)?;
     } else if golden.json("encode").is_some() {
         tokenizers::verify(folder, &golden, &mut report)?;
+    } else if golden.json("extractor").is_some() {
+        sounds(folder, &golden, options, &mut report)?;
     } else {
         model(folder, &golden, options, &mut report)?;
     }
@@ -65,6 +80,18 @@ fn verify_one(folder: &Path, options: &VerifyOptions) -> Result<Report, VerifyEr
         report.skip(key, "this version has no check for it");
     }
     Ok(report)
+}
+
+#[cfg(feature = "speech")]
+use recordings::verify as sounds;
+
+#[cfg(not(feature = "speech"))]
+fn sounds(_: &Path, _: &Golden, _: &VerifyOptions, report: &mut Report) -> Result<(), VerifyError> {
+    report.skip(
+        "sizes",
+        "this build does not know sound (its feature `speech`)",
+    );
+    Ok(())
 }
 
 /// Verifies the model that the folder holds, whichever member of the family it is.
@@ -90,6 +117,8 @@ fn model(
             blip1::verify(path, kind, golden, options, report)
         }
         ModelKind::Blip2Retrieval => retrieval::verify(path, golden, options, report),
+        #[cfg(feature = "speech")]
+        ModelKind::GraniteSpeech => speech::verify(path, golden, options, report),
         _ => stages::verify(path, golden, options, report),
     }
 }

@@ -1,341 +1,219 @@
-//! Generation cases: token ids, scores and texts.
+//! Generation cases: token ids, scores and texts, and the logits of each step.
 
-use blip2_core::{
-    Blip2Error, Blip2Pipeline,
-    model::{ImageFeatures, PromptRows},
+use blip2_core::{Blip2Error, TextConfig};
+use blip2_io::Tokenizer;
+use blip2_lm::{
+    LanguageModel, Session,
+    generate::{DecodeSession, Generated, GenerationConfig, Generator, Speculative},
 };
-use blip2_lm::generate::{DecodeSession, Generated, GenerationConfig, Generator, Speculative};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use burn::tensor::Tensor;
+use serde_json::Value;
 
-use crate::{error::VerifyError, golden::GoldenTensor, ids, report::Outcome, verifier::Verifier};
-
-/// How far a score may be from the recorded one, as a share of it.
-const SCORE_SHARE: f64 = 1e-4;
+use crate::{
+    case::Case,
+    error::VerifyError,
+    golden::{Golden, GoldenTensor, Tolerance},
+    report::{Outcome, Report},
+};
 
 /// The most tokens that a recorded generation may ask for: no golden needs as many, and a spoilt one
 /// must not run for hours.
 const MOST_TOKENS: usize = 4096;
 
-/// A recorded generation.
-#[derive(Deserialize)]
-pub(crate) struct Case {
-    #[serde(default)]
-    pub(crate) kwargs: Map<String, Value>,
-    sequences: Vec<Vec<u32>>,
-    #[serde(default)]
-    sequences_scores: Vec<f64>,
-    #[serde(default)]
-    text: Option<Vec<String>>,
-    pub(crate) f64_agrees: Option<bool>,
+/// A language model whose generations were recorded, whatever it is shown.
+pub(crate) struct Writer<'v> {
+    pub(crate) language_model: &'v LanguageModel,
+    /// The same model in four bits, if it is to write ahead of the other.
+    pub(crate) draft: Option<&'v LanguageModel>,
+    pub(crate) config: &'v TextConfig,
+    pub(crate) tokenizer: &'v Tokenizer,
+    /// The token that a decoder apart from the prompts starts with.
+    pub(crate) decoder_start: Option<u32>,
+    pub(crate) tolerance: Tolerance,
+    /// How far a beam's score may be from its golden.
+    pub(crate) scores: f64,
 }
 
-pub(crate) fn verify(
-    verifier: &mut Verifier<'_>,
-    features: &ImageFeatures,
-) -> Result<(), VerifyError> {
-    let golden = verifier.golden;
-    if let Some(rows) = verifier.rows()? {
-        cases(verifier, "gen", features, &rows)?;
-    }
-    if let Some(ids) = golden.json("input_ids_single") {
-        let ids: Vec<Vec<u32>> = Deserialize::deserialize(ids)
-            .map_err(|error| VerifyError::golden(format!("input_ids_single: {error}")))?;
-        let mask = ids.iter().map(|row| vec![true; row.len()]).collect();
-        let rows = PromptRows::new(ids, mask)?;
-        cases(verifier, "gen_single", &features.select(&[0]), &rows)?;
-    }
-    if let Some(value) = golden.json("gen_no_prompt") {
-        match case("gen_no_prompt", value) {
-            Ok(mut case) => {
-                case.kwargs.insert("max_new_tokens".into(), 8.into());
-                let rows = verifier.pipeline.prompt_rows(&vec![""; features.len()]);
-                let outcome = match rows {
-                    Ok(rows) => replay(verifier, &case, features, &rows),
-                    Err(error) => Outcome::failed(error),
-                };
-                verifier.report.push("gen_no_prompt", outcome);
-            }
-            Err(_) => verifier
-                .report
-                .skip("gen_no_prompt", "the reference failed too"),
+/// Prompts as a language model reads them: what it is shown stands among the embedded text.
+pub(crate) struct Prompts {
+    pub(crate) ids: Vec<Vec<u32>>,
+    pub(crate) embeds: Tensor<3>,
+    pub(crate) mask: Vec<Vec<bool>>,
+}
+
+impl Prompts {
+    /// One of them alone, with the padding that it has among the others.
+    fn row(&self, row: usize) -> Self {
+        Self {
+            ids: self.ids.iter().skip(row).take(1).cloned().collect(),
+            embeds: self.embeds.clone().narrow(0, row, 1),
+            mask: self.mask.iter().skip(row).take(1).cloned().collect(),
         }
     }
-    Ok(())
 }
 
-pub(crate) fn case(key: &str, value: &Value) -> Result<Case, VerifyError> {
-    Case::deserialize(value).map_err(|error| VerifyError::golden(format!("{key}: {error}")))
-}
-
-/// All cases of a group.
-fn cases(
-    verifier: &mut Verifier<'_>,
-    group: &str,
-    features: &ImageFeatures,
-    rows: &PromptRows,
-) -> Result<(), VerifyError> {
-    let golden = verifier.golden;
-    let Some(group_cases) = golden.json(group).and_then(Value::as_object) else {
-        return Ok(());
-    };
-    let logits_key = format!("{group}.greedy.logits");
-    if let (Some(logits), Some(greedy)) = (golden.tensor(&logits_key), group_cases.get("greedy")) {
-        let greedy = case("greedy", greedy)?;
-        let outcome = step_logits(verifier, &greedy, features, rows, logits);
-        verifier.report.push(logits_key, outcome);
-    }
-    for (name, value) in group_cases
-        .iter()
-        .filter(|(name, _)| !name.starts_with('_'))
-    {
-        let key = format!("{group}.{name}");
-        let case = case(&key, value)?;
-        if case.f64_agrees == Some(false) {
-            verifier
-                .report
-                .skip(key, "the reference in f64 gives other tokens");
-            continue;
-        }
-        let outcome = replay(verifier, &case, features, rows);
-        verifier.report.push(key.as_str(), outcome);
-        if let Some(draft) = verifier.draft
-            && case.writes_one()
-        {
-            let found = generate_ahead(verifier, draft, &case, features, rows);
-            let outcome = judge(verifier, &case, rows, found);
-            let key = format!("{key}.speculative");
-            verifier.report.push(key, outcome);
-        }
-    }
-    Ok(())
-}
-
-/// Runs a case and compares tokens, scores and texts.
-fn replay(
-    verifier: &Verifier<'_>,
-    case: &Case,
-    features: &ImageFeatures,
-    rows: &PromptRows,
-) -> Outcome {
-    judge(
-        verifier,
-        case,
-        rows,
-        generate(verifier, case, features, rows),
-    )
-}
-
-fn judge(
-    verifier: &Verifier<'_>,
-    case: &Case,
-    rows: &PromptRows,
-    found: Result<Vec<Generated>, VerifyError>,
-) -> Outcome {
-    match found {
-        Ok(results) => Outcome::Exact {
-            difference: differ(verifier, case, rows, &results),
-        },
-        Err(error) => Outcome::failed(error),
-    }
-}
-
-fn generate(
-    verifier: &Verifier<'_>,
-    case: &Case,
-    features: &ImageFeatures,
-    rows: &PromptRows,
-) -> Result<Vec<Generated>, VerifyError> {
-    let histories = histories(verifier, rows);
-    let (generator, new_tokens) = generator(verifier, case, &histories)?;
-    let mut session = verifier.model().start(features, rows, new_tokens)?;
-    let results = generator
-        .generate(&mut session, &histories)
-        .map_err(Blip2Error::from)?;
-    Ok(results.into_iter().flatten().collect())
-}
-
-/// The same with a draft that writes ahead: row by row, since it does so for one row alone.
-fn generate_ahead(
-    verifier: &Verifier<'_>,
-    draft: &Blip2Pipeline,
-    case: &Case,
-    features: &ImageFeatures,
-    rows: &PromptRows,
-) -> Result<Vec<Generated>, VerifyError> {
-    let histories = histories(verifier, rows);
-    let (generator, new_tokens) = generator(verifier, case, &histories)?;
-    let mut results = Vec::new();
-    for (row, history) in histories.into_iter().enumerate() {
-        let features = features.select(&[row]);
-        let rows = rows.select(&[row])?;
-        let target = verifier.model().start(&features, &rows, new_tokens)?;
-        let ahead = draft.model().start(&features, &rows, new_tokens)?;
-        let mut session = Speculative::new(target, ahead);
-        let found = generator.generate(&mut session, &[history]);
-        results.extend(found.map_err(Blip2Error::from)?.into_iter().flatten());
-    }
-    Ok(results)
-}
-
-/// What decodes a case, and how many tokens it may write after these.
-fn generator(
-    verifier: &Verifier<'_>,
-    case: &Case,
-    histories: &[Vec<u32>],
-) -> Result<(Generator<'static>, usize), VerifyError> {
-    let mut config: GenerationConfig =
-        serde_json::from_value(Value::Object(case.kwargs.clone()))
-            .map_err(|error| VerifyError::golden(format!("kwargs: {error}")))?;
-    if config.eos_token_id.is_empty() {
-        let text = &verifier.pipeline.config().text_config;
-        config.eos_token_id = text.eos_token_ids().to_vec();
-    }
-    let length = histories.first().map_or(0, Vec::len);
-    let new_tokens = config.new_tokens_after(length).map_err(Blip2Error::from)?;
-    if new_tokens > MOST_TOKENS {
-        let reason = format!("{new_tokens} new tokens are more than the {MOST_TOKENS} of a golden");
-        return Err(VerifyError::golden(reason));
-    }
-    let generator = Generator::new(config).map_err(Blip2Error::from)?;
-    Ok((generator, new_tokens))
-}
-
-/// What the reference's lengths and penalties count: the padded prompt, or the start token.
-fn histories(verifier: &Verifier<'_>, rows: &PromptRows) -> Vec<Vec<u32>> {
-    match verifier.model().decoder_start() {
-        Some(start) => vec![vec![start]; rows.len()],
-        None => rows.ids().to_vec(),
-    }
-}
-
-fn differ(
-    verifier: &Verifier<'_>,
-    case: &Case,
-    rows: &PromptRows,
-    results: &[Generated],
-) -> Option<String> {
-    let tokenizer = verifier.pipeline.tokenizer();
-    let pad = padding(verifier, case);
-    case.differs(
-        &histories(verifier, rows),
-        results,
-        pad,
-        verifier.scores,
-        |ids| Ok(tokenizer.decode(ids, true)?),
-    )
-}
-
-impl Case {
-    /// Whether each prompt gets one text, without beams: a draft writes ahead for these.
-    fn writes_one(&self) -> bool {
-        let is_one = |key| self.kwargs.get(key).is_none_or(|count| count == 1);
-        is_one("num_beams") && is_one("num_return_sequences")
-    }
-
-    /// How results, with the tokens before them, differ from what was recorded.
-    pub(crate) fn differs(
+impl<'v> Writer<'v> {
+    /// All cases of a group.
+    pub(crate) fn cases(
         &self,
+        golden: &Golden,
+        report: &mut Report,
+        group: &str,
+        prompts: &Prompts,
+    ) -> Result<(), VerifyError> {
+        let Some(group_cases) = golden.json(group).and_then(Value::as_object) else {
+            return Ok(());
+        };
+        let logits_key = format!("{group}.greedy.logits");
+        let greedy = group_cases.get("greedy");
+        if let (Some(logits), Some(greedy)) = (golden.tensor(&logits_key), greedy) {
+            let greedy = Case::read("greedy", greedy)?;
+            let outcome = self.step_logits(&greedy, prompts, logits);
+            report.push(logits_key, outcome.unwrap_or_else(Outcome::failed));
+        }
+        let named = group_cases.iter();
+        for (name, value) in named.filter(|(name, _)| !name.starts_with('_')) {
+            let key = format!("{group}.{name}");
+            let case = Case::read(&key, value)?;
+            if case.f64_agrees == Some(false) {
+                report.skip(key, "the reference in f64 gives other tokens");
+                continue;
+            }
+            report.push(key.as_str(), self.replay(&case, prompts));
+            if let Some(draft) = self.draft
+                && case.writes_one()
+            {
+                let found = self.generate_ahead(draft, &case, prompts);
+                let outcome = self.judge(&case, prompts, found);
+                report.push(format!("{key}.speculative"), outcome);
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a case and compares tokens, scores and texts.
+    pub(crate) fn replay(&self, case: &Case, prompts: &Prompts) -> Outcome {
+        self.judge(case, prompts, self.generate(case, prompts))
+    }
+
+    fn judge(
+        &self,
+        case: &Case,
+        prompts: &Prompts,
+        found: Result<Vec<Generated>, VerifyError>,
+    ) -> Outcome {
+        let results = match found {
+            Ok(results) => results,
+            Err(error) => return Outcome::failed(error),
+        };
+        let difference = case.differs(
+            &self.histories(prompts),
+            &results,
+            case.padding(self.config),
+            self.scores,
+            |ids| Ok(self.tokenizer.decode(ids, true)?),
+        );
+        Outcome::Exact { difference }
+    }
+
+    fn generate(&self, case: &Case, prompts: &Prompts) -> Result<Vec<Generated>, VerifyError> {
+        let histories = self.histories(prompts);
+        let (generator, new_tokens) = self.generator(case, &histories)?;
+        let mut session = self.start(self.language_model, prompts, new_tokens)?;
+        let results = generator.generate(&mut session, &histories);
+        let results = results.map_err(Blip2Error::from)?;
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// The same with a draft that writes ahead: row by row, since it does so for one row alone.
+    fn generate_ahead(
+        &self,
+        draft: &'v LanguageModel,
+        case: &Case,
+        prompts: &Prompts,
+    ) -> Result<Vec<Generated>, VerifyError> {
+        let histories = self.histories(prompts);
+        let (generator, new_tokens) = self.generator(case, &histories)?;
+        let mut results = Vec::new();
+        for (row, history) in histories.into_iter().enumerate() {
+            let prompt = prompts.row(row);
+            let target = self.start(self.language_model, &prompt, new_tokens)?;
+            let ahead = self.start(draft, &prompt, new_tokens)?;
+            let mut session = Speculative::new(target, ahead);
+            let found = generator.generate(&mut session, &[history]);
+            results.extend(found.map_err(Blip2Error::from)?.into_iter().flatten());
+        }
+        Ok(results)
+    }
+
+    fn start(
+        &self,
+        model: &'v LanguageModel,
+        prompts: &Prompts,
+        new_tokens: usize,
+    ) -> Result<Session<&'v LanguageModel>, VerifyError> {
+        let Prompts { embeds, mask, .. } = prompts;
+        let session = model.start(embeds.clone(), mask, self.decoder_start, new_tokens);
+        Ok(session.map_err(Blip2Error::from)?)
+    }
+
+    /// What decodes a case, and how many tokens it may write after these.
+    fn generator(
+        &self,
+        case: &Case,
         histories: &[Vec<u32>],
-        results: &[Generated],
-        pad: u32,
-        scores: f64,
-        text: impl Fn(&[u32]) -> Result<String, Blip2Error>,
-    ) -> Option<String> {
-        if results.len() != self.sequences.len() {
-            let (found, expected) = (results.len(), self.sequences.len());
-            return Some(format!("{found} sequences instead of {expected}"));
+    ) -> Result<(Generator<'static>, usize), VerifyError> {
+        let mut config: GenerationConfig =
+            serde_json::from_value(Value::Object(case.kwargs.clone()))
+                .map_err(|error| VerifyError::golden(format!("kwargs: {error}")))?;
+        if config.eos_token_id.is_empty() {
+            config.eos_token_id = self.config.eos_token_ids().to_vec();
         }
-        let per_row = results.len() / histories.len().max(1);
-        for (n, (result, expected)) in results.iter().zip(&self.sequences).enumerate() {
-            let mut found = histories
-                .get(n / per_row.max(1))
-                .cloned()
-                .unwrap_or_default();
-            found.extend(&result.tokens);
-            // Finished rows are padded to the longest.
-            found.resize(found.len().max(expected.len()), pad);
-            if let Some(difference) = ids::difference(&found, expected) {
-                return Some(format!("sequence {n} {difference}"));
-            }
-            if let Some(expected) = self.sequences_scores.get(n) {
-                let found = result.score.map_or(f64::NAN, f64::from);
-                let difference = (found - expected).abs();
-                // A length penalty of -1 multiplies a sum by its length, and with it how far right
-                // implementations are from one another.
-                let allowed = scores.max(SCORE_SHARE * expected.abs());
-                if difference.is_nan() || difference > allowed {
-                    return Some(format!(
-                        "sequence {n} has the score {found} instead of {expected}"
-                    ));
-                }
-            }
-            if let Some(expected) = self.text.as_ref().and_then(|text| text.get(n)) {
-                match text(&found) {
-                    Ok(text) if &text == expected => {}
-                    Ok(text) => {
-                        return Some(format!("text {n} is {text:?} instead of {expected:?}"));
-                    }
-                    Err(error) => return Some(error.to_string()),
-                }
-            }
+        let length = histories.first().map_or(0, Vec::len);
+        let new_tokens = config.new_tokens_after(length).map_err(Blip2Error::from)?;
+        if new_tokens > MOST_TOKENS {
+            let reason =
+                format!("{new_tokens} new tokens are more than the {MOST_TOKENS} of a golden");
+            return Err(VerifyError::golden(reason));
         }
-        None
+        let generator = Generator::new(config).map_err(Blip2Error::from)?;
+        Ok((generator, new_tokens))
     }
-}
 
-/// What the reference pads finished sequences with: the padding token, but in a beam search the
-/// end token where the padding token is 0, which its code takes for none.
-fn padding(verifier: &Verifier<'_>, case: &Case) -> u32 {
-    let text = &verifier.pipeline.config().text_config;
-    let pad = text.pad_token_id().unwrap_or_default();
-    if pad != 0 || case.sequences_scores.is_empty() {
-        return pad;
+    /// What the reference's lengths and penalties count: the padded prompt, or the start token.
+    fn histories(&self, prompts: &Prompts) -> Vec<Vec<u32>> {
+        match self.decoder_start {
+            Some(start) => vec![vec![start]; prompts.ids.len()],
+            None => prompts.ids.clone(),
+        }
     }
-    let own = case
-        .kwargs
-        .get("eos_token_id")
-        .and_then(Value::as_u64)
-        .map(|id| id as u32);
-    own.or(text.eos_token_ids().first().copied()).unwrap_or(pad)
-}
 
-/// Feeds the reference's own tokens one by one and compares the logits after each: the KV cache
-/// against the whole pass.
-fn step_logits(
-    verifier: &Verifier<'_>,
-    greedy: &Case,
-    features: &ImageFeatures,
-    rows: &PromptRows,
-    golden: &GoldenTensor,
-) -> Outcome {
-    let other_shape = |golden: &GoldenTensor, vocab: usize| {
-        VerifyError::golden(format!(
-            "greedy.logits: shape {:?}, of a vocabulary of {vocab}",
-            golden.shape
-        ))
-    };
-    let run = || -> Result<Outcome, VerifyError> {
+    /// Feeds the reference's own tokens one by one and compares the logits after each: the KV cache
+    /// against the whole pass.
+    fn step_logits(
+        &self,
+        greedy: &Case,
+        prompts: &Prompts,
+        golden: &GoldenTensor,
+    ) -> Result<Outcome, VerifyError> {
         let [count, steps, vocab] = golden.shape[..] else {
             return Err(VerifyError::golden(format!(
                 "greedy.logits: shape {:?}",
                 golden.shape
             )));
         };
-        let prompt = histories(verifier, rows).first().map_or(0, Vec::len);
-        let mut session = verifier.model().start(features, rows, steps)?;
+        let history = self.histories(prompts).first().map_or(0, Vec::len);
+        let mut session = self.start(self.language_model, prompts, steps)?;
         let parents: Vec<usize> = (0..count).collect();
         let mut logits = vec![0f32; count * steps * vocab];
         for step in 0..steps {
             let found = if step == 0 {
                 session.prefill()
             } else {
-                let place = prompt + step - 1;
-                let tokens: Option<Vec<u32>> = greedy
-                    .sequences
-                    .iter()
-                    .map(|ids| ids.get(place).copied())
-                    .collect();
+                let place = history + step - 1;
+                let sequences = greedy.sequences.iter();
+                let tokens: Option<Vec<u32>> =
+                    sequences.map(|ids| ids.get(place).copied()).collect();
                 let tokens = tokens
                     .ok_or_else(|| VerifyError::golden("greedy: sequences shorter than logits"))?;
                 session.step(&parents, &tokens)
@@ -344,13 +222,16 @@ fn step_logits(
             for row in 0..count.min(found.rows()) {
                 let start = (row * steps + step) * vocab;
                 let (of_row, place) = (found.row(row), logits.get_mut(start..start + vocab));
-                match place.filter(|place| place.len() == of_row.len()) {
-                    Some(place) => place.copy_from_slice(of_row),
-                    None => return Err(other_shape(golden, of_row.len())),
-                }
+                let Some(place) = place.filter(|place| place.len() == of_row.len()) else {
+                    return Err(VerifyError::golden(format!(
+                        "greedy.logits: shape {:?}, of a vocabulary of {}",
+                        golden.shape,
+                        of_row.len()
+                    )));
+                };
+                place.copy_from_slice(of_row);
             }
         }
-        Ok(verifier.tolerance.compare(&golden.shape, &logits, golden))
-    };
-    run().unwrap_or_else(Outcome::failed)
+        Ok(self.tolerance.compare(&golden.shape, &logits, golden))
+    }
 }

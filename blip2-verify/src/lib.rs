@@ -5,7 +5,8 @@
 //! The program `blip2 verify` prints what it finds.
 //!
 //! A folder to verify holds `golden.json` and mostly `golden.safetensors` beside a checkpoint, a
-//! tokenizer, or pictures, or of a training's first steps, whose checkpoint lies two folders up. Every stage and generation case in them is run and compared;
+//! tokenizer, or pictures, or of a training's first steps, whose checkpoint lies two folders up. Every stage
+//! and generation case in them is run and compared;
 //! `docs/numerics.md` of the repository describes the format and the tolerances.
 //!
 //! ```
@@ -21,15 +22,17 @@
 //!
 //! # Features
 //!
-//! `flex` (default, the CPU), `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda` and `rocm` are the devices that
+//! `speech` (default) knows Granite Speech. `flex` (default, the CPU), `ndarray`, `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda` and `rocm` are the devices that
 //! [`VerifyOptions::on`] knows, as in `blip2-core`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod blip1;
+mod case;
 mod clip;
 mod compare;
 mod error;
+mod facts;
 mod features;
 mod folder;
 mod generation;
@@ -39,9 +42,13 @@ mod images;
 mod loss;
 mod options;
 mod prompts;
+#[cfg(feature = "speech")]
+mod recordings;
 mod report;
 mod retrieval;
 mod rows;
+#[cfg(feature = "speech")]
+mod speech;
 mod stages;
 mod tokenizers;
 mod training;

@@ -125,7 +125,11 @@ fn same(found: Result<Option<PromptRows>, Blip2Error>, expected: PromptRows) -> 
     }
 }
 
-fn compare(found: Result<PromptRows, Blip2Error>, ids: &Value, mask: Option<&Value>) -> Outcome {
+pub(crate) fn compare(
+    found: Result<PromptRows, Blip2Error>,
+    ids: &Value,
+    mask: Option<&Value>,
+) -> Outcome {
     let found = match found {
         Ok(found) => found,
         Err(error) => {

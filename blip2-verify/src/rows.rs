@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use blip2_core::{model::PromptRows, open_image, preprocessing::ImageProcessor};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
@@ -73,6 +74,17 @@ pub(crate) fn rows(
         .iter()
         .map(|row| row.iter().map(|&bit| bit != 0).collect())
         .collect();
+    Ok(Some(PromptRows::new(ids, mask)?))
+}
+
+/// The row of the prompt that was recorded alone, if one was.
+pub(crate) fn single(golden: &Golden) -> Result<Option<PromptRows>, VerifyError> {
+    let Some(ids) = golden.json("input_ids_single") else {
+        return Ok(None);
+    };
+    let ids: Vec<Vec<u32>> = Deserialize::deserialize(ids)
+        .map_err(|error| VerifyError::golden(format!("input_ids_single: {error}")))?;
+    let mask = ids.iter().map(|row| vec![true; row.len()]).collect();
     Ok(Some(PromptRows::new(ids, mask)?))
 }
 

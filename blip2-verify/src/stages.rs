@@ -1,15 +1,11 @@
 //! A generation checkpoint against its goldens, stage by stage in the order of the data.
 
-use std::{
-    collections::{BTreeSet, btree_set::Difference},
-    path::Path,
-};
+use std::path::Path;
 
 use blip2_core::{
     Blip2Error, Blip2Pipeline, Precision, PrecisionPlan, TextConfig,
     model::{Blip2ForConditionalGeneration, ImageFeatures},
 };
-use blip2_io::CheckpointFolder;
 use blip2_lm::{Keep, LanguageModel};
 use blip2_vision::VisionOptions;
 use burn::tensor::Tensor;
@@ -18,7 +14,7 @@ use serde_json::Value;
 use crate::{
     compare::Compare,
     error::VerifyError,
-    generation,
+    facts::checkpoint_keys,
     golden::Golden,
     loss::cross_entropy,
     options::VerifyOptions,
@@ -91,38 +87,13 @@ pub(crate) fn verify(
         return Ok(());
     };
     verifier.language_model(&features)?;
-    generation::verify(&mut verifier, &features)
-}
-
-/// How the names of tensors differ from the recorded ones.
-fn names_differ(found: BTreeSet<&str>, expected: BTreeSet<&str>) -> Option<String> {
-    let (more, fewer) = (found.difference(&expected), expected.difference(&found));
-    let told = |what: &str, mut names: Difference<'_, &str>| {
-        let first = names.next()?;
-        let rest = names.count();
-        Some(match rest {
-            0 => format!("{what} `{first}`"),
-            _ => format!("{what} `{first}` and {rest} others"),
-        })
-    };
-    told("lacks", fewer).or_else(|| told("holds", more))
+    verifier.generations(&features)
 }
 
 impl Verifier<'_> {
     /// What the checkpoint itself must say.
     fn facts(&mut self, folder: &Path) -> Result<(), VerifyError> {
-        if let Some(keys) = self
-            .golden
-            .json("checkpoint_keys")
-            .and_then(Value::as_array)
-        {
-            let expected: BTreeSet<&str> = keys.iter().filter_map(Value::as_str).collect();
-            let folder = CheckpointFolder::open(folder).map_err(Blip2Error::from)?;
-            let checkpoint = folder.checkpoint().map_err(Blip2Error::from)?;
-            let difference = names_differ(checkpoint.names().collect(), expected);
-            let outcome = Outcome::Exact { difference };
-            self.report.push("checkpoint_keys", outcome);
-        }
+        checkpoint_keys(self, folder)?;
         if let (Some(expected), TextConfig::T5(config)) = (
             self.golden
                 .json("scale_decoder_outputs")

@@ -68,6 +68,22 @@ fn retrieval_with_and_without_placeholders() {
     }
 }
 
+#[cfg(feature = "speech")]
+#[test]
+fn granite_speech_with_an_adapter_and_without() {
+    for (name, at_least) in [
+        ("granite_speech", 80),
+        ("granite_speech_untied", 80),
+        ("granite_speech_lora", 80),
+        ("audio", 20),
+    ] {
+        passes_everywhere(name, at_least);
+        let options = VerifyOptions::on("flex").unwrap();
+        let report = verify(fixture(name), &options).unwrap().remove(0);
+        assert_eq!(report.unchecked, [], "{report}");
+    }
+}
+
 /// Every recorded text that is written without beams, with a draft ahead.
 #[test]
 fn texts_are_the_same_with_a_draft_ahead() {
@@ -81,6 +97,8 @@ fn texts_are_the_same_with_a_draft_ahead() {
         "instructblip_t5",
         "instructblipvideo_llama",
         "instructblipvideo_t5",
+        #[cfg(feature = "speech")]
+        "granite_speech_lora",
     ] {
         let report = verify(fixture(name), &options).unwrap().remove(0);
         assert!(report.passed(), "{report}");
@@ -299,6 +317,24 @@ fn a_folder_without_goldens_is_refused() {
 }
 
 /// A narrower precision is further from the goldens, and is reported so.
+#[test]
+fn of_many_folders_one_that_cannot_be_read_fails_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let bad = parent.path().join("a");
+    fs::create_dir(&bad).unwrap();
+    fs::write(bad.join("golden.json"), "{\"checkpoint\": \"nowhere\"}").unwrap();
+    let good = whole_copy("clip_vision");
+    fs::rename(good.path(), parent.path().join("b")).unwrap();
+    let options = VerifyOptions::on("flex").unwrap();
+    let reports = verify(parent.path(), &options).unwrap();
+    assert_eq!([reports[0].passed(), reports[1].passed()], [false, true]);
+    let Outcome::Failed { error } = &reports[0].checks[0].outcome else {
+        panic!("{}", reports[0]);
+    };
+    assert!(error.contains("nowhere"), "{error}");
+    verify(&bad, &options).unwrap_err();
+}
+
 #[test]
 fn another_precision_shows_in_the_distances() {
     let options = VerifyOptions::on("flex")
