@@ -1,0 +1,466 @@
+//! Granite Speech as users of the pipeline see it: from WAV files to answers.
+
+use std::{fs, thread, time::Duration};
+
+use blip2_core::{
+    Answer, Blip2Error, Blip2Pipeline, Builder, CancelToken, Checkpoint, ErrorKind, FinishReason,
+    GenerationConfig, ModelKind, Options, Precision, SpeechPipeline,
+    inspect::inspect,
+    memory::Workload,
+    opened_with, pack,
+    sound::{SoundError, Waveform},
+};
+use blip2_testing::{assert_close, assert_says, copy, fixture, floats, json};
+use serde_json::Value;
+
+const FIXTURES: [&str; 3] = [
+    "granite_speech",
+    "granite_speech_untied",
+    "granite_speech_lora",
+];
+const QUESTION: &str = "what is said?";
+
+fn pipeline(name: &str) -> SpeechPipeline {
+    SpeechPipeline::from_pretrained(fixture(name)).unwrap()
+}
+
+fn sound(name: &str) -> Waveform {
+    Waveform::open(fixture("granite_speech").join(name)).unwrap()
+}
+
+fn chirp() -> Waveform {
+    sound("chirp_1300ms.wav")
+}
+
+fn noise() -> Waveform {
+    sound("noise_713ms.wav")
+}
+
+fn short(new_tokens: usize) -> Options {
+    Options::default().with_generation(GenerationConfig::default().with_max_new_tokens(new_tokens))
+}
+
+fn ids(answers: &[Answer]) -> Vec<Vec<u32>> {
+    answers.iter().map(Answer::token_ids).collect()
+}
+
+#[test]
+fn handles_and_what_they_hand_out_are_owned() {
+    fn stored<T: Clone + Send + Sync + 'static>() {}
+    fn sent<T: Send + 'static>() {}
+    stored::<SpeechPipeline>();
+    sent::<Builder<SpeechPipeline>>();
+    let speech = pipeline("granite_speech_lora");
+    let expected = speech.ask_with(&noise(), QUESTION, &short(4)).unwrap();
+    let stream = speech.stream_answer_with(&noise(), QUESTION, &short(4));
+    let stream = stream.unwrap();
+    drop(speech);
+    let text: String = thread::spawn(move || stream.map(Result::unwrap).collect())
+        .join()
+        .unwrap();
+    assert_eq!(text, expected.text);
+}
+
+/// From the file on: mel features, every stage, and every generation case of a single sound.
+#[test]
+fn answers_about_a_file_equal_transformers() {
+    let mut compared = 0;
+    for name in FIXTURES {
+        let (speech, golden) = (pipeline(name), json(&format!("{name}/golden.json")));
+        let tensors = blip2_testing::Goldens::open(fixture(name).join("golden.safetensors"));
+        let features = speech.input_features(&noise()).unwrap();
+        let expected = tensors.get("single.input_features");
+        assert_eq!(features.dims().to_vec(), expected.shape);
+        assert_close(name, &floats(features), &expected.values, 2e-4);
+
+        let prompt: Vec<String> = serde_json::from_value(golden["prompts"].clone()).unwrap();
+        let input: Vec<Vec<u32>> =
+            serde_json::from_value(golden["input_ids_single"].clone()).unwrap();
+        for (case, golden) in golden["gen_single"].as_object().unwrap() {
+            if !golden.is_object() || golden["f64_agrees"] == false {
+                continue;
+            }
+            let config: GenerationConfig =
+                serde_json::from_value(golden["kwargs"].clone()).unwrap();
+            let options = Options::default().with_generation(config);
+            let answer = speech.prompt_with(&noise(), &prompt[1], &options).unwrap();
+            let sequences: Vec<Vec<u32>> =
+                serde_json::from_value(golden["sequences"].clone()).unwrap();
+            let found = std::iter::once(&answer).chain(&answer.alternatives);
+            let found: Vec<_> = found.map(Answer::token_ids).collect();
+            assert_eq!(found.len(), sequences.len(), "{name} {case}");
+            for (found, expected) in found.iter().zip(&sequences) {
+                let expected = &expected[input[0].len()..];
+                // What the reference pads a finished sequence with is no answer.
+                let (own, padding) = expected.split_at(found.len());
+                let pad = speech.config().text_config.pad_token_id().unwrap();
+                assert_eq!(own, found, "{name} {case}");
+                assert!(padding.iter().all(|id| *id == pad), "{name} {case}");
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 75, "{compared}");
+}
+
+#[test]
+fn each_verb_has_its_forms() {
+    let speech = pipeline("granite_speech_lora");
+    let (chirp, noise) = (chirp(), noise());
+    let options = short(6);
+    let transcript = speech.transcribe_with(&chirp, &options).unwrap();
+    let asked = blip2_core::speech::TRANSCRIBE;
+    let same = speech.ask_with(&chirp, asked, &options).unwrap();
+    assert_eq!(transcript.token_ids(), same.token_ids());
+    assert_eq!(transcript.tokens.len(), 6);
+    assert_eq!(transcript.finish_reason, FinishReason::MaxTokens);
+    let timings = transcript.timings;
+    assert!(timings.preprocess.is_some() && timings.audio.is_some() && timings.qformer.is_some());
+    assert!(timings.vision.is_none() && timings.total() >= timings.audio.unwrap());
+
+    // The template, written out.
+    let raw = format!("USER: <|audio|>{QUESTION}\n ASSISTANT:");
+    let answer = speech.ask_with(&noise, QUESTION, &options).unwrap();
+    let prompt = speech.prompt_with(&noise, &raw, &options).unwrap();
+    assert_eq!(answer.token_ids(), prompt.token_ids());
+    assert_eq!(
+        speech.template().to_string(),
+        "USER: <|audio|>{}\n ASSISTANT:"
+    );
+
+    let whole = |stream: blip2_core::AnswerStream| stream.map(Result::unwrap).collect::<String>();
+    let stream = speech.stream_answer_with(&noise, QUESTION, &options);
+    assert_eq!(whole(stream.unwrap()), answer.text);
+    let stream = speech.stream_with(&noise, &raw, &options).unwrap();
+    assert!(stream.timings().audio.is_some());
+    assert_eq!(whole(stream), answer.text);
+    let stream = speech.stream_transcription_with(&chirp, &options);
+    assert_eq!(whole(stream.unwrap()), transcript.text);
+}
+
+#[test]
+fn a_batch_equals_the_sounds_alone() {
+    for name in FIXTURES {
+        let speech = pipeline(name);
+        let (chirp, noise) = (chirp(), noise());
+        for beams in [1, 3] {
+            let generation = GenerationConfig::default()
+                .with_max_new_tokens(8)
+                .with_num_beams(beams);
+            let options = Options::default().with_generation(generation);
+            let pairs = [(&chirp, "who is it?"), (&noise, QUESTION), (&chirp, "why?")];
+            let together = speech.ask_batch(pairs, &options).unwrap();
+            let alone =
+                pairs.map(|(sound, question)| speech.ask_with(sound, question, &options).unwrap());
+            assert_eq!(ids(&together), ids(&alone), "{name}");
+            let both = speech.transcribe_batch([&chirp, &noise], &options).unwrap();
+            let one = speech.transcribe_with(&noise, &options).unwrap();
+            assert_eq!(both[1].token_ids(), one.token_ids());
+        }
+        let none: [(&Waveform, &str); 0] = [];
+        assert!(speech.ask_batch(none, &short(2)).unwrap().is_empty());
+    }
+}
+
+/// Text runs without the adapter and sound with it, in whatever order they come.
+#[test]
+fn what_was_heard_once_is_asked_many_times() {
+    for name in FIXTURES {
+        let (speech, noise, options) = (pipeline(name), noise(), short(6));
+        let heard = speech.hear(&noise).unwrap();
+        assert_eq!(
+            heard.size_in_bytes(),
+            4 * heard.features().tensor().shape().num_elements()
+        );
+        let alone = speech.ask_with(&noise, QUESTION, &options).unwrap();
+        assert!(alone.timings.audio.is_some() && heard.timings().audio.is_some());
+        drop(speech);
+
+        let asked = heard.ask_with(QUESTION, &options).unwrap();
+        assert_eq!(asked.token_ids(), alone.token_ids(), "{name}");
+        assert!(asked.timings.audio.is_none() && asked.timings.prefill.is_some());
+        let stream = heard.ask_stream_with(QUESTION, &options).unwrap();
+        let text: String = stream.map(Result::unwrap).collect();
+        assert_eq!(text, alone.text, "{name}");
+
+        let (member, questions) = (heard.member(), [QUESTION, "who is it?"]);
+        let together = heard.ask_batch(questions, &options).unwrap();
+        let each = questions.map(|question| member.ask_with(&noise, question, &options).unwrap());
+        assert_eq!(ids(&together), ids(&each), "{name}");
+        let written = heard.transcribe_with(&options).unwrap();
+        let alone = member.transcribe_with(&noise, &options).unwrap();
+        assert_eq!(written.token_ids(), alone.token_ids(), "{name}");
+        let prompt = "USER: <|audio|> what is said? ASSISTANT:";
+        let prompted = heard.prompt_with(prompt, &options).unwrap();
+        let alone = member.prompt_with(&noise, prompt, &options).unwrap();
+        assert_eq!(prompted.token_ids(), alone.token_ids(), "{name}");
+    }
+    let heard = pipeline("granite_speech").hear(&noise()).unwrap();
+    let nowhere = heard.prompt("USER: what is said?").unwrap_err();
+    assert!(matches!(nowhere, Blip2Error::SoundPlaces { found: 0, .. }));
+    assert_says(heard.ask_batch([QUESTION, ""], &short(2)), &["item 1"]);
+}
+
+#[test]
+fn the_adapter_is_switched_by_what_is_asked() {
+    let speech = pipeline("granite_speech_lora");
+    let base = pipeline("granite_speech");
+    assert_eq!(speech.active_adapter(), Some("default"));
+    assert_eq!(base.active_adapter(), None);
+    let (sound, options) = (noise(), short(8));
+    let heard = || speech.ask_with(&sound, QUESTION, &options).unwrap();
+    let wrote = || {
+        speech
+            .continue_text_with("a photo of two", &options)
+            .unwrap()
+    };
+    let (first, text) = (heard(), wrote());
+    assert_eq!(first.token_ids(), heard().token_ids());
+    assert_eq!(text.token_ids(), wrote().token_ids());
+    let plain = speech.without_adapter();
+    let unheard = plain.ask_with(&sound, QUESTION, &options).unwrap();
+    assert_ne!(first.log_probs(), unheard.log_probs());
+    let same = plain
+        .continue_text_with("a photo of two", &options)
+        .unwrap();
+    assert_eq!(text.log_probs(), same.log_probs());
+    assert!(text.timings.audio.is_none() && text.timings.prefill.is_some());
+}
+
+#[test]
+fn sound_at_another_rate_is_resampled() {
+    let speech = pipeline("granite_speech");
+    let samples = noise().resampled(44_100).unwrap();
+    let heard = speech.ask_with(&samples, QUESTION, &short(4)).unwrap();
+    assert_eq!(heard.tokens.len(), 4);
+    let features = speech.input_features(&samples).unwrap();
+    assert_eq!(
+        features.dims(),
+        speech.input_features(&noise()).unwrap().dims()
+    );
+    let bytes = fs::read(fixture("granite_speech").join("noise_713ms.wav")).unwrap();
+    assert_eq!(speech.decode(&bytes).unwrap(), noise());
+    assert_says(speech.decode(b"no sound"), &["WAV"]);
+    assert_says(speech.open("nowhere.wav"), &["nowhere.wav"]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    let speech = pipeline("granite_speech");
+    let sound = noise();
+    let error = speech.ask(&sound, "  ").unwrap_err();
+    assert!(matches!(error, Blip2Error::EmptyQuestion));
+    let error = speech.ask(&sound, "<|audio|> what?").unwrap_err();
+    assert!(matches!(error, Blip2Error::SpecialToken { .. }), "{error}");
+    for (prompt, count) in [("what?", "0 times"), ("<|audio|><|audio|>", "2 times")] {
+        let error = speech.prompt(&sound, prompt).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Input);
+        assert_says(Err::<(), _>(error), &[count, "`<|audio|>`", "exactly once"]);
+    }
+    assert_says(
+        speech.continue_text("USER: <|audio|> what?"),
+        &["`<|audio|>` 1 times", "leave it out"],
+    );
+    let brief = Waveform::new(vec![0.1; 200], 16_000).unwrap();
+    let error = speech.ask(&brief, QUESTION).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Blip2Error::Sound(SoundError::TooShort { found: 200, .. })
+        ),
+        "{error}"
+    );
+    let pairs = [(&sound, QUESTION), (&brief, QUESTION)];
+    let error = speech.ask_batch(pairs, &short(2)).unwrap_err();
+    assert!(
+        matches!(error, Blip2Error::Item { index: 1, .. }),
+        "{error}"
+    );
+    let template = Options::default().with_template("Q: {} A:".parse().unwrap());
+    assert_says(speech.ask_with(&sound, QUESTION, &template), &["<|audio|>"]);
+}
+
+/// The context of the fixtures is 160 tokens: two for each window of ten frames of 20 ms.
+#[test]
+fn what_the_context_has_no_room_for_is_refused_before_it_is_computed() {
+    let speech = pipeline("granite_speech");
+    let long = Waveform::new(vec![0.1; 16_000 * 20], 16_000).unwrap();
+    let error = speech.transcribe(&long).unwrap_err();
+    let Blip2Error::ContextTooLong { tokens, context } = error else {
+        panic!("{error}")
+    };
+    assert!(tokens > 200 && context == 160);
+    let pairs = [(&noise(), QUESTION), (&long, QUESTION)];
+    let error = speech.ask_batch(pairs, &short(2)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(
+        matches!(error, Blip2Error::Item { index: 1, .. }),
+        "{error}"
+    );
+    let words = "a photo of two ".repeat(100);
+    let error = speech.continue_text(&words).unwrap_err();
+    assert!(
+        matches!(error, Blip2Error::ContextTooLong { .. }),
+        "{error}"
+    );
+    // What fits is written until the context is full.
+    let full = speech.transcribe(&chirp()).unwrap();
+    assert!(matches!(
+        full.finish_reason,
+        FinishReason::ContextFull | FinishReason::Eos
+    ));
+}
+
+#[test]
+fn memory_is_predicted_and_limited() {
+    let speech = pipeline("granite_speech_lora");
+    let peak = |frames| {
+        let work = Workload::default().with_sound_frames(frames);
+        speech.memory().predict(&work).peak()
+    };
+    assert!(peak(50) <= peak(500) && peak(500) < peak(50_000));
+    let weights = Checkpoint::open(fixture("granite_speech_lora"))
+        .unwrap()
+        .size();
+    assert!(speech.memory().weights(None) >= weights - 64);
+    let builder = SpeechPipeline::builder(fixture("granite_speech"));
+    match builder.clone().memory_limit(1 << 20).load() {
+        Err(Blip2Error::Memory(error)) => assert!(error.predicted > error.allowed),
+        other => panic!("{other:?}"),
+    }
+    let limited = builder.memory_limit(peak(500)).load().unwrap();
+    assert!(limited.transcribe_with(&noise(), &short(2)).is_ok());
+    let hour = Workload::default().with_sound_frames(180_000);
+    assert!(matches!(
+        limited.check_memory(&hour),
+        Err(Blip2Error::Memory(_))
+    ));
+}
+
+#[test]
+fn a_call_can_be_stopped() {
+    let speech = pipeline("granite_speech");
+    let cancel = CancelToken::new();
+    let options = short(8).with_cancel(cancel.clone());
+    cancel.cancel();
+    let answer = speech.ask_with(&noise(), QUESTION, &options).unwrap();
+    assert_eq!(answer.finish_reason, FinishReason::Cancelled);
+    let answer = speech.continue_text_with("a", &options).unwrap();
+    assert_eq!(answer.finish_reason, FinishReason::Cancelled);
+    let stopped = speech.hear_with(&noise(), &options);
+    assert!(matches!(stopped, Err(Blip2Error::Cancelled)));
+    let options = short(8).with_timeout(Duration::ZERO);
+    let heard = speech.hear(&noise()).unwrap();
+    let answer = heard.ask_with(QUESTION, &options).unwrap();
+    assert_eq!(answer.finish_reason, FinishReason::Deadline);
+    let stream = speech.stream_answer_with(&noise(), QUESTION, &options);
+    assert_eq!(
+        stream.unwrap().finish_reason(),
+        Some(FinishReason::Deadline)
+    );
+}
+
+#[test]
+fn narrower_weights_and_drafts_answer_too() {
+    let folder = fixture("granite_speech_lora");
+    for precision in [Precision::Bf16, Precision::Int8] {
+        let speech = SpeechPipeline::builder(&folder).precision(precision).load();
+        let answer = speech.unwrap().ask_with(&noise(), QUESTION, &short(4));
+        assert_eq!(answer.unwrap().tokens.len(), 4, "{precision}");
+    }
+    let drafted = SpeechPipeline::builder(&folder)
+        .speculative(true)
+        .load()
+        .unwrap();
+    let answer = drafted.ask_with(&noise(), QUESTION, &short(8)).unwrap();
+    let plain = pipeline("granite_speech_lora").ask_with(&noise(), QUESTION, &short(8));
+    assert_eq!(answer.token_ids(), plain.unwrap().token_ids());
+    assert!(answer.timings.drafted > Some(0));
+    let text = drafted
+        .continue_text_with("a photo of two", &short(4))
+        .unwrap();
+    assert!(text.timings.drafted > Some(0));
+}
+
+#[test]
+fn an_adapter_that_is_missing_is_told_and_one_can_be_given() {
+    let folder = copy("granite_speech_lora");
+    let adapter = tempfile::tempdir().unwrap();
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::rename(folder.path().join(name), adapter.path().join(name)).unwrap();
+    }
+    let load = || SpeechPipeline::builder(folder.path());
+    let error = load().load().unwrap_err();
+    assert!(matches!(error, Blip2Error::Incomplete { .. }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Checkpoint);
+    assert_says(
+        Err::<(), _>(error),
+        &["adapter_config.json", "`has_lora_adapter`"],
+    );
+    let given = load().adapter(adapter.path()).load().unwrap();
+    let own = pipeline("granite_speech_lora");
+    let answers = [&given, &own].map(|speech| speech.ask_with(&noise(), QUESTION, &short(6)));
+    let [given, own] = answers.map(|answer| answer.unwrap().log_probs());
+    assert_eq!(given, own);
+    let found = inspect(folder.path()).unwrap();
+    assert!(!found.is_complete() && found.report.is_complete());
+}
+
+#[test]
+fn a_processor_that_does_not_fit_its_encoder_is_refused() {
+    for (key, value, named) in [
+        ("n_mels", 20, "n_mels"),
+        ("projector_window_size", 15, "window_size = 10"),
+        ("projector_downsample_rate", 2, "downsample_rate = 5"),
+    ] {
+        let folder = copy("granite_speech");
+        let path = folder.path().join("preprocessor_config.json");
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        match key {
+            "n_mels" => config["melspec_kwargs"][key] = value.into(),
+            _ => config[key] = value.into(),
+        }
+        fs::write(&path, config.to_string()).unwrap();
+        let error = SpeechPipeline::from_pretrained(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        assert_says(Err::<(), _>(error), &["preprocessor_config.json", named]);
+    }
+}
+
+/// A chat template is not run, but shows how roles are marked.
+#[test]
+fn the_prompt_follows_the_chat_template() {
+    let folder = copy("granite_speech");
+    let template = "{{ '<|start_of_role|>' + role + '<|end_of_role|>' }}";
+    fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    let speech = SpeechPipeline::from_pretrained(folder.path()).unwrap();
+    let found = speech.template().to_string();
+    assert!(found.starts_with("<|start_of_role|>user<|end_of_role|><|audio|>{}"));
+    let own = "Q: <|audio|> {}";
+    let speech = SpeechPipeline::builder(folder.path()).template(own.parse().unwrap());
+    assert_eq!(speech.load().unwrap().template().to_string(), own);
+    let brought = r#"{ "answer_template": "<|audio|>{} A:" }"#;
+    fs::write(folder.path().join("blip2.json"), brought).unwrap();
+    let speech = SpeechPipeline::from_pretrained(folder.path()).unwrap();
+    assert_eq!(speech.template().to_string(), "<|audio|>{} A:");
+}
+
+#[test]
+fn other_doors_name_this_one() {
+    let folder = fixture("granite_speech");
+    assert_eq!(opened_with(ModelKind::GraniteSpeech), "SpeechPipeline");
+    let error = Blip2Pipeline::from_pretrained(&folder).unwrap_err();
+    assert!(matches!(error, Blip2Error::WrongModel { .. }));
+    assert_says(Err::<(), _>(error), &["`SpeechPipeline`", "sound"]);
+    let path = tempfile::tempdir().unwrap();
+    let packed = pack(
+        &folder,
+        Precision::Int8,
+        path.path().join("packed.safetensors"),
+    );
+    assert_says(packed, &["`SpeechPipeline`"]);
+    let other = SpeechPipeline::from_pretrained(fixture("blip2_opt")).unwrap_err();
+    assert_says(Err::<(), _>(other), &["`Blip2Pipeline`"]);
+    let pictures = SpeechPipeline::builder(&folder).image_size(64).load();
+    assert!(matches!(pictures, Err(Blip2Error::Setting { .. })));
+}
