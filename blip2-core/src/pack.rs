@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// Writes the checkpoint in `folder` to one file at `path`, its matrices in `precision` and laid out
-/// as the CPU kernels read them, with its configuration, tokenizer and preprocessing inside. Returns
-/// the file's size in bytes.
+/// as the CPU kernels read them, with its configuration, tokenizer and preprocessing inside, and of a Granite
+/// Speech the adapter beside it. Returns the file's size in bytes.
 ///
 /// The file is opened like a folder, such as by [`Blip2Pipeline::from_pretrained`]; any [`Member`] of the
 /// family can be packed. It is mapped and computed
@@ -56,6 +56,10 @@ pub fn pack(
         ModelKind::BlipAnswer => pack_member::<BlipAnswerer>(&folder, precision, path),
         ModelKind::BlipCaption => pack_member::<BlipCaptioner>(&folder, precision, path),
         ModelKind::BlipRetrieval => pack_member::<BlipRetrieval>(&folder, precision, path),
+        #[cfg(feature = "speech")]
+        ModelKind::GraniteSpeech => {
+            pack_member::<crate::speech::SpeechPipeline>(&folder, precision, path)
+        }
         _ => pack_member::<Blip2Pipeline>(&folder, precision, path),
     }
 }
@@ -72,6 +76,7 @@ fn pack_member<P: Load>(
     // What is written must be readable again.
     P::read_texts(folder, &config, &settings)?;
     P::read_pictures(folder, &config, &settings)?;
+    P::own_adapter(folder, &config)?;
     let checkpoint = folder.checkpoint()?;
     let device = default_device()?;
     let plan = WeightPlan::new(&checkpoint);

@@ -1,7 +1,6 @@
 //! A Hugging Face checkpoint folder as a whole.
 
 use std::{
-    collections::BTreeMap,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -17,7 +16,8 @@ use serde_json::Value;
 #[cfg(feature = "sound")]
 use crate::sound::{ProcessorParts, SoundProcessorConfig};
 use crate::{
-    checkpoint::{Checkpoint, CheckpointWeights, PlannedTensor, packed},
+    adapter_files,
+    checkpoint::{Checkpoint, CheckpointWeights, PlannedTensor, packed, packed::PackedFiles},
     config::{
         Ability, Blip2Config, BlipConfig, ClipVisionConfig, ConfigError, GraniteSpeechConfig,
         ModelKind, ProcessorConfig, PromptConfig, TextConfig,
@@ -173,24 +173,42 @@ impl CheckpointFolder {
         device: &Device,
         path: impl AsRef<Path>,
     ) -> Result<u64, IoError> {
-        let mut files = BTreeMap::new();
+        let mut files = PackedFiles::default();
         for name in PACKED {
-            let content = match name {
-                TOKENIZER => tokenizer::as_json(&self.files)?,
-                QFORMER_TOKENIZER => tokenizer::as_json(&self.files.below("qformer_tokenizer"))?,
-                name => self.files.read(name)?,
-            };
-            if let Some(bytes) = content {
-                let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
-                    let invalid = io::Error::new(io::ErrorKind::InvalidData, error);
-                    IoError::read(&self.files.path(name), invalid)
-                })?;
-                files.insert(name.to_string(), text);
+            if let Some(text) = self.text(name)? {
+                files.texts.insert(name.to_string(), text);
             }
+        }
+        // A model that hears has its adapter beside it; others are given theirs.
+        if self.kind()?.can(Ability::AnswerSound)
+            && let Some(config) = self.text(adapter_files::CONFIG)?
+        {
+            let tensors = adapter_files::open_tensors(&self.files)?.to_safetensors()?;
+            files
+                .texts
+                .insert(adapter_files::CONFIG.to_string(), config);
+            files
+                .large
+                .insert(adapter_files::TENSORS.to_string(), tensors);
         }
         let checkpoint = self.checkpoint()?;
         let source = CheckpointWeights::new(&checkpoint);
         packed::write(path.as_ref(), &files, tensors, &source, device)
+    }
+
+    /// A small file as text, if there is one of that name; a tokenizer's as `tokenizer.json`, whatever was
+    /// published.
+    fn text(&self, name: &str) -> Result<Option<String>, IoError> {
+        let content = match name {
+            TOKENIZER => tokenizer::as_json(&self.files)?,
+            QFORMER_TOKENIZER => tokenizer::as_json(&self.files.below("qformer_tokenizer"))?,
+            name => self.files.read(name)?,
+        };
+        let text = content.map(|bytes| String::from_utf8(bytes.to_vec()));
+        text.transpose().map_err(|error| {
+            let invalid = io::Error::new(io::ErrorKind::InvalidData, error);
+            IoError::read(&self.files.path(name), invalid)
+        })
     }
 
     /// Files that the program carries inside itself or has made, by name; `name` stands for the
@@ -209,6 +227,10 @@ impl CheckpointFolder {
                 files,
             },
         }
+    }
+
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 
     /// The folder's path, or the name of files in memory.

@@ -73,6 +73,8 @@ mod setters;
 #[cfg(feature = "checkpoint")]
 mod adapter;
 #[cfg(feature = "checkpoint")]
+mod adapter_files;
+#[cfg(feature = "checkpoint")]
 mod apart;
 #[cfg(feature = "checkpoint")]
 mod cached;

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    path::PathBuf,
     sync::{Arc, OnceLock},
 };
 
@@ -112,12 +111,12 @@ pub trait Load: Handle {
         Ok(None)
     }
 
-    /// The folder of the adapter that the checkpoint itself brings, if it brings one; it is put on where
-    /// the caller gives none.
+    /// The adapter that the checkpoint itself brings, if it brings one; it is put on where the caller gives
+    /// none.
     fn own_adapter(
         _folder: &CheckpointFolder,
         _config: &Self::Config,
-    ) -> Result<Option<PathBuf>, Blip2Error> {
+    ) -> Result<Option<Adapter>, Blip2Error> {
         Ok(None)
     }
 

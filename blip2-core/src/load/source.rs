@@ -69,9 +69,9 @@ impl<C: FolderConfig> Source<C> {
         let config = C::read(&folder)?;
         let unnamed = |named: &NamedAdapter| &*named.name == UNNAMED;
         if !adapters.iter().any(unnamed)
-            && let Some(path) = P::own_adapter(&folder, &config)?
+            && let Some(adapter) = P::own_adapter(&folder, &config)?
         {
-            adapters.insert(0, NamedAdapter::new(UNNAMED, Adapter::open(path)?));
+            adapters.insert(0, NamedAdapter::new(UNNAMED, adapter));
         }
         check_names(&adapters)?;
         Ok(Opened {

@@ -1,9 +1,7 @@
 //! How a speech pipeline is loaded.
 
-use std::path::PathBuf;
-
 use blip2_io::{
-    CheckpointFolder,
+    Adapter, CheckpointFolder,
     config::{GraniteSpeechConfig, ModelKind},
 };
 use blip2_kernels::Weights;
@@ -21,8 +19,6 @@ use crate::{
 /// The new tokens of a call that asks for no other number, as the published models' cards generate: what
 /// is said takes more than a caption.
 const NEW_TOKENS: usize = 200;
-/// What says that an adapter lies in a folder.
-const ADAPTER: &str = "adapter_config.json";
 
 impl FolderConfig for GraniteSpeechConfig {
     fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
@@ -67,19 +63,16 @@ impl Load for SpeechPipeline {
     fn own_adapter(
         folder: &CheckpointFolder,
         config: &GraniteSpeechConfig,
-    ) -> Result<Option<PathBuf>, Blip2Error> {
-        let path = folder.path();
-        if path.join(ADAPTER).is_file() {
-            return Ok(Some(path.to_path_buf()));
-        }
-        if !config.has_lora_adapter {
-            return Ok(None);
+    ) -> Result<Option<Adapter>, Blip2Error> {
+        let adapter = Adapter::beside(folder)?;
+        if adapter.is_some() || !config.has_lora_adapter {
+            return Ok(adapter);
         }
         Err(Blip2Error::Incomplete {
             what: format!(
-                "{}: {ADAPTER} is missing, though config.json says `has_lora_adapter`, and without its \
+                "{}: adapter_config.json is missing, though config.json says `has_lora_adapter`, and without its \
                  adapter the model does not understand speech",
-                path.display()
+                folder.path().display()
             ),
             remedy: "copy adapter_config.json and adapter_model.safetensors from the model's repository, \
                      give their folder as `adapter`, or set `has_lora_adapter` to false"

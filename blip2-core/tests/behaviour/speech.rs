@@ -428,6 +428,55 @@ fn a_processor_that_does_not_fit_its_encoder_is_refused() {
 }
 
 /// A chat template is not run, but shows how roles are marked.
+/// In one file: weights, tokenizer, processor, and the adapter that is beside them.
+#[test]
+fn a_packed_file_answers_as_the_folder_does_in_that_precision() {
+    let out = tempfile::tempdir().unwrap();
+    for name in FIXTURES {
+        for precision in [Precision::AsStored, Precision::Bf16, Precision::Int8] {
+            let file = out.path().join(format!("{name}.{precision}.safetensors"));
+            let bytes = pack(fixture(name), precision, &file).unwrap();
+            assert_eq!(bytes, fs::metadata(&file).unwrap().len());
+            let packed = SpeechPipeline::from_pretrained(&file).unwrap();
+            let folder = SpeechPipeline::builder(fixture(name)).precision(precision);
+            let folder = folder.load().unwrap();
+            assert_eq!(packed.active_adapter(), folder.active_adapter());
+            assert!(packed.load_report().unused.is_empty(), "{name} {precision}");
+            for (packed, folder) in [
+                (packed.clone(), folder.clone()),
+                (packed.without_adapter(), folder.without_adapter()),
+            ] {
+                let answer = |speech: &SpeechPipeline| {
+                    let answer = speech.ask_with(&chirp(), QUESTION, &short(6)).unwrap();
+                    (answer.token_ids(), answer.log_probs())
+                };
+                assert_eq!(answer(&packed), answer(&folder), "{name} {precision}");
+            }
+        }
+    }
+    // A packed file is packed again, whatever its adapter was published as.
+    let narrow = out.path().join("again.safetensors");
+    let wide = out.path().join("granite_speech_lora.f32.safetensors");
+    pack(fixture("granite_speech_lora"), Precision::F32, &wide).unwrap();
+    pack(&wide, Precision::Int8, &narrow).unwrap();
+    let first = out.path().join(format!(
+        "granite_speech_lora.{}.safetensors",
+        Precision::Int8
+    ));
+    assert_eq!(fs::read(narrow).unwrap(), fs::read(first).unwrap());
+}
+
+#[test]
+fn an_adapter_that_is_spoilt_is_not_packed() {
+    let folder = copy("granite_speech_lora");
+    let path = folder.path().join("adapter_model.safetensors");
+    fs::write(&path, b"no tensors").unwrap();
+    let packed = folder.path().join("packed.safetensors");
+    let result = pack(folder.path(), Precision::F32, &packed);
+    assert_says(result, &["adapter_model.safetensors"]);
+    assert!(!packed.exists());
+}
+
 #[test]
 fn the_prompt_follows_the_chat_template() {
     let folder = copy("granite_speech");
@@ -452,13 +501,6 @@ fn other_doors_name_this_one() {
     let error = Blip2Pipeline::from_pretrained(&folder).unwrap_err();
     assert!(matches!(error, Blip2Error::WrongModel { .. }));
     assert_says(Err::<(), _>(error), &["`SpeechPipeline`", "sound"]);
-    let path = tempfile::tempdir().unwrap();
-    let packed = pack(
-        &folder,
-        Precision::Int8,
-        path.path().join("packed.safetensors"),
-    );
-    assert_says(packed, &["`SpeechPipeline`"]);
     let other = SpeechPipeline::from_pretrained(fixture("blip2_opt")).unwrap_err();
     assert_says(Err::<(), _>(other), &["`Blip2Pipeline`"]);
     let pictures = SpeechPipeline::builder(&folder).image_size(64).load();

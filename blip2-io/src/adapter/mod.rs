@@ -5,7 +5,6 @@ mod fault;
 mod merged;
 mod names;
 mod pattern;
-mod tensors;
 mod twins;
 
 use std::{
@@ -20,17 +19,16 @@ pub use config::{AdapterBias, AdapterConfig, TargetModules};
 pub use pattern::LayerPattern;
 
 use crate::{
+    adapter_files::{CONFIG, open_tensors},
     checkpoint::Checkpoint,
     error::IoError,
     files::{Files, Reading},
-    folder::found,
+    folder::{CheckpointFolder, found},
     hub::{HubCache, ModelId},
 };
 use config::Patterns;
 use fault::Fault;
 use names::{Part, in_base};
-
-const CONFIG: &str = "adapter_config.json";
 
 /// A folder in which PEFT saved an adapter (LoRA; Hu et al., 2021): `adapter_config.json` and
 /// `adapter_model.safetensors` or `adapter_model.bin`. The tensors are not read before they are asked
@@ -72,7 +70,33 @@ impl Adapter {
     /// that is not supported.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, IoError> {
         let folder = found(folder.as_ref())?;
-        let files = Files::disk(&folder, Reading::Mapped);
+        Self::of_files(&Files::disk(&folder, Reading::Mapped))
+    }
+
+    /// The adapter that lies beside a checkpoint, if one does, as a model that hears has it: in its folder,
+    /// or in the file that it was packed to.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    ///
+    /// ```
+    /// use blip2_io::{Adapter, CheckpointFolder};
+    ///
+    /// let folder = CheckpointFolder::open("../fixtures/granite_speech_lora")?;
+    /// assert!(Adapter::beside(&folder)?.is_some());
+    /// # Ok::<(), blip2_io::IoError>(())
+    /// ```
+    pub fn beside(checkpoint: &CheckpointFolder) -> Result<Option<Self>, IoError> {
+        let files = checkpoint.files();
+        match files.has(CONFIG) {
+            true => Self::of_files(files).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn of_files(files: &Files) -> Result<Self, IoError> {
+        let folder = files.folder().to_path_buf();
         let path = files.path(CONFIG);
         let text = files.read(CONFIG)?.ok_or_else(|| IoError::MissingFile {
             folder: folder.clone(),
@@ -84,7 +108,7 @@ impl Adapter {
             folder,
             patterns: config.patterns(&path)?,
             config,
-            tensors: tensors::open(&files)?,
+            tensors: open_tensors(files)?,
             layers: BTreeMap::new(),
             whole: BTreeMap::new(),
         };

@@ -11,6 +11,7 @@ pub(crate) mod packed;
 mod plan;
 mod quantized;
 mod safetensors;
+mod serialized;
 mod source;
 
 use std::{

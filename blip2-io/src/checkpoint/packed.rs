@@ -3,7 +3,7 @@
 //! A packed file is a safetensors file. A matrix is a tensor of bytes, as
 //! [`PackedMatrix`](blip2_kernels::PackedMatrix) lays them out; the header's metadata says which
 //! tensors are matrices, of what shape and in what format, and holds the small files of the
-//! checkpoint's folder. Matrices stand first and each begins at a multiple of 64 bytes, so that the
+//! checkpoint's folder; a large one, as of an adapter beside the checkpoint, is a tensor of bytes. Matrices stand first and each begins at a multiple of 64 bytes, so that the
 //! mapped file is computed with as it is: it opens at once, and processes share its pages.
 
 use std::{
@@ -23,7 +23,7 @@ use crate::{error::IoError, new_file::NewFile};
 
 /// The metadata's key of the list of matrices.
 const MATRICES: &str = "blip2.packed";
-/// What the keys of the folder's files begin with.
+/// What the keys of the folder's files begin with, and the names of the tensors that are files.
 const FILE: &str = "file:";
 
 /// What the metadata says of a matrix.
@@ -92,7 +92,7 @@ pub(crate) fn unpacked_files(path: &Path, data: Bytes) -> Result<BTreeMap<String
     let not_packed = || IoError::NotPacked {
         path: path.to_path_buf(),
     };
-    let (_, metadata) = header::read(&data).map_err(|_| not_packed())?;
+    let (start, metadata) = header::read(&data).map_err(|_| not_packed())?;
     let mut files: BTreeMap<String, Bytes> = metadata
         .metadata()
         .iter()
@@ -105,8 +105,28 @@ pub(crate) fn unpacked_files(path: &Path, data: Bytes) -> Result<BTreeMap<String
     if files.is_empty() {
         return Err(not_packed());
     }
+    for (name, info) in metadata.tensors() {
+        if let Some(file) = name.strip_prefix(FILE) {
+            let (from, to) = info.data_offsets;
+            files.insert(file.to_string(), data.slice(start + from..start + to));
+        }
+    }
     files.insert(super::SINGLE.to_string(), data);
     Ok(files)
+}
+
+/// Whether a tensor of a packed file is a file of the folder that it was made of.
+pub(super) fn is_file(name: &str) -> bool {
+    name.starts_with(FILE)
+}
+
+/// What a packed file holds of a folder beside its tensors.
+#[derive(Default)]
+pub(crate) struct PackedFiles {
+    /// By their names: configurations, vocabularies.
+    pub(crate) texts: BTreeMap<String, String>,
+    /// Such as an adapter's tensors.
+    pub(crate) large: BTreeMap<String, Vec<u8>>,
 }
 
 /// How one tensor is written.
@@ -122,15 +142,15 @@ enum Kind {
     Floats(DType),
 }
 
-/// Writes a packed file to `path`: `tensors` in their precisions, from `source`, and `files` by
-/// their names. One tensor is in memory at a time; the file appears under its name when it is whole.
+/// Writes a packed file to `path`: `tensors` in their precisions, from `source`, and `files`. One tensor is
+/// in memory at a time; the file appears under its name when it is whole.
 ///
 /// # Errors
 ///
 /// [`IoError::Write`], and [`IoError::NoTensor`] where the source lacks one.
 pub(crate) fn write(
     path: &Path,
-    files: &BTreeMap<String, String>,
+    files: &PackedFiles,
     tensors: &[PlannedTensor],
     source: &dyn WeightSource,
     device: &Device,
@@ -150,6 +170,10 @@ pub(crate) fn write(
             })?
             .map_err(failed)?;
         len += plan.bytes as u64;
+    }
+    for content in files.large.values() {
+        file.write_all(content).map_err(failed)?;
+        len += content.len() as u64;
     }
     let file = file
         .into_inner()
@@ -198,7 +222,7 @@ fn plan<'t>(tensors: &'t [PlannedTensor], device: &Device) -> Vec<Plan<'t>> {
 }
 
 /// The header with its length before it, padded so that the first matrix begins at a multiple of 64.
-fn header(plans: &[Plan<'_>], files: &BTreeMap<String, String>) -> Vec<u8> {
+fn header(plans: &[Plan<'_>], files: &PackedFiles) -> Vec<u8> {
     let mut entries = Map::new();
     let mut matrices = BTreeMap::new();
     let mut at = 0;
@@ -222,10 +246,19 @@ fn header(plans: &[Plan<'_>], files: &BTreeMap<String, String>) -> Vec<u8> {
         );
         at += plan.bytes;
     }
+    // Behind the numbers: a file of any length leaves none of them unaligned.
+    for (name, content) in &files.large {
+        let offsets = [at, at + content.len()];
+        entries.insert(
+            format!("{FILE}{name}"),
+            json!({ "dtype": "U8", "shape": [content.len()], "data_offsets": offsets }),
+        );
+        at += content.len();
+    }
     let mut metadata = Map::new();
     metadata.insert("format".into(), "pt".into());
     metadata.insert(MATRICES.into(), json!(matrices).to_string().into());
-    for (name, text) in files {
+    for (name, text) in &files.texts {
         metadata.insert(format!("{FILE}{name}"), text.as_str().into());
     }
     entries.insert("__metadata__".into(), Value::Object(metadata));

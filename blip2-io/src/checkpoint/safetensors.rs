@@ -34,6 +34,9 @@ pub(super) fn open(
     let mut matrices = matrices.map_err(|detail| IoError::safetensors(&path, detail))?;
     let mut tensors = BTreeMap::new();
     for (name, info) in metadata.tensors() {
+        if packed::is_file(&name) {
+            continue;
+        }
         let Some(dtype) = dtype(info.dtype) else {
             return Err(quantized::refused(
                 files,
