@@ -21,6 +21,7 @@ pub(crate) fn near<const D: usize>(found: Tensor<D>, expected: Tensor<D>) {
 }
 
 /// The layer `fc` of random weights as `device` holds it.
+#[allow(dead_code)] // each test takes what it needs
 pub(crate) fn layer(
     device: &Device,
     precision: Precision,
