@@ -57,6 +57,7 @@ pub mod device;
 mod gpu;
 mod kernel;
 mod layer;
+mod mask;
 mod matrix;
 pub mod replay;
 mod seam;
@@ -72,7 +73,7 @@ pub use kernel::{
     top::{MOST_TOP, Top, TopLogits},
 };
 pub use layer::{
-    attention::{MASKED, causal_bias, merge_heads, padding_bias, split_heads},
+    attention::{merge_heads, split_heads},
     cache::KvCache,
     embedding::Embedding,
     keep::{Keep, Kept},
@@ -81,6 +82,7 @@ pub use layer::{
     mlp::mlp,
     norm::{LayerNorm, RmsNorm},
 };
+pub use mask::{MASKED, causal_bias, padding_bias};
 pub use matrix::{
     Matrix,
     device::DeviceMatrix,

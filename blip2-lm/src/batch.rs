@@ -1,7 +1,7 @@
 //! Checks and small tensors that all models share.
 
 use blip2_kernels::{
-    Likeliest, MASKED, TopLogits, causal_bias, device::note_read, likeliest, top_logits,
+    Likeliest, MASKED, TopLogits, causal_bias, device::note_read, likeliest, packs, top_logits,
 };
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -94,19 +94,52 @@ pub(crate) fn padding_bias(mask: &[Vec<bool>], device: &Device) -> Option<Tensor
     Some(Tensor::from_data(data, device))
 }
 
-/// The bias that hides padding, if there is any, and the future from all `seq` positions of
-/// prompts, `[batch or 1, 1, seq, seq]`.
-pub(crate) fn decoder_bias(
-    seq: usize,
-    padding: Option<Tensor<4>>,
-    device: &Device,
-) -> Option<Tensor<4>> {
-    let causal = (seq > 1).then(|| causal_bias(seq, seq, device));
-    match (causal, padding) {
-        // Hidden twice is no more than hidden once: a position that sees nothing sees everything
-        // evenly, as in the reference.
-        (Some(causal), Some(padding)) => Some((causal + padding).clamp_min(MASKED)),
-        (causal, padding) => causal.or(padding),
+/// What new positions do not see.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unseen {
+    /// Hides padding, and perhaps the future, `[batch or 1, 1, new or 1, keys]`.
+    pub(crate) bias: Option<Tensor<4>>,
+    /// Whether the future is hidden by position, where no bias hides it.
+    pub(crate) causal: bool,
+}
+
+impl Unseen {
+    /// Padding, and the future from each of the last `new` of `keys` positions.
+    pub(crate) fn of(new: usize, keys: usize, padding: Option<Tensor<4>>, device: &Device) -> Self {
+        match new > 1 && packs(device) {
+            true => Self {
+                bias: padding,
+                causal: true,
+            },
+            // Whoever needs a bias for it gets one for all layers.
+            false => Self::by_bias(new, keys, padding, device),
+        }
+    }
+
+    /// The same by a bias alone.
+    pub(crate) fn by_bias(
+        new: usize,
+        keys: usize,
+        padding: Option<Tensor<4>>,
+        device: &Device,
+    ) -> Self {
+        let future = (new > 1).then(|| causal_bias(new, keys, device));
+        let bias = match (future, padding) {
+            // Hidden twice is no more than hidden once: a position that sees nothing sees everything
+            // evenly, as in the reference.
+            (Some(future), Some(padding)) => Some((future + padding).clamp_min(MASKED)),
+            (future, padding) => future.or(padding),
+        };
+        let causal = false;
+        Self { bias, causal }
+    }
+
+    /// As a bias alone, for the last `new` of `keys` positions.
+    pub(crate) fn into_bias(self, new: usize, keys: usize, device: &Device) -> Option<Tensor<4>> {
+        match self.causal {
+            true => Self::by_bias(new, keys, self.bias, device).bias,
+            false => self.bias,
+        }
     }
 }
 

@@ -297,7 +297,7 @@ impl BertLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{layer::attention::causal_bias, weights::random::RandomWeights};
+    use crate::{mask::causal_bias, weights::random::RandomWeights};
     use burn::tensor::{Device, Distribution, Tolerance};
 
     fn config() -> BertConfig<'static> {

@@ -33,6 +33,8 @@ pub struct DotProductAttention<'a> {
     pub(crate) behind: Vec<Operands<'a>>,
     pub(crate) scale: f64,
     pub(crate) bias: Option<Tensor<4>>,
+    /// Whether queries see no keys behind them.
+    pub(crate) causal: bool,
     pub(crate) rounding: Rounding,
     pub(crate) keeps_map: bool,
 }
@@ -72,16 +74,21 @@ pub(crate) enum Operands<'a> {
 }
 
 impl Operands<'_> {
+    /// What has a row and a position for each query.
+    pub(crate) fn queries(&self) -> &Tensor<4> {
+        match self {
+            Self::Apart { q, .. } | Self::Sources { q, .. } | Self::Nothing { q } => q,
+            #[cfg(feature = "flex")]
+            Self::Shared { q, .. } => q,
+            #[cfg(feature = "gpu")]
+            Self::OnDevice { q, .. } => q,
+            Self::Joint(qkv) => qkv,
+        }
+    }
+
     /// The number of rows of queries.
     pub(crate) fn rows(&self) -> usize {
-        match self {
-            Self::Apart { q, .. } | Self::Sources { q, .. } | Self::Nothing { q } => q.dims()[0],
-            #[cfg(feature = "flex")]
-            Self::Shared { q, .. } => q.dims()[0],
-            #[cfg(feature = "gpu")]
-            Self::OnDevice { q, .. } => q.dims()[0],
-            Self::Joint(qkv) => qkv.dims()[0],
-        }
+        self.queries().dims()[0]
     }
 
     /// The number of keys that each row attends to.
@@ -174,6 +181,7 @@ impl<'a> DotProductAttention<'a> {
             behind: Vec::new(),
             scale,
             bias: None,
+            causal: false,
             rounding: Rounding::default(),
             keeps_map: false,
         }
@@ -189,6 +197,26 @@ impl<'a> DotProductAttention<'a> {
     /// - bias: `[batch or 1, heads or 1, queries or 1, keys]`
     pub fn with_bias(mut self, bias: impl Into<Option<Tensor<4>>>) -> Self {
         self.bias = bias.into();
+        self
+    }
+
+    /// Whether no query sees what is behind it, as with [`causal_bias`](crate::causal_bias): the queries are
+    /// the last of the keys. Kernels of processors hold no such bias, which grows with the square of the length,
+    /// and compute nothing of what is hidden. Default: no.
+    ///
+    /// ```
+    /// use blip2_kernels::{DotProductAttention, causal_bias};
+    /// use burn::tensor::{Device, Distribution, Tensor};
+    ///
+    /// let device = Device::flex();
+    /// let x = Tensor::<4>::random([1, 2, 70, 64], Distribution::Default, &device);
+    /// let attention = || DotProductAttention::new(x.clone(), x.clone(), x.clone(), 0.125);
+    /// let causal = attention().with_causal(true).forward().output;
+    /// let biased = attention().with_bias(causal_bias(70, 70, &device)).forward().output;
+    /// causal.into_data().assert_eq(&biased.into_data(), true);
+    /// ```
+    pub fn with_causal(mut self, causal: bool) -> Self {
+        self.causal = causal;
         self
     }
 

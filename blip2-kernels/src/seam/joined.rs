@@ -11,6 +11,7 @@ pub(super) fn attention(described: DotProductAttention<'_>) -> Attended {
         behind,
         scale,
         bias,
+        causal,
         rounding,
         keeps_map,
     } = described;
@@ -21,6 +22,7 @@ pub(super) fn attention(described: DotProductAttention<'_>) -> Attended {
         let bias = bias.as_ref().map(|bias| part(bias, start, rows, keys));
         let attended = DotProductAttention::of(operands, scale)
             .with_bias(bias)
+            .with_causal(causal)
             .with_rounding(rounding)
             .with_map(keeps_map)
             .forward();

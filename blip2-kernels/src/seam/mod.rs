@@ -38,6 +38,7 @@ use crate::autodiff;
 use crate::gpu as device;
 use crate::{
     kernel::{activation::Activation, product::epilogue::Epilogue},
+    mask::{MASKED, causal_bias},
     matrix::{Affine, Matrix},
 };
 
@@ -376,18 +377,43 @@ impl DotProductAttention<'_> {
         if !self.behind.is_empty() {
             return joined::attention(self);
         }
+        #[cfg(feature = "flex")]
         if !self.keeps_map
-            && let Some(output) = self.fused()
+            && let Some(output) = cpu::attention(&self)
         {
             return Attended { output, map: None };
         }
-        burn_ops::attention(self)
+        // All others are told what is hidden by a bias.
+        let described = self.with_future_in_bias();
+        if !described.keeps_map
+            && let Some(output) = described.fused()
+        {
+            return Attended { output, map: None };
+        }
+        burn_ops::attention(described)
     }
 
-    /// The result by a kernel that holds no map.
+    fn with_future_in_bias(self) -> Self {
+        let (operand, keys) = (self.operands.queries(), self.operands.keys());
+        let [_, _, queries, _] = operand.dims();
+        if !self.causal || queries < 2 {
+            return self.with_causal(false);
+        }
+        let future = causal_bias(queries, keys, &operand.device());
+        let bias = match self.bias.clone() {
+            // Hidden twice is no more than hidden once.
+            Some(bias) => {
+                let seen = bias.dims()[3].min(keys);
+                (future + bias.narrow(3, 0, seen)).clamp_min(MASKED)
+            }
+            None => future,
+        };
+        self.with_bias(bias).with_causal(false)
+    }
+
+    /// The result by another kernel that holds no map.
     fn fused(&self) -> Option<Tensor<4>> {
         first_served! {
-            "flex" => cpu::attention(self).map(Some),
             "gpu" => gpu::attention(self).map(Some),
             "autodiff" => self.recorded().map(Some),
             else None

@@ -12,7 +12,7 @@ use super::{
     output::BlipTextOutput,
 };
 use crate::{
-    batch::{decoder_bias, padding_bias},
+    batch::{Unseen, padding_bias},
     causal::{CausalLm, CausalState, Positions},
     error::LmError,
     session::{Decode, Session},
@@ -129,7 +129,8 @@ impl BlipTextLmHeadModel {
         let embeds = self.bert.embed(ids, attention_mask)?;
         self.bert.check_source(source, ids.len())?;
         let (device, [_, seq, _]) = (embeds.device(), embeds.dims());
-        let bias = decoder_bias(seq, padding_bias(attention_mask, &device), &device);
+        let padding = padding_bias(attention_mask, &device);
+        let bias = Unseen::by_bias(seq, seq, padding, &device).bias;
         let positions = everywhere(ids);
         let mut kept = Kept::new(keep);
         let (bert, source) = (&self.bert, Some(source));
@@ -261,9 +262,12 @@ impl CausalLm for Reading<'_> {
         &self,
         inputs_embeds: Tensor<3>,
         positions: &Positions,
-        bias: Option<Tensor<4>>,
+        unseen: Unseen,
         caches: &mut [KvCache],
     ) -> Tensor<3> {
+        let (device, [_, new, _]) = (inputs_embeds.device(), inputs_embeds.dims());
+        let keys = new + caches.first().map_or(0, KvCache::len);
+        let bias = unseen.into_bias(new, keys, &device);
         let (bert, mut kept) = (&self.model.bert, Kept::default());
         let source = Some(self.source);
         bert.run(inputs_embeds, positions, bias, source, caches, &mut kept)

@@ -11,7 +11,7 @@ pub(crate) use {
     state::CausalState,
 };
 
-use crate::{error::LmError, session::Decode};
+use crate::{batch::Unseen, error::LmError, session::Decode};
 
 /// What a [`CausalState`] needs of a decoder-only model.
 pub(crate) trait CausalLm {
@@ -33,13 +33,12 @@ pub(crate) trait CausalLm {
     ///
     /// - inputs_embeds: `[batch, new, embedding_dim]`
     /// - positions: `[batch][new]`
-    /// - bias: `[batch or 1, 1, new, keys]`
     /// - output: `[batch, new, embedding_dim]`
     fn advance(
         &self,
         inputs_embeds: Tensor<3>,
         positions: &Positions,
-        bias: Option<Tensor<4>>,
+        unseen: Unseen,
         caches: &mut [KvCache],
     ) -> Tensor<3>;
 

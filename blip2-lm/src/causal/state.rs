@@ -1,6 +1,6 @@
 //! What a decode remembers, and each thing that it does.
 
-use blip2_kernels::{KvCache, MASKED, causal_bias};
+use blip2_kernels::KvCache;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     positions::{Positions, check_room, count, positions_of},
 };
 use crate::{
-    batch::{Step, decoder_bias, extension, joined_bias, of_last_keys, padding_bias, rows_tensor},
+    batch::{Step, Unseen, extension, joined_bias, of_last_keys, padding_bias, rows_tensor},
     error::LmError,
     steps::{self, Steps},
 };
@@ -106,7 +106,7 @@ impl CausalState {
         let hidden = model.advance(
             embeds,
             &positions_of(&mask),
-            decoder_bias(seq, self.padding.clone(), &self.device),
+            Unseen::of(seq, seq, self.padding.clone(), &self.device),
             &mut self.caches,
         );
         // The head is as large as many layers: only the last position needs it.
@@ -261,14 +261,10 @@ impl CausalState {
         let [_, new, _] = embeds.dims();
         self.end_steps();
         self.widen_padding(self.keys() + new);
-        // A single one needs no mask of the future: there is none.
-        let future = (new > 1).then(|| causal_bias(new, self.keys() + new, &self.device));
-        let bias = match (future, self.padding.clone()) {
-            (Some(future), Some(padding)) => Some((future + padding).clamp_min(MASKED)),
-            (future, padding) => future.or(padding),
-        };
+        let keys = self.keys() + new;
+        let unseen = Unseen::of(new, keys, self.padding.clone(), &self.device);
         let positions = self.next_positions(new);
-        let hidden = model.advance(embeds, &positions, bias, &mut self.caches);
+        let hidden = model.advance(embeds, &positions, unseen, &mut self.caches);
         for count in &mut self.counts {
             *count += new;
         }

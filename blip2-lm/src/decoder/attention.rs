@@ -6,7 +6,7 @@ use blip2_kernels::{
 use burn::{module::Module, tensor::Tensor};
 
 use super::{Description, rotary::CosSin};
-use crate::mlp::add_scaled;
+use crate::{batch::Unseen, mlp::add_scaled};
 
 /// Causal self-attention in which a head of keys and values serves a group of queries' heads.
 #[derive(Module, Debug)]
@@ -27,8 +27,7 @@ pub(super) struct Attention {
 pub(super) struct Context {
     /// Of rotary positions, what rotates queries and keys.
     pub(super) rotation: Option<CosSin>,
-    /// Hides padding and the future, `[batch or 1, 1, new, keys]`.
-    pub(super) bias: Option<Tensor<4>>,
+    pub(super) unseen: Unseen,
 }
 
 impl Attention {
@@ -71,7 +70,7 @@ impl Attention {
             // Keys go into the cache rotated: their position never changes.
             (q, k) = (rotation.apply(q), rotation.apply(k));
         }
-        let (bias, keep_map) = (context.bias.clone(), kept.wants_maps());
+        let Unseen { bias, causal } = context.unseen.clone();
         let attention = match cache {
             Some(cache) => {
                 cache.append(k, v);
@@ -79,7 +78,8 @@ impl Attention {
             }
             None => DotProductAttention::new(q, k, v, self.scale),
         };
-        let attended = attention.with_bias(bias).with_map(keep_map).forward();
+        let attention = attention.with_bias(bias).with_causal(causal);
+        let attended = attention.with_map(kept.wants_maps()).forward();
         kept.attention(attended.map);
         let merged = merge_heads(attended.output);
         add_scaled(&self.out_proj, merged, residual, self.residual_scale)

@@ -16,7 +16,7 @@ use super::{
     rotary::{CosSin, Rotary},
 };
 use crate::{
-    batch::{check_embeds, check_mask, decoder_bias, ids_tensor, padding_bias},
+    batch::{Unseen, check_embeds, check_mask, ids_tensor, padding_bias},
     causal::{
         CausalLm, CausalState, CausalStep, Positions, all_positions, check_context, positions_of,
     },
@@ -343,8 +343,13 @@ impl DecoderLm {
     ) -> Result<Tensor<3>, LmError> {
         let [_, seq] = self.check(&inputs_embeds, attention_mask)?;
         let device = inputs_embeds.device();
-        let bias = decoder_bias(seq, padding_bias(attention_mask, &device), &device);
-        Ok(self.layers(inputs_embeds, positions, bias, &mut [], kept))
+        let padding = padding_bias(attention_mask, &device);
+        let unseen = match kept.wants_maps() {
+            // A map is made by Burn's operations, which are told by a bias.
+            true => Unseen::by_bias(seq, seq, padding, &device),
+            false => Unseen::of(seq, seq, padding, &device),
+        };
+        Ok(self.layers(inputs_embeds, positions, unseen, &mut [], kept))
     }
 
     /// As [`CausalLm::advance`], keeping what is asked for. Caches, if there are any, are one for
@@ -353,12 +358,12 @@ impl DecoderLm {
         &self,
         inputs_embeds: Tensor<3>,
         positions: &Positions,
-        bias: Option<Tensor<4>>,
+        unseen: Unseen,
         caches: &mut [KvCache],
         kept: &mut Kept,
     ) -> Tensor<3> {
         let (hidden, rotation) = self.first_layer_reads(inputs_embeds, positions);
-        let context = Context { rotation, bias };
+        let context = Context { rotation, unseen };
         self.through_layers(hidden, context, caches, kept)
     }
 
@@ -481,10 +486,16 @@ impl CausalLm for DecoderLm {
         &self,
         inputs_embeds: Tensor<3>,
         positions: &Positions,
-        bias: Option<Tensor<4>>,
+        unseen: Unseen,
         caches: &mut [KvCache],
     ) -> Tensor<3> {
-        self.layers(inputs_embeds, positions, bias, caches, &mut Kept::default())
+        self.layers(
+            inputs_embeds,
+            positions,
+            unseen,
+            caches,
+            &mut Kept::default(),
+        )
     }
 
     fn head(&self, hidden: Tensor<3>) -> Tensor<3> {
@@ -517,7 +528,12 @@ impl CausalStep for DecoderLm {
             (Some(cos), Some(sin)) => Some(CosSin { cos, sin }),
             _ => None,
         };
-        let context = Context { rotation, bias };
+        // A single new position has no future.
+        let unseen = Unseen {
+            bias,
+            causal: false,
+        };
+        let context = Context { rotation, unseen };
         let hidden = self.through_layers(hidden, context, caches, &mut Kept::default());
         Some(self.logits(hidden))
     }

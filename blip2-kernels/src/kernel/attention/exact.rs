@@ -10,14 +10,10 @@ pub(super) fn attend(head: &Head<'_>) -> Vec<f32> {
         let scores = head.keys().map(|key| {
             let products = q.iter().zip(key);
             let score: f64 = products.map(|(&q, &k)| f64::from(q) * f64::from(k)).sum();
-            score as f32 * head.scale
+            score as f32
         });
         let mut weights: Vec<f32> = scores.collect();
-        if let Some(bias) = head.bias(query) {
-            for (weight, bias) in weights.iter_mut().zip(bias) {
-                *weight += bias;
-            }
-        }
+        head.score(query, &mut weights);
         softmax(&mut weights);
         let mut sums = vec![0f64; head.width];
         for (&weight, value) in weights.iter().zip(head.values()) {

@@ -8,15 +8,18 @@ mod unit;
 use rayon::prelude::*;
 
 use self::rows::{KeyRows, View};
-use crate::kernel::{
-    isa::{
-        Isa, LANES, tile,
-        tile_kind::{NO_SUMS, PANEL, TILE_ROWS, TileKind},
-        unit::{Line, Product},
-        vectorized,
+use crate::{
+    kernel::{
+        isa::{
+            Isa, LANES, tile,
+            tile_kind::{NO_SUMS, PANEL, TILE_ROWS, TileKind},
+            unit::{Line, Product},
+            vectorized,
+        },
+        math,
+        product::input::{interleave, interleave_pairs},
     },
-    math,
-    product::input::{interleave, interleave_pairs},
+    mask::MASKED,
 };
 
 /// Fewer queries than this read keys and values as they lie: interleaving them would cost as much.
@@ -27,18 +30,26 @@ const FEW: usize = 4;
 /// models are larger.
 const SMALL: usize = 1024;
 
+/// From products to scores.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Scoring<'a> {
+    pub(crate) scale: f32,
+    /// `[batch, heads, queries, keys]`, by broadcasting.
+    pub(crate) bias: Option<View<'a>>,
+    /// Of causal attention, how many keys are before the first query: the query `i` sees `past + i + 1`.
+    pub(crate) past: Option<usize>,
+}
+
 /// `softmax(q · kᵀ · scale + bias) · v`, `[batch, queries, heads, head_dim]`: heads within a
 /// position, as the projection behind attention reads them.
 ///
-/// `bias` has the dimensions `[batch, heads, queries, keys]`, by broadcasting. With `rounded`, the
-/// operands of both products are brain floats where there are instructions for them.
+/// With `rounded`, the operands of both products are brain floats where there are instructions for them.
 pub(crate) fn attend(
     isa: Isa,
     rounded: bool,
     q: View<'_>,
     [k, v]: [&dyn KeyRows; 2],
-    scale: f32,
-    bias: Option<View<'_>>,
+    scoring: Scoring<'_>,
 ) -> Vec<f32> {
     let [batch, heads, queries, depth] = q.dims;
     let ([_, groups, keys, _], width) = (k.dims(), v.dims()[3]);
@@ -55,8 +66,7 @@ pub(crate) fn attend(
             q,
             k,
             v,
-            scale,
-            bias,
+            scoring,
             batch: index / heads,
             head: index % heads,
             group: index % heads * groups / heads,
@@ -118,8 +128,7 @@ pub(super) struct Head<'a> {
     q: View<'a>,
     k: &'a dyn KeyRows,
     v: &'a dyn KeyRows,
-    pub(super) scale: f32,
-    bias: Option<View<'a>>,
+    scoring: Scoring<'a>,
     batch: usize,
     head: usize,
     /// The head of keys and values.
@@ -143,17 +152,37 @@ impl Head<'_> {
     }
 
     /// What is added to a query's scores.
-    pub(super) fn bias(&self, query: usize) -> Option<&[f32]> {
-        Some(self.bias?.row(self.batch, self.head, query))
+    fn bias(&self, query: usize) -> Option<&[f32]> {
+        Some(self.scoring.bias?.row(self.batch, self.head, query))
     }
 
-    /// From scores to weights: scales them, adds the bias of the query, and takes the softmax.
-    fn weights(&self, query: usize, scores: &mut [f32]) {
+    /// From products with the first keys to the scores of a query: scales them, adds its bias, and hides what
+    /// it does not see.
+    pub(super) fn score(&self, query: usize, products: &mut [f32]) {
+        let scale = self.scoring.scale;
         match self.bias(query) {
-            Some(bias) => scale_and_add(self.isa, scores, self.scale, bias),
-            None => scale_by(self.isa, scores, self.scale),
+            Some(bias) => scale_and_add(self.isa, products, scale, bias),
+            None => scale_by(self.isa, products, scale),
         }
-        softmax(self.isa, scores);
+        if let Some(past) = self.scoring.past {
+            let future = products.get_mut(past + query + 1..);
+            future.unwrap_or_default().fill(MASKED);
+        }
+    }
+
+    /// From products to weights: the softmax of the scores.
+    fn weights(&self, query: usize, products: &mut [f32]) {
+        self.score(query, products);
+        softmax(self.isa, products);
+    }
+
+    /// How many keys queries before `end` may see, in whole panels. What is behind has no weight at all beside
+    /// what is seen; a query whose keys a bias hides may see none, and then all of them evenly.
+    fn seen(&self, end: usize) -> usize {
+        match (self.scoring.past, self.scoring.bias) {
+            (Some(past), None) => (past + end).next_multiple_of(PANEL).min(self.keys),
+            _ => self.keys,
+        }
     }
 
     /// A query at a time, as a decoder has it: each key and value is read once, where it lies in the
@@ -162,8 +191,8 @@ impl Head<'_> {
         let results = y.chunks_exact_mut(self.width.max(1));
         for ((query, q), y) in self.queries().enumerate().zip(results) {
             scratch.scores.clear();
-            let scores = self.keys().map(|key| dot(self.isa, q, key));
-            scratch.scores.extend(scores);
+            let products = self.keys().map(|key| dot(self.isa, q, key));
+            scratch.scores.extend(products);
             self.weights(query, &mut scratch.scores);
             for (&weight, value) in scratch.scores.iter().zip(self.values()) {
                 add_scaled(self.isa, y, weight, value);
@@ -178,21 +207,25 @@ impl Head<'_> {
     /// there of the attention map: they stay in the cache between the two products, which is what
     /// makes this faster than two products over the whole map.
     fn many(&self, scratch: &mut Scratch, y: &mut [f32]) {
-        let (queries, keys, width) = (self.q.dims[2], self.keys, self.width);
-        let padded = keys.next_multiple_of(PANEL);
+        let (queries, width) = (self.q.dims[2], self.width);
         let (depth_steps, key_steps) = self.steps();
         self.pack(scratch);
         let mut sums = NO_SUMS;
         for first in (0..queries).step_by(TILE_ROWS) {
             let rows = TILE_ROWS.min(queries - first);
-            scratch.words.resize(rows * depth_steps.max(key_steps), 0);
+            let keys = self.seen(first + rows);
+            let (padded, seen_steps) = (
+                keys.next_multiple_of(PANEL),
+                keys.div_ceil(self.kind.step()),
+            );
+            scratch.words.resize(rows * depth_steps.max(seen_steps), 0);
             for row in 0..rows {
                 let q = self.q.row(self.batch, self.head, first + row);
                 self.interleave(q, row, rows, &mut scratch.words);
             }
             scratch.scores.resize(rows * padded, 0.0);
             let panels = scratch.keys.chunks_exact((4 * PANEL * depth_steps).max(1));
-            for (panel, keys) in panels.enumerate() {
+            for (panel, keys) in panels.take(padded / PANEL).enumerate() {
                 tile::tile(self.isa, self.kind, rows, &scratch.words, keys, &mut sums);
                 let sums = sums.as_chunks::<PANEL>().0;
                 for (scores, sums) in scratch.scores.chunks_exact_mut(padded).zip(sums) {
@@ -207,6 +240,7 @@ impl Head<'_> {
             }
             let panels = scratch.values.chunks_exact((4 * PANEL * key_steps).max(1));
             for (panel, values) in panels.enumerate() {
+                let values = &values[..4 * PANEL * seen_steps];
                 tile::tile(self.isa, self.kind, rows, &scratch.words, values, &mut sums);
                 let columns = PANEL.min(width - panel * PANEL);
                 for (row, sums) in sums.as_chunks::<PANEL>().0[..rows].iter().enumerate() {
@@ -417,9 +451,14 @@ mod tests {
             let v = view(&v, [batch, heads, keys, width]);
             let bias = view(&bias, [batch, 1, 1, keys]);
             let bias = bias.broadcast([batch, heads, queries, keys]);
+            let scoring = Scoring {
+                scale: 0.3,
+                bias: Some(bias),
+                past: None,
+            };
             for isa in Isa::available() {
                 for (rounded, tolerance) in [(false, 1e-6), (true, 6e-3)] {
-                    let y = attend(isa, rounded, q, [&k, &v], 0.3, Some(bias));
+                    let y = attend(isa, rounded, q, [&k, &v], scoring);
                     for index in 0..batch * heads {
                         let (b, h) = (index / heads, index % heads);
                         let expected = exact::attend(&Head {
@@ -428,8 +467,7 @@ mod tests {
                             q,
                             k: &k,
                             v: &v,
-                            scale: 0.3,
-                            bias: Some(bias),
+                            scoring,
                             batch: b,
                             head: h,
                             group: h,
@@ -453,14 +491,71 @@ mod tests {
         let mut v = vec![1.0; 40 * 64];
         v[..64].fill(1e30);
         let mut bias = vec![0.0; 40];
-        bias[0] = crate::layer::attention::MASKED;
+        bias[0] = MASKED;
         for isa in Isa::available() {
             for queries in [1, 5] {
                 let q = view(&q, [1, 1, queries, 64]);
                 let bias = view(&bias, [1, 1, 1, 40]).broadcast([1, 1, queries, 40]);
                 let (k, v) = (view(&k, [1, 1, 40, 64]), view(&v, [1, 1, 40, 64]));
-                let y = attend(isa, false, q, [&k, &v], 0.1, Some(bias));
+                let scoring = Scoring {
+                    scale: 0.1,
+                    bias: Some(bias),
+                    past: None,
+                };
+                let y = attend(isa, false, q, [&k, &v], scoring);
                 assert!(y.iter().all(|y| (y - 1.0).abs() < 1e-5), "{isa}");
+            }
+        }
+    }
+
+    /// What is seen of the past is what a bias that hides the future leaves, to the bit; with padding, which
+    /// may leave a query nothing, too.
+    #[test]
+    fn the_future_is_hidden_as_by_a_bias() {
+        for (queries, keys, depth, width) in [
+            (4, 33, 88, 31),
+            (3, 40, 80, 80),
+            (13, 13, 80, 80),
+            (70, 257, 33, 65),
+            (100, 100, 64, 64),
+            (5, 9, 8, 8),
+        ] {
+            let (heads, past) = (2, keys - queries);
+            let q = random_values(heads * queries * depth, 1);
+            let k = random_values(heads * keys * depth, 2);
+            let v = random_values(heads * keys * width, 3);
+            let q = view(&q, [1, heads, queries, depth]);
+            let k = view(&k, [1, heads, keys, depth]);
+            let v = view(&v, [1, heads, keys, width]);
+            for padding in [0, 2] {
+                let hides = |key: usize| if key < padding { MASKED } else { 0.0 };
+                let hidden: Vec<f32> = (0..keys).map(hides).collect();
+                let whole = (0..queries).flat_map(|query| {
+                    (0..keys).map(move |key| {
+                        if key > past + query {
+                            MASKED
+                        } else {
+                            hides(key)
+                        }
+                    })
+                });
+                let whole: Vec<f32> = whole.collect();
+                let dims = [1, heads, queries, keys];
+                let whole = view(&whole, [1, 1, queries, keys]).broadcast(dims);
+                let hidden = view(&hidden, [1, 1, 1, keys]).broadcast(dims);
+                for isa in Isa::available() {
+                    for rounded in [false, true] {
+                        let by = |bias, past| {
+                            let scale = 0.3;
+                            let scoring = Scoring { scale, bias, past };
+                            attend(isa, rounded, q, [&k, &v], scoring)
+                        };
+                        let expected = by(Some(whole), None);
+                        let bias = (padding > 0).then_some(hidden);
+                        let found = by(bias, Some(past));
+                        assert_eq!(found, expected, "{isa} {rounded} {queries} {keys}");
+                    }
+                }
             }
         }
     }

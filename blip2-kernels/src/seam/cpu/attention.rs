@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use crate::{
     kernel::{
         attention::{
-            self,
+            self, Scoring,
             rows::{KeyRows, Sources, View},
         },
         flex::{self, Rows},
@@ -60,9 +60,13 @@ fn attend(
     let bias = bias
         .as_ref()
         .map(|bias| view(bias).broadcast([batch, heads, queries, keys]));
-    let (isa, scale) = (Isa::active(), described.scale as f32);
+    let scoring = Scoring {
+        scale: described.scale as f32,
+        bias,
+        past: described.causal.then(|| keys.saturating_sub(queries)),
+    };
     let rounded = described.rounding == Rounding::Bf16;
-    let y = attention::attend(isa, rounded, view(&q), keys_values, scale, bias);
+    let y = attention::attend(Isa::active(), rounded, view(&q), keys_values, scoring);
     Some(flex::lift(y, [batch, queries, heads, width]).swap_dims(1, 2))
 }
 
