@@ -12,11 +12,16 @@ use blip2_core::{
     memory::{MemoryPlan, Workload, machine},
     model::BlipForQuestionAnswering,
 };
+#[cfg(feature = "speech")]
+use blip2_core::{SpeechPipeline, sound::Waveform};
 use blip2_kernels::{RandomWeights, Weights};
 use blip2_testing::copy;
 use serde_json::{Value, json};
 
 const CASE: &str = "BLIP2_MEMORY_CASE";
+/// Of a recording: 15 minutes, whose attention map would be a third of a gigabyte.
+#[cfg(feature = "speech")]
+const SECONDS: usize = 900;
 
 /// Two layers of each stack of a published model, of which an output head alone may be half a gigabyte.
 struct Case {
@@ -30,6 +35,9 @@ enum Of {
     Preset(Preset),
     /// BLIP-1 that answers.
     Blip1,
+    /// A small Granite Speech, of which a long recording is what is large.
+    #[cfg(feature = "speech")]
+    Speech,
 }
 
 fn cases() -> Vec<Case> {
@@ -42,20 +50,27 @@ fn cases() -> Vec<Case> {
     };
     let opt = Of::Preset(Preset::Blip2Opt2_7b);
     let t5 = Of::Preset(Preset::Blip2FlanT5Xl);
-    [
+    vec![
         (opt, Precision::Bf16, work(1, 40, 4, 1)),
         (opt, Precision::F32, work(8, 40, 2, 1)),
         (opt, Precision::Int8, work(8, 40, 12, 5)),
         (t5, Precision::Bf16, work(2, 600, 3, 1)),
         (Of::Blip1, Precision::F32, work(8, 40, 4, 1)),
         (Of::Blip1, Precision::Int8, work(16, 40, 8, 4)),
+        #[cfg(feature = "speech")]
+        (
+            Of::Speech,
+            Precision::F32,
+            work(1, 20, 2, 1).with_sound_frames(50 * SECONDS),
+        ),
     ]
+    .into_iter()
     .map(|(of, precision, work)| Case {
         of,
         precision,
         work,
     })
-    .into()
+    .collect()
 }
 
 #[test]
@@ -96,6 +111,8 @@ fn a_case() {
     let predicted = match of {
         Of::Preset(preset) => run(preset, precision, work),
         Of::Blip1 => run_blip1(precision, work),
+        #[cfg(feature = "speech")]
+        Of::Speech => run_speech(precision, work),
     };
     println!("\nbytes {} {predicted}", machine::peak_held().unwrap());
 }
@@ -180,4 +197,22 @@ fn run_blip1(precision: Precision, work: Workload) -> u64 {
     blip.answer_batch(pairs, &options(work)).unwrap();
     let plan = MemoryPlan::of_blip1(&config, ModelKind::BlipAnswer, precision).unwrap();
     plan.predict(&work).peak()
+}
+
+/// Runs a Granite Speech on a long recording, with a context that has room for it.
+#[cfg(feature = "speech")]
+fn run_speech(precision: Precision, work: Workload) -> u64 {
+    let folder = copy("granite_speech");
+    let path = folder.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["text_config"]["max_position_embeddings"] = 100_000.into();
+    fs::write(path, config.to_string()).unwrap();
+    let speech = SpeechPipeline::builder(folder.path()).precision(precision);
+    let speech = speech.load().unwrap();
+    let samples = (0..16_000 * SECONDS).map(|n| (n % 160) as f32 / 400.0);
+    let sound = Waveform::new(samples.collect(), 16_000).unwrap();
+    speech
+        .ask_with(&sound, "what is said?", &options(work))
+        .unwrap();
+    speech.memory().predict(&work).peak()
 }
