@@ -189,6 +189,7 @@ impl Training {
         let built = Trained::build(&source, &self.device, &plan, |weights| {
             build(weights, self.precision)
         });
+        source.check()?;
         // What the checkpoint lacks is told by its own account, before the model's holes are.
         let _: LoadReport = weights.finish(&IGNORABLE)?;
         let built = built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())?;
@@ -229,6 +230,7 @@ impl Training {
             let weights = weights.with_precision(self.precision.vision);
             Ok(Blip2ForPretraining::load(&config, &weights)?)
         });
+        source.check()?;
         let _: LoadReport = weights.checkpoint.finish(&IGNORABLE)?;
         let built = built?.of_checkpoint(self.folder.path(), &self.parts, self.lora.as_ref())?;
         source.finish(&built.trained)?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -42,6 +42,15 @@ pub struct AdapterConfig {
     /// The layers that were asked for.
     #[serde(default)]
     pub target_modules: Option<TargetModules>,
+    /// The layers among them that were left out.
+    #[serde(default)]
+    pub exclude_modules: Option<TargetModules>,
+    /// The numbers of the blocks whose layers were asked for; all, where there is none.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub layers_to_transform: Vec<usize>,
+    /// What stands before those numbers in the names of layers; anything, where there is none.
+    #[serde(default, deserialize_with = "one_or_many")]
+    pub layers_pattern: Vec<String>,
     /// Layers of other ranks.
     #[serde(default, deserialize_with = "pairs")]
     pub rank_pattern: Vec<(String, usize)>,
@@ -57,7 +66,7 @@ pub struct AdapterConfig {
 }
 
 /// Layers, as PEFT's `target_modules` says them.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum TargetModules {
@@ -103,8 +112,26 @@ where
     table.into_iter().map(pair).collect()
 }
 
+/// PEFT writes one alone, a list, or nothing.
+fn one_or_many<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: serde::de::DeserializeOwned,
+    D: Deserializer<'de>,
+{
+    let items = match Value::deserialize(deserializer)? {
+        Value::Null => Vec::new(),
+        Value::String(text) if text.is_empty() => Vec::new(),
+        Value::Array(items) => items,
+        one => vec![one],
+    };
+    let items = items.into_iter().map(serde_json::from_value);
+    items
+        .collect::<Result<_, _>>()
+        .map_err(serde::de::Error::custom)
+}
+
 /// What the struct above reads.
-const READ: [&str; 12] = [
+const READ: [&str; 15] = [
     "base_model_name_or_path",
     "revision",
     "r",
@@ -113,24 +140,24 @@ const READ: [&str; 12] = [
     "use_rslora",
     "use_dora",
     "target_modules",
+    "exclude_modules",
+    "layers_to_transform",
+    "layers_pattern",
     "rank_pattern",
     "alpha_pattern",
     "bias",
     "modules_to_save",
 ];
 
-/// What changes nothing of what an adapter of saved tensors computes: how it was trained, who wrote
-/// it, and which layers were chosen. `fan_in_fan_out` speaks of base layers that lie transposed, of
+/// What changes nothing of what an adapter of saved tensors computes: how it was trained, and who wrote
+/// it. `fan_in_fan_out` speaks of base layers that lie transposed, of
 /// which this family has none; PEFT too passes over it for a linear layer.
-const IDLE: [&str; 14] = [
+const IDLE: [&str; 11] = [
     "peft_type",
     "task_type",
     "auto_mapping",
     "peft_version",
     "inference_mode",
-    "exclude_modules",
-    "layers_to_transform",
-    "layers_pattern",
     "megatron_core",
     "qalora_group_size",
     "fan_in_fan_out",
@@ -298,6 +325,28 @@ mod tests {
         assert_eq!(patterns.rank(&config, "a.fc1"), 2);
         assert_eq!(patterns.scale(&config, "a.fc1"), 10.0 / 2f64.sqrt());
         assert_eq!(patterns.scale(&config, "a.fc2"), 3.0);
+    }
+
+    #[test]
+    fn blocks_and_layers_left_out_are_one_or_a_list() {
+        let config = read(
+            r#"{"peft_type": "LORA", "layers_to_transform": 1, "layers_pattern": "layers",
+                "exclude_modules": ["fc1"]}"#,
+        )
+        .unwrap();
+        assert_eq!(config.layers_to_transform, [1]);
+        assert_eq!(config.layers_pattern, ["layers"]);
+        let names = TargetModules::Names(vec!["fc1".into()]);
+        assert_eq!(config.exclude_modules, Some(names));
+        let config = read(
+            r#"{"peft_type": "LORA", "layers_to_transform": [0, 2], "layers_pattern": "",
+                "exclude_modules": ".*fc1"}"#,
+        )
+        .unwrap();
+        assert_eq!(config.layers_to_transform, [0, 2]);
+        assert!(config.layers_pattern.is_empty());
+        let expression = TargetModules::Expression(".*fc1".into());
+        assert_eq!(config.exclude_modules, Some(expression));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(super) enum Fault {
     Invalid,
     Malformed,
     Mismatch,
+    NotFound,
     Unsupported,
 }
 
@@ -22,6 +23,7 @@ impl Fault {
                 Self::Invalid => ErrorKind::Invalid,
                 Self::Malformed => ErrorKind::Malformed,
                 Self::Mismatch => ErrorKind::Mismatch,
+                Self::NotFound => ErrorKind::NotFound,
                 Self::Unsupported => ErrorKind::Unsupported,
             },
         }

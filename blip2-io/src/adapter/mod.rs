@@ -9,6 +9,7 @@ mod twins;
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -61,6 +62,31 @@ struct Layer {
     magnitude: Option<String>,
 }
 
+/// A folder without an adapter. Of one that has a name other than `default`, PEFT writes a folder below.
+fn absent(folder: &Path) -> IoError {
+    match one_below(folder) {
+        Some(below) => {
+            let reason = format!(
+                "{CONFIG} is missing, and is in the folder {}; give that",
+                below.display()
+            );
+            Fault::NotFound.of(folder, reason)
+        }
+        None => IoError::MissingFile {
+            folder: folder.to_path_buf(),
+            file: CONFIG.into(),
+            remedy: "PEFT's `save_pretrained` writes it beside the adapter's tensors",
+        },
+    }
+}
+
+/// The first folder in a folder that holds an adapter, in the order of the alphabet.
+fn one_below(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    paths.filter(|path| path.join(CONFIG).is_file()).min()
+}
+
 impl Adapter {
     /// The adapter in a folder, or the one in the hub's cache that its id stands for.
     ///
@@ -98,11 +124,7 @@ impl Adapter {
     fn of_files(files: &Files) -> Result<Self, IoError> {
         let folder = files.folder().to_path_buf();
         let path = files.path(CONFIG);
-        let text = files.read(CONFIG)?.ok_or_else(|| IoError::MissingFile {
-            folder: folder.clone(),
-            file: CONFIG.into(),
-            remedy: "PEFT's `save_pretrained` writes it beside the adapter's tensors",
-        })?;
+        let text = files.read(CONFIG)?.ok_or_else(|| absent(&folder))?;
         let config = AdapterConfig::read(&path, &text)?;
         let mut adapter = Self {
             folder,
@@ -385,5 +407,31 @@ impl Adapter {
             self.tensors
                 .fingerprint(&touched, &format!("{:?}", self.config)),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::ErrorKind;
+
+    /// PEFT writes an adapter with a name of its own into a folder below the one that it is given.
+    #[test]
+    fn a_folder_above_an_adapter_is_told_the_one_that_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = || Adapter::open(folder.path()).unwrap_err();
+        let plain = refused().to_string();
+        assert!(plain.contains("save_pretrained"), "{plain}");
+        let own = folder.path().join("colours");
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join(CONFIG), "{}").unwrap();
+        let error = refused();
+        let said = error.to_string();
+        let below = own.display().to_string();
+        assert!(
+            said.contains(&below) && said.contains("give that"),
+            "{said}"
+        );
+        assert_eq!(error.kind(), ErrorKind::NotFound);
     }
 }

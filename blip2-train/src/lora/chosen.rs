@@ -1,6 +1,6 @@
 //! Which layers are meant, by patterns that are compiled once.
 
-use blip2_io::LayerPattern;
+use blip2_io::{LayerPattern, TargetModules};
 
 use super::config::LoraConfig;
 use crate::{
@@ -21,6 +21,10 @@ pub(crate) struct Chosen {
     targets: Vec<LayerPattern>,
     ranks: Vec<(LayerPattern, usize)>,
     alphas: Vec<(LayerPattern, f64)>,
+    /// What stands before the numbers of blocks.
+    blocks: Vec<LayerPattern>,
+    /// What layers are left out by, where that is an expression.
+    left_out: Option<LayerPattern>,
 }
 
 impl Chosen {
@@ -34,7 +38,13 @@ impl Chosen {
             let compiled = LayerPattern::whole(expression);
             compiled.map_err(|reason| unfit("target_modules", expression, reason))
         });
+        let blocks = config.layers_pattern.iter().map(|pattern| {
+            let compiled = LayerPattern::end(pattern);
+            compiled.map_err(|reason| unfit("layers_pattern", pattern, reason))
+        });
         Ok(Self {
+            blocks: blocks.collect::<Result<_, _>>()?,
+            left_out: left_out(&config)?,
             targets: targets.collect::<Result<_, _>>()?,
             ranks: compiled("rank_pattern", &config.rank_pattern)?,
             alphas: compiled("alpha_pattern", &config.alpha_pattern)?,
@@ -52,13 +62,25 @@ impl Chosen {
         let named = any_matches(&self.config.named_targets(), layer)
             || (self.config.targets_all() && !is_head())
             || self.targets.iter().any(|target| target.matches(layer));
-        named && self.is_in_blocks(layer)
+        named && self.is_in_blocks(layer) && !self.is_left_out(layer)
     }
 
     /// Whether a layer is in one of the blocks whose layers are adapted.
-    fn is_in_blocks(&self, layer: &str) -> bool {
+    pub(super) fn is_in_blocks(&self, layer: &str) -> bool {
         let blocks = &self.config.layers_to_transform;
-        blocks.is_empty() || block(layer).is_some_and(|block| blocks.contains(&block))
+        let is_one = |block| blocks.contains(&block);
+        blocks.is_empty() || block(layer, &self.blocks).is_some_and(is_one)
+    }
+
+    /// Whether a layer is left out, whatever names it.
+    pub(super) fn is_left_out(&self, layer: &str) -> bool {
+        let names = match &self.config.exclude_modules {
+            Some(TargetModules::Names(names)) => names.as_slice(),
+            _ => &[],
+        };
+        let is_end = |name: &String| NamePattern::from(name).is_end_of(layer);
+        let matches = |own: &LayerPattern| own.matches(layer);
+        names.iter().any(is_end) || self.left_out.as_ref().is_some_and(matches)
     }
 
     /// The rank of a layer's adapter.
@@ -106,7 +128,7 @@ impl Chosen {
         let mut blocks = self.config.layers_to_transform.iter().copied();
         blocks.find(|&own| {
             let mut adapted = layers.clone().filter(|layer| self.targets(layer));
-            !adapted.any(|layer| block(layer) == Some(own))
+            !adapted.any(|layer| block(layer, &self.blocks) == Some(own))
         })
     }
 }
@@ -119,16 +141,39 @@ impl LoraConfig {
     }
 }
 
-/// The number of the block that a layer is in, by PEFT's expression `.*\.[^.]*\.(\d+)\.`: the last part
-/// of its name that is a number with two parts before it and one behind.
-fn block(layer: &str) -> Option<usize> {
-    let parts: Vec<&str> = layer.split('.').collect();
-    let inner = parts.get(2..parts.len().saturating_sub(1))?;
-    let mut numbers = inner.iter().rev().filter(|part| {
-        let digits = part.bytes().all(|byte| byte.is_ascii_digit());
-        digits && !part.is_empty()
+/// The number of the block that a layer is in: as PEFT has it, the first part of its name that is a
+/// number, with one of `patterns` before it and a part behind; without patterns, with two parts before it
+/// (`.*?\.[^.]*\.(\d+)\.`).
+fn block(layer: &str, patterns: &[LayerPattern]) -> Option<usize> {
+    let dots: Vec<usize> = layer.match_indices('.').map(|(dot, _)| dot).collect();
+    // What stands before each part with a dot on either side, and the part.
+    let parts = dots.windows(2).filter_map(|dots| {
+        let [begin, end] = dots else { return None };
+        Some((layer.get(..*begin)?, layer.get(begin + 1..*end)?))
     });
-    numbers.next()?.parse().ok()
+    let numbers = parts.filter(|(_, part)| is_number(part));
+    let numbers: Vec<(&str, &str)> = numbers.collect();
+    let found = match patterns {
+        [] => numbers.iter().find(|(before, _)| before.contains('.')),
+        patterns => patterns
+            .iter()
+            .find_map(|own| numbers.iter().find(|(before, _)| own.matches(before))),
+    };
+    found?.1.parse().ok()
+}
+
+fn is_number(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The expression that layers are left out by.
+fn left_out(config: &LoraConfig) -> Result<Option<LayerPattern>, TrainError> {
+    let Some(TargetModules::Expression(expression)) = &config.exclude_modules else {
+        return Ok(None);
+    };
+    let compiled = LayerPattern::whole(expression);
+    let compiled = compiled.map_err(|reason| unfit("exclude_modules", expression, reason))?;
+    Ok(Some(compiled))
 }
 
 fn first<T: Copy>(patterns: &[(LayerPattern, T)], layer: &str) -> Option<T> {
@@ -177,9 +222,18 @@ mod tests {
         assert_eq!(chosen.rank(&layer(1, "v_proj")), 2);
         assert_eq!(chosen.scale(&layer(1, "v_proj")), 6.0);
         assert_eq!(chosen.scale(&layer(2, "q_proj")), 1.5);
-        assert_eq!(block("a.layers.3.b.layers.7.c"), Some(7));
-        assert_eq!(block("layers.3.c"), None);
-        assert_eq!(block("a.layers.3"), None);
+        for (layer, number) in [
+            ("a.layers.3.b.layers.7.c", Some(3)),
+            ("lm.decoder.block.5.layer.1.SelfAttention.q", Some(5)),
+            ("layers.3.c", None),
+            ("a.layers.3", None),
+        ] {
+            assert_eq!(block(layer, &[]), number, "{layer}");
+        }
+        let patterns = ["layer"].map(|pattern| LayerPattern::end(pattern).unwrap());
+        let t5 = "lm.decoder.block.5.layer.1.SelfAttention.q";
+        assert_eq!(block(t5, &patterns), Some(1));
+        assert_eq!(block("layer.2.c", &patterns), Some(2));
         let error = Chosen::of(LoraConfig::new(1, ["(q"])).unwrap_err();
         assert!(
             error.to_string().contains("no regular expression"),

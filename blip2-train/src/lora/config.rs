@@ -44,10 +44,17 @@ pub struct LoraConfig {
     /// Other `lora_alpha`s, in the same way.
     #[serde(default)]
     pub alpha_pattern: Vec<(String, f64)>,
-    /// The numbers of the blocks whose layers are adapted: as in PEFT the last number in a layer's name
+    /// The numbers of the blocks whose layers are adapted: as in PEFT the first number in a layer's name
     /// that has two names before it. All, where none is given.
     #[serde(default)]
     pub layers_to_transform: Vec<usize>,
+    /// Regular expressions for what stands before those numbers, as `layers`. Anything, where none is given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers_pattern: Vec<String>,
+    /// Layers that are not adapted, whatever names them: ends of names, or a regular expression for whole
+    /// ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude_modules: Option<TargetModules>,
 }
 
 /// What stands for all linear layers, as in PEFT.
@@ -57,7 +64,7 @@ const ALL_LINEAR: &str = "all-linear";
 const MOST: usize = 16_384;
 
 /// Whether a target is a name, or a part of one, rather than a regular expression.
-fn is_name(target: &str) -> bool {
+pub(super) fn is_name(target: &str) -> bool {
     let in_names = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.');
     target != ALL_LINEAR && target.chars().all(in_names)
 }
@@ -97,6 +104,8 @@ impl LoraConfig {
             rank_pattern: Vec::new(),
             alpha_pattern: Vec::new(),
             layers_to_transform: Vec::new(),
+            layers_pattern: Vec::new(),
+            exclude_modules: None,
         }
     }
 
@@ -114,6 +123,9 @@ impl LoraConfig {
             use_dora: saved.use_dora,
             rank_pattern: saved.rank_pattern.clone(),
             alpha_pattern: saved.alpha_pattern.clone(),
+            layers_to_transform: saved.layers_to_transform.clone(),
+            layers_pattern: saved.layers_pattern.clone(),
+            exclude_modules: saved.exclude_modules.clone(),
             ..Self::new(saved.r, targets)
         }
     }
@@ -195,26 +207,6 @@ impl LoraConfig {
         targets.filter(|target| *target != ALL_LINEAR && !is_name(target))
     }
 
-    /// The same with such targets as PEFT understands, which knows the ends of names alone: what
-    /// other patterns stood for is named layer by layer. `layers` are those that are adapted.
-    pub(super) fn for_peft(&self, layers: &[&str]) -> Self {
-        let whole = self.layers_to_transform.is_empty();
-        let ends =
-            |target: &&NamePattern| whole && layers.iter().any(|layer| target.is_end_of(layer));
-        let mut targets: Vec<NamePattern> =
-            self.target_modules.iter().filter(ends).cloned().collect();
-        let rest = layers
-            .iter()
-            .filter(|layer| !targets.iter().any(|target| target.is_end_of(layer)));
-        let rest: Vec<NamePattern> = rest.map(|&layer| layer.into()).collect();
-        targets.extend(rest);
-        Self {
-            target_modules: targets,
-            layers_to_transform: Vec::new(),
-            ..self.clone()
-        }
-    }
-
     pub(super) fn validate(&self) -> Result<(), TrainError> {
         let others = self.rank_pattern.iter();
         let others = others.map(|(_, rank)| ("rank_pattern", *rank));
@@ -279,19 +271,5 @@ mod tests {
         assert!(!config.targets("text_decoder.cls.predictions.decoder"));
         let both = LoraConfig::new(4, ["all-linear", "lm_head"]);
         assert!(both.targets("language_model.lm_head"));
-        let layers = ["lm.0.q_proj", "qformer.query"];
-        let told = config.for_peft(&layers).target_modules;
-        assert_eq!(told, layers.map(NamePattern::from));
-    }
-
-    #[test]
-    fn peft_is_told_layers_where_a_pattern_is_none_of_its_own() {
-        let config = LoraConfig::new(4, ["q_proj", "qformer", "v_proj"]);
-        let layers = ["lm.0.q_proj", "qformer.query", "qformer.key"];
-        let told = config.for_peft(&layers).target_modules;
-        assert_eq!(
-            told,
-            ["q_proj", "qformer.query", "qformer.key"].map(NamePattern::from)
-        );
     }
 }

@@ -7,7 +7,7 @@ use blip2_kernels::LowRankData;
 use burn::tensor::TensorData;
 use serde_json::{Value, json};
 
-use super::{Adapter, Lora, config::LoraConfig};
+use super::{Adapter, Chosen, Lora, config::LoraConfig};
 use crate::{
     error::TrainError,
     files::{write_file, write_tensors},
@@ -37,9 +37,8 @@ impl Lora {
             adapters.insert(layer.to_string(), Adapter { a, b, magnitude });
         }
         let lora = Self::of(LoraConfig::of_saved(saved.config()), adapters)?;
-        let has_modules = saved.replaced().next().is_some();
         Ok(Self {
-            whole: has_modules.then_some(saved),
+            saved: Some(saved),
             ..lora
         })
     }
@@ -57,10 +56,11 @@ fn check_plain(saved: &blip2_io::Adapter) -> Result<(), TrainError> {
 }
 
 /// Writes adapters, and what was trained whole beside them, as PEFT does. `base` is the name of the model
-/// that they adapt, and `modules` are those that were trained whole.
+/// that they adapt, `all` are its linear layers, and `modules` are those that were trained whole.
 pub(crate) fn save(
     folder: &Path,
-    config: &LoraConfig,
+    chosen: &Chosen,
+    all: &[&str],
     values: &BTreeMap<String, TensorData>,
     modules: &[String],
     base: &str,
@@ -84,13 +84,15 @@ pub(crate) fn save(
         "init_lora_weights": true,
         "modules_to_save": (!modules.is_empty()).then_some(modules),
     });
-    let own = config.for_peft(&layers);
+    let own = chosen.for_peft(&layers, all);
     for (key, value) in json!(own).as_object().into_iter().flatten() {
         text[key] = value.clone();
     }
     // PEFT has objects of these, in whose order they are looked through.
     text["rank_pattern"] = own.rank_pattern.into_iter().collect::<Value>();
     text["alpha_pattern"] = own.alpha_pattern.into_iter().collect::<Value>();
-    text["layers_to_transform"] = Value::Null;
+    if own.layers_to_transform.is_empty() {
+        text["layers_to_transform"] = Value::Null;
+    }
     write_file(&folder.join(CONFIG), format!("{text:#}\n").as_bytes())
 }

@@ -5,6 +5,7 @@ mod config;
 pub(crate) mod file;
 mod modules;
 mod replaced;
+mod written;
 
 use std::collections::BTreeMap;
 
@@ -35,8 +36,8 @@ pub(crate) use replaced::Replaced;
 pub struct Lora {
     chosen: Chosen,
     start: Start,
-    /// The saved adapter, if it holds modules that were trained whole.
-    whole: Option<blip2_io::Adapter>,
+    /// The saved adapter that they are of, which may hold modules that were trained whole.
+    saved: Option<blip2_io::Adapter>,
 }
 
 /// The two matrices of a layer's adapter, whose product is added to the layer's own.
@@ -72,7 +73,7 @@ impl Lora {
         Ok(Self {
             chosen: Chosen::of(config)?,
             start,
-            whole: None,
+            saved: None,
         })
     }
 
@@ -90,7 +91,7 @@ impl Lora {
         Ok(Self {
             chosen: Chosen::of(config)?,
             start,
-            whole: None,
+            saved: None,
         })
     }
 
@@ -107,6 +108,11 @@ impl Lora {
     /// Whether the adapters are new ones, for the layers that their configuration names.
     pub(crate) fn is_fresh(&self) -> bool {
         matches!(self.start, Start::Fresh { .. })
+    }
+
+    /// The saved adapter that they are of.
+    pub(crate) fn saved(&self) -> Option<&blip2_io::Adapter> {
+        self.saved.as_ref()
     }
 
     /// The layers of saved adapters, for which the model must have a place.

@@ -32,14 +32,17 @@ impl<'s> Replaced<'s> {
         source: &'s dyn WeightSource,
         lora: Option<&'s Lora>,
     ) -> Result<Self, TrainError> {
-        let adapter = lora.and_then(|lora| lora.whole.as_ref());
+        let adapter = lora.and_then(Lora::saved);
         let mut whole = BTreeMap::new();
         for own in adapter.into_iter().flat_map(Adapter::replaced) {
             let name = Adapter::name_in(own, |name| source.contains(name));
             if name.is_none() && adapter.is_some_and(|adapter| adapter.repeats(own)) {
                 continue;
             }
-            let name = name.ok_or_else(|| missing(adapter, own, "matches nothing in the model"))?;
+            let name = name.ok_or_else(|| {
+                let reason = "matches nothing in the model: it was made for another one";
+                missing(adapter, own, reason)
+            })?;
             whole.insert(name, own);
         }
         Ok(Self {
@@ -50,12 +53,16 @@ impl<'s> Replaced<'s> {
         })
     }
 
-    /// Refuses what did not fit, and what would be lost when the model is saved: what was put in its place
-    /// and is not trained.
-    pub(crate) fn finish(&self, trained: &BTreeSet<String>) -> Result<(), TrainError> {
-        if let Some(fault) = self.fault.take() {
-            return Err(fault.into());
+    /// Refuses what did not fit. The model has a hole there, which is not the fault of its own checkpoint.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        match self.fault.take() {
+            Some(fault) => Err(fault.into()),
+            None => Ok(()),
         }
+    }
+
+    /// Refuses what would be lost when the model is saved: what was put in its place and is not trained.
+    pub(crate) fn finish(&self, trained: &BTreeSet<String>) -> Result<(), TrainError> {
         match self.whole.keys().find(|name| !trained.contains(*name)) {
             None => Ok(()),
             Some(name) => {

@@ -46,6 +46,8 @@ pub struct Names {
     pub(crate) by_id: HashMap<ParamId, Named>,
     /// Linear layers, packed or not.
     pub(crate) layers: BTreeSet<String>,
+    /// Tensors that a model may hold once for themselves and a head, packed or not.
+    pub(crate) tables: BTreeSet<String>,
 }
 
 impl Named {

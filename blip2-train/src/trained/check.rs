@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use blip2_io::Adapter;
+
 use super::Trained;
 use crate::{
     error::TrainError,
@@ -33,9 +35,35 @@ impl<M> Trained<M> {
         Ok(Self { source, ..self })
     }
 
+    /// Refuses a head that is its table of tokens, as it is no layer that an adapter could be put on.
+    fn check_tied(&self, target: &NamePattern) -> Result<(), TrainError> {
+        if self.names.layers().any(|layer| target.matches(layer)) {
+            return Ok(());
+        }
+        let is_head = |tensor: &String| {
+            let layer = tensor.strip_suffix(".weight");
+            layer.is_some_and(|layer| target.is_end_of(layer))
+        };
+        let is_one =
+            |table: &&String| is_head(table) || Adapter::copies(table).any(|copy| is_head(&copy));
+        match self.names.tables.iter().find(is_one) {
+            None => Ok(()),
+            Some(table) => {
+                let part = table.strip_suffix(".weight").unwrap_or(table);
+                let reason = format!(
+                    "is one with the table of tokens of this model (`tie_word_embeddings`), and no layer that an \
+                     adapter could be put on; leave it out, or train the table whole: `{part}` among the parts"
+                );
+                let target = target.to_string();
+                Err(TrainError::argument("target_modules", target, reason))
+            }
+        }
+    }
+
     fn check_lora(&self, lora: &Lora) -> Result<(), TrainError> {
         if lora.is_fresh() {
             let targets = lora.config().named_targets();
+            targets.iter().try_for_each(|own| self.check_tied(own))?;
             names::check(&targets, "linear layer", self.names.layers())?;
             if let Some(expression) = lora.chosen().idle(self.names.layers()) {
                 return Err(TrainError::UnknownName {
@@ -67,13 +95,20 @@ impl<M> Trained<M> {
             return Err(TrainError::argument("r", chosen.rank(layer), reason));
         }
         match lora.saved_layers().find(|layer| !adapted.contains(layer)) {
-            Some(layer) => Err(TrainError::NothingTrains {
-                reason: format!(
-                    "there is no layer `{layer}` of the adapter's shape: it was made for another model, or for a head \
-                     that is this one's table of tokens"
-                ),
-            }),
+            Some(layer) => Err(homeless(lora, layer)),
             None => Ok(()),
         }
+    }
+}
+
+/// A saved adapter of a layer that the model does not have.
+fn homeless(lora: &Lora, layer: &str) -> TrainError {
+    let reason = format!(
+        "there is no layer `{layer}` of the adapter's shape: it was made for another model, or for a head \
+         that is this one's table of tokens"
+    );
+    match lora.saved() {
+        Some(adapter) => adapter.mismatch(reason).into(),
+        None => TrainError::NothingTrains { reason },
     }
 }

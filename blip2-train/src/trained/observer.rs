@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use blip2_io::Adapter;
 use blip2_kernels::{LowRankData, TensorRequest, WeightObserver};
 use burn::module::ParamId;
 
@@ -38,6 +39,10 @@ impl WeightObserver for Observer<'_> {
     }
 
     fn trains(&self, name: &str) -> bool {
+        let mut twins = Adapter::copies(name).chain(Adapter::originals(name));
+        if twins.next().is_some() {
+            self.names.borrow_mut().tables.insert(name.to_string());
+        }
         self.plan.is_dense(name)
     }
 

@@ -30,7 +30,7 @@ impl<M: Module> Trained<M> {
     ///
     /// [`TrainError::NothingTrains`] if there are none, and if a file cannot be written.
     pub fn save_lora(&self, folder: impl AsRef<Path>) -> Result<(), TrainError> {
-        let Some(config) = self.lora() else {
+        let Some(chosen) = &self.lora else {
             let reason = "the model has no adapters to save".into();
             return Err(TrainError::NothingTrains { reason });
         };
@@ -51,7 +51,8 @@ impl<M: Module> Trained<M> {
                 values.insert(copy, data.clone());
             }
         }
-        file::save(folder, config, &values, &self.whole_modules(), &base)
+        let all: Vec<&str> = self.names.layers().collect();
+        file::save(folder, chosen, &all, &values, &self.whole_modules(), &base)
     }
 
     /// The copies of what was trained whole that the model holds as one with it, and PEFT apart, each with what

@@ -263,6 +263,111 @@ fn layers_are_chosen_by_expressions_and_blocks() {
     assert!(error.contains("no linear layer is called"), "{error}");
 }
 
+/// The configuration that is written of adapters, as JSON.
+fn written(trained: &Trained<Model>) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    trained.save_lora(folder.path()).unwrap();
+    let text = fs::read(folder.path().join("adapter_config.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// What PEFT is told is of the layers whose tensors are beside it: blocks, and layers left out, stay.
+#[test]
+fn adapters_of_some_blocks_are_written_as_they_began() {
+    let lora = LoraConfig::new(2, ["q_proj", "v_proj"])
+        .with_alpha(6.0)
+        .with_rslora(true)
+        .with_rank_pattern([("v_proj".into(), 1)])
+        .with_alpha_pattern([("q_proj".into(), 3.0)])
+        .with_layers_to_transform([1]);
+    let trained = training("blip2_opt").lora(lora, 0).unwrap().load().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    trained.save_lora(folder.path()).unwrap();
+    let path = folder.path().join("adapter_config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    assert_eq!(config["target_modules"], json!(["q_proj", "v_proj"]));
+    assert_eq!(config["layers_to_transform"], json!([1]));
+
+    // As PEFT writes it, in each of its forms.
+    config["layers_pattern"] = json!("layers");
+    config["exclude_modules"] = json!("vision_model.*");
+    for (blocks, patterns) in [(json!(1), json!("layers")), (json!([1]), json!(["layers"]))] {
+        config["layers_to_transform"] = blocks;
+        config["layers_pattern"] = patterns;
+        fs::write(&path, config.to_string()).unwrap();
+        let lora = Lora::load(folder.path()).unwrap();
+        let again = training("blip2_opt").adapters(lora).load().unwrap();
+        let mut due = config.clone();
+        due["layers_to_transform"] = json!([1]);
+        due["layers_pattern"] = json!(["layers"]);
+        assert_eq!(written(&again), due);
+    }
+
+    // What says more than the tensors are is made to say as much.
+    config["layers_to_transform"] = Value::Null;
+    config["layers_pattern"] = Value::Null;
+    fs::write(&path, config.to_string()).unwrap();
+    let lora = Lora::load(folder.path()).unwrap();
+    let again = training("blip2_opt").adapters(lora).load().unwrap();
+    let layer = |name: &str| format!("language_model.model.decoder.layers.1.self_attn.{name}");
+    let own = written(&again);
+    assert_eq!(
+        own["target_modules"],
+        json!([layer("q_proj"), layer("v_proj")])
+    );
+    for key in [
+        "rank_pattern",
+        "alpha_pattern",
+        "use_rslora",
+        "r",
+        "lora_alpha",
+    ] {
+        assert_eq!(own[key], config[key], "{key}");
+    }
+}
+
+/// An adapter with a module of another model's shape is told by its name.
+#[test]
+fn adapters_of_another_model_are_named() {
+    let lora = LoraConfig::new(2, ["q_proj"]);
+    let trained = training("blip2_opt").lora(lora, 0).unwrap();
+    let trained = trained.part("language_projection").load().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    trained.save_lora(folder.path()).unwrap();
+    for part in [None, Some("language_projection")] {
+        let lora = Lora::load(folder.path()).unwrap();
+        let other = training("blip2_t5").adapters(lora);
+        let other = match part {
+            Some(part) => other.part(part),
+            None => other,
+        };
+        let error = other.load().unwrap_err().to_string();
+        assert!(error.contains("made for another model"), "{error}");
+        assert!(
+            error.contains(&folder.path().display().to_string()),
+            "{error}"
+        );
+    }
+}
+
+/// A head that is the table of tokens is no layer, and a misspelt name is not what is wrong with it.
+#[test]
+fn a_head_that_is_the_table_is_told() {
+    for (target, precision) in [
+        ("lm_head", Precision::F32),
+        ("lm_head", Precision::Int8),
+        ("language_model.lm_head", Precision::F32),
+    ] {
+        let lora = LoraConfig::new(2, [target, "q_proj"]);
+        let training = training("blip2_opt").precision(precision);
+        let refused = training.lora(lora, 0).unwrap().load();
+        let error = refused.unwrap_err().to_string();
+        for part in [target, "table of tokens", TABLE] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
+
 /// A pattern that matches nothing is an error, even if all others match: less would be trained than
 /// was meant.
 #[test]
