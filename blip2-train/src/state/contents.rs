@@ -53,15 +53,15 @@ impl Contents {
         write_file(&path, &text)
     }
 
-    /// Reads what should be in a state's folder; `None` where an older version wrote it.
-    pub(super) fn load(folder: &Path) -> Result<Option<Self>, TrainError> {
+    /// Reads what should be in a state's folder. Without it nothing says whether the other files are whole.
+    pub(super) fn load(folder: &Path) -> Result<Self, TrainError> {
         let path = folder.join(CONTENTS);
         if !path.exists() {
-            return Ok(None);
+            let reason = "it is missing, and has the hashes by which the state is known to be whole: the \
+                          state is damaged, or of a version that wrote none";
+            return Err(TrainError::state(&path, reason));
         }
-        serde_json::from_slice(&read_file(&path)?)
-            .map(Some)
-            .map_err(|error| TrainError::format(&path, error))
+        serde_json::from_slice(&read_file(&path)?).map_err(|error| TrainError::format(&path, error))
     }
 
     /// Refuses a folder in which a file is missing or has changed.

@@ -41,10 +41,6 @@ impl State {
     /// Reads a state of what is trained.
     pub(super) fn read<M: Module>(folder: &Path, trained: &Trained<M>) -> Result<Self, Fault> {
         let contents = Contents::load(folder).map_err(Fault::Damaged)?;
-        let Some(contents) = contents else {
-            // Of a version that kept no hashes: what does not fit may be either.
-            return Self::parse(folder, trained).map_err(Fault::Damaged);
-        };
         contents.check(folder).map_err(Fault::Damaged)?;
         let base = contents.check_base(folder, trained.base());
         base.map_err(Fault::Foreign)?;

@@ -14,6 +14,7 @@ use blip2_train::{
 };
 use burn::tensor::{Tensor, TensorData};
 use safetensors::{SafeTensors, serialize_to_file, tensor::TensorView};
+use serde_json::Value;
 
 use crate::common::tiny::{Tiny, constant, furthest, loader, loss, tiny, tiny_of, weights};
 
@@ -265,7 +266,7 @@ fn rewritten(path: &Path, change: impl Fn(&str, Vec<usize>) -> Option<Vec<usize>
 #[test]
 fn a_damaged_state_falls_back_to_the_one_before() {
     type Damage = fn(&Path);
-    let damages: [(&str, Damage); 7] = [
+    let damages: [(&str, Damage); 9] = [
         ("truncated", |state| {
             let path = state.join("trained.safetensors");
             let bytes = fs::read(&path).unwrap();
@@ -273,6 +274,16 @@ fn a_damaged_state_falls_back_to_the_one_before() {
         }),
         ("without a file", |state| {
             fs::remove_file(state.join("optimizer.safetensors")).unwrap();
+        }),
+        ("without its hashes", |state| {
+            fs::remove_file(state.join("contents.json")).unwrap();
+        }),
+        ("without its hashes and with another bit", |state| {
+            fs::remove_file(state.join("contents.json")).unwrap();
+            let path = state.join("trained.safetensors");
+            let mut bytes = fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 0x40;
+            fs::write(&path, bytes).unwrap();
         }),
         ("without a tensor", |state| {
             rewritten(&state.join("trained.safetensors"), |name, shape| {
@@ -329,6 +340,14 @@ fn a_damaged_state_falls_back_to_the_one_before() {
     }
 }
 
+/// Gives a file that was changed no hash that would tell.
+fn forged(state: &Path, name: &str) {
+    let path = state.join("contents.json");
+    let mut contents: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    contents["files"].as_object_mut().unwrap().remove(name);
+    fs::write(&path, contents.to_string()).unwrap();
+}
+
 /// What a state says of other files, and of how often it was trained, is not believed.
 #[test]
 fn a_state_reads_nothing_but_itself_and_counts_from_1() {
@@ -352,7 +371,6 @@ fn a_state_reads_nothing_but_itself_and_counts_from_1() {
     }
     for time in [f32::NAN, f32::INFINITY, -1.0, 0.0, 1.5, 3.0] {
         let said = refused(&|state| {
-            fs::remove_file(state.join("contents.json")).unwrap();
             let path = state.join("optimizer.safetensors");
             let mut bytes = fs::read(&path).unwrap();
             let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -360,13 +378,14 @@ fn a_state_reads_nothing_but_itself_and_counts_from_1() {
             let place = number.addr() - bytes.as_ptr().addr();
             bytes[place..place + 4].copy_from_slice(&time.to_le_bytes());
             fs::write(&path, bytes).unwrap();
+            forged(state, "optimizer.safetensors");
         });
         assert!(said.contains("of 2 steps"), "{time}: {said}");
     }
     let said = refused(&|state| {
-        fs::remove_file(state.join("contents.json")).unwrap();
         let far = format!(r#"{{"step":{}}}"#, usize::MAX);
         fs::write(state.join("progress.json"), far).unwrap();
+        forged(state, "progress.json");
     });
     assert!(said.contains("than any training has"), "{said}");
 }
