@@ -34,7 +34,7 @@ pub(super) struct Notes {
     pub(super) whole: Option<String>,
     /// What the training is, in the words of whoever began it.
     pub(super) about: Option<Value>,
-    /// Whether the best score is of other examples than scores are now, and must be found again.
+    /// Whether the best score is of other examples or another kind than scores are now, and must be found again.
     pub(super) stale_best: bool,
     /// Whether the score before the first step is of another kind than scores are now.
     pub(super) stale_before: bool,

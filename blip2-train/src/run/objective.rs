@@ -99,14 +99,14 @@ pub trait Objective<M> {
     }
 
     /// What [scores](Self::score) are of, in words: a training that goes on compares its scores with
-    /// the best one before, and is refused if they are of another kind.
+    /// the best one before, whose model is scored again if they are of another kind.
     fn measure(&self) -> Option<String> {
         None
     }
 
     /// The [measure](Self::measure) without what hangs on which examples can be used, where those that
     /// break are left out; `None` where they are not. Scores of another measure and the same of this are
-    /// of the same kind: the best model is scored again, so that they can be compared.
+    /// of the same kind: a training goes on waiting for a better one as it did.
     fn measure_of_the_whole(&self) -> Option<String> {
         None
     }

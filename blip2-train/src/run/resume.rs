@@ -119,6 +119,8 @@ impl<M: Module> Run<'_, M> {
         Ok(())
     }
 
+    /// Takes what a state says beside what is trained. A best score of another kind than scores are now is
+    /// found again, of the model that had it.
     fn restore(
         &mut self,
         state: &Progress,
@@ -128,22 +130,24 @@ impl<M: Module> Run<'_, M> {
         let Measure { own, whole } = measure;
         let notes = state.notes::<Notes>(folder)?.exact();
         let is_other = notes.measure.is_some() && notes.measure != own;
-        // Of the same examples, some of which broke meanwhile.
-        let is_again = is_other && whole.is_some() && notes.whole == whole;
-        if let (Some(best), Some(before)) = (&notes.best, &notes.measure)
-            && is_other
-            && !is_again
-        {
-            let now = own.as_deref().unwrap_or("nothing");
+        if let (Some(best), Some(before), None) = (&notes.best, &notes.measure, &own) {
             let reason = format!(
-                "its best score, {:.4} after {} steps, is of another kind ({before}) than scores are \
-                 now ({now}): they cannot be compared; score as before, or give another folder",
+                "its best score, {:.4} after {} steps, is of {before}, and nothing is scored now: whether a later \
+                 model is better could not be known; score by something, or give another folder",
                 best.value, best.step
             );
             return Err(TrainError::state(state.path(), reason));
         }
+        // Of the same examples, some of which broke meanwhile, what was found of it counts still.
+        let is_again = is_other && whole.is_some() && notes.whole == whole;
+        let (waiting, scored) = match is_other && !is_again {
+            true => (0, None),
+            false => (notes.waiting, notes.scored),
+        };
         self.notes = Notes {
-            stale_best: notes.stale_best || (is_again && notes.best.is_some()),
+            stale_best: notes.stale_best || (is_other && notes.best.is_some()),
+            waiting,
+            scored,
             stale_before: notes.stale_before || is_other,
             measure: own,
             whole,

@@ -95,8 +95,8 @@ impl<M: Module> Run<'_, M> {
         Ok(true)
     }
 
-    /// Scores the best model again, if its score is of other examples than scores are now; true if
-    /// something was left out while it did, so that the score that it is compared with is too.
+    /// Scores the best model again, if its score is of other examples or another kind than scores are now; true
+    /// if something was left out while it did, so that the score that it is compared with is too.
     pub(super) fn score_best_again(
         &mut self,
         objective: &mut impl Objective<M>,
@@ -113,8 +113,7 @@ impl<M: Module> Run<'_, M> {
             return Ok(false);
         };
         watch.noted(&format!(
-            "the best model, of {} steps, was scored again on the examples that are left: {:.4}, which was \
-             {:.4}",
+            "the best model, of {} steps, was scored again, as scores are found now: {:.4}, which was {:.4}",
             before.step, again.value, before.value
         ));
         self.notes.best = Some(again);
@@ -181,7 +180,7 @@ impl<M: Module> Run<'_, M> {
     /// Keeps the best of the trained models.
     fn compare(&mut self, score: &Score, values: BTreeMap<String, TensorData>) {
         let best = self.notes.best.as_ref();
-        if best.is_none_or(|best| score.value > best.value) {
+        if best.is_none_or(|best| is_better(score, best)) {
             self.notes.best = Some(score.clone());
             self.best = Some(values);
             self.notes.waiting = 0;
@@ -189,6 +188,16 @@ impl<M: Module> Run<'_, M> {
             self.notes.waiting += 1;
         }
     }
+}
+
+/// Whether a model is better than the best before it. Where scores are equal, as those of a model that has
+/// nothing right yet, the loss tells; where that is equal too, or there is none, the first stays.
+fn is_better(score: &Score, best: &Score) -> bool {
+    let is_lower = || match (score.loss, best.loss) {
+        (Some(loss), Some(least)) => loss < least,
+        _ => false,
+    };
+    score.value > best.value || (score.value == best.value && is_lower())
 }
 
 /// The scores that process 0 found, for all of them.

@@ -66,6 +66,7 @@ fn fails() -> TrainError {
 #[derive(Default)]
 struct Ear {
     scores: Vec<Score>,
+    noted: Vec<String>,
     passed_over: Vec<PathBuf>,
     resumed: Option<usize>,
     cancels: Option<(usize, CancelToken)>,
@@ -86,6 +87,10 @@ impl Watch for Ear {
 
     fn resumed(&mut self, step: usize) {
         self.resumed = Some(step);
+    }
+
+    fn noted(&mut self, text: &str) {
+        self.noted.push(text.to_string());
     }
 
     fn passed_over(&mut self, path: &Path, _: &str) {
@@ -403,23 +408,67 @@ fn a_folder_that_is_trained_in_is_refused() {
     assert!(place.run(&recipe, &mut loss, &mut Ear::default()).is_ok());
 }
 
+/// The best model before is scored again as scores are now, and steps and moments are kept.
 #[test]
-fn scores_of_another_kind_are_not_compared() {
+fn scores_of_another_kind_are_found_again_of_the_best_model() {
+    let run = |again: f64, last: f64| {
+        let place = Place::new();
+        let mut first = Scored::by(|_| Ok(0.9));
+        let recipe = place.recipe(2).with_baseline(false);
+        place.run(&recipe, &mut first, &mut Ear::default()).unwrap();
+        let mut other = Scored::by(|asked| Ok([again, last][asked - 1]));
+        other.measure = "marks";
+        let mut ear = Ear::default();
+        let recipe = place.recipe(4).with_baseline(false);
+        let outcome = place.run(&recipe, &mut other, &mut ear).unwrap();
+        assert_eq!(ear.resumed, Some(2));
+        assert!(ear.noted.iter().any(|text| text.contains("scored again")));
+        let best = outcome.best.clone().unwrap();
+        assert_eq!(weights(&outcome.trained), place.whole(best.step));
+        (best.step, best.value)
+    };
+    assert_eq!(run(12.0, 11.0), (2, 12.0));
+    assert_eq!(run(12.0, 13.0), (4, 13.0));
+}
+
+/// Where nothing is scored any more, no later model could be known to be better.
+#[test]
+fn a_best_model_is_not_gone_on_from_without_scores() {
     let place = Place::new();
     let mut first = Scored::by(|_| Ok(0.9));
     place
         .run(&place.recipe(2), &mut first, &mut Ear::default())
         .unwrap();
-    let mut other = Scored::by(|_| Ok(12.0));
-    other.measure = "marks";
-    let error = place.run(&place.recipe(4), &mut other, &mut Ear::default());
+    let error = place.run(&place.recipe(4), &mut loss, &mut Ear::default());
     let text = error.unwrap_err().to_string();
-    assert!(text.contains("guesses") && text.contains("marks"), "{text}");
     assert!(
-        place
-            .run(&place.recipe(4), &mut first, &mut Ear::default())
-            .is_ok()
+        text.contains("guesses") && text.contains("nothing is scored now"),
+        "{text}"
     );
+}
+
+/// Of equal scores the model with the lower loss on the validation data is the best, or else the first.
+#[test]
+fn equal_scores_are_told_apart_by_their_losses() {
+    let best = |held_out: bool| {
+        let place = Place::new();
+        let held_out = held_out.then(|| place.loader());
+        let recipe = place
+            .recipe(6)
+            .with_evaluate_every(2)
+            .with_held_out(held_out);
+        let mut nothing_right = Scored::by(|_| Ok(0.0));
+        let outcome = place.run(&recipe, &mut nothing_right, &mut Ear::default());
+        let outcome = outcome.unwrap();
+        let losses = outcome.metrics.scores.iter().filter_map(|score| score.loss);
+        let losses: Vec<f64> = losses.collect();
+        assert!(losses.windows(2).all(|two| two[1] < two[0]), "{losses:?}");
+        let step = outcome.best.clone().unwrap().step;
+        assert_eq!(weights(&outcome.trained), place.whole(step));
+        step
+    };
+    assert_eq!(best(true), 6);
+    assert_eq!(best(false), 2);
 }
 
 #[test]
