@@ -4,7 +4,7 @@
 //! it is said here in commands and options, by the error's type and variant; every other message is
 //! the library's own.
 
-use std::error::Error;
+use std::{error::Error, io, path::Path};
 
 use blip2_core::{
     Blip2Error, ModelKind,
@@ -76,6 +76,9 @@ fn of_wrapped(error: &(dyn Error + 'static)) -> Option<String> {
             "the evaluation after {step} steps failed: {source}"
         ));
     }
+    if let Some(TrainError::File { path, source }) = error.downcast_ref() {
+        return Some(of_file(path, source));
+    }
     match error.downcast_ref() {
         Some(IndexError::Model(error)) => return of_blip2(error),
         Some(IndexError::Io(error)) => return of_folder(error),
@@ -86,8 +89,39 @@ fn of_wrapped(error: &(dyn Error + 'static)) -> Option<String> {
     }
     match error.downcast_ref() {
         Some(DatasetError::Image(error)) => of_picture(error),
+        Some(DatasetError::Read { path, source }) => Some(of_file(path, source)),
         _ => None,
     }
+}
+
+/// Why the system refused a file, in words that say what is in the way.
+pub(crate) fn of_system(error: &io::Error) -> String {
+    let text = error.to_string();
+    let Some(number) = error.raw_os_error() else {
+        // The library's own words.
+        return text;
+    };
+    let told = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file or folder",
+        io::ErrorKind::PermissionDenied => "this user has no permission",
+        io::ErrorKind::AlreadyExists => "there is something else of that name",
+        io::ErrorKind::IsADirectory => "it is a folder, where a file is due",
+        io::ErrorKind::NotADirectory => "there is a file, where a folder is due",
+        io::ErrorKind::StorageFull => "the disk is full",
+        io::ErrorKind::QuotaExceeded => "this user may keep no more on the disk",
+        io::ErrorKind::FileTooLarge => "no file may be so large",
+        io::ErrorKind::ReadOnlyFilesystem => "the disk can be read alone",
+        io::ErrorKind::InvalidFilename => "no file can have that name",
+        _ => {
+            let end = format!(" (os error {number})");
+            return text.strip_suffix(&end).unwrap_or(&text).to_string();
+        }
+    };
+    told.to_string()
+}
+
+fn of_file(path: &Path, error: &io::Error) -> String {
+    format!("{}: {}", path.display(), of_system(error))
 }
 
 fn of_vision(error: &VisionError) -> Option<String> {
@@ -158,6 +192,14 @@ fn of_blip2(error: &Blip2Error) -> Option<String> {
 fn of_folder(error: &IoError) -> Option<String> {
     Some(match error {
         IoError::Image(error) => return of_picture(error),
+        IoError::Read { path, source } => of_file(path, source),
+        IoError::Write { path, source } => {
+            format!(
+                "{}: cannot be written: {}",
+                path.display(),
+                of_system(source)
+            )
+        }
         IoError::Kind { path, found, .. } => {
             format!("{}: {}", path.display(), other_model(*found))
         }
@@ -379,4 +421,35 @@ fn option(name: &str) -> Option<&'static str> {
         "stop_strings" => "--stop",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_told_without_its_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let onto = std::fs::create_dir_all(&file).unwrap_err();
+        let below = std::fs::create_dir(file.join("a")).unwrap_err();
+        let gone = std::fs::read(folder.path().join("gone")).unwrap_err();
+        for (error, told) in [
+            (onto, "there is something else of that name"),
+            (below, "there is a file, where a folder is due"),
+            (gone, "there is no such file or folder"),
+            // EMLINK, of which nothing is said here.
+            (io::Error::from_raw_os_error(31), "Too many links"),
+        ] {
+            assert_eq!(of_system(&error), told);
+        }
+        let own = io::Error::new(io::ErrorKind::AlreadyExists, "holds a model");
+        assert_eq!(of_system(&own), "holds a model");
+        let error = TrainError::File {
+            path: "out".into(),
+            source: own,
+        };
+        assert_eq!(words(&error), "out: holds a model");
+    }
 }

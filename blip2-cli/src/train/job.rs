@@ -23,7 +23,7 @@ use super::{
     show,
     together::Together,
 };
-use crate::{Failure, args::train::TrainArgs, model::spinner};
+use crate::{Failure, args::train::TrainArgs, model::spinner, words};
 
 /// What is trained on what, and where it is written.
 pub(super) struct Job<'j> {
@@ -233,7 +233,8 @@ impl Job<'_> {
         if let Some(board) = board
             && let Some(error) = board.fault()
         {
-            note!("{} is not whole: {error}", board.path().display());
+            let why = words::of_system(error);
+            note!("{} is not whole: {why}", board.path().display());
         }
         outcome
     }

@@ -181,11 +181,12 @@ fn failure(error: TrainError) -> Failure {
         let text = "interrupted before the first step: nothing was trained that could be lost";
         return Failure::Interrupted(text.into());
     }
-    if let TrainError::File { source, .. } = &error
+    if let TrainError::File { path, source } = &error
         && source.kind() == io::ErrorKind::FileTooLarge
     {
         return Failure::Work(format!(
-            "{error}: no file of this process may be so large (`ulimit -f`), or the file system holds none"
+            "{}: no file of this process may be so large (`ulimit -f`), or the file system holds none",
+            path.display()
         ));
     }
     if let TrainError::Argument {

@@ -10,7 +10,7 @@ use blip2_io::{IoError, check_folders_apart, check_keeps};
 use blip2_train::{FolderLock, clear_partial};
 
 use super::{config::Config, failure};
-use crate::Failure;
+use crate::{Failure, words};
 
 /// The folder `out`, and what is in it.
 pub(super) struct Place {
@@ -268,7 +268,7 @@ pub(super) fn probed(folder: &Path) -> Result<(), Failure> {
     let probe = at.join(format!(".blip2-{}.probe", std::process::id()));
     File::create(&probe)
         .and_then(|_| fs::remove_file(&probe))
-        .map_err(|error| failed(&error))
+        .map_err(|error| failed(&words::of_system(&error)))
 }
 
 /// The nearest folder, or file, at or above a path.

@@ -81,6 +81,11 @@ pub fn merge(
 /// Refuses a folder that holds another model, which would be lost or mixed with this one. What a merge that
 /// was stopped has left is no other model.
 fn check_free(source: &Path, folder: &Path) -> Result<(), TrainError> {
+    if folder.exists() && !folder.is_dir() {
+        let reason = "is a file, and the model is written into a folder; give another name";
+        let exists = io::Error::new(io::ErrorKind::AlreadyExists, reason);
+        return Err(TrainError::file(folder, exists));
+    }
     let Ok(entries) = fs::read_dir(folder) else {
         return Ok(());
     };

@@ -161,6 +161,17 @@ fn nothing_is_written_where_something_does_not_go_together() {
     let after = fs::read(base.path().join("model.safetensors")).unwrap();
     assert_eq!(before, after);
 
+    let file = out.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let error = merged(&fixture("blip2_opt"), "peft/opt_list", &file).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("is a file, and the model is written into a folder"),
+        "{error}"
+    );
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+
     let packed = out.path().join("packed");
     blip2_core::pack(base.path(), blip2_core::Precision::Int8, &packed).unwrap();
     let error = merged(&packed, "peft/opt_list", &folder).unwrap_err();

@@ -28,6 +28,7 @@ use crate::{
         config::{Config, ValidationConfig},
         place,
     },
+    words,
 };
 
 /// Where they are written.
@@ -346,7 +347,8 @@ fn streamed(path: &Path, content: &[u8]) -> Result<(), Failure> {
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    Failure::Work(format!("{}: {error}", path.display()))
+    let why = words::of_system(error);
+    Failure::Work(format!("{}: {why}", path.display()))
 }
 
 /// An answer as the servers of VQA take it, or a caption as COCO's does.
