@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::{ranges::within, shards::Shards};
 use crate::Failure;
 
-/// Where examples are.
+/// Where examples are, by their kind, which files [say](super::kinds) as a key among the others.
 #[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum DataConfig {
     #[serde(alias = "json", alias = "json-list")]
     JsonLines {
@@ -339,14 +339,14 @@ impl DataConfig {
         matches!(self, Self::Parquet { .. }).then_some(1000)
     }
 
-    /// Refuses what no table could be cut by.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    /// Refuses what no table could be cut by, in this table of the file.
+    pub(super) fn check(&self, table: &str) -> Result<(), Failure> {
         match self {
             Self::Csv {
                 delimiter: Some(char),
                 ..
             } => within(
-                "[data] delimiter",
+                &format!("[{table}] delimiter"),
                 char.escape_default(),
                 char.is_ascii() && !matches!(char, '"' | '\n' | '\r'),
                 "one ASCII character, and no quote or line's end",

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use blip2_train::nearest_name;
+use toml::de::{DeTable, DeValue};
 
 /// What others call keys of this file.
 const SYNONYMS: [(&str, &str); 22] = [
@@ -30,22 +31,55 @@ const SYNONYMS: [(&str, &str); 22] = [
     ("output_dir", "out"),
 ];
 
+/// What the reader of a file says is wrong with it, and where.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    span: Option<Range<usize>>,
+}
+
+impl Fault {
+    pub(super) fn at(span: Range<usize>, message: String) -> Self {
+        let span = Some(span);
+        Self { message, span }
+    }
+}
+
+impl From<toml::de::Error> for Fault {
+    fn from(error: toml::de::Error) -> Self {
+        Self {
+            message: error.message().to_string(),
+            span: error.span(),
+        }
+    }
+}
+
 /// The line and its fault, of what the reader of a file `text` says.
-pub(super) fn told(text: &str, error: &toml::de::Error) -> String {
-    let message = error.message();
-    let Some(span) = error.span() else {
+pub(super) fn told(text: &str, fault: &Fault) -> String {
+    let message = fault.message.as_str();
+    let Some(span) = &fault.span else {
         return plain(message, "", "the file");
     };
-    let line = 1 + before(text, &span).matches('\n').count();
-    let (key, mut place) = (key(text, &span), place(text, &span));
-    if message.starts_with("unknown field") && row(text, &span).trim_start().starts_with('[') {
-        place = around(&place);
-    }
+    let line = 1 + before(text, span).matches('\n').count();
+    let root = DeTable::parse(text).ok();
+    let (key, place) = match root.and_then(|root| located(root.get_ref(), span)) {
+        // It is the table that lacks something.
+        Some(path) if message.starts_with("missing field") => (String::new(), named_table(&path)),
+        Some(mut path) => (path.pop().unwrap_or_default(), named_table(&path)),
+        // The file is no TOML.
+        None => (key(text, span), place(text, span)),
+    };
     format!("line {line}: {}", plain(message, &key, &place))
 }
 
 /// The message of the reader, in plain words, of `key` in `place`.
 fn plain(message: &str, key: &str, place: &str) -> String {
+    if let Some(keys) = message.strip_prefix("unexpected keys in table: ") {
+        let (_, others) = keys.rsplit_once(", available keys: ").unwrap_or_default();
+        let others: Vec<&str> = others.split(", ").collect();
+        let meant = meant(key, &others, "its keys are");
+        return format!("{place} has no `{key}`{meant}");
+    }
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let [first, others @ ..] = &quoted[..] else {
         return typed(message, key);
@@ -84,11 +118,34 @@ fn plain(message: &str, key: &str, place: &str) -> String {
     typed(message, key)
 }
 
-/// The table that a head's last name is looked for in.
-fn around(head: &str) -> String {
-    match head.trim_matches(['[', ']']).rsplit_once('.') {
-        Some((table, _)) => format!("[{table}]"),
-        None => "the file".to_string(),
+/// The keys that lead to what a span is of: a key, its value, or the value that it is in.
+fn located(root: &DeTable<'_>, span: &Range<usize>) -> Option<Vec<String>> {
+    let is_it = |own: &Range<usize>| own == span;
+    let holds_it = |own: &Range<usize>| own.contains(&span.start);
+    found(root, &is_it).or_else(|| found(root, &holds_it))
+}
+
+fn found(table: &DeTable<'_>, is_it: &dyn Fn(&Range<usize>) -> bool) -> Option<Vec<String>> {
+    table.iter().find_map(|(key, value)| {
+        let name = || key.get_ref().to_string();
+        // What is in a table is nearer than the table.
+        let inner = match value.get_ref() {
+            DeValue::Table(inner) => found(inner, is_it),
+            _ => None,
+        };
+        if let Some(mut path) = inner {
+            path.insert(0, name());
+            return Some(path);
+        }
+        (is_it(&key.span()) || is_it(&value.span())).then(|| vec![name()])
+    })
+}
+
+/// A table by the keys that lead to it.
+fn named_table(path: &[String]) -> String {
+    match path {
+        [] => "the file".to_string(),
+        path => format!("[{}]", path.join(".")),
     }
 }
 
@@ -230,11 +287,10 @@ fn place(text: &str, span: &Range<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
     use super::*;
 
     fn said(text: &str) -> String {
-        told(text, &toml::from_str::<Config>(text).unwrap_err())
+        told(text, &super::super::parsed(text).unwrap_err())
     }
 
     #[test]
@@ -306,5 +362,106 @@ mod tests {
         }
         let said = said("out = \"x\"\n[validation]\nscore = \"vqa\"\n");
         assert!(said.contains("lacks `data`"), "{said}");
+    }
+
+    /// The line, the table and the key are those of the fault, wherever in the file it is and however it is written.
+    #[test]
+    fn faults_of_data_are_told_by_their_line_table_and_key() {
+        let data = "kind = \"json-lines\"\nfile = \"f\"\npictures = \"p\"\n";
+        for (line, part) in [
+            (
+                "colums = { question = \"q\" }",
+                "has no `colums`: did you mean `columns`?",
+            ),
+            (
+                "on_broken = \"ignore\"",
+                "`ignore` is unknown for `on_broken`",
+            ),
+            (
+                "columns = { question = 5 }",
+                "`question` is the whole number `5`, and a text is due",
+            ),
+            (
+                "columns.question = 5",
+                "`question` is the whole number `5`, and a text is due",
+            ),
+        ] {
+            let of_training = said(&format!("out = \"o\"\n[data]\n{data}{line}\n[train]\n"));
+            let of_validation = said(&format!(
+                "[data]\n{data}[validation]\nscore = \"vqa\"\n[validation.data]\n{data}{line}\n"
+            ));
+            for (said, number, table) in [
+                (of_training, 6, "[data]"),
+                (of_validation, 11, "[validation.data]"),
+            ] {
+                assert!(
+                    said.starts_with(&format!("line {number}: ")),
+                    "{line}: {said}"
+                );
+                assert!(said.contains(part), "{line}: {said}");
+                assert!(
+                    !part.starts_with("has no") || said.contains(&format!(": {table} has no")),
+                    "{line}: {said}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn tables_of_data_are_named_however_they_are_written() {
+        let data = "kind = \"csv\", file = \"f\", pictures = \"p\"";
+        for (text, due) in [
+            (
+                format!("data = {{ {data}, columns = {{ qestion = \"q\" }} }}\n"),
+                "line 1: [data.columns] has no `qestion`: did you mean `question`?",
+            ),
+            (
+                format!("[validation]\nscore = \"vqa\"\ndata = {{ {data}, picturs = \"p\" }}\n"),
+                "line 3: [validation.data] has no `picturs`: did you mean `pictures`?",
+            ),
+            (
+                "data.kind = \"csv\"\ndata.file = \"f\"\ndata.picture = \"p\"\n".into(),
+                "line 3: [data] has no `picture`: did you mean `pictures`?",
+            ),
+            (
+                "[data]\nkind = \"csv\"\nfile = \"f\"\n".into(),
+                "line 1: [data] lacks `pictures`",
+            ),
+            (
+                "[data.columns]\nqestion = \"q\"\n[data]\nkind = \"csv\"\nfile = \"f\"\npictures = \"p\"\n".into(),
+                "line 2: [data.columns] has no `qestion`",
+            ),
+            (
+                "[data]\nfile = \"f\"\n".into(),
+                "line 1: [data] lacks `kind`",
+            ),
+            (
+                "out = \"o\"\n[data]\nfile = \"f\"\nkind = \"jsonl\"\n".into(),
+                "line 4: `jsonl` is unknown for `kind`",
+            ),
+            (
+                "[data]\nkind = 5\n".into(),
+                "line 2: `kind` is no text, and one of its names is due",
+            ),
+            (
+                "out = \"o\"\ndata = 5\n".into(),
+                "line 2: `data` is the whole number, and a table is due",
+            ),
+            (
+                "[[data]]\nkind = \"csv\"\n".into(),
+                "line 1: `data` is a list, and a table is due",
+            ),
+            (
+                "[validation]\nscor = \"vqa\"\n[validation.data]\nkind = \"imagefolder\"\nfolder = \"f\"\n".into(),
+                "line 2: [validation] has no `scor`: did you mean `score`?",
+            ),
+            (
+                "[validation.data]\nkind = \"imagefolder\"\nfolder = \"f\"\n".into(),
+                "line 1: [validation] lacks `score`",
+            ),
+        ] {
+            let said = said(&text);
+            assert!(said.starts_with(due), "{text}: {said}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod data;
 mod idle;
 mod keys;
+mod kinds;
 mod lora;
 mod misread;
 mod ranges;
@@ -18,8 +19,9 @@ use std::{
 use blip2_core::Precision;
 use blip2_train::NamePattern;
 use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
 
-use crate::Failure;
+use crate::{Failure, words};
 
 pub(crate) use data::DataConfig;
 pub(crate) use lora::LoraTable;
@@ -42,6 +44,7 @@ pub(crate) struct Config {
     #[serde(default = "yes")]
     pub(crate) tensorboard: bool,
     /// Evaluation has data of its own.
+    #[serde(serialize_with = "kinds::within_if_any")]
     pub(crate) data: Option<DataConfig>,
     pub(crate) validation: Option<ValidationConfig>,
     #[serde(default)]
@@ -117,7 +120,7 @@ impl Config {
     /// are refused by their keys.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let failed = |text: String| Failure::Work(format!("{}: {text}", path.display()));
-        let text = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let text = std::fs::read(path).map_err(|error| failed(words::of_system(&error)))?;
         let text = decoded(text).map_err(failed)?;
         let config = Self::parse(&text).map_err(failed)?;
         match config.check() {
@@ -128,7 +131,7 @@ impl Config {
 
     /// What a file's text says; what is unknown in it is told with its line.
     fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|error| misread::told(text, &error))?;
+        let config = parsed(text).map_err(|fault| misread::told(text, &fault))?;
         let written = keys::written(text);
         Ok(Self { written, ..config })
     }
@@ -139,7 +142,7 @@ impl Config {
             lora.check()?;
         }
         if let Some(data) = &self.data {
-            data.check()?;
+            data.check("data")?;
         }
         if let Some(validation) = &self.validation {
             validation.check()?;
@@ -184,6 +187,13 @@ impl Config {
     }
 }
 
+/// What a file's text says, but for which keys it has.
+fn parsed(text: &str) -> Result<Config, misread::Fault> {
+    let mut root = DeTable::parse(text)?;
+    kinds::around(root.get_mut())?;
+    Ok(Config::deserialize(toml::Deserializer::from(root))?)
+}
+
 /// The text of a file, which TOML wants in UTF-8.
 fn decoded(bytes: Vec<u8>) -> Result<String, String> {
     if blip2_io::is_utf16(&bytes) {
@@ -217,7 +227,7 @@ mod tests {
     /// What the example says of defaults is so.
     #[test]
     fn the_example_is_read_and_tells_the_defaults() {
-        let config: Config = toml::from_str(EXAMPLE).unwrap();
+        let config = parsed(EXAMPLE).unwrap();
         config.check().unwrap();
         let usual = RecipeConfig::default();
         let recipe = config.recipe;
@@ -233,8 +243,8 @@ mod tests {
         ] {
             assert!(EXAMPLE.contains(from));
             let text = EXAMPLE.replacen(from, to, 1);
-            let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
-            assert!(error.contains("unknown field"), "{error}");
+            let error = parsed(&text).unwrap_err();
+            assert!(error.message.contains("unknown field"), "{error:?}");
         }
     }
 
@@ -297,7 +307,7 @@ mod tests {
             ("# first = 1000", "first = 0", "first"),
         ] {
             assert!(EXAMPLE.contains(from), "{from}");
-            let config: Config = toml::from_str(&EXAMPLE.replacen(from, to, 1)).unwrap();
+            let config = parsed(&EXAMPLE.replacen(from, to, 1)).unwrap();
             let Err(Failure::Work(text)) = config.check() else {
                 panic!("accepted: {to}");
             };
@@ -305,10 +315,45 @@ mod tests {
         }
     }
 
+    /// What is written of a file into cards and accounts is read again.
+    #[test]
+    fn what_is_written_of_a_file_is_a_file() {
+        let data =
+            "kind = \"csv\"\nfile = \"a.csv\"\npictures = \"p\"\ncolumns = { question = \"q\" }\n";
+        let text =
+            format!("[data]\n{data}[validation]\nscore = \"vqa\"\n[validation.data]\n{data}");
+        let config = parsed(&text).unwrap();
+        let written = toml::to_string(&config).unwrap();
+        assert_eq!(written.matches("kind = \"csv\"").count(), 2, "{written}");
+        let again = parsed(&written).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{config:?}"));
+        let value = serde_json::to_value(&config).unwrap();
+        assert_eq!(value["data"]["kind"], "csv");
+        assert_eq!(value["validation"]["data"]["columns"]["question"], "q");
+    }
+
+    /// The table of the examples that are at fault is named.
+    #[test]
+    fn delimiters_are_refused_by_their_table() {
+        let data = "kind = \"csv\"\nfile = \"a\"\npictures = \"p\"\ndelimiter = '\"'\n";
+        for (text, part) in [
+            (format!("[data]\n{data}"), "[data] delimiter"),
+            (
+                format!("[validation]\nscore = \"vqa\"\n[validation.data]\n{data}"),
+                "[validation.data] delimiter",
+            ),
+        ] {
+            let Err(Failure::Work(said)) = parsed(&text).unwrap().check() else {
+                panic!("accepted: {text}");
+            };
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
     #[test]
     fn out_is_a_folder_that_can_be_meant() {
         for (out, part) in [("\"\"", "empty"), ("\"~/runs\"", "`~`")] {
-            let config: Config = toml::from_str(&format!("out = {out}\n")).unwrap();
+            let config = parsed(&format!("out = {out}\n")).unwrap();
             let Err(Failure::Work(text)) = config.trained_on() else {
                 panic!("accepted: {out}");
             };

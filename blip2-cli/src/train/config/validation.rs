@@ -8,6 +8,7 @@ use serde::{
 
 use super::{
     data::DataConfig,
+    kinds,
     ranges::{at_least_one, within},
 };
 use crate::Failure;
@@ -24,6 +25,7 @@ const MOST_BATCH: usize = 1 << 16;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ValidationConfig {
+    #[serde(serialize_with = "kinds::within")]
     pub(crate) data: DataConfig,
     pub(crate) score: ScoreName,
     #[serde(default)]
@@ -115,7 +117,7 @@ impl ValidationConfig {
 
     /// Refuses numbers by which nothing could be scored.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        self.data.check()?;
+        self.data.check("validation.data")?;
         for (key, value, most) in [
             (
                 "[validation] max_new_tokens",
