@@ -20,12 +20,37 @@ use std::{
 /// assert!(open_regular(env!("CARGO_MANIFEST_DIR")).is_err());
 /// ```
 pub fn open_regular(path: impl AsRef<Path>) -> io::Result<File> {
-    let path = path.as_ref();
+    opened(path.as_ref()).map_err(plainly)
+}
+
+fn opened(path: &Path) -> io::Result<File> {
     check(&fs::metadata(path)?)?;
     let file = File::open(path)?;
     // The name may lead elsewhere by now.
     check(&file.metadata()?)?;
     Ok(file)
+}
+
+/// An error of the system in plain words, without its number; its kind stays.
+pub(crate) fn plainly(error: io::Error) -> io::Error {
+    let kind = error.kind();
+    if error.get_ref().is_some() {
+        return error;
+    }
+    let said = match kind {
+        io::ErrorKind::NotFound => "there is no such file or folder".into(),
+        io::ErrorKind::IsADirectory => "it is a folder, and a file is due".into(),
+        io::ErrorKind::NotADirectory => "it is a file, or below one, where a folder is due".into(),
+        io::ErrorKind::PermissionDenied => {
+            "it may not be read: this user has no permission to".to_string()
+        }
+        _ => {
+            let said = error.to_string();
+            let end = said.find(" (os error").unwrap_or(said.len());
+            said[..end].to_string()
+        }
+    };
+    io::Error::new(kind, said)
 }
 
 /// The bytes of a file, of which there may be `limit`.
@@ -41,7 +66,9 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     // It may grow while it is read.
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(plainly)?;
     match bytes.len() as u64 > limit {
         true => Err(too_long()),
         false => Ok(bytes),
@@ -77,6 +104,27 @@ mod tests {
             read(folder.path(), 3).unwrap_err().kind(),
             io::ErrorKind::IsADirectory
         );
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_told_without_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "").unwrap();
+        for (path, said) in [
+            (
+                folder.path().join("none"),
+                "there is no such file or folder",
+            ),
+            (
+                folder.path().to_path_buf(),
+                "it is a folder, and a file is due",
+            ),
+        ] {
+            assert_eq!(open_regular(path).unwrap_err().to_string(), said);
+        }
+        let error = plainly(io::Error::from_raw_os_error(5)).to_string();
+        assert!(!error.contains("os error"), "{error}");
     }
 
     #[cfg(unix)]

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     fault::{Cause, ErrorKind},
     preprocessing::ImageError,
+    regular::plainly,
     video::VideoError,
 };
 
@@ -101,6 +102,12 @@ impl DatasetError {
             Self::Video(error) => error.kind(),
             Self::Worker => ErrorKind::Internal,
         }
+    }
+
+    /// A file or folder that the system does not give.
+    pub(super) fn unread(path: PathBuf, source: io::Error) -> Self {
+        let source = plainly(source);
+        Self::Read { path, source }
     }
 
     pub(super) fn format(path: &Path, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

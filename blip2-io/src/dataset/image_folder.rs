@@ -39,8 +39,7 @@ fn nothing(folder: &Path) -> DatasetError {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(source) => {
-            let path = folder.to_path_buf();
-            return DatasetError::Read { path, source };
+            return DatasetError::unread(folder.to_path_buf(), source);
         }
     };
     let mut below: Vec<String> = entries

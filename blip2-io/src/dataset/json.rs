@@ -33,12 +33,20 @@ pub(super) fn is_spread(text: &[u8]) -> bool {
     line.len() < rest.len() && line.trim_ascii().is_empty()
 }
 
+/// Whether lines end with carriage returns alone, so that all of them would be read as one.
+pub(super) fn is_of_returns(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    !is_list(text) && text.contains(&b'\r') && !text.contains(&b'\n')
+}
+
 /// Hands out the object of each line, by the line's number from 1 on; empty lines are passed over.
 pub(super) fn lines(text: &[u8], mut each: impl FnMut(String, Result<Fields, String>)) {
     for (number, line) in text.split(|&byte| byte == b'\n').enumerate() {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
+        // Files that were joined may each have had one.
+        let line = read::without_mark(line);
         each(format!("line {}", number + 1), line_object(line));
     }
 }
@@ -88,14 +96,26 @@ pub(super) fn lists(
     path: &Path,
     text: &[u8],
     keys: &[&str],
+    each: impl FnMut(&str, usize, Value),
+    other: impl FnMut(&str, &str),
+) -> Result<(), DatasetError> {
+    lists_or_more(path, text, (keys, &[]), each, other)
+}
+
+/// As [`lists`], of an object that may have the lists of other keys too.
+pub(super) fn lists_or_more(
+    path: &Path,
+    text: &[u8],
+    (keys, more): (&[&str], &[&str]),
     mut each: impl FnMut(&str, usize, Value),
     mut other: impl FnMut(&str, &str),
 ) -> Result<(), DatasetError> {
     object_is_due(path, text, keys)?;
+    let all: Vec<&str> = keys.iter().chain(more).copied().collect();
     let mut seen = Vec::new();
     let mut reading = None;
     let visitor = Lists {
-        keys,
+        keys: &all,
         seen: &mut seen,
         reading: &mut reading,
         each: &mut each,

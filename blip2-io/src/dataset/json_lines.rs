@@ -67,6 +67,11 @@ impl Dataset {
                           objects, is due";
             return Err(DatasetError::format(file, reason));
         }
+        if json::is_of_returns(&text) {
+            let reason = "its lines end with carriage returns alone (CR), as on old Macs: save it with line \
+                          feeds (LF)";
+            return Err(DatasetError::format(file, reason));
+        }
         let mut collector = Collector::new(file.to_path_buf());
         let mut add = |place: String, fields: Result<fields::Fields, String>| match fields
             .and_then(|fields| Record::of(&fields, columns))
@@ -95,10 +100,7 @@ impl Dataset {
         on_broken: OnBroken,
     ) -> Result<Self, DatasetError> {
         let folder = folder.as_ref();
-        let failed = |source| DatasetError::Read {
-            path: folder.to_path_buf(),
-            source,
-        };
+        let failed = |source| DatasetError::unread(folder.to_path_buf(), source);
         let mut items: Vec<PathBuf> = Vec::new();
         for entry in fs::read_dir(folder).map_err(failed)? {
             let path = entry.map_err(failed)?.path();

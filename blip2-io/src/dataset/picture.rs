@@ -140,10 +140,8 @@ impl PictureFile {
 
 impl Archive {
     pub(super) fn open(path: &Path) -> Result<Self, DatasetError> {
-        let file = open_regular(path).map_err(|source| DatasetError::Read {
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let file = open_regular(path)
+            .map_err(|source| DatasetError::unread(path.to_path_buf(), source))?;
         let zip = ZipArchive::new(file).map_err(|error| DatasetError::format(path, error))?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -171,10 +169,7 @@ impl Archive {
             .by_ref()
             .take(limit.saturating_add(1))
             .read_to_end(&mut bytes);
-        read.map_err(|source| DatasetError::Read {
-            path: self.path.join(name),
-            source,
-        })?;
+        read.map_err(|source| DatasetError::unread(self.path.join(name), source))?;
         if bytes.len() as u64 > limit {
             let reason = format!("it unpacks to more than {limit} bytes");
             return Err(DatasetError::format(&self.path.join(name), reason));

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::regular::open_regular;
 
+/// How many bytes are a member's last ones.
+const END: u64 = 4096;
+
 /// A member of a tar archive: where in the file it lies.
 #[derive(Debug, Clone)]
 pub struct ShardMember {
@@ -44,18 +47,32 @@ impl ShardMember {
             let reason = format!("it has {} bytes, and {limit} are the limit", self.size);
             return Err(DatasetError::format(&self.path(), reason));
         }
-        self.bytes().map_err(|source| DatasetError::Read {
-            path: self.path(),
-            source,
-        })
+        self.bytes()
+            .map_err(|source| DatasetError::unread(self.path(), source))
+    }
+
+    /// How many bytes it has.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its last bytes, which differ where pictures do: they are compressed, or a checksum.
+    pub(super) fn end(&self) -> io::Result<Vec<u8>> {
+        let before = self.size.saturating_sub(END);
+        self.part(before, self.size - before)
     }
 
     fn bytes(&self) -> io::Result<Vec<u8>> {
+        self.part(0, self.size)
+    }
+
+    /// So many of its bytes, from the one of this number on.
+    fn part(&self, before: u64, size: u64) -> io::Result<Vec<u8>> {
         let mut file = open_regular(&self.shard)?;
-        file.seek(SeekFrom::Start(self.offset))?;
-        let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or(0));
-        file.take(self.size).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 == self.size {
+        file.seek(SeekFrom::Start(self.offset.saturating_add(before)))?;
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        file.take(size).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 == size {
             true => Ok(bytes),
             false => Err(io::ErrorKind::UnexpectedEof.into()),
         }
@@ -74,10 +91,12 @@ pub(super) fn members(
     path: &Path,
     mut each: impl FnMut(Result<ShardMember, Unusable>),
 ) -> Result<(), DatasetError> {
-    let failed = |source| DatasetError::Read {
-        path: path.to_path_buf(),
-        source,
-    };
+    let failed = |source| DatasetError::unread(path.to_path_buf(), source);
+    if path.is_dir() {
+        let reason =
+            "it is a folder, and an archive is due: name those in it (`shards = \"…/*.tar\"`)";
+        return Err(DatasetError::format(path, reason));
+    }
     let mut file = open_regular(path).map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
     if let Some(packed) = packed_file(&mut file).map_err(failed)? {

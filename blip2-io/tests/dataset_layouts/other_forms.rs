@@ -302,3 +302,58 @@ fn a_moving_picture_is_told_in_words_of_pictures() {
     );
     assert!(!faults[&0].contains("::"), "{}", faults[&0]);
 }
+
+#[test]
+fn lines_that_end_otherwise_are_told() {
+    let folder = folder(&["a.png"]);
+    let line = r#"{"caption": "a", "image": "a.png"}"#;
+    let reader = |file: &Path, pictures: &Path| Dataset::json_lines(file, pictures, SKIP);
+    let error = read(&folder, "d.jsonl", [line; 2].join("\r"), reader).unwrap_err();
+    assert!(
+        error.to_string().contains("carriage returns alone"),
+        "{error}"
+    );
+    for end in ["\r\n", "\n"] {
+        let data = read(&folder, "d.jsonl", [line; 2].join(end), reader).unwrap();
+        assert_eq!(data.len(), 2);
+    }
+    // Of files that were joined each may have had a mark.
+    let text = format!("\u{feff}{line}\n\u{feff}{line}\n");
+    let data = read(&folder, "d.jsonl", text, reader).unwrap();
+    assert_eq!((data.len(), data.broken().len()), (2, 0));
+    let wide: Vec<u8> = line.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = read(&folder, "d.jsonl", wide, reader).unwrap_err();
+    assert!(error.to_string().contains("it is UTF-16"), "{error}");
+}
+
+/// In plain words, and without the numbers of the system.
+#[test]
+fn files_that_are_not_there_are_told_in_words() {
+    let folder = folder(&["a.png"]);
+    let at = |name: &str| folder.path().join(name);
+    let lines = |file: &Path| Dataset::json_lines(file, folder.path(), SKIP);
+    let shards = |file: &Path| Dataset::web_dataset(&[file.into()], &Columns::default(), SKIP);
+    for (found, said) in [
+        (lines(&at("none.jsonl")), "there is no such file"),
+        (lines(folder.path()), "it is a folder, and a file is due"),
+        (shards(&at("none.tar")), "there is no such file"),
+        (
+            shards(folder.path()),
+            "it is a folder, and an archive is due",
+        ),
+        (
+            Dataset::image_folder(at("a.png"), &Columns::default(), SKIP),
+            "where a folder is due",
+        ),
+        (
+            Dataset::iconqa_test(at("none"), SKIP),
+            "there is no such file or folder",
+        ),
+    ] {
+        let error = found.unwrap_err().to_string();
+        assert!(
+            error.contains(said) && !error.contains("os error"),
+            "{error}"
+        );
+    }
+}

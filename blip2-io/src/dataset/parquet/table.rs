@@ -37,6 +37,9 @@ const MAX_TEXTS: i64 = 2 << 30;
 /// How many rows' texts are read at a time.
 const ROWS: usize = 1024;
 
+/// How many pictures are read at a time where each is looked at once.
+const PICTURES: usize = 64;
+
 /// A Parquet file whose columns are known.
 pub(in crate::dataset) struct Table {
     path: PathBuf,
@@ -186,6 +189,28 @@ impl Table {
         Ok(bytes)
     }
 
+    /// Hands out the bytes of the pictures of a row group, by their rows; few are held at a time.
+    pub(in crate::dataset) fn each_picture(
+        &self,
+        group: usize,
+        mut each: impl FnMut(usize, &[u8]),
+    ) -> Result<(), DatasetError> {
+        let Form::Bytes(leaf) = self.read.picture.form else {
+            return Ok(());
+        };
+        let mask = ProjectionMask::leaves(self.metadata.parquet_schema(), [leaf]);
+        let mut at = 0;
+        self.batches(group, &[leaf], mask, PICTURES, None, |batch| {
+            for row in 0..batch.num_rows() {
+                let picture = batch.columns().first();
+                if let Some(Ok(bytes)) = picture.map(|picture| bytes_of(picture, row)) {
+                    each(at + row, &bytes);
+                }
+            }
+            at += batch.num_rows();
+        })
+    }
+
     /// The column of pictures of a row group, or of one of its rows.
     fn pictures(
         &self,
@@ -268,10 +293,7 @@ impl From<DatasetError> for PictureFault {
 }
 
 fn opened(path: &Path) -> Result<File, DatasetError> {
-    open_regular(path).map_err(|source| DatasetError::Read {
-        path: path.to_path_buf(),
-        source,
-    })
+    open_regular(path).map_err(|source| DatasetError::unread(path.to_path_buf(), source))
 }
 
 /// Calls the library beneath, which panics at some files that are damaged.
