@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Columns, Dataset, DatasetError, OnBroken,
-    below::folder_is_there,
+    below::{COCO, folder_is_there, located_in},
     collect::Collector,
     fields::{self, needed, whole},
     json, read,
@@ -26,7 +26,7 @@ pub enum ChoiceAnswers {
 
 impl Dataset {
     /// Reads A-OKVQA: a list of questions about COCO's pictures of 2017, `{image_id:012}.jpg` in
-    /// `pictures`, with `choices`, `correct_choice_idx` and `direct_answers`, of which `answers` says
+    /// `pictures` or its folders (`train2017`), with `choices`, `correct_choice_idx` and `direct_answers`, of which `answers` says
     /// what is the answer. Test questions have none.
     ///
     /// # Errors
@@ -60,8 +60,10 @@ impl Dataset {
             });
             match record {
                 Ok((record, Some(id))) => {
-                    let file = pictures.join(format!("{id:012}.jpg"));
-                    collector.add_record_of(place, record, &[file]);
+                    match located_in(pictures, &COCO, &format!("{id:012}.jpg")) {
+                        Ok(files) => collector.add_record_of(place, record, &files),
+                        Err(reason) => collector.broken(place, reason),
+                    }
                 }
                 Ok((record, None)) => collector.add_record(place, record, pictures),
                 Err(reason) => collector.broken(place, reason),

@@ -25,10 +25,7 @@ pub(super) fn folder_is_there(folder: &Path) -> Result<(), DatasetError> {
                 "there is no such folder, and pictures are looked for in it (`pictures`)",
             ),
         }),
-        Err(source) => Err(DatasetError::Read {
-            path: folder.to_path_buf(),
-            source,
-        }),
+        Err(source) => Err(DatasetError::unread(folder.to_path_buf(), source)),
     }
 }
 
@@ -61,6 +58,31 @@ pub(super) fn located(folder: &Path, name: &str) -> Result<PathBuf, String> {
             quoted(name)
         )),
     }
+}
+
+/// The folders that COCO's pictures are published in.
+pub(super) const COCO: [&str; 7] = [
+    "train2017",
+    "val2017",
+    "test2017",
+    "train2014",
+    "val2014",
+    "test2014",
+    "test2015",
+];
+
+/// Where the picture of a name may be: below `folder`, or below one of these folders in it, by which a data
+/// set is published.
+pub(super) fn located_in(
+    folder: &Path,
+    below: &[&str],
+    name: &str,
+) -> Result<Vec<PathBuf>, String> {
+    let mut files = vec![located(folder, name)?];
+    for below in below {
+        files.push(located(&folder.join(below), name)?);
+    }
+    Ok(files)
 }
 
 /// The way from the folder to a path that begins at the root, if that is below it.

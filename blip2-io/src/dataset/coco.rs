@@ -9,16 +9,21 @@ use serde_json::Value;
 
 use super::{
     Dataset, DatasetError, OnBroken,
-    below::{folder_is_there, located},
+    below::{COCO, folder_is_there, located_in},
     collect::Collector,
     fields::{self, needed_text},
     json, read,
 };
 
+/// VizWiz's captions have the same form, and its pictures are in these folders.
+const VIZWIZ: [&str; 3] = ["train", "val", "test"];
+
 impl Dataset {
     /// Reads COCO's captions: an example for each picture, with all its captions as answers, in the
-    /// order of the pictures' ids. Pictures are the files of their names in `pictures`. What has the
-    /// same form is read too, as VizWiz's captions.
+    /// order of the pictures' ids. Pictures are the files of their names in `pictures` or its folders
+    /// (`train2014`). What has the same form is read too, as VizWiz's captions. A file without
+    /// `annotations`, or with an empty list of them, is one of test pictures (`image_info_test2014.json`),
+    /// which have no captions.
     ///
     /// # Errors
     ///
@@ -36,11 +41,13 @@ impl Dataset {
         let mut collector = Collector::new(file.to_path_buf());
         let mut names: HashMap<String, String> = HashMap::new();
         let mut captions: BTreeMap<(u64, String), Vec<String>> = BTreeMap::new();
-        json::lists(
+        let mut is_told = false;
+        json::lists_or_more(
             file,
             &text,
-            &["images", "annotations"],
+            (&["images"], &["annotations"]),
             |key, index, value| {
+                is_told |= key == "annotations";
                 let read = match key {
                     "images" => pair(value, "id", "file_name").map(|(id, name)| {
                         names.insert(id, name);
@@ -56,16 +63,24 @@ impl Dataset {
             },
             |_, _| {},
         )?;
+        if !is_told {
+            // Of the test pictures there are no captions: the files `image_info_test…` have their names.
+            let all = names
+                .keys()
+                .map(|id| ((place_of(id), id.clone()), Vec::new()));
+            captions.extend(all);
+        }
+        let below: Vec<&str> = COCO.into_iter().chain(VIZWIZ).collect();
         for ((_, id), captions) in captions {
             let place = format!("image {id}");
             let Some(name) = names.get(&id) else {
                 collector.broken(place, "it has captions but no file_name".into());
                 continue;
             };
-            match located(pictures, name) {
+            match located_in(pictures, &below, name) {
                 Err(reason) => collector.broken(place, reason),
-                Ok(path) => {
-                    collector.add(place, id, &[path], None, captions);
+                Ok(files) => {
+                    collector.add(place, id, &files, None, captions);
                 }
             }
         }

@@ -4,12 +4,21 @@ use std::{collections::HashMap, path::Path};
 
 use super::{
     Dataset, DatasetError, OnBroken,
-    below::{folder_is_there, located},
+    below::{folder_is_there, located_in},
     collect::Collector,
     quote::quoted,
     read,
     table::rows,
 };
+
+/// The folders that the pictures are published in.
+const FOLDERS: [&str; 5] = [
+    "flickr30k-images",
+    "flickr30k_images",
+    "Images",
+    "images",
+    "Flicker8k_Dataset",
+];
 
 /// A picture with its captions, and the line of the first.
 struct Captioned {
@@ -22,13 +31,15 @@ impl Dataset {
     /// Reads Flickr30k's or Flickr8k's captions: an example for each picture, with all its captions as
     /// answers. The file is `results.csv` (`image_name| comment_number| comment`),
     /// `results_20130124.token` (`1000092795.jpg#0`, a tab, the caption) or `captions.txt`
-    /// (`image,caption`). Pictures are in `pictures`. For Karpathy's splits of it there is
+    /// (`image,caption`). The one line of `results.csv` that lacks its
+    /// second bar is read as what it says. Pictures are in `pictures` or its folders
+    /// (`flickr30k-images`, `Images`). For Karpathy's splits of it there is
     /// [`karpathy`](Self::karpathy).
     ///
     /// # Errors
     ///
     /// [`DatasetError`] for a file that cannot be read, and as `on_broken` says for lines that do not
-    /// fit; `results.csv` has one without its second bar.
+    /// fit.
     pub fn flickr30k(
         file: impl AsRef<Path>,
         pictures: impl AsRef<Path>,
@@ -66,9 +77,9 @@ impl Dataset {
             captions,
         } in all
         {
-            match located(pictures, &name) {
-                Ok(file) => {
-                    collector.add(place, name, &[file], None, captions);
+            match located_in(pictures, &FOLDERS, &name) {
+                Ok(files) => {
+                    collector.add(place, name, &files, None, captions);
                 }
                 Err(reason) => collector.broken(place, reason),
             }
@@ -88,8 +99,21 @@ fn is_header(name: &str) -> bool {
     matches!(name, "image_name" | "image")
 }
 
+/// The caption behind a number without a bar between them: `results.csv` has one line of that form, of
+/// 2199200615.jpg.
+fn numbered(text: &str) -> Option<&str> {
+    let (number, caption) = text.split_once(char::is_whitespace)?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| caption.trim())
+}
+
 /// The picture's name and its caption.
 fn captioned(cells: &[String], delimiter: u8) -> Result<(String, String), String> {
+    if let ([name, rest], b'|') = (cells, delimiter)
+        && let Some(caption) = numbered(rest)
+    {
+        return Ok((name.clone(), caption.into()));
+    }
     match (cells, delimiter) {
         ([name, _, caption], b'|') => Ok((name.clone(), caption.clone())),
         ([name, caption], b'\t') => {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     Dataset, DatasetError, OnBroken,
-    below::{folder_is_there, located},
+    below::{folder_is_there, located_in},
     collect::Collector,
     fields::{self, Fields, get, needed_text, text},
     json,
@@ -12,9 +12,12 @@ use super::{
     read,
 };
 
+/// What GQA calls the id of a question, a text of digits that may begin with 0.
+const ID: &str = "questionId";
+
 impl Dataset {
     /// Reads GQA: an object of questions by their ids, each with `imageId`, for which the picture is
-    /// `{imageId}.jpg` in `pictures`, and its `answer`, or with `full_answers` the sentence that
+    /// `{imageId}.jpg` in `pictures` or its folder `images`, and its `answer`, or with `full_answers` the sentence that
     /// answers it.
     ///
     /// # Errors
@@ -36,12 +39,17 @@ impl Dataset {
             let place = format!("question {}", quoted(&id));
             match fields::object(value).and_then(|fields| asked(&fields, answer)) {
                 Err(reason) => collector.broken(place, reason),
-                Ok((picture, question, answers)) => match located(pictures, &picture) {
-                    Err(reason) => collector.broken(place, reason),
-                    Ok(file) => {
-                        collector.add(place, id, &[file], Some(question), answers);
+                Ok((picture, question, answers)) => {
+                    match located_in(pictures, &["images"], &picture) {
+                        Err(reason) => collector.broken(place, reason),
+                        Ok(files) => {
+                            let added = collector.add(place, id, &files, Some(question), answers);
+                            if let Some(example) = added {
+                                example.id_key = Some(ID.into());
+                            }
+                        }
                     }
-                },
+                }
             }
         })?;
         collector.finish(on_broken)

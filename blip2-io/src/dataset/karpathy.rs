@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Dataset, DatasetError, OnBroken,
-    below::{folder_is_there, located},
+    below::{COCO, folder_is_there, located, located_in},
     collect::Collector,
     fields::{self, Fields, first, get, needed, needed_text, text, texts},
     json,
@@ -96,7 +96,7 @@ fn described(fields: &Fields, pictures: &Path) -> Result<Described, String> {
         };
         files.push(located(pictures, &format!("{path}/{name}"))?);
     }
-    files.push(located(pictures, &name)?);
+    files.extend(located_in(pictures, &COCO, &name)?);
     let captions = texts("sentences", needed(fields, "sentences")?)?;
     let id = first(fields, ["cocoid", "imgid"]);
     Ok(Described {

@@ -7,24 +7,32 @@ use std::{
 
 use super::{
     Columns, Dataset, DatasetError, OnBroken,
-    below::{folder_is_there, located},
+    below::{folder_is_there, located, located_in},
     collect::Collector,
     fields::{self, Fields, get, needed_text, text, texts},
     json, read,
     record::Record,
 };
 
+/// What is said of an entry without a caption among others.
+const NO_CAPTION: &str = "it has no `caption_str`, which other entries of the file have";
+
+/// The folders that the pictures are published in.
+const FOLDERS: [&str; 2] = ["train_images", "test_images"];
+
 /// A picture's captions, in the order of the file.
 struct Captioned {
     place: String,
     id: String,
     files: Vec<PathBuf>,
-    captions: Vec<String>,
+    /// None where the entry tells none, as of a test picture.
+    captions: Option<Vec<String>>,
 }
 
 impl Dataset {
     /// Reads TextCaps (`TextCaps_0.1_train.json`): an example for each picture, with all its captions
-    /// as answers. Pictures are `{image_id}.jpg` in `pictures`, or their `image_path` below it.
+    /// as answers. Pictures are `{image_id}.jpg` in `pictures` or its folders (`train_images`), or their
+    /// `image_path` below it. A file without any captions is one of test pictures.
     ///
     /// # Errors
     ///
@@ -46,7 +54,13 @@ impl Dataset {
                 Ok((own, is_whole)) => match known.get(&own.id) {
                     // Each entry of a picture lists all of its captions again.
                     Some(_) if is_whole => {}
-                    Some(&first) => all[first].captions.extend(own.captions),
+                    Some(&first) => match own.captions {
+                        Some(captions) => {
+                            all[first].captions.get_or_insert_default().extend(captions);
+                        }
+                        None if all[first].captions.is_none() => {}
+                        None => all.push(own),
+                    },
                     None => {
                         known.insert(own.id.clone(), all.len());
                         all.push(own);
@@ -54,8 +68,16 @@ impl Dataset {
                 },
             }
         })?;
+        // Test pictures have no captions; in a file of captions an entry without one is broken.
+        let is_test = all.iter().all(|own| own.captions.is_none());
         for own in all {
-            collector.add(own.place, own.id, &own.files, None, own.captions);
+            match own.captions {
+                None if !is_test => collector.broken(own.place, NO_CAPTION.into()),
+                captions => {
+                    let captions = captions.unwrap_or_default();
+                    collector.add(own.place, own.id, &own.files, None, captions);
+                }
+            }
         }
         collector.finish(on_broken)
     }
@@ -106,9 +128,10 @@ fn entries(
 fn captioned(place: String, fields: &Fields, pictures: &Path) -> Result<(Captioned, bool), String> {
     let id = needed_text(fields, "image_id")?;
     let references = get(fields, "reference_strs");
-    let captions = match references {
-        Some(all) => texts("reference_strs", all)?,
-        None => vec![needed_text(fields, "caption_str")?],
+    let captions = match (references, get(fields, "caption_str")) {
+        (Some(all), _) => Some(texts("reference_strs", all)?),
+        (None, Some(one)) => Some(vec![text("caption_str", one)?]),
+        (None, None) => None,
     };
     let own = Captioned {
         place,
@@ -121,11 +144,11 @@ fn captioned(place: String, fields: &Fields, pictures: &Path) -> Result<(Caption
 
 fn files(fields: &Fields, pictures: &Path) -> Result<Vec<PathBuf>, String> {
     let id = needed_text(fields, "image_id")?;
-    let mut files = vec![located(pictures, &format!("{id}.jpg"))?];
+    let mut files = located_in(pictures, &FOLDERS, &format!("{id}.jpg"))?;
     if let Some(path) = get(fields, "image_path") {
         let path = text("image_path", path)?;
         if !path.trim().is_empty() {
-            files.push(located(pictures, &path)?);
+            files.insert(1, located(pictures, &path)?);
         }
     }
     Ok(files)

@@ -3,14 +3,21 @@
 use std::path::Path;
 
 use super::{
-    Columns, Dataset, DatasetError, OnBroken, below::folder_is_there, collect::Collector, fields,
-    json, read, record::Record,
+    Columns, Dataset, DatasetError, OnBroken,
+    below::{folder_is_there, located_in},
+    collect::Collector,
+    fields, json, read,
+    record::Record,
 };
 
+/// The folders that the pictures are published in.
+const FOLDERS: [&str; 3] = ["train", "val", "test"];
+
 impl Dataset {
-    /// Reads VizWiz-VQA: a list of questions, each with its `image`, a file in `pictures`, and ten
-    /// people's `answers`, but for the test questions. Questions that cannot be answered are among them,
-    /// with "unanswerable" for an answer; with `answerable_only` they are passed over.
+    /// Reads VizWiz-VQA: a list of questions, each with its `image`, a file in `pictures` or its
+    /// folders (`train`, `val`, `test`), and ten people's `answers`, but for the test questions. Questions
+    /// that cannot be answered are among them, with "unanswerable" for an answer; with `answerable_only`
+    /// they are passed over.
     ///
     /// # Errors
     ///
@@ -36,11 +43,19 @@ impl Dataset {
                     None => true,
                 };
                 let wanted = answerable || !answerable_only;
-                wanted.then(|| Record::of(&fields, &columns)).transpose()
+                let read = || {
+                    let record = Record::of(&fields, &columns)?;
+                    let files = match &record.image {
+                        Some(name) => located_in(pictures, &FOLDERS, name)?,
+                        None => vec![record.picture(pictures)?],
+                    };
+                    Ok((record, files))
+                };
+                wanted.then(read).transpose()
             });
             match record {
                 Ok(None) => {}
-                Ok(Some(record)) => collector.add_record(place, record, pictures),
+                Ok(Some((record, files))) => collector.add_record_of(place, record, &files),
                 Err(reason) => collector.broken(place, reason),
             }
         })?;

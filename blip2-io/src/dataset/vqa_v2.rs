@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Dataset, DatasetError, OnBroken,
-    below::folder_is_there,
+    below::{COCO, folder_is_there},
     collect::Collector,
     fields::{self, needed, needed_text, texts, whole},
     json, read,
@@ -152,6 +152,8 @@ fn coco_files(pictures: &Path, subtype: Option<&str>, id: u64) -> Vec<PathBuf> {
         let name = format!("COCO_{year}_{id:012}.jpg");
         files.extend([pictures.join(&name), pictures.join(&year).join(&name)]);
     }
-    files.push(pictures.join(format!("{id:012}.jpg")));
+    let name = format!("{id:012}.jpg");
+    files.push(pictures.join(&name));
+    files.extend(COCO.map(|below| pictures.join(below).join(&name)));
     files
 }

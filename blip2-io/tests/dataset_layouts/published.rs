@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use blip2_io::dataset::{ChoiceAnswers, Dataset, OnBroken};
+use blip2_io::dataset::{ChoiceAnswers, Dataset, DatasetError, OnBroken};
 
 use crate::helpers::{SKIP, folder, left_out, read, shown};
 
@@ -132,14 +132,14 @@ fn captions_of_textcaps_and_flickr_are_gathered_by_picture() {
     });
     assert_eq!(shown(&data.unwrap()), ["3 what? nokia|nokia"]);
 
-    let bars = "image_name| comment_number| comment\n10.jpg| 0| A \"dog\" .\n10.jpg| 1| One dog .\n20.jpg| 4   A cow .\n20.jpg| 0| A cow .\n";
+    let bars = "image_name| comment_number| comment\n10.jpg| 0| A \"dog\" .\n10.jpg| 1| One dog .\nbroken.jpg| A cow .\n20.jpg| 0   A cow .\n";
     let token = "10.jpg#0\tA \"dog\" .\n10.jpg#1\tOne dog .\n20.jpg#0\tA cow .\nbroken line\n";
     let commas = "image,caption\n10.jpg,\"A \"\"dog\"\" .\"\n10.jpg,One dog .\n20.jpg,A cow .\n../x.jpg,A hen .\n";
     for (name, text, said) in [
         (
             "results.csv",
             bars,
-            "line 4: it is `20.jpg|4   A cow .`, where a picture's name, a number",
+            "line 4: it is `broken.jpg|A cow .`, where a picture's name, a number",
         ),
         (
             "results.token",
@@ -188,5 +188,85 @@ fn questions_and_annotations_that_do_not_fit_are_named_in_their_files() {
         "q.json, questions, index 2: it is the number 7, where an object is due",
     ] {
         assert!(said.contains(words), "{words}\n{said}");
+    }
+}
+
+#[test]
+fn pictures_that_nobody_described_are_read_where_all_are() {
+    let folder = folder(&["1.jpg", "2.jpg"]);
+    for rest in ["", r#", "annotations": []"#] {
+        let text = format!(
+            r#"{{"images": [{{"id": 20, "file_name": "2.jpg"}}, {{"id": 3, "file_name": "1.jpg"}}]{rest}}}"#
+        );
+        let data = read(&folder, "image_info.json", text, |file, pictures| {
+            Dataset::coco_captions(file, pictures, OnBroken::Fail)
+        });
+        let data = data.unwrap().captions_by_picture();
+        assert_eq!(shown(&data), ["3 - ", "20 - "]);
+        assert!(data.examples().iter().all(|own| own.answers.is_empty()));
+    }
+    let text = r#"{"data": [{"image_id": "2", "image_path": "2.jpg"}, {"image_id": "1"}]}"#;
+    let data = read(&folder, "TextCaps_test.json", text, |file, pictures| {
+        Dataset::textcaps(file, pictures, OnBroken::Fail)
+    });
+    assert_eq!(shown(&data.unwrap()), ["2 - ", "1 - "]);
+    let lines = "{\"image\": \"1.jpg\", \"image_id\": 7}\n{\"image\": \"2.jpg\"}\n\
+                 {\"image\": \"2.jpg\", \"Caption\": \"a dog\"}\n";
+    let data = read(&folder, "t.jsonl", lines, |file, pictures| {
+        Dataset::json_lines(file, pictures, SKIP)
+    });
+    let data = data.unwrap();
+    assert_eq!(shown(&data), ["7 - ", "line 2 - "]);
+    // A key that may be a caption is one that was not found.
+    assert!(left_out(&data).contains("line 3: it has neither `question` nor `caption`"));
+}
+
+/// One folder below, as the archives of pictures unpack.
+#[test]
+fn pictures_are_found_in_the_folders_that_they_are_published_in() {
+    let folder = folder(&[
+        "train2014/COCO_train2014_000000000007.jpg",
+        "val2017/000000000042.jpg",
+        "train_images/0054.jpg",
+        "val/VizWiz_val_00000001.jpg",
+        "images/2370799.jpg",
+        "flickr30k-images/10.jpg",
+    ]);
+    type Reader = fn(&Path, &Path) -> Result<Dataset, DatasetError>;
+    let cases: [(&str, Reader); 7] = [
+        (
+            r#"{"images": [{"id": 7, "file_name": "COCO_train2014_000000000007.jpg"}], "annotations": [{"image_id": 7, "caption": "a"}]}"#,
+            |file, pictures| Dataset::coco_captions(file, pictures, OnBroken::Fail),
+        ),
+        (
+            r#"[{"image_id": 42, "question_id": "q", "question": "What?", "choices": ["a", "b"], "correct_choice_idx": 1}]"#,
+            |file, pictures| {
+                Dataset::a_okvqa(file, pictures, ChoiceAnswers::Choice, OnBroken::Fail)
+            },
+        ),
+        (
+            r#"{"questions": [{"image_id": 42, "question_id": 1, "question": "What?"}]}"#,
+            |file, pictures| Dataset::vqa_v2(file, None, pictures, OnBroken::Fail),
+        ),
+        (
+            r#"{"data": [{"image_id": "0054", "question_id": 1, "question": "What?"}]}"#,
+            |file, pictures| Dataset::textvqa(file, pictures, OnBroken::Fail),
+        ),
+        (
+            r#"[{"image": "VizWiz_val_00000001.jpg", "question": "What?"}]"#,
+            |file, pictures| Dataset::vizwiz(file, pictures, false, OnBroken::Fail),
+        ),
+        (
+            r#"{"1": {"imageId": "2370799", "question": "What?", "answer": "a"}}"#,
+            |file, pictures| Dataset::gqa(file, pictures, false, OnBroken::Fail),
+        ),
+        (
+            "image_name| comment_number| comment\n10.jpg| 0| A dog .\n",
+            |file, pictures| Dataset::flickr30k(file, pictures, OnBroken::Fail),
+        ),
+    ];
+    for (text, reader) in cases {
+        let data = read(&folder, "d", text, reader);
+        assert_eq!(data.unwrap().len(), 1, "{text}");
     }
 }
