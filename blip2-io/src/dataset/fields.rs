@@ -61,6 +61,7 @@ pub(super) fn object(value: Value) -> Result<Fields, String> {
 
 /// One text; a number is the text that writes it.
 pub(super) fn text(key: &str, value: &Value) -> Result<String, String> {
+    is_whole(key, value)?;
     single(value).ok_or_else(|| unfit(key, value, "a text or a number"))
 }
 
@@ -84,6 +85,7 @@ pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, String> {
         if let Some(reason) = value.as_str().and_then(|text| written_list(key, text)) {
             return Err(reason);
         }
+        is_whole(key, value)?;
         let one = single(value).map(|one| vec![one]);
         return one.ok_or_else(|| unfit(key, value, "a text, a number or a list of them"));
     };
@@ -91,11 +93,11 @@ pub(super) fn texts(key: &str, value: &Value) -> Result<Vec<String>, String> {
         let named = member
             .as_object()
             .and_then(|fields| first(fields, TEXT_KEYS));
-        let text = single(named.map_or(member, |(_, text)| text));
-        text.ok_or_else(|| {
-            let key = format!("{key}[{place}]");
-            unfit(&key, member, "a text, a number or an object with `answer`")
-        })
+        let key = format!("{key}[{place}]");
+        let own = named.map_or(member, |(_, text)| text);
+        is_whole(&key, own)?;
+        single(own)
+            .ok_or_else(|| unfit(&key, member, "a text, a number or an object with `answer`"))
     };
     all.iter().enumerate().map(member).collect()
 }
@@ -153,6 +155,26 @@ pub(super) fn unfit(key: &str, value: &Value, due: &str) -> String {
     format!("{} is {}, where {due} would fit", quoted(key), found(value))
 }
 
+/// From here on not every whole number has a number of its own in 64 bits with a fraction.
+const ROUNDED: f64 = (1_u64 << 53) as f64;
+
+/// Refuses a number whose digits were lost when it was read, and would be learnt, or written as an id, as
+/// others than they are.
+fn is_whole(key: &str, value: &Value) -> Result<(), String> {
+    let number = match value {
+        Value::Number(number) if number.is_f64() => number.as_f64().unwrap_or(0.0),
+        _ => return Ok(()),
+    };
+    match number.abs() >= ROUNDED {
+        false => Ok(()),
+        true => Err(format!(
+            "{} is a number whose last digits are not kept, near {number:e}: write it as a text, between \
+             double quotes",
+            quoted(key)
+        )),
+    }
+}
+
 fn single(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -180,6 +202,27 @@ mod tests {
             read(json!(["a", 7, {"answer": "b"}, {"raw": "c"}])).unwrap(),
             ["a", "7", "b", "c"]
         );
+    }
+
+    #[test]
+    fn numbers_keep_their_digits_or_are_refused() {
+        let read = |written: &str| texts("answer", &serde_json::from_str(written).unwrap());
+        for kept in [
+            "9007199254740993",
+            "18446744073709551615",
+            "-9007199254740993",
+            "0.5",
+        ] {
+            assert_eq!(read(kept).unwrap(), [kept]);
+        }
+        for lost in [
+            "12345678901234567890123",
+            "[1, 18446744073709551617]",
+            "1e300",
+        ] {
+            let error = read(lost).unwrap_err();
+            assert!(error.contains("write it as a text"), "{lost}: {error}");
+        }
     }
 
     #[test]
