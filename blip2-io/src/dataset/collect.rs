@@ -11,12 +11,16 @@ use image::ImageFormat;
 use super::{
     BrokenRecord, Dataset, DatasetError, Example, OnBroken, PictureFile,
     choice::{Doubt, Telling, Told, Way},
-    quote::shortened,
+    quote::{quoted, shortened},
     record::Record,
+    same::Embedded,
 };
 
 /// The most characters that are shown of a picture's path.
 const MOST_OF_A_PATH: usize = 400;
+
+/// In how many places at the most a picture is said not to be.
+const PLACES: usize = 3;
 
 const EMPTY: &str = "the question is empty";
 
@@ -25,6 +29,10 @@ pub(super) struct Collector {
     file: PathBuf,
     pub(super) examples: Vec<Example>,
     pub(super) pictures: Vec<PictureFile>,
+    /// The pictures that came with their records.
+    pub(super) embedded: Vec<Embedded>,
+    /// Those of them that another one is the same as.
+    pub(super) copies: Vec<PictureFile>,
     places: HashMap<PathBuf, Option<usize>>,
     broken: Vec<BrokenRecord>,
     /// How many records ask for one of given choices.
@@ -41,6 +49,8 @@ impl Collector {
             file,
             examples: Vec::new(),
             pictures: Vec::new(),
+            embedded: Vec::new(),
+            copies: Vec::new(),
             places: HashMap::new(),
             broken: Vec::new(),
             choices: 0,
@@ -134,13 +144,15 @@ impl Collector {
         self.examples.extend(record.examples(id, picture, place));
     }
 
-    /// Adds a record that comes with its own picture; `id` is for one that names none.
+    /// Adds a record that comes with its own picture, which it may call by a name; `id` is for one that
+    /// names none.
     pub(super) fn add_with_picture(
         &mut self,
         place: String,
         id: String,
         record: Record,
         picture: PictureFile,
+        name: Option<&str>,
     ) {
         let question = record.question.as_deref();
         if question.is_some_and(|text| text.trim().is_empty()) {
@@ -149,6 +161,8 @@ impl Collector {
         self.choices += usize::from(record.is_choice);
         self.telling.note(&record.told);
         let number = self.pictures.len();
+        let called = record.image_id.as_deref().or(name);
+        self.embedded.push(Embedded::new(number, called));
         self.pictures.push(picture);
         self.add_examples(place, id, record, number);
     }
@@ -219,6 +233,7 @@ impl Collector {
             taken: None,
             examples: self.examples,
             pictures: self.pictures,
+            copies: self.copies,
             broken: self.broken,
             file: self.file,
             choices: self.choices,
@@ -234,9 +249,54 @@ fn missing(pictures: &[PathBuf]) -> String {
         Some(format!("{} {what}", told(path)))
     });
     in_place.unwrap_or_else(|| {
-        let names: Vec<_> = pictures.iter().map(|path| told(path)).collect();
-        format!("there is no picture {}", names.join(" or "))
+        let shown = pictures.iter().take(PLACES).map(|path| told(path));
+        let names: Vec<_> = shown.collect();
+        let more = match pictures.len().saturating_sub(PLACES) {
+            0 => "",
+            _ => ", nor in another folder below that data sets have",
+        };
+        let turned = pictures.iter().find_map(|path| in_other_form(path));
+        let turned = turned.map(|name| {
+            format!(
+                "; there is {}, whose accented letters are written in another form of Unicode (NFC and NFD): \
+                 rename it, or write its name as the file has it",
+                quoted(&name)
+            )
+        });
+        let names = names.join(" or ");
+        format!("there is no picture {names}{more}{}", turned.unwrap_or_default())
     })
+}
+
+/// The name of a file beside where this would be that differs by how its accented letters are written: as
+/// one character, or as a letter with a mark behind it.
+fn in_other_form(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    if name.is_ascii() {
+        return None;
+    }
+    let wanted = without_accents(name);
+    let entries = path.parent()?.read_dir().ok()?.flatten();
+    let mut names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.find(|own| own != name && without_accents(own) == wanted)
+}
+
+/// A name with one sign for each accented letter, in whichever form.
+fn without_accents(name: &str) -> String {
+    const SIGN: char = '\u{fffd}';
+    let mut plain = String::new();
+    for char in name.chars() {
+        match char {
+            // A mark, which is of the letter before it, and may be of one that has another.
+            '\u{300}'..='\u{36f}' => {
+                plain.pop();
+                plain.push(SIGN);
+            }
+            '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => plain.push(SIGN),
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 fn told(path: &Path) -> String {
@@ -247,7 +307,7 @@ fn told(path: &Path) -> String {
 fn in_place(path: &Path) -> Option<String> {
     let denied = |error: io::Error| {
         let is_denied = error.kind() == io::ErrorKind::PermissionDenied;
-        is_denied.then(|| format!("cannot be read: {error}"))
+        is_denied.then(|| "cannot be read: this user has no permission to".into())
     };
     match path.metadata() {
         Ok(found) if found.is_dir() => path.read_dir().map_or_else(denied, |_| {
@@ -269,4 +329,32 @@ fn in_place(path: &Path) -> Option<String> {
 fn is_video(path: &Path) -> bool {
     let mut names = path.read_dir().into_iter().flatten().flatten();
     names.any(|entry| ImageFormat::from_path(entry.path()).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_another_form_of_unicode_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for (there, wanted) in [
+            ("cafe\u{301}.png", "caf\u{e9}.png"),
+            ("\u{1ec7}.jpg", "e\u{323}\u{302}.jpg"),
+        ] {
+            std::fs::write(folder.path().join(there), "").unwrap();
+            let path = folder.path().join(wanted);
+            // Some systems take both names for one.
+            if !path.exists() {
+                assert!(
+                    missing(&[path]).contains("another form of Unicode"),
+                    "{there}"
+                );
+            }
+        }
+        for other in ["caf\u{e9}s.png", "cafe.png", "\u{732b}.png"] {
+            let said = missing(&[folder.path().join(other)]);
+            assert!(!said.contains("Unicode"), "{said}");
+        }
+    }
 }

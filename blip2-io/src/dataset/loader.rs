@@ -10,7 +10,8 @@ use std::{
 use image::RgbImage;
 
 use super::{
-    Augmentation, BrokenRecord, Dataset, DatasetError, Example, OnBroken, depends_on_position,
+    Augmentation, BrokenRecord, Dataset, DatasetError, Example, OnBroken, PictureFile,
+    depends_on_position,
     order::{shuffle, shuffle_buffered, stream},
 };
 use crate::preprocessing::{DecodeOptions, ImageProcessor, PixelValues};
@@ -306,7 +307,7 @@ impl Inner {
     fn by_shard(&self, units: Vec<Unit>) -> Vec<Vec<Unit>> {
         let shard = |unit: &Unit| {
             let example = self.dataset.examples().get(*unit.first()?)?;
-            self.dataset.pictures()[example.picture].shard()
+            self.source(example).shard()
         };
         let mut shards: Vec<Vec<Unit>> = Vec::new();
         for unit in units {
@@ -324,6 +325,13 @@ impl Inner {
         shards
     }
 
+    /// Where an example's picture is read from: where each is shown once, in the pictures' own order.
+    fn source(&self, example: &Example) -> &PictureFile {
+        let copy = self.dataset.copy_of(example);
+        let copy = copy.filter(|_| self.per_picture.is_none());
+        copy.unwrap_or(&self.dataset.pictures()[example.picture])
+    }
+
     fn load(&self, epoch: u64, units: &[Unit]) -> Result<LoadedBatch, DatasetError> {
         let (mut pixels, mut pictures) = (Vec::new(), Vec::new());
         let (mut shown, mut broken) = (Vec::new(), Vec::new());
@@ -331,7 +339,11 @@ impl Inner {
             let Some(&first) = unit.first() else { continue };
             let all = self.dataset.examples();
             let picture = all[first].picture;
-            let seen = match self.dataset.open(picture, &self.decode) {
+            let opened = match self.per_picture {
+                None => self.dataset.open_of(&all[first], &self.decode),
+                Some(_) => self.dataset.open(picture, &self.decode),
+            };
+            let seen = match opened {
                 Ok(seen) => seen,
                 Err(error) => {
                     let example = &all[first];

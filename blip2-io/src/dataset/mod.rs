@@ -67,6 +67,7 @@ mod picture;
 mod quote;
 mod read;
 mod record;
+mod same;
 mod shard;
 mod sift;
 mod table;
@@ -115,6 +116,8 @@ pub struct Example {
     pub answer_type: Option<String>,
     /// The answers that are to choose from, where they are given.
     pub choices: Vec<String>,
+    /// Of a picture that comes several times, which of the data set's copies lies beside the example.
+    copy: Option<usize>,
 }
 
 impl Example {
@@ -144,6 +147,7 @@ impl Example {
             question_type: None,
             answer_type: None,
             choices: Vec::new(),
+            copy: None,
         }
     }
 }
@@ -178,6 +182,8 @@ pub enum OnBroken {
 pub struct Dataset {
     examples: Vec<Example>,
     pictures: Vec<PictureFile>,
+    /// The pictures that are the same as one of those, and lie elsewhere.
+    copies: Vec<PictureFile>,
     broken: Vec<BrokenRecord>,
     /// What errors call it.
     file: PathBuf,
@@ -257,6 +263,32 @@ impl Dataset {
             let reason = format!("there is no picture {picture}");
             DatasetError::format(&self.file, reason)
         })?;
+        self.opened(file, options)
+    }
+
+    /// Decodes an example's picture: of one that a table or shards have several times, the copy that lies
+    /// beside the example, so that they are read nearly in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_of(
+        &self,
+        example: &Example,
+        options: &DecodeOptions,
+    ) -> Result<Video, DatasetError> {
+        match self.copy_of(example) {
+            Some(copy) => self.opened(copy, options),
+            None => self.open(example.picture, options),
+        }
+    }
+
+    /// The copy of an example's picture that lies beside it, where that is another than the first.
+    fn copy_of(&self, example: &Example) -> Option<&PictureFile> {
+        self.copies.get(example.copy?)
+    }
+
+    fn opened(&self, file: &PictureFile, options: &DecodeOptions) -> Result<Video, DatasetError> {
         match self.frames {
             Some(frames) => file.open_video(frames, options),
             None => Ok(Video::new(vec![file.open(options)?])?),

@@ -164,7 +164,7 @@ impl Dataset {
             let metadata = fs::metadata(file);
             add(&metadata.map_or_else(|_| String::new(), |own| of_picture(&own, name)));
         };
-        for picture in &self.pictures {
+        for picture in self.pictures.iter().chain(&self.copies) {
             let file = picture.file();
             match frames(&file) {
                 None => add_file(&file, &picture.path()),

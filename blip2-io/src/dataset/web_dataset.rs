@@ -14,7 +14,9 @@ use super::{
     fields::{self, Fields},
     json,
     quote::quoted,
+    read,
     record::Record,
+    same,
     shard::{ShardMember, members},
 };
 
@@ -40,8 +42,8 @@ impl Dataset {
     /// `.cls`: a caption) or a record (`000001.json`, as for [`json_records`](Self::json_records));
     /// `000001.question.txt` and `000001.answer.txt` are read too.
     ///
-    /// Headers and texts alone are read here: pictures are read from where they lie when they are
-    /// needed. An order that suits large shards is
+    /// Headers and texts alone are read here, and what may be one picture in several samples, which is one
+    /// then: others are read from where they lie when they are needed. An order that suits large shards is
     /// [`Loader::shuffle_buffer`](super::Loader::shuffle_buffer).
     ///
     /// # Errors
@@ -76,6 +78,7 @@ impl Dataset {
             samples.end(shard);
             samples.seen.clear();
         }
+        samples.collector.unite(same::of_members);
         samples.collector.finish(on_broken)
     }
 }
@@ -140,7 +143,8 @@ impl Samples<'_> {
                     false => place,
                 };
                 let picture = PictureFile::Shard(picture);
-                self.collector.add_with_picture(place, key, record, picture);
+                self.collector
+                    .add_with_picture(place, key, record, picture, None);
             }
         }
     }
@@ -184,12 +188,16 @@ impl Sample {
         let mut record = Fields::new();
         for (ending, member) in self.texts {
             let text = member.read(MAX_TEXT).map_err(|error| error.to_string())?;
+            if let Some(cause) = read::other_encoding(&text) {
+                return Err(of_member(&member, cause));
+            }
+            let text = read::without_mark(&text);
             if ending.ends_with("json") {
-                let own = json::object_of(&text).map_err(|reason| of_member(&member, &reason))?;
+                let own = json::object_of(text).map_err(|reason| of_member(&member, &reason))?;
                 record.extend(own);
                 continue;
             }
-            let text = String::from_utf8(text)
+            let text = std::str::from_utf8(text)
                 .map_err(|_| of_member(&member, "it is not UTF-8; save it as UTF-8"))?;
             let key = ending.strip_suffix(".txt").unwrap_or(&ending).to_string();
             let is_known = fields::get(&record, &key).is_some();

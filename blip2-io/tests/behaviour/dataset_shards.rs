@@ -293,3 +293,71 @@ fn shards_are_shuffled_by_a_buffer_and_gone_on_with_in_place() {
     shards.sort_unstable();
     assert_eq!(shards.iter().filter(|shard| **shard == 1).count(), 8);
 }
+
+#[test]
+fn samples_of_one_picture_are_of_one_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["0.tar", "1.tar"].map(|name| folder.path().join(name));
+    let (one, two) = (png(1), png(2));
+    // As long as the others, and ending alike.
+    let (mut long, mut other) = (vec![1; 9000], vec![1; 9000]);
+    (long[0], other[0]) = (7, 8);
+    shard(
+        &paths[0],
+        &[
+            ("0.png", &one),
+            ("0.txt", b"a"),
+            ("1.png", &two),
+            ("1.txt", b"b"),
+            ("2.png", &one),
+            ("2.json", br#"{"caption": "c", "image_id": 1}"#),
+            ("3.png", &long),
+            ("3.txt", b"d"),
+        ],
+    );
+    shard(
+        &paths[1],
+        &[
+            ("0.png", &one),
+            ("0.txt", b"e"),
+            ("1.png", &other),
+            ("1.txt", b"f"),
+            ("2.png", &long),
+            ("2.txt", b"g"),
+            ("3.png", &one),
+            ("3.json", br#"{"caption": "h", "image_id": 1}"#),
+        ],
+    );
+    let data = read(&paths).unwrap();
+    let numbers: Vec<usize> = data.examples().iter().map(|own| own.picture).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 0, 4, 3, 2]);
+    assert_eq!(data.pictures().len(), 5);
+    let shown = data.captions_by_picture();
+    assert_eq!(shown.examples()[0].answers, ["a", "e"]);
+}
+
+#[test]
+fn a_byte_order_mark_in_a_shard_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("0.tar");
+    let picture = png(1);
+    shard(
+        &path,
+        &[
+            ("0.png", &picture),
+            ("0.txt", "\u{feff}a dog\r\n".as_bytes()),
+            ("1.png", &picture),
+            (
+                "1.json",
+                "\u{feff}{\"question\": \"what?\", \"answer\": \"dog\"}".as_bytes(),
+            ),
+            ("2.png", &picture),
+            ("2.txt", b"\xff\xfea\0"),
+        ],
+    );
+    let data = read(std::slice::from_ref(&path)).unwrap();
+    let said: Vec<&str> = data.examples().iter().map(|own| &*own.answers[0]).collect();
+    assert_eq!(said, ["a dog", "dog"]);
+    let broken = data.broken()[0].to_string();
+    assert!(broken.contains("`2.txt`: it is UTF-16"), "{broken}");
+}

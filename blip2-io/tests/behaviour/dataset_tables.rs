@@ -624,3 +624,122 @@ fn claims_that_no_file_holds_are_refused() {
         assert!(error.contains(said), "{error}");
     }
 }
+
+/// Rows of `{bytes, path}`: the levels of their pictures, and the names.
+fn captioned(path: &Path, rows: &[(u8, Option<&str>)], ids: Option<&[i64]>, group: usize) {
+    let levels: Vec<_> = rows.iter().map(|(level, _)| Some(png(*level))).collect();
+    let names: Vec<_> = rows.iter().map(|(_, name)| *name).collect();
+    let said: Vec<String> = (0..rows.len())
+        .map(|row| format!("caption {row}"))
+        .collect();
+    let said: Vec<Option<&str>> = said.iter().map(|own| Some(own.as_str())).collect();
+    let mut columns = vec![
+        ("image", pictures(&levels, &names)),
+        ("caption", texts(&said)),
+    ];
+    if let Some(ids) = ids {
+        columns.push(("image_id", Arc::new(Int64Array::from(ids.to_vec()))));
+    }
+    write(path, columns, group);
+}
+
+/// The number of each example's picture.
+fn numbers(data: &Dataset) -> Vec<usize> {
+    data.examples().iter().map(|own| own.picture).collect()
+}
+
+#[test]
+fn rows_of_one_picture_are_of_one_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    let (a, b, same) = (Some("a.jpg"), Some("b.jpg"), Some("image.jpg"));
+    type Case<'c> = (&'c [(u8, Option<&'c str>)], Option<&'c [i64]>, &'c [usize]);
+    let cases: [Case<'_>; 6] = [
+        (&[(1, a), (2, b), (1, a), (2, b)], None, &[0, 1, 0, 1]),
+        (&[(1, None), (2, None), (1, None)], None, &[0, 1, 0]),
+        (&[(1, Some("")), (1, Some(""))], None, &[0, 0]),
+        // One name for all of them tells nothing.
+        (&[(1, same), (2, same), (1, same)], None, &[0, 1, 0]),
+        (&[(1, a), (1, b), (2, a)], Some(&[7, 7, 7]), &[0, 0, 1]),
+        // What has two ids is two pictures, for whoever asks for answers by ids.
+        (&[(1, None), (1, None)], Some(&[7, 8]), &[0, 1]),
+    ];
+    for (rows, ids, due) in cases {
+        // In one row group, and each in its own.
+        for group in [16, 1] {
+            captioned(&path, rows, ids, group);
+            let data = read(&path, &Columns::default()).unwrap();
+            assert_eq!(numbers(&data), due, "{rows:?} {ids:?}");
+            let count = due.iter().max().unwrap() + 1;
+            assert_eq!(data.pictures().len(), count);
+            for (example, (shown, _)) in data.examples().iter().zip(rows) {
+                assert_eq!(level(&data, example.picture), *shown);
+                let options = DecodeOptions::default();
+                let own = data.open_of(example, &options).unwrap().into_frames();
+                assert_eq!(own[0].get_pixel(0, 0).0[0], *shown);
+            }
+            assert_eq!(data.captions_by_picture().len(), count);
+        }
+    }
+}
+
+#[test]
+fn pictures_of_several_tables_are_one_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["a.parquet", "b.parquet"].map(|name| folder.path().join(name));
+    captioned(&files[0], &[(1, None), (2, None)], None, 16);
+    captioned(&files[1], &[(3, None), (1, None)], None, 16);
+    let columns = Columns::default();
+    let data = Dataset::parquet(&files, None, None, &columns, OnBroken::Fail).unwrap();
+    assert_eq!(numbers(&data), [0, 1, 2, 0]);
+    let shown = data.clone().captions_by_picture();
+    assert_eq!(shown.examples()[0].answers, ["caption 0", "caption 3"]);
+    // A copy is a part of the data whose change is seen.
+    let stamp = data.stamp();
+    captioned(&files[1], &[(3, None), (1, None), (1, None)], None, 16);
+    let data = Dataset::parquet(&files, None, None, &columns, OnBroken::Fail).unwrap();
+    assert_ne!(data.stamp(), stamp);
+}
+
+#[test]
+fn an_epoch_by_pictures_shows_each_picture_of_a_table_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    captioned(
+        &path,
+        &[(1, None), (2, None), (1, None), (1, None)],
+        None,
+        1,
+    );
+    let data = read(&path, &Columns::default()).unwrap();
+    let config = ImageProcessorConfig::default().with_size(Size {
+        height: 8,
+        width: 8,
+    });
+    let loader = Loader::new(data, ImageProcessor::new(config).unwrap()).batch(8);
+    assert_eq!(loader.epoch_len(), 4);
+    let loader = loader.by_picture(2).shuffled(0).shuffle_buffer(4);
+    assert_eq!(loader.epoch_len(), 2);
+    let batch = loader.epoch(0).next().unwrap().unwrap();
+    assert_eq!((batch.pictures.len(), batch.examples.len()), (2, 3));
+}
+
+#[test]
+fn a_split_chooses_files_that_were_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        "train-00000-of-00001.parquet",
+        "test-00000-of-00001.parquet",
+    ];
+    let files = files.map(|name| folder.path().join(name));
+    captioned(&files[0], &[(1, None)], None, 16);
+    captioned(&files[1], &[(2, None), (3, None)], None, 16);
+    let read = |split| Dataset::parquet(&files, split, None, &Columns::default(), OnBroken::Fail);
+    let counts = [None, Some("train"), Some("test")].map(|split| read(split).unwrap().len());
+    assert_eq!(counts, [3, 1, 2]);
+    let error = read(Some("dev")).unwrap_err().to_string();
+    assert!(
+        error.contains("no split `dev`, but `test`, `train`"),
+        "{error}"
+    );
+}

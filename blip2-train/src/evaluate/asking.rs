@@ -154,7 +154,7 @@ impl Asking<'_> {
         faults: &mut BTreeMap<usize, String>,
     ) -> Result<Option<Video>, TrainError> {
         let example = &self.data.examples()[number];
-        match self.data.open(example.picture, &DecodeOptions::default()) {
+        match self.data.open_of(example, &DecodeOptions::default()) {
             Ok(seen) => Ok(Some(seen)),
             Err(error) if self.on_broken == OnBroken::Skip => {
                 faults.insert(number, error.to_string());

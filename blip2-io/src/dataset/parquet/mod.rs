@@ -64,6 +64,11 @@ impl TablePicture {
         self.file().join(format!("row {row}")).join(column)
     }
 
+    /// Its row in the row group.
+    pub(super) fn row(&self) -> usize {
+        self.row
+    }
+
     /// The row group that it is in.
     pub(super) fn group(&self) -> usize {
         self.group

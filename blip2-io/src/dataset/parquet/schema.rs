@@ -216,6 +216,9 @@ fn holds_name(kind: &DataType) -> bool {
 fn texts(schema: &Schema, columns: &Columns) -> Result<Vec<TextColumn>, String> {
     let mut found: Vec<TextColumn> = Vec::new();
     for (name, is_named) in record::names(columns) {
+        if found.iter().any(|own| own.name == name) {
+            continue;
+        }
         let way: Vec<String> = match schema.index_of(name) {
             Ok(_) => vec![name.into()],
             Err(_) => name.split('.').map(Into::into).collect(),

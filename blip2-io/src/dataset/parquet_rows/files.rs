@@ -8,6 +8,7 @@ use std::{
 
 use super::super::{
     DatasetError,
+    below::common,
     quote::{quoted, shortened},
 };
 
@@ -19,14 +20,65 @@ const DEEPEST: usize = 6;
 
 /// The files that `paths` are, or that stand in them and below, as far as they are of `split`.
 pub(super) fn tables(paths: &[PathBuf], split: Option<&str>) -> Result<Vec<PathBuf>, DatasetError> {
+    let named: Vec<PathBuf> = paths
+        .iter()
+        .filter(|path| !path.is_dir())
+        .cloned()
+        .collect();
+    let is_wanted = match split {
+        Some(split) => named_of(&named, split)?,
+        None => named.iter().cloned().collect(),
+    };
     let mut files = Vec::new();
     for path in paths {
         match path.is_dir() {
             true => files.extend(below(path, split)?),
-            false => files.push(path.clone()),
+            false if is_wanted.contains(path) => files.push(path.clone()),
+            false => {}
         }
     }
     Ok(files)
+}
+
+/// Those of some files that were named which are of a split.
+fn named_of(files: &[PathBuf], split: &str) -> Result<BTreeSet<PathBuf>, DatasetError> {
+    let within = common(files);
+    // The folder that they are in may be called by the split.
+    let above = within.parent().unwrap_or(&within);
+    let of = |file: &PathBuf| split_of(above, file);
+    let wanted: BTreeSet<PathBuf> = files
+        .iter()
+        .filter(|file| of(file).as_deref() == Some(split))
+        .cloned()
+        .collect();
+    match wanted.is_empty() && !files.is_empty() {
+        false => Ok(wanted),
+        true => {
+            let at = match files {
+                [one] => one,
+                _ => &within,
+            };
+            let reason = no_split(split, &files.iter().filter_map(of).collect());
+            Err(DatasetError::format(at, reason))
+        }
+    }
+}
+
+/// What is said where no file is of a split; `found` are the splits that there are.
+fn no_split(split: &str, found: &BTreeSet<String>) -> String {
+    match found.is_empty() {
+        true => format!(
+            "no file is named as one of the split {0}, such as `{0}-00000-of-00001.parquet`: leave `split` \
+             out to read all of them",
+            shortened(split, 60)
+        ),
+        false => format!("it has no split {}, but {}", quoted(split), listed(found)),
+    }
+}
+
+fn listed(splits: &BTreeSet<String>) -> String {
+    let named: Vec<String> = splits.iter().map(|name| quoted(name)).collect();
+    named.join(", ")
 }
 
 fn below(folder: &Path, split: Option<&str>) -> Result<Vec<PathBuf>, DatasetError> {
@@ -39,36 +91,22 @@ fn below(folder: &Path, split: Option<&str>) -> Result<Vec<PathBuf>, DatasetErro
     }
     let of = |file: &PathBuf| split_of(folder, file);
     let found: BTreeSet<String> = all.iter().filter_map(of).collect();
-    let named = || {
-        let named: Vec<String> = found.iter().map(|name| quoted(name)).collect();
-        named.join(", ")
-    };
     let Some(split) = split else {
         if found.len() > 1 {
-            let reason = format!("it has the splits {}: say which by `split`", named());
+            let reason = format!("it has the splits {}: say which by `split`", listed(&found));
             return Err(DatasetError::format(folder, reason));
         }
         return Ok(all);
     };
     all.retain(|file| of(file).as_deref() == Some(split));
     if all.is_empty() {
-        let reason = match found.is_empty() {
-            true => format!(
-                "none of its files is of the split {0}: they would be called `{0}-….parquet`",
-                shortened(split, 60)
-            ),
-            false => format!("it has no split {}, but {}", quoted(split), named()),
-        };
-        return Err(DatasetError::format(folder, reason));
+        return Err(DatasetError::format(folder, no_split(split, &found)));
     }
     Ok(all)
 }
 
 fn collect(folder: &Path, deepest: usize, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
-    let failed = |source| DatasetError::Read {
-        path: folder.to_path_buf(),
-        source,
-    };
+    let failed = |source| DatasetError::unread(folder.to_path_buf(), source);
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let path = entry.path();
@@ -123,6 +161,34 @@ mod tests {
         ] {
             let found = split_of(Path::new("/f"), &Path::new("/f").join(file));
             assert_eq!(found.as_deref(), split, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_split_chooses_among_files_that_were_named() {
+        let all = |names: &[&str]| -> Vec<PathBuf> { names.iter().map(PathBuf::from).collect() };
+        let sharded = all(&[
+            "d/train-00000-of-00002.parquet",
+            "d/test-00000-of-00001.parquet",
+            "d/train-00001-of-00002.parquet",
+        ]);
+        let train = tables(&sharded, Some("train")).unwrap();
+        assert_eq!(train, [sharded[0].clone(), sharded[2].clone()]);
+        assert_eq!(tables(&sharded, None).unwrap(), sharded);
+        // By the folder, of some files or of all.
+        let below = all(&["d/train/0000.parquet", "d/test/0000.parquet"]);
+        assert_eq!(tables(&below, Some("test")).unwrap(), below[1..]);
+        assert_eq!(tables(&below[..1], Some("train")).unwrap(), below[..1]);
+        for (files, split, said) in [
+            (
+                &sharded,
+                "nonsense",
+                "no split `nonsense`, but `test`, `train`",
+            ),
+            (&all(&["d/a.parquet"]), "train", "leave `split` out"),
+        ] {
+            let error = tables(files, Some(split)).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
         }
     }
 

@@ -3,6 +3,7 @@
 mod files;
 
 use std::{
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -20,6 +21,7 @@ use super::{
     parquet::{Form, Table, TablePicture, TextColumn, value},
     quote::quoted,
     record::Record,
+    same,
 };
 
 impl Dataset {
@@ -29,11 +31,12 @@ impl Dataset {
     /// it. Names of columns may lead into objects (`answers.text`).
     ///
     /// `paths` are files, or folders with files `.parquet` in them and below, of which those of `split`
-    /// are read, as the hub names them (`train-00000-of-00002.parquet`). Files and row groups without
+    /// are read, if it is given, as the hub names them (`train-00000-of-00002.parquet`). Files and row groups without
     /// rows are passed over.
     ///
-    /// What is said about pictures is read here, row group by row group. Pictures are read when they are
-    /// needed, a row group's at once, and no more of them are held than 512 MiB. An order that suits that
+    /// What is said about pictures is read here, row group by row group, and the pictures that may be one in
+    /// several rows, which is one then: those with an `image_id`, or else a `path`, of which there are
+    /// several, or with neither. Pictures are read when they are needed, a row group's at once, and no more of them are held than 512 MiB. An order that suits that
     /// is [`Loader::shuffle_buffer`](super::Loader::shuffle_buffer).
     ///
     /// ```no_run
@@ -49,7 +52,7 @@ impl Dataset {
     /// # Errors
     ///
     /// [`DatasetError`] for a file that cannot be read or lacks a column, for a folder of several splits
-    /// where none is named, and as `on_broken` says for rows that do not fit.
+    /// where none is named, for a split of which there is no file, and as `on_broken` says for rows that do not fit.
     pub fn parquet(
         paths: &[PathBuf],
         split: Option<&str>,
@@ -75,6 +78,7 @@ impl Dataset {
                 rows.add_table(Arc::new(table))?;
             }
         }
+        rows.collector.unite(contents);
         rows.collector.finish(on_broken)
     }
 }
@@ -114,6 +118,7 @@ impl Rows<'_> {
     /// Adds a row; `named` is what is known of its picture but for its bytes.
     fn add(&mut self, at: TablePicture, mut fields: Fields, named: Option<Value>) {
         let place = format!("row {}", at.number());
+        let name = named.as_ref().and_then(name_of);
         let file = at.file().to_path_buf();
         match self.read(&at, &mut fields, named) {
             Err(reason) => self.collector.broken_in(file, place, reason),
@@ -133,7 +138,9 @@ impl Rows<'_> {
                     false => {
                         let id = place.clone();
                         let picture = PictureFile::Row(at);
-                        self.collector.add_with_picture(place, id, record, picture);
+                        let name = name.as_deref().filter(|name| !name.is_empty());
+                        self.collector
+                            .add_with_picture(place, id, record, picture, name);
                     }
                 }
             }
@@ -189,6 +196,48 @@ impl Rows<'_> {
         }
         Ok((Record::of(fields, &columns)?, is_file))
     }
+}
+
+/// The name that stands beside a picture's bytes, or those of the only one of a list.
+fn name_of(named: &Value) -> Option<String> {
+    let own = match named {
+        Value::Array(all) => all.first()?,
+        own => own,
+    };
+    Some(own.get("path")?.as_str()?.to_string())
+}
+
+/// Hashes of pictures in tables, each row group of which is read once. What cannot be read is told where it
+/// is needed.
+fn contents(pictures: &[&PictureFile]) -> Vec<Option<u128>> {
+    let mut hashes = vec![None; pictures.len()];
+    let mut groups: BTreeMap<(PathBuf, usize), Vec<(usize, &TablePicture)>> = BTreeMap::new();
+    for (number, picture) in pictures.iter().enumerate() {
+        if let PictureFile::Row(own) = picture {
+            let group = (own.file().to_path_buf(), own.group());
+            groups.entry(group).or_default().push((number, own));
+        }
+    }
+    for ((_, group), rows) in groups {
+        let Some((_, first)) = rows.first() else {
+            continue;
+        };
+        let mut numbers: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (number, own) in &rows {
+            numbers.entry(own.row()).or_default().push(*number);
+        }
+        // Those that were read before a fault are known all the same.
+        let _ = first.table().each_picture(group, |row, bytes| {
+            let Some(numbers) = numbers.get(&row) else {
+                return;
+            };
+            let hash = same::hash(bytes);
+            for &number in numbers {
+                hashes[number] = Some(hash);
+            }
+        });
+    }
+    hashes
 }
 
 /// A column, or one in an object.
