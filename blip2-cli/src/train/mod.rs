@@ -80,7 +80,7 @@ fn train(args: &TrainArgs, path: &Path, together: &Together) -> Result<(), Failu
         true => sieve.read_only(),
         false => sieve,
     };
-    let data = on_what.read(base).map_err(Failure::work)?;
+    let data = on_what.read(base)?;
     let on_broken = on_what.on_broken();
     let job = |data, held_out| Job {
         args,

@@ -292,7 +292,7 @@ pub(super) fn validation_data(
     validation: &ValidationConfig,
     base: &Path,
 ) -> Result<Dataset, Failure> {
-    let data = validation.data.read(base).map_err(Failure::work)?;
+    let data = validation.data.read(base)?;
     // As scores are defined: against all captions of a picture.
     let data = data.captions_by_picture();
     Ok(match validation.first {

@@ -14,7 +14,11 @@ use blip2_io::dataset::{Dataset, Example, OnBroken};
 use blip2_train::TrainError;
 use serde::{Deserialize, Serialize};
 
-use super::{config::Config, failure, together::Together};
+use super::{
+    config::{Config, unusable},
+    failure,
+    together::Together,
+};
 use crate::{Failure, model::bar};
 
 /// Looks at examples, and remembers what it found: a large data set takes long.
@@ -105,7 +109,7 @@ impl<'t> Sieve<'t> {
             .together
             .of_first(|| self.faults(purpose, &data, fault))?;
         let sifted = data.without(&faults, on_broken);
-        let sifted = sifted.map_err(Failure::work)?;
+        let sifted = sifted.map_err(|error| unusable(error, on_broken))?;
         tell(&sifted);
         Ok(sifted)
     }

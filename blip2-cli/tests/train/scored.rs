@@ -239,3 +239,46 @@ fn captions_in_rows_of_their_own_are_scored_by_picture() {
         assert_eq!(scores("json-lines", "rows.jsonl", more), together);
     }
 }
+
+/// COCO's file of test pictures has no captions: they are what a server wants.
+#[test]
+fn pictures_that_nobody_described_are_captioned_and_not_trained_on() {
+    let folder = tempfile::tempdir().unwrap();
+    data(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let images = [2, 1].map(|id| json!({"id": id, "file_name": format!("{id}/image.png")}));
+    fs::write(
+        at("image_info.json"),
+        json!({ "images": images }).to_string(),
+    )
+    .unwrap();
+    let data = "kind = \"coco-captions\"\nfile = \"image_info.json\"\npictures = \"pictures\"\n";
+    let settings = format!(
+        "model = \"{}\"\nout = \"run\"\n[data]\n{data}[validation]\nscore = \"bleu1\"\n\
+         [validation.data]\n{data}[train]\nparts = [\"text_decoder\"]\n",
+        fixture("blip1_caption").display()
+    );
+    fs::write(at("t.toml"), settings).unwrap();
+    let results = at("results.json");
+    let output = run(&["eval", text(&at("t.toml")), "--results", text(&results)]);
+    assert!(output.status.success(), "{}", errors(&output));
+    let rows: Value = serde_json::from_slice(&fs::read(results).unwrap()).unwrap();
+    let ids: Vec<&Value> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["image_id"])
+        .collect();
+    assert_eq!(ids, [1, 2]);
+    assert!(rows[0]["caption"].is_string());
+
+    let output = run(&["train", "--dry-run", text(&at("t.toml"))]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = errors(&output);
+    assert!(
+        said.contains("has no right answer to compare with")
+            || said.contains("has no answer to train on"),
+        "{said}"
+    );
+    assert!(said.contains("`on_broken = \"skip\"`"), "{said}");
+}

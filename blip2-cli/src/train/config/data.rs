@@ -7,6 +7,7 @@ use std::{
 
 use blip2_io::dataset::{ChoiceAnswers, Columns, Dataset, DatasetError, OnBroken, Split};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{ranges::within, shards::Shards};
 use crate::Failure;
@@ -145,9 +146,57 @@ fn with_files(folder: PathBuf, files: [&str; 2]) -> Vec<PathBuf> {
     [folder].into_iter().chain(files).collect()
 }
 
+/// The keys of files and folders.
+const PATHS: [&str; 8] = [
+    "file",
+    "files",
+    "folder",
+    "path",
+    "pictures",
+    "questions",
+    "annotations",
+    "shards",
+];
+
+/// What is said of data that cannot be used, with the way to use the rest of it.
+pub(crate) fn unusable(error: DatasetError, on_broken: OnBroken) -> Failure {
+    let may_skip = on_broken == OnBroken::Fail && matches!(error, DatasetError::Broken { .. });
+    match (Failure::work(error), may_skip) {
+        (Failure::Work(text), true) => Failure::Work(format!(
+            "{text}\n`on_broken = \"skip\"` in the table of this data leaves such records out"
+        )),
+        (failure, _) => failure,
+    }
+}
+
 impl DataConfig {
     /// Reads the data set; relative paths are those of `base`.
-    pub(crate) fn read(&self, base: &Path) -> Result<Dataset, DatasetError> {
+    pub(crate) fn read(&self, base: &Path) -> Result<Dataset, Failure> {
+        self.check_written_out()?;
+        let data = self.dataset(base);
+        data.map_err(|error| unusable(error, self.on_broken()))
+    }
+
+    /// Refuses names that a shell would have to complete.
+    fn check_written_out(&self) -> Result<(), Failure> {
+        let table = serde_json::to_value(self).map_err(Failure::work)?;
+        for key in PATHS {
+            let own = table.get(key).into_iter();
+            let names = own.flat_map(|value| match value {
+                Value::Array(all) => all.iter().collect(),
+                one => vec![one],
+            });
+            let is_short = |name: &str| Path::new(name).starts_with("~");
+            if let Some(name) = names.filter_map(Value::as_str).find(|name| is_short(name)) {
+                return Err(Failure::Work(format!(
+                    "`{key}` is {name:?}, and `~` is a name that only a shell knows: write that folder out"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn dataset(&self, base: &Path) -> Result<Dataset, DatasetError> {
         let at = |path: &PathBuf| base.join(path);
         let on_broken = self.on_broken();
         match self {
@@ -352,6 +401,53 @@ impl DataConfig {
                 "one ASCII character, and no quote or line's end",
             ),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_for_a_shell_is_refused_by_its_key() {
+        for (text, key) in [
+            (
+                "kind = 'json-lines'\nfile = '~/t.jsonl'\npictures = 'p'",
+                "file",
+            ),
+            (
+                "kind = 'json-lines'\nfile = 't.jsonl'\npictures = '~'",
+                "pictures",
+            ),
+            (
+                "kind = 'webdataset'\nshards = ['a.tar', '~/b.tar']",
+                "shards",
+            ),
+        ] {
+            let data: DataConfig = toml::from_str(text).unwrap();
+            match data.read(Path::new("")) {
+                Err(Failure::Work(said)) => {
+                    assert!(said.contains(&format!("`{key}` is \"~")), "{said}");
+                }
+                _ => panic!("{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn data_that_cannot_be_used_is_told_with_how_to_use_the_rest() {
+        let broken = || {
+            let pictures = Vec::new();
+            Dataset::new(pictures, [(0, None, vec!["a dog".into()])]).unwrap_err()
+        };
+        for (on_broken, is_told) in [(OnBroken::Fail, true), (OnBroken::Skip, false)] {
+            match unusable(broken(), on_broken) {
+                Failure::Work(said) => {
+                    assert_eq!(said.contains("on_broken = \"skip\""), is_told, "{said}");
+                }
+                _ => panic!("no failure of the work"),
+            }
         }
     }
 }

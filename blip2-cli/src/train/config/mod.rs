@@ -23,7 +23,7 @@ use toml::de::DeTable;
 
 use crate::{Failure, words};
 
-pub(crate) use data::DataConfig;
+pub(crate) use data::{DataConfig, unusable};
 pub(crate) use lora::LoraTable;
 pub(crate) use recipe::RecipeConfig;
 pub(crate) use validation::{ScoreName, ValidationConfig};
@@ -157,9 +157,16 @@ impl Config {
     pub(crate) fn model(&self) -> Result<&Path, Failure> {
         let lacks =
             "the file has no `model`, a line above its first table: the folder of a checkpoint";
-        self.model
-            .as_deref()
-            .ok_or_else(|| Failure::Work(lacks.into()))
+        let model = self.model.as_deref();
+        let model = model.ok_or_else(|| Failure::Work(lacks.into()))?;
+        match model.starts_with("~") {
+            false => Ok(model),
+            true => {
+                let text =
+                    "`model` begins with `~`, which only a shell knows: write that folder out";
+                Err(Failure::Work(text.into()))
+            }
+        }
     }
 
     /// What a training must have, and an evaluation need not.

@@ -63,7 +63,12 @@ impl Shards {
                 // The folder of the file may have any name; an absolute name is its own.
                 let base = glob::Pattern::escape(&base.to_string_lossy());
                 let pattern = Path::new(&base).join(&name);
-                let found = glob::glob(&pattern.to_string_lossy());
+                // As macOS leaves them beside files that it copies (`._train.parquet`).
+                let shown = glob::MatchOptions {
+                    require_literal_leading_dot: true,
+                    ..glob::MatchOptions::new()
+                };
+                let found = glob::glob_with(&pattern.to_string_lossy(), shown);
                 let found = found.map_err(|error| {
                     let text = format!("it is no pattern of names: {error}");
                     failed(io::ErrorKind::InvalidInput, text)
@@ -118,7 +123,7 @@ mod tests {
         // A folder with a bracket is a folder, and no pattern.
         let base = folder.path().join("a[1]");
         std::fs::create_dir(&base).unwrap();
-        for name in ["t-08.tar", "t-09.tar", "t-10.tar", "v.tar"] {
+        for name in ["t-08.tar", "t-09.tar", "t-10.tar", "v.tar", "._v.tar"] {
             std::fs::write(base.join(name), "").unwrap();
         }
         let files = |names: &[&str]| {
@@ -132,6 +137,9 @@ mod tests {
             ["t-09.tar", "t-10.tar"]
         );
         assert_eq!(files(&["v.tar", "t-*.tar"]).unwrap().len(), 4);
+        // A hidden file is read where it is named.
+        assert_eq!(files(&["*.tar"]).unwrap().len(), 4);
+        assert_eq!(files(&["._v.tar"]).unwrap(), ["._v.tar"]);
         for (name, said) in [
             ("t-{09..11}.tar", "there is no file `t-11.tar`"),
             ("x*.tar", "there is no file `x*.tar`"),

@@ -204,6 +204,20 @@ impl<'a> Files<'a> {
     }
 }
 
+/// What GQA calls the id of a question, which is a text to its evaluation.
+const GQA: &str = "questionId";
+
+/// Whether results of an example are in the form of GQA.
+fn is_of_gqa(example: &Example) -> bool {
+    example.id_key.as_deref() == Some(GQA)
+}
+
+/// Whether an id is a number, and stays what it is if it is written as one: not `007`.
+fn is_number(id: &str) -> bool {
+    id.parse::<u64>()
+        .is_ok_and(|number| number.to_string() == id)
+}
+
 /// Keys that are ids of one thing, and of no other.
 const OTHER_IDS: [&str; 4] = ["question_id", "image_id", "pid", "instance_id"];
 
@@ -225,9 +239,9 @@ fn check_ids(data: &Dataset) -> Result<(), Failure> {
                  out, and take --answers"
             )));
         }
-        if id.parse::<u64>().is_err() {
+        if !is_number(id) && !is_of_gqa(example) {
             return Err(Failure::Work(format!(
-                "--results: its servers know {what} by a number, and {id:?} is none: have `{column}` in the data, or \
+                "--results: its servers know {what} by a number, and {id:?} is none, or would be written otherwise: have `{column}` in the data, or \
                  leave --results out, and take --answers"
             )));
         }
@@ -351,8 +365,11 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::Work(format!("{}: {why}", path.display()))
 }
 
-/// An answer as the servers of VQA take it, or a caption as COCO's does.
+/// An answer as the servers of VQA take it, or that of GQA, or a caption as COCO's does.
 fn result(example: &Example, answer: &str) -> Value {
+    if is_of_gqa(example) {
+        return json!({ "questionId": example.id, "prediction": answer });
+    }
     // Their ids are numbers, as was checked.
     let id = match example.id.parse::<u64>() {
         Ok(id) => Value::from(id),
@@ -434,5 +451,20 @@ mod tests {
             .collect();
         assert_eq!(rows[0], json!({ "question_id": 0, "answer": "a dog" }));
         assert_eq!(rows[1], json!({ "image_id": 1, "caption": "a dog" }));
+        // Of GQA an id is a text, whose zeros count.
+        let mut example = data.examples()[0].clone();
+        (example.id, example.id_key) = ("073334000".into(), Some("questionId".into()));
+        let due = json!({ "questionId": "073334000", "prediction": "a dog" });
+        assert_eq!(result(&example, "a dog"), due);
+    }
+
+    #[test]
+    fn ids_are_numbers_that_stay_what_they_are() {
+        assert!(is_number("0") && is_number("262148000"));
+        assert!(
+            ["", "073334000", "+1", "1.0", "VizWiz_test_0.jpg"]
+                .iter()
+                .all(|id| !is_number(id))
+        );
     }
 }
