@@ -18,7 +18,7 @@ fn files_of_another_form_are_told_apart() {
         (
             coco,
             "[]",
-            "an object `{…}` with `images` and `annotations` is due, and the file is a list",
+            "an object `{…}` with `images` is due, and the file is a list",
         ),
         (coco, r#"{"annotations": []}"#, "it has no list `images`"),
         (
