@@ -34,8 +34,8 @@ pub enum SoundError {
     GitLfs,
     /// The sound is larger than the limits allow.
     #[error(
-        "the sound's {what} is {found}, over the limit of {limit}; cut it into parts, or raise the \
-         limit `{option}` where you read it yourself and trust it"
+        "the sound's {what} is {found}, over the limit of {limit}; {}, or raise the limit `{option}` where \
+         you read it yourself and trust it", smaller(.option)
     )]
     Limit {
         /// What is too large.
@@ -47,10 +47,10 @@ pub enum SoundError {
         /// The option to raise.
         option: &'static str,
     },
-    /// The WAV states more bytes of samples than follow.
+    /// The WAV states samples, of which not one is there. One that has some of them is read as far as it
+    /// goes.
     #[error(
-        "the WAV is cut short: it states {stated} bytes of samples and has {found}; copy it again, or \
-         write it anew, as by `ffmpeg -i sound.wav whole.wav`, if it was recorded without an end"
+        "the WAV is cut short: it states {stated} bytes of samples and has {found}; copy it again"
     )]
     Truncated {
         /// What the header states.
@@ -65,10 +65,7 @@ pub enum SoundError {
         source: Cause,
     },
     /// A sample that is no number, or none of a sound.
-    #[error(
-        "sample {place} of the sound is {value}, where samples are numbers in [-1, 1]; integers of 16 \
-         bits are to be divided by 32768"
-    )]
+    #[error("sample {place} of the sound is {value}{}", no_sample(*.value))]
     Sample {
         /// Its place, counted from 0.
         place: usize,
@@ -185,6 +182,27 @@ impl SoundError {
     pub(super) fn unsupported(format: impl Into<String>) -> Self {
         Self::UnsupportedFormat {
             format: format.into(),
+        }
+    }
+}
+
+/// How a sound comes within a limit.
+fn smaller(option: &str) -> &'static str {
+    match option {
+        "max_channels" => "mix them down, as by `ffmpeg -i sound.wav -ac 1 mono.wav`",
+        _ => "cut it into parts",
+    }
+}
+
+/// What is wrong with a value that is no sample.
+fn no_sample(value: f32) -> &'static str {
+    match value.is_finite() {
+        true => {
+            ", where samples are numbers in [-1, 1]; integers of 16 bits are to be divided by 32768"
+        }
+        false => {
+            ", which is no sample; what wrote the sound has computed a wrong number: make it anew from \
+             its source"
         }
     }
 }

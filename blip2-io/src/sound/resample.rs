@@ -20,8 +20,7 @@ pub(super) fn resampled(samples: &[f32], from: u32, to: u32) -> Vec<f32> {
     if from == to {
         return samples.to_vec();
     }
-    let divisor = gcd(from, to);
-    let kernel = Kernel::new(from / divisor, to / divisor);
+    let kernel = Kernel::between(from, to);
     let length = kernel.length(samples.len());
     let mut resampled = vec![0.0; length];
     // All values at one place between samples have the same weights.
@@ -33,6 +32,14 @@ pub(super) fn resampled(samples: &[f32], from: u32, to: u32) -> Vec<f32> {
         }
     }
     resampled
+}
+
+/// How many samples [`resampled`] makes of `count`.
+pub(super) fn length(count: usize, from: u32, to: u32) -> usize {
+    match from == to {
+        true => count,
+        false => Kernel::between(from, to).length(count),
+    }
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
@@ -53,6 +60,12 @@ struct Kernel {
 }
 
 impl Kernel {
+    /// The filter between two rates, neither of which is zero.
+    fn between(from: u32, to: u32) -> Self {
+        let divisor = gcd(from, to);
+        Self::new(from / divisor, to / divisor)
+    }
+
     fn new(from: u32, to: u32) -> Self {
         let band = f64::from(from.min(to)) * ROLLOFF;
         let width = (f64::from(ZEROS) * f64::from(from) / band).ceil();
@@ -154,6 +167,17 @@ mod tests {
         let resampled = resampled(&tone, 48_000, 16_000);
         let inner = resampled.get(100..resampled.len() - 100).unwrap();
         assert!(inner.iter().all(|value| value.abs() < 1e-2));
+    }
+
+    #[test]
+    fn the_length_is_known_before() {
+        let rates = [8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 767_999];
+        for from in rates {
+            for count in [1, 2, 99, 4_410, 100_001] {
+                let found = resampled(&vec![0.5; count], from, 16_000).len();
+                assert_eq!(found, length(count, from, 16_000), "{count} at {from}");
+            }
+        }
     }
 
     #[test]

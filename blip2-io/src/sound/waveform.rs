@@ -58,12 +58,14 @@ impl Waveform {
     }
 
     /// Reads a WAV: integers of 8, 16, 24 or 32 bits, each divided by the largest of its width, or
-    /// floats of 32 bits; channels are averaged.
+    /// floats of 32 or 64 bits; channels are averaged.
+    ///
+    /// One that was not finished, or was written to a pipe, does not state its true length: it is read to
+    /// its end.
     ///
     /// # Errors
     ///
-    /// [`SoundError`] naming the file: it cannot be read, is of another format, cut short, empty,
-    /// over a limit, or holds what [`new`](Self::new) refuses.
+    /// [`SoundError`] naming the file: it cannot be read, is of another format, damaged, empty, over a limit, or holds what [`new`](Self::new) refuses.
     ///
     /// ```
     /// use blip2_io::sound::Waveform;
@@ -134,15 +136,42 @@ impl Waveform {
     ///
     /// As [`resampled`](Self::resampled).
     pub fn resampled_within(&self, rate: u32, limits: &SoundLimits) -> Result<Self, SoundError> {
+        self.resampled_length_within(rate, limits)?;
+        Ok(Self {
+            samples: resample::resampled(&self.samples, self.rate, rate),
+            rate,
+        })
+    }
+
+    /// How many samples [`resampled`](Self::resampled) makes, without making them: for a program that
+    /// refuses a sound before it spends time on it.
+    ///
+    /// ```
+    /// use blip2_io::sound::Waveform;
+    ///
+    /// let sound = Waveform::new(vec![0.1; 44_101], 44_100)?;
+    /// assert_eq!(sound.resampled_length(16_000)?, sound.resampled(16_000)?.samples().len());
+    /// # Ok::<(), blip2_io::sound::SoundError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`resampled`](Self::resampled).
+    pub fn resampled_length(&self, rate: u32) -> Result<usize, SoundError> {
+        self.resampled_length_within(rate, &SoundLimits::default())
+    }
+
+    fn resampled_length_within(
+        &self,
+        rate: u32,
+        limits: &SoundLimits,
+    ) -> Result<usize, SoundError> {
         if rate == 0 || rate > MAX_RATE {
             return Err(SoundError::Rate { rate });
         }
         let exact = self.samples.len() as u64 * u64::from(rate) / u64::from(self.rate);
         limits.check_samples(exact)?;
-        Ok(Self {
-            samples: resample::resampled(&self.samples, self.rate, rate),
-            rate,
-        })
+        Ok(resample::length(self.samples.len(), self.rate, rate))
     }
 
     /// The samples.
