@@ -25,6 +25,13 @@ pub enum ImageError {
         /// Its format.
         format: &'static str,
     },
+    /// The bytes are a sound.
+    #[error("it is a sound ({format}) and no picture; a model of sound, Granite Speech, hears it")]
+    #[non_exhaustive]
+    Sound {
+        /// Its format.
+        format: &'static str,
+    },
     /// A pointer of Git LFS, which was to be the picture.
     #[error("it is a pointer of Git LFS and no picture; fetch the picture with `git lfs pull`")]
     GitLfs,
@@ -126,6 +133,7 @@ impl ImageError {
             Self::Decode { kind, .. } => *kind,
             Self::UnknownFormat
             | Self::UnsupportedFormat { .. }
+            | Self::Sound { .. }
             | Self::Animated { .. }
             | Self::Pages { .. } => ErrorKind::Unsupported,
             Self::NoFrame { .. } => ErrorKind::Missing,

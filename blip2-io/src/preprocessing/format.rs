@@ -30,11 +30,21 @@ const NOT_READ: [(usize, &[u8], &str); 18] = [
     (0, b"\x1aE\xdf\xa3", "Matroska or WebM film"),
 ];
 
+/// Sounds by their first bytes, which are given where a picture is due by who has a model of sound.
+const SOUNDS: [(usize, &[u8], &str); 5] = [
+    (8, b"WAVE", "WAV"),
+    (8, b"AIFF", "AIFF"),
+    (0, b"fLaC", "FLAC"),
+    (0, b"ID3", "MP3"),
+    (0, b"OggS", "Ogg"),
+];
+
 /// The format that the first bytes tell.
 ///
 /// # Errors
 ///
-/// [`ImageError::UnsupportedFormat`] naming a format that is not read, [`ImageError::GitLfs`], or
+/// [`ImageError::UnsupportedFormat`] naming a format that is not read, [`ImageError::Sound`],
+/// [`ImageError::GitLfs`], or
 /// [`ImageError::UnknownFormat`].
 pub(super) fn format_of(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
     if lfs::is_pointer(bytes) {
@@ -55,6 +65,9 @@ pub(super) fn format_of(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
     };
     if let Some((_, _, format)) = NOT_READ.iter().find(begins) {
         return Err(ImageError::UnsupportedFormat { format });
+    }
+    if let Some((_, _, format)) = SOUNDS.iter().find(begins) {
+        return Err(ImageError::Sound { format });
     }
     match known {
         Some(ImageFormat::OpenExr) => Err(ImageError::UnsupportedFormat { format: "OpenEXR" }),
@@ -119,6 +132,8 @@ mod tests {
             (b"\0\0\0\x18ftypisom", "MP4"),
             (b"\xff\x0a\0\0", "JPEG XL"),
             (b"\x76\x2f\x31\x01", "OpenEXR"),
+            (b"RIFF\x24\0\0\0WAVEfmt ", "a sound (WAV)"),
+            (b"fLaC\0\0\0\x22", "a sound (FLAC)"),
         ] {
             let error = format_of(bytes).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
