@@ -366,11 +366,12 @@ impl CheckpointFolder {
     }
 
     /// The text of the folder's chat template (`chat_template.jinja`, or the key `chat_template` of
-    /// `tokenizer_config.json`), if there is one. It is a Jinja program, which this library does not run.
+    /// `tokenizer_config.json`, `processor_config.json` or `chat_template.json`), if there is one. It is a
+    /// Jinja program, which this library does not run.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or `tokenizer_config.json` is no JSON.
+    /// If a file cannot be read, or one of the others is no JSON.
     pub fn chat_template(&self) -> Result<Option<String>, IoError> {
         const FILE: &str = "chat_template.jinja";
         #[derive(Deserialize)]
@@ -384,13 +385,22 @@ impl CheckpointFolder {
             })?;
             return Ok(Some(text));
         }
-        let written: Option<Written> = self.files.json("tokenizer_config.json")?;
-        Ok(match written.and_then(|written| written.chat_template) {
-            Some(Value::String(text)) => Some(text),
-            // A list of named templates.
-            Some(named @ Value::Array(_)) => Some(named.to_string()),
-            _ => None,
-        })
+        for file in [
+            "tokenizer_config.json",
+            "processor_config.json",
+            "chat_template.json",
+        ] {
+            let written: Option<Written> = self.files.json(file)?;
+            match written.and_then(|written| written.chat_template) {
+                Some(Value::String(text)) => return Ok(Some(text)),
+                // Templates by their names.
+                Some(named @ (Value::Array(_) | Value::Object(_))) => {
+                    return Ok(Some(named.to_string()));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The configuration of CLIP's vision tower, checked: the file itself, or its `vision_config`
@@ -528,6 +538,16 @@ impl CheckpointFolder {
     /// If neither file says it, or what it says makes no sense.
     #[cfg(feature = "sound")]
     pub fn sound_processor(&self) -> Result<SoundProcessorConfig, IoError> {
+        self.sound_processor_in().map(|(config, _)| config)
+    }
+
+    /// As [`sound_processor`](Self::sound_processor), and the file that says it.
+    ///
+    /// # Errors
+    ///
+    /// As [`sound_processor`](Self::sound_processor).
+    #[cfg(feature = "sound")]
+    pub fn sound_processor_in(&self) -> Result<(SoundProcessorConfig, PathBuf), IoError> {
         const PROCESSOR: &str = "processor_config.json";
         let mut parts: ProcessorParts = self.files.json(PROCESSOR)?.unwrap_or_default();
         let (file, mut config) = match parts.sound() {
@@ -539,12 +559,13 @@ impl CheckpointFolder {
                 (file, self.required_json(file, remedy)?)
             }
         };
+        let path = self.files.path(file);
         if let Some(token) = tokenizer::audio_token(&self.files)?.or(parts.audio_token) {
             config.audio_token = token;
         }
         let checked = SoundProcessorConfig::validate(&config);
-        checked.map_err(|source| source.in_file(&self.files.path(file)))?;
-        Ok(config)
+        checked.map_err(|source| source.in_file(&path))?;
+        Ok((config, path))
     }
 
     /// `processor_config.json`; the default if there is none.

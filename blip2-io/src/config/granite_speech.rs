@@ -180,7 +180,7 @@ impl GraniteSpeechConfig {
     /// [`ConfigError`] naming the part and the key.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.encoder_config.validate()?;
-        self.projector_config.validate()?;
+        self.projector_config.validate_as("projector_config")?;
         self.text_config.validate()?;
         let frames = PATCHES * PATCHES;
         check_size(PART, "window_size", self.window_size, frames)?;

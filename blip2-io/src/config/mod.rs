@@ -74,7 +74,7 @@ pub use vision::{Blip2VisionConfig, VisionFamily};
 
 /// A configuration value that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{part}.{key} = {value}: {reason}")]
+#[error("{}{key} = {value}: {reason}", within(.part))]
 pub struct ConfigError {
     part: &'static str,
     key: &'static str,
@@ -111,6 +111,14 @@ impl ConfigError {
     /// The key at fault.
     pub fn key(&self) -> &'static str {
         self.key
+    }
+}
+
+/// What stands before a key of a part; those of the file itself stand alone.
+fn within(part: &str) -> String {
+    match part {
+        "config" => String::new(),
+        part => format!("{part}."),
     }
 }
 

@@ -102,9 +102,13 @@ impl Blip2QFormerConfig {
     ///
     /// [`ConfigError`] naming the key.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        const PART: &str = "qformer_config";
+        self.validate_as("qformer_config")
+    }
+
+    /// [`validate`](Self::validate) of what stands in a configuration as `part`.
+    pub(super) fn validate_as(&self, part: &'static str) -> Result<(), ConfigError> {
         check_heads(
-            PART,
+            part,
             "hidden_size",
             self.hidden_size,
             self.num_attention_heads,
@@ -119,17 +123,17 @@ impl Blip2QFormerConfig {
             ),
             ("encoder_hidden_size", self.encoder_hidden_size, WIDTH),
         ] {
-            check_size(PART, key, value, largest)?;
+            check_size(part, key, value, largest)?;
         }
-        check_epsilon(PART, "layer_norm_eps", self.layer_norm_eps)?;
+        check_epsilon(part, "layer_norm_eps", self.layer_norm_eps)?;
         if self.use_qformer_text_input {
-            check_size(PART, "vocab_size", self.vocab_size, TOKENS)?;
+            check_size(part, "vocab_size", self.vocab_size, TOKENS)?;
             let (key, positions) = ("max_position_embeddings", self.max_position_embeddings);
-            check_size(PART, key, positions, TOKENS)?;
+            check_size(part, key, positions, TOKENS)?;
         }
         if self.position_embedding_type != "absolute" {
             return Err(ConfigError::value(
-                PART,
+                part,
                 "position_embedding_type",
                 &self.position_embedding_type,
                 "only `absolute` is supported".into(),

@@ -143,7 +143,7 @@ fn an_image_token_beyond_the_vocabulary() {
         "blip2_opt",
         "/image_token_index",
         json!(432),
-        "config.image_token_index = 432: must be below text_config.vocab_size = 432",
+        "image_token_index = 432: must be below text_config.vocab_size = 432",
     );
 }
 
