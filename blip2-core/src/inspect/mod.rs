@@ -73,6 +73,8 @@ pub struct Inspection {
     pub parts: Vec<Part>,
     /// The bytes of all tensors in the files.
     pub bytes_on_disk: u64,
+    /// The bytes of the adapter (LoRA) beside a model of sound, if there is one.
+    pub adapter: Option<u64>,
     /// What is missing, misshapen or unused.
     pub report: LoadReport,
     /// What else stands between the folder and an answer: a tokenizer, a processor, or one of them
@@ -128,6 +130,7 @@ pub fn inspect(folder: impl AsRef<Path>) -> Result<Inspection, Blip2Error> {
             })
             .collect(),
         bytes_on_disk: checkpoint.size(),
+        adapter: speech::adapter(&folder, kind),
         report: plan.report(ignorable),
         obstacles: obstacles::of(&folder, kind),
         notes: notes::of(&folder, kind),
@@ -322,6 +325,14 @@ impl fmt::Display for Inspection {
             "on disk",
             grouped(self.bytes_on_disk)
         )?;
+        if let Some(bytes) = self.adapter {
+            let label = "adapter beside it";
+            writeln!(
+                f,
+                "  {label:20} {:>16} bytes; put on where there is sound",
+                grouped(bytes)
+            )?;
+        }
         let mut peaks = self.peak_memory(&Workload::default()).into_iter();
         for (precision, bytes) in self.memory() {
             let label = format!("in memory, {precision}");

@@ -1,6 +1,6 @@
 //! What a Granite Speech is made of.
 
-use blip2_io::{Checkpoint, CheckpointFolder};
+use blip2_io::{Adapter, Checkpoint, CheckpointFolder, config::ModelKind};
 use blip2_kernels::Weights;
 
 use crate::error::Blip2Error;
@@ -44,6 +44,13 @@ pub(super) fn build(
         }
     }
     Ok(config.text_config.model_type())
+}
+
+/// The bytes of the adapter beside a model of sound. One that cannot be read is told among the obstacles.
+pub(super) fn adapter(folder: &CheckpointFolder, kind: ModelKind) -> Option<u64> {
+    let has_one = kind == ModelKind::GraniteSpeech;
+    let found = has_one.then(|| Adapter::beside(folder).ok().flatten());
+    found.flatten().map(|adapter| adapter.size())
 }
 
 /// What to say of a folder whose tensors were listed, and not compared with its configuration.
