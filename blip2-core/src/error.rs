@@ -113,7 +113,7 @@ pub enum Blip2Error {
     /// A prompt that the language model's context has no room for, where it is the only one.
     #[error(
         "the prompt has {tokens} tokens with its picture or sound, but the model's context holds {context}; \
-         shorten the prompt or generate less"
+         cut a long recording into parts, or shorten the prompt"
     )]
     ContextTooLong {
         /// Its tokens.
@@ -269,6 +269,19 @@ pub enum Blip2Error {
         what: String,
         /// What to do.
         remedy: String,
+    },
+    /// A question to a model of sound whose folder has a chat template of no form that is known here, where
+    /// neither the call nor the pipeline has a template of its own.
+    #[cfg(feature = "speech")]
+    #[error(
+        "{}: the folder's chat template, which is not run here, is of no known form, so that a question \
+         cannot be put as the model knows it; give a template, with `<|audio|>` and `{{}}` in it, or the \
+         whole text to `prompt`", .path.display()
+    )]
+    #[non_exhaustive]
+    ChatTemplate {
+        /// The folder.
+        path: PathBuf,
     },
     /// A checkpoint that does not say what ends an answer.
     #[error(

@@ -27,6 +27,8 @@ pub struct NotEnoughMemory {
     pub piece: Option<String>,
     /// Changes of which each alone would make it fit.
     pub fits: Vec<Fit>,
+    /// Whether the model reads sound, and not pictures.
+    pub reads_sound: bool,
 }
 
 /// A change that makes a model or a call fit.
@@ -46,6 +48,9 @@ pub enum Fit {
     Batch(usize),
     /// At most this many beams.
     Beams(usize),
+    /// A recording of at most this many frames of the encoder of sound, of which there are 50 a second in
+    /// the published models.
+    SoundFrames(usize),
 }
 
 impl fmt::Display for Fit {
@@ -55,6 +60,7 @@ impl fmt::Display for Fit {
             Self::Batch(batch) => write!(f, "a batch of {batch}"),
             Self::Beams(1) => write!(f, "a single beam"),
             Self::Beams(beams) => write!(f, "{beams} beams"),
+            Self::SoundFrames(frames) => write!(f, "a recording of {} seconds", frames / 50),
         }
     }
 }
@@ -68,6 +74,7 @@ impl fmt::Display for NotEnoughMemory {
             allowed,
             piece,
             fits,
+            reads_sound,
         } = self;
         let (needed, held) = (gigabytes(*predicted), gigabytes(*allowed));
         let otherwise = match piece {
@@ -89,9 +96,13 @@ impl fmt::Display for NotEnoughMemory {
             }
         };
         if fits.is_empty() {
+            let input = match reads_sound {
+                true => "shorter recording",
+                false => "picture",
+            };
             return write!(
                 f,
-                "no other precision or batch would fit: use a smaller model or picture, or \
+                "no other precision or batch would fit: use a smaller model or {input}, or \
                  {otherwise}"
             );
         }

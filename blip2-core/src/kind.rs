@@ -106,6 +106,8 @@ impl Blip2Error {
             Self::Deadline => ErrorKind::Deadline,
             Self::Vision(error) => of_vision(error),
             #[cfg(feature = "speech")]
+            Self::ChatTemplate { .. } => ErrorKind::Checkpoint,
+            #[cfg(feature = "speech")]
             Self::Sound(error) => of_sound(error),
             #[cfg(feature = "speech")]
             Self::Audio(error) => of_audio(error),

@@ -73,16 +73,19 @@ impl MemoryLimit {
         let beams = largest(work.beams, |beams| {
             fits(&self.plan, &Workload { beams, ..*work })
         });
+        let sound = self.shorter(work, |work| fits(&self.plan, work));
         Err(Blip2Error::Memory(NotEnoughMemory {
             predicted,
             allowed,
             piece: None,
+            reads_sound: self.plan.reads_sound(),
             fits: self
                 .narrower(|plan| fits(plan, work))
                 .map(Fit::Precision)
                 .into_iter()
                 .chain(batch.map(Fit::Batch))
                 .chain(beams.map(Fit::Beams))
+                .chain(sound.map(Fit::SoundFrames))
                 .collect(),
         }))
     }
@@ -98,6 +101,7 @@ impl MemoryLimit {
                 allowed,
                 piece: Some(piece),
                 fits,
+                reads_sound: self.plan.reads_sound(),
             }))
         };
         let fits = |plan: &MemoryPlan| {
@@ -122,9 +126,26 @@ impl MemoryLimit {
         };
         let batch = largest(work.batch, |batch| fits(&Workload { batch, ..*work }));
         let beams = largest(work.beams, |beams| fits(&Workload { beams, ..*work }));
+        let sound = self.shorter(work, fits);
         let fits = batch.map(Fit::Batch).into_iter();
-        let fits = fits.chain(beams.map(Fit::Beams)).collect();
+        let fits = fits.chain(beams.map(Fit::Beams));
+        let fits = fits.chain(sound.map(Fit::SoundFrames)).collect();
         refused(piece.to_string(), bytes, fits)
+    }
+
+    /// The most frames of sound that fit, in whole seconds, where sound is what there is too much of.
+    fn shorter(&self, work: &Workload, fits: impl Fn(&Workload) -> bool) -> Option<usize> {
+        const SECOND: usize = 50;
+        let seconds = work.sound_frames.div_ceil(SECOND);
+        let fits = |seconds: usize| {
+            let sound_frames = seconds * SECOND;
+            fits(&Workload {
+                sound_frames,
+                ..*work
+            })
+        };
+        let found = self.plan.reads_sound().then(|| largest(seconds, fits));
+        found.flatten().map(|seconds| seconds * SECOND)
     }
 
     /// The widest precision that fits and is narrower than what is planned; of two as wide, the
@@ -245,7 +266,7 @@ mod tests {
             let work = match *fit {
                 Fit::Batch(batch) => Workload { batch, ..many },
                 Fit::Beams(beams) => Workload { beams, ..many },
-                Fit::Precision(_) => continue,
+                Fit::Precision(_) | Fit::SoundFrames(_) => continue,
             };
             let limit = limit(20 << 30);
             assert!(limit.check(&work, MemoryPrediction::peak).is_ok(), "{fit}");

@@ -293,6 +293,11 @@ impl MemoryPlan {
             .sum()
     }
 
+    /// Whether the model reads sound, and not pictures.
+    pub(super) fn reads_sound(&self) -> bool {
+        self.model.reads_sound()
+    }
+
     /// The precision that a tensor is held in, if it follows any.
     fn held(&self, tensor: &PlannedTensor) -> Precision {
         if belongs(tensor, self.model.encoder()) {

@@ -77,6 +77,15 @@ impl Planned {
         [side, side]
     }
 
+    /// Whether it reads sound, and not pictures.
+    pub(super) fn reads_sound(&self) -> bool {
+        match self {
+            Self::Blip2(_) | Self::Blip1(..) => false,
+            #[cfg(feature = "speech")]
+            Self::Speech(_) => true,
+        }
+    }
+
     /// How many frames it looks at together; 1 of pictures.
     pub(super) fn frames(&self) -> usize {
         match self {

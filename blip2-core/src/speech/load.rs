@@ -1,8 +1,8 @@
 //! How a speech pipeline is loaded.
 
 use blip2_io::{
-    Adapter, CheckpointFolder,
-    config::{GraniteSpeechConfig, ModelKind},
+    Adapter, Checkpoint, CheckpointFolder, IoError,
+    config::{ConfigError, GraniteSpeechConfig, ModelKind},
 };
 use blip2_kernels::Weights;
 use blip2_lm::{LanguageModel, generate::GenerationConfig};
@@ -11,14 +11,10 @@ use super::{GraniteSpeechForConditionalGeneration, Sounds, SpeechPipeline, Speec
 use crate::{
     error::Blip2Error,
     load::{FolderConfig, IGNORABLE_OF_SPEECH, Load, NamedAdapter, Opened, Settings, Takes},
-    memory::{DRAFT, MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
+    memory::{DRAFT, Fit, MemoryLimit, MemoryPlan, MemoryPrediction, Workload},
     model::load_language_model,
     precision::PrecisionPlan,
 };
-
-/// The new tokens of a call that asks for no other number, as the published models' cards generate: what
-/// is said takes more than a caption.
-const NEW_TOKENS: usize = 200;
 
 impl FolderConfig for GraniteSpeechConfig {
     fn read(folder: &CheckpointFolder) -> Result<Self, Blip2Error> {
@@ -75,7 +71,7 @@ impl Load for SpeechPipeline {
                 folder.path().display()
             ),
             remedy: "copy adapter_config.json and adapter_model.safetensors from the model's repository, \
-                     give their folder as `adapter`, or set `has_lora_adapter` to false"
+                     give their folder as an adapter, or set `has_lora_adapter` to false"
                 .into(),
         })
     }
@@ -94,10 +90,6 @@ impl Load for SpeechPipeline {
         _: &Settings,
     ) -> Result<Sounds, Blip2Error> {
         Sounds::of(folder, config)
-    }
-
-    fn usual_generation() -> GenerationConfig {
-        GenerationConfig::default().with_max_new_tokens(NEW_TOKENS)
     }
 
     fn complete(
@@ -124,13 +116,66 @@ impl Load for SpeechPipeline {
     ) -> Result<MemoryLimit, Blip2Error> {
         let (config, device) = (&opened.config, &opened.device);
         let checkpoint = opened.origin.checkpoint();
+        // What a damaged number would take is no question of memory.
+        if let Some(checkpoint) = checkpoint {
+            check_sizes(&opened.folder, config, checkpoint)?;
+        }
         let plan = MemoryPlan::of_speech_on(config, checkpoint, settings.precision, device)?
             .with_adapters(opened.adapters.iter().map(NamedAdapter::adapter))
             .with_draft(settings.speculative);
         let memory = MemoryLimit::of_settings(plan, settings.memory_limit, device);
         if !given {
-            memory.check(&Workload::default(), MemoryPrediction::peak)?;
+            let fits = memory.check(&Workload::default(), MemoryPrediction::peak);
+            fits.map_err(of_loading)?;
         }
         Ok(memory)
     }
+}
+
+/// An error of a load, which a shorter recording does not help.
+fn of_loading(error: Blip2Error) -> Blip2Error {
+    match error {
+        Blip2Error::Memory(mut error) => {
+            error.fits.retain(|fit| !matches!(fit, Fit::SoundFrames(_)));
+            Blip2Error::Memory(error)
+        }
+        other => other,
+    }
+}
+
+/// Refuses widths that the weights do not have, by their keys.
+fn check_sizes(
+    folder: &CheckpointFolder,
+    config: &GraniteSpeechConfig,
+    checkpoint: &Checkpoint,
+) -> Result<(), Blip2Error> {
+    const ENCODER: &str = "encoder_config";
+    let (encoder, text) = (&config.encoder_config, &config.text_config);
+    let projector = &config.projector_config;
+    let (first, query) = ("encoder.input_linear.weight", "projector.query");
+    let table = "language_model.model.embed_tokens.weight";
+    for (part, key, value, (tensor, axis)) in [
+        (ENCODER, "hidden_dim", encoder.hidden_dim, (first, 0)),
+        (ENCODER, "input_dim", encoder.input_dim, (first, 1)),
+        (
+            "projector_config",
+            "hidden_size",
+            projector.hidden_size,
+            (query, 2),
+        ),
+        ("text_config", "hidden_size", text.hidden_size(), (table, 1)),
+    ] {
+        let shape = checkpoint.shape(tensor);
+        let Some(&found) = shape.and_then(|shape| shape.get(axis)) else {
+            continue;
+        };
+        if found != value {
+            let reason = format!("the weights have {found} in `{tensor}`");
+            return Err(Blip2Error::Io(IoError::Config {
+                path: folder.path().join("config.json"),
+                source: ConfigError::value(part, key, value, reason),
+            }));
+        }
+    }
+    Ok(())
 }

@@ -48,14 +48,15 @@
 //! <|start_of_role|>assistant<|end_of_role|>
 //! ```
 //!
-//! and else into
+//! and where it marks them by words, or where there is none, into
 //!
 //! ```text
 //! USER: <|audio|>QUESTION
 //!  ASSISTANT:
 //! ```
 //!
-//! without a system prompt. For another, give a [`Template`] with `<|audio|>` and `{}` in it to the
+//! without a system prompt. Where the template is of another form, a question is refused
+//! ([`ChatTemplate`](Blip2Error::ChatTemplate)). For another, give a [`Template`] with `<|audio|>` and `{}` in it to the
 //! [builder](crate::Builder::template) or to a [call](Options::with_template), or the whole text to
 //! [`prompt`](SpeechPipeline::prompt), in which `<|audio|>` stands once.
 
@@ -96,7 +97,10 @@ pub const TRANSCRIBE: &str = "can you transcribe the speech into a written forma
 /// It is a handle: cheap to clone, `Send + Sync`, and all methods take `&self`, so that one model serves
 /// many threads. See the [module](self) for the adapter and the prompt.
 ///
-/// Where a call names no number of new tokens, there are at most 200.
+/// Where neither a call nor the builder names a number of new tokens, there may be as many as the recording
+/// has vectors, ten a second, which is more than anybody says; at least 200, and no more than the context
+/// leaves. Of a batch the longest recording counts. Of a text that was cut there, or by a number that was
+/// named, the [`finish_reason`](Answer::finish_reason) says so.
 ///
 /// ```
 /// use blip2_core::speech::SpeechPipeline;
@@ -188,9 +192,43 @@ impl SpeechPipeline {
         texts.lay_out(&read.collect::<Result<Vec<_>, _>>()?, &lengths)
     }
 
-    /// The template that questions are put into.
-    pub fn template(&self) -> &Template {
+    /// The template that questions are put into; `None` where the folder has a chat template of no known
+    /// form, so that each call must give one, or a raw prompt.
+    pub fn template(&self) -> Option<&Template> {
         self.inner.texts.template()
+    }
+
+    /// Refuses a question that cannot be asked about any sound, as each call does by itself: for a program
+    /// that asks it about many.
+    ///
+    /// ```
+    /// # let speech = blip2_core::speech::SpeechPipeline::from_pretrained("../fixtures/granite_speech")?;
+    /// use blip2_core::Options;
+    ///
+    /// assert!(speech.check_question("what is said?", &Options::default()).is_ok());
+    /// assert!(speech.check_question("  ", &Options::default()).is_err());
+    /// # Ok::<(), blip2_core::Blip2Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::EmptyQuestion`], [`Blip2Error::SpecialToken`], [`Blip2Error::ChatTemplate`] where there
+    /// is no template, and [`Blip2Error::SoundPlaces`] for one without exactly one `<|audio|>`.
+    pub fn check_question(&self, question: &str, options: &Options) -> Result<(), Blip2Error> {
+        let read = self
+            .inner
+            .texts
+            .question(question, options.template.as_ref());
+        read.map(drop)
+    }
+
+    /// [`check_question`](Self::check_question) of a raw prompt.
+    ///
+    /// # Errors
+    ///
+    /// [`Blip2Error::SoundPlaces`] for a prompt without exactly one `<|audio|>`.
+    pub fn check_prompt(&self, prompt: &str) -> Result<(), Blip2Error> {
+        self.inner.texts.about_sound(prompt).map(drop)
     }
 
     /// The text that stands for sound in a prompt, `<|audio|>`.

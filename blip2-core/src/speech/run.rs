@@ -1,6 +1,6 @@
 //! The journey itself: sound to vectors, vectors and prompts to answers.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use blip2_io::sound::Waveform;
 use blip2_lm::generate::CancelToken;
@@ -19,14 +19,6 @@ use crate::{
         stage,
     },
 };
-
-/// Sounds at the model's rate.
-#[derive(Default)]
-struct Read<'s> {
-    sounds: Vec<Cow<'s, Waveform>>,
-    /// The frames that the encoder reads of each.
-    frames: Vec<usize>,
-}
 
 /// Prompts that are known to be possible.
 struct Prepared {
@@ -48,10 +40,10 @@ impl SpeechPipeline {
         let options = options.begun();
         // What cannot be done is refused before the expensive part, not after it.
         let mut timings = Timings::default();
-        let read = self.read(sounds, &mut timings)?;
-        let prepared = self.prepare(prompts, &read.frames, &options)?;
+        let frames = self.frames(sounds)?;
+        let prepared = self.prepare(prompts, &frames, &options)?;
         let written = self
-            .hear_all(read, options.cancel(), &mut timings)
+            .hear_all(sounds, options.cancel(), &mut timings)
             .and_then(|heard| self.start(&heard, prepared))
             .and_then(|started| decode(started, self.tokenizer(), timings));
         or_stopped(written, prompts.len())
@@ -66,13 +58,12 @@ impl SpeechPipeline {
     ) -> Result<AnswerStream, Blip2Error> {
         let options = options.begun();
         let mut timings = Timings::default();
-        let read = self.read(&[sound], &mut timings);
-        let read = read.map_err(Blip2Error::of_item)?;
+        let frames = self.frames(&[sound]).map_err(Blip2Error::of_item)?;
         let prepared = self
-            .prepare(&[prompt], &read.frames, &options)
+            .prepare(&[prompt], &frames, &options)
             .map_err(Blip2Error::of_item)?;
         let started = self
-            .hear_all(read, options.cancel(), &mut timings)
+            .hear_all(&[sound], options.cancel(), &mut timings)
             .map_err(Blip2Error::of_item)
             .and_then(|heard| self.start(&heard, prepared));
         grow(started.map(|started| (started, timings)))
@@ -86,15 +77,14 @@ impl SpeechPipeline {
     ) -> Result<(SoundFeatures, Timings), Blip2Error> {
         let options = options.begun();
         let mut timings = Timings::default();
-        let read = self.read(&[sound], &mut timings);
-        let read = read.map_err(Blip2Error::of_item)?;
+        let frames = self.frames(&[sound]).map_err(Blip2Error::of_item)?;
         let work = Workload {
             batch: 1,
-            sound_frames: read.frames.iter().copied().max().unwrap_or(0),
+            sound_frames: frames.iter().copied().max().unwrap_or(0),
             ..Workload::default()
         };
         self.inner.memory.check(&work, MemoryPrediction::peak)?;
-        let heard = self.hear_all(read, options.cancel(), &mut timings);
+        let heard = self.hear_all(&[sound], options.cancel(), &mut timings);
         let heard = heard.map_err(Blip2Error::of_item)?;
         // Whoever gave up waiting is not handed what nobody will ask.
         go_on(options.cancel())?;
@@ -165,25 +155,13 @@ impl SpeechPipeline {
         or_stopped(written, prompts.len())
     }
 
-    /// Sounds at the model's rate, and the frames that the encoder reads of each.
-    fn read<'s>(
-        &self,
-        sounds: &[&'s Waveform],
-        timings: &mut Timings,
-    ) -> Result<Read<'s>, Blip2Error> {
-        let (start, reading) = (Instant::now(), &self.inner.pictures);
-        let mut read = Read::default();
-        for (index, sound) in sounds.iter().enumerate() {
-            let one = || {
-                let sound = reading.at_rate(sound)?;
-                Ok((reading.frames(&sound)?, sound))
-            };
-            let (frames, sound) = one().map_err(|error| Blip2Error::item(index, error))?;
-            read.sounds.push(sound);
-            read.frames.push(frames);
-        }
-        timings.preprocess = Some(start.elapsed());
-        Ok(read)
+    /// The frames that the encoder reads of each sound.
+    fn frames(&self, sounds: &[&Waveform]) -> Result<Vec<usize>, Blip2Error> {
+        let frames = sounds.iter().enumerate().map(|(index, sound)| {
+            let frames = self.inner.pictures.frames(sound);
+            frames.map_err(|error| Blip2Error::item(index, error))
+        });
+        frames.collect()
     }
 
     /// Checks that prompts can be generated after, before any sound is encoded; `frames` are those of each
@@ -215,9 +193,11 @@ impl SpeechPipeline {
             ..
         } = self.inner.as_ref();
         let decoder = Arc::clone(texts);
-        let generator = options.generator(options.generation_over(generation), decoder)?;
         let rows = texts.lay_out(prompts, lengths)?;
         let histories = rows.unpadded();
+        let config = options.generation_over(generation);
+        let config = texts.with_new_tokens(config, lengths, &histories);
+        let generator = options.generator(config, decoder)?;
         let laid_out = LaidOut::new(rows, histories, generator)?;
         let work = Workload {
             batch: prompts.len(),
@@ -238,13 +218,13 @@ impl SpeechPipeline {
     /// depend on the sounds beside it.
     fn hear_all(
         &self,
-        read: Read<'_>,
+        sounds: &[&Waveform],
         cancel: &CancelToken,
         timings: &mut Timings,
     ) -> Result<Vec<SoundFeatures>, Blip2Error> {
-        let sounds = read.sounds.into_iter().enumerate();
+        let sounds = sounds.iter().enumerate();
         let heard = sounds.map(|(index, sound)| {
-            let heard = self.encode(&sound, cancel, timings);
+            let heard = self.encode(sound, cancel, timings);
             // A call that was stopped is no fault of an item.
             heard.map_err(|error| match error {
                 Blip2Error::Cancelled | Blip2Error::Deadline => error,
@@ -268,7 +248,8 @@ impl SpeechPipeline {
         } = self.inner.as_ref();
         let mut own = Timings::default();
         let features = stage(device, cancel, "preprocess", &mut own.preprocess, || {
-            reading.input_features(sound, device)
+            let sound = reading.at_rate(sound)?;
+            reading.input_features(&sound, device)
         })?;
         let frames = stage(device, cancel, "audio", &mut own.audio, || {
             model.encode(features)

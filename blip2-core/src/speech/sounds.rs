@@ -4,8 +4,8 @@ use std::{borrow::Cow, slice};
 
 use blip2_io::{
     CheckpointFolder,
-    config::{ConfigError, GraniteSpeechConfig},
-    sound::{SoundError, SoundProcessor, Waveform},
+    config::GraniteSpeechConfig,
+    sound::{SoundError, SoundProcessor, SoundProcessorConfig, Waveform},
 };
 use burn::tensor::{Device, Tensor};
 
@@ -23,32 +23,11 @@ impl Sounds {
         folder: &CheckpointFolder,
         config: &GraniteSpeechConfig,
     ) -> Result<Self, Blip2Error> {
-        const PART: &str = "preprocessor_config.json";
-        let says = folder.sound_processor()?;
-        for (key, value, wanted) in [
-            // Two neighbouring features are one frame.
-            (
-                "2 · n_mels",
-                2 * says.melspec_kwargs.n_mels,
-                ("encoder_config.input_dim", config.encoder_config.input_dim),
-            ),
-            (
-                "projector_window_size",
-                says.projector_window_size,
-                ("window_size", config.window_size),
-            ),
-            (
-                "projector_downsample_rate",
-                says.projector_downsample_rate,
-                ("downsample_rate", config.downsample_rate),
-            ),
-        ] {
-            let (other, due) = wanted;
-            if value != due {
-                let reason = format!("config.json has {other} = {due}, and both must say the same");
-                return Err(ConfigError::value(PART, key, value, reason).into());
-            }
-        }
+        let (says, path) = folder.sound_processor_in()?;
+        check_agrees(&says, config).map_err(|source| SoundError::File {
+            path,
+            source: Box::new(source),
+        })?;
         let processor = SoundProcessor::new(says)?;
         Ok(Self { processor })
     }
@@ -62,10 +41,12 @@ impl Sounds {
         }
     }
 
-    /// How many frames the encoder reads of a sound at the model's rate.
+    /// How many frames the encoder reads of a sound, which may be at any rate: known before it is
+    /// resampled, which takes seconds of a long one.
     pub(super) fn frames(&self, sound: &Waveform) -> Result<usize, Blip2Error> {
-        let mel = self.processor.config().melspec_kwargs;
-        let (found, needed) = (sound.samples().len(), mel.fewest_samples());
+        let config = self.processor.config();
+        let (mel, rate) = (config.melspec_kwargs, config.sample_rate());
+        let (found, needed) = (sound.resampled_length(rate)?, mel.fewest_samples());
         if found < needed {
             return Err(SoundError::TooShort { found, needed }.into());
         }
@@ -81,4 +62,43 @@ impl Sounds {
         let features = self.processor.process(slice::from_ref(sound))?;
         Ok(features.tensor(device))
     }
+}
+
+/// Checks that a processor makes what the encoder and the projector read.
+fn check_agrees(
+    says: &SoundProcessorConfig,
+    config: &GraniteSpeechConfig,
+) -> Result<(), SoundError> {
+    let (mels, due) = (says.melspec_kwargs.n_mels, config.encoder_config.input_dim);
+    let (window, rate) = (says.projector_window_size, says.projector_downsample_rate);
+    let reason = |other: &str, due: usize, how: &str| {
+        format!("config.json has {other} = {due}, which must be {how}")
+    };
+    for (key, value, agrees, reason) in [
+        // Two neighbouring features are one frame.
+        (
+            "n_mels",
+            mels,
+            2 * mels == due,
+            reason("encoder_config.input_dim", due, "twice as much"),
+        ),
+        (
+            "projector_window_size",
+            window,
+            window == config.window_size,
+            reason("window_size", config.window_size, "the same"),
+        ),
+        (
+            "projector_downsample_rate",
+            rate,
+            rate == config.downsample_rate,
+            reason("downsample_rate", config.downsample_rate, "the same"),
+        ),
+    ] {
+        if !agrees {
+            let value = value.to_string();
+            return Err(SoundError::Config { key, value, reason });
+        }
+    }
+    Ok(())
 }

@@ -1,9 +1,14 @@
 //! From a question to token rows with places for sound.
 
-use blip2_io::{CheckpointFolder, Tokenizer, config::GraniteSpeechConfig};
+use std::path::PathBuf;
+
+use blip2_io::{
+    CheckpointFolder, IoError, Tokenizer,
+    config::{ConfigError, GraniteSpeechConfig},
+};
 use blip2_lm::{
     LmError,
-    generate::{BoxError, TokenDecoder},
+    generate::{BoxError, GenerationConfig, TokenDecoder},
 };
 
 use crate::{
@@ -15,8 +20,13 @@ use crate::{
 
 /// What the processor calls the placeholder where its tokenizer does not say.
 const PLACEHOLDER: &str = "<|audio|>";
-/// A token of the chat templates that mark roles by tokens of their own.
-const ROLE: &str = "<|start_of_role|>";
+/// What chat templates have in them that mark roles by tokens of their own.
+const ROLES: [&str; 2] = ["<|start_of_role|>", "<|end_of_role|>"];
+/// What those have in them that mark roles by words.
+const WORDS: [&str; 2] = ["USER:", "ASSISTANT:"];
+/// The new tokens of a call that asks for no other number, at least: the published models' cards generate
+/// so many, since what is said takes more than a caption.
+const NEW_TOKENS: usize = 200;
 /// A question by such a template, without a system prompt, which the published ones date.
 const BY_ROLES: [&str; 2] = [
     "<|start_of_role|>user<|end_of_role|>",
@@ -35,7 +45,9 @@ pub(super) struct SpeechPrompt {
 #[derive(Debug)]
 pub struct SpeechTexts {
     pub(crate) tokenizer: Tokenizer,
-    template: Template,
+    /// None where the folder's chat template is of no form that is known.
+    template: Option<Template>,
+    folder: PathBuf,
     audio_token: u32,
     placeholder: String,
     pad_token: u32,
@@ -69,10 +81,11 @@ impl SpeechTexts {
                      stands for sound"
                     ),
                 })?;
+        check_placeholder(folder, &tokenizer, audio_token)?;
         let template = match &settings.template {
-            Some(template) => template.clone(),
+            Some(template) => Some(template.clone()),
             None => match folder.prompts()?.answer_template {
-                Some(template) => template.parse()?,
+                Some(template) => Some(template.parse()?),
                 None => usual_template(folder, &placeholder)?,
             },
         };
@@ -81,6 +94,7 @@ impl SpeechTexts {
         let pad_token = pad_token.or(tokenizer.pad_token_id().filter(there));
         Ok(Self {
             template,
+            folder: folder.path().to_path_buf(),
             audio_token,
             placeholder,
             pad_token: pad_token.unwrap_or_default(),
@@ -90,8 +104,8 @@ impl SpeechTexts {
         })
     }
 
-    pub(super) fn template(&self) -> &Template {
-        &self.template
+    pub(super) fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
     }
 
     /// The text of the placeholder.
@@ -111,7 +125,11 @@ impl SpeechTexts {
         if let Some(token) = self.tokenizer.special_token_in(question) {
             return Err(Blip2Error::SpecialToken { token });
         }
-        self.about_sound(&template.unwrap_or(&self.template).render(question))
+        let Some(template) = template.or(self.template.as_ref()) else {
+            let path = self.folder.clone();
+            return Err(Blip2Error::ChatTemplate { path });
+        };
+        self.about_sound(&template.render(question))
     }
 
     /// A raw prompt about a sound, in which the placeholder stands once.
@@ -176,6 +194,28 @@ impl SpeechTexts {
         PromptRows::lay_out(&rows, None, 0, self.pad_token, PaddingSide::Left)
     }
 
+    /// Arguments that name no number of new tokens, with one that follows the longest sound: nobody says as
+    /// many tokens as it has vectors, of which there are ten a second.
+    ///
+    /// What the context does not leave is not asked for, but for a token more: a text that ends there then
+    /// says of itself that the context was full.
+    pub(super) fn with_new_tokens(
+        &self,
+        config: GenerationConfig,
+        lengths: &[usize],
+        histories: &[Vec<u32>],
+    ) -> GenerationConfig {
+        if config.max_new_tokens.is_some() || config.max_length.is_some() {
+            return config;
+        }
+        let usual = lengths.iter().copied().max().unwrap_or(0).max(NEW_TOKENS);
+        let shortest = histories.iter().map(Vec::len).min().unwrap_or(0);
+        let left = self.context.map_or(usize::MAX, |context| {
+            context.saturating_sub(shortest).saturating_add(2)
+        });
+        config.with_max_new_tokens(usual.min(left))
+    }
+
     /// The tokens of the longest prompt, its sound not counted.
     pub(super) fn longest(prompts: &[SpeechPrompt]) -> usize {
         let lengths = prompts.iter().map(|prompt| prompt.ids.len());
@@ -184,14 +224,48 @@ impl SpeechTexts {
 }
 
 /// A question as the folder's chat template would have it, as far as that shows without being run: by
-/// tokens for roles, or by words.
-fn usual_template(folder: &CheckpointFolder, placeholder: &str) -> Result<Template, Blip2Error> {
+/// tokens for roles, or by words, as also without any. Of another form nothing is guessed: a model answers
+/// a prompt that it was not trained on, and worse.
+fn usual_template(
+    folder: &CheckpointFolder,
+    placeholder: &str,
+) -> Result<Option<Template>, Blip2Error> {
     let written = folder.chat_template()?.unwrap_or_default();
-    let [before, after] = match written.contains(ROLE) {
-        true => BY_ROLES,
-        false => BY_WORDS,
+    let has = |marks: [&str; 2]| marks.iter().all(|mark| written.contains(mark));
+    let [before, after] = if has(ROLES) {
+        BY_ROLES
+    } else if written.trim().is_empty() || has(WORDS) {
+        BY_WORDS
+    } else {
+        return Ok(None);
     };
-    format!("{before}{placeholder}{after}").parse()
+    format!("{before}{placeholder}{after}").parse().map(Some)
+}
+
+/// Refuses an id of the placeholder that the tokenizer has for another token than the processor writes.
+fn check_placeholder(
+    folder: &CheckpointFolder,
+    tokenizer: &Tokenizer,
+    audio_token: u32,
+) -> Result<(), Blip2Error> {
+    // What is wrong with the file itself is told where sounds are prepared by it.
+    let Ok(processor) = folder.sound_processor() else {
+        return Ok(());
+    };
+    let token = processor.audio_token;
+    let id = tokenizer.token_to_id(&token);
+    if id == Some(audio_token) {
+        return Ok(());
+    }
+    let id = id.map_or("not there".into(), |id| id.to_string());
+    let reason = format!(
+        "the processor's audio_token is `{token}`, whose id in the tokenizer is {id}; both must name one \
+         token: copy the files anew from the model's repository"
+    );
+    Err(Blip2Error::Io(IoError::Config {
+        path: folder.path().join("config.json"),
+        source: ConfigError::value("config", "audio_token_index", audio_token, reason),
+    }))
 }
 
 impl TokenDecoder for SpeechTexts {

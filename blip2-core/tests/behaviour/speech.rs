@@ -1,12 +1,17 @@
 //! Granite Speech as users of the pipeline see it: from WAV files to answers.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use blip2_core::{
     Answer, Blip2Error, Blip2Pipeline, Builder, CancelToken, Checkpoint, ErrorKind, FinishReason,
     GenerationConfig, ModelKind, Options, Precision, SpeechPipeline,
     inspect::inspect,
-    memory::Workload,
+    memory::{Fit, Workload},
     opened_with, pack,
     sound::{SoundError, Waveform},
 };
@@ -80,8 +85,12 @@ fn answers_about_a_file_equal_transformers() {
             if !golden.is_object() || golden["f64_agrees"] == false {
                 continue;
             }
-            let config: GenerationConfig =
+            let mut config: GenerationConfig =
                 serde_json::from_value(golden["kwargs"].clone()).unwrap();
+            // The reference's own number, which does not follow the recording.
+            if config.max_length.is_none() {
+                config.max_new_tokens.get_or_insert(20);
+            }
             let options = Options::default().with_generation(config);
             let answer = speech.prompt_with(&noise(), &prompt[1], &options).unwrap();
             let sequences: Vec<Vec<u32>> =
@@ -124,7 +133,7 @@ fn each_verb_has_its_forms() {
     let prompt = speech.prompt_with(&noise, &raw, &options).unwrap();
     assert_eq!(answer.token_ids(), prompt.token_ids());
     assert_eq!(
-        speech.template().to_string(),
+        speech.template().unwrap().to_string(),
         "USER: <|audio|>{}\n ASSISTANT:"
     );
 
@@ -409,7 +418,11 @@ fn an_adapter_that_is_missing_is_told_and_one_can_be_given() {
 #[test]
 fn a_processor_that_does_not_fit_its_encoder_is_refused() {
     for (key, value, named) in [
-        ("n_mels", 20, "n_mels"),
+        (
+            "n_mels",
+            20,
+            "n_mels = 20: config.json has encoder_config.input_dim = 32",
+        ),
         ("projector_window_size", 15, "window_size = 10"),
         ("projector_downsample_rate", 2, "downsample_rate = 5"),
     ] {
@@ -423,7 +436,8 @@ fn a_processor_that_does_not_fit_its_encoder_is_refused() {
         fs::write(&path, config.to_string()).unwrap();
         let error = SpeechPipeline::from_pretrained(folder.path()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
-        assert_says(Err::<(), _>(error), &["preprocessor_config.json", named]);
+        let file = path.display().to_string();
+        assert_says(Err::<(), _>(error), &[&file, named]);
     }
 }
 
@@ -483,15 +497,251 @@ fn the_prompt_follows_the_chat_template() {
     let template = "{{ '<|start_of_role|>' + role + '<|end_of_role|>' }}";
     fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
     let speech = SpeechPipeline::from_pretrained(folder.path()).unwrap();
-    let found = speech.template().to_string();
+    let found = speech.template().unwrap().to_string();
     assert!(found.starts_with("<|start_of_role|>user<|end_of_role|><|audio|>{}"));
     let own = "Q: <|audio|> {}";
     let speech = SpeechPipeline::builder(folder.path()).template(own.parse().unwrap());
-    assert_eq!(speech.load().unwrap().template().to_string(), own);
+    let speech = speech.load().unwrap();
+    assert_eq!(speech.template().unwrap().to_string(), own);
     let brought = r#"{ "answer_template": "<|audio|>{} A:" }"#;
     fs::write(folder.path().join("blip2.json"), brought).unwrap();
     let speech = SpeechPipeline::from_pretrained(folder.path()).unwrap();
-    assert_eq!(speech.template().to_string(), "<|audio|>{} A:");
+    assert_eq!(speech.template().unwrap().to_string(), "<|audio|>{} A:");
+}
+
+/// What a folder of the fixtures loads as with a chat template in one of the files that may hold it.
+fn with_chat_template(file: &str, template: &str) -> (tempfile::TempDir, SpeechPipeline) {
+    let folder = copy("granite_speech");
+    let path = folder.path().join(file);
+    match file.ends_with(".jinja") {
+        true => fs::write(path, template).unwrap(),
+        false => {
+            let mut config: Value = fs::read(&path)
+                .map_or(Value::Object(Default::default()), |bytes| {
+                    serde_json::from_slice(&bytes).unwrap()
+                });
+            config["chat_template"] = template.into();
+            fs::write(path, config.to_string()).unwrap();
+        }
+    }
+    let speech = SpeechPipeline::from_pretrained(folder.path()).unwrap();
+    (folder, speech)
+}
+
+const CHAT_FILES: [&str; 4] = [
+    "chat_template.jinja",
+    "tokenizer_config.json",
+    "processor_config.json",
+    "chat_template.json",
+];
+
+#[test]
+fn a_question_is_not_put_into_a_chat_template_that_is_not_known() {
+    let other = [
+        "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}",
+        "{{ 'Human: ' + m.content + ' Bot:' }}",
+        "<|start_of_role|>{{ m.content }}",
+    ];
+    for (template, file) in other
+        .iter()
+        .flat_map(|text| CHAT_FILES.map(|file| (text, file)))
+    {
+        let (_folder, speech) = with_chat_template(file, template);
+        assert!(speech.template().is_none());
+        for refused in [
+            speech.ask(&noise(), QUESTION).map(drop),
+            speech.transcribe(&noise()).map(drop),
+            speech.check_question(QUESTION, &Options::default()),
+        ] {
+            let error = refused.unwrap_err();
+            let inner = match error {
+                Blip2Error::Item { source, .. } => *source,
+                other => other,
+            };
+            assert!(matches!(inner, Blip2Error::ChatTemplate { .. }), "{inner}");
+            assert_eq!(inner.kind(), ErrorKind::Checkpoint);
+            assert_says(Err::<(), _>(inner), &["template", "`prompt`"]);
+        }
+        let raw = format!("USER: <|audio|>{QUESTION}\n ASSISTANT:");
+        let prompted = speech.prompt_with(&noise(), &raw, &short(4)).unwrap();
+        let given = short(4).with_template("USER: <|audio|>{}\n ASSISTANT:".parse().unwrap());
+        let asked = speech.ask_with(&noise(), QUESTION, &given).unwrap();
+        assert_eq!(asked.token_ids(), prompted.token_ids());
+    }
+}
+
+#[test]
+fn known_chat_templates_are_known_wherever_they_are() {
+    let words = "{{ 'USER: ' if m.role == 'user' else 'ASSISTANT: ' }}{{ m.content }}";
+    let roles = "{{ '<|start_of_role|>' + m.role + '<|end_of_role|>' + m.content }}";
+    for (template, begins) in [
+        (words, "USER: <|audio|>{}"),
+        (roles, "<|start_of_role|>user"),
+        ("", "USER: <|audio|>{}"),
+    ] {
+        for file in CHAT_FILES {
+            let (_folder, speech) = with_chat_template(file, template);
+            let found = speech.template().unwrap().to_string();
+            assert!(found.starts_with(begins), "{file}: {found}");
+        }
+    }
+}
+
+#[test]
+fn a_question_and_a_prompt_are_checked_without_a_sound() {
+    let (speech, options) = (pipeline("granite_speech"), Options::default());
+    assert!(speech.check_question(QUESTION, &options).is_ok());
+    assert!(speech.check_prompt("<|audio|> it is").is_ok());
+    let empty = speech.check_question(" ", &options);
+    assert!(matches!(empty, Err(Blip2Error::EmptyQuestion)));
+    for prompt in ["", "what?", "<|audio|><|audio|>"] {
+        let nowhere = speech.check_prompt(prompt);
+        assert!(matches!(nowhere, Err(Blip2Error::SoundPlaces { .. })));
+    }
+}
+
+/// A folder of the fixture whose context holds this many tokens.
+fn with_context(tokens: usize) -> (tempfile::TempDir, SpeechPipeline) {
+    let folder = copy("granite_speech");
+    edit(folder.path(), "config.json", |config| {
+        config["text_config"]["max_position_embeddings"] = tokens.into();
+    });
+    // Nothing ends the text, so that its length is what it may have.
+    edit(folder.path(), "generation_config.json", |config| {
+        config["eos_token_id"] = 1_000_000.into();
+    });
+    let speech = SpeechPipeline::from_pretrained(folder.path()).unwrap();
+    (folder, speech)
+}
+
+fn edit(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
+    let path = folder.join(file);
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut config);
+    fs::write(&path, config.to_string()).unwrap();
+}
+
+/// Two vectors for each window of ten frames of 20 ms: ten a second.
+#[test]
+fn the_length_of_a_text_follows_the_recording() {
+    let (_folder, speech) = with_context(700);
+    let noisy = |seconds: usize| {
+        let samples = noise().into_samples();
+        let samples = samples.iter().copied().cycle().take(16_000 * seconds);
+        Waveform::new(samples.collect(), 16_000).unwrap()
+    };
+    let length = |answer: Answer| (answer.tokens.len(), answer.finish_reason);
+    let brief = speech.transcribe(&noise()).unwrap();
+    assert_eq!(length(brief), (200, FinishReason::MaxTokens));
+    let long = noisy(25);
+    let written = speech.transcribe(&long).unwrap();
+    assert_eq!(length(written), (250, FinishReason::MaxTokens));
+    let heard = speech.hear(&long).unwrap().transcribe().unwrap();
+    assert_eq!(length(heard), (250, FinishReason::MaxTokens));
+    // Arguments without a number leave it as it is, and a number is kept.
+    let no_number = Options::default().with_generation(GenerationConfig::default());
+    let written = speech.transcribe_with(&long, &no_number).unwrap();
+    assert_eq!(length(written), (250, FinishReason::MaxTokens));
+    let written = speech.transcribe_with(&long, &short(7)).unwrap();
+    assert_eq!(length(written), (7, FinishReason::MaxTokens));
+    // What the context leaves is less than the recording's own number.
+    let (tokens, reason) = length(speech.transcribe(&noisy(50)).unwrap());
+    assert_eq!(reason, FinishReason::ContextFull);
+    assert!((100..200).contains(&tokens), "{tokens}");
+    let error = speech.transcribe(&noisy(80)).unwrap_err();
+    assert!(matches!(error, Blip2Error::ContextTooLong { .. }));
+    assert_says(Err::<(), _>(error), &["cut a long recording into parts"]);
+}
+
+/// More than three hours at a rate of which resampling makes 16,000 samples for each.
+#[test]
+fn what_is_too_long_is_refused_before_it_is_resampled() {
+    let speech = pipeline("granite_speech");
+    let long = Waveform::new(vec![0.1; 12_000], 1).unwrap();
+    let ten = Workload::default().with_sound_frames(500);
+    let limit = speech.memory().predict(&ten).peak();
+    let limited = SpeechPipeline::builder(fixture("granite_speech")).memory_limit(limit);
+    let limited = limited.load().unwrap();
+    let begun = Instant::now();
+    let error = speech.transcribe(&long).unwrap_err();
+    assert!(matches!(error, Blip2Error::ContextTooLong { .. }));
+    let refused = limited.hear(&long);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let error = match refused {
+        Err(Blip2Error::Memory(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let shorter = error.fits.iter().find_map(|fit| match fit {
+        Fit::SoundFrames(frames) => Some(*frames),
+        _ => None,
+    });
+    assert!(
+        shorter.is_some_and(|frames| (500..600_000).contains(&frames)),
+        "{error}"
+    );
+    assert!(error.to_string().contains("a recording of "), "{error}");
+    let nothing = SpeechPipeline::builder(fixture("granite_speech")).memory_limit(1 << 20);
+    assert_says(nothing.load(), &["smaller model or shorter recording"]);
+}
+
+#[test]
+fn a_damaged_width_is_refused_by_its_key() {
+    for (part, key) in [
+        ("projector_config", "hidden_size"),
+        ("text_config", "hidden_size"),
+    ] {
+        let folder = copy("granite_speech");
+        edit(folder.path(), "config.json", |config| {
+            config[part][key] = 1_000_000.into();
+        });
+        let said = format!("config.json: {part}.{key} = 1000000: the weights have");
+        assert_says(SpeechPipeline::from_pretrained(folder.path()), &[&said]);
+    }
+}
+
+#[test]
+fn an_audio_token_that_the_tokenizer_contradicts_is_refused_by_both_keys() {
+    let wrong_id = copy("granite_speech");
+    edit(wrong_id.path(), "config.json", |config| {
+        config["audio_token_index"] = 5.into();
+    });
+    let wrong_text = copy("granite_speech");
+    edit(wrong_text.path(), "processor_config.json", |config| {
+        config["audio_token"] = "nonsense".into();
+    });
+    for folder in [wrong_id, wrong_text] {
+        let error = SpeechPipeline::from_pretrained(folder.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        let said = ["config.json: audio_token_index = ", "audio_token is `"];
+        assert_says(Err::<(), _>(error), &said);
+    }
+}
+
+#[test]
+fn faults_of_the_configuration_have_their_own_names() {
+    for (part, key, said) in [
+        (
+            "projector_config",
+            "num_hidden_layers",
+            "projector_config.num_hidden_layers = 0",
+        ),
+        ("", "downsample_rate", "config.json: downsample_rate = 0"),
+    ] {
+        let folder = copy("granite_speech");
+        edit(folder.path(), "config.json", |config| match part {
+            "" => config[key] = 0.into(),
+            part => config[part][key] = 0.into(),
+        });
+        assert_says(SpeechPipeline::from_pretrained(folder.path()), &[said]);
+    }
+}
+
+#[test]
+fn an_inspection_tells_of_the_adapter_beside_the_model() {
+    let found = inspect(fixture("granite_speech_lora")).unwrap();
+    assert!(found.adapter.is_some_and(|bytes| bytes > 0));
+    assert!(found.to_string().contains("adapter"), "{found}");
+    assert_eq!(inspect(fixture("granite_speech")).unwrap().adapter, None);
 }
 
 #[test]
