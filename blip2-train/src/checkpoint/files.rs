@@ -14,7 +14,7 @@ pub(super) fn copy_all_but_weights(from: &Path, to: &Path) -> Result<(), TrainEr
         };
         let text = name.to_string_lossy();
         // Hidden files are the business of whoever keeps the folder: a version control, a lock.
-        if is_weights(&text) || text.starts_with('.') {
+        if is_weights(&text) || is_adapter(&text) || text.starts_with('.') {
             continue;
         }
         let target = to.join(name);
@@ -26,6 +26,11 @@ pub(super) fn copy_all_but_weights(from: &Path, to: &Path) -> Result<(), TrainEr
         }
     }
     Ok(())
+}
+
+/// Whether a file is of an adapter beside the model, which is in the matrices that are written.
+fn is_adapter(name: &str) -> bool {
+    matches!(name, "adapter_config.json" | "adapter_model.bin")
 }
 
 /// Whether a file holds weights, or says in which file each is.

@@ -7,14 +7,14 @@ mod trained;
 
 use std::{collections::BTreeMap, ffi::OsString, fs, io, path::Path};
 
-use blip2_core::{Checkpoint, CheckpointFolder};
+use blip2_core::{Checkpoint, CheckpointFolder, ModelKind};
 use blip2_io::{Adapter, check_folders_apart};
 use burn::tensor::TensorData;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     error::TrainError,
-    files::{copy_file, save_tensors, write_file, write_tensors},
+    files::{copy_file, read_file, save_tensors, write_file, write_tensors},
 };
 
 use adapted::Adapted;
@@ -70,12 +70,27 @@ pub fn merge(
     let checkpoint = base.checkpoint()?;
     let adapted = Adapted::new(adapter, &checkpoint)?;
     save_changed(source, &checkpoint, &adapted, folder)?;
+    if base
+        .kind()
+        .is_ok_and(|kind| kind == ModelKind::GraniteSpeech)
+    {
+        without_adapter(folder)?;
+    }
     // The template that the adapter was trained with.
     let prompts = adapter.path().join(PROMPTS);
     match prompts.is_file() {
         true => copy_file(&prompts, &folder.join(PROMPTS)),
         false => Ok(()),
     }
+}
+
+/// Says in the configuration of a model of sound that no adapter lies beside it: it would be asked for.
+fn without_adapter(folder: &Path) -> Result<(), TrainError> {
+    let path = folder.join(CONFIG);
+    let read = serde_json::from_slice(&read_file(&path)?);
+    let mut config: Map<String, Value> = read.map_err(|error| TrainError::format(&path, error))?;
+    config.insert("has_lora_adapter".into(), false.into());
+    write_file(&path, format!("{:#}\n", Value::Object(config)).as_bytes())
 }
 
 /// Refuses a folder that holds another model, which would be lost or mixed with this one. What a merge that
