@@ -23,7 +23,7 @@ pub(crate) fn all(command: &mut Command) -> Result<(), Failure> {
         #[cfg(feature = "tables")]
         Command::Map(args) => adapted(&mut args.model.model, &mut args.model.adapter),
         #[cfg(feature = "speech")]
-        Command::Transcribe(args) => replace(&mut args.model),
+        Command::Transcribe(args) => with_adapters(&mut args.model, &mut args.adapter),
         Command::Match(args) => with_adapters(&mut args.model.model, &mut args.model.adapter),
         Command::Index(args) => match &mut args.command {
             IndexCommand::Add(args) => {

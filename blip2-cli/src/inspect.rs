@@ -68,6 +68,7 @@ fn as_json(found: &Inspection) -> serde_json::Value {
         "language_model": found.language_model,
         "parameters": parts,
         "bytes_on_disk": found.bytes_on_disk,
+        "bytes_of_adapter": found.adapter,
         "bytes_in_memory": memory,
         "peak_bytes_of_a_caption": peaks,
         "missing": found.report.missing.iter().map(|m| &m.name).collect::<Vec<_>>(),

@@ -159,6 +159,13 @@ fn of_blip2(error: &Blip2Error) -> Option<String> {
         Blip2Error::Item { index, source } => {
             format!("item {index} of the batch: {}", of_blip2(source)?)
         }
+        #[cfg(feature = "speech")]
+        Blip2Error::ChatTemplate { path, .. } => format!(
+            "{}: the folder's chat template, which is not run here, is of no known form, so that a question \
+             cannot be put as the model knows it; give the whole text by --prompt, with <|audio|> where the \
+             recording goes",
+            path.display()
+        ),
         Blip2Error::EmptyQuestion => "the question is empty; ask something, describe the picture \
              with `blip2 caption`, or give a --prompt"
             .into(),
@@ -251,6 +258,10 @@ fn of_picture(error: &ImageError) -> Option<String> {
         } => {
             format!("the picture's {what} is {found}, over the limit of {limit}; make it smaller")
         }
+        #[cfg(feature = "speech")]
+        ImageError::Sound { format, .. } => {
+            format!("it is a sound ({format}) and no picture; `blip2 transcribe` hears sounds")
+        }
         ImageError::Animated { format } => {
             format!("the picture is an animated {format}; save one frame of it")
         }
@@ -275,6 +286,15 @@ fn of_sound(error: &SoundError) -> Option<String> {
         SoundError::File { path, source } => {
             format!("{}: {}", path.display(), of_sound(source)?)
         }
+        SoundError::Limit {
+            what,
+            found,
+            limit,
+            option: "max_channels",
+        } => format!(
+            "the sound's {what} is {found}, over the limit of {limit}; mix them down, as by \
+             `ffmpeg -i sound.wav -ac 1 mono.wav`"
+        ),
         SoundError::Limit {
             what, found, limit, ..
         } => format!("the sound's {what} is {found}, over the limit of {limit}; cut it into parts"),
@@ -331,10 +351,15 @@ fn of_memory(error: &NotEnoughMemory) -> String {
         Fit::Precision(precision) => Some(format!("--precision {precision}")),
         Fit::Batch(batch) => Some(format!("--batch {batch}")),
         Fit::Beams(beams) => Some(format!("--beams {beams}")),
+        Fit::SoundFrames(_) => Some(fit.to_string()),
         _ => None,
     });
     let fits: Vec<String> = fits.collect();
     let remedy = match fits.is_empty() {
+        true if error.reads_sound => {
+            "no other precision would fit: use a smaller model, or cut the recording into parts"
+                .into()
+        }
         true => "no other precision or batch would fit: use a smaller model or picture".into(),
         false => format!("what would fit: {}", fits.join(", or ")),
     };

@@ -16,10 +16,10 @@ pub(crate) struct DeviceArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PrecisionArgs {
     /// The number format of the weights in memory: as-stored (the default), f32, bf16, f16, int8, or
-    /// int4 (the language model's; the image encoder's is then int8).
+    /// int4 (the language model's; the encoder's is then int8).
     #[arg(long, value_name = "FORMAT")]
     precision: Option<Precision>,
-    /// The format of the image encoder's weights, if it differs.
+    /// The format of the weights of the encoder, of pictures or of sound, if it differs.
     #[arg(long, value_name = "FORMAT")]
     vision_precision: Option<Precision>,
     /// The format of the language model's weights, if it differs.

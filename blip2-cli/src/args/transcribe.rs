@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{device::DeviceArgs, memory::MemoryArgs};
+use crate::adapters::AdapterArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct TranscribeArgs {
@@ -18,9 +19,10 @@ pub(crate) struct TranscribeArgs {
     /// Continue this prompt as it is, with <|audio|> where the recording goes.
     #[arg(long, value_name = "TEXT", conflicts_with = "question")]
     pub(crate) prompt: Option<String>,
-    /// The maximum number of tokens to generate for a recording.
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub(crate) max_new_tokens: usize,
+    /// The maximum number of tokens to generate for a recording; without it, 200, or of a recording of more than 20
+    /// seconds 10 for each, which is more than anybody says. A text that was cut is told of.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_new_tokens: Option<usize>,
     /// The number of beams of beam search; 1 for greedy search.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) beams: usize,
@@ -28,6 +30,8 @@ pub(crate) struct TranscribeArgs {
     /// hub.
     #[arg(long, value_name = "FOLDER", env = "BLIP2_SPEECH_MODEL")]
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Write ahead with the same language model in int4 and check several tokens at once: the same texts,
     /// sooner where a model is held in f32, f16 or bf16, for the memory of the int4 one.
     #[arg(long)]

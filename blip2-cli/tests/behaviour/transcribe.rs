@@ -117,10 +117,14 @@ fn what_makes_no_sense_is_told_in_options() {
     fails(&of(&["--max-new-tokens", "0"]), 2, &["--max-new-tokens"]);
     fails(
         &of(&["--prompt", "what?"]),
-        1,
+        2,
         &["<|audio|>", "exactly once"],
     );
-    fails(&of(&["--question", "  "]), 1, &["question"]);
+    fails(&of(&["--prompt", ""]), 2, &["exactly once"]);
+    let empty = fails(&of(&["--question", "  "]), 2, &["question", "leave it out"]);
+    assert!(empty.is_empty());
+    let token = of(&["--question", "<|audio|> what?"]);
+    fails(&token, 2, &["special token", "--prompt"]);
     fails(&[&*sound], 2, &["--model"]);
     let other = blip2_testing::fixture("blip2_opt").display().to_string();
     fails(
@@ -138,4 +142,138 @@ fn what_makes_no_sense_is_told_in_options() {
         .unwrap();
     let error = String::from_utf8_lossy(&answer.stderr);
     assert!(error.contains("`blip2 transcribe`"), "{error}");
+}
+
+/// A command line that makes no sense is told of once, and not with each recording.
+#[test]
+fn a_prompt_is_checked_before_the_recordings() {
+    let (model, sound) = (model(), sound("noise_713ms"));
+    let arguments = [&*sound, &sound, "--model", &model, "--prompt", "what?"];
+    let output = transcribe(&arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert_eq!(error.matches("exactly once").count(), 1, "{error}");
+    assert!(output.stdout.is_empty() && !error.contains(&sound));
+}
+
+#[test]
+fn a_text_that_is_cut_says_so() {
+    let (model, sound) = (model(), sound("chirp_1300ms"));
+    let output = transcribe(&[&sound, "--model", &model, "--max-new-tokens", "1"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    assert!(
+        error.contains(&format!(
+            "{sound}: the text is cut: --max-new-tokens allows 1 "
+        )),
+        "{error}"
+    );
+
+    // Without anything that ends a text, the context does, or what is given to so long a recording.
+    let folder = blip2_testing::copy("granite_speech");
+    edit(folder.path(), "generation_config.json", |config| {
+        config["eos_token_id"] = 1_000_000.into();
+    });
+    let endless = folder.path().display().to_string();
+    fails(
+        &[&sound, "--model", &endless],
+        0,
+        &["the text is cut", "context is full", "into parts"],
+    );
+    edit(folder.path(), "config.json", |config| {
+        config["text_config"]["max_position_embeddings"] = 500.into();
+    });
+    let told = ["the text is cut", "200 tokens", "--max-new-tokens"];
+    fails(&[&sound, "--model", &endless, "--json"], 0, &told);
+}
+
+fn edit(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
+    let path = folder.join(file);
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut config);
+    fs::write(&path, config.to_string()).unwrap();
+}
+
+#[test]
+fn a_chat_template_that_is_not_known_names_the_way_out() {
+    let folder = blip2_testing::copy("granite_speech");
+    let template = "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' }}";
+    fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    let (model, sound) = (folder.path().display().to_string(), sound("noise_713ms"));
+    let arguments = [&*sound, "--model", &model, "--max-new-tokens", "4"];
+    fails(&arguments, 1, &["chat template", "--prompt"]);
+    let prompt = ["--prompt", "USER: <|audio|>what?\n ASSISTANT:"];
+    said(&[&arguments[..], &prompt].concat());
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_would_break_a_line_are_escaped() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = folder.path().join("a\tb\nc.wav");
+    fs::copy(sound("noise_713ms"), &odd).unwrap();
+    let broken = folder.path().join("d\ne.wav");
+    fs::write(&broken, "fLaC\0\0\0\x22").unwrap();
+    let [odd, broken] = [odd, broken].map(|path| path.display().to_string());
+    let (model, sound) = (model(), sound("noise_713ms"));
+    let lines = fails(
+        &[&odd, &sound, &broken, "--model", &model],
+        1,
+        &["d\\ne.wav: ", "FLAC"],
+    );
+    let lines: Vec<&str> = lines.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].contains("a\\tb\\nc.wav\t"), "{lines:?}");
+    assert!(lines.iter().all(|line| line.matches('\t').count() == 1));
+}
+
+/// In its matrices, the folder needs it no longer.
+#[test]
+fn an_adapter_is_given_by_an_option_and_can_be_merged() {
+    let adapted = blip2_testing::fixture("granite_speech_lora");
+    let adapted = adapted.display().to_string();
+    let plain = blip2_testing::copy("granite_speech_lora");
+    let adapter = tempfile::tempdir().unwrap();
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        fs::rename(plain.path().join(name), adapter.path().join(name)).unwrap();
+    }
+    let out = tempfile::tempdir().unwrap();
+    let merged = out.path().join("merged").display().to_string();
+    let [plain_name, adapter_name] = [&plain, &adapter].map(|at| at.path().display().to_string());
+    let sound = sound("noise_713ms");
+    let of = |more: &[&str]| {
+        let own = [&*sound, "--max-new-tokens", "6", "--model"];
+        said(&[&own[..], more].concat())
+    };
+    fails(&[&sound, "--model", &plain_name], 1, &["as an adapter"]);
+    let expected = of(&[&adapted]);
+    assert_eq!(of(&[&plain_name, "--adapter", &adapter_name]), expected);
+
+    let merge = Command::new(env!("CARGO_BIN_EXE_blip2"))
+        .args(["merge", &adapted, "--adapter", &adapter_name, "-o", &merged])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&merge.stderr);
+    assert_eq!(merge.status.code(), Some(0), "{error}");
+    assert_eq!(of(&[&merged]), expected);
+    let merged = Path::new(&merged);
+    assert!(!merged.join("adapter_config.json").exists());
+    let config: Value =
+        serde_json::from_slice(&fs::read(merged.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["has_lora_adapter"], false);
+}
+
+#[test]
+fn a_sound_where_a_picture_is_due_names_the_command_that_hears_it() {
+    for (command, question) in [("answer", Some("what?")), ("caption", None)] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_blip2"));
+        program
+            .arg(command)
+            .arg(sound("noise_713ms"))
+            .args(question);
+        let output = program.env_remove("BLIP2_MODEL").output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("`blip2 transcribe`"), "{error}");
+    }
 }
