@@ -32,8 +32,8 @@ const LIBRARIES: [&str; 10] = [
 const WINGS: [(&str, &[&str]); 1] = [(
     "blip2-kernels",
     &[
-        "kernel", "matrix", "gpu", "device", "replay", "autodiff", "seam", "layer", "weights",
-        "block",
+        "mask", "kernel", "matrix", "gpu", "device", "replay", "autodiff", "seam", "layer",
+        "weights", "block",
     ],
 )];
 
