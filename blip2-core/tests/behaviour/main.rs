@@ -13,7 +13,6 @@ mod found_folders;
 mod inspect_family;
 mod instruct;
 mod load;
-mod look_once;
 mod memory;
 mod pack;
 mod photo_index;

@@ -73,6 +73,7 @@ mod sift;
 mod table;
 mod textcaps;
 mod turns;
+mod unite;
 mod vizwiz;
 mod vqa_v2;
 mod web_dataset;

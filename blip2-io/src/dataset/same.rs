@@ -4,15 +4,15 @@ use std::{collections::HashMap, hash::Hash};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::{PictureFile, collect::Collector, shard::ShardMember};
+use super::{PictureFile, shard::ShardMember};
 use crate::preprocessing::DecodeOptions;
 
 /// A picture that came with its record.
 pub(super) struct Embedded {
     /// Its number.
-    picture: usize,
+    pub(super) picture: usize,
     /// A hash of what the record calls it; none where it does not.
-    called: Option<u64>,
+    pub(super) called: Option<u64>,
 }
 
 impl Embedded {
@@ -22,54 +22,8 @@ impl Embedded {
     }
 }
 
-impl Collector {
-    /// Makes one picture of the copies of one, so that what counts pictures counts it once: those that are
-    /// called alike and have the same bytes. A name alone tells too little, as `image.jpg` may be that of
-    /// every row. `contents` gives a hash of the bytes of each of those that may be copies; none for one
-    /// that cannot be read, or is known to be no copy.
-    pub(super) fn unite(&mut self, contents: impl FnOnce(&[&PictureFile]) -> Vec<Option<u128>>) {
-        let embedded = std::mem::take(&mut self.embedded);
-        let alike = alike(&embedded, |own| own.called);
-        let pictures: Vec<&PictureFile> = alike
-            .iter()
-            .filter_map(|own| self.pictures.get(own.picture))
-            .collect();
-        let hashes = contents(&pictures);
-        let mut first_of: Vec<usize> = (0..self.pictures.len()).collect();
-        let mut known = HashMap::new();
-        for (own, hash) in alike.into_iter().zip(hashes) {
-            let Some(hash) = hash else { continue };
-            let first = *known.entry((own.called, hash)).or_insert(own.picture);
-            first_of[own.picture] = first;
-        }
-        self.merge(&first_of);
-    }
-
-    /// Gives each picture's examples the number of the first that is the same. The others stay where they
-    /// are read from: they lie near what is read with them.
-    fn merge(&mut self, first_of: &[usize]) {
-        let pictures = std::mem::take(&mut self.pictures);
-        let mut places = Vec::with_capacity(pictures.len());
-        for (number, picture) in pictures.into_iter().enumerate() {
-            let is_first = first_of[number] == number;
-            let kept = match is_first {
-                true => &mut self.pictures,
-                false => &mut self.copies,
-            };
-            places.push(kept.len());
-            kept.push(picture);
-        }
-        for example in &mut self.examples {
-            let number = example.picture;
-            let first = first_of[number];
-            example.copy = (first != number).then(|| places[number]);
-            example.picture = places[first];
-        }
-    }
-}
-
 /// Those that have a key in common with another one, in their order.
-fn alike<T, K: Eq + Hash>(all: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {
+pub(super) fn alike<T, K: Eq + Hash>(all: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {
     let mut counts: HashMap<K, usize> = HashMap::new();
     for one in all {
         *counts.entry(key(one)).or_default() += 1;

@@ -692,8 +692,9 @@ fn pictures_of_several_tables_are_one_too() {
     let columns = Columns::default();
     let data = Dataset::parquet(&files, None, None, &columns, OnBroken::Fail).unwrap();
     assert_eq!(numbers(&data), [0, 1, 2, 0]);
+    // The first row of the one table, and the second of the other.
     let shown = data.clone().captions_by_picture();
-    assert_eq!(shown.examples()[0].answers, ["caption 0", "caption 3"]);
+    assert_eq!(shown.examples()[0].answers, ["caption 0", "caption 1"]);
     // A copy is a part of the data whose change is seen.
     let stamp = data.stamp();
     captioned(&files[1], &[(3, None), (1, None), (1, None)], None, 16);

@@ -103,7 +103,7 @@ fn a_config_that_makes_no_sense_names_its_file() {
     let (_keep, folder) = open(&[("config.json", &text)]);
     assert_says(
         folder.config(),
-        &["config.json: config.num_query_tokens = 0: must be above 0"],
+        &["config.json: num_query_tokens = 0: must be above 0"],
     );
 }
 

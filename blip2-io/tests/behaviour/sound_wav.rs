@@ -264,7 +264,7 @@ fn an_error_from_a_file_names_it() {
     assert_eq!(missing.kind(), ErrorKind::NotFound);
     std::fs::write(&path, "fLaC").unwrap();
     assert_says(Waveform::open(&path), &["speech.wav: ", "FLAC", "ffmpeg"]);
-    assert_says(Waveform::open(folder.path()), &["directory"]);
+    assert_says(Waveform::open(folder.path()), &["it is a folder"]);
     let bytes = plain(1, 1, 8_000, 16, &[0, 64]);
     std::fs::write(&path, bytes).unwrap();
     assert_eq!(Waveform::open(&path).unwrap().samples(), [0.5]);

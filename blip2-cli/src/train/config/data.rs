@@ -412,18 +412,9 @@ mod tests {
     #[test]
     fn a_name_for_a_shell_is_refused_by_its_key() {
         for (text, key) in [
-            (
-                "kind = 'json-lines'\nfile = '~/t.jsonl'\npictures = 'p'",
-                "file",
-            ),
-            (
-                "kind = 'json-lines'\nfile = 't.jsonl'\npictures = '~'",
-                "pictures",
-            ),
-            (
-                "kind = 'webdataset'\nshards = ['a.tar', '~/b.tar']",
-                "shards",
-            ),
+            ("[json-lines]\nfile = '~/t.jsonl'\npictures = 'p'", "file"),
+            ("[json-lines]\nfile = 't.jsonl'\npictures = '~'", "pictures"),
+            ("[webdataset]\nshards = ['a.tar', '~/b.tar']", "shards"),
         ] {
             let data: DataConfig = toml::from_str(text).unwrap();
             match data.read(Path::new("")) {

@@ -1,14 +1,15 @@
 //! A picture that was looked at is not encoded again. Alone in its file: it counts the spans of the
 //! whole process.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-use blip2_testing::picture;
-
-use crate::common::pipeline;
+use blip2_core::Blip2Pipeline;
+use blip2_testing::{fixture, picture};
 
 /// Counts the stages that run, by the spans they open.
 struct Stages(Arc<AtomicUsize>);
@@ -45,7 +46,7 @@ fn a_second_question_runs_neither_vision_nor_qformer() {
     let _guard = tracing::subscriber::set_default(Stages(stages.clone()));
     for name in ["blip2_opt", "blip2_t5"] {
         stages.store(0, Ordering::Relaxed);
-        let blip2 = pipeline(name);
+        let blip2 = Blip2Pipeline::from_pretrained(fixture(name)).unwrap();
         let image = picture(1);
         let seen = blip2.look(&image).unwrap();
         assert_eq!(
