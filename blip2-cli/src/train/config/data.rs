@@ -7,7 +7,7 @@ use std::{
 
 use blip2_io::dataset::{ChoiceAnswers, Columns, Dataset, DatasetError, OnBroken, Split};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{ranges::within, shards::Shards};
 use crate::Failure;
@@ -179,8 +179,10 @@ impl DataConfig {
 
     /// Refuses names that a shell would have to complete.
     fn check_written_out(&self) -> Result<(), Failure> {
-        let table = serde_json::to_value(self).map_err(Failure::work)?;
-        for key in PATHS {
+        // The kind stands around its keys.
+        let around = serde_json::to_value(self).map_err(Failure::work)?;
+        let tables = around.as_object().into_iter().flat_map(Map::values);
+        for (table, key) in tables.flat_map(|table| PATHS.map(|key| (table, key))) {
             let own = table.get(key).into_iter();
             let names = own.flat_map(|value| match value {
                 Value::Array(all) => all.iter().collect(),
